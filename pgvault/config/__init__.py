@@ -1,0 +1,1 @@
+"""The configuration: strict TOML in, typed frozen values out."""

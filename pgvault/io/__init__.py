@@ -1,0 +1,1 @@
+"""The outside world: PostgreSQL connections, replication, SSH, processes."""

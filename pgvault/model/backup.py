@@ -1,0 +1,94 @@
+"""Backups: the facts of one, its states, and how people name one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+
+_ID = re.compile(r"\d{8}T\d{6}Z")
+_ID_FORM = "%Y%m%dT%H%M%SZ"
+
+
+class BackupStatus(Enum):
+    STARTED = "STARTED"
+    WAITING_FOR_WALS = "WAITING_FOR_WALS"
+    """Complete but for WAL that has not arrived yet: not restorable until it has."""
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+    @property
+    def copied(self) -> bool:
+        return self in (BackupStatus.WAITING_FOR_WALS, BackupStatus.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tablespace:
+    oid: int
+    name: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup's facts, as `backup.toml` keeps them. Sizes in bytes, times in UTC."""
+
+    id: str
+    server: str
+    status: BackupStatus
+    method: str
+    started_at: datetime
+    system_identifier: str
+    server_version: str
+    """As the server says it: "18.1"."""
+    segment_size: int
+    timeline: int
+    data_directory: str
+    name: str = ""
+    finished_at: datetime | None = None
+    begin_lsn: Lsn | None = None
+    end_lsn: Lsn | None = None
+    tablespaces: tuple[Tablespace, ...] = ()
+    size_bytes: int = 0
+    """Of the files as they are on the server."""
+    stored_bytes: int = 0
+    """What this backup added to the vault."""
+    file_count: int = 0
+    manifest_sha256: str = ""
+    job: str = ""
+    error: str = ""
+    corrupt_pages: tuple[str, ...] = field(default=())
+    """Files whose pages fail their checksum at the source."""
+
+    @property
+    def major(self) -> int:
+        return int(self.server_version.split(".", 1)[0])
+
+    @property
+    def begin_segment(self) -> Segment | None:
+        return None if self.begin_lsn is None else Segment.holding(self.timeline, self.begin_lsn, self.segment_size)
+
+    @property
+    def end_segment(self) -> Segment | None:
+        return None if self.end_lsn is None else Segment.ending(self.timeline, self.end_lsn, self.segment_size)
+
+    @property
+    def deduplication_ratio(self) -> float:
+        """The share of the cluster that did not have to be stored, 0 to 1."""
+        return 1 - self.stored_bytes / self.size_bytes if self.size_bytes else 0.0
+
+
+def is_backup_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def next_backup_id(clock: datetime, latest: str | None) -> str:
+    """The id of a backup that starts now: later than `latest` even when the clock was put back."""
+    moment = clock.astimezone(UTC)
+    if latest is not None:
+        moment = max(moment, datetime.strptime(latest, _ID_FORM).replace(tzinfo=UTC) + timedelta(seconds=1))
+    return moment.strftime(_ID_FORM)

@@ -1,0 +1,112 @@
+"""Every way pgvault fails, and the exit code of each.
+
+PgvaultError                 1    could not do it
+├── UsageError               2    wrong arguments
+├── ConfigError              2    wrong configuration
+├── NotRight                 3    check or verify found something
+├── NotFound                 4    no such server, backup, job or host
+├── Refused                  5    a precondition does not hold; nothing was changed
+├── Locked                   6    another job holds the lock
+├── Unreachable              7    a server or host cannot be reached
+├── Corrupt                  8    stored data does not match its hash
+├── WalMissing               9    WAL is missing, or the target cannot be reached
+├── NoSpace                 10    no space left
+├── CorruptPages            11    done, but the source reported corrupt pages
+├── Cancelled              130    stopped on request
+└── InDoubt                200    get-wal cannot tell; PostgreSQL must stop and not promote
+
+The texts follow PostgreSQL's style guide: `message` is lower case, without a full stop; `detail` and `hint` are
+sentences. `code` is a stable word for scripts and for the documentation.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import ClassVar
+
+
+class PgvaultError(Exception):
+    """Something could not be done: what, why (`detail`), and what to do next (`hint`)."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "failed"
+
+    def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.detail, self.hint = message, detail, hint
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.detail:
+            parts.append(f"detail: {self.detail}")
+        if self.hint:
+            parts.append(f"hint: {self.hint}")
+        return "\n".join(parts)
+
+
+class UsageError(PgvaultError):
+    exit_code, code = 2, "usage"
+
+
+class ConfigError(PgvaultError):
+    exit_code, code = 2, "config"
+
+
+class NotRight(PgvaultError):
+    exit_code, code = 3, "not-right"
+
+
+class NotFound(PgvaultError):
+    exit_code, code = 4, "not-found"
+
+
+class Refused(PgvaultError):
+    exit_code, code = 5, "refused"
+
+
+class Locked(PgvaultError):
+    exit_code, code = 6, "locked"
+
+
+class Unreachable(PgvaultError):
+    exit_code, code = 7, "unreachable"
+
+
+class Corrupt(PgvaultError):
+    exit_code, code = 8, "corrupt"
+
+
+class WalMissing(PgvaultError):
+    exit_code, code = 9, "wal-missing"
+
+
+class NoSpace(PgvaultError):
+    exit_code, code = 10, "no-space"
+
+
+class CorruptPages(PgvaultError):
+    exit_code, code = 11, "corrupt-pages"
+
+
+class Cancelled(PgvaultError):
+    exit_code, code = 130, "cancelled"
+
+
+class InDoubt(PgvaultError):
+    exit_code, code = 200, "in-doubt"
+
+
+def from_os_error(error: OSError, doing: str) -> PgvaultError:
+    """The error a person can act on for a failed system call; `doing` reads after "could not"."""
+    path = error.filename or ""
+    where = f" {path!s}" if path else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(
+            f"could not {doing}: no space left", detail=f"The file system of{where or ' the destination'} is full.",
+            hint="Free space there, or move the directory to a larger file system, and run this again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        who = f"user id {os.geteuid()}" if hasattr(os, "geteuid") else "this user"
+        return Refused(f"could not {doing}: {error.strerror}", detail=f"{who} may not access{where}.",
+                       hint="Run pgvault as the user that owns it, or change the owner or mode.")
+    return PgvaultError(f"could not {doing}: {error.strerror or error}", detail=f"Path:{where}." if where else "")

@@ -1,0 +1,112 @@
+"""Timelines: PostgreSQL's numbered histories, which form a tree (`access/transam/timeline.c`).
+
+A `.history` file of timeline n lists its ancestors, oldest first, each with the position where the next one branched
+off. Timeline 1 has none. A segment in which a switch lies exists under both names; the child's copy is the one that
+continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    timeline: int
+    switch: Lsn
+    """Where the next timeline of the list branched off."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A stretch of a timeline path: WAL from `start` up to, not including, `end` is on `timeline`."""
+
+    timeline: int
+    start: Lsn
+    end: Lsn | None
+    """None on the path's last timeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One timeline and where it came from."""
+
+    timeline: int
+    ancestors: tuple[Ancestor, ...]
+    """Oldest first; empty for a timeline without a history file."""
+
+    @property
+    def parent(self) -> Ancestor | None:
+        return self.ancestors[-1] if self.ancestors else None
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The path from the first timeline to this one."""
+        legs: list[Leg] = []
+        start = Lsn(0)
+        for ancestor in self.ancestors:
+            legs.append(Leg(ancestor.timeline, start, ancestor.switch))
+            start = ancestor.switch
+        return (*legs, Leg(self.timeline, start, None))
+
+    def holds(self, timeline: int, lsn: Lsn) -> bool:
+        """Whether position `lsn` reached on `timeline` is part of this timeline's own past."""
+        return any(leg.timeline == timeline and (leg.end is None or lsn <= leg.end) for leg in self.legs)
+
+    def path(self, begin: Lsn, until: Lsn, size: int) -> Iterator[Segment]:
+        """The segments that recovery along this timeline reads from `begin` up to the byte before `until`.
+
+        As `XLogFileReadAnyTLI` chooses: each from the newest timeline that had begun by then.
+        """
+        legs = self.legs
+        current = 0
+        for number in range(begin // size, max(until - 1, begin) // size + 1):
+            while current + 1 < len(legs) and legs[current + 1].start // size <= number:
+                current += 1
+            yield Segment(legs[current].timeline, number)
+
+
+def parse_history(text: str, timeline: int) -> History:
+    """From a `.history` file's text; ValueError naming the line that is wrong."""
+    ancestors: list[Ancestor] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split(None, 2)
+        if not fields or fields[0].startswith("#"):
+            continue
+        if len(fields) < 2 or not fields[0].isdigit():
+            raise ValueError(f"line {number}: a timeline and the position where it ended are expected, not {line!r}")
+        try:
+            ancestor = Ancestor(int(fields[0]), Lsn.parse(fields[1]), fields[2].strip() if len(fields) > 2 else "")
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if ancestors and ancestor.timeline <= ancestors[-1].timeline:
+            raise ValueError(f"line {number}: timeline {ancestor.timeline} does not follow {ancestors[-1].timeline}")
+        if ancestors and ancestor.switch < ancestors[-1].switch:
+            raise ValueError(f"line {number}: timeline {ancestor.timeline} ends before it begins")
+        ancestors.append(ancestor)
+    if ancestors and ancestors[-1].timeline >= timeline:
+        raise ValueError(f"timeline {timeline} cannot have timeline {ancestors[-1].timeline} as its ancestor")
+    return History(timeline, tuple(ancestors))
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineTree:
+    """All timelines of one cluster that the archive knows of."""
+
+    histories: tuple[History, ...]
+
+    def history(self, timeline: int) -> History:
+        """Of a timeline the archive knows no history file of: it has no ancestors."""
+        return next((h for h in self.histories if h.timeline == timeline), History(timeline, ()))
+
+    def descendants(self, timeline: int, lsn: Lsn) -> tuple[History, ...]:
+        """Every timeline, itself included, on whose path the position `lsn` of `timeline` lies."""
+        found = [h for h in self.histories if h.holds(timeline, lsn)]
+        if not any(h.timeline == timeline for h in found):
+            found.append(self.history(timeline))
+        return tuple(sorted(found, key=lambda h: h.timeline))

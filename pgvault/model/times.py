@@ -1,0 +1,72 @@
+"""Times that people type, read without guessing.
+
+A recovery target needs an instant, so a time without a zone, a zone abbreviation, and a local time that a clock change
+made double or missing are refused, with the readings that are possible.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo, available_timezones
+
+_FORM = re.compile(
+    r"(?P<date>\d{4}-\d{2}-\d{2})(?:[ T](?P<time>\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?))?\s*(?P<zone>\S.*)?")
+_OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2}))?(?::?(\d{2}))?")
+
+
+def utc(moment: datetime) -> str:
+    """`2026-11-22 20:05:12.123456+00`, as PostgreSQL reads it whatever its own zone is."""
+    moment = moment.astimezone(UTC)
+    fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
+    return moment.strftime("%Y-%m-%d %H:%M:%S") + fraction + "+00"
+
+
+def rfc3339(moment: datetime) -> str:
+    moment = moment.astimezone(UTC)
+    fraction = f".{moment.microsecond:06d}" if moment.microsecond else ""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+
+
+def parse_time(text: str, default_zone: str | None = None) -> datetime:
+    """The instant that `text` names, in UTC; ValueError saying why it names none, or more than one.
+
+    `default_zone` is the zone (IANA name) that a time without one is taken in.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"not a time: {text!r}; "
+                         "write it as 2026-11-22 20:05:12.5+00 or 2026-11-22 20:05 Europe/Paris")
+    clock = (match["time"] or "00:00").replace(",", ".")
+    try:
+        local = datetime.fromisoformat(f"{match['date']}T{clock}")
+    except ValueError as error:
+        raise ValueError(f"not a time: {text!r}: {error}") from None
+    zone = match["zone"] or default_zone
+    if zone is None:
+        raise ValueError(f"{text!r} names no time zone; add one, as in '{match['date']} {clock}+00' or "
+                         f"'{match['date']} {clock} Europe/Paris', or set timezone in the configuration")
+    if zone in ("Z", "z", "UTC"):
+        return local.replace(tzinfo=UTC)
+    if offset := _OFFSET.fullmatch(zone):
+        hours, minutes, seconds = (int(offset[i] or 0) for i in (2, 3, 4))
+        if hours > 15 or minutes > 59 or seconds > 59:
+            raise ValueError(f"not an offset from UTC: {zone!r}")
+        shift = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        return local.replace(tzinfo=timezone(-shift if offset[1] == "-" else shift)).astimezone(UTC)
+    return _in_zone(local, zone, text)
+
+
+def _in_zone(local: datetime, zone: str, text: str) -> datetime:
+    if "/" not in zone or zone not in available_timezones():
+        raise ValueError(f"{zone!r} is not a time zone that has one meaning; "
+                         "use an offset such as +02 or a name such as Europe/Paris")
+    area = ZoneInfo(zone)
+    first, second = (local.replace(tzinfo=area, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return first
+    readings = f"{utc(min(first, second))} or {utc(max(first, second))}"
+    if first.astimezone(area).replace(tzinfo=None) != local:
+        raise ValueError(f"{text!r} never was: the clocks in {zone} skipped it; "
+                         f"the readings nearest to it are {readings}")
+    raise ValueError(f"{text!r} was twice: the clocks in {zone} were put back; write {readings}")

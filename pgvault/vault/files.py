@@ -1,0 +1,82 @@
+"""Writing files so that a crash leaves either the old state or the new one, never a half.
+
+Order everywhere: temporary name, flush, rename, flush the directory. Temporary names begin with `TEMPORARY`, so that
+what a crash left is told from what is complete, and cleaned.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+def fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """With its parents, durably; private to the owner, since backups hold everything a database holds."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    fsync_directory(directory.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that no other process uses."""
+    return path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; at a clean end it durably becomes `path`, at any other it is removed."""
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        fsync_path(temporary)
+        os.replace(temporary, path)
+        fsync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    with replacing(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory so that a crash leaves either all of it under its name, or nothing under that name."""
+    doomed = temporary_name(directory)
+    os.rename(directory, doomed)
+    fsync_directory(directory.parent)
+    shutil.rmtree(doomed)
+
+
+def sweep_temporaries(directory: Path) -> None:
+    """Remove what a crash left; the caller holds the lock that a living writer of this directory would hold."""
+    for path in directory.glob(f"{TEMPORARY}*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""Which cluster a server's part of the vault belongs to.
+
+The system identifier that `initdb` gave the cluster decides, never the name: two clusters in one place would make
+each other's backups unrestorable.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+
+import tomli_w
+
+from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.segment import is_segment_size
+from pgvault.vault.files import write_durably
+from pgvault.vault.layout import ServerVault
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    system_identifier: str
+    segment_size: int
+    """Bytes of a WAL segment."""
+
+
+def read_identity(server: ServerVault) -> Identity | None:
+    """None when nothing of this server is in the vault yet."""
+    try:
+        facts = tomllib.loads(server.identity.read_text())
+        identity = Identity(facts["system_identifier"], facts["segment_size"])
+    except FileNotFoundError:
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise PgvaultError(f"could not read {server.identity}", detail=str(error)) from None
+    if not isinstance(identity.system_identifier, str) or not is_segment_size(identity.segment_size):
+        raise PgvaultError(f"could not read {server.identity}", detail="Its values are not of the right kind.")
+    return identity
+
+
+def claim(server: ServerVault, cluster: Identity) -> None:
+    """Make sure that this vault holds, or from now on will hold, this very cluster; Refused otherwise."""
+    known = read_identity(server)
+    if known is None:
+        server.prepare()
+        write_durably(server.identity, tomli_w.dumps(
+            {"system_identifier": cluster.system_identifier, "segment_size": cluster.segment_size}).encode())
+        return
+    if known.system_identifier != cluster.system_identifier:
+        raise Refused(
+            f"{server.name} is another cluster than the one in the vault",
+            detail=f"The vault holds system identifier {known.system_identifier}, "
+                   f"this server has {cluster.system_identifier}.",
+            hint=f"Give the new cluster a name of its own in the configuration, or move {server.home} away.")
+    if known.segment_size != cluster.segment_size:
+        raise Refused(
+            f"the WAL segment size of {server.name} has changed",
+            detail=f"The vault holds segments of {known.segment_size} bytes, the server has {cluster.segment_size}.",
+            hint=f"Give the cluster a new name in the configuration, or move {server.home} away.")

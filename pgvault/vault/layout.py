@@ -1,0 +1,157 @@
+"""Where things are in a vault: every path is made here, from validated names.
+
+    HOME/vault.toml, README, jobs/<job id>/
+    HOME/<server>/identity.toml
+                  backups/<backup id>/backup.toml, manifest.sqlite
+                  packs/<pack id>.pack      frames.sqlite (a cache)
+                  wal/<16 hex>/<segment>.zst    wal.sqlite (a cache)
+                  incoming/  streaming/  quarantine/  locks/
+"""
+
+from __future__ import annotations
+
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from pgvault.model.errors import NotFound, PgvaultError
+from pgvault.model.names import check_name
+from pgvault.vault.files import make_directory, write_durably
+
+FORMAT = 1
+
+README = """\
+This directory is a pgvault vault: backups of PostgreSQL clusters and their write-ahead log.
+It can be read without pgvault, with sqlite3 and zstd.
+
+  vault.toml                              format version and the vault's id
+  jobs/<job id>/                          plan.toml and events.jsonl of each act
+  <server>/identity.toml                  which cluster this is (system identifier)
+  <server>/backups/<id>/backup.toml       facts and status of one backup
+  <server>/backups/<id>/manifest.sqlite   its files, and the frames that make up each
+  <server>/packs/<id>.pack                the frames
+  <server>/frames.sqlite                  where each frame is (a cache, made again from the packs)
+  <server>/wal/<16 hex>/<segment>.zst     archived WAL, zstd
+  <server>/wal.sqlite                     its index (a cache)
+
+A pack is: 8 bytes "PGVPACK1", then frames back to back, each one standard zstd frame, then the
+footer, then 24 bytes: footer offset (u64 little endian), number of entries (u64), "PGVPEND1".
+The footer has one entry of 48 bytes a frame: SHA-256 of the plain bytes (32), offset (u64),
+stored length (u32), plain length (u32); and at its end the SHA-256 of all entries.
+
+To rebuild one file by hand: find it in manifest.sqlite's table `file`, take its rows of `run` in
+order; each is up to 1 MiB. A run with a frame is that frame decompressed; with a delta, the delta
+frame is a bitmap of 8 KiB pages (bit n of byte n/8: page n), padded to 16 bytes, then those pages,
+which replace the frame's; with neither, it is zeros. Runs are concatenated; `size` is the length.
+
+  sqlite3 frames.sqlite "select pack, offset, stored from frame where id = x'...'"
+  tail -c +$((offset + 1)) packs/$pack.pack | head -c $stored | zstd -dc
+
+To restore by hand: rebuild every file under an empty directory, put `wal/*/*.zst`, unpacked, where
+a restore_command finds them, create recovery.signal, start PostgreSQL of the same major version.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVault:
+    """One server's part of the vault."""
+
+    name: str
+    home: Path
+
+    @property
+    def identity(self) -> Path:
+        return self.home / "identity.toml"
+
+    @property
+    def backups(self) -> Path:
+        return self.home / "backups"
+
+    @property
+    def packs(self) -> Path:
+        return self.home / "packs"
+
+    @property
+    def frames_index(self) -> Path:
+        return self.home / "frames.sqlite"
+
+    @property
+    def wal(self) -> Path:
+        return self.home / "wal"
+
+    @property
+    def wal_index(self) -> Path:
+        return self.home / "wal.sqlite"
+
+    @property
+    def incoming(self) -> Path:
+        return self.home / "incoming"
+
+    @property
+    def streaming(self) -> Path:
+        return self.home / "streaming"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.home / "quarantine"
+
+    @property
+    def locks(self) -> Path:
+        return self.home / "locks"
+
+    def prepare(self) -> None:
+        """Make the directories that are not there yet."""
+        for directory in (self.backups, self.packs, self.wal, self.incoming, self.streaming, self.quarantine,
+                          self.locks):
+            make_directory(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The repository under one home directory."""
+
+    home: Path
+
+    @property
+    def jobs(self) -> Path:
+        return self.home / "jobs"
+
+    @property
+    def marker(self) -> Path:
+        return self.home / "vault.toml"
+
+    def server(self, name: str) -> ServerVault:
+        return ServerVault(name, self.home / check_name(name, "server"))
+
+    @classmethod
+    def open(cls, home: Path) -> Vault:
+        """For reading and writing what exists; NotFound when there is no vault."""
+        vault = cls(home)
+        try:
+            facts = tomllib.loads(vault.marker.read_text())
+        except FileNotFoundError:
+            raise NotFound(f"there is no vault in {home}", detail="It has no vault.toml.",
+                           hint="The first backup or archived segment makes it; check [vault] home.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise PgvaultError(f"could not read {vault.marker}", detail=str(error)) from None
+        if facts.get("format") != FORMAT:
+            raise PgvaultError(f"the vault in {home} has format {facts.get('format')}, this pgvault knows {FORMAT}",
+                               hint="Use the pgvault that wrote it, or a newer one.")
+        return vault
+
+    @classmethod
+    def open_or_create(cls, home: Path) -> Vault:
+        """Also makes it; refuses a directory that holds something else."""
+        vault = cls(home)
+        if not vault.marker.exists():
+            if home.is_dir() and any(p.name not in ("lost+found", "jobs") for p in home.iterdir()):
+                raise PgvaultError(f"{home} is not empty and is no vault",
+                                   hint="Point [vault] home at an empty directory, or at an existing vault.")
+            make_directory(home)
+            write_durably(home / "README", README.encode())
+            write_durably(vault.marker, tomli_w.dumps({"format": FORMAT, "id": secrets.token_hex(8)}).encode())
+        make_directory(vault.jobs)
+        return cls.open(home)

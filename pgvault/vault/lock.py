@@ -1,0 +1,76 @@
+"""One writer per server and concern, many readers; who holds it is told to whoever is refused.
+
+A lock is `flock(2)` on `locks/<concern>.lock`: the kernel frees it when its holder dies, however it dies, so a dead
+holder never blocks. The file's text says who holds it, for people.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from pgvault.model.errors import Locked
+from pgvault.vault.files import make_directory
+
+
+class Concern(Enum):
+    """What a lock guards."""
+
+    BACKUP = "backup"
+    """Taking a backup: one at a time per server."""
+    RECEIVE = "receive"
+    """Streaming WAL from the server."""
+    ARCHIVE = "archive"
+    """Accepting one WAL file; held for milliseconds."""
+    PACKS = "packs"
+    """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
+
+
+@contextmanager
+def locked(directory: Path, concern: Concern, *, job: str = "", shared: bool = False,
+           wait: bool = False) -> Iterator[None]:
+    """Hold the lock; `Locked`, with the holder, when another has it and `wait` is not asked for."""
+    make_directory(directory)
+    path = directory / f"{concern.value}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise Locked(f"another job holds the {concern.value} lock", detail=_holder(descriptor),
+                             hint="Wait for it (--wait-lock), or look at it: pgvault job list") from None
+            fcntl.flock(descriptor, how)
+        if not shared:
+            _sign(descriptor, job)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sign(descriptor: int, job: str) -> None:
+    text = json.dumps({"job": job, "pid": os.getpid(), "host": socket.gethostname(),
+                       "since": datetime.now(UTC).isoformat(timespec="seconds")})
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who signed it; the holder may be between taking and signing, so a moment is given."""
+    for _ in range(5):
+        try:
+            holder = json.loads(os.pread(descriptor, 4096, 0))
+            job = f"job {holder['job']}, " if holder["job"] else ""
+            return f"Held by {job}process {holder['pid']} on {holder['host']} since {holder['since']}."
+        except (ValueError, KeyError, TypeError):
+            time.sleep(0.01)
+    return "Its holder did not sign it."
