@@ -10,7 +10,8 @@ from enum import Enum
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 
-_ID = re.compile(r"\d{8}T\d{6}Z")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_LEADING_DIGITS = re.compile(r"[0-9]+")
 _ID_FORM = "%Y%m%dT%H%M%SZ"
 
 
@@ -66,7 +67,9 @@ class Backup:
 
     @property
     def major(self) -> int:
-        return int(self.server_version.split(".", 1)[0])
+        """18 for "18.1", and 19 for "19beta1"."""
+        digits = _LEADING_DIGITS.match(self.server_version)
+        return int(digits[0]) if digits else 0
 
     @property
     def begin_segment(self) -> Segment | None:

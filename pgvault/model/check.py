@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Generic, TypeVar
+
+Facts = TypeVar("Facts")
 
 
 class Outcome(Enum):
@@ -28,18 +31,32 @@ class Finding:
     fix: str = ""
     """The exact command or setting that mends it."""
 
+    @property
+    def root(self) -> str:
+        """The name of the check that blocks whatever needs this one; empty when nothing does."""
+        if self.outcome is Outcome.FAILED:
+            return self.name
+        return self.cause if self.outcome is Outcome.SKIPPED else ""
 
-def chain(findings: Iterable[Finding], needs: Mapping[str, tuple[str, ...]]) -> tuple[Finding, ...]:
-    """Mark every finding whose needs have failed as blocked: the first cause keeps its evidence."""
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[Facts]):
+    """One row of a table of checks."""
+
+    name: str
+    find: Callable[[Facts], Finding]
+    """Pure; its finding is unnamed. Only called when nothing that it needs has failed."""
+    needs: tuple[str, ...] = ()
+    """Names of rows above this one."""
+
+
+def evaluate(checks: Sequence[Check[Facts]], facts: Facts) -> tuple[Finding, ...]:
+    """Each check's finding, in order; what hangs on a failure is skipped and names the first cause."""
     done: dict[str, Finding] = {}
-    for finding in findings:
-        for need in needs.get(finding.name, ()):
-            before = done.get(need)
-            if before and (before.outcome is Outcome.FAILED or (before.outcome is Outcome.SKIPPED and before.cause)):
-                root = before.cause if before.outcome is Outcome.SKIPPED else before.name
-                finding = replace(finding, outcome=Outcome.SKIPPED, detail=f"blocked by: {root}", cause=root, fix="")
-                break
-        done[finding.name] = finding
+    for check in checks:
+        root = next((done[need].root for need in check.needs if done[need].root), "")
+        finding = Finding("", Outcome.SKIPPED, f"blocked by: {root}", root) if root else check.find(facts)
+        done[check.name] = replace(finding, name=check.name)
     return tuple(done.values())
 
 
@@ -49,3 +66,20 @@ def overall(findings: Iterable[Finding]) -> Outcome:
         if worst in outcomes:
             return worst
     return Outcome.OK
+
+
+def ok(detail: str = "") -> Finding:
+    return Finding("", Outcome.OK, detail)
+
+
+def warning(detail: str, cause: str = "", fix: str = "") -> Finding:
+    return Finding("", Outcome.WARNING, detail, cause, fix)
+
+
+def failed(detail: str, cause: str = "", fix: str = "") -> Finding:
+    return Finding("", Outcome.FAILED, detail, cause, fix)
+
+
+def not_applicable(why: str) -> Finding:
+    """Skipped without blocking anything."""
+    return Finding("", Outcome.SKIPPED, why)

@@ -22,7 +22,6 @@ sentences. `code` is a stable word for scripts and for the documentation.
 from __future__ import annotations
 
 import errno
-import os
 from typing import ClassVar
 
 
@@ -106,7 +105,6 @@ def from_os_error(error: OSError, doing: str) -> PgvaultError:
             f"could not {doing}: no space left", detail=f"The file system of{where or ' the destination'} is full.",
             hint="Free space there, or move the directory to a larger file system, and run this again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        who = f"user id {os.geteuid()}" if hasattr(os, "geteuid") else "this user"
-        return Refused(f"could not {doing}: {error.strerror}", detail=f"{who} may not access{where}.",
+        return Refused(f"could not {doing}: {error.strerror}", detail=f"This user may not access{where or ' it'}.",
                        hint="Run pgvault as the user that owns it, or change the owner or mode.")
     return PgvaultError(f"could not {doing}: {error.strerror or error}", detail=f"Path:{where}." if where else "")

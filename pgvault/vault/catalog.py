@@ -1,21 +1,34 @@
-"""The backups of a server: reading, writing and finding their `backup.toml`."""
+"""The backups of a server: reading, writing and finding their `backup.toml`.
+
+Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in `catalog_cache`; `read` always reads the file.
+"""
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import tomli_w
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import is_segment_size
+from pgvault.vault import catalog_cache
 from pgvault.vault.files import write_durably
 from pgvault.vault.layout import ServerVault
+
+FACTS = "backup.toml"
+
+_REQUIRED: dict[str, type] = {
+    "id": str, "status": str, "method": str, "name": str, "started_at": datetime, "system_identifier": str,
+    "server_version": str, "segment_size": int, "timeline": int, "data_directory": str, "size_bytes": int,
+    "stored_bytes": int, "file_count": int, "manifest_sha256": str, "job": str, "error": str, "corrupt_pages": list,
+    "tablespaces": list}
+_OPTIONAL: dict[str, type] = {"finished_at": datetime, "begin_lsn": str, "end_lsn": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +51,54 @@ def manifest_path(server: ServerVault, backup_id: str) -> Path:
 
 def write(server: ServerVault, backup: Backup) -> None:
     """Durably replace the backup's facts; its directory exists."""
-    write_durably(directory(server, backup.id) / "backup.toml", tomli_w.dumps(_document(backup)).encode())
+    import tomli_w
+
+    write_durably(directory(server, backup.id) / FACTS, tomli_w.dumps(_document(backup)).encode())
 
 
 def read(server: ServerVault, backup_id: str) -> Backup:
-    path = directory(server, backup_id) / "backup.toml"
+    path = directory(server, backup_id) / FACTS
     try:
-        return _backup(tomllib.loads(path.read_text()), server.name)
+        return _parse(path.read_text(encoding="utf-8"), backup_id, server.name)
     except FileNotFoundError:
+        if path.parent.is_dir():
+            raise _unreadable(path, "the file is missing") from None
         raise NotFound(f"{server.name} has no backup {backup_id}", hint=f"pgvault list-backups {server.name}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise PgvaultError(f"could not read the facts of backup {backup_id}", detail=f"{path}: {error!r}") from None
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
 
 
-def scan(server: ServerVault) -> Iterator[Backup | Unreadable]:
-    """Every backup, oldest first, also those whose facts cannot be read."""
-    if not server.backups.is_dir():
-        return
-    for backup_id in sorted(p.name for p in server.backups.iterdir() if is_backup_id(p.name)):
+def ids(server: ServerVault) -> list[str]:
+    """Of every backup, oldest first, whether or not its facts can be read."""
+    try:
+        return sorted(name for name in os.listdir(server.backups) if is_backup_id(name))
+    except FileNotFoundError:
+        return []
+
+
+def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreadable]:
+    """Every backup, oldest first, also those whose facts cannot be read. Nothing is written unless the cache may be
+    saved."""
+    cache = catalog_cache.load(server)
+    home = os.fspath(server.backups)
+    for backup_id in ids(server):
+        path = f"{home}/{backup_id}/{FACTS}"
         try:
-            yield read(server, backup_id)
-        except (PgvaultError, OSError) as error:
-            yield Unreadable(backup_id, str(error))
+            stamp = catalog_cache.stamp(path)
+            facts = cache.facts(backup_id, stamp)
+            backup = read(server, backup_id) if facts is None else _backup(facts, server.name)
+            cache.note(backup_id, stamp, facts or _document(backup))
+            yield backup
+        except NotFound:  # deleted meanwhile
+            continue
+        except PgvaultError as error:
+            yield Unreadable(backup_id, f"{error.message}: {error.detail.removesuffix('.')}")
+        except OSError as error:
+            reason = "the file is missing" if isinstance(error, FileNotFoundError) else error.strerror
+            if os.path.isdir(os.path.dirname(path)):
+                yield Unreadable(backup_id, f"could not read {path}: {reason}")
+    if save:
+        cache.save()
 
 
 def backups(server: ServerVault) -> list[Backup]:
@@ -72,17 +111,38 @@ def find(server: ServerVault, wanted: str) -> Backup:
     hint = f"pgvault list-backups {server.name}"
     if is_backup_id(wanted):
         return read(server, wanted)
-    known = backups(server)
-    whole = [b for b in known if b.status.copied]
-    named = {"latest": whole[-1:], "oldest": whole[:1],
-             "last-failed": [b for b in known if b.status is BackupStatus.FAILED][-1:]}
-    found = named.get(wanted) if wanted in named else [b for b in known if wanted and b.id.startswith(wanted)]
-    if not found:
+    known = ids(server)
+    named: dict[str, Callable[[], Backup | None]] = {
+        "latest": lambda: _first(server, reversed(known), lambda b: b.status.copied),
+        "oldest": lambda: _first(server, known, lambda b: b.status.copied),
+        "last-failed": lambda: _first(server, reversed(known), lambda b: b.status is BackupStatus.FAILED)}
+    if wanted in named:
+        if found := named[wanted]():
+            return found
         raise NotFound(f"{server.name} has no backup {wanted!r}", hint=hint)
-    if len(found) > 1:
-        raise NotFound(f"{wanted!r} is the beginning of {len(found)} backup ids of {server.name}",
-                       detail=", ".join(b.id for b in found[:10]) + ".", hint=hint)
-    return found[0]
+    fitting = [backup_id for backup_id in known if wanted and backup_id.startswith(wanted)]
+    if not fitting:
+        raise NotFound(f"{server.name} has no backup {wanted!r}", hint=hint)
+    if len(fitting) > 1:
+        raise NotFound(f"{wanted!r} is the beginning of {len(fitting)} backup ids of {server.name}",
+                       detail=", ".join(fitting[:10]) + ".", hint=hint)
+    return read(server, fitting[0])
+
+
+def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backup], bool]) -> Backup | None:
+    """The first that fits; one that cannot be read is passed over."""
+    for backup_id in candidates:
+        try:
+            if fits(backup := read(server, backup_id)):
+                return backup
+        except (PgvaultError, OSError):
+            continue
+    return None
+
+
+def _unreadable(path: Path, reason: str) -> PgvaultError:
+    return PgvaultError(f"could not read the facts of backup {path.parent.name}", detail=f"{path}: {reason}.",
+                        hint="Bring the file back from a copy of the vault; other backups are unaffected.")
 
 
 def _document(backup: Backup) -> dict[str, Any]:
@@ -101,25 +161,39 @@ def _document(backup: Backup) -> dict[str, Any]:
     }.items() if value is not None}
 
 
+def _parse(text: str, backup_id: str, server: str) -> Backup:
+    """ValueError, saying what is wrong, unless every fact is there and of its kind."""
+    facts = tomllib.loads(text)
+    for name, kind in (_REQUIRED | _OPTIONAL).items():
+        if name not in facts and name in _REQUIRED:
+            raise ValueError(f"{name} is missing")
+        if name in facts and type(facts[name]) is not kind:
+            raise ValueError(f"{name} is not of the right kind")
+        if kind is datetime and name in facts:
+            if facts[name].tzinfo is None:
+                raise ValueError(f"{name} is no time with a zone")
+            facts[name] = facts[name].astimezone(UTC)
+    if facts["id"] != backup_id:
+        raise ValueError(f"it is about backup {facts['id']!r}")
+    if not is_segment_size(facts["segment_size"]):
+        raise ValueError(f"segment_size cannot be {facts['segment_size']}")
+    if not all(type(path) is str for path in facts["corrupt_pages"]):
+        raise ValueError("corrupt_pages is not of the right kind")
+    try:
+        return _backup(facts, server)
+    except (KeyError, TypeError):
+        raise ValueError("tablespaces is not of the right kind") from None
+
+
 def _backup(facts: dict[str, Any], server: str) -> Backup:
-    def lsn(name: str) -> Lsn | None:
-        return Lsn.parse(facts[name]) if name in facts else None
-
-    def moment(name: str) -> datetime | None:
-        value = facts.get(name)
-        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
-            raise ValueError(f"{name} is no time with a zone")
-        return value
-
-    started_at = moment("started_at")
-    if started_at is None:
-        raise ValueError("started_at is missing")
+    begin, end = facts.get("begin_lsn"), facts.get("end_lsn")
     return Backup(
         id=facts["id"], server=server, status=BackupStatus(facts["status"]), method=facts["method"],
-        name=facts["name"], started_at=started_at, finished_at=moment("finished_at"),
+        name=facts["name"], started_at=facts["started_at"], finished_at=facts.get("finished_at"),
         system_identifier=facts["system_identifier"], server_version=facts["server_version"],
-        segment_size=facts["segment_size"], timeline=facts["timeline"], begin_lsn=lsn("begin_lsn"),
-        end_lsn=lsn("end_lsn"), data_directory=facts["data_directory"], size_bytes=facts["size_bytes"],
+        segment_size=facts["segment_size"], timeline=facts["timeline"],
+        begin_lsn=None if begin is None else Lsn.parse(begin), end_lsn=None if end is None else Lsn.parse(end),
+        data_directory=facts["data_directory"], size_bytes=facts["size_bytes"],
         stored_bytes=facts["stored_bytes"], file_count=facts["file_count"],
         manifest_sha256=facts["manifest_sha256"], job=facts["job"], error=facts["error"],
         corrupt_pages=tuple(facts["corrupt_pages"]),

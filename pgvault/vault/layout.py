@@ -10,12 +10,10 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-
-import tomli_w
 
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.names import check_name
@@ -39,8 +37,9 @@ It can be read without pgvault, with sqlite3 and zstd.
 
 A pack is: 8 bytes "PGVPACK1", then frames back to back, each one standard zstd frame, then the
 footer, then 24 bytes: footer offset (u64 little endian), number of entries (u64), "PGVPEND1".
-The footer has one entry of 48 bytes a frame: SHA-256 of the plain bytes (32), offset (u64),
-stored length (u32), plain length (u32); and at its end the SHA-256 of all entries.
+The footer has one entry of 52 bytes a frame: SHA-256 of the plain bytes (32), offset (u64),
+stored length (u32), plain length (u32), CRC-32C of the stored bytes (u32); and at its end the
+SHA-256 of all entries.
 
 To rebuild one file by hand: find it in manifest.sqlite's table `file`, take its rows of `run` in
 order; each is up to 1 MiB. A run with a frame is that frame decompressed; with a delta, the delta
@@ -150,8 +149,10 @@ class Vault:
             if home.is_dir() and any(p.name not in ("lost+found", "jobs") for p in home.iterdir()):
                 raise PgvaultError(f"{home} is not empty and is no vault",
                                    hint="Point [vault] home at an empty directory, or at an existing vault.")
+            import tomli_w  # only for a new vault
+
             make_directory(home)
             write_durably(home / "README", README.encode())
-            write_durably(vault.marker, tomli_w.dumps({"format": FORMAT, "id": secrets.token_hex(8)}).encode())
+            write_durably(vault.marker, tomli_w.dumps({"format": FORMAT, "id": os.urandom(8).hex()}).encode())
         make_directory(vault.jobs)
         return cls.open(home)

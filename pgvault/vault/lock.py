@@ -30,16 +30,21 @@ class Concern(Enum):
     """Streaming WAL from the server."""
     ARCHIVE = "archive"
     """Accepting one WAL file; held for milliseconds."""
+    RESTORE = "restore"
+    """Writing to one destination."""
     PACKS = "packs"
     """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
 
 
 @contextmanager
-def locked(directory: Path, concern: Concern, *, job: str = "", shared: bool = False,
+def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "", shared: bool = False,
            wait: bool = False) -> Iterator[None]:
-    """Hold the lock; `Locked`, with the holder, when another has it and `wait` is not asked for."""
+    """Hold the lock; `Locked`, with the holder, when another has it and `wait` is not asked for.
+
+    `about` tells apart locks of one concern, as the destinations of restores.
+    """
     make_directory(directory)
-    path = directory / f"{concern.value}.lock"
+    path = directory / f"{concern.value}{'-' * bool(about)}{about}.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -1,0 +1,92 @@
+"""The backup verb."""
+
+from __future__ import annotations
+
+import argparse
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.cli.output import size
+
+HELP = """Take a backup of a whole cluster.
+
+It is complete on its own; what an earlier backup stored already is not stored again. When it ends, its WAL is in the
+archive, or it says what is still missing.
+
+Example:
+  pgvault backup main-db
+  pgvault backup main-db --name before-upgrade --immediate-checkpoint --bwlimit 50MB
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a configured server, or all")
+    parser.add_argument("--name", default="", metavar="TEXT", help="a name of your own for it")
+    parser.add_argument("--full", action="store_true", help="compare with no earlier backup")
+    parser.add_argument("--wait-lock", action="store_true", help="wait while another backup of the server runs")
+    parser.add_argument("--jobs", type=int, metavar="N", help="workers that compress (default: parallel_jobs)")
+    parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
+    parser.add_argument("--immediate-checkpoint", action=argparse.BooleanOptionalAction, default=None,
+                        help="checkpoint at full speed, or spread as the server would")
+    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+
+
+def backup(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.cli.running import run_job
+    from pgvault.engine.backup.run import run_backup
+    from pgvault.model.job import JobKind
+
+    for server in context.servers(args.server):
+        plan = _plan(args, context, server.name)
+        if args.detach:
+            from pgvault.jobs.detach import start_detached
+
+            job = start_detached(context.config.vault.home, plan.to_argv(), config=context.config_path)
+            _say_detached(context, job)
+            continue
+        verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
+                          act=lambda emit, job, plan=plan, server=server: run_backup(
+                              plan, server, context.config.vault.home, job=job, emit=emit))
+        done = verdict.backup
+        if context.json:
+            from pgvault.engine.catalogue import backup_object
+
+            context.out.json(backup_object(context.config, done))
+        else:
+            context.out.line(f"Backup size: {size(done.size_bytes)}. Actual size on disk: {size(done.stored_bytes)} "
+                             f"(-{done.deduplication_ratio:.2%} deduplication ratio).")
+            context.out.line(f"Backup completed: {done.id}")
+    return 0
+
+
+def _plan(args: argparse.Namespace, context: Context, name: str) -> object:
+    from pgvault.model.backup_plan import BackupPlan
+    from pgvault.model.errors import UsageError
+    from pgvault.model.names import check_label
+    from pgvault.model.rate import parse_rate
+
+    server = context.config.server(name)
+    try:
+        limit = parse_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit
+        label = check_label(args.name, "backup's name")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError("--jobs takes a number from 1 on")
+    checkpoint = args.immediate_checkpoint
+    return BackupPlan(
+        server=name, name=label, full=args.full,
+        immediate_checkpoint=server.immediate_checkpoint if checkpoint is None else checkpoint,
+        workers=args.jobs or server.parallel_jobs, bandwidth_limit=limit, compression_level=server.compression_level,
+        retry_times=server.basebackup_retry_times, retry_seconds=server.basebackup_retry_sleep.total_seconds(),
+        wait_lock=args.wait_lock)
+
+
+def _say_detached(context: Context, job: str) -> None:
+    if context.json:
+        context.out.json({"job": job})
+    else:
+        context.out.line(f"job {job} runs; watch it: pgvault job watch {job}")
+
+
+COMMANDS = {"backup": Command(HELP, arguments, backup)}

@@ -1,0 +1,53 @@
+"""get-wal: give one archived file; what PostgreSQL runs as its restore_command.
+
+Exit 1 says that the file is proven absent. Everything else that goes wrong exits 200 (`in_doubt` in the verb's entry),
+which stops PostgreSQL instead of letting it promote with data missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.vault.files import replacing
+from pgvault.vault.layout import Vault
+from pgvault.vault.wal_archive import level_for
+from pgvault.vault.wal_fetch import find, read_verified
+
+HELP = """Write one archived WAL file to standard output, or to FILE, whole or not at all.
+
+Exits 0 when it was given, 1 when it is proven absent, 200 in any doubt.
+
+Example, in a restored server's postgresql.conf:
+  restore_command = 'pgvault get-wal main-db %f -o %p'
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a configured server")
+    parser.add_argument("name", metavar="NAME", help="the file's name: what PostgreSQL puts in the place of %%f")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to write it: %%p")
+
+
+def get_wal(args: argparse.Namespace, context: Context) -> int:
+    server = context.config.server(args.server)
+    vault = Vault.open(context.config.vault.home).server(server.name)
+    path = find(vault, args.name, level=level_for(server.compression_level))
+    if path is None:
+        context.err.line(f"{args.name} is not in the archive of {server.name}")
+        return 1
+    pieces = read_verified(vault, args.name, path)
+    if args.output is None:
+        context.out.bytes.write(b"".join(pieces))
+        return 0
+    with replacing(args.output.absolute()) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.writelines(pieces)
+    return 0
+
+
+COMMANDS = {"get-wal": Command(HELP, arguments, get_wal)}

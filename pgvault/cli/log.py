@@ -1,0 +1,67 @@
+"""The log file of the configuration: a line for each job that starts or ends, and for each command that fails.
+
+A log that cannot be written stops nothing; it is said once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from logging.handlers import WatchedFileHandler
+
+from pgvault.cli.context import Context
+from pgvault.cli.output import visible
+from pgvault.jobs.encoding import mask_secrets
+from pgvault.model.event import Event, JobFinished, JobStarted, Level, Noted
+
+_LEVELS = {Level.INFO: logging.DEBUG, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
+
+
+def open_log(context: Context) -> logging.Logger:
+    """The logger of this call; it writes nowhere when no log file is configured or it cannot be opened."""
+    log = logging.getLogger("pgvault.log")
+    if log.handlers:
+        return log
+    log.propagate = False
+    log.setLevel(context.log_level.upper())
+    path = context.config.vault.log_file
+    handler: logging.Handler = logging.NullHandler()
+    if path is not None:
+        try:
+            handler = WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            context.err.line(context.err.paint("warning: ", "warn"), f"could not open the log file {path}: ",
+                             error.strerror or str(error))
+    handler.setFormatter(_Line("%(asctime)s [%(process)d] %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    log.addHandler(handler)
+    logging.raiseExceptions = False
+    return log
+
+
+class _Line(logging.Formatter):
+    """One record, one line: no line feed from outside can pretend to be another record."""
+
+    def converter(self, timestamp: float | None) -> time.struct_time:
+        return time.gmtime(timestamp)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(mask_secrets(super().format(record)))
+
+
+class JobLog:
+    """An `Emit` that logs a job's start, its end and what it warned of."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._job = log, ""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case JobStarted():
+                self._job = event.job
+                self._log.info("job %s started: %s", event.job, event.command)
+            case JobFinished(error=None):
+                self._log.info("job %s %s: %s", self._job, event.state.value, event.verdict)
+            case JobFinished(error=failure) if failure:
+                self._log.error("job %s %s: %s", self._job, event.state.value, failure.message)
+            case Noted():
+                self._log.log(_LEVELS[event.level], "job %s: %s", self._job, event.text)

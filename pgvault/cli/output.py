@@ -1,0 +1,194 @@
+"""Writing to a terminal or a pipe: lines, tables, fields and JSON, with nothing from outside taken for a control.
+
+Text passes `visible`, which spells control characters out, so that a server's message cannot move a terminal's cursor.
+Style is a `Painted` part, coloured only where the stream may be. A terminal that has gone away is forgotten: what runs
+goes on (EIO); a reader that has gone (EPIPE) ends the output. What only some calls need is imported there: PostgreSQL
+waits for put-wal and get-wal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, TextIO
+
+SCHEMA = 1
+_STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1", "accent": "36"}
+# Controls, the line separators, bidirectional overrides that could show a name backwards, and lone surrogates.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A text with a style: good, warn, bad, dim, bold or accent."""
+
+    text: str
+    style: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Part = str | Painted
+
+
+def visible(text: str) -> str:
+    """The text with every character spelled out that a terminal would act upon: ESC becomes `\\x1b`."""
+    return _HIDDEN.sub(_spelled, text)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def width(text: str) -> int:
+    """Columns that the text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def size(octets: int | None) -> str:
+    """`1.2 GiB`; `-` for what is not known."""
+    if octets is None:
+        return "-"
+    amount = float(octets)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{octets} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def when(moment: datetime | None) -> str:
+    """`2026-11-22 20:05:12+00`; `-` for what has not been."""
+    from pgvault.model.times import utc
+
+    return "-" if moment is None else utc(moment.replace(microsecond=0))
+
+
+def span(seconds: float | None) -> str:
+    """`12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; `-` for what is not known."""
+    if seconds is None:
+        return "-"
+    if seconds < 10 and isinstance(seconds, float):
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def json_text(document: Mapping[str, object]) -> str:
+    """One JSON object in ASCII, `schema` first; any text survives, also one that is no valid Unicode."""
+    import json
+
+    from pgvault.jobs.encoding import plain
+
+    return json.dumps({"schema": SCHEMA, **plain(document)}, separators=(",", ":")).replace("\x7f", "\\u007f")
+
+
+class Output:
+    """A stream of text and how it may look. `forgiving`: a failure to write is nobody's business (standard error)."""
+
+    paint = staticmethod(Painted)
+
+    def __init__(self, stream: TextIO, *, color: bool, forgiving: bool = False) -> None:
+        self._stream, self._color, self._forgiving, self._gone = stream, color, forgiving, False
+        self.is_terminal = _is_terminal(stream)
+
+    @property
+    def bytes(self) -> BinaryIO:
+        return self._stream.buffer
+
+    @property
+    def columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
+
+    def line(self, *parts: Part) -> None:
+        """One line, its parts joined as they are; a line feed inside a part is spelled out."""
+        self.write("".join(map(self.styled, parts)).rstrip(" ") + "\n")
+
+    def lines(self, text: str) -> None:
+        """A text of several lines."""
+        for line in text.splitlines() or [""]:
+            self.line(line)
+
+    def fields(self, pairs: Iterable[tuple[str, Part | None]], *, title: str = "") -> None:
+        """Names and values, aligned; a value of None is shown as `-`."""
+        if title:
+            self.line(title)
+        rows = list(pairs)
+        widest = max((width(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            self.line("  ", name, " " * (widest - width(name)), " : ", "-" if value is None else value)
+
+    def table(self, headers: Sequence[str], rows: Iterable[Sequence[Part]], *, right: Collection[int] = ()) -> None:
+        """Columns as wide as their widest cell; those whose index is in `right` are set to the right."""
+        table: list[Sequence[Part]] = [[Painted(header, "bold") for header in headers], *rows]
+        widths = [max(width(visible(str(row[i]))) for row in table) for i in range(len(headers))]
+        for row in table:
+            cells: list[Part] = []
+            for i, cell in enumerate(row):
+                gap = " " * (widths[i] - width(visible(str(cell))))
+                cells += [gap, cell, "  "] if i in right else [cell, gap, "  "]
+            self.line(*cells)
+
+    def json(self, document: Mapping[str, object]) -> None:
+        """One document; `schema` is added, times, LSNs, paths, enums and dataclasses become JSON."""
+        self.write(json_text(document) + "\n")
+
+    json_line = json
+    """The same, for lists: one object per line."""
+
+    def styled(self, part: Part) -> str:
+        if isinstance(part, Painted):
+            text = visible(part.text)
+            return f"\x1b[{_STYLES[part.style]}m{text}\x1b[0m" if self._color else text
+        return visible(part)
+
+    def write(self, text: str) -> None:
+        """The text as it is; callers pass what is already safe to show."""
+        self._attempt(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            act()
+        except OSError as error:
+            if not self._forgiving and not (error.errno == errno.EIO and self.is_terminal):
+                raise
+            self.forget()
+
+    def forget(self) -> None:
+        """Write no more, and let the interpreter find nothing to complain about when it flushes at exit."""
+        self._gone = True
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False

@@ -1,0 +1,36 @@
+"""Running a job from a verb: in the foreground, told on standard error; or silently, when it was started detached."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pgvault.cli.context import Context
+from pgvault.cli.log import JobLog, open_log
+from pgvault.cli.render import listener
+from pgvault.jobs.run import Act, Order, run_in_foreground
+from pgvault.model.event import Emit
+from pgvault.model.job import JobKind
+
+T = TypeVar("T")
+
+
+def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[str], plan: object, act: Act[T]) -> T:
+    """Run `act` as a job and return what it returned; raises its error, or Cancelled.
+
+    `command` is the full argument list, beginning with `pgvault`. See `pgvault.jobs.run` for `plan` and `act`.
+    """
+    order = Order(kind, server, shlex.join(_with_config(command, context)), plan, context.job_id)
+    listeners: list[Emit] = [JobLog(open_log(context))]
+    if context.job_id is None:
+        listeners.append(listener(context.err, as_json=context.json))
+    ended = run_in_foreground(context.config.vault.home, order, act, listeners)
+    if ended.error is not None:
+        raise ended.error
+    return ended.value  # type: ignore[return-value]  # no error: there is a value
+
+
+def _with_config(command: Sequence[str], context: Context) -> list[str]:
+    where = ["--config", str(context.config_path)] if context.config_path else []
+    return [command[0], *where, *command[1:]]

@@ -1,0 +1,78 @@
+"""The verbs: where each is, what it means in one line. A verb's module is imported only when the verb is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    module: str
+    meaning: str
+    aliases: tuple[str, ...] = ()
+    """Accepted quietly: what hands that know Barman type."""
+    in_doubt: bool = False
+    """Any error exits 200: PostgreSQL reads 1 to 125 from its restore_command as "end of WAL" and would promote."""
+
+
+GROUPS: dict[str, dict[str, Verb]] = {
+    "Try it": {
+        "demo": Verb("pgvault.cli.demo", "a complete sandbox on this machine, with a disaster and the recovery"),
+    },
+    "Servers": {
+        "list-servers": Verb("pgvault.cli.servers", "the configured servers", ("list-server",)),
+        "show-server": Verb("pgvault.cli.servers", "configuration and state of a server", ("show-servers",)),
+        "status": Verb("pgvault.cli.servers", "how a server's protection stands"),
+        "check": Verb("pgvault.cli.check", "test everything that backups and archiving need; changes nothing"),
+    },
+    "Backups": {
+        "backup": Verb("pgvault.cli.backup", "take a backup"),
+        "list-backups": Verb("pgvault.cli.catalogue", "the backups of a server", ("list-backup",)),
+        "show-backup": Verb("pgvault.cli.catalogue", "everything about one backup", ("show-backups",)),
+        "list-files": Verb("pgvault.cli.catalogue", "the files of a backup"),
+        "restore": Verb("pgvault.cli.restore", "plan, show, restore, start and prove", ("recover",)),
+    },
+    "WAL": {
+        "wal": Verb("pgvault.cli.wal", "timelines, archived ranges, gaps and recovery windows"),
+        "switch-wal": Verb("pgvault.cli.wal", "close the server's current segment", ("switch-xlog",)),
+        "archive-wal": Verb("pgvault.cli.wal", "take what arrived in incoming and streaming into the archive"),
+        "receive-wal": Verb("pgvault.cli.wal", "stream WAL from the server"),
+        "put-wal": Verb("pgvault.cli.put_wal", "archive one segment from standard input (archive_command)"),
+        "get-wal": Verb("pgvault.cli.get_wal", "give one segment (restore_command)", in_doubt=True),
+    },
+    "Jobs and upkeep": {
+        "job": Verb("pgvault.cli.job", "list, show, watch or cancel jobs"),
+        "config": Verb("pgvault.cli.config_command", "check or show the configuration"),
+        "rebuild-index": Verb("pgvault.cli.rebuild_index", "make a server's indexes again from what is stored"),
+    },
+}
+
+VERBS: dict[str, Verb] = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
+_ALIASES = {alias: name for name, verb in VERBS.items() for alias in verb.aliases}
+
+
+def resolve(word: str) -> str | None:
+    """The verb that `word` names, itself or as an alias."""
+    return word if word in VERBS else _ALIASES.get(word)
+
+
+def nearest(word: str) -> str | None:
+    """The verb that was probably meant."""
+    import difflib
+
+    found = difflib.get_close_matches(word.lower().replace("_", "-"), [*VERBS, *_ALIASES], n=1, cutoff=0.6)
+    return resolve(found[0]) if found else None
+
+
+def in_doubt(words: Iterable[str]) -> bool:
+    """Whether an error of this command line, even one that cannot be read, must not be taken for "no such WAL"."""
+    return any((name := resolve(word)) and VERBS[name].in_doubt for word in words)
+
+
+def listing() -> str:
+    """All verbs by group, one line each."""
+    width = max(map(len, VERBS))
+    return "\n".join(
+        f"\n{group}:\n" + "\n".join(f"  {name:<{width}}  {verb.meaning}" for name, verb in verbs.items())
+        for group, verbs in GROUPS.items())

@@ -1,0 +1,148 @@
+"""The kinds of values that settings have: how each is read from TOML, strictly, and written back.
+
+Reading what a kind has written gives the same value, so `config show` prints what could be pasted into the file.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pgvault.config.address import SshAddress
+from pgvault.config.conninfo import check_conninfo
+from pgvault.config.problems import BadValue, nearest
+from pgvault.model.duration import LONGEST, format_duration, parse_duration
+from pgvault.model.names import check_label
+from pgvault.model.rate import format_rate, parse_rate
+from pgvault.model.retention_policy import parse_retention_policy
+
+_TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a decimal number", list: "a list",
+               dict: "a table"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value."""
+
+    what: str
+    """As it reads after "expected": `a whole number from 1 to 19`."""
+    types: tuple[type, ...]
+    """The TOML types it is read from, exactly: true is not the number 1."""
+    parse: Callable[[Any], Any]
+    """The value; ValueError (BadValue when there is advice) when it is none."""
+    plain: Callable[[Any], str | int | bool] = str
+    """The TOML value of what `parse` returned."""
+    may_be_none: bool = False
+    """Whether "none" is a value: it undoes what [vault] sets for all servers."""
+
+    def read(self, value: object) -> Any:
+        if self.may_be_none and value == "none":
+            return None
+        if type(value) not in self.types:
+            raise BadValue(f"expected {self.what}, not {_TYPE_NAMES.get(type(value), 'a date or time')}")
+        return self.parse(value)
+
+    def write(self, value: Any) -> str | int | bool:
+        return "none" if value is None else self.plain(value)
+
+
+def optional(kind: Kind) -> Kind:
+    return replace(kind, may_be_none=True)
+
+
+def whole_number(least: int, most: int) -> Kind:
+    def parse(value: int) -> int:
+        if not least <= value <= most:
+            raise BadValue(f"{value} is out of range: it goes from {least} to {most}")
+        return value
+
+    return Kind(f"a whole number from {least} to {most}", (int,), parse, int)
+
+
+def only(word: str, refused: Mapping[str, tuple[str, str]]) -> Kind:
+    """The one word that a setting takes; `refused` has, for words known from elsewhere, the reason and the advice."""
+    def parse(value: str) -> str:
+        if value == word:
+            return word
+        reason, advice = refused.get(value.lower(), ("", ""))
+        raise BadValue(f"{value[:40]!r} is not offered" + (f": {reason}" if reason else ""),
+                       advice or f'Write "{word}", or leave the line out: it is the only value.')
+
+    return Kind(f'"{word}"', (str,), parse)
+
+
+def _one_line(value: str, what: str) -> str:
+    if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise BadValue(f"{what} is one line without control characters, and not empty")
+    return value
+
+
+def _local_path(value: str) -> Path:
+    path = os.path.expanduser(_one_line(value, "a path"))
+    if path.startswith("~"):
+        raise BadValue(f"the home directory that {value[:60]!r} begins with is not known", "Write the path in full.")
+    return Path(path)
+
+
+def _remote_path(value: str) -> str:
+    if not _one_line(value, "a path").startswith("/"):
+        raise BadValue("not an absolute path", "It is a path on the database host, and begins with '/'.")
+    if ".." in value.split("/"):
+        raise BadValue("'..' has no place in this path", "Write the path that it leads to.")
+    return value if value == "/" else value.rstrip("/")
+
+
+def _slot_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]{1,63}", value):
+        raise BadValue(f"{value[:80]!r} cannot be a replication slot's name",
+                       "It is made of 1 to 63 lower-case letters, digits and underscores.")
+    return value
+
+
+def _environment_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", value):
+        # Not repeated: it may be the password itself, written in the wrong place.
+        raise BadValue("not the name of an environment variable",
+                       "Write the variable's name, not the password: letters, digits and underscores.")
+    return value
+
+
+def _time_zone(value: str) -> str:
+    from zoneinfo import ZoneInfo, available_timezones  # some milliseconds, which only those pay who set a zone
+
+    try:
+        if "/" not in value and value != "UTC":
+            raise ValueError
+        return ZoneInfo(value).key
+    except (KeyError, ValueError, OSError):
+        hint = nearest(value, (name for name in available_timezones() if "/" in name or name == "UTC"))
+        raise BadValue(f"{value[:60]!r} is not a time zone that has one meaning",
+                       hint if hint.startswith("Did") else "Write a name such as Europe/Paris, or UTC.") from None
+
+
+def _pause(value: int | str) -> timedelta:
+    pause = timedelta(seconds=min(max(value, -1), 10**10)) if isinstance(value, int) else parse_duration(value)
+    if not timedelta() <= pause <= LONGEST:
+        raise BadValue("out of range: it goes from 0 seconds to a century")
+    return pause
+
+
+LABEL = Kind("text", (str,), lambda value: check_label(value, "description"))
+BOOLEAN = Kind("true or false", (bool,), bool, bool)
+PAUSE = Kind('seconds, or text such as "30s"', (int, str), _pause, format_duration)
+AGE = Kind('text such as "1 DAYS"', (str,), parse_duration, format_duration)
+RATE = Kind('text such as "50MB/s"', (str,), parse_rate, format_rate)
+RETENTION = Kind('text such as "RECOVERY WINDOW OF 7 DAYS"', (str,), parse_retention_policy)
+LOCAL_PATH = Kind("a path in quotes", (str,), _local_path)
+REMOTE_PATH = Kind("an absolute path in quotes", (str,), _remote_path)
+COMMAND = Kind("a command line in quotes", (str,), lambda value: _one_line(value, "a command"))
+CONNINFO = Kind("a connection string in quotes", (str,), check_conninfo)
+SSH = Kind('text such as "postgres@host"', (str,), SshAddress.parse)
+SLOT_NAME = Kind("a replication slot's name in quotes", (str,), _slot_name)
+ENVIRONMENT_NAME = Kind("an environment variable's name in quotes", (str,), _environment_name)
+TIME_ZONE = Kind('text such as "Europe/Paris"', (str,), _time_zone)

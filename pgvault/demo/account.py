@@ -1,0 +1,93 @@
+"""Who runs the sandbox's servers: this user, or, as PostgreSQL refuses to be run by root, another one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgvault.model.errors import PgvaultError, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def is_me(self) -> bool:
+        return self.uid == os.geteuid()
+
+    def popen_options(self) -> dict[str, Any]:
+        """What makes subprocess run a program as this account."""
+        return {} if self.is_me else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """What a login would give: none of the caller's PG* variables, and no language."""
+        path = os.environ.get("PATH") or os.defpath
+        names = {"USER": self.name, "LOGNAME": self.name, "SHELL": "/bin/sh"}
+        return {"PATH": path, "HOME": str(home), **names}
+
+    def own(self, path: Path) -> Path:
+        """Make `path` this account's, closed to all others but root."""
+        path.chmod(0o700)
+        if not self.is_me:
+            os.chown(path, self.uid, self.gid)
+        return path
+
+    def may(self, test: str, path: Path) -> bool:
+        """test(1) as this account: `-x` for a directory that may be entered, `-r` for a file that may be read."""
+        done = subprocess.run(["test", test, str(path)], cwd="/", stdin=subprocess.DEVNULL, **self.popen_options())
+        return done.returncode == 0
+
+    def run(self, argv: Sequence[str | Path], *, home: Path, doing: str) -> str:
+        """Run a program to its end and return all it said; `doing` reads after "could not"."""
+        status, said = run(argv, cwd=home, env={**self.environment(home), "LC_ALL": "C"}, **self.popen_options())
+        if status:
+            raise PgvaultError(f"could not {doing}", detail=f"{argv[0]} ended with {status}.\n{said.strip()}")
+        return said
+
+
+def run(argv: Sequence[str | Path], *, input: str = "", **options: Any) -> tuple[int, str]:
+    """Run a program in a session of its own, where a terminal's Ctrl-C does not reach it; its status and all it said.
+
+    When this process is stopped meanwhile, so are the program and what it started.
+    """
+    process = subprocess.Popen(
+        [str(word) for word in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, encoding="utf-8", errors="replace", start_new_session=True, **options)
+    try:
+        said, _ = process.communicate(input)
+        return process.returncode, said
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+
+
+def server_account() -> Account:
+    """This user, or for root `postgres`, else `nobody`; Refused when there is neither."""
+    if os.geteuid() != 0:
+        return Account(_name(os.geteuid()), os.geteuid(), os.getegid())
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            if entry.pw_uid != 0:
+                return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    raise Refused("PostgreSQL cannot be run by root, and there is no user postgres or nobody to run it",
+                  hint="Run the demonstration as an ordinary user.")
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,64 @@
+"""What the sandbox's primary holds: the tutorial's two tables, and a shop's customers and orders around them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgvault.demo.cluster import DATABASE
+
+ROWS_BEFORE: Final = 1000
+"""In each of the two tables when the backup is taken."""
+ROWS_AFTER: Final = 500
+"""Committed to mytesttable2 after the backup: only WAL has them."""
+TABLES: Final = ("mytesttable1", "mytesttable2")
+
+_ORDERS_PER_MEGABYTE: Final = 6500
+_ORDERS_PER_CUSTOMER: Final = 10
+
+CREATE_DATABASE: Final = f"CREATE DATABASE {DATABASE};"
+
+_TABLES: Final = f"""
+CREATE TABLE mytesttable1 (id integer NULL);
+CREATE TABLE mytesttable2 (id integer NULL);
+INSERT INTO mytesttable1 SELECT generate_series(1, {ROWS_BEFORE});
+INSERT INTO mytesttable2 SELECT generate_series(1, {ROWS_BEFORE});
+"""
+
+_SHOP: Final = """
+SET synchronous_commit = off;
+SELECT setseed(0.5);
+BEGIN;
+CREATE TABLE customers (id integer, name text, email text, city text, since date);
+INSERT INTO customers
+SELECT i, f || ' ' || l, lower(f || '.' || l || i || '@example.org'), c, date '2015-01-01' + (random() * 4000)::integer
+FROM (SELECT i,
+             (ARRAY['Ada','Boris','Chen','Dina','Emil','Fatou','Goran','Hana','Ivo','Jun'])[1 + floor(random() * 10)] f,
+             (ARRAY['Abe','Berg','Costa','Dahl','Endo','Fox','Garcia','Haas','Ito','Jung'])[1 + floor(random() * 10)] l,
+             (ARRAY['Porto','Kyoto','Lagos','Oslo','Quito','Turin','Utrecht'])[1 + floor(random() * 7)] c
+      FROM generate_series(1, {customers}) i) AS people;
+CREATE TABLE orders (id integer, customer integer, placed timestamptz, state text, total numeric(10, 2), note text);
+INSERT INTO orders
+SELECT i, 1 + floor(random() * {customers})::integer, timestamptz '2024-01-01 00:00+00' + i * interval '17 seconds',
+       (ARRAY['new','paid','packed','sent','returned'])[1 + floor(random() * 5)],
+       (random() * 900 + 5)::numeric(10, 2),
+       'order ' || i || ' of ' || (1 + floor(random() * 9)) || ' items, reference ' || md5(i::text)
+FROM generate_series(1, {orders}) i;
+ALTER TABLE customers ADD PRIMARY KEY (id);
+ALTER TABLE orders ADD PRIMARY KEY (id);
+COMMIT;
+"""
+
+MORE_ROWS: Final = (f"INSERT INTO mytesttable2 SELECT generate_series({ROWS_BEFORE + 1}, {ROWS_BEFORE + ROWS_AFTER})")
+
+
+def fill(megabytes: int) -> str:
+    """The SQL that makes the tables, with about so many MB (1024 kB) of them on disk."""
+    orders = max(1, megabytes * _ORDERS_PER_MEGABYTE)
+    customers = max(1, orders // _ORDERS_PER_CUSTOMER)
+    return _TABLES + _SHOP.format(customers=customers, orders=orders) + "ANALYZE;\nCHECKPOINT;\n"
+
+
+def fingerprint(table: str) -> str:
+    """A query for one line that is the same only for the same rows."""
+    return (f"SELECT count(*), coalesce(sum(id), 0), md5(coalesce(string_agg(id::text, ',' ORDER BY id), '')) "
+            f"FROM {table}")

@@ -1,0 +1,211 @@
+"""Taking one backup, from the lock to DONE.
+
+A backup becomes usable in this order: packs durable, manifest durable, every WAL segment from its begin to its end
+archived, `backup.toml` with status DONE. Whatever happens before leaves older backups untouched and this one FAILED,
+at the latest when the next run finds it STARTED with nobody at work.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.backup.copy import Copier
+from pgvault.engine.backup.wal import ensure_wal, reserve_wal
+from pgvault.engine.progress import Progress
+from pgvault.engine.threads import run_cancellable
+from pgvault.io.base_backup import BaseBackup, Options, Stopped
+from pgvault.io.postgres import connect, session, translated
+from pgvault.io.server_facts import ServerFacts, read_facts
+from pgvault.model.backup import Backup, BackupStatus, next_backup_id
+from pgvault.model.backup_plan import BackupPlan
+from pgvault.model.errors import Cancelled, CorruptPages, PgvaultError, WalMissing
+from pgvault.model.event import Emit, Level, Noted, PhaseStarted
+from pgvault.vault import catalog
+from pgvault.vault.files import make_directory, sweep_temporaries
+from pgvault.vault.frames import FrameStore
+from pgvault.vault.identity import Identity, claim
+from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.lock import Concern, locked
+from pgvault.vault.manifest import Manifest, ManifestWriter
+
+
+@dataclass(frozen=True, slots=True)
+class BackupVerdict:
+    backup: Backup
+
+    def __str__(self) -> str:
+        return f"backup {self.backup.id} is {self.backup.status.value}"
+
+
+async def run_backup(plan: BackupPlan, server: ServerConfig, home: Path, *, job: str, emit: Emit) -> BackupVerdict:
+    """Take the backup; the verdict, or the error that made it FAILED.
+
+    Raises CorruptPages when it is DONE but the server reported pages that fail their checksum, and WalMissing when its
+    WAL has not arrived: it is then WAITING_FOR_WALS and becomes DONE when it does.
+    """
+    return await run_cancellable(lambda cancelled: _take(plan, server, home, job, emit, cancelled))
+
+
+def _take(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
+          cancelled: threading.Event) -> BackupVerdict:
+    with ExitStack() as scope:
+        with session(config, "ask the server for its facts") as connection:
+            facts = read_facts(connection)
+        server = Vault.open_or_create(home).server(config.name)
+        claim(server, Identity(facts.system_identifier, facts.segment_size))
+        scope.enter_context(locked(server.locks, Concern.BACKUP, job=job, wait=plan.wait_lock))
+        scope.enter_context(locked(server.locks, Concern.PACKS, shared=True, wait=True))
+        clean_up(server)
+        known = [b.id for b in catalog.scan(server)]
+        backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
+        make_directory(catalog.directory(server, backup.id))
+        catalog.write(server, backup)
+        if not facts.tested:
+            emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
+        reserved = scope.enter_context(reserve_wal(config, emit))
+        try:
+            backup = _copy_with_retries(plan, config, server, backup, emit, cancelled)
+        except BaseException as error:
+            _fail(server, backup, error)
+            raise
+        done = ensure_wal(server, config, backup, reserved, emit, cancelled)
+        backup = replace(backup, status=BackupStatus.DONE) if done else backup
+        catalog.write(server, backup)
+    return _verdict(backup, emit)
+
+
+def clean_up(server: ServerVault) -> None:
+    """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
+    for backup in catalog.backups(server):
+        if backup.status is BackupStatus.STARTED:
+            sweep_temporaries(catalog.directory(server, backup.id))
+            catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC),
+                                          error="the run that took it ended without saying so"))
+
+
+def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backup_id: str, job: str) -> Backup:
+    return Backup(
+        id=backup_id, server=server.name, status=BackupStatus.STARTED, method="stream", name=plan.name,
+        started_at=datetime.now(UTC), system_identifier=facts.system_identifier, server_version=facts.version,
+        segment_size=facts.segment_size, timeline=0, data_directory=facts.data_directory,
+        tablespaces=facts.tablespaces, job=job)
+
+
+def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, emit: Emit,
+                       cancelled: threading.Event) -> Backup:
+    """What an attempt stored stays in the packs, so that the next one goes on where its frames are known."""
+    for left in range(plan.retry_times, -1, -1):
+        try:
+            return _copy(plan, config, server, backup, emit, cancelled)
+        except Cancelled:
+            raise
+        except (PgvaultError, psycopg.Error) as error:
+            told = translated(config.name, error, "copy the cluster") if isinstance(error, psycopg.Error) else error
+            if not left or not _may_pass(told):
+                raise told from error
+            emit(Noted(f"{told.message}; trying again in {plan.retry_seconds:g} s, {left} more "
+                       f"{'try' if left == 1 else 'tries'}", Level.WARNING, told.code))
+            if cancelled.wait(plan.retry_seconds):
+                raise Cancelled("the backup was cancelled") from None
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _may_pass(error: PgvaultError) -> bool:
+    """Whether trying again can help: not when something was refused, nor when the disk is full."""
+    return error.exit_code in (1, 7)
+
+
+def _copy(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, emit: Emit,
+          cancelled: threading.Event) -> Backup:
+    with ExitStack() as scope:
+        connection = connect(config, replication=True)
+        scope.callback(connection.close)
+        previous = _previous_manifest(server, scope) if not plan.full else None
+        store = scope.enter_context(FrameStore(server))
+        manifest = ManifestWriter(server, backup.id)
+        scope.callback(manifest.abandon)
+        progress = Progress(emit)
+        copier = scope.enter_context(Copier(server, store, manifest, previous, level=plan.compression_level,
+                                            workers=plan.workers, progress=progress))
+        command = BaseBackup(connection, _options(plan, backup), cancelled)
+        emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
+        emit(PhaseStarted("checkpoint"))
+        started = command.start()
+        backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline)
+        emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
+        emit(PhaseStarted("copy", started.size_bytes))
+        command.stream(copier)
+        stopped = command.stop()
+        copier.finish()
+        progress.report()
+        digest = manifest.publish()
+        backup = _copied(backup, stopped, store, manifest, digest, catalog.manifest_path(server, backup.id))
+        catalog.write(server, backup)
+        emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
+    return backup
+
+
+def _options(plan: BackupPlan, backup: Backup) -> Options:
+    limit = plan.bandwidth_limit
+    return Options(label=f"pgvault {backup.id}", fast_checkpoint=plan.immediate_checkpoint,
+                   max_rate_kib=min(max(limit // 1024, 32), 1 << 20) if limit else None)
+
+
+def _previous_manifest(server: ServerVault, scope: ExitStack) -> Manifest | None:
+    """Of the newest usable backup; a damaged one is passed over, since it is only there to save work."""
+    for backup in reversed(catalog.backups(server)):
+        if backup.status.copied:
+            try:
+                return scope.enter_context(Manifest(server, backup, check=True))
+            except PgvaultError:
+                continue
+    return None
+
+
+def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter, digest: str,
+            path: Path) -> Backup:
+    if stopped.timeline != backup.timeline:
+        raise PgvaultError("the server changed its timeline during the backup",
+                           detail=f"It began on {backup.timeline} and ended on {stopped.timeline}.",
+                           hint="Run the backup again.")
+    corrupt = stopped.corrupt_files or (("unnamed",) if stopped.corrupt else ())
+    return replace(
+        backup, status=BackupStatus.WAITING_FOR_WALS, end_lsn=stopped.lsn, finished_at=datetime.now(UTC),
+        size_bytes=manifest.size_bytes, stored_bytes=store.stored_bytes + path.stat().st_size,
+        file_count=manifest.file_count, manifest_sha256=digest, corrupt_pages=corrupt)
+
+
+def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:
+    segment = backup.end_segment if end else backup.begin_segment
+    assert segment
+    return f"{backup.end_lsn if end else backup.begin_lsn} " \
+           f"({segment.name(backup.segment_size)}, {lsn % backup.segment_size:08X})"
+
+
+def _fail(server: ServerVault, backup: Backup, error: BaseException) -> None:
+    reason = error.message if isinstance(error, PgvaultError) else str(error) or type(error).__name__
+    try:
+        catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
+    except OSError:  # the disk is full: the next run marks it
+        return
+
+
+def _verdict(backup: Backup, emit: Emit) -> BackupVerdict:
+    if backup.corrupt_pages:
+        raise CorruptPages(
+            f"backup {backup.id} holds pages that fail their checksum on the server",
+            detail="Files: " + ", ".join(backup.corrupt_pages[:10]) + ".",
+            hint="Keep the older backups. Look at the server's disks and memory, and at pg_amcheck.")
+    if backup.status is not BackupStatus.DONE:
+        raise WalMissing(
+            f"backup {backup.id} waits for WAL up to {backup.end_lsn}",
+            detail="Its files are complete, but it cannot be restored before its WAL is in the archive.",
+            hint=f"See what is missing: pgvault wal {backup.server}. It becomes DONE when the WAL arrives.")
+    return BackupVerdict(backup)

@@ -1,0 +1,95 @@
+"""PostgreSQL's own backup manifest, against which every file that arrived is compared.
+
+Documentation: "Backup Manifest Format". It is one JSON document that the server writes with one file a line; it is read
+line by line, so that a million files need no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgvault.model.errors import PgvaultError
+from pgvault.vault.manifest import ManifestWriter
+
+_NOT_SENT = frozenset({"backup_manifest"})
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedFile:
+    path: str
+    size: int
+    crc32c: int
+
+
+class ServerManifest:
+    """Gathers the manifest as it comes, in a file without a name, and compares."""
+
+    def __init__(self, directory: Path) -> None:
+        self._text = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 -- lives as long as this object
+        self.size = 0
+
+    def close(self) -> None:
+        self._text.close()
+
+    def feed(self, chunk: memoryview) -> None:
+        self._text.write(chunk)
+        self.size += len(chunk)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Its text, a piece at a time."""
+        self._text.seek(0)
+        while chunk := self._text.read(1 << 20):
+            yield memoryview(chunk)
+
+    def compare(self, manifest: ManifestWriter) -> None:
+        """Every file the server lists arrived with its size and CRC-32C; PgvaultError naming what did not."""
+        self._text.seek(0)
+        digest, stated, listed = hashlib.sha256(), "", 0
+        for line in self._text:
+            if line.startswith(b'"Manifest-Checksum"'):
+                stated = line.split(b'"')[3].decode()
+                break
+            digest.update(line)
+            if line.startswith(b"{ \"Path\"") or line.startswith(b"{ \"Encoded-Path\""):
+                listed += 1
+                self._compare_one(parse_file_line(line), manifest)
+        if stated != digest.hexdigest():
+            raise _wrong("the server's backup manifest does not match its own checksum")
+        if not listed:
+            raise _wrong("the server's backup manifest lists no files")
+
+    def _compare_one(self, expected: ExpectedFile, manifest: ManifestWriter) -> None:
+        if expected.path in _NOT_SENT:
+            return
+        found = manifest.find(expected.path)
+        if found is None:
+            raise _wrong(f"{expected.path} did not arrive")
+        size, crc = found
+        if size != expected.size:
+            raise _wrong(f"{expected.path} arrived with {size} bytes instead of {expected.size}")
+        if crc != expected.crc32c:
+            raise _wrong(f"{expected.path} arrived damaged: CRC-32C {crc or 0:08x} instead of {expected.crc32c:08x}")
+
+
+def parse_file_line(line: bytes) -> ExpectedFile:
+    """One line of `Files`; PgvaultError when it is none."""
+    try:
+        fields = json.loads(line.strip().rstrip(b","))
+        path = fields["Path"] if "Path" in fields else bytes.fromhex(fields["Encoded-Path"]).decode(
+            errors="surrogateescape")
+        if fields["Checksum-Algorithm"] != "CRC32C":
+            raise ValueError(f"unexpected checksum {fields['Checksum-Algorithm']}")
+        # The server prints the CRC's bytes as they lie in memory, lowest first.
+        return ExpectedFile(path, int(fields["Size"]), int.from_bytes(bytes.fromhex(fields["Checksum"]), "little"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _wrong(f"a line of the server's backup manifest cannot be read: {error!r}") from None
+
+
+def _wrong(reason: str) -> PgvaultError:
+    return PgvaultError(f"the backup does not hold what the server sent: {reason}",
+                        hint="Run the backup again; if it fails again, check the network and this machine's memory.")

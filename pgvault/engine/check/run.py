@@ -1,0 +1,51 @@
+"""Checking servers: look, judge by the table, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.check.facts import ServerState
+from pgvault.engine.check.server_state import look
+from pgvault.engine.check.table import CHECKS
+from pgvault.model.check import Finding, Outcome, evaluate, overall
+
+MOST_AT_ONCE = 256
+"""Servers; beyond that some wait for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    server: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        return overall(self.findings)
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What failed, then what is to be warned of; not what merely hangs on it."""
+        return tuple(finding for outcome in (Outcome.FAILED, Outcome.WARNING)
+                     for finding in self.findings if finding.outcome is outcome)
+
+
+def judge(state: ServerState) -> Report:
+    return Report(state.server.name, evaluate(CHECKS, state))
+
+
+def check_server(server: ServerConfig, home: Path) -> Report:
+    """Changes nothing, raises nothing that a finding could tell."""
+    return judge(look(server, home))
+
+
+def check_servers(servers: Sequence[ServerConfig], home: Path) -> Iterator[Report]:
+    """In the given order; all are looked at together, so that one out of reach does not hold up the others."""
+    if len(servers) == 1:
+        yield check_server(servers[0], home)
+        return
+    with ThreadPoolExecutor(max_workers=min(max(len(servers), 1), MOST_AT_ONCE), thread_name_prefix="check") as threads:
+        yield from threads.map(lambda server: check_server(server, home), servers)

@@ -1,0 +1,123 @@
+"""The checks about the server itself: reachable, known, the right one, and what the roles may do."""
+
+from __future__ import annotations
+
+import re
+
+from pgvault.engine.check.facts import ServerState
+from pgvault.io.server_facts import NEWEST_MAJOR
+from pgvault.model.check import Finding, failed, not_applicable, ok, warning
+from pgvault.model.errors import PgvaultError
+
+BACKUP_SENDERS = 2
+"""WAL senders that a backup uses: one sends the files, one the WAL written meanwhile."""
+
+
+def told_by(error: PgvaultError) -> Finding:
+    """A failure in the words of the error that stands in the place of the facts."""
+    return failed(error.message, error.detail, error.hint)
+
+
+def postgresql(state: ServerState) -> Finding:
+    return told_by(state.sql) if isinstance(state.sql, PgvaultError) else ok()
+
+
+def version(state: ServerState) -> Finding:
+    server = state.told.server
+    if server.tested:
+        return ok(server.version)
+    return warning(
+        f"{server.version}, this pgvault was tested up to PostgreSQL {NEWEST_MAJOR}",
+        "Backups, archiving and restores to the end of WAL do not depend on it; WAL records are not read, so what "
+        "happened when, and targets before an event, are not known.", "Install a newer pgvault.")
+
+
+def system_identifier(state: ServerState) -> Finding:
+    theirs, ours = state.told.server, state.vault.identity
+    if ours is None or ours.system_identifier == theirs.system_identifier:
+        return ok(theirs.system_identifier)
+    return failed(
+        f"the vault holds {ours.system_identifier}, the server is {theirs.system_identifier}",
+        "This is another cluster than the one in the vault: conninfo leads to the wrong server, or the cluster was "
+        "made anew.", f"Correct conninfo of [servers.{state.server.name}], or give the new cluster a name of its own.")
+
+
+def not_in_recovery(state: ServerState) -> Finding:
+    if not state.told.server.in_recovery:
+        return ok()
+    return failed("the server is a standby", "A standby does not write WAL of its own, so a backup's end cannot be "
+                  "closed here.", f"Let conninfo of [servers.{state.server.name}] lead to the primary.")
+
+
+def replication_rights(state: ServerState) -> Finding:
+    if state.told.may_replicate is None:
+        if isinstance(state.streaming, PgvaultError):
+            return not_applicable("the role of streaming_conninfo is not known by name")
+        return ok()
+    if state.told.may_replicate:
+        return ok()
+    role = state.told.streaming_user
+    return failed(f"role {role} has no REPLICATION", "Base backups and streamed WAL need it.",
+                  f"ALTER ROLE {identifier(role)} REPLICATION;")
+
+
+def max_wal_senders(state: ServerState) -> Finding:
+    most = int(state.told.settings.get("max_wal_senders", "0"))
+    if most == 0:
+        return failed("max_wal_senders = 0", "Nobody may stream from this server.",
+                      "ALTER SYSTEM SET max_wal_senders = 10;  -- then restart PostgreSQL")
+    in_use = state.told.wal_senders
+    if most - in_use >= BACKUP_SENDERS:
+        return ok()
+    return warning(f"{in_use} of {most} are in use", f"A backup needs {BACKUP_SENDERS}.",
+                   f"ALTER SYSTEM SET max_wal_senders = {most + 5};  -- then restart PostgreSQL")
+
+
+def streaming(state: ServerState) -> Finding:
+    if isinstance(state.streaming, PgvaultError):
+        return told_by(state.streaming)
+    theirs = state.told.server.system_identifier
+    if state.streaming.system_identifier != theirs:
+        return failed(f"it leads to {state.streaming.system_identifier}, conninfo to {theirs}",
+                      "streaming_conninfo and conninfo reach two different clusters.",
+                      f"Correct streaming_conninfo of [servers.{state.server.name}].")
+    return ok()
+
+
+def ssh(state: ServerState) -> Finding:
+    if state.ssh is None:
+        return not_applicable("not configured: only a restore in place needs it")
+    if isinstance(state.ssh, PgvaultError):
+        return told_by(state.ssh)
+    return ok("PostgreSQL server")
+
+
+def data_checksums(state: ServerState) -> Finding:
+    if state.told.settings.get("data_checksums") != "off":
+        return ok()
+    directory = state.told.server.data_directory or state.server.data_directory or "DATA_DIRECTORY"
+    return warning("off", "Pages that the server's disk damages are backed up unnoticed.",
+                   f"pg_checksums --enable -D {directory}   # with PostgreSQL stopped")
+
+
+def sql_rights(state: ServerState) -> Finding:
+    told, missing, grants = state.told, [], []
+    role = identifier(told.user)
+    if not told.may_switch_wal:
+        missing.append("execute pg_switch_wal()")
+        grants.append(f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {role};  "
+                      f"-- in database {told.database}")
+    if not told.server.data_directory and not state.server.data_directory:
+        missing.append("see data_directory")
+        grants.append(f"GRANT pg_read_all_settings TO {role};")
+    if not missing:
+        return ok()
+    tell = warning if told.may_switch_wal else failed
+    return tell(f"role {told.user} may not {' nor '.join(missing)}",
+                "Without the first, the last segment of a backup stays open on an idle server; without the second, "
+                "where to restore in place is not known.", "\n".join(grants))
+
+
+def identifier(name: str) -> str:
+    """A role's name as SQL writes it."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'

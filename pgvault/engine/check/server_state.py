@@ -1,0 +1,143 @@
+"""Asking a server: one SQL session, one replication session, one login by ssh where it is configured, all at once.
+
+Nothing is changed on the server, and none of it waits longer than the connection's own timeout and `PATIENCE`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.check import vault_state
+from pgvault.engine.check.facts import SETTINGS, Archiver, ServerState, Slot, SqlFacts, StreamingFacts
+from pgvault.io.postgres import Connection, connect, connection_parameters, session, translated
+from pgvault.io.server_facts import read_facts
+from pgvault.model.backup import BackupStatus
+from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.model.lsn import Lsn
+from pgvault.vault.layout import Vault
+
+T = TypeVar("T")
+
+PATIENCE = 5
+"""Seconds a statement may take: the answers are in the server's memory."""
+
+_STATE = """
+SELECT session_user::text, current_database()::text,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+       CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END,
+       (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(%(streaming)s, session_user)::text,
+       (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = coalesce(%(streaming)s, session_user)),
+       has_function_privilege('pg_switch_wal()', 'EXECUTE'),
+       (SELECT count(*) FROM pg_stat_replication)"""
+_ARCHIVER = """
+SELECT coalesce(last_archived_wal, ''), last_archived_time, coalesce(last_failed_wal, ''), last_failed_time,
+       failed_count FROM pg_stat_archiver"""
+_SLOT = """
+SELECT slot_name::text, slot_type, active, restart_lsn::text, coalesce(wal_status, '') FROM pg_replication_slots
+WHERE slot_name = %s"""
+
+
+def look(server: ServerConfig, home: Path) -> ServerState:
+    """Everything about one server, as it stands now."""
+    vault = Vault(home).server(server.name)
+    backups, unreadable = vault_state.read_backups(vault)
+    ask_size = not any(backup.status is BackupStatus.DONE for backup in backups)
+    with ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"check {server.name}") as threads:
+        sql = threads.submit(_or_error, lambda: ask(server, size=ask_size))
+        streaming = threads.submit(_or_error, lambda: ask_walsender(server))
+        ssh = threads.submit(_or_error, lambda: log_in(server)) if server.ssh else None
+    return ServerState(server=server, at=datetime.now(UTC), sql=sql.result(), streaming=streaming.result(),
+                       ssh=ssh.result() if ssh else None,
+                       vault=vault_state.read_vault(vault, home, backups, unreadable))
+
+
+def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
+    """By SQL; PgvaultError when the server cannot be reached, does not answer, or is too old."""
+    with session(server) as connection:
+        connection.execute(f"SET statement_timeout = '{PATIENCE}s'")
+        facts = read_facts(connection)
+        state = connection.execute(_STATE, {"streaming": _streaming_user(server)}).fetchone()
+        archiver = connection.execute(_ARCHIVER).fetchone()
+        assert state
+        assert archiver
+        user, database, lsn, segment, timeline, streaming_user, may_replicate, may_switch, senders = state
+        slot = connection.execute(_SLOT, (server.slot_name,)).fetchone()
+        return SqlFacts(
+            server=facts, user=user, database=database, settings=_settings(connection), lsn=Lsn.parse(lsn or "0/0"),
+            timeline=int(segment[:8], 16) if segment else timeline, streaming_user=streaming_user,
+            may_replicate=may_replicate, may_switch_wal=may_switch, wal_senders=senders, archiver=Archiver(*archiver),
+            slot=_slot(slot) if slot else None,
+            cluster_bytes=_cluster_bytes(connection) if size else None)
+
+
+def ask_walsender(server: ServerConfig) -> StreamingFacts:
+    """By the replication protocol's IDENTIFY_SYSTEM."""
+    connection = connect(server, replication=True)
+    try:
+        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+        assert row
+        return StreamingFacts(row[0], int(row[1]))
+    except psycopg.Error as error:
+        raise translated(server.name, error, "ask by the replication protocol") from error
+    finally:
+        connection.close()
+
+
+def log_in(server: ServerConfig) -> str:
+    """Log in to the server's host by ssh and run nothing there but `true`; the host in words."""
+    from pgvault.io.hosts import open_host
+
+    async def attempt() -> str:
+        host = await open_host(server.name, server.ssh, identity_file=server.identity_file,
+                               known_hosts=server.known_hosts)
+        async with host:
+            await host.must_run(["true"], doing="run a command")
+            return host.description
+
+    return asyncio.run(attempt())
+
+
+def _settings(connection: Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, coalesce(setting, '') FROM pg_settings WHERE name = ANY(%s)",
+                              (list(SETTINGS),)).fetchall()
+    settings: dict[str, str] = dict(rows)
+    if settings.get("archive_mode") == "off":
+        settings["archive_command"] = ""  # PostgreSQL shows "(disabled)"
+    return settings
+
+
+def _slot(row: tuple[Any, ...]) -> Slot:
+    name, kind, active, restart, status = row
+    return Slot(name, kind, active, Lsn.parse(restart) if restart else None, status)
+
+
+def _streaming_user(server: ServerConfig) -> str | None:
+    """The role that streams, where it is another one than that of the SQL session."""
+    sql, streaming = (connection_parameters(text, server.password_environment).get("user")
+                      for text in (server.conninfo, server.streaming_conninfo))
+    return streaming if streaming != sql else None
+
+
+def _cluster_bytes(connection: Connection) -> int | None:
+    try:
+        row = connection.execute("SELECT sum(pg_database_size(oid))::bigint FROM pg_database").fetchone()
+    except psycopg.Error:  # too many files to look at in time, or databases that this role may not look into
+        return None
+    return row[0] if row else None
+
+
+def _or_error(read: Callable[[], T]) -> T | PgvaultError:
+    try:
+        return read()
+    except PgvaultError as error:
+        return error
+    except OSError as error:
+        return from_os_error(error, "reach the server")

@@ -1,0 +1,106 @@
+"""The checks about the vault: its directories, its room, its backups, and what was promised about them."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import timedelta
+
+from pgvault.engine.check.facts import ServerState, SqlFacts
+from pgvault.engine.check.server_checks import told_by
+from pgvault.model.check import Finding, failed, not_applicable, ok, warning
+from pgvault.model.duration import format_duration
+
+FIRST_BACKUP_SHARE = 4
+"""A first backup rarely takes less than one part in so many of the cluster."""
+
+
+def directories(state: ServerState) -> Finding:
+    if state.vault.problem:
+        return told_by(state.vault.problem)
+    for place in state.vault.places:
+        if not place.usable:
+            where = place.path if place.exists else f"{place.path} cannot be made: {place.nearest}"
+            quoted = shlex.quote(str(place.nearest))
+            return failed(f"{where} is no directory that this user may write to",
+                          "pgvault runs as a user that does not own the vault.",
+                          f"chown {state.vault.login.split('@', 1)[0]} {quoted} && chmod u+rwx {quoted}   # as root")
+    if not state.vault.places[0].exists:
+        return ok("not made yet: the first backup makes it")
+    return ok()
+
+
+def space(state: ServerState) -> Finding:
+    free, backups = state.vault.free_bytes, state.vault.good_backups
+    if free is None:
+        return not_applicable("the file system does not tell")
+    if backups:
+        newest = backups[-1]
+        least, whole, what = newest.stored_bytes, newest.size_bytes, f"the last backup took {_gib(newest.stored_bytes)}"
+    elif isinstance(state.sql, SqlFacts) and state.sql.cluster_bytes is not None:
+        whole = state.sql.cluster_bytes
+        least, what = whole // FIRST_BACKUP_SHARE, f"the cluster has {_gib(whole)}"
+    else:
+        return not_applicable(f"{_gib(free)} free; how much the cluster has is not known")
+    told = f"{_gib(free)} free, {what}"
+    fix = f"Make room in {state.vault.places[0].nearest}, or move the vault to a larger file system."
+    if free < least:
+        return failed(told, "The next backup would not fit.", fix)
+    if free < whole:
+        return warning(told, "A backup that shares nothing with earlier ones might not fit.", fix)
+    return ok(told)
+
+
+def retention_policy(state: ServerState) -> Finding:
+    policy = state.server.retention_policy
+    return ok(str(policy) if policy else "none: nothing expires")
+
+
+def backup_age(state: ServerState) -> Finding:
+    limit, backups = state.server.last_backup_maximum_age, state.vault.good_backups
+    newest = backups[-1].finished_at or backups[-1].started_at if backups else None
+    age = None if newest is None else max(state.at - newest, timedelta())
+    told = "No available backups" if age is None else _age(age)
+    fix = f"pgvault backup {state.server.name}"
+    if limit is None:
+        return ok(f"no last_backup_maximum_age provided, latest backup age: {told}")
+    told = f"interval provided: {format_duration(limit)}, latest backup age: {told}"
+    if age is None:
+        return failed(told, _why_none(state), fix)
+    return failed(told, "The newest good backup is too old.", fix) if age > limit else ok(told)
+
+
+def compression(state: ServerState) -> Finding:
+    return ok(f"{state.server.compression}, level {state.server.compression_level}")
+
+
+def redundancy(state: ServerState) -> Finding:
+    have, expected = len(state.vault.good_backups), state.server.minimum_redundancy
+    told = f"have {have} {'backup' if have == 1 else 'backups'}, expected at least {expected}"
+    if have >= expected:
+        return ok(told)
+    return failed(told, _why_none(state) if not have else "Too few good backups are there.",
+                  f"pgvault backup {state.server.name}")
+
+
+def readable_backups(state: ServerState) -> Finding:
+    bad = state.vault.unreadable
+    if not bad:
+        return ok()
+    return failed(", ".join(f"{each.id}: {each.reason}" for each in bad[:3]), "A backup whose facts cannot be read "
+                  "protects nothing.", f"pgvault list-backups {state.server.name}")
+
+
+def _why_none(state: ServerState) -> str:
+    others = len(state.vault.backups)
+    return f"None of the {others} in the vault is complete and usable." if others else "None was taken yet."
+
+
+def _age(age: timedelta) -> str:
+    minutes = int(age.total_seconds()) // 60
+    parts = [(minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute")]
+    words = [f"{number} {unit}{'s' * (number != 1)}" for number, unit in parts if number]
+    return ", ".join(words) or "less than a minute"
+
+
+def _gib(octets: int) -> str:
+    return f"{octets / (1 << 30):.1f} GiB" if octets >= 1 << 30 else f"{octets / (1 << 20):.1f} MiB"

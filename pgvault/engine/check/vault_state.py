@@ -1,0 +1,162 @@
+"""Looking at one server's part of the vault without touching it: nothing is made, cached, locked or waited for."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pgvault.engine.check.facts import Place, VaultFacts, WalFacts
+from pgvault.model.backup import Backup
+from pgvault.model.errors import NotFound, PgvaultError, from_os_error
+from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
+from pgvault.model.window import Archived, Survey, survey
+from pgvault.vault import catalog, wal_index
+from pgvault.vault.catalog import Unreadable
+from pgvault.vault.files import TEMPORARY
+from pgvault.vault.identity import Identity, read_identity
+from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.lock import Concern
+from pgvault.vault.quarantine import REASON
+from pgvault.vault.wal_facts import timeline_tree
+
+T = TypeVar("T")
+
+_NOTHING = WalFacts({}, Survey((), (), ()))
+_SEGMENTS = """
+SELECT timeline, number, earliest, latest FROM file LEFT JOIN facts USING (timeline, number)
+WHERE kind = 'segment' ORDER BY timeline, number"""
+
+
+def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreadable, ...]]:
+    """Oldest first, from the files themselves: `catalog.scan` would write its cache."""
+    good: list[Backup] = []
+    bad: list[Unreadable] = []
+    try:
+        for backup_id in catalog.ids(server):
+            try:
+                good.append(catalog.read(server, backup_id))
+            except NotFound:  # deleted meanwhile
+                continue
+            except PgvaultError as error:
+                bad.append(Unreadable(backup_id, error.detail.removesuffix(".") or error.message))
+            except OSError as error:
+                bad.append(Unreadable(backup_id, str(error)))
+    except OSError:  # the directories' own check says why
+        pass
+    return tuple(good), tuple(bad)
+
+
+def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
+               unreadable: tuple[Unreadable, ...]) -> VaultFacts:
+    """Call it after the server was asked: what the server says it has archived is then in the index."""
+    identity = _or_error(lambda: read_identity(server))
+    known = identity if isinstance(identity, Identity) else None
+    vault_problem = _or_error(lambda: _check_home(home))
+    problem = next((p for p in (vault_problem, identity) if isinstance(p, PgvaultError)), None)
+    return VaultFacts(
+        places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
+        identity=known, backups=backups, unreadable=unreadable,
+        wal=_or_error(lambda: _read_wal(server, backups, known)), incoming=_count(server.incoming),
+        quarantined=_count(server.quarantine, without=REASON), receiver=receiver(server),
+        free_bytes=_free_bytes(_nearest(server.home)))
+
+
+def receiver(server: ServerVault) -> str | None:
+    """Who holds the receiver's lock, in words; None when nobody does."""
+    try:
+        descriptor = os.open(server.locks / f"{Concern.RECEIVE.value}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return _signature(os.read(descriptor, 4096))
+    finally:
+        os.close(descriptor)
+
+
+def _signature(text: bytes) -> str:
+    try:
+        holder = json.loads(text)
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has not signed yet"
+
+
+def _check_home(home: Path) -> None:
+    """The conditions of `Vault.open_or_create`, without creating."""
+    if (home / "vault.toml").exists():
+        Vault.open(home)
+    elif home.is_dir() and any(name not in ("lost+found", "jobs") for name in os.listdir(home)):
+        raise PgvaultError(f"{home} is not empty and is no vault",
+                           hint="Point [vault] home at an empty directory, or at an existing vault.")
+
+
+def _places(server: ServerVault, home: Path) -> Iterator[Place]:
+    for path in (home, server.home, server.backups, server.packs, server.wal, server.incoming, server.streaming,
+                 server.quarantine, server.locks):
+        nearest = _nearest(path)
+        yield Place(path, nearest, nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK))
+
+
+def _nearest(path: Path) -> Path:
+    return next((each for each in (path, *path.parents) if os.path.lexists(each)), Path("/"))
+
+
+def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identity | None) -> WalFacts:
+    try:
+        with wal_index.reading(server) as index:
+            archived = [Archived(*row) for row in index.connection.execute(_SEGMENTS)]
+            tree = timeline_tree(server, index)
+    except NotFound:
+        if server.wal.is_dir() and any(server.wal.glob("*/*")):
+            raise
+        return _NOTHING
+    except sqlite3.Error as error:
+        raise PgvaultError(f"could not read {server.wal_index}", detail=f"SQLite says: {error}.",
+                           hint=f"pgvault rebuild-index {server.name}") from None
+    newest = {segment.timeline: segment.number for segment in archived}
+    return WalFacts(newest, survey(archived, tree, backups, identity.segment_size if identity else
+                                   DEFAULT_SEGMENT_SIZE))
+
+
+def _count(directory: Path, *, without: str = TEMPORARY) -> int:
+    """Files in a directory; those being written, and those named with `without`, are left out."""
+    try:
+        return sum(not name.startswith(TEMPORARY) and not name.endswith(without) for name in os.listdir(directory))
+    except OSError:
+        return 0
+
+
+def _free_bytes(path: Path) -> int | None:
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id that no account has
+        return str(os.geteuid())
+
+
+def _or_error(read: Callable[[], T]) -> T | PgvaultError:
+    try:
+        return read()
+    except PgvaultError as error:
+        return error
+    except OSError as error:
+        return from_os_error(error, "read the vault")
+    except ValueError as error:
+        return PgvaultError("could not read the vault", detail=str(error))

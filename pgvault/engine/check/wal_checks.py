@@ -1,0 +1,238 @@
+"""The checks about WAL: that there is a way for it to arrive, that it works, and that what arrived has no holes.
+
+There are two ways, and one that works is enough: PostgreSQL hands each finished segment to its archive_command, or
+`pgvault receive-wal` streams it. What concerns the other one then does not count.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from pgvault.engine.check.facts import ServerState, Slot, WalFacts
+from pgvault.engine.check.server_checks import told_by
+from pgvault.model.backup import BackupStatus
+from pgvault.model.check import Finding, failed, not_applicable, ok, warning
+from pgvault.model.errors import PgvaultError
+from pgvault.model.segment import Segment
+from pgvault.model.times import utc
+
+FEW_SEGMENTS = 4
+"""So many that have not arrived yet are business as usual."""
+MANY_SEGMENTS = 64
+"""So many that have not arrived mean that WAL does not arrive as fast as it is written."""
+
+_STREAMED = "not used: WAL is streamed"
+
+
+def archive_mode(state: ServerState) -> Finding:
+    mode = state.told.settings.get("archive_mode", "off")
+    if state.is_archive_mode_on:
+        return ok()
+    if state.is_streaming:
+        return ok(_STREAMED)
+    return failed(f"archive_mode = {mode}, and WAL is not streamed either", "Nothing brings WAL to the vault.",
+                  f"ALTER SYSTEM SET archive_mode = on;\n{_set_archive_command(state)}  -- then restart PostgreSQL\n"
+                  f"or, without a restart: {_receive(state)}")
+
+
+def wal_level(state: ServerState) -> Finding:
+    level = state.told.settings.get("wal_level", "")
+    if level != "minimal":
+        return ok()
+    return failed("wal_level = minimal", "Such WAL cannot bring a backup to a consistent state.",
+                  "ALTER SYSTEM SET wal_level = replica;  -- then restart PostgreSQL")
+
+
+def archive_command(state: ServerState) -> Finding:
+    if not state.is_archive_mode_on:
+        return ok(_STREAMED)
+    command = state.told.settings.get("archive_command", "").strip()
+    if state.is_archiving:
+        return _named_in(command, state) or ok()
+    if not command:
+        return (warning if state.is_streaming else failed)(
+            "empty, although archive_mode is on", "PostgreSQL keeps every segment in pg_wal until it is archived, so "
+            "the disk fills up.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
+    if state.is_streaming:
+        return ok(_STREAMED)
+    return failed(f"{command!r} throws the WAL away", "Nothing brings WAL to the vault.",
+                  f"{_set_archive_command(state)}\nSELECT pg_reload_conf();\nor: {_receive(state)}")
+
+
+def continuous_archiving(state: ServerState) -> Finding:
+    archiver = state.told.archiver
+    if not state.is_archiving:
+        return ok(_STREAMED)
+    if archiver.fails:
+        assert archiver.last_failed_at
+        since = f"the last success was at {utc(archiver.last_archived_at.replace(microsecond=0))}" \
+            if archiver.last_archived_at else "it never succeeded"
+        return failed(
+            f"archiving {archiver.last_failed} failed at {utc(archiver.last_failed_at.replace(microsecond=0))}, "
+            f"{since}", "The archive_command (or archive_library) reports an error. PostgreSQL tries again and keeps "
+            "its segments: pg_wal grows.",
+            f"Read the command's own words in the server's log: SELECT pg_current_logfile();\n"
+            f"When they are dealt with, see it work: pgvault switch-wal {state.server.name}")
+    if archiver.last_archived_at is None:
+        return warning("nothing was archived yet", "PostgreSQL archives a segment when it is full or closed.",
+                       f"pgvault switch-wal {state.server.name}")
+    return ok()
+
+
+def replication_slot(state: ServerState) -> Finding:
+    slot = state.told.slot
+    if slot is None:
+        return _without_slot(state)
+    if slot.kind != "physical":
+        return failed(f"{slot.name} is a {slot.kind} slot", "WAL is streamed through a physical one.",
+                      f'Set slot_name of [servers.{state.server.name}] to another name, such as "pgvault_wal".')
+    if slot.wal_status == "lost":
+        return failed(
+            f"{slot.name} is lost: the server removed WAL that it had promised to keep",
+            "The receiver was away until more WAL had been written than max_slot_wal_keep_size "
+            f"({state.told.settings.get('max_slot_wal_keep_size', '?')} MB).",
+            f"SELECT pg_drop_replication_slot('{slot.name}');\n"
+            f"SELECT pg_create_physical_replication_slot('{slot.name}', true);\n"
+            f"{_receive(state)}\npgvault backup {state.server.name}")
+    return _slot_lag(state, slot)
+
+
+def _without_slot(state: ServerState) -> Finding:
+    name = state.server.slot_name
+    if state.vault.receiver is None:
+        return not_applicable("not used: WAL is archived by PostgreSQL")
+    return failed(f"{name} does not exist", "Without it the server may remove WAL before the receiver has it.",
+                  f"SELECT pg_create_physical_replication_slot('{name}', true);")
+
+
+def _slot_lag(state: ServerState, slot: Slot) -> Finding:
+    use = "active" if slot.active else "inactive"
+    if slot.restart_lsn is None:
+        return ok(f"{slot.name}, {use}, keeps no WAL yet")
+    size = state.told.server.segment_size
+    kept = max(0, state.told.lsn - slot.restart_lsn)
+    told = f"{slot.name}, {use}, {kept >> 20} MiB behind"
+    if slot.wal_status == "unreserved":
+        return warning(told, "The server is about to remove WAL that the receiver does not have yet.", _receive(state))
+    if kept > MANY_SEGMENTS * size:
+        return warning(told, "The server keeps that much in pg_wal until the receiver has it.",
+                       _receive_or_drop(state, slot))
+    return ok(told)
+
+
+def receive_wal(state: ServerState) -> Finding:
+    slot = state.told.slot
+    if state.vault.receiver is not None:
+        return ok(state.vault.receiver)
+    if slot is None:
+        return not_applicable("not used: WAL is archived by PostgreSQL")
+    if slot.active:
+        return failed(f"not running here, but slot {slot.name} is in use", "Another program streams through this slot.",
+                      f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{slot.name}';  -- who it is")
+    tell = warning if state.is_archiving else failed
+    return tell(f"not running, and slot {slot.name} keeps WAL for it",
+                "Nobody streams WAL to the vault, and the server keeps it all in pg_wal.",
+                _receive_or_drop(state, slot))
+
+
+def arriving(state: ServerState) -> Finding:
+    """Segments that the server has finished and the vault does not have; what the server says it archived is here."""
+    wal, told, name = state.vault.wal, state.told, state.server.name
+    if isinstance(wal, PgvaultError):
+        return told_by(wal)
+    size, timeline = told.server.segment_size, told.timeline
+    newest = wal.newest.get(timeline)
+    if elsewhere := _archived_elsewhere(state, wal):
+        return elsewhere
+    if newest is None:
+        return warning(f"no segment of timeline {timeline} has arrived yet", _waiting(state),
+                       _archive_incoming(state) or f"pgvault switch-wal {name}")
+    behind = max(0, told.lsn // size - 1 - newest)
+    seen = f"newest {Segment(timeline, newest).name(size)}, {behind} behind"
+    if behind <= FEW_SEGMENTS and not state.vault.incoming:
+        return ok(seen)
+    tell = failed if behind > MANY_SEGMENTS else warning
+    return tell(seen, _waiting(state) or "WAL is written faster than it arrives, or its way is stuck.",
+                _archive_incoming(state) or f"See what the archiver does: SELECT * FROM pg_stat_archiver;\n"
+                f"and what has arrived: pgvault wal {name}")
+
+
+def gaps(state: ServerState) -> Finding:
+    wal, name = state.vault.wal, state.server.name
+    if isinstance(wal, PgvaultError):
+        return told_by(wal)
+    done = {b.id for b in state.vault.backups if b.status is BackupStatus.DONE}
+    size = _segment_size(state)
+    harmful = [gap for timeline in wal.survey.timelines for gap in timeline.gaps if not gap.harmless]
+    broken = [each for each in wal.survey.broken if each.backup in done]
+    if not harmful and not broken:
+        passed = sum(len(timeline.gaps) for timeline in wal.survey.timelines)
+        return ok(f"{passed} before the newest backup begins" if passed else "")
+    told = [f"{gap.missing} missing after {gap.after.name(size)}" for gap in harmful]
+    told += [f"backup {each.backup} lacks {each.missing.name(size)}" for each in broken]
+    usable = state.vault.good_backups
+    tell = failed if usable or broken else warning
+    return tell("; ".join(told[:5]) + (f"; and {len(told) - 5} more" if len(told) > 5 else ""),
+                "Nothing behind a gap can be restored until a newer backup begins behind it.",
+                f"If the server or another archive still has them: pgvault put-wal {name} NAME < FILE\n"
+                f"otherwise: pgvault backup {name}")
+
+
+def quarantine(state: ServerState) -> Finding:
+    if not state.vault.quarantined:
+        return ok()
+    count, place = state.vault.quarantined, state.vault.places[0].path / state.server.name / "quarantine"
+    return warning(f"{count} {'file' if count == 1 else 'files'}", "They could not be accepted; beside each lies why.",
+                   f"cat {shlex.quote(str(place))}/*.reason   # remove what is understood")
+
+
+def _archived_elsewhere(state: ServerState, wal: WalFacts) -> Finding | None:
+    archiver, size = state.told.archiver, state.told.server.segment_size
+    if not state.is_archiving or archiver.last_archived_at is None or state.vault.incoming:
+        return None
+    try:
+        last = Segment.parse(archiver.last_archived, size)
+    except ValueError:  # a history or a label file
+        return None
+    if wal.newest.get(last.timeline, -1) >= last.number:
+        return None
+    return failed(
+        f"PostgreSQL archived {archiver.last_archived} at {utc(archiver.last_archived_at.replace(microsecond=0))}, "
+        "but it is not in the vault", "Its archive_command succeeds without bringing the file here.",
+        f"{_set_archive_command(state)}\nSELECT pg_reload_conf();\npgvault switch-wal {state.server.name}")
+
+
+def _named_in(command: str, state: ServerState) -> Finding | None:
+    """An archive_command copied from another server would archive under that one's name."""
+    words = command.split()
+    if "put-wal" not in words or state.server.name in words[words.index("put-wal"):]:
+        return None
+    return failed(f"it does not name {state.server.name}: {command}", "It archives as another server's WAL.",
+                  f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
+
+
+def _segment_size(state: ServerState) -> int:
+    if state.vault.identity:
+        return state.vault.identity.segment_size
+    return state.vault.backups[-1].segment_size if state.vault.backups else state.told.server.segment_size
+
+
+def _waiting(state: ServerState) -> str:
+    count = state.vault.incoming
+    return f"{count} {'file waits' if count == 1 else 'files wait'} in the incoming directory." if count else ""
+
+
+def _archive_incoming(state: ServerState) -> str:
+    return f"pgvault archive-wal {state.server.name}" if state.vault.incoming else ""
+
+
+def _set_archive_command(state: ServerState) -> str:
+    return f"ALTER SYSTEM SET archive_command = 'ssh {state.vault.login} pgvault put-wal {state.server.name} %f < %p';"
+
+
+def _receive(state: ServerState) -> str:
+    return f"pgvault receive-wal {state.server.name}"
+
+
+def _receive_or_drop(state: ServerState, slot: Slot) -> str:
+    return f"{_receive(state)}\nor, when WAL is not to be streamed: SELECT pg_drop_replication_slot('{slot.name}');"

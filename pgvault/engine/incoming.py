@@ -1,0 +1,134 @@
+"""Taking what was dropped into `incoming/` (by rsync or cp), or left complete in `streaming/`, into the archive.
+
+Each file stands for itself: one that cannot be accepted goes to quarantine with its reason, and those behind it do not
+wait. A source is removed only when the archive has it durably.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgvault.model.errors import Locked, NoSpace, PgvaultError, from_os_error
+from pgvault.model.event import Emit, Level, Noted, discard
+from pgvault.model.segment import PartialFile, SegmentFile, parse_wal_name
+from pgvault.vault.identity import read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.lock import Concern, locked
+from pgvault.vault.quarantine import set_aside
+from pgvault.vault.wal_archive import Rejected, accept
+from pgvault.wal.pages import LONG_HEADER, read_header
+
+ARRIVING_SECONDS = 60
+"""A file shorter than it should be that was written to since then is taken to be still arriving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of the files that were found."""
+
+    archived: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    arriving: tuple[str, ...] = ()
+    failed: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        parts = [f"{len(names)} {what}" for names, what in (
+            (self.archived, "archived"), (self.rejected, "put in quarantine"), (self.arriving, "still arriving"),
+            (self.failed, "failed")) if names]
+        return ", ".join(parts) or "nothing to archive"
+
+
+def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard,
+                    clock: Callable[[], float] = time.time) -> Taken:
+    """Everything in `incoming/`, and in `streaming/` unless a receiver is at work there.
+
+    A full disk ends it with NoSpace; any other failure of one file is told and leaves that file where it is.
+    """
+    server.prepare()
+    found = list(_candidates(server.incoming))
+    try:
+        with locked(server.locks, Concern.RECEIVE):
+            found += [path for path in _candidates(server.streaming) if not _is_partial(path.name)]
+            return _take_all(server, found, level, emit, clock)
+    except Locked:
+        return _take_all(server, found, level, emit, clock)
+
+
+def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> bool:
+    """Archive one file and remove it; False when it could not be accepted and is in quarantine now."""
+    try:
+        before = os.lstat(path)
+        if not stat.S_ISREG(before.st_mode):
+            raise Rejected(f"{path.name} is no plain file")
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
+            accept(server, path.name, source, level=level, keep_rejected=False)
+    except Rejected as rejection:
+        kept = set_aside(server, path, f"{rejection.message}. {rejection.detail}")
+        emit(Noted(f"{rejection.message}; it is now {kept}", Level.ERROR, "rejected"))
+        return False
+    after = os.lstat(path)
+    if (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns):
+        path.unlink()
+    return True
+
+
+def _take_all(server: ServerVault, paths: list[Path], level: int, emit: Emit, clock: Callable[[], float]) -> Taken:
+    archived, rejected, arriving, failed = [], [], [], []
+    for path in sorted(paths, key=lambda path: (not path.name.endswith(".history"), path.name)):
+        try:
+            if _is_arriving(server, path, clock()):
+                emit(Noted(f"{path.name} is still arriving", code="arriving"))
+                arriving.append(path.name)
+            elif take(server, path, level=level, emit=emit):
+                archived.append(path.name)
+            else:
+                rejected.append(path.name)
+        except FileNotFoundError:
+            continue  # someone else took it
+        except (PgvaultError, OSError) as error:
+            told = from_os_error(error, f"archive {path.name}") if isinstance(error, OSError) else error
+            emit(Noted(" ".join(str(told).split()), Level.ERROR, told.code))
+            if isinstance(told, NoSpace):
+                raise told from None
+            failed.append(path.name)
+    return Taken(tuple(archived), tuple(rejected), tuple(arriving), tuple(failed))
+
+
+def _candidates(directory: Path) -> Iterator[Path]:
+    """All but what tools write before a file has its name: dot files (rsync), `*.tmp`; and directories."""
+    for entry in os.scandir(directory):
+        if not entry.name.startswith(".") and not entry.name.endswith(".tmp") and not entry.is_dir():
+            yield Path(entry.path)
+
+
+def _is_partial(name: str) -> bool:
+    return name.endswith(".partial")
+
+
+def _is_arriving(server: ServerVault, path: Path, now: float) -> bool:
+    """Shorter than it has to be, and written to a moment ago."""
+    facts = os.lstat(path)
+    if abs(now - facts.st_mtime) >= ARRIVING_SECONDS or not stat.S_ISREG(facts.st_mode):
+        return False
+    try:
+        file = parse_wal_name(path.name)
+    except ValueError:
+        return False
+    whole = _whole_size(server, path) if isinstance(file, SegmentFile | PartialFile) else 1
+    return facts.st_size < whole
+
+
+def _whole_size(server: ServerVault, path: Path) -> int:
+    """Of a segment of this cluster, which at first contact only the file itself can tell."""
+    if identity := read_identity(server):
+        return identity.segment_size
+    try:
+        with path.open("rb") as file:
+            return read_header(file.read(LONG_HEADER.size)).segment_size
+    except ValueError:
+        return LONG_HEADER.size

@@ -1,0 +1,140 @@
+"""The WAL receiver: streams a server's WAL into the vault as it is written, for as long as it runs.
+
+What the server is told to be flushed is on disk here, in `streaming/` or in the archive, so it can drop its own copy.
+Lost connections, restarts and promotions are followed; where the server no longer has what comes next, the gap is
+said, and streaming goes on behind it. Blocking by design: one thread that waits for the socket and a wish to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from contextlib import closing, suppress
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.receive_session import Ending, Session
+from pgvault.io.postgres import connect
+from pgvault.io.replication_stream import WalRemoved
+from pgvault.model.errors import ConfigError, Locked, PgvaultError, Refused, from_os_error
+from pgvault.model.event import Emit, Level, Noted
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.lock import Concern, locked
+
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
+"""The pauses before the first, second, ... try after a failure; the last one is kept."""
+SHUTDOWN_SECONDS = 10.0
+"""A server that ended the stream by itself is shutting down; connections that come at once could hold it up."""
+STOP_SECONDS = 60.0
+
+
+class Stop:
+    """A wish to stop that a waiting thread notices at once; `set` may be called from a signal handler."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+        with suppress(BlockingIOError):
+            os.write(self._write, b"x")
+
+    def fileno(self) -> int:
+        """Readable from the moment that it is set."""
+        return self._read
+
+    def wait(self, seconds: float) -> None:
+        select.select([self._read], [], [], seconds)
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+def receive(server: ServerConfig, vault: ServerVault, stop: Stop, *, emit: Emit) -> None:
+    """Until `stop` is set. Raises what trying again cannot mend: another cluster, a wrong configuration, Locked."""
+    vault.prepare()
+    with locked(vault.locks, Concern.RECEIVE):
+        receiver = _Receiver(server, vault, stop, emit)
+        while not stop.is_set:
+            stop.wait(receiver.run_once())
+
+
+def stop_running(vault: ServerVault) -> bool:
+    """Ask the receiver that runs on this machine to stop, and wait until it has; False when none runs."""
+    try:
+        with locked(vault.locks, Concern.RECEIVE):
+            return False
+    except Locked as held:
+        holder = _holder(vault)
+        if holder is None or holder["host"] != os.uname().nodename:
+            raise Refused("the receiver does not run on this machine", detail=held.detail,
+                          hint="Stop it where it runs.") from None
+        with suppress(ProcessLookupError):
+            os.kill(int(holder["pid"]), signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with locked(vault.locks, Concern.RECEIVE):
+                return True
+        except Locked:
+            time.sleep(0.05)
+    raise PgvaultError(f"the receiver did not stop within {STOP_SECONDS:.0f} seconds",
+                       detail=f"It is process {holder['pid']}.")
+
+
+def _holder(vault: ServerVault) -> dict[str, str] | None:
+    """Who signed the lock."""
+    try:
+        holder = json.loads((vault.locks / f"{Concern.RECEIVE.value}.lock").read_text())
+        return {"pid": str(int(holder["pid"])), "host": str(holder["host"])}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+class _Receiver:
+    """What outlives one connection: how often it failed, what was said already, where the server has no WAL."""
+
+    def __init__(self, server: ServerConfig, vault: ServerVault, stop: Stop, emit: Emit) -> None:
+        self._server, self._vault, self._stop, self._emit = server, vault, stop, emit
+        self._failures = 0
+        self._last_told = ""
+        self._not_before = 0
+
+    def run_once(self) -> float:
+        """One connection, to its end; how long to wait before the next one, in seconds."""
+        try:
+            with closing(connect(self._server, replication=True)) as connection:
+                session = Session(self._server, self._vault, connection, self._stop, self._emit, self._not_before)
+                try:
+                    return self._ended(session.run())
+                except WalRemoved as error:
+                    self._not_before = session.skip_removed(error)
+                    return 0.0
+                finally:
+                    if session.received:
+                        self._failures, self._last_told = 0, ""
+                    session.close()
+        except (ConfigError, Refused, Locked):
+            raise
+        except OSError as error:
+            return self._failed(from_os_error(error, f"receive WAL of {self._server.name}"))
+        except PgvaultError as error:
+            return self._failed(error)
+
+    def _ended(self, ending: Ending) -> float:
+        if ending is Ending.STOPPED:
+            return 0.0
+        self._emit(Noted(f"{self._server.name} ended the stream: it is shutting down", code="server-shutdown"))
+        return SHUTDOWN_SECONDS
+
+    def _failed(self, error: PgvaultError) -> float:
+        """Say it once, not at every try."""
+        if error.message != self._last_told:
+            self._last_told = error.message
+            self._emit(Noted(f"{' '.join(str(error).split())}; trying again", Level.WARNING, error.code))
+        self._failures += 1
+        return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]

@@ -1,0 +1,290 @@
+"""One connection of the WAL receiver: from knowing the server to following its timelines."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from io import BytesIO
+from typing import Protocol
+
+from psycopg.errors import InsufficientPrivilege
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.frontier import frontier
+from pgvault.engine.incoming import take
+from pgvault.io.postgres import Connection, session
+from pgvault.io.replication_stream import (
+    Keepalive,
+    ReplicationStream,
+    System,
+    TimelineEnd,
+    WalData,
+    WalRemoved,
+    create_slot,
+    drop_slot,
+    identify,
+    timeline_history,
+)
+from pgvault.model.errors import PgvaultError, Refused, Unreachable
+from pgvault.model.event import Emit, Level, Noted
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import History, parse_history
+from pgvault.vault import wal_index
+from pgvault.vault.identity import Identity, claim
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.lock import Concern, locked
+from pgvault.vault.streaming import PARTIAL, StreamedSegment, pad, partials
+from pgvault.vault.wal_archive import accept, level_for
+from pgvault.vault.wal_facts import read_facts
+from pgvault.vault.wal_rebuild import reconcile
+
+STATUS_SECONDS = 10.0
+FLUSH_SECONDS = 1.0
+"""Streamed bytes are on disk at the latest after so long, at once when the server pauses."""
+SILENCE_SECONDS = 60.0
+"""After so long without a word the server is asked for one; after twice as long the connection counts as lost."""
+
+
+class Wish(Protocol):
+    """To stop: see `receive.Stop`."""
+
+    is_set: bool
+
+    def fileno(self) -> int: ...
+
+
+class Ending(Enum):
+    STOPPED = "stopped"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    kind: str
+    held_from: Lsn | None
+    status: str
+
+
+class Session:
+    """Streams until stopped or until the connection ends."""
+
+    def __init__(self, server: ServerConfig, vault: ServerVault, connection: Connection, stop: Wish, emit: Emit,
+                 not_before: int) -> None:
+        self._server, self._vault, self._connection = server, vault, connection
+        self._stop, self._emit, self._not_before = stop, emit, not_before
+        self._level = level_for(server.compression_level)
+        self._file: StreamedSegment | None = None
+        self._has_unread = True
+        self._asked: Segment | None = None
+        self.received = False
+        """Whether the server sent anything: what failed before is over."""
+
+    def run(self) -> Ending:
+        system = identify(self._server.name, self._connection)
+        self._claim(system)
+        self._size = system.segment_size
+        held_from = self._ensure_slot()
+        history = self._archive_histories(system.timeline)
+        self._archive_leftovers()
+        reconcile(self._vault)
+        with wal_index.reading(self._vault) as index:
+            archived = index.segments()
+        place = frontier(history, archived, system.position, held_from, self._size, self._not_before)
+        self._archive_partials(history, place.begin, archived)
+        if place.missing and place.after:
+            self._tell_gap(place.after, place.begin)
+        return self._follow_timelines(place.begin)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+    def skip_removed(self, error: WalRemoved) -> int:
+        """The number of the first segment behind what was asked for that the server still has."""
+        asked = self._asked.number if self._asked else 0
+        begin = next((number for number in self._numbers_on_server() if number > asked), asked + 1)
+        self._emit(Noted(f"{error.message}: {error.detail} The gap stays until the next backup makes it harmless; "
+                         "take one soon", Level.ERROR, "gap"))
+        return begin
+
+    # What has to be known before the first byte
+
+    def _claim(self, system: System) -> None:
+        with locked(self._vault.locks, Concern.ARCHIVE, wait=True):
+            claim(self._vault, Identity(system.identifier, system.segment_size))
+
+    def _ensure_slot(self) -> Lsn | None:
+        """Where the slot holds WAL from; it is made where it is missing or has lost its WAL."""
+        name, slot = self._server.slot_name, self._slot()
+        if slot and slot.kind != "physical":
+            raise Refused(f"the replication slot {name} of {self._server.name} is a {slot.kind} one",
+                          hint="Name another one as slot_name in the configuration.")
+        if slot and slot.status == "lost":
+            self._emit(Noted(f"the replication slot {name} had lost its WAL and is made anew", Level.WARNING, "slot"))
+            drop_slot(self._server.name, self._connection, name)
+            slot = None
+        if slot is None:
+            create_slot(self._server.name, self._connection, name)
+            self._emit(Noted(f"made the replication slot {name}: the server keeps WAL from now on", code="slot"))
+            slot = self._slot()
+        return slot.held_from if slot else None
+
+    def _slot(self) -> _Slot | None:
+        with session(self._server, "look at the replication slot") as sql:
+            row = sql.execute("SELECT slot_type, restart_lsn::text, wal_status FROM pg_replication_slots"
+                              " WHERE slot_name = %s", (self._server.slot_name,)).fetchone()
+        return _Slot(row[0], Lsn.parse(row[1]) if row[1] else None, row[2] or "") if row else None
+
+    def _numbers_on_server(self) -> list[int]:
+        """Of the segments that the server certainly, or at least probably, has: ascending."""
+        with session(self._server, "see which WAL the server has") as sql:
+            row = sql.execute(
+                "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
+                " ELSE pg_current_wal_flush_lsn() END)::text, (SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = %s)",
+                (self._server.slot_name,)).fetchone()
+            known = [Lsn.parse(text) // self._size for text in row or () if text]
+            try:
+                names = [each[0] for each in sql.execute("SELECT name FROM pg_ls_waldir()").fetchall()]
+            except InsufficientPrivilege:  # not granted: what is known without it has to do
+                names = []
+        for name in names:
+            with suppress(ValueError):
+                number = Segment.parse(name, self._size).number
+                if not known or number <= max(known):  # those behind it are recycled files
+                    known.append(number)
+        return sorted(known)
+
+    def _archive_histories(self, timeline: int) -> History:
+        """Have the history file of this timeline and of its ancestors in the archive; this timeline's history."""
+        if timeline == 1:
+            return History(1, ())
+        text = timeline_history(self._server.name, self._connection, timeline)
+        if text is None:
+            raise PgvaultError(f"{self._server.name} has no history file of its timeline {timeline}",
+                               hint="Without it nobody can tell where that timeline began; look into its pg_wal.")
+        history = parse_history(text.decode(), timeline)
+        for ancestor in history.ancestors[1:]:
+            if older := timeline_history(self._server.name, self._connection, ancestor.timeline):
+                self._archive_history(ancestor.timeline, older)
+        self._archive_history(timeline, text)
+        return history
+
+    def _archive_history(self, timeline: int, text: bytes) -> None:
+        accept(self._vault, f"{timeline:08X}.history", BytesIO(text), level=self._level)
+
+    # What an earlier receiver left
+
+    def _archive_leftovers(self) -> None:
+        for path in sorted(self._vault.streaming.iterdir()):
+            if len(path.name) == 24:
+                take(self._vault, path, level=self._level, emit=self._emit)
+
+    def _archive_partials(self, history: History, begin: Segment, archived: set[Segment]) -> None:
+        """Parts of segments that streaming will not come to again."""
+        for name in partials(self._vault):
+            segment = Segment.parse(name, self._size)
+            start = segment.start(self._size)
+            if segment.number >= begin.number and next(history.path(start, Lsn(start + 1), self._size)) == segment:
+                continue
+            if segment in archived:
+                (self._vault.streaming / (name + PARTIAL)).unlink()
+            else:
+                self._archive_partial(name)
+
+    def _archive_partial(self, name: str) -> None:
+        path = self._vault.streaming / (name + PARTIAL)
+        if not pad(path, self._size):
+            path.unlink()
+        elif take(self._vault, path, level=self._level, emit=self._emit):
+            self._emit(Noted(f"archived {path.name}, the end of its timeline", code="partial"))
+
+    # Streaming
+
+    def _follow_timelines(self, begin: Segment) -> Ending:
+        while True:
+            self._asked = begin
+            start = begin.start(self._size)
+            self._emit(Noted(f"receiving WAL of {self._server.name} from {start} on timeline {begin.timeline}",
+                             code="receiving"))
+            stream = ReplicationStream(self._server.name, self._connection, self._server.slot_name, begin.timeline,
+                                       start)
+            end = self._follow(stream, begin)
+            if end is None:
+                return Ending.STOPPED
+            if end.next is None or end.switch is None:
+                return Ending.SHUTDOWN
+            if self._file:
+                self._file.close()
+                self._archive_partial(self._file.segment.name(self._size))
+                self._file = None
+            self._archive_histories(end.next)
+            self._emit(Noted(f"{self._server.name} was promoted: timeline {end.next} goes on from {end.switch}",
+                             code="promoted"))
+            begin = Segment.holding(end.next, end.switch, self._size)
+
+    def _follow(self, stream: ReplicationStream, begin: Segment) -> TimelineEnd | None:
+        """One timeline to its end, which is returned; None when asked to stop."""
+        position = confirmed = begin.start(self._size)
+        flush_at = status_at = heard = time.monotonic()
+        has_asked = False
+        while True:
+            due = min(flush_at, status_at) if confirmed < position else status_at
+            message = stream.receive(max(0.0, due - time.monotonic()), self._stop.fileno())
+            now = time.monotonic()
+            if isinstance(message, TimelineEnd):
+                self._flush()
+                return message
+            if isinstance(message, WalData):
+                if confirmed == position:
+                    flush_at = now + FLUSH_SECONDS
+                position = self._write(message, position, begin.timeline)
+            if message is not None:
+                heard, has_asked, self.received = now, False, True
+            if now >= due or self._stop.is_set or (isinstance(message, Keepalive) and message.wants_reply):
+                self._flush()
+                is_silent = now - heard >= SILENCE_SECONDS and not has_asked
+                stream.confirm(position, position, wants_reply=is_silent)
+                confirmed, status_at, has_asked = position, now + STATUS_SECONDS, has_asked or is_silent
+            if self._stop.is_set:
+                stream.close()
+                return None
+            if now - heard >= 2 * SILENCE_SECONDS:
+                raise Unreachable(f"{self._server.name} has been silent for {now - heard:.0f} seconds")
+            if message is None:
+                self._read_facts()
+
+    def _write(self, message: WalData, position: Lsn, timeline: int) -> Lsn:
+        """Write what came; full segments enter the archive. The position behind it."""
+        if message.start != position:
+            raise PgvaultError(f"{self._server.name} sent WAL from {message.start}, {position} was to come")
+        rest = memoryview(message.data)
+        while rest:
+            if self._file is None:
+                self._file = StreamedSegment(self._vault, Segment.holding(timeline, position, self._size), self._size)
+            taken = self._file.write(rest)
+            rest, position = rest[taken:], Lsn(position + taken)
+            if self._file.is_full:
+                file, self._file = self._file, None
+                take(self._vault, file.finish(), level=self._level, emit=self._emit)
+                self._has_unread = True
+        return position
+
+    def _flush(self) -> None:
+        """After it all that was written survives a power failure: what is before the open file is archived."""
+        if self._file:
+            self._file.flush()
+
+    def _read_facts(self) -> None:
+        """While the server is silent: one segment, and only then does the socket get its turn again."""
+        if self._has_unread:
+            self._has_unread = read_facts(self._vault, limit=1) > 0
+
+    def _tell_gap(self, after: Segment, begin: Segment) -> None:
+        missing = begin.number - after.number - 1
+        self._emit(Noted(f"{missing} segments behind {after.name(self._size)} are not archived, and "
+                         f"{self._server.name} does not have them any more; receiving goes on with "
+                         f"{begin.name(self._size)}",
+                         Level.ERROR, "gap"))

@@ -1,0 +1,97 @@
+"""What is sent for one restore, in its order: directories, then WAL and files, then what makes it startable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgvault.config.conninfo import parse_conninfo
+from pgvault.config.schema import HostConfig
+from pgvault.engine.restore.files import conf_files, read_small
+from pgvault.engine.restore.settings import SafeSettings, make_safe, recovery_additions
+from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
+from pgvault.model.backup import Backup
+from pgvault.model.errors import WalMissing
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.target import target_settings
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.manifest import Entry, Kind, Manifest
+from pgvault.vault.packs import PackReader
+from pgvault.vault.wal_fetch import find, read_verified
+
+WAL_DIRECTORY = "pgvault_wal"
+"""Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
+
+# Exit status 1 only when the file is certainly not there: PostgreSQL takes 1 to 125 as the end of all WAL.
+RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f" "%p" || exit 200; '
+                   f'elif [ -d {WAL_DIRECTORY} ]; then exit 1; else exit 200; fi')
+RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
+
+_PG_CONTROL = "global/pg_control"
+_LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "backup_manifest"})
+"""The links are made from the plan; the manifest describes the files as they were before they were made safe."""
+
+
+def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,
+                  upstream: str, job: str) -> SafeSettings:
+    """The configuration that the restored server will read."""
+    additions = dict(recovery_additions(
+        target_settings(plan.target), timeline="latest" if plan.standby else str(plan.timeline),
+        action=plan.action.value, restore_command=RESTORE_COMMAND,
+        recovery_end_command="" if plan.standby else RECOVERY_END_COMMAND))
+    if plan.standby and upstream:
+        additions["primary_conninfo"] = upstream
+    if config is not None and config.port:
+        additions["port"] = str(config.port)
+    if config is not None and config.socket_directory:
+        additions["unix_socket_directories"] = config.socket_directory
+    return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
+                     backup.data_directory, f"pgvault: restore of backup {backup.id} of {backup.server}, job {job}")
+
+
+class RestoredCluster:
+    """The items of one restore."""
+
+    def __init__(self, plan: RestorePlan, server: ServerVault, backup: Backup, manifest: Manifest,
+                 config: HostConfig | None, upstream: str, job: str) -> None:
+        self._plan, self._server, self._manifest = plan, server, manifest
+        with PackReader(server.packs) as packs:
+            self._settings = safe_settings(plan, backup, manifest, packs, config, upstream, job)
+
+    def directories(self) -> Iterator[Item]:
+        """All directories first, so that streams side by side find them."""
+        links = {f"pg_tblspc/{space.oid}" for space in self._plan.tablespaces}
+        for entry in self._manifest.entries():
+            if entry.kind is Kind.DIRECTORY and entry.path not in links:
+                yield BackupFile(entry.path, entry)
+        yield SmallFile(f"{WAL_DIRECTORY}/.keep", b"")
+
+    def files(self) -> Iterator[Item]:
+        yield from self._wal()
+        for entry in self._manifest.entries():
+            if entry.kind is Kind.FILE and not self._later(entry):
+                yield BackupFile(entry.path, entry)
+
+    def last(self) -> Iterator[Item]:
+        """Configuration, the signal to recover, and what PostgreSQL cannot start without."""
+        for path, content in self._settings.files.items():
+            yield SmallFile(path, content)
+        yield SmallFile("standby.signal" if self._plan.standby else "recovery.signal", b"")
+        if (control := self._manifest.find(_PG_CONTROL)) is not None:
+            yield BackupFile(_PG_CONTROL, control)
+
+    def _later(self, entry: Entry) -> bool:
+        return entry.path == _PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files
+
+    def _wal(self) -> Iterator[Item]:
+        for name in (*self._plan.wal.histories, *self._plan.wal.segments):
+            path = find(self._server, name)
+            if path is None:
+                raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
+            content = b"".join(read_verified(self._server, name, path))
+            yield PackedFile(f"{WAL_DIRECTORY}/{name}", path.read_bytes(), content)
+
+
+def upstream_conninfo(text: str) -> str:
+    """A primary_conninfo for a standby of the server that this connection string leads to."""
+    known = {k: v for k, v in parse_conninfo(text).items() if k not in ("dbname", "application_name", "password")}
+    return " ".join(f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for key, value in known.items())

@@ -1,0 +1,58 @@
+"""Reading single files of a backup: configuration, labels, version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgvault.model.errors import Corrupt, NotFound
+from pgvault.vault import delta as page_delta
+from pgvault.vault.manifest import Entry, Kind, Manifest, StoredRun
+from pgvault.vault.packs import FRAME_SIZE, PackReader
+
+_SMALL = 16 << 20
+
+
+def run_length(entry: Entry, run: StoredRun) -> int:
+    """Plain bytes of a run of this file."""
+    return min(FRAME_SIZE, entry.size - run.number * FRAME_SIZE)
+
+
+def plain_run(entry: Entry, run: StoredRun, packs: PackReader) -> bytes:
+    """A run's bytes, checked; Corrupt naming the file when they are not what was backed up."""
+    length = run_length(entry, run)
+    if run.frame is None:
+        return bytes(length)
+    plain = packs.plain(*run.frame)
+    if run.delta is not None:
+        try:
+            plain = page_delta.apply(plain, packs.plain(*run.delta))
+        except ValueError as error:
+            raise Corrupt(f"{entry.path} is damaged in the backup", detail=f"{error}.") from None
+    if len(plain) != length:
+        raise Corrupt(f"{entry.path} is damaged in the backup",
+                      detail=f"Run {run.number} has {len(plain)} bytes instead of {length}.")
+    return plain
+
+
+def plain_file(entry: Entry, manifest: Manifest, packs: PackReader) -> Iterator[bytes]:
+    """A file's bytes, a run at a time."""
+    for run in manifest.runs(entry):
+        yield plain_run(entry, run, packs)
+
+
+def read_small(path: str, manifest: Manifest, packs: PackReader) -> bytes | None:
+    """A small file as a whole; None when the backup has none of this path."""
+    entry = manifest.find(path)
+    if entry is None or entry.kind is not Kind.FILE:
+        return None
+    if entry.size > _SMALL:
+        raise NotFound(f"{path} is too large to be a configuration file", detail=f"It has {entry.size} bytes.")
+    return b"".join(plain_file(entry, manifest, packs))
+
+
+def conf_files(directory: str, manifest: Manifest) -> list[str]:
+    """The `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, no hidden ones."""
+    prefix = directory.rstrip("/") + "/"
+    names = [e.path for e in manifest.entries(under=directory) if e.kind is Kind.FILE]
+    return sorted(n for n in names
+                  if "/" not in n[len(prefix):] and n.endswith(".conf") and not n[len(prefix):].startswith("."))

@@ -1,0 +1,171 @@
+"""Making a restore plan: everything that can be known before the first byte is written, and nothing written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from pgvault.config.load import Config
+from pgvault.config.schema import HostConfig
+from pgvault.engine.restore.choose import Choice, choose
+from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
+from pgvault.engine.restore.preconditions import destination_conditions
+from pgvault.io.host import Host
+from pgvault.io.probe import Contents, probe_destination
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.check import Outcome
+from pgvault.model.errors import NotFound, Refused, UsageError
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import Precondition, RestorePlan, SettingChange, TablespacePlace, WalNeed
+from pgvault.model.target import EndOfWal, Target, TargetAction
+from pgvault.vault import catalog, wal_index
+from pgvault.vault.identity import read_identity
+from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.manifest import Manifest
+from pgvault.vault.packs import PackReader
+from pgvault.vault.wal_facts import read_facts
+from pgvault.vault.wal_search import WalSearch
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What a person asked for."""
+
+    server: str
+    backup: str = "auto"
+    host: str = ""
+    """A configured host; empty for this machine."""
+    directory: str = ""
+    """Empty: the host's data_directory."""
+    target: Target = field(default_factory=EndOfWal)
+    timeline: int | None = None
+    action: TargetAction = TargetAction.PROMOTE
+    standby: bool = False
+    tablespaces: Mapping[str, str] | None = None
+    overwrite: str = ""
+    workers: int | None = None
+    bandwidth_limit: int | None = None
+    start: bool = False
+
+
+async def make_plan(request: RestoreRequest, config: Config, host: Host) -> RestorePlan:
+    """The plan, also when some of its preconditions do not hold; PgvaultError when there can be none."""
+    settings = config.server(request.server)
+    host_config = config.host(request.host) if request.host else None
+    directory = _directory(request, host_config)
+    server = Vault.open(config.vault.home).server(request.server)
+    choice, need = _from_vault(server, request)
+    with ExitStack() as scope:
+        manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
+        packs = scope.enter_context(PackReader(server.packs))
+        plan = _plan(request, choice, need, directory, manifest, settings.parallel_jobs)
+        safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
+                             upstream_conninfo(settings.streaming_conninfo), "of this plan")
+        sent = manifest.stored_bytes()
+    destination = await probe_destination(host, directory, [s.location for s in plan.tablespaces],
+                                          (host_config and host_config.bin_directory) or "")
+    plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
+                   bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write)
+    if destination.directory.contents is Contents.POPULATED:
+        plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
+    conditions = (*_vault_conditions(choice.backup), *destination_conditions(destination, plan, choice.backup))
+    return replace(plan, preconditions=conditions)
+
+
+def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
+    directory = request.directory or (host.data_directory if host else None) or ""
+    if not directory:
+        raise UsageError("no directory to restore to", hint="Name it: pgvault restore SERVER BACKUP DIRECTORY")
+    if not directory.startswith("/"):
+        raise UsageError(f"not an absolute path: {directory}", hint="Write the whole path, from the root.")
+    return directory.rstrip("/") or "/"
+
+
+def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed]:
+    """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked."""
+    identity = read_identity(server)
+    if identity is None:
+        raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
+    candidates: Sequence[Backup] = catalog.backups(server)
+    if request.backup != "auto":
+        candidates = [catalog.find(server, request.backup)]
+        if candidates[0].status is not BackupStatus.DONE:
+            raise Refused(f"backup {candidates[0].id} is {candidates[0].status.value}, it cannot be restored",
+                          detail=candidates[0].error, hint=f"See the others: pgvault list-backups {server.name}")
+    read_facts(server)
+    with wal_index.reading(server) as index:
+        search = WalSearch(server, index, identity)
+        choice = choose(search, candidates, request.target, request.timeline)
+        return choice, _wal_need(search, choice)
+
+
+def _wal_need(search: WalSearch, choice: Choice) -> WalNeed:
+    """From the backup's start to the end of the record at which recovery stops, along the timeline path."""
+    begin = choice.backup.begin_lsn or Lsn(0)
+    names, size = [], 0
+    for row in search.unbroken(choice.history, begin):
+        if row.segment.start(search.size) >= choice.stop.until:
+            break
+        names.append(row.name)
+        size += row.stored
+    return WalNeed(names[0], names[-1], tuple(names), search.histories(), size, ())
+
+
+def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str, manifest: Manifest,
+          workers: int) -> RestorePlan:
+    backup, sizes = choice.backup, manifest.tablespace_sizes()
+    path = [leg.timeline for leg in choice.history.legs if leg.end is None or leg.end >= (backup.begin_lsn or 0)]
+    return RestorePlan(
+        server=request.server, backup=backup.id, host=request.host, directory=directory, target=request.target,
+        timeline=choice.history.timeline, timeline_path=tuple(path),
+        stop_lsn=choice.stop.lsn, stop_time=choice.stop.time, action=request.action, standby=request.standby,
+        tablespaces=_places(backup, request.tablespaces or {}, sizes), wal=need, bytes_to_send=0,
+        bytes_to_write=backup.size_bytes + len(need.segments) * backup.segment_size,
+        workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
+        overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=())
+
+
+def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:
+    known = {space.name for space in backup.tablespaces}
+    if unknown := sorted(mapping.keys() - known):
+        raise UsageError(f"backup {backup.id} has no tablespace {unknown[0]!r}",
+                         detail=f"It has: {', '.join(sorted(known)) or 'none'}.")
+    places = []
+    for space in backup.tablespaces:
+        if space.name not in mapping:
+            raise Refused(f"tablespace {space.name} needs a place at the destination",
+                          detail=f"On the server it is in {space.location}.",
+                          hint=f"Say where, be it the same place: --tablespace {space.name}=PATH")
+        location = mapping[space.name]
+        if not location.startswith("/"):
+            raise UsageError(f"not an absolute path: {location}", hint="Write the whole path, from the root.")
+        places.append(TablespacePlace(space.oid, space.name, space.location, location.rstrip("/") or "/",
+                                      sizes.get(space.oid, 0)))
+    return tuple(places)
+
+
+def _overwriting(plan: RestorePlan, request: RestoreRequest, version: str | None,
+                 incomplete: str | None) -> RestorePlan:
+    if incomplete is not None:
+        return replace(plan, overwrites=f"what the incomplete restore {incomplete} left")
+    if not request.overwrite:
+        return plan
+    if request.overwrite.rstrip("/") != plan.directory:
+        raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {plan.directory}",
+                         hint="Name the very directory that is to be replaced.")
+    what = f"the cluster of PostgreSQL {version}" if version else "the directory"
+    return replace(plan, overwrites=f"{what} in {plan.directory}", sets_aside=True)
+
+
+def _vault_conditions(backup: Backup) -> list[Precondition]:
+    if backup.corrupt_pages:
+        return [Precondition("backup is whole", Outcome.WARNING,
+                             f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
+                             "Prefer an older backup, with the same target: it replays the changes since.")]
+    return [Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")]
+
+
+def listed(changes: Sequence[SettingChange]) -> list[str]:
+    """For people: file, line, setting and what is done about it."""
+    return [f"{c.file} line {c.line}: {c.name} = {c.was} ({c.action})" for c in changes]

@@ -1,0 +1,141 @@
+"""What must hold at the destination before anything is written there: pure rules on what the probe saw."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+import humanize
+
+from pgvault.io.probe import Contents, Destination, Place
+from pgvault.io.probe_script import MARKER
+from pgvault.model.backup import Backup
+from pgvault.model.check import Outcome
+from pgvault.model.restore_plan import Precondition, RestorePlan
+
+_OURS = frozenset({MARKER, "lost+found"})
+
+
+def destination_conditions(destination: Destination, plan: RestorePlan, backup: Backup) -> tuple[Precondition, ...]:
+    """Every condition with its outcome; the plan stands when none has failed."""
+    return (
+        _not_running(destination, plan),
+        _directory(destination, plan),
+        _owner(destination, plan),
+        *_tablespaces(destination, plan),
+        _space(destination, plan),
+        _programs(destination, plan, backup.major),
+        _tools(destination),
+    )
+
+
+def _ok(name: str, detail: str = "") -> Precondition:
+    return Precondition(name, Outcome.OK, detail)
+
+
+def _failed(name: str, detail: str, fix: str) -> Precondition:
+    return Precondition(name, Outcome.FAILED, detail, fix)
+
+
+def _not_running(destination: Destination, plan: RestorePlan) -> Precondition:
+    postmaster = destination.postmaster
+    if postmaster is None or not postmaster.alive:
+        return _ok("no server runs there")
+    return _failed("no server runs there",
+                   f"{plan.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
+                   "which runs.",
+                   f"Stop it first, on that host: pg_ctl stop -D {plan.directory}")
+
+
+def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
+    place, name = destination.directory, "directory is free"
+    if not place.path.strip("/"):
+        return _failed(name, "The root directory cannot be one.", "Choose another directory.")
+    if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
+        what = "is not a directory" if place.contents is Contents.NOT_A_DIRECTORY else "cannot be read"
+        return _failed(name, f"{place.path} {what}.", "Choose another directory.")
+    if place.contents in (Contents.MISSING, Contents.EMPTY) or set(place.entries) <= _OURS:
+        return _ok(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
+    if destination.incomplete_restore is not None:
+        return _ok(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
+    if plan.sets_aside:
+        return _ok(name, f"{plan.overwrites} will be renamed, and kept until you remove it")
+    what = f"a cluster of PostgreSQL {destination.pg_version}" if destination.pg_version else ", ".join(place.entries)
+    return _failed(name, f"{place.path} holds {what}.",
+                   f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
+
+
+def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
+    place, name = destination.directory, "directory is writable"
+    if destination.uid == 0 and plan.start:
+        return _failed(name, "PostgreSQL does not run as root.",
+                       "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
+    exists = place.contents is not Contents.MISSING
+    if exists and place.owner_uid != destination.uid:
+        return _failed(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.",
+                       f"On that host: chown {destination.user} {place.path}")
+    if not place.writable:
+        where = place.path if exists else place.nearest
+        return _failed(name, f"{destination.user} may not write to {where}.", "Make it writable, or choose another.")
+    return _ok(name, f"as {destination.user}")
+
+
+def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precondition]:
+    taken = {destination.directory.path}
+    for space, place in zip(plan.tablespaces, destination.tablespaces, strict=True):
+        name = f"tablespace {space.name}"
+        choose = f"Choose another place: --tablespace {space.name}=PATH"
+        inside = posixpath.commonpath([destination.directory.path, place.path]) == destination.directory.path
+        if inside or place.path in taken:
+            yield _failed(name, f"{place.path} is taken by this restore itself.", choose)
+        elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= _OURS \
+                and not (destination.incomplete_restore is not None and MARKER in place.entries):
+            yield _failed(name, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)
+        elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != destination.uid):
+            yield _failed(name, f"{destination.user} may not write to {place.path}.", choose)
+        else:
+            yield _ok(name, f"{space.original} goes to {place.path}")
+        taken.add(place.path)
+
+
+def _space(destination: Destination, plan: RestorePlan) -> Precondition:
+    """Needs on one file system add up."""
+    needs: dict[str, int] = {}
+    places: dict[str, Place] = {}
+    in_spaces = sum(space.size_bytes for space in plan.tablespaces)
+    wanted = [(destination.directory, plan.bytes_to_write - in_spaces),
+              *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
+                                                                   strict=True))]
+    for place, size in wanted:
+        needs[place.file_system] = needs.get(place.file_system, 0) + size
+        places.setdefault(place.file_system, place)
+    for file_system, need in needs.items():
+        place = places[file_system]
+        if place.free_bytes is not None and place.free_bytes < need:
+            return _failed("space", f"{place.path} needs {_size(need)} and {place.mounted_on} has "
+                                    f"{_size(place.free_bytes)} free ({need - place.free_bytes} bytes too few).",
+                           "Free space there, or choose another directory.")
+    free = ", ".join(f"{_size(places[fs].free_bytes)} free for {_size(need)}" for fs, need in needs.items())
+    return _ok("space", free)
+
+
+def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:
+    name = f"PostgreSQL {major} is there"
+    fitting = [i for i in destination.installations if i.major == major]
+    if fitting:
+        return _ok(name, f"{fitting[0].version} in {fitting[0].directory}")
+    found = ", ".join(f"{i.version} in {i.directory}" for i in destination.installations) or "none"
+    outcome = Outcome.FAILED if plan.start or destination.installations else Outcome.WARNING
+    return Precondition(name, outcome, f"Found: {found}.",
+                        f"Install PostgreSQL {major} there, or set bin_directory for the host.")
+
+
+def _tools(destination: Destination) -> Precondition:
+    if destination.tar is None:
+        return _failed("tar is there", "The host has no tar.", "Install tar there.")
+    return _ok("tar is there", "zstd too: stored data goes over as it is" if destination.zstd
+               else "no zstd: data is unpacked here and goes over plain")
+
+
+def _size(count: int | None) -> str:
+    return "an unknown amount" if count is None else humanize.naturalsize(count, binary=True)

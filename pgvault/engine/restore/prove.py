@@ -1,0 +1,232 @@
+"""Starting the restored server and waiting until it says that it is where it was asked to be.
+
+Success is what PostgreSQL reports, not that files were copied: it left recovery, paused, or shut down at the target,
+on which timeline, after which commit, and what its log says of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from pgvault.config.conninfo import parse_conninfo
+from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.io.host import Host, SocketAddress
+from pgvault.io.postgres import connection_parameters
+from pgvault.io.probe import Destination, Installation, probe_destination
+from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.event import Emit, Noted, Progressed
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.target import TargetAction
+from pgvault.model.times import utc
+
+LOG_FILE = "pgvault-recovery.log"
+_POLL_SECONDS = 0.3
+_LOG_LINES = 200
+_TAIL = "# read the end of the server's log\ntail -n \"$2\" \"$1\" 2>/dev/null || true\n"
+_FAILED = re.compile(r"\b(FATAL|PANIC)\b")
+_REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
+                      r"|selected new timeline|redo done|recovery has paused|shutting down")
+
+_STATE = """SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
+  pg_last_xact_replay_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END"""
+_TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the restored server said of itself."""
+
+    state: str
+    """promoted, paused, shut down, following"""
+    last_commit: datetime | None
+    timeline: int | None
+    lsn: Lsn | None
+    log: tuple[str, ...]
+    """The log's own lines on where recovery stopped."""
+
+    def __str__(self) -> str:
+        parts = [f"the server is {self.state}"]
+        if self.timeline:
+            parts.append(f"on timeline {self.timeline}")
+        if self.last_commit:
+            parts.append(f"last replayed commit {utc(self.last_commit)}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    in_recovery: bool
+    lsn: Lsn | None
+    last_commit: datetime | None
+    paused: bool
+
+
+async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> None:
+    """Start it with the host's own command, or with pg_ctl of the right major."""
+    if config is not None and config.start_command:
+        done = await host.run_shell(config.start_command, timeout=120)
+        what = config.start_command
+    else:
+        destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
+        programs = programs_for(destination, major)
+        argv = [f"{programs.directory}/pg_ctl", "start", "-s", "-W", "-D", plan.directory,
+                "-l", f"{plan.directory}/{LOG_FILE}"]
+        done = await host.run(argv, timeout=120)
+        what = "pg_ctl start"
+    if done.status:
+        raise PgvaultError(f"could not start the restored server on {host.description}",
+                           detail=f"{what} ended with status {done.status}: {(done.stderr or '').strip()}",
+                           hint=f"The restored files are complete. Look at {plan.directory}/{LOG_FILE} there.")
+
+
+def programs_for(destination: Destination, major: int) -> Installation:
+    """PostgreSQL's programs of this major on the host; Refused when there are none."""
+    for installation in destination.installations:
+        if installation.major == major and installation.has_pg_ctl:
+            return installation
+    found = ", ".join(f"{i.version} in {i.directory}" for i in destination.installations) or "none"
+    raise Refused(f"{destination.host or 'this machine'} has no programs of PostgreSQL {major}",
+                  detail=f"Found: {found}.", hint="Install them, or set bin_directory for this host.")
+
+
+async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
+                emit: Emit) -> Proof:
+    """Wait until the started server has reached the target; PgvaultError with its log when it gives up."""
+    watcher = _Watcher(host, config, server, plan)
+    reported = time.monotonic()
+    while True:
+        state = await watcher.look()
+        if state is not None:
+            if state.lsn is not None and time.monotonic() - reported > 1:
+                reported = time.monotonic()
+                emit(Progressed(max(state.lsn - begin, 0)))
+            if (word := _arrived(state, plan)) is not None:
+                return await watcher.proof(word, state)
+        elif (word := await watcher.look_without_sql()) is not None:
+            if watcher.refusal:
+                emit(Noted(f"the server takes no login for the proof ({watcher.refusal}); "
+                           "its state is read from its files"))
+            return await watcher.proof(word, None)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _arrived(state: _State, plan: RestorePlan) -> str | None:
+    if plan.standby:
+        return "following" if state.in_recovery and state.lsn is not None else None
+    if not state.in_recovery:
+        return "promoted"
+    return "paused" if state.paused and plan.action is TargetAction.PAUSE else None
+
+
+class _Watcher:
+    """Looks at the server by SQL through the host's connection, and at its files where SQL is not to be had."""
+
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan) -> None:
+        self._host, self._config, self._server, self._plan = host, config, server, plan
+        self.refusal = ""
+        self._seen_alive = False
+        self._address: tuple[str, int] | None = None
+
+    async def look(self) -> _State | None:
+        """None when it cannot be asked (yet)."""
+        rows = await self._query(_STATE)
+        if rows is None:
+            return None
+        recovering, lsn, moment, paused = rows[0]
+        return _State(recovering, Lsn.parse(lsn) if lsn else None, moment, paused)
+
+    async def look_without_sql(self) -> str | None:
+        """The word for where it is, when its files tell that it has arrived; raises when it has given up."""
+        destination = await probe_destination(self._host, self._plan.directory, (), self._bin())
+        postmaster = destination.postmaster
+        if postmaster is not None and postmaster.alive:
+            self._seen_alive = True
+            if postmaster.port:
+                self._address = (postmaster.socket_directory or "localhost", postmaster.port)
+            if not self.refusal:
+                return None
+        state = await self._controlled_state(destination)
+        if postmaster is not None and postmaster.alive:
+            return "promoted" if state == "in production" else None
+        if state == "shut down in recovery" and self._plan.action is TargetAction.SHUTDOWN:
+            return "shut down"
+        if self._seen_alive or await self.log():
+            raise await self._gave_up(state)
+        return None
+
+    async def proof(self, word: str, state: _State | None) -> Proof:
+        rows = await self._query(_TIMELINE) if word == "promoted" else None
+        lines = tuple(line for line in await self.log() if _REACHED.search(line))
+        return Proof(word, state.last_commit if state else None, rows[0][0] if rows else None,
+                     state.lsn if state else None, lines[-4:])
+
+    async def log(self) -> list[str]:
+        rows = await self._query("SELECT pg_current_logfile()")
+        current = rows[0][0] if rows and rows[0][0] else LOG_FILE
+        path = current if current.startswith("/") else f"{self._plan.directory}/{current}"
+        done = await self._host.run_script(_TAIL, path, str(_LOG_LINES))
+        return done.stdout.decode("utf-8", "replace").splitlines()
+
+    async def _gave_up(self, state: str) -> PgvaultError:
+        lines = await self.log()
+        fatal = [line for line in lines if _FAILED.search(line)] or lines[-3:]
+        return PgvaultError(
+            f"the restored server on {self._host.description} ended before it reached the target",
+            detail=f"Its log says: {' / '.join(fatal[-3:]) or 'nothing'}. Its state is {state or 'unknown'}.",
+            hint=f"Look at {self._plan.directory}/{LOG_FILE} there. The restored files are complete.")
+
+    def _bin(self) -> str:
+        return (self._config and self._config.bin_directory) or ""
+
+    async def _controlled_state(self, destination: Destination) -> str:
+        """The cluster's state as pg_controldata tells it (in English: the host runs it so)."""
+        for installation in destination.installations:
+            done = await self._host.run([f"{installation.directory}/pg_controldata", self._plan.directory])
+            if found := re.search(rb"Database cluster state:\s+(.+)", done.stdout):
+                return found[1].decode("utf-8", "replace").strip()
+        return ""
+
+    async def _query(self, sql: str) -> list[tuple[Any, ...]] | None:
+        parameters = self._parameters()
+        if self._config is not None and self._config.conninfo:
+            return await self._ask(parameters, sql)
+        if self._address is None:
+            return None
+        async with self._host.forward_socket(*self._address) as address:
+            return await self._ask({**parameters, **_where(address)}, sql)
+
+    async def _ask(self, parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]] | None:
+        try:
+            async with await psycopg.AsyncConnection.connect(autocommit=True, **parameters) as connection:
+                return await (await connection.execute(sql)).fetchall()
+        except psycopg.OperationalError as error:
+            text = " ".join(str(error).split())
+            if any(sign in text for sign in ("password", "pg_hba.conf", "authentication", "role")):
+                self.refusal = text
+            return None
+        except psycopg.Error:
+            return None
+
+    def _parameters(self) -> dict[str, Any]:
+        if self._config is not None and self._config.conninfo:
+            return connection_parameters(self._config.conninfo, self._config.password_environment or "")
+        user = parse_conninfo(self._server.conninfo).get("user", "postgres")
+        parameters = connection_parameters(f"user={_quoted(user)} dbname=postgres",
+                                           self._server.password_environment or "")
+        return {**parameters, "connect_timeout": "5"}
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _where(address: SocketAddress) -> dict[str, Any]:
+    return {"host": address.host, "port": str(address.port)}

@@ -1,0 +1,67 @@
+"""Sending tar streams to a host: several at once, each into a `tar -x` of its own over there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from pgvault.engine.restore.stream import Item, Shared, TarStream
+from pgvault.io.host import Host
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.manifest import Entry, StoredRun
+from pgvault.vault.packs import PackReader
+
+_UNPACK = ("zstd", "-q", "-d", "-c")
+
+
+class RateLimit:
+    """Shared by all streams: waits so that no more than `rate` bytes a second go out."""
+
+    def __init__(self, rate: int | None) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+
+    async def take(self, count: int) -> None:
+        if self._rate:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + count / self._rate
+            await asyncio.sleep(max(self._free_at - now - 0.2, 0))
+
+
+class Sender:
+    """Sends items of one backup into one directory of a host."""
+
+    def __init__(self, host: Host, directory: str, server: ServerVault, runs: Callable[[Entry], Iterable[StoredRun]], *,
+                 packed: bool, limit: RateLimit, wrote: Callable[[int, int], None]) -> None:
+        self._host, self._directory, self._server, self._runs = host, directory, server, runs
+        self._packed, self._limit, self._wrote = packed, limit, wrote
+
+    async def send(self, items: Iterable[Item], streams: int = 1) -> None:
+        """Everything is written over there when this returns; the first failure ends all streams."""
+        shared = Shared(items)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(streams):
+                group.create_task(self._stream(shared))
+
+    async def _stream(self, items: Iterable[Item]) -> None:
+        extract = ["tar", "-x", "-p", "-f", "-", "-C", self._directory]
+        stages = [list(_UNPACK), extract] if self._packed else [extract]
+        with PackReader(self._server.packs) as packs:
+            stream = TarStream(packs, self._runs, packed=self._packed, wrote=self._wrote)
+            async with await self._host.open_sink(*stages, into=self._directory) as sink:
+                await self._feed(stream.blocks(items), sink.write)
+                await sink.finish()
+
+    async def _feed(self, blocks: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+        """Read the next block in a thread while this one goes out."""
+        block = await asyncio.to_thread(next, blocks, b"")
+        while block:
+            ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
+            try:
+                await self._limit.take(len(block))
+                await write(block)  # type: ignore[misc]  # Sink.write is a coroutine function
+            except BaseException:
+                await asyncio.wait([ahead])
+                raise
+            block = await ahead

@@ -1,0 +1,215 @@
+"""PostgreSQL's BASE_BACKUP replication command, in both of its protocol forms.
+
+Documentation: "Streaming Replication Protocol", BASE_BACKUP; source: `src/backend/backup/basebackup.c` and
+`basebackup_copy.c`. From 15 on everything comes in one copy stream of typed messages; 13 and 14 send one plain tar
+copy stream per tablespace and one for the manifest, without the tars' closing zeros. Start and stop happen in this
+one session: when it dies, so does the backup.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import psycopg
+from psycopg import pq
+
+from pgvault.io.postgres import Connection
+from pgvault.model.errors import Cancelled, PgvaultError, Unreachable
+from pgvault.model.lsn import Lsn
+
+OLDEST_MAJOR = 13
+_DATA_CORRUPTED = "XX001"
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    label: str
+    fast_checkpoint: bool
+    max_rate_kib: int | None = None
+    """KiB a second, 32 to 1048576."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentTablespace:
+    oid: int
+    location: str
+    size_kib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    lsn: Lsn
+    timeline: int
+    tablespaces: tuple[SentTablespace, ...]
+    size_bytes: int
+    """The server's estimate of what it will send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    lsn: Lsn
+    timeline: int
+    corrupt_files: tuple[str, ...]
+    """Files with pages that fail their checksum, as the server found."""
+    corrupt: bool
+
+
+class ArchiveSink(Protocol):
+    """Takes the streams of a base backup in the order they come."""
+
+    def archive(self, tablespace: int | None) -> None:
+        """A tar stream begins: of a tablespace (its oid) or, with None, of the data directory."""
+
+    def tar(self, chunk: memoryview) -> None: ...
+
+    def manifest(self, chunk: memoryview) -> None: ...
+
+
+class BaseBackup:
+    """One run of the command on a replication connection: `start`, `stream`, `stop`, in this order."""
+
+    def __init__(self, connection: Connection, options: Options, cancelled: threading.Event) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._options = options
+        self._cancelled = cancelled
+        self._corrupt_files: dict[str, None] = {}
+        self._major = self._pgconn.server_version // 10000
+        self._tablespaces: tuple[SentTablespace, ...] = ()
+        connection.add_notice_handler(self._notice)
+
+    def start(self) -> Started:
+        """Begin the backup: waits for its checkpoint."""
+        self._pgconn.send_query(self.command().encode())
+        [row] = self._rows(self._next_result())
+        lsn, timeline = Lsn.parse(row[0] or ""), int(row[1] or 0)
+        spaces = self._rows(self._next_result())
+        self._tablespaces = tuple(SentTablespace(int(oid), location or "", int(size or 0))
+                                  for oid, location, size in spaces if oid is not None)
+        return Started(lsn, timeline, self._tablespaces, sum(int(size or 0) for _, _, size in spaces) * 1024)
+
+    def stream(self, sink: ArchiveSink) -> None:
+        """Hand everything to the sink, up to and with the manifest."""
+        if self._major >= 15:
+            self._stream_typed(sink)
+        else:
+            self._stream_plain(sink)
+
+    def stop(self) -> Stopped:
+        """What the server says at the end."""
+        [row] = self._rows(self._next_result())
+        lsn, timeline = Lsn.parse(row[0] or ""), int(row[1] or 0)
+        corrupt = False
+        while (result := self._get_result()) is not None:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                if result.error_field(pq.DiagnosticField.SQLSTATE) != _DATA_CORRUPTED.encode():
+                    raise self._failure(result)
+                corrupt = True
+        return Stopped(lsn, timeline, tuple(self._corrupt_files), corrupt)
+
+    def command(self) -> str:
+        options = self._options
+        label = "'" + options.label.replace("'", "''") + "'"
+        if self._major >= 15:
+            parts = [f"LABEL {label}", "PROGRESS", f"CHECKPOINT '{'fast' if options.fast_checkpoint else 'spread'}'",
+                     "WAIT false", "TABLESPACE_MAP", "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'CRC32C'"]
+            if options.max_rate_kib:
+                parts.append(f"MAX_RATE {options.max_rate_kib}")
+            return f"BASE_BACKUP ({', '.join(parts)})"
+        parts = ["BASE_BACKUP", f"LABEL {label}", "PROGRESS", *(["FAST"] if options.fast_checkpoint else []), "NOWAIT",
+                 *([f"MAX_RATE {options.max_rate_kib}"] if options.max_rate_kib else []),
+                 "TABLESPACE_MAP", "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'CRC32C'"]
+        return " ".join(parts)
+
+    def _stream_typed(self, sink: ArchiveSink) -> None:
+        self._expect(self._next_result(), pq.ExecStatus.COPY_OUT)
+        take = sink.tar
+        for message in self._copy_messages():
+            kind = message[0]
+            if kind == 0x64:  # d: content
+                take(message[1:])
+            elif kind == 0x6E:  # n: a new archive: its name and its tablespace's location
+                name = bytes(message[1:]).split(b"\0", 1)[0].decode()
+                sink.archive(None if name.startswith("base.") else int(name.split(".", 1)[0]))
+            elif kind == 0x6D:  # m: what follows is the manifest
+                take = sink.manifest
+
+    def _stream_plain(self, sink: ArchiveSink) -> None:
+        for oid in [*(space.oid for space in self._tablespaces), None]:
+            self._expect(self._next_result(), pq.ExecStatus.COPY_OUT)
+            sink.archive(oid)
+            for message in self._copy_messages():
+                sink.tar(message)
+        self._expect(self._next_result(), pq.ExecStatus.COPY_OUT)
+        for message in self._copy_messages():
+            sink.manifest(message)
+
+    def _copy_messages(self) -> Iterator[memoryview]:
+        get_copy_data = self._pgconn.get_copy_data
+        while True:
+            length, message = get_copy_data(1)
+            if length > 0:
+                yield message
+            elif length == 0:
+                self._wait()
+                self._pgconn.consume_input()
+            else:
+                return
+
+    def _wait(self) -> None:
+        """Until the server has sent something; the request to cancel is honoured in between."""
+        poll = select.poll()
+        poll.register(self._pgconn.socket, select.POLLIN)
+        while not poll.poll(_POLL_SECONDS * 1000):
+            if self._cancelled.is_set():
+                self._connection.cancel()
+                raise Cancelled("the backup was cancelled")
+        if self._cancelled.is_set():
+            self._connection.cancel()
+            raise Cancelled("the backup was cancelled")
+
+    def _get_result(self) -> pq.abc.PGresult | None:
+        while self._pgconn.is_busy():
+            self._wait()
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
+    def _next_result(self) -> pq.abc.PGresult:
+        result = self._get_result()
+        if result is None:
+            raise PgvaultError("the server ended the base backup early", hint="Look at the server's log.")
+        if result.status == pq.ExecStatus.COMMAND_OK:  # the end of one command: what follows is wanted
+            return self._next_result()
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise self._failure(result)
+        return result
+
+    def _expect(self, result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
+        if result.status != status:
+            raise PgvaultError("the server did not answer BASE_BACKUP as PostgreSQL does",
+                               detail=f"{status.name} was expected, {pq.ExecStatus(result.status).name} came.")
+
+    def _rows(self, result: pq.abc.PGresult) -> list[list[str | None]]:
+        self._expect(result, pq.ExecStatus.TUPLES_OK)
+        values = [[result.get_value(row, column) for column in range(result.nfields)] for row in range(result.ntuples)]
+        return [[None if value is None else value.decode() for value in row] for row in values]
+
+    def _failure(self, result: pq.abc.PGresult) -> PgvaultError:
+        def field(which: pq.DiagnosticField) -> str:
+            return (result.error_field(which) or b"").decode("utf-8", "replace")
+
+        text = field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message()
+        kind = PgvaultError if field(pq.DiagnosticField.SQLSTATE) else Unreachable
+        return kind(f"the server could not make a base backup: {text}", detail=field(pq.DiagnosticField.MESSAGE_DETAIL),
+                    hint=field(pq.DiagnosticField.MESSAGE_HINT))
+
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        # The wording depends on the server's language; that the file's name stands in quotes does not.
+        if found := re.search(r"[\"“«„](\./[^\"”»“]+)", notice.message_primary or ""):
+            self._corrupt_files[found[1].removeprefix("./")] = None

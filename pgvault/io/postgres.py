@@ -1,0 +1,135 @@
+"""SQL and replication connections to a server, with failures a person can act on.
+
+Everything that talks to PostgreSQL connects here, so that every session carries the same name in `pg_stat_activity`,
+the same client encoding (psycopg returns bytes on SQL_ASCII databases without it), and every failure the same words.
+No message made here repeats a connection string: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import conninfo as libpq
+
+from pgvault.config.schema import ServerConfig
+from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_TIMEOUT = 10
+"""Seconds for one address, where the connection string does not say otherwise."""
+
+_KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+
+# What libpq and the server say, what it means, and what to do. The first that fits is taken.
+_CAUSES = (
+    ("connection refused", "Nothing listens there.", "Check that the server runs, and its host and port."),
+    ("no such file or directory", "There is no such socket.", "Check that the server runs, and its socket directory."),
+    ("timeout expired", "No answer came in time.", "Check the network and firewalls between here and the server."),
+    ("could not translate host name", "The host's name is not known here.", "Check the name, or use an address."),
+    ("no route to host", "The network does not lead there.", "Check the address and the firewalls."),
+    ("network is unreachable", "The network does not lead there.", "Check the address and the routes."),
+    ("no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here.",
+     "Add the line to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();"),
+    ("password authentication failed", "The password is wrong.",
+     "Check the password in .pgpass or password_environment."),
+    ("no password supplied", "The server wants a password and none is configured.",
+     "Put it in .pgpass, or name an environment variable in password_environment."),
+    ("permission denied to start wal sender", "The role may not replicate.",
+     "As a superuser: ALTER ROLE … REPLICATION"),
+    ("must be superuser or replication role", "The role may not replicate.",
+     "As a superuser: ALTER ROLE … REPLICATION"),
+    ("too many", "All of the server's connection slots are in use.", "Raise max_connections or max_wal_senders."),
+    ("remaining connection slots", "All of the server's connection slots are in use.", "Raise max_connections."),
+    ("number of requested standby connections", "All WAL senders are in use.", "Raise max_wal_senders."),
+    ('role "', "", "Check the user, or create it, as a superuser: "
+     "CREATE ROLE … LOGIN REPLICATION; GRANT pg_read_all_settings TO …; "
+     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO …;"),
+    ('database "', "", "Check dbname in the connection string."),
+    ("starting up", "", "Wait until the server has finished its recovery."),
+    ("shutting down", "", "Wait until the server is back."),
+)
+
+
+def connect(server: ServerConfig, *, replication: bool = False) -> Connection:
+    """An open connection in autocommit mode, to be closed by the caller.
+
+    With `replication` it is a physical walsender session, whose `pgconn` takes replication commands. Raises
+    Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
+    """
+    text = server.streaming_conninfo if replication else server.conninfo
+    parameters = connection_parameters(text, server.password_environment)
+    if replication:
+        parameters["replication"] = "true"
+    try:
+        return psycopg.connect(autocommit=True, **parameters)
+    except psycopg.OperationalError as error:
+        raise _unreachable(server.name, error) from None
+
+
+def connection_parameters(text: str, password_environment: str | None = None) -> dict[str, Any]:
+    """What libpq is given: the connection string, the password's place, and pgvault's own settings."""
+    try:
+        parameters: dict[str, Any] = {key: value for key, value in libpq.conninfo_to_dict(text).items()
+                                      if value is not None}
+    except psycopg.Error:
+        raise ConfigError("a connection string is not one that libpq understands",
+                          hint='Write it as "host=db1 port=5432 user=pgvault dbname=postgres".') from None
+    if password_environment:
+        password = os.environ.get(password_environment)
+        if password is None:
+            raise ConfigError(f"the environment variable {password_environment} is not set",
+                              detail="The configuration names it in password_environment.")
+        parameters["password"] = password
+    parameters.setdefault("connect_timeout", str(CONNECT_TIMEOUT))
+    for key, value in _KEEPALIVE.items():
+        parameters.setdefault(key, value)
+    return parameters | {"application_name": "pgvault", "client_encoding": "UTF8"}
+
+
+@contextmanager
+def session(server: ServerConfig, doing: str = "ask the server") -> Iterator[Connection]:
+    """A connection for one piece of work: closed at its end, its errors told in pgvault's words."""
+    connection = connect(server)
+    try:
+        yield connection
+    except psycopg.Error as error:
+        raise translated(server.name, error, doing) from error
+    finally:
+        connection.close()
+
+
+def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
+    """The error for a statement that failed; `doing` reads after "could not"."""
+    text = _first_line(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Refused(f"could not {doing}: {text}", detail=f"The role may not do this on {server}.",
+                       hint=f"See which right is missing, and its GRANT: pgvault check {server}")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return Unreachable(f"could not {doing}: the connection to {server} was lost", detail=_sentence(text),
+                           hint="Check that the server is running, then run this again.")
+    return PgvaultError(f"could not {doing}: {text}", detail=(error.diag.message_detail or "") if error.diag else "",
+                        hint=(error.diag.message_hint or "") if error.diag else "")
+
+
+def _unreachable(server: str, error: psycopg.Error) -> Unreachable:
+    said = " ".join(str(error).split())
+    for sign, cause, hint in _CAUSES:
+        if sign in said.lower():
+            return Unreachable(f"could not connect to {server}", detail=f"{cause} {_sentence(said)}".strip(), hint=hint)
+    return Unreachable(f"could not connect to {server}", detail=_sentence(said),
+                       hint="Check conninfo in the configuration.")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    text = (error.diag.message_primary if error.diag else None) or str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if not text or text.endswith((".", "?", "!")) else text + "."

@@ -1,0 +1,94 @@
+"""The script that looks at a destination, in POSIX sh: for dash, bash and busybox, without GNU's options.
+
+It changes nothing. $1 is the directory of PostgreSQL's programs or empty, $2 the data directory, the others are
+tablespace directories. It prints records `key=value`, each ended by a NUL: names and files may hold anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MARKER: Final = "pgvault-restore-incomplete"
+"""The file in a data directory that holds the id of the restore that has not completed it."""
+
+PROBE: Final = f"""# look at the destination
+say() {{ printf '%s=%s\\0' "$1" "$2"; }}
+begin() {{ head -c 4096 "$1" 2>/dev/null; }}
+first_line() {{ "$@" 2>/dev/null </dev/null | head -n 1; }}
+owner() {{ ls -ldn "$1" 2>/dev/null | {{ read -r mode links uid rest; printf %s "$uid"; }}; }}
+
+look_at() {{  # one directory: what is there, whose it is, what it is on
+  say directory "$1"
+  parent=$1
+  while [ ! -e "$parent" ] && [ ! -L "$parent" ]; do
+    parent=${{parent%/*}}
+    [ -n "$parent" ] || parent=/
+  done
+  missing=${{1#"$parent"}}
+  if [ "$parent" != "$1" ]; then
+    say contents missing
+  elif [ ! -d "$1" ]; then
+    say contents not-a-directory
+  elif [ ! -r "$1" ] || [ ! -x "$1" ]; then
+    say contents unreadable
+  else
+    entries=0
+    for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+      [ -e "$entry" ] || [ -L "$entry" ] || continue
+      say entry "${{entry##*/}}"
+      entries=$((entries + 1))
+      [ $entries -lt 5 ] || break
+    done
+    if [ $entries -eq 0 ]; then say contents empty; else say contents populated; fi
+  fi
+  if [ -d "$parent" ]; then
+    real=$(cd "$parent" 2>/dev/null && pwd -P && echo .)
+    real=${{real%??}}
+    [ "$real" != / ] || [ -z "$missing" ] || real=
+    [ -z "$real$missing" ] || say real "$real${{missing:+/${{missing#/}}}}"
+    if [ -w "$parent" ] && [ -x "$parent" ]; then say writable yes; fi
+  fi
+  say nearest "$parent"
+  say owner "$(owner "$parent")"
+  say owner_name "$(ls -ld "$parent" 2>/dev/null | {{ read -r mode links user rest; printf %s "$user"; }})"
+  say device "$(stat -c %d "$parent" 2>/dev/null || stat -f %d "$parent" 2>/dev/null)"
+  say df "$(df -Pk "$parent" 2>/dev/null)"
+}}
+
+programs() {{  # PostgreSQL's programs in one directory
+  [ -x "$1/postgres" ] || return
+  say programs "$1"
+  say version "$(first_line "$1/postgres" -V)"
+  [ ! -x "$1/pg_ctl" ] || say pg_ctl yes
+}}
+
+say system "$(uname -s)"
+say uid "$(id -u)"
+say user "$(id -un 2>/dev/null)"
+say processors "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
+if command -v tar >/dev/null; then say tar "$(first_line tar --version)"; fi
+if command -v zstd >/dev/null; then say zstd "$(first_line zstd --version)"; fi
+if [ -n "$1" ]; then
+  programs "$1"
+else
+  on_path=$(command -v postgres) && programs "${{on_path%/*}}"
+  for found in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin; do programs "$found"; done
+fi
+shift
+
+for file in PG_VERSION {MARKER} postmaster.pid; do
+  if [ -e "$1/$file" ]; then say "$file" "$(begin "$1/$file")"; fi
+done
+if [ -e "$1/postmaster.pid" ]; then
+  pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null)
+  pid=${{pid#-}}
+  case $pid in
+    '' | *[!0-9]*) ;;
+    *) if kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ] || ps -p "$pid" >/dev/null 2>&1; then
+         say alive "$(cat "/proc/$pid/comm" 2>/dev/null || ps -o comm= -p "$pid" 2>/dev/null)"
+       fi ;;
+  esac
+fi
+for directory in "$@"; do look_at "$directory"; done
+say end yes
+"""

@@ -1,0 +1,78 @@
+"""Command lines: quoted by one function, masked before anyone sees them.
+
+A command is a list of arguments until the last moment. `join` is the only place where it becomes a line for a shell,
+and `for_login_shell` the only place where that line is wrapped for whatever shell the account at the other end has.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from pgvault.model.errors import Refused
+
+_SECRET = re.compile(
+    r"""(?ix) ( [\w-]* (?: password | passwd | passphrase | secret | token | client_key | server_key ) \w* \s* = \s* )
+        (?: [^\s&'"\\] | \\. | ' (?: [^'\\] | \\. )* '? | " (?: [^"\\] | \\. )* "? )+""")
+_URI_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s@]+(?=@)")
+_MASK = "********"
+
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(rb"\'!")
+"""Bytes that mean themselves between single quotes in sh, csh and fish alike."""
+
+
+def encode(argument: str) -> bytes:
+    """The bytes of an argument; names that are not UTF-8 come and go as surrogates. Refused when it holds a NUL."""
+    if "\0" in argument:
+        raise Refused("a name with a NUL byte cannot be passed to a program", detail=f"The name is {argument!r}.")
+    return argument.encode("utf-8", "surrogateescape")
+
+
+def join(argv: Sequence[str]) -> str:
+    """The command line of `argv` for a POSIX shell."""
+    return shlex.join(argv)
+
+
+def mask(text: str) -> str:
+    """`text` without what looks like a secret: `password=...` in any spelling, and passwords in URIs."""
+    return _URI_PASSWORD.sub(rf"\1{_MASK}", _SECRET.sub(rf"\1{_MASK}", text))
+
+
+def shown(argv: Sequence[str]) -> str:
+    """`argv` as a report shows it: masked, and a script by its first line, which says what it does."""
+    return join([mask(_first_line(argument)) for argument in argv])
+
+
+def _first_line(argument: str) -> str:
+    first, newline, rest = argument.partition("\n")
+    return f"{first} ..." if newline and len(rest) > 80 else argument
+
+
+def for_login_shell(command: str, marker: str) -> str:
+    """`command`, written for sh, as one line that any login shell (sh, bash, zsh, csh, fish) hands to sh unchanged.
+
+    sh first prints `marker` on both outputs: what came before it was said by the login shell's profile.
+    """
+    coded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in encode(command))
+    return f"exec sh -c 'echo {marker}; echo {marker} >&2; eval \"$(printf %b \"$1\")\"' sh '{coded}'"
+
+
+def pipeline(stages: Sequence[Sequence[str]]) -> str:
+    """A script for sh that joins the commands by pipes and fails when any of them fails.
+
+    POSIX sh has no `pipefail`, so each stage reports its status through descriptor 4. A stage that was only hit by
+    a broken pipe (141) is not the cause when another one failed.
+    """
+    parts = [f"{{ {join(stage)} 3>&- 4>&-; echo $? >&4; }}" for stage in stages[:-1]]
+    parts.append(f"{{ {join(stages[-1])} >&3 3>&- 4>&-; echo $? >&4; }}")
+    comment = " | ".join(map(join, stages)).replace("\n", " ")
+    return (f"# {comment}\n"
+            f"exec 3>&1\nstatuses=$({{ {' | '.join(parts)}; }} 4>&1)\n"
+            f"cause=0 count=0\n"
+            f"for status in $statuses; do\n"
+            f"  count=$((count + 1))\n"
+            f'  if [ "$status" -ne 0 ] && {{ [ $cause -eq 0 ] || [ $cause -eq 141 ]; }}; then cause=$status; fi\n'
+            f"done\n"
+            f"[ $count -eq {len(stages)} ] || cause=1\n"
+            f"exit $cause\n")

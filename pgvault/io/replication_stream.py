@@ -1,0 +1,241 @@
+"""PostgreSQL's physical replication: START_REPLICATION and the commands around it.
+
+Documentation: "Streaming Replication Protocol"; source: `src/backend/replication/walsender.c`. psycopg has no
+replication of its own, so this speaks through its `PGconn`. Nothing here writes a file or decides where to begin.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from dataclasses import dataclass
+from struct import Struct
+
+import psycopg
+from psycopg import pq
+
+from pgvault.io.postgres import Connection, translated
+from pgvault.model.errors import PgvaultError, Unreachable
+from pgvault.model.lsn import Lsn
+
+_WAL = Struct(">cQQq")
+_KEEPALIVE = Struct(">cQqB")
+_STATUS = Struct(">cQQQqB")
+_POSTGRES_EPOCH = 946_684_800
+_SIZE = re.compile(r"(\d+)(kB|MB|GB)")
+_UNITS = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_REMOVED = re.compile(r"requested WAL segment \S+ has already been removed")
+_BEHIND = re.compile(r"requested starting point .* is ahead of the WAL flush position")
+
+
+class WalRemoved(PgvaultError):
+    """The server does not have the WAL any more from which it was asked to send."""
+
+    code = "wal-removed"
+
+
+class ServerBehind(PgvaultError):
+    """The server has not written the WAL yet from which it was asked to send."""
+
+    code = "server-behind"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """IDENTIFY_SYSTEM, and the segment size."""
+
+    identifier: str
+    timeline: int
+    position: Lsn
+    """How far the server has flushed its WAL."""
+    segment_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalData:
+    start: Lsn
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    end: Lsn
+    """How far the server has sent."""
+    wants_reply: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEnd:
+    """The server has sent all of the timeline that it will ever send."""
+
+    next: int | None
+    """The timeline that goes on from there; None when the server is shutting down."""
+    switch: Lsn | None
+
+
+Message = WalData | Keepalive | TimelineEnd
+
+
+def identify(server: str, connection: Connection) -> System:
+    """Which cluster this is, and where its WAL stands."""
+    row = _row(server, connection, "IDENTIFY_SYSTEM")
+    match = _SIZE.fullmatch(_row(server, connection, "SHOW wal_segment_size")[0].decode())
+    if match is None:
+        raise PgvaultError(f"{server} gives no wal_segment_size")
+    return System(row[0].decode(), int(row[1]), Lsn.parse(row[2].decode()), int(match[1]) * _UNITS[match[2]])
+
+
+def timeline_history(server: str, connection: Connection, timeline: int) -> bytes | None:
+    """The content of a `.history` file; None when the server has none."""
+    try:
+        return _row(server, connection, f"TIMELINE_HISTORY {timeline:d}")[1]
+    except Unreachable:
+        raise
+    except PgvaultError:
+        return None
+
+
+def create_slot(server: str, connection: Connection, slot: str) -> None:
+    """A physical slot that holds WAL from now on."""
+    _command(server, connection, f"CREATE_REPLICATION_SLOT {_quoted(slot)} PHYSICAL RESERVE_WAL")
+
+
+def drop_slot(server: str, connection: Connection, slot: str) -> None:
+    _command(server, connection, f"DROP_REPLICATION_SLOT {_quoted(slot)}")
+
+
+class ReplicationStream:
+    """WAL as it comes, from `start` on; feedback as it is asked for."""
+
+    def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
+        self._server, self._pgconn = server, connection.pgconn
+        self._over = False
+        self._pgconn.send_query(
+            f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}".encode())
+        result = self._pgconn.get_result()
+        if result is None or result.status == pq.ExecStatus.FATAL_ERROR:
+            raise self._error(result)
+        self._over = result.status != pq.ExecStatus.COPY_BOTH
+        self._first_end = _timeline_end(result) if self._over else None
+
+    def receive(self, timeout: float, wake: int) -> Message | None:
+        """The next message, waiting at most `timeout` seconds; None when none came or `wake` became readable.
+
+        After a TimelineEnd the connection takes commands again. Raises WalRemoved, and Unreachable when it was lost.
+        """
+        if self._over:
+            return self._first_end or TimelineEnd(None, None)
+        size, data = self._pgconn.get_copy_data(1)
+        if size == 0 and self._wait(timeout, wake):
+            try:
+                self._pgconn.consume_input()
+            except psycopg.OperationalError as error:
+                raise self._lost(error) from None
+            size, data = self._pgconn.get_copy_data(1)
+        if size > 0:
+            return _message(bytes(data))
+        if size == 0:
+            return None
+        return self._end()
+
+    def confirm(self, written: Lsn, flushed: Lsn, *, wants_reply: bool = False) -> None:
+        """Tell the server what has arrived and what is on disk; it may remove its WAL before `flushed`."""
+        if self._over:
+            return
+        clock = int((time.time() - _POSTGRES_EPOCH) * 1_000_000)
+        try:
+            self._pgconn.put_copy_data(_STATUS.pack(b"r", written, flushed, 0, clock, wants_reply))
+            self._pgconn.flush()
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from None
+
+    def close(self) -> None:
+        """End the copy from this side; the connection is of no use afterwards."""
+        if not self._over:
+            try:
+                self._pgconn.put_copy_end()
+                self._pgconn.flush()
+            except psycopg.OperationalError:
+                pass
+
+    def _wait(self, timeout: float, wake: int) -> bool:
+        readable, _, _ = select.select([self._pgconn.socket, wake], [], [], timeout)
+        return self._pgconn.socket in readable
+
+    def _end(self) -> TimelineEnd:
+        """The server ended the copy: end ours, and read what it says to that."""
+        self._over = True
+        end, is_complete = TimelineEnd(None, None), False
+        try:
+            result = self._pgconn.get_result()
+            if result is not None and result.status in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_BOTH):
+                self._pgconn.put_copy_end()
+                result = self._pgconn.get_result()
+            while result is not None:
+                if result.status == pq.ExecStatus.FATAL_ERROR and not is_complete:
+                    raise self._error(result)
+                is_complete = is_complete or result.status == pq.ExecStatus.COMMAND_OK
+                end = _timeline_end(result) or end
+                result = self._pgconn.get_result()
+        except psycopg.OperationalError as error:
+            if not is_complete:  # a server that shuts down says so and is gone
+                raise self._lost(error) from None
+        return end
+
+    def _error(self, result: pq.abc.PGresult | None) -> PgvaultError:
+        text = _text(result.error_message if result else self._pgconn.error_message)
+        if _REMOVED.search(text):
+            return WalRemoved(f"{self._server} has removed WAL that was not archived", detail=f"It says: {text}.")
+        if _BEHIND.search(text):
+            return ServerBehind(f"{self._server} is behind what is archived already", detail=f"It says: {text}.",
+                                hint="It may be a standby that lags, or a server that was put back in time.")
+        if self._pgconn.status != pq.ConnStatus.OK:
+            return Unreachable(f"the replication connection to {self._server} was lost", detail=f"{text}.")
+        return PgvaultError(f"{self._server} does not send its WAL: {text}")
+
+    def _lost(self, error: Exception) -> Unreachable:
+        return Unreachable(f"the replication connection to {self._server} was lost", detail=f"{_text(str(error))}.")
+
+
+def _message(data: bytes) -> Message:
+    if data[:1] == b"w" and len(data) >= _WAL.size:
+        return WalData(Lsn(_WAL.unpack_from(data)[1]), data[_WAL.size:])
+    if data[:1] == b"k" and len(data) >= _KEEPALIVE.size:
+        _, end, _, wants_reply = _KEEPALIVE.unpack_from(data)
+        return Keepalive(Lsn(end), bool(wants_reply))
+    raise PgvaultError("the server sent a replication message that is not known", detail=f"It begins {data[:8]!r}.")
+
+
+def _timeline_end(result: pq.abc.PGresult) -> TimelineEnd | None:
+    if result.status != pq.ExecStatus.TUPLES_OK or not result.ntuples:
+        return None
+    timeline, switch = result.get_value(0, 0) or b"", result.get_value(0, 1) or b""
+    return TimelineEnd(int(timeline), Lsn.parse(switch.decode()))
+
+
+def _row(server: str, connection: Connection, command: str) -> list[bytes]:
+    result = _command(server, connection, command)
+    if result.ntuples < 1:
+        raise PgvaultError(f"{server} gave no answer to {command}")
+    return [result.get_value(0, column) or b"" for column in range(result.nfields)]
+
+
+def _command(server: str, connection: Connection, command: str) -> pq.abc.PGresult:
+    try:
+        result = connection.pgconn.exec_(command.encode())
+    except psycopg.OperationalError as error:
+        raise translated(server, error, "replicate") from None
+    if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
+        raise kind(f"{server} refused a replication command: {_text(result.error_message)}")
+    return result
+
+
+def _text(message: bytes | str) -> str:
+    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
+    return " ".join(text.split()).removeprefix("ERROR: ").removeprefix("FATAL: ").strip()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,52 @@
+"""What a server says of itself: the facts that a backup keeps and a check looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgvault.io.postgres import Connection
+from pgvault.model.backup import Tablespace
+from pgvault.model.errors import Refused
+from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
+
+OLDEST_MAJOR = 13
+NEWEST_MAJOR = 18
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    system_identifier: str
+    version: str
+    """As in "18.1"."""
+    major: int
+    segment_size: int
+    """Bytes of a WAL segment."""
+    data_directory: str
+    """Empty when the role may not see it."""
+    in_recovery: bool
+    tablespaces: tuple[Tablespace, ...]
+
+    @property
+    def tested(self) -> bool:
+        """Whether this version of pgvault was tested with this major version of PostgreSQL."""
+        return self.major <= NEWEST_MAJOR
+
+
+def read_facts(connection: Connection) -> ServerFacts:
+    """By SQL; Refused for a PostgreSQL that is too old to be backed up."""
+    number = connection.info.server_version
+    if number < OLDEST_MAJOR * 10000:
+        raise Refused(f"PostgreSQL {number // 10000} is too old for pgvault", detail="It knows 13 and later.",
+                      hint="Upgrade the server, or protect it with the tools of its time.")
+    row = connection.execute(
+        "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),"
+        " (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),"
+        " (SELECT setting FROM pg_settings WHERE name = 'data_directory'), pg_is_in_recovery()").fetchone()
+    assert row
+    tablespaces = connection.execute(
+        "SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace"
+        " WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid").fetchall()
+    return ServerFacts(
+        system_identifier=row[0], version=row[1].split()[0], major=number // 10000,
+        segment_size=int(row[2] or DEFAULT_SEGMENT_SIZE), data_directory=row[3] or "", in_recovery=row[4],
+        tablespaces=tuple(Tablespace(*space) for space in tablespaces))

@@ -1,0 +1,66 @@
+"""Why a host cannot be reached by ssh, in words a person can act on."""
+
+from __future__ import annotations
+
+import socket
+
+import asyncssh
+
+from pgvault.model.errors import ConfigError, PgvaultError, Unreachable
+
+
+def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
+    """The error for a login that failed; `login` is the ssh command line that does the same."""
+    cause, detail, hint = _connect_cause(error, login)
+    if isinstance(error, asyncssh.ConfigParseError):
+        return ConfigError(f"could not read ssh's configuration: {error}", hint="Correct ~/.ssh/config.")
+    return Unreachable(f"could not log in to {where}: {cause}", detail=detail, hint=hint)
+
+
+def connection_lost(error: Exception | None, where: str) -> Unreachable:
+    reason = f"The reason given: {error}." if error and str(error) else ""
+    return Unreachable(f"lost the connection to {where}", detail=reason,
+                       hint="Check that the host is up and the network holds, then run this again.")
+
+
+def no_channel(error: Exception, where: str) -> Unreachable:
+    return Unreachable(f"could not start a command on {where}", detail=f"The ssh server said: {error}.",
+                       hint="Its MaxSessions may be too low, or its configuration forbids commands.")
+
+
+def no_shell(where: str, said: str) -> Unreachable:
+    return Unreachable(f"the login on {where} does not run commands",
+                       detail=f"Instead of a shell it answered: {said}" if said else "It ended without a word.",
+                       hint="Give the user a login shell, and remove a ForceCommand or a command= in authorized_keys.")
+
+
+def _connect_cause(error: Exception, login: str) -> tuple[str, str, str]:
+    """Cause, detail and hint."""
+    said = str(error)
+    match error:
+        case asyncssh.PermissionDenied():
+            return ("authentication failed", f"The ssh server accepted none of the keys offered. It said: {said}.",
+                    f"Make this work without a question first: {login}. A key with a passphrase must be in the "
+                    "agent (ssh-add).")
+        case asyncssh.HostKeyNotVerifiable():
+            return ("its host key is not trusted", f"{said}.", f"See what ssh says: {login}")
+        case asyncssh.KeyExchangeFailed():
+            return "no common algorithms", f"{said}.", f"See what ssh says: {login}"
+        case asyncssh.ProtocolNotSupported() | asyncssh.ProtocolError():
+            return "what answers there is not an ssh server", f"{said}.", "Check the host and the port."
+        case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
+            return "the identity file cannot be used", f"{said}.", "Name a private key that ssh-keygen made."
+        case asyncssh.ChannelOpenError():
+            return "the jump host cannot reach it", f"{said}.", f"See what ssh says: {login}"
+        case asyncssh.DisconnectError():
+            return ("the ssh server closed the connection", f"{said}." if said else "",
+                    "The log of the ssh server says why: MaxStartups, AllowUsers, a full disk.")
+        case socket.gaierror():
+            return "its name is not known", f"{error.strerror}.", "Check the name, or use an address."
+        case ConnectionRefusedError():
+            return "connection refused", "Nothing listens there.", "Check the port, and that the ssh server runs."
+        case TimeoutError():
+            return "no answer in time", "", "Check that the host is up, the network and the firewalls."
+        case OSError():
+            return (error.strerror or said).lower(), f"{said}.", "Check the address, the network and the firewalls."
+    return "the settings cannot be used", f"{said}.", f"See what ssh says: {login}"

@@ -1,0 +1,84 @@
+"""Events, plans and documents as plain JSON values, and events back from them.
+
+A journal line is one JSON object with the event's class under "event": {"event": "Progressed", "at": "...Z", ...}.
+Lines are pure ASCII, so that any byte a file name or a remote message brought in survives.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, cast
+
+from pgvault.model.event import EVENT_TYPES, Event, Progressed
+from pgvault.model.times import rfc3339
+
+TEXT_LIMIT = 16 * 1024
+"""Characters of one text in an event: a remote's endless message may not fill the vault."""
+
+_TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in EVENT_TYPES}
+_PASSWORD = re.compile(r"""(?i)\b((?:pg|ssl)?(?:password|passwd)\s*=\s*)('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s'"&;,]+)""")
+_URL_PASSWORD = re.compile(r"(://[^\s/@:]*:)[^\s@]+@")
+
+
+def mask_secrets(text: str) -> str:
+    """The text without the passwords of connection strings and URLs."""
+    if "://" in text:
+        text = _URL_PASSWORD.sub(r"\1***@", text)
+    return _PASSWORD.sub(r"\1***", text)
+
+
+def plain(value: object) -> Any:
+    """The value in JSON's types: times in RFC 3339 UTC, LSNs and paths as text, enums by value, dataclasses as objects.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    return str(value)
+
+
+def encode(event: Event) -> bytes:
+    """One line of a journal, with its line feed."""
+    document = {"event": type(event).__name__, **plain(event)}
+    return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of one line; None when it is torn or of a kind that this version does not know."""
+    import msgspec
+
+    try:
+        document = json.loads(line)
+        return msgspec.convert(document, _TYPES[document["event"]])
+    except (ValueError, KeyError, TypeError, msgspec.ValidationError):
+        return None
+
+
+def guarded(event: Event) -> Event:
+    """The event without secrets, whatever its sender forgot, and with texts of bounded length."""
+    return event if isinstance(event, Progressed) else cast("Event", _guarded(event))
+
+
+def _guarded(value: object) -> object:
+    if isinstance(value, str):
+        return mask_secrets(value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + " ... (cut)")
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _guarded(getattr(value, field.name)) for field in fields(value)})
+    return value

@@ -1,0 +1,162 @@
+"""Running one act as a job: its plan stored, its life proven by a lock, its events journaled, its end told.
+
+A job never depends on the screen: a hangup is ignored and listeners that fail are dropped. It stops on SIGINT, SIGTERM
+or `request_cancel`: the act is cancelled once, as asyncio cancels a task, undoes in its `finally` blocks what it began,
+and is waited for however long that takes; asking again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pgvault.jobs.journal import Journal
+from pgvault.jobs.plan import write_plan
+from pgvault.jobs.registry import alive, create_job, is_cancel_requested, jobs_directory
+from pgvault.jobs.reporter import Reporter
+from pgvault.jobs.telling import told_error
+from pgvault.model.errors import Cancelled, PgvaultError
+from pgvault.model.event import Emit, Failure, JobFinished, JobStarted, Level, Noted, discard
+from pgvault.model.job import JobKind, JobState
+from pgvault.vault.files import remove_tree
+
+T = TypeVar("T")
+Act = Callable[[Emit, str], Awaitable[T]]
+"""What a job does, given its `Emit` and its id; the `str` of what it returns is the verdict, one sentence."""
+
+CANCEL_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run, told before it is."""
+
+    kind: JobKind
+    server: str
+    command: str
+    """The command line that does the same, quoted for a shell."""
+    plan: object
+    """A dataclass or a mapping."""
+    job: str | None = None
+    """The id of a job whose directory was made before; None makes a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Generic[T]):
+    """How a job ended: with a value, or with an error (`Cancelled` among them)."""
+
+    job: str
+    finished: JobFinished
+    value: T | None
+    error: BaseException | None
+
+
+def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = ()) -> Ended[T]:
+    """Run the job as this process's one purpose: signals are its requests to stop. From the main thread only."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ignored by its children too, as under nohup
+    try:
+        return asyncio.run(run_job(home, order, act, listeners, stop_signals=(signal.SIGINT, signal.SIGTERM)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def run_job(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = (), *,
+                  stop_signals: Sequence[signal.Signals] = ()) -> Ended[T]:
+    """Run the job to its end. What the act raises is in the result; raises only when the job could not be begun.
+
+    When the caller is cancelled, the job is stopped and waited for, and the cancellation then goes on.
+    """
+    stop = _Stop()
+    with _handled(stop_signals, stop):
+        directory = jobs_directory(home) / order.job if order.job else create_job(home)
+        with alive(directory), closing(_begin(directory, order)) as journal:
+            emit = Reporter([journal.emit, *listeners])
+            emit(JobStarted(directory.name, order.kind.value, order.server, order.command))
+            task = asyncio.create_task(_run(act, emit, directory.name))
+            stop.act_on(task, emit)
+            await _wait_until_done(task, directory, stop)
+            ended = _conclude(task, directory.name, order, emit)
+            emit(ended.finished)
+    if (caller := asyncio.current_task()) and caller.cancelling():
+        raise asyncio.CancelledError
+    return ended
+
+
+def _begin(directory: Path, order: Order) -> Journal:
+    try:
+        write_plan(directory, order.plan)
+        return Journal(directory)
+    except BaseException:
+        if order.job is None:  # nothing has begun, so nothing is to be found later
+            remove_tree(directory)
+        raise
+
+
+async def _run(act: Act[T], emit: Emit, job: str) -> T:
+    return await act(emit, job)
+
+
+async def _wait_until_done(task: asyncio.Task[T], directory: Path, stop: _Stop) -> None:
+    while not task.done():
+        try:
+            await asyncio.wait([task], timeout=CANCEL_POLL_SECONDS)
+        except asyncio.CancelledError:  # whoever runs this job among others wants it to end
+            stop("the process that runs it is stopping")
+        if not stop.asked and not task.done() and is_cancel_requested(directory):
+            stop("asked with job cancel")
+
+
+class _Stop:
+    """The one request to stop: the first cancels the act, later ones only say that it is being undone."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._cancel: Callable[[], object] = bool
+        self._emit: Emit = discard
+
+    def act_on(self, task: asyncio.Task[T], emit: Emit) -> None:
+        self._cancel, self._emit = task.cancel, emit
+
+    def __call__(self, why: str) -> None:
+        if self.asked:
+            self._emit(Noted("already stopping: what was begun is being undone", Level.WARNING, "cancelling"))
+            return
+        self.asked = True
+        self._emit(Noted(f"stopping ({why}): what was begun is being undone", Level.WARNING, "cancelling"))
+        self._cancel()
+
+
+@contextmanager
+def _handled(signals: Sequence[signal.Signals], stop: Callable[[str], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in signals:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _conclude(task: asyncio.Task[T], job: str, order: Order, emit: Emit) -> Ended[T]:
+    error: BaseException | None = None
+    if task.cancelled():
+        error = Cancelled(f"{order.kind.value} cancelled", detail="It was stopped on request.",
+                          hint=f"pgvault job show {job}")
+    elif raised := task.exception():
+        error = told_error(raised, f"complete the {order.kind.value}")
+    else:
+        return Ended(job, JobFinished(JobState.SUCCEEDED, str(task.result())), task.result(), None)
+    if isinstance(error, PgvaultError):
+        state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+        failure = Failure(error.message, error.detail, error.hint, error.code, error.exit_code)
+        return Ended(job, JobFinished(state, "", failure), None, error)
+    emit(Noted("".join(traceback.format_exception(error)), Level.ERROR, "internal-error"))
+    failure = Failure("internal error", f"{type(error).__name__}: {error}", f"pgvault job show {job}", "internal", 1)
+    return Ended(job, JobFinished(JobState.FAILED, "", failure), None, error)

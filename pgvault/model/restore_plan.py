@@ -1,0 +1,110 @@
+"""What a restore will do, told before it is done, and exactly what is then done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgvault.model.check import Outcome
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import Target, TargetAction, target_options
+
+
+@dataclass(frozen=True, slots=True)
+class TablespacePlace:
+    """Where a tablespace is restored to."""
+
+    oid: int
+    name: str
+    original: str
+    location: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalNeed:
+    """The archived WAL that recovery reads. Names of segments; sizes in bytes."""
+
+    first: str
+    last: str
+    segments: tuple[str, ...]
+    histories: tuple[str, ...]
+    """Every history file, so that the new timeline gets a number of its own."""
+    bytes: int
+    """As stored, so as sent to a host that has zstd."""
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that is made safe, or that a person has to look at."""
+
+    file: str
+    line: int
+    name: str
+    was: str
+    action: str
+    """What is done about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """Something that must hold before anything is written."""
+
+    name: str
+    outcome: Outcome
+    detail: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    server: str
+    backup: str
+    """The backup's id."""
+    host: str
+    """The configured name; empty for this machine."""
+    directory: str
+    target: Target
+    timeline: int
+    """The timeline whose history is followed."""
+    timeline_path: tuple[int, ...]
+    stop_lsn: Lsn | None
+    """Where recovery will stop, as far as the archive tells; None at the end of the WAL."""
+    stop_time: datetime | None
+    """When the last transaction before that ended."""
+    action: TargetAction
+    standby: bool
+    tablespaces: tuple[TablespacePlace, ...]
+    wal: WalNeed
+    bytes_to_send: int
+    bytes_to_write: int
+    workers: int
+    bandwidth_limit: int | None
+    start: bool
+    overwrites: str
+    """What is replaced, in words: an earlier data directory, or what an interrupted restore left; empty for nothing."""
+    sets_aside: bool
+    """Whether a directory with something in it is renamed out of the way."""
+    settings_changed: tuple[SettingChange, ...]
+    settings_to_look_at: tuple[SettingChange, ...]
+    preconditions: tuple[Precondition, ...]
+
+    @property
+    def failed(self) -> tuple[Precondition, ...]:
+        return tuple(p for p in self.preconditions if p.outcome is Outcome.FAILED)
+
+    def to_argv(self) -> list[str]:
+        """The command line that makes this very plan: the backup and the timeline are named."""
+        argv = ["pgvault", "restore", self.server, self.backup, self.directory]
+        if self.host:
+            argv += ["--host", self.host]
+        argv += [*target_options(self.target), "--target-timeline", str(self.timeline)]
+        if self.action is not TargetAction.PROMOTE:
+            argv += ["--target-action", self.action.value]
+        for space in self.tablespaces:
+            argv += ["--tablespace", f"{space.name}={space.location}"]
+        if self.sets_aside:
+            argv += ["--overwrite", self.directory]
+        argv += ["--jobs", str(self.workers)]
+        return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]

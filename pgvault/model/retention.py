@@ -1,0 +1,167 @@
+"""Which backups a server's promise needs, and which may go: one verdict per backup, with its reason.
+
+Pure: the same backups, promise and time give the same verdicts. In doubt a backup is kept: only what is called
+OBSOLETE may be deleted.
+
+What counts as protection is a backup that is DONE, that nothing is known against, and that has not been kept
+standalone (it cannot be rolled forward). After a recovery to an earlier time the cluster goes on along another
+timeline, and the newest backups may lie on the branch that was left. So the promise holds along the path of each
+timeline that it concerns, not merely for the newest ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.retention_policy import Redundancy, RetentionPolicy
+from pgvault.model.timeline import History, TimelineTree
+
+
+class Keep(Enum):
+    """What a person asked to keep of a backup, whatever the policy."""
+
+    FULL = "full"
+    """The backup and all WAL from its begin on."""
+    STANDALONE = "standalone"
+    """The backup and the WAL from its begin to its end."""
+
+
+class Retention(Enum):
+    VALID = "VALID"
+    """The policy promises it."""
+    NEEDED = "NEEDED"
+    """Something promised needs it."""
+    KEPT = "KEPT"
+    """A person asked for it."""
+    NOT_COUNTED = "NOT_COUNTED"
+    """It protects nothing; not expired either, while the promise reaches back to it."""
+    OBSOLETE = "OBSOLETE"
+    """Nothing needs it: it may be deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionVerdict:
+    state: Retention
+    reason: str
+    """Lower case, without a full stop."""
+
+
+def judge(backups: Iterable[Backup], policy: RetentionPolicy | None, minimum_redundancy: int, now: datetime, *,
+          kept: Mapping[str, Keep] | None = None, unusable: Mapping[str, str] | None = None,
+          timelines: TimelineTree | None = None) -> dict[str, RetentionVerdict]:
+    """The verdict on each backup of one server, by id.
+
+    `kept` and `unusable` are by id; `unusable` says why a backup that is DONE cannot be restored (a gap in its WAL, a
+    damaged pack). Backups whose facts cannot be read are not given, and so protect nothing. `timelines` are those the
+    WAL archive knows.
+    """
+    ordered = sorted(backups, key=lambda backup: backup.id)
+    kept, unusable, tree = kept or {}, unusable or {}, timelines or TimelineTree(())
+    verdicts = {b.id: RetentionVerdict(Retention.KEPT, f"kept on request ({kept[b.id].value})")
+                for b in ordered if b.id in kept}
+    flaws = {b.id: flaw for b in ordered if (flaw := _flaw(b, unusable, kept))}
+    counted = [b for b in ordered if b.id not in flaws]
+    for backup_id, verdict in _promised(counted, policy, minimum_redundancy, now, tree).items():
+        verdicts.setdefault(backup_id, verdict)
+    surplus = RetentionVerdict(Retention.OBSOLETE, f"outside {policy}, and nothing needs it")
+    for backup in counted:
+        verdicts.setdefault(backup.id, surplus)
+    _judge_flawed(ordered, counted, flaws, policy, minimum_redundancy, verdicts)
+    return verdicts
+
+
+def _flaw(backup: Backup, unusable: Mapping[str, str], kept: Mapping[str, Keep]) -> str:
+    """Why the backup does not count as protection; empty when it does."""
+    if backup.status is BackupStatus.FAILED:
+        return "failed"
+    if backup.status is BackupStatus.STARTED:
+        return "not complete yet"
+    if backup.status is BackupStatus.WAITING_FOR_WALS:
+        return "its WAL has not arrived"
+    if backup.id in unusable:
+        return unusable[backup.id]
+    if backup.corrupt_pages:
+        return "holds pages that failed their checksum on the server"
+    if kept.get(backup.id) is Keep.STANDALONE:
+        return "kept standalone"
+    return ""
+
+
+def _promised(counted: Sequence[Backup], policy: RetentionPolicy | None, minimum: int, now: datetime,
+              tree: TimelineTree) -> dict[str, RetentionVerdict]:
+    if policy is None:
+        no_policy = RetentionVerdict(Retention.VALID, "no retention policy: nothing expires")
+        return {backup.id: no_policy for backup in counted}
+    verdicts: dict[str, RetentionVerdict] = {}
+    if isinstance(policy, Redundancy):
+        for backup in counted[-policy.copies:]:
+            verdicts[backup.id] = RetentionVerdict(Retention.VALID, f"one of the newest {policy.copies}")
+        _add_needed(verdicts, counted, policy.copies, tree, f"{policy} on the path of")
+    else:
+        _add_window(verdicts, counted, policy.length, now, tree)
+    if minimum > 0:
+        for backup in counted[-minimum:]:
+            verdicts.setdefault(backup.id, RetentionVerdict(Retention.NEEDED, f"minimum redundancy {minimum}"))
+        _add_needed(verdicts, counted, minimum, tree, f"minimum redundancy {minimum} on the path of")
+    return verdicts
+
+
+def _add_needed(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], copies: int, tree: TimelineTree,
+                reason: str) -> None:
+    """The newest backups from which the newest timeline can be reached."""
+    for history in _histories(counted, tree)[-1:]:
+        for backup in _on_path(counted, history)[-copies:]:
+            verdicts.setdefault(backup.id, RetentionVerdict(
+                Retention.NEEDED, f"{reason} timeline {history.timeline}"))
+
+
+def _add_window(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], length: timedelta, now: datetime,
+                tree: TimelineTree) -> None:
+    """Every backup that ended in the window, and for each timeline that may reach into it the newest one before."""
+    start = now - length
+    before = []
+    for backup in counted:
+        if _end(backup) > start:
+            verdicts[backup.id] = RetentionVerdict(Retention.VALID, "inside the recovery window")
+        else:
+            before.append(backup)
+    # A backup on timeline n that old shows that the cluster had left all earlier timelines before the window began.
+    left_before = max((backup.timeline for backup in before), default=0)
+    for history in _histories(counted, tree):
+        if history.timeline >= left_before and (path := _on_path(before, history)):
+            verdicts.setdefault(path[-1].id, RetentionVerdict(
+                Retention.NEEDED, f"the recovery window on timeline {history.timeline} begins with it"))
+
+
+def _histories(counted: Sequence[Backup], tree: TimelineTree) -> list[History]:
+    """Of every timeline that is known, oldest first."""
+    numbers = {history.timeline for history in tree.histories} | {backup.timeline for backup in counted}
+    return [tree.history(number) for number in sorted(numbers)]
+
+
+def _on_path(backups: Sequence[Backup], history: History) -> list[Backup]:
+    return [b for b in backups if b.end_lsn is not None and history.holds(b.timeline, b.end_lsn)]
+
+
+def _end(backup: Backup) -> datetime:
+    return backup.finished_at or backup.started_at
+
+
+def _judge_flawed(ordered: Sequence[Backup], counted: Sequence[Backup], flaws: Mapping[str, str],
+                  policy: RetentionPolicy | None, minimum: int, verdicts: dict[str, RetentionVerdict]) -> None:
+    """What protects nothing goes when it is older than all that is promised, and enough is there that does."""
+    protecting = [b.id for b in counted if verdicts[b.id].state is not Retention.OBSOLETE]
+    reach = min(protecting) if policy and len(protecting) >= max(minimum, 1) else ""
+    for backup in ordered:
+        flaw = flaws.get(backup.id)
+        if flaw and backup.id < reach and backup.status is not BackupStatus.STARTED:
+            verdict = RetentionVerdict(Retention.OBSOLETE, f"{flaw}, and older than all that is promised")
+        elif flaw:
+            verdict = RetentionVerdict(Retention.NOT_COUNTED, f"{flaw}: does not count as protection")
+        else:
+            continue
+        verdicts.setdefault(backup.id, verdict)

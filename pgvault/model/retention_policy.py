@@ -1,0 +1,60 @@
+"""What a server promises to keep, in the words of Barman's `retention_policy`.
+
+`REDUNDANCY n` keeps the newest n backups. `RECOVERY WINDOW OF n DAYS|WEEKS|MONTHS` keeps whatever it takes to restore
+any instant of that span. Which backups that means is decided elsewhere; this module only reads and writes the promise.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from pgvault.model.duration import LONGEST, SECONDS_IN
+
+_REDUNDANCY = re.compile(r"\s*redundancy\s+([0-9]{1,6})\s*", re.IGNORECASE)
+_WINDOW = re.compile(r"\s*recovery\s+window\s+of\s+([0-9]{1,6})\s+(day|week|month)s?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Redundancy:
+    """Keep the newest `copies` backups, and the WAL from the oldest of them on."""
+
+    copies: int
+
+    def __str__(self) -> str:
+        return f"REDUNDANCY {self.copies}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryWindow:
+    """Keep every instant of the last `length` restorable."""
+
+    length: timedelta
+    text: str = field(compare=False)
+    """As it was promised, `RECOVERY WINDOW OF 1 MONTHS`: the length alone would read as 31 days."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+RetentionPolicy = Redundancy | RecoveryWindow
+
+
+def parse_retention_policy(text: str) -> RetentionPolicy:
+    """The promise that `text` makes, in any case; ValueError for any other text and for a promise of nothing."""
+    if match := _REDUNDANCY.fullmatch(text):
+        copies = int(match[1])
+        if copies < 1:
+            raise ValueError("a redundancy of 0 would keep no backup at all")
+        return Redundancy(copies)
+    if match := _WINDOW.fullmatch(text):
+        number, unit = int(match[1]), match[2].lower()
+        length = number * timedelta(seconds=SECONDS_IN[unit])
+        if number < 1:
+            raise ValueError("a recovery window of no length would keep no backup at all")
+        if length > LONGEST:
+            raise ValueError("the recovery window is longer than a century")
+        return RecoveryWindow(length, f"RECOVERY WINDOW OF {number} {unit.upper()}S")
+    raise ValueError(f"not a retention policy: {text[:60]!r}; "
+                     "write REDUNDANCY n or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS")

@@ -1,0 +1,264 @@
+"""Which instants can be restored: from the archived segments, the timelines and the backups, by pure rules.
+
+A recovery window is an unbroken span of one timeline path: it begins where its oldest backup ended and runs as far as
+WAL follows without a gap. A gap ends it, whatever comes behind, until a newer backup begins a window of its own.
+
+Everything is computed in one pass over the segments, which may be a hundred thousand.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import NamedTuple
+
+from pgvault.model.backup import Backup
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import History, TimelineTree
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Archived(NamedTuple):
+    """One archived segment as the index has it. Times are of commits and aborts, in microseconds since 1970, UTC."""
+
+    timeline: int
+    number: int
+    earliest: int | None = None
+    latest: int | None = None
+    end: int | None = None
+    """Where its WAL ends before the segment does; None when it is full, or was not read yet."""
+    stops: bool = False
+    """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Archived segments of one timeline without a gap between them; the times are those of commits, where known."""
+
+    first: Segment
+    last: Segment
+    from_time: datetime | None
+    until_time: datetime | None
+
+    @property
+    def segments(self) -> int:
+        return self.last.number - self.first.number + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Segments that are not archived, though some before and some behind them are."""
+
+    after: Segment
+    """The last one before it; where a timeline's beginning is missing, of the parent timeline."""
+    before: Segment
+    """The first one behind it."""
+    harmless: bool
+    """A newer backup begins behind it."""
+
+    @property
+    def missing(self) -> int:
+        return self.before.number - self.after.number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineWal:
+    timeline: int
+    parent: int | None
+    switch: Lsn | None
+    """Where it branched off."""
+    ranges: tuple[Range, ...]
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Every instant from the end of the oldest of its backups to the end of its WAL can be restored on `timeline`."""
+
+    timeline: int
+    from_lsn: Lsn
+    until_lsn: Lsn
+    """The end of the WAL that follows without a gap."""
+    from_time: datetime | None
+    """When its oldest backup ended."""
+    until_time: datetime | None
+    """Of the last commit: no later time can be a target. None when nothing was committed since `from_time`."""
+    backups: tuple[str, ...]
+    """Their ids, oldest first; the first one opens the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A backup that cannot be restored, because WAL between its begin and its end is missing."""
+
+    backup: str
+    missing: Segment
+    """The first that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    timelines: tuple[TimelineWal, ...]
+    windows: tuple[Window, ...]
+    broken: tuple[Broken, ...]
+
+
+def first_missing(path: Iterable[Segment], have: Collection[Segment]) -> Segment | None:
+    """The first segment of a path that is not there."""
+    return next((segment for segment in path if segment not in have), None)
+
+
+def instant(microseconds: int | None) -> datetime | None:
+    """From microseconds since 1970."""
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def survey(archived: Iterable[Archived], tree: TimelineTree, backups: Sequence[Backup], size: int) -> Survey:
+    """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes."""
+    wal: dict[int, list[Archived]] = {}
+    for segment in archived:
+        wal.setdefault(segment.timeline, []).append(segment)
+    copied = sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
+                    key=lambda b: (b.end_lsn or 0, b.id))
+    paths = {each: _Path(tree.history(each), wal, size) for each in sorted({*wal, *(b.timeline for b in copied)})}
+    windows = tuple(window for each in paths.values() for window in each.windows(copied))
+    usable = {backup for window in windows for backup in window.backups}
+    good = [b for b in copied if b.id in usable]
+    timelines = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
+    broken = tuple(Broken(b.id, paths[b.timeline].missing_of(b)) for b in copied if b.id not in usable)
+    return Survey(timelines, windows, broken)
+
+
+class _Run(NamedTuple):
+    """Segments of a path that recovery can read one after the other, by number."""
+
+    first: int
+    last: int
+    parts: list[list[Archived]]
+
+
+class _Path:
+    """What is archived along the way to the end of one timeline."""
+
+    def __init__(self, history: History, wal: dict[int, list[Archived]], size: int) -> None:
+        self.history, self.size = history, size
+        self.runs = list(_runs(_own_parts(history, wal, size)))
+        self._firsts = [run.first for run in self.runs]
+
+    def missing_of(self, backup: Backup) -> Segment:
+        """The first segment that an unusable backup needs and that is not there, or cannot be read to its end."""
+        begin, end = _span(backup, self.size)
+        run = self._run_with(begin)
+        start = Lsn((begin if run is None else min(run.last + 1, end)) * self.size)
+        return next(self.history.path(start, Lsn(start + 1), self.size))
+
+    def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
+        """One for each unbroken run in which usable backups of this path lie; `backups` are ordered by their end."""
+        by_run: dict[int, list[Backup]] = {}
+        for backup in backups:
+            begin, end = _span(backup, self.size)
+            run, end_lsn = self._run_with(begin), backup.end_lsn or Lsn(0)
+            if (run and end <= run.last and end_lsn <= self._end(run)
+                    and self.history.holds(backup.timeline, end_lsn)):
+                by_run.setdefault(run.first, []).append(backup)
+        for run in self.runs:
+            if within := by_run.get(run.first):
+                yield self._window(run, within)
+
+    def _window(self, run: _Run, backups: list[Backup]) -> Window:
+        oldest = backups[0]
+        from_lsn = oldest.end_lsn or Lsn(0)
+        latest = instant(max((s.latest for part in run.parts for s in part
+                              if s.latest is not None and s.number >= from_lsn // self.size), default=None))
+        if latest and oldest.finished_at and latest <= oldest.finished_at:
+            latest = None
+        return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
+                      tuple(b.id for b in backups))
+
+    def _end(self, run: _Run) -> Lsn:
+        last = run.parts[-1][-1]
+        return Lsn((last.number + 1) * self.size if last.end is None else last.end)
+
+    def _run_with(self, number: int) -> _Run | None:
+        place = bisect_right(self._firsts, number) - 1
+        return self.runs[place] if place >= 0 and number <= self.runs[place].last else None
+
+
+def _span(backup: Backup, size: int) -> tuple[int, int]:
+    """The numbers of the first and the last segment that the backup cannot do without."""
+    begin, end = backup.begin_lsn or Lsn(0), backup.end_lsn or Lsn(0)
+    return begin // size, max(begin // size, Segment.ending(backup.timeline, end, size).number)
+
+
+def _own_parts(history: History, wal: dict[int, list[Archived]], size: int) -> Iterator[list[Archived]]:
+    """The archived segments that recovery along this history reads: of each timeline those from its first one up to
+    the one in which the next timeline begins, which is read from that one."""
+    legs = history.legs
+    for leg, following in pairwise((*legs, None)):
+        if leg is None or leg.timeline not in wal:
+            continue
+        segments = wal[leg.timeline]
+        low = bisect_right(segments, leg.start // size - 1, key=_number)
+        high = len(segments) if following is None else bisect_right(segments, following.start // size - 1, key=_number)
+        if low < high:
+            yield segments[low:high]
+
+
+def _runs(parts: Iterable[list[Archived]]) -> Iterator[_Run]:
+    run: _Run | None = None
+    for part in parts:
+        for piece in _unbroken(part):
+            if run and piece[0].number == run.last + 1 and not run.parts[-1][-1].stops:
+                run = _Run(run.first, piece[-1].number, [*run.parts, piece])
+                continue
+            if run:
+                yield run
+            run = _Run(piece[0].number, piece[-1].number, [piece])
+    if run:
+        yield run
+
+
+def _unbroken(segments: Sequence[Archived], *, at_stops: bool = True) -> Iterator[list[Archived]]:
+    """Cut where numbers do not follow each other and, with `at_stops`, where recovery cannot go on."""
+    begin = 0
+    for i, (one, other) in enumerate(pairwise(segments), 1):
+        if other.number != one.number + 1 or (at_stops and one.stops):
+            yield list(segments[begin:i])
+            begin = i
+    if segments:
+        yield list(segments[begin:])
+
+
+def _timeline(history: History, wal: dict[int, list[Archived]], tree: TimelineTree, good: Sequence[Backup],
+              size: int) -> TimelineWal:
+    timeline, parent = history.timeline, history.parent
+    ranges = tuple(Range(
+        Segment(timeline, part[0].number), Segment(timeline, part[-1].number),
+        instant(min((s.earliest for s in part if s.earliest is not None), default=None)),
+        instant(max((s.latest for s in part if s.latest is not None), default=None)))
+        for part in _unbroken(wal[timeline], at_stops=False))
+    ends = [(one.last, other.first) for one, other in pairwise(ranges)]
+    if parent and parent.timeline in wal and ranges[0].first.number > (begin := parent.switch // size):
+        ends.insert(0, (_before_branch(history, begin, size), ranges[0].first))
+    gaps = tuple(Gap(after, before, _is_passed(before, tree, good, size)) for after, before in ends)
+    return TimelineWal(timeline, parent.timeline if parent else None, parent.switch if parent else None, ranges, gaps)
+
+
+def _before_branch(history: History, number: int, size: int) -> Segment:
+    """The segment that recovery reads before a timeline's first one."""
+    start = Lsn(number * size)
+    return next(history.path(Lsn(start - 1), start, size)) if number else Segment(history.timeline, -1)
+
+
+def _is_passed(before: Segment, tree: TimelineTree, good: Sequence[Backup], size: int) -> bool:
+    start = before.start(size)
+    return any((b.begin_lsn or 0) >= start and tree.history(b.timeline).holds(before.timeline, start) for b in good)
+
+
+def _number(segment: Archived) -> int:
+    return segment.number

@@ -1,0 +1,264 @@
+"""A backup's manifest: its files, and the frames that make up each. SQLite, immutable once published.
+
+A file is cut into runs of 1 MiB. A run is a frame; or a frame and a page delta, whose pages replace the frame's; or
+neither, when it is all zeros. `plain` is the SHA-256 of a delta run's own bytes, so that the next backup recognises
+it. Paths are relative to the data directory, with tablespaces as `pg_tblspc/<oid>/...`; one that is not UTF-8 is kept
+as a blob.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pgvault.model.backup import Backup
+from pgvault.model.errors import Corrupt
+from pgvault.vault import catalog
+from pgvault.vault.files import fsync_directory, fsync_path, temporary_name
+from pgvault.vault.frames import ensure_index, read_only_uri
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.packs import Location
+
+Row = tuple[Any, ...]
+
+_SCHEMA = """
+CREATE TABLE file (
+  id INTEGER PRIMARY KEY, path NOT NULL, kind TEXT NOT NULL, size INTEGER NOT NULL, mode INTEGER NOT NULL,
+  mtime INTEGER NOT NULL, crc32c INTEGER, tablespace INTEGER, link TEXT);
+CREATE TABLE run (
+  file INTEGER NOT NULL, number INTEGER NOT NULL, frame BLOB, delta BLOB, plain BLOB,
+  PRIMARY KEY (file, number)) WITHOUT ROWID;
+"""
+
+
+class Kind(Enum):
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, directory or link of a backup."""
+
+    id: int
+    path: str
+    """Bytes that are not UTF-8 are surrogate-escaped, as everywhere in Python."""
+    kind: Kind
+    size: int
+    mode: int
+    mtime: int
+    """Seconds since 1970."""
+    crc32c: int | None = None
+    tablespace: int | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one 1 MiB run of a file is made of; all None: zeros."""
+
+    frame: bytes | None = None
+    delta: bytes | None = None
+    plain: bytes | None = None
+
+
+ZEROS = Run()
+
+
+def _to_sql(path: str) -> str | bytes:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _from_sql(path: str | bytes) -> str:
+    return path if isinstance(path, str) else os.fsdecode(path)
+
+
+class ManifestWriter:
+    """Builds a manifest under a temporary name; `publish` makes it the backup's."""
+
+    def __init__(self, server: ServerVault, backup_id: str) -> None:
+        self._final = catalog.manifest_path(server, backup_id)
+        self._temporary = temporary_name(self._final)
+        self._db = sqlite3.connect(self._temporary, isolation_level=None)
+        self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA)
+        self._db.execute("BEGIN")
+        self._files: list[Row] = []
+        self._runs: list[Row] = []
+        self._last_id = 0
+        self.file_count = 0
+        self.size_bytes = 0
+
+    def next_id(self) -> int:
+        """For an entry that is about to be added."""
+        self._last_id += 1
+        return self._last_id
+
+    def add(self, entry: Entry) -> None:
+        self.size_bytes += entry.size
+        self.file_count += entry.kind is Kind.FILE
+        self._files.append((entry.id, _to_sql(entry.path), entry.kind.value, entry.size, entry.mode, entry.mtime,
+                            entry.crc32c, entry.tablespace, entry.link))
+        if len(self._files) >= 1000:
+            self._write()
+
+    def add_run(self, file: int, number: int, run: Run) -> None:
+        self._runs.append((file, number, run.frame, run.delta, run.plain))
+        if len(self._runs) >= 1000:
+            self._write()
+
+    def index_paths(self) -> None:
+        """Call when every entry is added: the rest looks files up by path."""
+        self._write()
+        self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
+
+    def find(self, path: str) -> tuple[int, int | None] | None:
+        """Size and CRC-32C of a file by its path."""
+        row: tuple[int, int | None] | None = self._db.execute(
+            "SELECT size, crc32c FROM file WHERE path = ? AND kind = 'file'", (_to_sql(path),)).fetchone()
+        return row
+
+    def publish(self) -> str:
+        """Durable under its name when this returns; the SHA-256 of the file, hexadecimal."""
+        self._write()
+        self._db.execute("COMMIT")
+        self._db.close()
+        fsync_path(self._temporary)
+        digest = file_sha256(self._temporary)
+        os.rename(self._temporary, self._final)
+        fsync_directory(self._final.parent)
+        return digest
+
+    def abandon(self) -> None:
+        self._db.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        self._db.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._files)
+        self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", self._runs)
+        self._files.clear()
+        self._runs.clear()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run and where its parts are in the packs; `frame` None: zeros."""
+
+    number: int
+    frame: tuple[str, Location] | None
+    delta: tuple[str, Location] | None
+
+
+class Manifest:
+    """A published manifest, for reading. Nothing of it is loaded whole."""
+
+    def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
+        """`check` compares the whole file with its hash first; Corrupt when it is not what was written."""
+        self.path = catalog.manifest_path(server, backup.id)
+        try:
+            if check and file_sha256(self.path) != backup.manifest_sha256:
+                raise Corrupt(f"the manifest of backup {backup.id} is damaged",
+                              detail=f"{self.path} does not match its SHA-256.",
+                              hint="Restore from another backup, or bring the file back from a copy.")
+        except FileNotFoundError:
+            raise Corrupt(f"the manifest of backup {backup.id} is missing", detail=f"{self.path} should be it.",
+                          hint="Restore from another backup, or bring the file back from a copy.") from None
+        self._backup = backup
+        self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        self._server = server
+        self._located = False
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._db.close()
+
+    def entries(self, under: str = "") -> Iterator[Entry]:
+        """In the order of the backup; `under` keeps a directory and what is below it."""
+        where: str = ""
+        values: Row = ()
+        if under := under.strip("/"):
+            # As bytes: SQLite finds no blob equal to a text, and what is below may not be UTF-8 though `under` is.
+            prefix = os.fsencode(under) + b"/"
+            where, values = "WHERE path = ? OR substr(CAST(path AS BLOB), 1, ?) = ?", (
+                _to_sql(under), len(prefix), prefix)
+        yield from map(_entry, self._query(f"SELECT * FROM file {where} ORDER BY id", values))
+
+    def find(self, path: str) -> Entry | None:
+        row = next(self._query("SELECT * FROM file WHERE path = ?", (_to_sql(path),)), None)
+        return None if row is None else _entry(row)
+
+    def run(self, path: str, number: int) -> Run | None:
+        """One run of a file, by its path: what the next backup compares with."""
+        row = next(self._query(
+            "SELECT r.frame, r.delta, r.plain FROM file f JOIN run r ON r.file = f.id"
+            " WHERE f.path = ? AND r.number = ?", (_to_sql(path), number)), None)
+        return None if row is None else Run(*row)
+
+    def runs(self, entry: Entry) -> Iterator[StoredRun]:
+        """A file's runs in order, each with its place; Corrupt when a frame is in no pack."""
+        self._locate()
+        rows = self._query(
+            "SELECT r.number, r.frame, p.name, f.offset, f.stored, f.plain, f.crc32c,"
+            " r.delta, q.name, d.offset, d.stored, d.plain, d.crc32c FROM run r"
+            " LEFT JOIN frames.frame f ON f.id = r.frame LEFT JOIN frames.pack p ON p.id = f.pack"
+            " LEFT JOIN frames.frame d ON d.id = r.delta LEFT JOIN frames.pack q ON q.id = d.pack"
+            " WHERE r.file = ? ORDER BY r.number", (entry.id,))
+        for row in rows:
+            yield StoredRun(row[0], self._place(row[1:7], entry), self._place(row[7:13], entry))
+
+    def tablespace_sizes(self) -> dict[int | None, int]:
+        """Bytes of the files of each tablespace by its oid; of the data directory itself under None."""
+        return dict(self._query("SELECT tablespace, sum(size) FROM file GROUP BY tablespace"))
+
+    def stored_bytes(self) -> int:
+        """Of all frames that make up this backup, as stored, each time it is used."""
+        self._locate()
+        [row] = self._query(
+            "SELECT coalesce(sum(f.stored), 0) + coalesce(sum(d.stored), 0) FROM run r"
+            " LEFT JOIN frames.frame f ON f.id = r.frame LEFT JOIN frames.frame d ON d.id = r.delta")
+        return int(row[0])
+
+    def _place(self, row: Row, entry: Entry) -> tuple[str, Location] | None:
+        if row[0] is None:
+            return None
+        if row[1] is None:
+            raise Corrupt(f"backup {self._backup.id} is incomplete",
+                          detail=f"A frame of {entry.path} is in no pack.",
+                          hint=f"pgvault rebuild-index {self._server.name}; if that does not help, use another backup.")
+        frame_id, pack, *place = row
+        return pack, Location(frame_id, *place)
+
+    def _locate(self) -> None:
+        if not self._located:
+            ensure_index(self._server)
+            self._db.execute("ATTACH ? AS frames", (read_only_uri(self._server.frames_index),))
+            self._located = True
+
+    def _query(self, sql: str, values: Row = ()) -> Iterator[Row]:
+        try:
+            yield from self._db.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(f"could not read the manifest of backup {self._backup.id}",
+                          detail=f"{self.path}: {error}.", hint="Use another backup.") from None
+
+
+def _entry(row: Row) -> Entry:
+    number, path, kind, *rest = row
+    return Entry(number, _from_sql(path), Kind(kind), *rest)

@@ -1,0 +1,53 @@
+"""What arrived and could not be accepted, or was found damaged: kept for a person to look at, with the reason.
+
+Beside each file lies `<file>.reason`, a text that says in one line each: what it was called, when and why. Nothing here
+is read by pgvault again; it may be deleted when it has been understood.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgvault.vault.files import fsync_directory, fsync_path, make_directory, replacing, write_durably
+from pgvault.vault.layout import ServerVault
+
+REASON = ".reason"
+
+
+def set_aside(server: ServerVault, path: Path, reason: str) -> Path:
+    """Move a file out of its place, durably; where it is now."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return _move(server, path, f"{moment}.{path.name.lstrip('.')}", path.name, reason)
+
+
+def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, reason: str) -> Path:
+    """Keep the compressed copy of what came as `name`; the same content again, as retries bring it, adds none."""
+    kept = server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
+    if kept.exists():
+        return kept
+    return _move(server, path, kept.name, name, reason)
+
+
+def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str) -> Path:
+    make_directory(server.quarantine)
+    kept = server.quarantine / new_name
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    text = f"name: {name}\nwhen: {moment}\nwhy: {' '.join(reason.split())}\n"
+    write_durably(kept.with_name(kept.name + REASON), text.encode(errors="backslashreplace"))
+    if path.is_file() and not path.is_symlink():
+        fsync_path(path)
+    try:
+        os.rename(path, kept)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with replacing(kept) as temporary:
+            shutil.copyfile(path, temporary)
+        path.unlink()
+    fsync_directory(server.quarantine)
+    fsync_directory(path.parent)
+    return kept

@@ -1,0 +1,86 @@
+"""Segments while they are being streamed: `streaming/<segment>.partial` until complete, then `streaming/<segment>`.
+
+A file is never truncated when streaming begins anew: what is in it may be the only copy of the server's last commits,
+and the same positions always hold the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import PartialFile, Segment, parse_wal_name
+from pgvault.vault.files import fsync_directory, make_directory
+from pgvault.vault.layout import ServerVault
+
+PARTIAL = ".partial"
+
+
+class StreamedSegment:
+    """The segment that is being written. `written` is how far it is, `flushed` what a power failure leaves."""
+
+    def __init__(self, server: ServerVault, segment: Segment, size: int) -> None:
+        self.segment, self._size = segment, size
+        self._complete = server.streaming / segment.name(size)
+        self.path = server.streaming / (segment.name(size) + PARTIAL)
+        make_directory(server.streaming)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fsync_directory(server.streaming)
+        self.written = self.flushed = segment.start(size)
+
+    @property
+    def is_full(self) -> bool:
+        return self.written == self.segment.end(self._size)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Take what fits, in order of position; how many bytes that was."""
+        rest = memoryview(data)[:self.segment.end(self._size) - self.written]
+        taken = len(rest)
+        while rest:
+            count = os.pwrite(self._file, rest, self.written % self._size)
+            self.written = Lsn(self.written + count)
+            rest = rest[count:]
+        return taken
+
+    def flush(self) -> None:
+        if self.flushed < self.written:
+            os.fdatasync(self._file)
+            self.flushed = self.written
+
+    def finish(self) -> Path:
+        """A full segment's file under the name that says so, durably."""
+        os.fsync(self._file)
+        self.close()
+        os.replace(self.path, self._complete)
+        fsync_directory(self._complete.parent)
+        self.flushed = self.written
+        return self._complete
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def pad(path: Path, size: int) -> bool:
+    """Make a partial segment as long as a whole one, with zeros, as PostgreSQL's own are; False when it is empty."""
+    with path.open("r+b") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.truncate(size)
+        os.fsync(file.fileno())
+    return True
+
+
+def partials(server: ServerVault) -> list[str]:
+    """The names of the segments of which a part was streamed."""
+    found = []
+    for name in sorted(os.listdir(server.streaming)):
+        try:
+            file = parse_wal_name(name)
+        except ValueError:
+            continue
+        if isinstance(file, PartialFile):
+            found.append(file.segment)
+    return found

@@ -1,0 +1,229 @@
+"""The WAL archive: accepting a file so that it is never lost, and giving it back so that it is never wrong.
+
+Everything that brings WAL comes through `accept`: put-wal, the incoming directory and the receiver. Its order is the
+rule that archiving stands on: temporary file, flush, rename, flush of the directory, row in the index; only then does
+it return, and only then may the caller acknowledge the file or remove its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pgvault.model.errors import Corrupt, PgvaultError, Refused
+from pgvault.model.segment import HistoryFile, LabelFile, Segment, WalFile, parse_wal_name
+from pgvault.model.timeline import parse_history
+from pgvault.vault import wal_index
+from pgvault.vault.compression import PIECE, Compression, decompressed
+from pgvault.vault.files import TEMPORARY, fsync_directory, fsync_path, make_directory, temporary_name
+from pgvault.vault.identity import Identity, claim, read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.lock import Concern, locked
+from pgvault.vault.quarantine import set_aside, set_aside_once
+from pgvault.wal.pages import read_header
+
+SUFFIX = ".zst"
+TEXT_LIMIT = 1 << 20
+"""The most bytes of a history or label file; PostgreSQL's have a few hundred."""
+LARGEST_SEGMENT = 1 << 30
+
+
+class Rejected(Refused):
+    """A file that cannot be accepted: its sender must keep it."""
+
+    code = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    name: str
+    new: bool
+    """False when the archive had this very file already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spooled:
+    """What arrived, compressed and flushed under a temporary name."""
+
+    path: Path
+    plain: int
+    sha256: bytes
+    head: bytes
+    """Its first bytes: a first page, or all of a text file."""
+
+
+def path_of(server: ServerVault, name: str) -> Path:
+    """Where an archived file is, or would be. ValueError when PostgreSQL archives nothing of this name."""
+    parse_wal_name(name)
+    return server.wal / (name[:16] if len(name) >= 24 else f"{name[:8]}00000000") / f"{name}{SUFFIX}"
+
+
+def level_for(configured: int) -> int:
+    """The zstd level for WAL: the levels up to 3 store it equally small, and level 1 takes half the time of 3."""
+    return 1 if configured <= 3 else configured
+
+
+def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, keep_rejected: bool = True) -> Accepted:
+    """Archive what `source` holds, durably, under `name`.
+
+    Rejected when it does not belong there, or when other content is archived under the name; a copy of it is then in
+    quarantine (with `keep_rejected`). Whatever is raised, the archive is as it was, and the sender must keep the file.
+    """
+    try:
+        file = parse_wal_name(name)
+    except ValueError as error:
+        raise Rejected(str(error)) from None
+    server.prepare()
+    identity = read_identity(server)
+    limit = TEXT_LIMIT if isinstance(file, HistoryFile | LabelFile) else \
+        identity.segment_size if identity else LARGEST_SEGMENT
+    temporary = temporary_name(server.wal / name)
+    try:
+        spooled = _spool(source, temporary, limit, level)
+        try:
+            identity = _check(server, file, spooled, identity)
+            return _publish(server, name, spooled, identity)
+        except Rejected as rejection:
+            if keep_rejected:
+                with suppress(OSError):  # the sender keeps its file, so this copy is only a convenience
+                    set_aside_once(server, temporary, name, spooled.sha256, rejection.message)
+            raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
+    """Read at most one byte more than `limit`, so that what is too long is seen to be."""
+    digest, compression, plain, head = hashlib.sha256(), Compression(level), 0, b""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as out:
+        while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
+            plain += len(piece)
+            head = head or piece
+            out.write(compression.add(piece))
+            digest.update(piece)
+        out.write(compression.finish())
+        out.flush()
+        os.fsync(out.fileno())
+    return _Spooled(path, plain, digest.digest(), head)
+
+
+def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
+    """Rule 12: does this content belong under this name, in this cluster? At first contact the content says which."""
+    name = file.name
+    try:
+        if isinstance(file, HistoryFile):
+            _whole_text(spooled)
+            parse_history(spooled.head.decode(), file.timeline)
+            return identity
+        if isinstance(file, LabelFile):
+            _check_label(_whole_text(spooled), file)
+            return identity
+        header = read_header(spooled.head)
+        cluster = identity or Identity(str(header.system_identifier), header.segment_size)
+        segment, size = Segment.parse(name[:24], cluster.segment_size), cluster.segment_size
+        if str(header.system_identifier) != cluster.system_identifier:
+            raise ValueError(f"it belongs to another cluster: its system identifier is {header.system_identifier}, "
+                             f"that of {server.name} is {cluster.system_identifier}")
+        if header.segment_size != size:
+            raise ValueError(f"it is part of segments of {header.segment_size} bytes, not of {size}")
+        if spooled.plain != size:
+            raise ValueError(f"it has {'more' if spooled.plain > size else f'{spooled.plain} bytes, fewer'} "
+                             f"than a segment's {size} bytes")
+        if header.address != segment.start(size):
+            raise ValueError(f"it holds the WAL from {header.address}, not from {segment.start(size)}")
+        if header.timeline > segment.timeline:
+            raise ValueError(f"it holds WAL of timeline {header.timeline}, newer than its name says")
+        return cluster
+    except (ValueError, PgvaultError) as error:
+        reason = getattr(error, "message", str(error))
+        raise Rejected(f"{name} cannot be archived: {reason}", detail=getattr(error, "detail", ""),
+                       hint="Check that this server's archive_command names the right server.") from None
+
+
+def _whole_text(spooled: _Spooled) -> str:
+    if len(spooled.head) != spooled.plain or spooled.plain > TEXT_LIMIT:
+        raise ValueError(f"it is longer than {TEXT_LIMIT} bytes")
+    return spooled.head.decode()
+
+
+def _check_label(text: str, file: LabelFile) -> None:
+    """What `pg_backup_stop` writes says in which segment the backup starts (`access/transam/xlogbackup.c`)."""
+    if not text.startswith("START WAL LOCATION: ") or f"(file {file.segment})" not in text.splitlines()[0]:
+        raise ValueError("it does not say where the backup of this name starts")
+
+
+def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
+    path = path_of(server, name)
+    make_directory(path.parent)
+    with locked(server.locks, Concern.ARCHIVE, wait=True):
+        if identity:
+            claim(server, identity)
+        is_new = not _is_stored_already(server, name, path, spooled)
+        if is_new:
+            os.replace(spooled.path, path)
+            fsync_directory(path.parent)
+        add_to_index(server, name, spooled.plain, spooled.sha256)
+        return Accepted(name, is_new)
+
+
+def _is_stored_already(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> bool:
+    """Rule 11. The stored file itself is read, not its row: only what can be read is worth an acknowledgement."""
+    try:
+        stored = digest_of(path)[1]
+    except FileNotFoundError:
+        return False
+    except Corrupt as error:  # what is stored is no WAL any more, so the good copy takes its place
+        set_aside(server, path, f"the archived copy is damaged ({error.detail}), a good one arrived")
+        return False
+    if stored != spooled.sha256:
+        raise Rejected(
+            f"{name} is archived already, with other content",
+            detail="The archived file was kept; the newcomer is in quarantine.",
+            hint="Two clusters may be archiving as one: check which servers have this archive_command.")
+    fsync_path(path)
+    fsync_directory(path.parent)
+    return True
+
+
+def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> None:
+    """Have the row of a file that is in the archive; the caller holds the archive's lock."""
+    identity = read_identity(server)
+    size = identity.segment_size if identity else None
+    row = wal_index.describe(path_of(server, name), name, size, plain, sha256)
+    try:
+        _add_row(server, row)
+    except Corrupt:  # a cache must not stop the archiving; what it lost is found again by `reconcile`
+        wal_index.discard(server)
+        _add_row(server, row)
+
+
+def _add_row(server: ServerVault, row: wal_index.StoredFile) -> None:
+    with wal_index.writing(server) as index:
+        if index.find(row.name) != row:
+            index.add(row)
+
+
+def digest_of(path: Path) -> tuple[int, bytes]:
+    """Length and SHA-256 of an archived file's plain content; Corrupt when it is damaged."""
+    digest, plain = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        for piece in decompressed(file):
+            digest.update(piece)
+            plain += len(piece)
+    return plain, digest.digest()
+
+
+def sweep(server: ServerVault) -> None:
+    """Remove the temporary files of processes that are gone; those of living ones are being written."""
+    for path in server.wal.glob(f"{TEMPORARY}*"):
+        try:
+            os.kill(int(path.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (ValueError, IndexError, PermissionError):
+            continue

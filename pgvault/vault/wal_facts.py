@@ -1,0 +1,157 @@
+"""What the archived records tell, read once and kept in the index: commits and their times, restore points, the end.
+
+Archiving does not wait for this; it is done by the maintenance run, by the receiver while it is idle, and by whoever
+is about to answer from it. Segments are read in the order of their positions, because a record that begins in one
+ends in the next: what one leaves unfinished is kept beside its facts for the reading of the following one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from pgvault.model.errors import PgvaultError
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import TimelineTree, parse_history
+from pgvault.vault import wal_index
+from pgvault.vault.identity import Identity, read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_fetch import read_verified
+from pgvault.vault.wal_index import WalIndex
+from pgvault.wal.facts import SegmentFacts, skim
+from pgvault.wal.pages import PageHeader
+from pgvault.wal.records import Carry, Unfinished
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PENDING = """
+SELECT file.timeline, file.number FROM file LEFT JOIN facts USING (timeline, number)
+WHERE file.kind = 'segment' AND (facts.number IS NULL OR NOT facts.joined) ORDER BY file.timeline, file.number"""
+_UNREAD = """
+SELECT count(*) FROM file LEFT JOIN facts USING (timeline, number) WHERE kind = 'segment' AND facts.number IS NULL"""
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
+    """From the archived history files; one that cannot be read is an error, since nothing is sure without it."""
+    histories = []
+    for file in index.files("history"):
+        text = b"".join(read_verified(server, file.name, path_of(server, file.name)))
+        histories.append(parse_history(text.decode(), file.timeline))
+    return TimelineTree(tuple(histories))
+
+
+def unread(index: WalIndex) -> int:
+    """How many segments have not been read yet."""
+    return int(index.connection.execute(_UNREAD).fetchone()[0])
+
+
+def read_facts(server: ServerVault, *, limit: int | None = None) -> int:
+    """Read the segments that were not read yet, at most `limit` of them; how many were.
+
+    One that was read without the end of the segment before, which arrived later, is read again.
+    """
+    identity = read_identity(server)
+    if identity is None:
+        return 0
+    done = 0
+    with wal_index.writing(server) as index:
+        tree = timeline_tree(server, index)
+        for timeline, number in index.connection.execute(_PENDING).fetchall():
+            if limit is not None and done >= limit:
+                break
+            segment = Segment(timeline, number)
+            carry = carry_before(index, tree, segment, identity)
+            if carry is None and _is_read(index, segment):
+                continue
+            _read_one(server, index, segment, identity, carry)
+            done += 1
+    return done
+
+
+def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: Identity, carry: Carry | None) -> None:
+    size = identity.segment_size
+    name = segment.name(size)
+    try:
+        data = b"".join(read_verified(server, name, path_of(server, name)))
+        facts = skim(data, segment.start(size), carry)
+    except FileNotFoundError:
+        return
+    except (PgvaultError, ValueError) as error:
+        problem = error.message if isinstance(error, PgvaultError) else str(error)
+        _replace(index, segment, {"joined": carry is not None, "problem": problem}, ())
+    else:
+        _store(index, segment, facts, joined=carry is not None)
+
+
+def carry_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity: Identity) -> Carry | None:
+    """What the segment before, on this timeline or on the one it branched from, left unfinished."""
+    if segment.number == 0:
+        return None
+    start = segment.start(identity.segment_size)
+    before = next(tree.history(segment.timeline).path(Lsn(start - 1), start, identity.segment_size))
+    row = index.connection.execute("SELECT carry FROM facts WHERE timeline = ? AND number = ?",
+                                   (before.timeline, before.number)).fetchone()
+    return _decode_carry(row[0]) if row and row[0] else None
+
+
+def _is_read(index: WalIndex, segment: Segment) -> bool:
+    return index.connection.execute("SELECT 1 FROM facts WHERE timeline = ? AND number = ?",
+                                    (segment.timeline, segment.number)).fetchone() is not None
+
+
+def _store(index: WalIndex, segment: Segment, facts: SegmentFacts, *, joined: bool) -> None:
+    times = facts.times
+    row = {
+        "joined": joined, "major": facts.major, "records": facts.records,
+        "commits": facts.commits, "aborts": facts.aborts,
+        "first_time": times and microseconds(times.first), "last_time": times and microseconds(times.last),
+        "earliest": times and microseconds(times.earliest), "latest": times and microseconds(times.latest),
+        "oldest_xid": facts.xids and facts.xids.oldest, "newest_xid": facts.xids and facts.xids.newest,
+        "first_lsn": facts.first, "last_lsn": facts.last, "end_lsn": facts.end and facts.end.lsn,
+        "end_cause": facts.end and facts.end.cause.value, "carry": facts.carry and _encode_carry(facts.carry)}
+    points = [(segment.timeline, point.lsn, point.end_lsn, microseconds(point.time), point.name, segment.number)
+              for point in facts.restore_points]
+    _replace(index, segment, row, points)
+
+
+def _replace(index: WalIndex, segment: Segment, row: Mapping[str, object],
+             points: Sequence[tuple[object, ...]]) -> None:
+    connection = index.connection
+    row = {"timeline": segment.timeline, "number": segment.number, **row}
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not index.has(segment):
+            return  # it left the archive meanwhile
+        connection.execute("DELETE FROM restore_point WHERE timeline = ? AND number = ?",
+                           (segment.timeline, segment.number))
+        connection.execute(f"INSERT OR REPLACE INTO facts ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+                           [*row.values()])
+        connection.executemany("INSERT OR REPLACE INTO restore_point VALUES (?,?,?,?,?,?)", points)
+
+
+def _encode_carry(carry: Carry) -> str:
+    part, header = carry.unfinished, carry.header
+    return json.dumps({
+        "at": carry.at, "timeline": carry.timeline, "previous": carry.previous, "resume": carry.resume,
+        "skip": carry.skip, "header": [getattr(header, name) for name in PageHeader.__slots__],
+        "unfinished": part and [part.lsn, part.length, part.seen, part.head.hex(), part.crc,
+                                base64.b85encode(b"".join(part.kept)).decode()]})
+
+
+def _decode_carry(text: str) -> Carry:
+    facts = json.loads(text)
+    header = dict(zip(PageHeader.__slots__, facts["header"], strict=True))
+    header["address"] = Lsn(header["address"])
+    part = None
+    if facts["unfinished"]:
+        lsn, length, seen, head, crc, kept = facts["unfinished"]
+        part = Unfinished(lsn, length, seen, bytes.fromhex(head), crc, (base64.b85decode(kept),))
+    return Carry(Lsn(facts["at"]), PageHeader(**header), facts["timeline"], facts["previous"], facts["resume"],
+                 facts["skip"], part)

@@ -1,0 +1,223 @@
+"""The index of a server's WAL archive: `wal.sqlite`, a cache of what the files under `wal/` are and hold.
+
+Table `file` has one row for every archived file. Table `facts` has what reading a segment's records told; it is
+filled later (see `wal_facts`), because reading costs ten times what archiving does. Deleting the index loses nothing.
+Times are microseconds since 1970 in UTC, positions are bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgvault.model.errors import Corrupt, Locked, NotFound, from_os_error
+from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.vault.layout import ServerVault
+
+FORMAT = 1
+BUSY_SECONDS = 30
+
+_SCHEMA = f"""
+CREATE TABLE file (
+  name TEXT PRIMARY KEY, kind TEXT NOT NULL, timeline INTEGER NOT NULL, number INTEGER,
+  plain INTEGER NOT NULL, stored INTEGER NOT NULL, sha256 BLOB NOT NULL, accepted_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX file_by_position ON file (kind, timeline, number);
+CREATE TABLE facts (
+  timeline INTEGER NOT NULL, number INTEGER NOT NULL, joined INTEGER NOT NULL, major INTEGER, problem TEXT,
+  records INTEGER, commits INTEGER, aborts INTEGER, first_time INTEGER, last_time INTEGER, earliest INTEGER,
+  latest INTEGER, oldest_xid INTEGER, newest_xid INTEGER, first_lsn INTEGER, last_lsn INTEGER, end_lsn INTEGER,
+  end_cause TEXT, carry TEXT,
+  PRIMARY KEY (timeline, number)
+) WITHOUT ROWID;
+CREATE TABLE restore_point (
+  timeline INTEGER NOT NULL, lsn INTEGER NOT NULL, end_lsn INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL,
+  number INTEGER NOT NULL, PRIMARY KEY (timeline, lsn)
+) WITHOUT ROWID;
+CREATE INDEX restore_point_by_name ON restore_point (name);
+PRAGMA user_version = {FORMAT};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One archived file; sizes in bytes."""
+
+    name: str
+    kind: str
+    """segment, partial, label or history"""
+    timeline: int
+    number: int | None
+    """The segment's; None for a history file."""
+    plain: int
+    stored: int
+    sha256: bytes
+    """Of the plain content."""
+    accepted_at: int
+    """Microseconds since 1970, UTC."""
+
+
+def describe(path: Path, name: str, segment_size: int | None, plain: int, sha256: bytes) -> StoredFile:
+    """The row for a file that is in the archive. `segment_size` is None before the first segment came."""
+    file = parse_wal_name(name)
+    facts = path.stat()
+    stored, at = facts.st_size, facts.st_mtime_ns // 1000
+    if isinstance(file, HistoryFile):
+        return StoredFile(name, "history", file.timeline, None, plain, stored, sha256, at)
+    kind = {SegmentFile: "segment", PartialFile: "partial", LabelFile: "label"}[type(file)]
+    number = Segment.parse(name[:24], segment_size).number if segment_size else None
+    return StoredFile(name, kind, int(name[:8], 16), number, plain, stored, sha256, at)
+
+
+class WalIndex:
+    """An open index. Every change is one transaction, on disk when the method returns."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def find(self, name: str) -> StoredFile | None:
+        row = self.connection.execute("SELECT * FROM file WHERE name = ?", (name,)).fetchone()
+        return StoredFile(*row) if row else None
+
+    def add(self, file: StoredFile) -> None:
+        """Also in the place of an older row, whose facts then no longer hold."""
+        with self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._forget(file.name)
+            self.connection.execute("INSERT INTO file VALUES (?,?,?,?,?,?,?,?)", (
+                file.name, file.kind, file.timeline, file.number, file.plain, file.stored, file.sha256,
+                file.accepted_at))
+
+    def remove(self, name: str) -> None:
+        """The row and the facts of a file that left the archive."""
+        with self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._forget(name)
+
+    def forget_facts(self) -> None:
+        """Have every segment read again."""
+        with self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute("DELETE FROM facts")
+            self.connection.execute("DELETE FROM restore_point")
+
+    def names(self) -> set[str]:
+        return {name for (name,) in self.connection.execute("SELECT name FROM file")}
+
+    def files(self, kind: str) -> Iterator[StoredFile]:
+        """All of a kind, by timeline and number."""
+        return (StoredFile(*row) for row in self.connection.execute(
+            "SELECT * FROM file WHERE kind = ? ORDER BY timeline, number", (kind,)))
+
+    def has(self, segment: Segment) -> bool:
+        return self.connection.execute(
+            "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number = ?",
+            (segment.timeline, segment.number)).fetchone() is not None
+
+    def segments(self) -> set[Segment]:
+        """All that are complete."""
+        return {Segment(*row) for row in self.connection.execute(
+            "SELECT timeline, number FROM file WHERE kind = 'segment'")}
+
+    def stored_bytes(self) -> int:
+        return int(self.connection.execute("SELECT coalesce(sum(stored), 0) FROM file").fetchone()[0])
+
+    def _forget(self, name: str) -> None:
+        row = self.connection.execute("SELECT kind, timeline, number FROM file WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return
+        self.connection.execute("DELETE FROM file WHERE name = ?", (name,))
+        kind, *position = row
+        if kind == "segment":
+            for table in ("facts", "restore_point"):
+                self.connection.execute(f"DELETE FROM {table} WHERE timeline = ? AND number = ?", position)
+
+
+@contextmanager
+def writing(server: ServerVault) -> Iterator[WalIndex]:
+    """The index, made if it is missing, for changing it; what is committed survives a power failure."""
+    connection = sqlite3.connect(server.wal_index, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        with _readable(server.wal_index):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+                _create(connection)
+            yield WalIndex(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def reading(server: ServerVault) -> Iterator[WalIndex]:
+    """The index for asking it, also in a vault that may not be written to. NotFound when there is none."""
+    if not server.wal_index.exists():
+        raise NotFound(f"the WAL archive of {server.name} has no index", detail=f"{server.wal_index} is missing.",
+                       hint=f"Make it again: pgvault rebuild-index {server.name}")
+    with ExitStack() as scratch, _readable(server.wal_index):
+        connection = _open_for_reading(server.wal_index, scratch)
+        try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+                raise sqlite3.DatabaseError("it has another format")
+            yield WalIndex(connection)
+        finally:
+            connection.close()
+
+
+def _open_for_reading(path: Path, scratch: ExitStack) -> sqlite3.Connection:
+    """SQLite writes beside a database it reads; where it may not, it reads a copy, or the file as it stands."""
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
+    import shutil
+    import tempfile
+
+    directory = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="pgvault-")))
+    for each in (path, log):
+        shutil.copyfile(each, directory / each.name)
+    return sqlite3.connect(directory / path.name, isolation_level=None)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """The tables, once, whoever comes first; an index of another format is a cache and is emptied."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for statement in [f"DROP TABLE {name}" for name in tables] + _SCHEMA.split(";"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def discard(server: ServerVault) -> None:
+    """Put an unusable index out of the way; the caller holds the archive's lock. `rebuild` makes it again."""
+    for suffix in ("-wal", "-shm", "", "-journal"):
+        server.wal_index.with_name(server.wal_index.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """SQLite's errors in pgvault's words."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise from_os_error(OSError(errno.ENOSPC, "no space left", str(path)), "write the WAL index") from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Locked(f"the index {path} is in use", detail=f"It was not free for {BUSY_SECONDS} seconds.",
+                         hint="Run this again.") from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise from_os_error(PermissionError(errno.EACCES, str(error), str(path)), "use the WAL index") from error
+        raise Corrupt(f"the index {path} cannot be used", detail=f"SQLite says: {error}.",
+                      hint=f"It is a cache; make it again: pgvault rebuild-index {path.parent.name}") from error

@@ -1,0 +1,113 @@
+"""Finding things in the archived WAL: which segments follow each other, which transaction ended where.
+
+The index narrows a question to a segment; only that segment is unpacked and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pgvault.model.errors import WalMissing
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import History, TimelineTree
+from pgvault.vault.identity import Identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_facts import carry_before, timeline_tree
+from pgvault.vault.wal_fetch import read_verified
+from pgvault.vault.wal_index import WalIndex
+from pgvault.wal.facts import Xids
+from pgvault.wal.transactions import Transaction, transactions
+
+_ROWS = """
+SELECT f.number, f.name, f.stored, a.problem, a.latest, a.last_time, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn
+FROM file f LEFT JOIN facts a USING (timeline, number)
+WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One archived segment with what its records told; times in microseconds since 1970, UTC."""
+
+    segment: Segment
+    name: str
+    stored: int
+    problem: str | None
+    """Why its records could not be read."""
+    latest: int | None
+    last_time: int | None
+    xids: Xids | None
+    last_lsn: Lsn | None
+    """Start of its last record."""
+    end: Lsn
+    """Where its WAL ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPoint:
+    timeline: int
+    number: int
+    lsn: Lsn
+    end_lsn: Lsn
+    time: int
+
+
+class WalSearch:
+    """Questions to one server's archive. Read the facts first (`wal_facts.read_facts`)."""
+
+    def __init__(self, server: ServerVault, index: WalIndex, identity: Identity) -> None:
+        self._server, self._index, self.size = server, index, identity.segment_size
+        self._identity = identity
+        self.tree: TimelineTree = timeline_tree(server, index)
+        self._rows: dict[tuple[int, int], dict[int, Row]] = {}
+
+    def timelines(self) -> list[int]:
+        """Those of which WAL is archived."""
+        return [t for (t,) in self._index.connection.execute(
+            "SELECT DISTINCT timeline FROM file WHERE kind = 'segment' ORDER BY timeline")]
+
+    def histories(self) -> tuple[str, ...]:
+        """The names of all archived history files."""
+        return tuple(file.name for file in self._index.files("history"))
+
+    def unbroken(self, history: History, begin: Lsn) -> Iterator[Row]:
+        """The segments that recovery along this path can read from `begin` on, up to the first that is missing."""
+        for segment in history.path(begin, Lsn(1 << 63), self.size):
+            row = self._of(segment.timeline, begin // self.size).get(segment.number)
+            if row is None:
+                return
+            yield row
+
+    def transactions(self, row: Row) -> list[Transaction]:
+        """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
+        carry = carry_before(self._index, self.tree, row.segment, self._identity)
+        data = b"".join(read_verified(self._server, row.name, path_of(self._server, row.name)))
+        try:
+            return list(transactions(data, row.segment.start(self.size), carry))
+        except ValueError as error:
+            raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
+
+    def restore_points(self, name: str) -> list[NamedPoint]:
+        return [NamedPoint(row[0], row[1], Lsn(row[2]), Lsn(row[3]), row[4]) for row in self._index.connection.execute(
+            "SELECT timeline, number, lsn, end_lsn, at FROM restore_point WHERE name = ? ORDER BY lsn", (name,))]
+
+    def restore_point_names(self) -> list[str]:
+        return [name for (name,) in self._index.connection.execute(
+            "SELECT DISTINCT name FROM restore_point ORDER BY name")]
+
+    def _of(self, timeline: int, first: int) -> dict[int, Row]:
+        key = (timeline, first)
+        if key not in self._rows:
+            self._rows[key] = {row[0]: self._row(timeline, row)
+                               for row in self._index.connection.execute(_ROWS, (timeline, first))}
+        return self._rows[key]
+
+    def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
+        number, name, stored, problem, latest, last_time, oldest, newest, last_lsn, end = row
+        segment = Segment(timeline, number)
+        return Row(segment, name, stored, problem, latest, last_time,
+                   Xids(oldest, newest) if oldest is not None and newest is not None else None,
+                   None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end))

@@ -1,0 +1,164 @@
+"""What an archived segment holds, in one fast pass: the rows of the WAL archive's index.
+
+The facts of a segment cover the records that *end* in it (see `records`). Times are those of commits and aborts,
+plain and prepared: the only records at which PostgreSQL compares a time or xid target. They are not monotonic, so the
+extremes are given beside the first and the last in order of position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pgvault.model.lsn import Lsn
+from pgvault.wal.bodies import main_data
+from pgvault.wal.records import OPERATION, TRANSACTION, XLOG, Reading, WalEnd
+from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
+from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+
+if TYPE_CHECKING:
+    from pgvault.wal.records import Carry, Record
+
+_RESTORE_POINT = 0x70
+_RESTORE_POINT_DATA = Struct("<q64s")
+_SHORT_MAIN_DATA = 255
+_time_at = Struct("<q").unpack_from
+_MICROSECOND = timedelta(microseconds=1)
+_ROUND = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    name: str
+    lsn: Lsn
+    end_lsn: Lsn
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the transactions of a segment ended."""
+
+    first: datetime
+    """Of the one with the lowest position."""
+    last: datetime
+    earliest: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Xids:
+    """The range of top-level xids that ended in a segment, on PostgreSQL's circle of 2^32."""
+
+    oldest: int
+    newest: int
+
+    def may_hold(self, xid: int) -> bool:
+        """False when this transaction's end is certainly not in the segment."""
+        return (xid - self.oldest) % _ROUND <= (self.newest - self.oldest) % _ROUND
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    major: int
+    timeline: int
+    """That of the last page: at a switch the first pages may be of the parent's."""
+    records: int
+    first: Lsn | None
+    """Start of the first record that ends here, perhaps in an earlier segment; None without any."""
+    last: Lsn | None
+    commits: int
+    aborts: int
+    times: Times | None
+    xids: Xids | None
+    restore_points: tuple[RestorePoint, ...]
+    end: WalEnd | None
+    """Where and why the WAL ends before the segment does; None when it is full."""
+    carry: Carry | None
+    """For the skim of the following segment; None when the WAL does not go on."""
+
+
+class _Tally:
+    """The running sums over transactions; times in microseconds since 2000."""
+
+    def __init__(self) -> None:
+        self.commits = self.aborts = 0
+        self.first = self.last = self.earliest = self.latest = 0
+        self.oldest = self.newest = 0
+
+    def add(self, commits: bool, xid: int, time: int) -> None:
+        if not self.commits and not self.aborts:
+            self.first = self.earliest = self.latest = time
+        if commits:
+            self.commits += 1
+        else:
+            self.aborts += 1
+        self.last = time
+        if time > self.latest:
+            self.latest = time
+        elif time < self.earliest:
+            self.earliest = time
+        if not xid:
+            return
+        if not self.newest:
+            self.oldest = self.newest = xid
+        elif 0 < (xid - self.newest) % _ROUND < _ROUND // 2:
+            self.newest = xid
+        elif 0 < (self.oldest - xid) % _ROUND < _ROUND // 2:
+            self.oldest = xid
+
+    def times(self) -> Times | None:
+        if not self.commits and not self.aborts:
+            return None
+        return Times(time_of(self.first), time_of(self.last), time_of(self.earliest), time_of(self.latest))
+
+    def xids(self) -> Xids | None:
+        return Xids(self.oldest, self.newest) if self.newest else None
+
+
+def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
+         every_crc: bool = False) -> SegmentFacts:
+    """One pass over a segment (or a piece of one, whole pages) that is WAL from the position `start` on.
+
+    `carry` is that of the segment before on the same timeline path; without it a record that began there is left out,
+    its commit too. `every_crc` checks each record's checksum and not only those of use. ValueError when the data is
+    no WAL from `start`, UnknownWal when its version is not known; damage further on is told by `end`.
+    """
+    reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION), every_crc=every_crc)
+    tally, points = _Tally(), []
+    try:
+        for record in reading:
+            if record.rmid == TRANSACTION:
+                _add_transaction(tally, record, reading.major)
+            elif record.info & OPERATION == _RESTORE_POINT:
+                points.append(_restore_point(record))
+        times = tally.times()
+    except OverflowError:
+        raise ValueError(f"the segment from {Lsn(start)} has a record with an impossible time") from None
+    return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
+                        tally.aborts, times, tally.xids(), tuple(points), reading.end, reading.carry)
+
+
+def _add_transaction(tally: _Tally, record: Record, major: int) -> None:
+    operation = record.info & XACT_OPERATION
+    if operation in (COMMIT_PREPARED, ABORT_PREPARED):
+        if ended := read_transaction(record, major):
+            tally.add(ended.kind.commits, ended.xid, (ended.time - EPOCH) // _MICROSECOND)
+    elif operation in (COMMIT, ABORT):
+        data = record.data
+        # Nearly every record: a short main data right behind the header, the time first in it.
+        plain = len(data) >= 34 and data[24] == _SHORT_MAIN_DATA and data[25] >= 8
+        if not plain and len(data := b"\0" * 26 + main_data(data)) < 34:
+            raise ValueError(f"the transaction record at {Lsn(record.lsn)} is too short")
+        tally.add(operation == COMMIT, record.xid, _time_at(data, 26)[0])
+
+
+def _restore_point(record: Record) -> RestorePoint:
+    main = main_data(record.data)
+    if len(main) != _RESTORE_POINT_DATA.size:
+        raise ValueError(f"the restore point at {Lsn(record.lsn)} has {len(main)} bytes")
+    time, name = _RESTORE_POINT_DATA.unpack(main)
+    text = name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+    return RestorePoint(text, Lsn(record.lsn), Lsn(record.end_lsn), time_of(time))

@@ -1,0 +1,135 @@
+"""WAL pages: their headers, the versions that are known, and the check of a segment that arrives.
+
+Every page opens with a header (`access/xlog_internal.h`, XLogPageHeaderData); the first page of a segment has the
+long form, which names the cluster. Little-endian machines only: every platform that PostgreSQL is run on in
+earnest is one, and a segment from another is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pgvault.model.errors import PgvaultError
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import is_segment_size
+
+if TYPE_CHECKING:
+    from pgvault.model.segment import Segment
+
+SHORT_HEADER = Struct("<HHIQI4x")
+"""magic, flags, timeline, address, bytes that remain of the record before"""
+LONG_HEADER = Struct("<HHIQI4xQII")
+"""the same, then system identifier, segment size, block size"""
+
+STARTS_INSIDE_RECORD = 0x1
+HAS_LONG_HEADER = 0x2
+MAY_BE_REMOVED = 0x4
+OVERWRITES_RECORD = 0x8
+"""The record before was never finished (a crash); this page starts afresh."""
+_ALL_FLAGS = 0xF
+
+MAJORS = {0xD106: 13, 0xD10D: 14, 0xD110: 15, 0xD113: 16, 0xD116: 17, 0xD118: 18}
+_NEWEST = max(MAJORS)
+_NEXT_MAJOR = range(_NEWEST + 1, 0xD121 + 1)
+_OLD_MAJORS = {0xD087: "9.5", 0xD093: "9.6", 0xD097: "10", 0xD098: "11", 0xD101: "12"}
+_MAGICS = range(0xD000, 0xE000)
+
+
+class UnknownWal(PgvaultError):
+    """The WAL is of a PostgreSQL version whose records are not known: they are not read, rather than guessed at."""
+
+    code = "unknown-wal"
+
+
+@dataclass(frozen=True, slots=True)
+class PageHeader:
+    """The header of a segment's first page; sizes in bytes."""
+
+    magic: int
+    major: int | None
+    """PostgreSQL's major version; None for one newer than this program."""
+    flags: int
+    timeline: int
+    address: Lsn
+    remaining: int
+    """How many bytes of a record from the segment before are still to come."""
+    system_identifier: int
+    segment_size: int
+    block_size: int
+
+    def known_major(self) -> int:
+        """The major version, or UnknownWal: ask before the records are read."""
+        if self.major is None:
+            name = "PostgreSQL 19" if self.magic in _NEXT_MAJOR else "a newer PostgreSQL"
+            raise UnknownWal(
+                f"{name}'s WAL is not known to this version",
+                detail=f"Its pages have the magic number {self.magic:04X}; known are PostgreSQL 13 to 18.",
+                hint="Archiving and restoring to the end of the WAL work; update pgvault to search in this WAL.")
+        return self.major
+
+
+def read_header(first_page: bytes) -> PageHeader:
+    """The long header that a segment opens with; a page's first 40 bytes are enough.
+
+    ValueError when it is no first page of a segment, UnknownWal when it is from a PostgreSQL before 13. The header
+    of a newer PostgreSQL is read (its layout has been the same since 9.3); its `major` is None.
+    """
+    if len(first_page) < LONG_HEADER.size:
+        raise ValueError(f"not a WAL page: only {len(first_page)} bytes")
+    magic, flags, timeline, address, remaining, system, segment_size, block_size = LONG_HEADER.unpack_from(first_page)
+    _check_magic(magic)
+    if not flags & HAS_LONG_HEADER:
+        raise ValueError("a WAL page, but not the first one of a segment")
+    if magic in MAJORS and flags & ~_ALL_FLAGS:
+        raise ValueError(f"not a WAL page: its flags are {flags:04X}")
+    if not is_segment_size(segment_size):
+        raise ValueError(f"not a WAL page: {segment_size} bytes is no segment size")
+    if not 1024 <= block_size <= 65536 or block_size & (block_size - 1):
+        raise ValueError(f"not a WAL page: {block_size} bytes is no page size")
+    if timeline == 0 or address % segment_size:
+        raise ValueError(f"not a WAL page: it claims timeline {timeline} and address {Lsn(address)}")
+    return PageHeader(magic, MAJORS.get(magic), flags, timeline, Lsn(address), remaining, system, segment_size,
+                      block_size)
+
+
+def check_segment(data: bytes, segment: Segment, size: int, system_identifier: int) -> PageHeader:
+    """Rule 12: does this content belong under this name, in this cluster? Its header; ValueError says why not.
+
+    `size` is the cluster's segment size. Also for a `.partial` file, which is as long as a whole segment. The first
+    segment of a new timeline is a copy of the old one's up to the switch point, so its header may name an older
+    timeline than the file, never a newer one.
+    """
+    name = segment.name(size)
+    if len(data) != size:
+        raise ValueError(f"{name} has {len(data)} bytes, but this cluster's segments have {size}")
+    header = read_header(data)
+    if header.system_identifier != system_identifier:
+        raise ValueError(f"{name} belongs to another cluster: its system identifier is {header.system_identifier}, "
+                         f"and this server's is {system_identifier}")
+    if header.segment_size != size:
+        raise ValueError(f"{name} is part of segments of {header.segment_size} bytes, not of {size}")
+    if header.address != segment.start(size):
+        raise ValueError(f"{name} holds the WAL from {header.address}, not from {segment.start(size)}")
+    if header.timeline > segment.timeline:
+        raise ValueError(f"{name} holds WAL of timeline {header.timeline}, newer than its name says")
+    return header
+
+
+def _check_magic(magic: int) -> None:
+    """Known, or newer than known; else ValueError, or UnknownWal for an old or unreleased PostgreSQL."""
+    if magic in MAJORS or _NEWEST < magic < _MAGICS.stop:
+        return
+    if magic == 0:
+        raise ValueError("not a WAL page: zeros")
+    if int.from_bytes(magic.to_bytes(2, "little"), "big") in MAJORS:
+        raise ValueError("a WAL page of a big-endian machine, which cannot be read here")
+    if magic not in _MAGICS:
+        raise ValueError(f"not a WAL page: its magic number is {magic:04X}")
+    if old := _OLD_MAJORS.get(magic):
+        name = f"PostgreSQL {old}'s WAL"
+    else:
+        name = "the WAL of a PostgreSQL before 13" if magic < min(MAJORS) else "the WAL of an unreleased PostgreSQL"
+    raise UnknownWal(f"{name} is not supported", detail=f"Its pages have the magic number {magic:04X}.",
+                     hint="pgvault protects PostgreSQL 13 and newer.")

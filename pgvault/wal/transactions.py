@@ -1,0 +1,158 @@
+"""The ends of transactions: the only records at which a recovery to a time or a transaction can stop.
+
+Formats: `access/xact.h`; the parsers it agrees with are ParseCommitRecord and ParseAbortRecord in
+`access/rmgrdesc/xactdesc.c`. Commit order is the order of positions; the times in the records are taken earlier and
+are not monotonic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from struct import Struct, error
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvault.model.lsn import Lsn
+from pgvault.wal.bodies import Relation, main_data
+from pgvault.wal.records import TRANSACTION, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgvault.wal.records import Carry, Record
+
+OPERATION = 0x70
+_HAS_XINFO = 0x80
+COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED = 0x00, 0x20, 0x30, 0x40
+
+_DATABASE, _SUBXACTS, _RELATIONS, _INVALIDATIONS, _PREPARED, _ORIGIN, _GID, _DROPPED = (
+    1 << bit for bit in (0, 1, 2, 3, 4, 5, 7, 8))
+_PLAIN_FLAGS = 1 << 6 | 0b111 << 29
+_INVALIDATION_SIZE = 16
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_TIME, _U32, _COUNT = Struct("<q"), Struct("<I"), Struct("<i")
+_RELATION = Struct("<III")
+_ORIGIN_SIZE = 16
+_STATS = Struct("<iII")
+_STATS_18 = Struct("<iIQ")
+
+
+class Kind(Enum):
+    COMMIT = COMMIT
+    ABORT = ABORT
+    COMMIT_PREPARED = COMMIT_PREPARED
+    ABORT_PREPARED = ABORT_PREPARED
+
+    @property
+    def commits(self) -> bool:
+        return self in (Kind.COMMIT, Kind.COMMIT_PREPARED)
+
+
+class DroppedStatistics(NamedTuple):
+    """An object whose statistics went with it (15+): kind 1 database, 2 relation, 3 function, and their OIDs."""
+
+    kind: int
+    database: int
+    object: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """How and when a top-level transaction ended."""
+
+    lsn: Lsn
+    end_lsn: Lsn
+    kind: Kind
+    xid: int
+    """That of the top-level transaction, the one that recovery_target_xid takes; for a prepared one, its own."""
+    time: datetime
+    database: int
+    """0 when the record does not say."""
+    subxids: tuple[int, ...]
+    gid: str
+    """The name of a prepared transaction."""
+    relations: tuple[Relation, ...]
+    """Whose files the end of the transaction removed: dropped, truncated or rewritten."""
+    dropped: tuple[DroppedStatistics, ...]
+
+
+def transactions(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None) -> Iterator[Transaction]:
+    """The transactions whose end is recorded in `data`, WAL from the position `start` on, in order of position.
+
+    ValueError when `data` cannot be read at all, or a record of it that is intact cannot be understood; an early end
+    of the WAL ends the list. `carry` as for `Reading`.
+    """
+    reading = Reading(data, start, carry, rmgrs=(TRANSACTION,))
+    for record in reading:
+        if transaction := read_transaction(record, reading.major):
+            yield transaction
+
+
+def read_transaction(record: Record, major: int) -> Transaction | None:
+    """What the record says of a transaction's end; None when it says none. ValueError: it cannot be understood."""
+    if record.rmid != TRANSACTION or record.info & OPERATION not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
+        return None
+    try:
+        return _read(record, main_data(record.data), major)
+    except (ValueError, IndexError, OverflowError, error) as problem:
+        raise ValueError(f"the transaction record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
+
+
+def time_of(microseconds: int) -> datetime:
+    """PostgreSQL's TimestampTz, microseconds since 2000; OverflowError outside of the years 1 to 9999."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _read(record: Record, main: bytes, major: int) -> Transaction:
+    kind = Kind(record.info & OPERATION)
+    (time,) = _TIME.unpack_from(main)
+    has = _U32.unpack_from(main, 8)[0] if record.info & _HAS_XINFO else 0
+    if unknown := has & ~(0x1FF if major >= 15 else 0xFF) & ~_PLAIN_FLAGS:
+        raise ValueError(f"it has parts of unknown kinds, {unknown:X}")
+    at = 12 if record.info & _HAS_XINFO else 8
+    database, xid, gid = 0, record.xid, ""
+    subxids: tuple[int, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    dropped: tuple[DroppedStatistics, ...] = ()
+    if has & _DATABASE:
+        (database,), at = _U32.unpack_from(main, at), at + 8
+    if has & _SUBXACTS:
+        rows, at = _array(main, at, _U32)
+        subxids = tuple(row[0] for row in rows)
+    if has & _RELATIONS:
+        rows, at = _array(main, at, _RELATION)
+        relations = tuple(Relation(*row) for row in rows)
+    if has & _DROPPED:
+        rows, at = _array(main, at, _STATS_18 if major >= 18 else _STATS)
+        dropped = tuple(DroppedStatistics(*row) for row in rows)
+    if has & _INVALIDATIONS and kind.commits:
+        at += _COUNT.size + _count(main, at, _INVALIDATION_SIZE) * _INVALIDATION_SIZE
+    if has & _PREPARED:
+        (xid,), at = _U32.unpack_from(main, at), at + 4
+        if has & _GID:
+            end = main.index(b"\0", at)
+            gid, at = main[at:end].decode("utf-8", "backslashreplace"), end + 1
+    if has & _ORIGIN:
+        at += _ORIGIN_SIZE
+    if at != len(main):
+        raise ValueError(f"{len(main)} bytes of data, of which {at} were expected")
+    return Transaction(Lsn(record.lsn), Lsn(record.end_lsn), kind, xid, time_of(time), database, subxids, gid,
+                       relations, dropped)
+
+
+def _count(main: bytes, at: int, size: int) -> int:
+    """The number of elements of `size` bytes in the array at `at`; ValueError when it cannot be that many."""
+    count: int = _COUNT.unpack_from(main, at)[0]
+    if not 0 <= count <= (len(main) - at - _COUNT.size) // size:
+        raise ValueError(f"a list of {count} elements does not fit")
+    return count
+
+
+def _array(main: bytes, at: int, element: Struct) -> tuple[list[tuple[int, ...]], int]:
+    """The elements, and the offset behind them."""
+    count = _count(main, at, element.size)
+    at += _COUNT.size
+    end = at + count * element.size
+    return list(element.iter_unpack(main[at:end])), end
