@@ -1,7 +1,24 @@
-"""`python -m pgvault` is `pgvault`."""
+"""Where `pgvault` and `python -m pgvault` begin.
+
+PostgreSQL takes an exit status of 1 from its restore_command for "there is no such WAL" and promotes. A program that
+cannot even be loaded must not say that, so get-wal then ends with 200, which stops recovery.
+"""
+
+from __future__ import annotations
 
 import sys
 
-from pgvault.cli.main import main
 
-sys.exit(main())
+def main() -> int:
+    try:
+        from pgvault.cli.main import main as run
+    except BaseException as error:
+        if "get-wal" not in sys.argv:
+            raise
+        sys.stderr.write(f"pgvault: cannot be loaded: {error!r}\n")
+        return 200
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

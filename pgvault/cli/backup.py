@@ -7,6 +7,12 @@ import argparse
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.output import size
+from pgvault.config.schema import ServerConfig
+from pgvault.model.backup import Backup
+from pgvault.model.backup_plan import BackupPlan
+from pgvault.model.errors import Cancelled, PgvaultError, UsageError
+from pgvault.model.names import check_label
+from pgvault.model.rate import parse_rate
 
 HELP = """Take a backup of a whole cluster.
 
@@ -32,40 +38,48 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def backup(args: argparse.Namespace, context: Context) -> int:
+    failure: PgvaultError | None = None
+    for server in context.servers(args.server):
+        try:
+            _backup_one(args, context, server)
+        except Cancelled:
+            raise
+        except PgvaultError as error:  # the others are backed up all the same; their jobs have said what happened
+            failure = failure or error
+    if failure:
+        raise failure
+    return 0
+
+
+def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig) -> None:
     from pgvault.cli.running import run_job
     from pgvault.engine.backup.run import run_backup
     from pgvault.model.job import JobKind
 
-    for server in context.servers(args.server):
-        plan = _plan(args, context, server.name)
-        if args.detach:
-            from pgvault.jobs.detach import start_detached
+    plan = _plan(args, server)
+    if args.detach:
+        from pgvault.jobs.detach import start_detached
 
-            job = start_detached(context.config.vault.home, plan.to_argv(), config=context.config_path)
-            _say_detached(context, job)
-            continue
-        verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
-                          act=lambda emit, job, plan=plan, server=server: run_backup(
-                              plan, server, context.config.vault.home, job=job, emit=emit))
-        done = verdict.backup
-        if context.json:
-            from pgvault.engine.catalogue import backup_object
-
-            context.out.json(backup_object(context.config, done))
-        else:
-            context.out.line(f"Backup size: {size(done.size_bytes)}. Actual size on disk: {size(done.stored_bytes)} "
-                             f"(-{done.deduplication_ratio:.2%} deduplication ratio).")
-            context.out.line(f"Backup completed: {done.id}")
-    return 0
+        _say_detached(context, start_detached(context.config.vault.home, plan.to_argv(), config=context.config_path))
+        return
+    home = context.config.vault.home
+    verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
+                      act=lambda emit, job: run_backup(plan, server, home, job=job, emit=emit))
+    _say_done(context, verdict.backup)
 
 
-def _plan(args: argparse.Namespace, context: Context, name: str) -> object:
-    from pgvault.model.backup_plan import BackupPlan
-    from pgvault.model.errors import UsageError
-    from pgvault.model.names import check_label
-    from pgvault.model.rate import parse_rate
+def _say_done(context: Context, done: Backup) -> None:
+    if context.json:
+        from pgvault.engine.catalogue import backup_object
 
-    server = context.config.server(name)
+        context.out.json(backup_object(context.config, done))
+    else:
+        context.out.line(f"Backup size: {size(done.size_bytes)}. Actual size on disk: {size(done.stored_bytes)} "
+                         f"(-{done.deduplication_ratio:.2%} deduplication ratio).")
+        context.out.line(f"Backup completed: {done.id}")
+
+
+def _plan(args: argparse.Namespace, server: ServerConfig) -> BackupPlan:
     try:
         limit = parse_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit
         label = check_label(args.name, "backup's name")
@@ -75,7 +89,7 @@ def _plan(args: argparse.Namespace, context: Context, name: str) -> object:
         raise UsageError("--jobs takes a number from 1 on")
     checkpoint = args.immediate_checkpoint
     return BackupPlan(
-        server=name, name=label, full=args.full,
+        server=server.name, name=label, full=args.full,
         immediate_checkpoint=server.immediate_checkpoint if checkpoint is None else checkpoint,
         workers=args.jobs or server.parallel_jobs, bandwidth_limit=limit, compression_level=server.compression_level,
         retry_times=server.basebackup_retry_times, retry_seconds=server.basebackup_retry_sleep.total_seconds(),

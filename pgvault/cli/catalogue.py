@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.output import Output, Part, size, visible, when, width
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.catalogue import Catalogue, Catalogued, read_catalogue
+from pgvault.engine.catalogue import Catalogue, Catalogued, backup_document, backup_documents, read_catalogue
 from pgvault.engine.catalogue_wal import WalShare, wal_files
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import NotFound, Refused, UsageError
 from pgvault.model.retention import Retention
+from pgvault.model.segment import Segment
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 
@@ -59,12 +59,13 @@ def list_backups(args: argparse.Namespace, context: Context) -> int:
     servers = context.servers(args.server)
     vault = Vault.open(context.config.vault.home)
     moment = datetime.now(UTC)
-    read = [(server, read_catalogue(vault.server(server.name), server, moment)) for server in servers]
+    read = [(server, read_catalogue(vault.server(server.name), server, moment, reach=context.json))
+            for server in servers]
     for server, catalogue in read:
         if catalogue.wal_problem:
             context.err.line(f"{server.name}: WAL is not shown: {catalogue.wal_problem}")
     if context.json:
-        context.out.json({"backups": [each for server, catalogue in read for each in documents(server, catalogue)]})
+        context.out.json({"backups": [each for server, catalogue in read for each in backup_documents(catalogue)]})
         return 0
     _print_list(context.out, read)
     for server, catalogue in read:
@@ -73,57 +74,28 @@ def list_backups(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def documents(server: ServerConfig, catalogue: Catalogue) -> list[dict[str, object]]:
-    """The backup objects of one server, oldest first; an unreadable one has its id, its state and its reason only."""
-    told = {entry.backup.id: document(entry) for entry in catalogue.backups}
-    fields = dict.fromkeys(_FIELDS)
-    for each in catalogue.unreadable:
-        told[each.id] = {**fields, "id": each.id, "server": server.name, "status": "UNREADABLE", "error": each.reason}
-    return [told[backup_id] for backup_id in sorted(told)]
-
-
-_FIELDS = (
-    "id", "server", "name", "status", "method", "started_at", "finished_at", "begin_lsn", "end_lsn", "begin_wal",
-    "end_wal", "timeline", "system_identifier", "server_version", "data_directory", "tablespaces", "size_bytes",
-    "stored_bytes", "file_count", "deduplication_ratio", "wal_bytes", "keep", "verified_at", "proven_at", "retention",
-    "restorable_from", "restorable_until", "error")
-
-
-def document(entry: Catalogued) -> dict[str, object]:
-    """The backup object of the JSON contract. What is not known is null."""
-    backup = entry.backup
-    begin, end = backup.begin_segment, backup.end_segment
-    facts = {name: getattr(backup, name) for name in _FIELDS if hasattr(backup, name)}
-    return {**dict.fromkeys(_FIELDS), **facts, "name": backup.name or None, "error": backup.error or None,
-            "begin_wal": begin.name(backup.segment_size) if begin else None,
-            "end_wal": end.name(backup.segment_size) if end else None,
-            "deduplication_ratio": round(backup.deduplication_ratio, 4),
-            "wal_bytes": entry.wal.stored if entry.wal else None, "keep": entry.keep,
-            "retention": {"verdict": entry.retention.state, "reason": entry.retention.reason},
-            "restorable_from": entry.restorable_from, "restorable_until": entry.restorable_until}
-
-
 def _print_list(out: Output, read: Sequence[tuple[ServerConfig, Catalogue]]) -> None:
     """One line a backup; columns are aligned where lines have the same ones."""
-    rows: list[tuple[str, str, str, Sequence[Part]]] = []
+    rows: list[tuple[str, str, str, Sequence[Part]]] = []  # server, id, name, the rest; its first part is plain
     for server, catalogue in read:
         lines = [(entry.backup.id, entry.backup.name, _line(out, entry)) for entry in catalogue.backups]
-        lines += [(each.id, "", [out.paint("UNREADABLE", "bad"), f" - {each.reason}"]) for each in catalogue.unreadable]
+        lines += [(each.id, "", ["", out.paint("UNREADABLE", "bad"), f" - {each.reason}"])
+                  for each in catalogue.unreadable]
         rows += [(server.name, *line) for line in sorted(lines, key=lambda line: line[0])]
     server_width = max((len(name) for name, *_ in rows), default=0)
     labels = [f" '{visible(label)}'" if label else "" for _, _, label, _ in rows]
     label_width = max(map(width, labels), default=0)
-    for (name, backup_id, _, parts), label in zip(rows, labels, strict=True):
+    for (name, backup_id, _, (first, *rest)), label in zip(rows, labels, strict=True):
         gap = " " * (label_width - width(label))
-        out.line(f"{name:<{server_width}} {backup_id}{label}{gap} - ", *parts)
+        out.line(f"{name:<{server_width}} {backup_id}{label}{gap} - {first}", *rest)
 
 
 def _line(out: Output, entry: Catalogued) -> list[Part]:
     """What Barman's list says of a backup, and behind it what is worth knowing."""
     backup = entry.backup
     if not backup.status.copied:
-        status: list[Part] = [out.paint(backup.status.value, _STATUS_STYLES[backup.status])]
-        return [*status, f" - {backup.error}"] if backup.error else status
+        status = out.paint(backup.status.value, _STATUS_STYLES[backup.status])
+        return ["", status, *([f" - {backup.error}"] if backup.error else [])]
     wal = size(entry.wal.stored) if entry.wal else "unknown"
     parts: list[Part] = [f"{_calendar(backup)} - Size: {size(backup.size_bytes):>10} - WAL Size: {wal:>10}"]
     if backup.status is not BackupStatus.DONE:
@@ -152,7 +124,7 @@ def show_backup(args: argparse.Namespace, context: Context) -> int:
     catalogue = read_catalogue(vault, server, datetime.now(UTC))
     entry = catalogue.entry(wanted)
     if context.json:
-        context.out.json(document(entry))
+        context.out.json(backup_document(entry))
         return 0
     if catalogue.wal_problem:
         context.err.line(f"WAL is not shown: {catalogue.wal_problem}")
@@ -192,9 +164,10 @@ def _sections(out: Output, entry: Catalogued) -> Iterator[tuple[str, Pairs]]:
         yield "Tablespaces", [(f"{each.name} ({each.oid})", each.location) for each in backup.tablespaces]
     yield "Base backup information", _base_information(out, entry)
     if entry.wal:
-        newest = entry.wal.last or (entry.own_wal.last if entry.own_wal else "")
+        last = entry.wal.last or (entry.own_wal.last if entry.own_wal else None)
+        newest = Segment(*last).name(backup.segment_size) if last else None
         yield "WAL information", [("No of files", str(entry.wal.files)), ("Disk usage", size(entry.wal.stored)),
-                                  ("Compression ratio", _saved(entry.wal)), ("Last available", newest or None)]
+                                  ("Compression ratio", _saved(entry.wal)), ("Last available", newest)]
     yield "Catalog information", [
         ("Retention Policy", [out.paint(verdict.state.value, _RETENTION_STYLES.get(verdict.state, "good")),
                               f" ({verdict.reason})"]),
@@ -265,26 +238,12 @@ def list_files(args: argparse.Namespace, context: Context) -> int:
         _list_data(vault, backup, args.under, show, context.out)
     if args.target != "data" and not args.under:
         for file in wal_files(vault, backup, standalone=args.target == "standalone"):
-            show(context.out, Listed(file.name, "wal", file.plain, 0o600, file.accepted_at // 1_000_000))
+            show(context.out, path=file.name, kind="wal", size=file.plain, mode=0o600,
+                 mtime=file.accepted_at // 1_000_000)
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of `list-files`; size in bytes, time in seconds since 1970."""
-
-    path: str
-    kind: str
-    size: int
-    mode: int
-    mtime: int
-    crc32c: int | None = None
-    tablespace: int | None = None
-    link: str | None = None
-
-
-def _list_data(vault: ServerVault, backup: Backup, under: str, show: Callable[[Output, Listed], None],
-               out: Output) -> None:
+def _list_data(vault: ServerVault, backup: Backup, under: str, show: Callable[..., None], out: Output) -> None:
     from pgvault.vault.manifest import Kind, Manifest
 
     found = False
@@ -292,31 +251,28 @@ def _list_data(vault: ServerVault, backup: Backup, under: str, show: Callable[[O
         for entry in manifest.entries(under):
             found = True
             if entry.kind is not Kind.DIRECTORY:
-                show(out, Listed(entry.path, entry.kind.value, entry.size, entry.mode, entry.mtime, entry.crc32c,
-                                 entry.tablespace, entry.link))
+                show(out, path=entry.path, kind=entry.kind.value, size=entry.size, mode=entry.mode,
+                     mtime=entry.mtime, crc32c=entry.crc32c, tablespace=entry.tablespace, link=entry.link)
     if not found:
         raise NotFound(f"backup {backup.id} has no {under!r}",
                        hint="Paths are those of the data directory; tablespaces are pg_tblspc/OID.")
 
 
-def _short_line(out: Output, file: Listed) -> None:
-    out.line(file.path)
+def _short_line(out: Output, *, path: str, **_: object) -> None:
+    out.line(path)
 
 
-def _long_line(out: Output, file: Listed) -> None:
-    kind = stat.S_IFLNK if file.kind == "link" else stat.S_IFREG
-    link = f" -> {file.link}" if file.link else ""
-    out.line(f"{stat.filemode(kind | file.mode)} {file.size:>13} {when(_instant(file))}  {file.path}{link}")
+def _long_line(out: Output, *, path: str, kind: str, size: int, mode: int, mtime: int, link: str | None = None,
+               **_: object) -> None:
+    letters = stat.filemode((stat.S_IFLNK if kind == "link" else stat.S_IFREG) | mode)
+    out.line(f"{letters} {size:>13} {when(datetime.fromtimestamp(mtime, UTC))}  {path}{f' -> {link}' if link else ''}")
 
 
-def _file_document(out: Output, file: Listed) -> None:
-    out.json_line({"path": file.path, "kind": file.kind, "size": file.size, "mode": f"{file.mode:04o}",
-                   "modified_at": _instant(file), "crc32c": file.crc32c, "tablespace": file.tablespace,
-                   "link": file.link})
-
-
-def _instant(file: Listed) -> datetime:
-    return datetime.fromtimestamp(file.mtime, UTC)
+def _file_document(out: Output, *, path: str, kind: str, size: int, mode: int, mtime: int, crc32c: int | None = None,
+                   tablespace: int | None = None, link: str | None = None) -> None:
+    out.json_line({"path": path, "kind": kind, "size": size, "mode": f"{mode:04o}",
+                   "modified_at": datetime.fromtimestamp(mtime, UTC), "crc32c": crc32c, "tablespace": tablespace,
+                   "link": link})
 
 
 COMMANDS = {"list-backups": Command(LIST_HELP, list_arguments, list_backups),

@@ -19,7 +19,8 @@ HELP = """Test everything that backups and archiving of a server need. Nothing i
 Exits 0 when all is well or there are only warnings, 3 when something failed; with --nagios 0, 1 (warning), 2 (critical)
 or 3 (unknown), as monitoring wants it.
 
-The role needs: LOGIN REPLICATION, pg_read_all_settings, and EXECUTE on pg_switch_wal() in the database of conninfo.
+The role needs LOGIN and REPLICATION; a restore in place also pg_read_all_settings, switch-wal also EXECUTE on
+pg_switch_wal() in the database of conninfo.
 
 Example:
   pgvault check main-db

@@ -85,6 +85,8 @@ class Shown:
     """`file:line`, or `default`."""
     in_words: str
     """The default, where its value does not tell what will be done."""
+    may_be_none: bool
+    """Whether that can be written as "none"."""
 
 
 def _show(context: Context, name: str | None) -> int:
@@ -107,7 +109,8 @@ def _shown(config: Config, table: str, name: str, section: VaultConfig | ServerC
         origin = config.origin(".".join(part for part in (table, name, key) if part))
         value = getattr(section, key)
         written = None if value is None else setting.kind.write(value)
-        yield Shown(key, written, origin, _in_words(setting, written) if origin == "default" else "")
+        yield Shown(key, written, origin, _in_words(setting, written) if origin == "default" else "",
+                    setting.kind.may_be_none)
 
 
 def _in_words(setting: Setting, value: str | int | bool | None) -> str:
@@ -120,7 +123,8 @@ def _print_section(out: Output, table: str, name: str, settings: list[Shown]) ->
 
     header = f"{table}.{name if _BARE.fullmatch(name) else tomli_w.dumps({name: 0})[:-5]}" if name else table
     out.line(out.paint(f"[{header}]", "bold"))
-    lines = [tomli_w.dumps({each.key: "none" if each.value is None else each.value}).rstrip("\n") for each in settings]
+    lines = [f"# {each.key} =" if each.value is None and not each.may_be_none else
+             tomli_w.dumps({each.key: "none" if each.value is None else each.value}).rstrip("\n") for each in settings]
     column = min(max(map(width, lines)), 60)
     for line, each in zip(lines, settings, strict=True):
         origin = f"{each.origin}: {each.in_words}" if each.in_words else each.origin

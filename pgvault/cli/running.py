@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Sequence
 from typing import TypeVar
@@ -16,16 +17,17 @@ from pgvault.model.job import JobKind
 T = TypeVar("T")
 
 
-def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[str], plan: object, act: Act[T]) -> T:
+def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[str], plan: object, act: Act[T],
+            runner: asyncio.Runner | None = None) -> T:
     """Run `act` as a job and return what it returned; raises its error, or Cancelled.
 
-    `command` is the full argument list, beginning with `pgvault`. See `pgvault.jobs.run` for `plan` and `act`.
+    `command` is the full argument list, beginning with `pgvault`. See `pgvault.jobs.run` for the rest.
     """
     order = Order(kind, server, shlex.join(_with_config(command, context)), plan, context.job_id)
     listeners: list[Emit] = [JobLog(open_log(context))]
     if context.job_id is None:
         listeners.append(listener(context.err, as_json=context.json))
-    ended = run_in_foreground(context.config.vault.home, order, act, listeners)
+    ended = run_in_foreground(context.config.vault.home, order, act, listeners, runner=runner)
     if ended.error is not None:
         raise ended.error
     return ended.value  # type: ignore[return-value]  # no error: there is a value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pgvault.demo.processes import run
 from pgvault.model.errors import PgvaultError, Refused
 
 
@@ -53,24 +53,6 @@ class Account:
         if status:
             raise PgvaultError(f"could not {doing}", detail=f"{argv[0]} ended with {status}.\n{said.strip()}")
         return said
-
-
-def run(argv: Sequence[str | Path], *, input: str = "", **options: Any) -> tuple[int, str]:
-    """Run a program in a session of its own, where a terminal's Ctrl-C does not reach it; its status and all it said.
-
-    When this process is stopped meanwhile, so are the program and what it started.
-    """
-    process = subprocess.Popen(
-        [str(word) for word in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, encoding="utf-8", errors="replace", start_new_session=True, **options)
-    try:
-        said, _ = process.communicate(input)
-        return process.returncode, said
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
 
 
 def server_account() -> Account:

@@ -6,14 +6,14 @@ needed, and no other user of this machine can reach a superuser's connection.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pgvault.demo.account import Account, run
+from pgvault.demo.account import Account
+from pgvault.demo.processes import run, started
 from pgvault.model.errors import PgvaultError
 
 PORT: Final = 5432
@@ -37,30 +37,30 @@ class Cluster:
     data: Path
     sockets: Path
 
+    @property
+    def home(self) -> Path:
+        return self.data.parent
+
     def make(self) -> None:
         """initdb, without a language and without a password."""
         self.account.run(
             [self.programs / "initdb", "-D", self.data, "--no-sync", "--encoding=UTF8", "--locale=C",
              f"--username={SUPERUSER}", "--auth-local=trust", "--auth-host=reject"],
-            home=self.data.parent, doing="make the primary's cluster")
+            home=self.home, doing="make the primary's cluster")
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n"
                             for name, value in {**_SETTINGS, "unix_socket_directories": self.sockets}.items())
 
-    def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start the server and wait until it accepts connections; it is a child of this process."""
-        with log.open("ab") as sink:
-            process = subprocess.Popen(
-                [self.programs / "postgres", "-D", self.data], cwd=self.data, stdin=subprocess.DEVNULL, stdout=sink,
-                stderr=sink, start_new_session=True, env=self.account.environment(self.data.parent),
-                **self.account.popen_options())
-        deadline = time.monotonic() + _SECONDS
-        while not self._is_ready(process.pid):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise PgvaultError("the sandbox's primary did not start",
-                                   detail="\n".join(log.read_text("utf-8", "replace").splitlines()[-20:]))
-            time.sleep(0.02)
-        return process
+    def start(self, log: Path) -> None:
+        """Start the server and wait until it accepts connections."""
+        with started([self.programs / "postgres", "-D", self.data], log=log, cwd=self.data,
+                     env=self.account.environment(self.home), **self.account.popen_options()) as process:
+            deadline = time.monotonic() + _SECONDS
+            while not self._is_ready(process.pid):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise PgvaultError("the sandbox's primary did not start",
+                                       detail="\n".join(log.read_text("utf-8", "replace").splitlines()[-20:]))
+                time.sleep(0.02)
 
     def _is_ready(self, pid: int) -> bool:
         """As pg_ctl does: by the last line of postmaster.pid."""
@@ -74,21 +74,17 @@ class Cluster:
         if (self.data / "postmaster.pid").exists():
             with suppress(PgvaultError):  # it has just ended
                 self.account.run([self.programs / "pg_ctl", "stop", "-D", self.data, "-m", "immediate", "-w"],
-                                 home=self.data.parent, doing="stop the server")
+                                 home=self.home, doing="stop the server")
 
-    def psql(self, *arguments: str) -> list[str]:
-        """The command line of psql on this server's database, as a person types it."""
-        return ["psql", "-h", str(self.sockets), "-p", str(PORT), "-U", SUPERUSER, "-d", DATABASE, *arguments]
+    def psql(self, *arguments: str, database: str = DATABASE) -> list[str]:
+        """The command line of psql on this server, as a person types it: the port is psql's own choice."""
+        return ["psql", "-h", str(self.sockets), "-U", SUPERUSER, "-d", database, *arguments]
 
     def sql(self, text: str, *, database: str = DATABASE) -> str:
         """Run SQL and return its output, unaligned and without headers; PgvaultError when a statement fails."""
-        argv = [self.programs / "psql", *self.psql("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-")[1:]]
-        argv[argv.index("-d") + 1] = database
-        status, said = run(argv, input=text, cwd=self.home, env=self.account.environment(self.home))
+        words = self.psql("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", database=database)
+        status, said = run([self.programs / "psql", *words[1:]], input=text, cwd=self.home,
+                           env=self.account.environment(self.home))
         if status:
             raise PgvaultError("the sandbox's server refused a statement", detail=said.strip())
         return said.strip()
-
-    @property
-    def home(self) -> Path:
-        return self.data.parent

@@ -1,7 +1,7 @@
 """The sandbox: one directory with a primary, a standby host, a vault and the configuration that joins them.
 
     pgvault.toml           what pgvault is told
-    environment            for a shell: puts pgvault and psql on the PATH and names pgvault.toml
+    environment            for a shell: finds pgvault and psql, and names pgvault.toml
     main-db-server/        the primary: data, its socket's directory, log
     standby-db-server/     the standby host: data once restored, and its server's socket directory
     ssh/                   keys and log of the standby host's SSH server
@@ -19,7 +19,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ from pgvault.demo.programs import find_programs
 from pgvault.demo.standby import StandbyHost
 from pgvault.jobs.registry import is_alive, jobs_directory, read_job, request_cancel
 from pgvault.model.errors import NoSpace, NotFound, PgvaultError, Refused
+from pgvault.vault.layout import Vault
 
 PRIMARY: Final = "main-db-server"
 STANDBY: Final = "standby-db-server"
@@ -86,8 +86,8 @@ class Sandbox:
         return Cluster(self.programs, self.account, self.directory / name / "data", self.sockets / name / "s")
 
     def build(self, megabytes: int) -> Iterator[str]:
-        """Make everything and start it. Yields what it is about to do."""
-        yield "starting PostgreSQL's primary, main-db-server"
+        """Make everything and start it. Yields what it does next, up to the following yield."""
+        yield f"Start PostgreSQL's primary, {PRIMARY}"
         for name in (PRIMARY, STANDBY):
             for home in {self.directory / name, self.sockets / name}:
                 home.mkdir()
@@ -97,10 +97,10 @@ class Sandbox:
             self.account.own(socket_directory)
         self.primary.make()
         self.primary.start(self.directory / PRIMARY / "log")
-        yield f"filling it with about {megabytes} MB of customers and orders, and the tutorial's two tables"
+        yield f"Fill it with about {megabytes} MB of customers and orders, and the tutorial's two tables"
         self.primary.sql(data.CREATE_DATABASE, database="postgres")
         self.primary.sql(data.fill(megabytes))
-        yield "starting the SSH host standby-db-server, which has PostgreSQL's programs and no database"
+        yield f"Start the SSH host {STANDBY}: it has PostgreSQL's programs and no database"
         port = self.standby.start()
         self._configure(port)
 
@@ -123,7 +123,8 @@ class Sandbox:
         self.config.write_text(tomli_w.dumps(tables))
         path = shlex.quote(f"{Path(sys.executable).parent}:{self.programs}")
         self.environment_file.write_text(
-            f"PATH={path}:$PATH\nPGVAULT_CONFIG={shlex.quote(str(self.config))}\nexport PATH PGVAULT_CONFIG\n")
+            f"PATH={path}:$PATH\nPGVAULT_CONFIG={shlex.quote(str(self.config))}\nPGPORT={PORT}\n"
+            "export PATH PGVAULT_CONFIG PGPORT\n")
 
     def remove(self) -> None:
         """End every server and process of the sandbox, then remove its files."""
@@ -137,11 +138,12 @@ class Sandbox:
         _clear(self.directory, self.removes_directory)
 
     def _stop_receiver(self) -> None:
-        if self.config.exists():
-            with suppress(subprocess.TimeoutExpired):
-                subprocess.run(
-                    [sys.executable, "-P", "-m", "pgvault", "--config", self.config, "receive-wal", PRIMARY, "--stop"],
-                    cwd="/", stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, timeout=60)
+        from pgvault.engine.receive import stop_running
+
+        receiver = Vault(self.vault).server(PRIMARY)
+        if receiver.locks.is_dir():
+            with suppress(PgvaultError):
+                stop_running(receiver)
 
     def save(self) -> None:
         facts = {"sockets": str(self.sockets), "programs": str(self.programs), "account": self.account.name,

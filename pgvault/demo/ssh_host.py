@@ -14,7 +14,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import sys
 from asyncio import SubprocessTransport
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +39,7 @@ class Command(asyncio.SubprocessProtocol):
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], running: set[Command]) -> None:
         self._channel, self._running = channel, running
-        self._over = self._paused = self._quiet = False
+        self._over = self._paused = self._quiet = self._full = False
         running.add(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,10 +51,17 @@ class Command(asyncio.SubprocessProtocol):
             self._channel.write(data, asyncssh.EXTENDED_DATA_STDERR if fd == 2 else None)
 
     def pause_writing(self) -> None:
+        self._full = True
         self._channel.pause_reading()
 
     def resume_writing(self) -> None:
-        self._channel.resume_reading()
+        """Later: asyncio's pipe, which calls this, loses what is written and closed before it returns."""
+        self._full = False
+        asyncio.get_running_loop().call_soon(self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        if not self._full:
+            self._channel.resume_reading()
 
     def process_exited(self) -> None:
         if self._quiet and not self._paused:
@@ -255,4 +261,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pgvault.demo.account import Account
+from pgvault.demo.processes import started
 from pgvault.model.errors import PgvaultError
 
 _SECONDS: Final = 30
@@ -60,15 +60,12 @@ class StandbyHost:
         argv = [sys.executable, "-P", "-m", "pgvault.demo.ssh_host", "--keys", self.keys, "--home", self.home,
                 "--sockets", self.sockets, "--user", self.account.name, "--uid", self.account.uid,
                 "--gid", self.account.gid]
-        with log.open("ab") as sink:
-            process = subprocess.Popen([str(word) for word in argv], cwd=self.keys, stdin=subprocess.DEVNULL,
-                                       stdout=sink, stderr=sink, start_new_session=True)
-        deadline = time.monotonic() + _SECONDS
-        while not listening.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise PgvaultError("the sandbox's SSH host did not start", detail=log.read_text()[-2000:].strip())
-            time.sleep(0.02)
+        with started([str(word) for word in argv], log=log, cwd=self.keys) as process:
+            deadline = time.monotonic() + _SECONDS
+            while not listening.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise PgvaultError("the sandbox's SSH host did not start", detail=log.read_text()[-2000:].strip())
+                time.sleep(0.02)
         return int(listening.read_text().split()[0])
 
     def stop(self) -> None:

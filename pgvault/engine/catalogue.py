@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.catalogue_wal import CatalogueWal, WalShare, read_wal
-from pgvault.model.backup import Backup
+from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.retention import Keep, RetentionVerdict, judge
 from pgvault.vault import catalog
 from pgvault.vault.catalog import Unreadable
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Catalogued:
 class Catalogue:
     """Of one server; oldest first."""
 
+    server: str
     backups: tuple[Catalogued, ...]
     unreadable: tuple[Unreadable, ...]
     wal_problem: str
@@ -56,22 +58,26 @@ class Catalogue:
         raise NotFound(f"there is no backup {backup_id} any more")
 
 
-def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime) -> Catalogue:
-    """Everything about all backups. What cannot be read is told in it, and raises nothing."""
+def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, reach: bool = True) -> Catalogue:
+    """Everything about all backups. What cannot be read is told in it, and raises nothing.
+
+    Without `reach`, `restorable_until` is not asked for, which is most of the cost when there is much WAL.
+    """
     found = list(catalog.scan(vault))
     backups = [backup for backup in found if isinstance(backup, Backup)]
-    wal, problem = _read_wal(vault, backups)
-    verdicts = judge(backups, server.retention_policy, server.minimum_redundancy, now,
-                     unusable=wal.broken if wal else None, timelines=wal.tree if wal else None)
+    wal, problem = _read_wal(vault, backups, reach)
+    flaws = {b.id: flaw for b in backups if b.status is BackupStatus.DONE and (flaw := wal.flaw(b))} if wal else None
+    verdicts = judge(backups, server.retention_policy, server.minimum_redundancy, now, unusable=flaws,
+                     timelines=wal.tree if wal else None)
     entries = tuple(_entry(*neighbours, wal, verdicts) for neighbours in _neighbours(backups))
-    return Catalogue(entries, tuple(each for each in found if isinstance(each, Unreadable)), problem)
+    return Catalogue(server.name, entries, tuple(each for each in found if isinstance(each, Unreadable)), problem)
 
 
-def _read_wal(vault: ServerVault, backups: list[Backup]) -> tuple[CatalogueWal | None, str]:
+def _read_wal(vault: ServerVault, backups: list[Backup], reach: bool) -> tuple[CatalogueWal | None, str]:
     if not backups:
         return None, ""
     try:
-        return read_wal(vault, backups), ""
+        return read_wal(vault, backups, reach=reach), ""
     except PgvaultError as error:
         return None, error.message
     except OSError as error:
@@ -99,3 +105,40 @@ def _entry(backup: Backup, before: Backup | None, behind: Backup | None, wal: Ca
         backup=backup, own_wal=wal.own(backup) if wal else None, wal=wal.behind(backup, behind) if wal else None,
         keep=None, retention=verdicts[backup.id], restorable_until=wal.until.get(backup.id) if wal else None,
         previous=before.id if before else None, next=behind.id if behind else None)
+
+
+def backup_object(config: Config, backup: Backup) -> dict[str, object]:
+    """The JSON contract's object of a backup that was just taken."""
+    server = config.server(backup.server)
+    catalogue = read_catalogue(Vault.open(config.vault.home).server(server.name), server, datetime.now(UTC))
+    return backup_document(catalogue.entry(backup.id))
+
+
+def backup_documents(catalogue: Catalogue) -> list[dict[str, object]]:
+    """The backup objects of one server, oldest first; an unreadable one has its id, its state and its reason only."""
+    told = {entry.backup.id: backup_document(entry) for entry in catalogue.backups}
+    for each in catalogue.unreadable:
+        told[each.id] = {**dict.fromkeys(_FIELDS), "id": each.id, "server": catalogue.server, "status": "UNREADABLE",
+                         "error": each.reason}
+    return [told[backup_id] for backup_id in sorted(told)]
+
+
+_FIELDS = (
+    "id", "server", "name", "status", "method", "started_at", "finished_at", "begin_lsn", "end_lsn", "begin_wal",
+    "end_wal", "timeline", "system_identifier", "server_version", "data_directory", "tablespaces", "size_bytes",
+    "stored_bytes", "file_count", "deduplication_ratio", "wal_bytes", "keep", "verified_at", "proven_at", "retention",
+    "restorable_from", "restorable_until", "error")
+
+
+def backup_document(entry: Catalogued) -> dict[str, object]:
+    """The backup object of the JSON contract. What is not known is null."""
+    backup, segment_size = entry.backup, entry.backup.segment_size
+    begin, end = backup.begin_segment, backup.end_segment
+    return dict(zip(_FIELDS, (
+        backup.id, backup.server, backup.name or None, backup.status.value, backup.method, backup.started_at,
+        backup.finished_at, backup.begin_lsn, backup.end_lsn, begin.name(segment_size) if begin else None,
+        end.name(segment_size) if end else None, backup.timeline, backup.system_identifier, backup.server_version,
+        backup.data_directory, backup.tablespaces, backup.size_bytes, backup.stored_bytes, backup.file_count,
+        round(backup.deduplication_ratio, 4), entry.wal.stored if entry.wal else None, entry.keep, None, None,
+        {"verdict": entry.retention.state.value, "reason": entry.retention.reason}, entry.restorable_from,
+        entry.restorable_until, backup.error or None), strict=True))

@@ -6,17 +6,21 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
+from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
+from pgvault.model.window import Archived, survey
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_index import StoredFile, WalIndex
 
-_SEGMENTS = "SELECT timeline, number, plain, stored FROM file WHERE kind = 'segment' ORDER BY timeline, number"
+# By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
+_SEGMENTS = "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name"
 
 
 _FAR = 1 << 62
@@ -24,6 +28,10 @@ _FAR = 1 << 62
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
 
+_SEGMENTS_AND_FACTS = """
+SELECT file.timeline, file.number, plain, stored, earliest, latest, end_lsn,
+  coalesce(end_cause, 'switched') <> 'switched'
+FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
 _FILES = ("SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
           " ORDER BY timeline, number")
 
@@ -35,53 +43,53 @@ class WalShare:
     files: int = 0
     plain: int = 0
     stored: int = 0
-    last: str = ""
-    """The name of the newest of them."""
+    last: tuple[int, int] | None = None
+    """Timeline and number of the newest of them."""
 
 
 class _Timeline:
     """The archived segments of one timeline, with running totals: any stretch is summed by two look-ups."""
 
-    def __init__(self, rows: Sequence[tuple[int, int, int]]) -> None:
-        self.numbers = [number for number, _, _ in rows]
-        self.plain = [0, *accumulate(plain for _, plain, _ in rows)]
-        self.stored = [0, *accumulate(stored for _, _, stored in rows)]
+    def __init__(self, rows: Sequence[tuple[int, ...]]) -> None:
+        self.numbers = [row[1] for row in rows]
+        self.plain = list(accumulate(map(itemgetter(2), rows), initial=0))
+        self.stored = list(accumulate(map(itemgetter(3), rows), initial=0))
 
 
 class CatalogueWal:
     """What is archived, ready to be asked for any number of backups."""
 
-    def __init__(self, timelines: Mapping[int, _Timeline], tree: TimelineTree, until: Mapping[str, datetime],
-                 broken: Mapping[str, str]) -> None:
+    def __init__(self, timelines: Mapping[int, _Timeline], tree: TimelineTree, until: Mapping[str, datetime]) -> None:
         self._timelines, self.tree = timelines, tree
         self.until = until
         """The last commit that can be reached from each backup, by id."""
-        self.broken = broken
-        """Why a backup that is DONE cannot be restored, by id."""
+
+    def flaw(self, backup: Backup) -> str:
+        """Why the backup cannot be restored; empty when its WAL is whole."""
+        begin, end = _span(backup)
+        missing = end - begin + 1 - self.own(backup).files
+        return f"{missing} of the {end - begin + 1} WAL segments that it needs are not archived" if missing else ""
 
     def own(self, backup: Backup) -> WalShare:
         """The segments from the backup's begin to its end."""
-        begin, end = backup.begin_segment, backup.end_segment
-        if begin is None or end is None:
-            return WalShare()
-        return self._share([(begin.timeline, begin.number, end.number)], backup.segment_size)
+        begin, end = _span(backup)
+        return self._share([(backup.timeline, begin, end)])
 
     def behind(self, backup: Backup, following: Backup | None) -> WalShare:
         """The segments after the backup's end, along its timeline path, up to where the next backup begins."""
-        end, next_begin = backup.end_segment, following.begin_segment if following else None
-        if end is None or backup.end_lsn is None:
-            return WalShare()
-        histories = self.tree.descendants(backup.timeline, backup.end_lsn)
+        first, last = _span(backup)[1] + 1, _span(following)[0] - 1 if following else _FAR
+        if not self.tree.histories and (following is None or following.timeline == backup.timeline):
+            return self._share([(backup.timeline, first, last)])
+        paths = self.tree.descendants(backup.timeline, backup.end_lsn or Lsn(0))
         if following:
-            histories = tuple(h for h in histories if h.timeline == following.timeline)
-        # A next backup that lies on another branch leaves the WAL of this one's timeline to it.
-        history = histories[-1] if histories else self.tree.history(backup.timeline)
-        last = next_begin.number - 1 if next_begin and histories else _FAR
-        return self._share(_stretches(history, end.number + 1, last, backup.segment_size), backup.segment_size)
+            paths = tuple(path for path in paths if path.timeline == following.timeline)
+        if not paths:  # the next backup lies on another branch, and leaves all of this one's timeline to it
+            paths, last = (self.tree.history(backup.timeline),), _FAR
+        return self._share(_stretches(paths[-1], first, last, backup.segment_size))
 
-    def _share(self, stretches: Iterable[Stretch], size: int) -> WalShare:
+    def _share(self, stretches: Iterable[Stretch]) -> WalShare:
         files = plain = stored = 0
-        newest = ""
+        newest = None
         for number, first, last in stretches:
             timeline = self._timelines.get(number)
             if timeline is None:
@@ -92,8 +100,14 @@ class CatalogueWal:
                 files += high - low
                 plain += timeline.plain[high] - timeline.plain[low]
                 stored += timeline.stored[high] - timeline.stored[low]
-                newest = Segment(number, timeline.numbers[high - 1]).name(size)
+                newest = number, timeline.numbers[high - 1]
         return WalShare(files, plain, stored, newest)
+
+
+def _span(backup: Backup) -> tuple[int, int]:
+    """The numbers of the segments in which it begins and ends. A thousand times, so without making a Segment."""
+    begin, end = backup.begin_lsn or 0, backup.end_lsn or 0
+    return begin // backup.segment_size, max(end - 1, begin) // backup.segment_size
 
 
 def _stretches(history: History, first: int, last: int, size: int) -> Iterator[Stretch]:
@@ -134,14 +148,24 @@ def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterat
                          hint=f"pgvault wal {vault.name}")
 
 
-def read_wal(vault: ServerVault, backups: Sequence[Backup]) -> CatalogueWal:
-    """From the WAL index; NotFound and Corrupt when it cannot tell."""
+def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> CatalogueWal:
+    """From the WAL index; NotFound and Corrupt when it cannot tell. `reach`: also how far each can be recovered."""
     with wal_index.reading(vault) as index:
-        rows: dict[int, list[tuple[int, int, int]]] = {}
-        for timeline, number, plain, stored in index.connection.execute(_SEGMENTS):
-            rows.setdefault(timeline, []).append((number, plain, stored))
+        rows = index.connection.execute(_SEGMENTS_AND_FACTS if reach else _SEGMENTS).fetchall()
         tree = _timelines(vault, index)
-    return CatalogueWal({number: _Timeline(each) for number, each in rows.items()}, tree, {}, {})
+    timelines = {number: _Timeline(list(each)) for number, each in groupby(rows, itemgetter(0))}
+    return CatalogueWal(timelines, tree, _reach(rows, tree, backups) if reach else {})
+
+
+def _reach(rows: Sequence[tuple[int, ...]], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
+    """The newest commit that can be reached from each backup, along whatever timeline."""
+    archived = (Archived._make((row[0], row[1], *row[4:])) for row in rows)
+    until: dict[str, datetime] = {}
+    for window in survey(archived, tree, backups, backups[-1].segment_size).windows:
+        for backup_id in window.backups if window.until_time else ():
+            if window.until_time and (backup_id not in until or until[backup_id] < window.until_time):
+                until[backup_id] = window.until_time
+    return until
 
 
 def _timelines(vault: ServerVault, index: WalIndex) -> TimelineTree:

@@ -10,7 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgvault.model.errors import Locked, NoSpace, PgvaultError, from_os_error
@@ -34,7 +34,11 @@ class Taken:
     archived: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     arriving: tuple[str, ...] = ()
-    failed: tuple[str, ...] = field(default=())
+    failed: tuple[str, ...] = ()
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.archived + other.archived, self.rejected + other.rejected, self.arriving + other.arriving,
+                     self.failed + other.failed)
 
     def __str__(self) -> str:
         parts = [f"{len(names)} {what}" for names, what in (
@@ -50,13 +54,14 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
     A full disk ends it with NoSpace; any other failure of one file is told and leaves that file where it is.
     """
     server.prepare()
-    found = list(_candidates(server.incoming))
+    taken = _take_all(server, list(_candidates(server.incoming)), level, emit, clock)
+    if not _complete(server.streaming):
+        return taken
     try:
         with locked(server.locks, Concern.RECEIVE):
-            found += [path for path in _candidates(server.streaming) if not _is_partial(path.name)]
-            return _take_all(server, found, level, emit, clock)
+            return taken + _take_all(server, _complete(server.streaming), level, emit, clock)
     except Locked:
-        return _take_all(server, found, level, emit, clock)
+        return taken
 
 
 def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> bool:
@@ -106,8 +111,9 @@ def _candidates(directory: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _is_partial(name: str) -> bool:
-    return name.endswith(".partial")
+def _complete(directory: Path) -> list[Path]:
+    """What is not being streamed any more."""
+    return [path for path in _candidates(directory) if not path.name.endswith(".partial")]
 
 
 def _is_arriving(server: ServerVault, path: Path, now: float) -> bool:

@@ -44,6 +44,8 @@ from pgvault.vault.wal_rebuild import reconcile
 STATUS_SECONDS = 10.0
 FLUSH_SECONDS = 1.0
 """Streamed bytes are on disk at the latest after so long, at once when the server pauses."""
+IDLE_SECONDS = 0.1
+"""After so long without a message there is time to read what was archived."""
 SILENCE_SECONDS = 60.0
 """After so long without a word the server is asked for one; after twice as long the connection counts as lost."""
 
@@ -143,7 +145,8 @@ class Session:
         with session(self._server, "see which WAL the server has") as sql:
             row = sql.execute(
                 "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
-                " ELSE pg_current_wal_flush_lsn() END)::text, (SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = %s)",
+                " ELSE pg_current_wal_flush_lsn() END)::text,"
+                " (SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = %s)",
                 (self._server.slot_name,)).fetchone()
             known = [Lsn.parse(text) // self._size for text in row or () if text]
             try:
@@ -232,7 +235,8 @@ class Session:
         has_asked = False
         while True:
             due = min(flush_at, status_at) if confirmed < position else status_at
-            message = stream.receive(max(0.0, due - time.monotonic()), self._stop.fileno())
+            patience = max(0.0, due - time.monotonic())
+            message = stream.receive(min(patience, IDLE_SECONDS) if self._has_unread else patience, self._stop.fileno())
             now = time.monotonic()
             if isinstance(message, TimelineEnd):
                 self._flush()

@@ -12,6 +12,7 @@ import re
 import select
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,12 +20,14 @@ import psycopg
 from psycopg import pq
 
 from pgvault.io.postgres import Connection
-from pgvault.model.errors import Cancelled, PgvaultError, Unreachable
+from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
 from pgvault.model.lsn import Lsn
 
 OLDEST_MAJOR = 13
 _DATA_CORRUPTED = "XX001"
+_INSUFFICIENT_PRIVILEGE = "42501"
 _POLL_SECONDS = 0.5
+_QUOTED_PATH = re.compile(r"[\"“«„]\s?(\.?/[^\"”»“]+?)\s?[\"”»“]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class BaseBackup:
                 if result.error_field(pq.DiagnosticField.SQLSTATE) != _DATA_CORRUPTED.encode():
                     raise self._failure(result)
                 corrupt = True
-        return Stopped(lsn, timeline, tuple(self._corrupt_files), corrupt)
+        return Stopped(lsn, timeline, tuple(self._corrupt_files) if corrupt else (), corrupt)
 
     def command(self) -> str:
         options = self._options
@@ -135,8 +138,8 @@ class BaseBackup:
             if kind == 0x64:  # d: content
                 take(message[1:])
             elif kind == 0x6E:  # n: a new archive: its name and its tablespace's location
-                name = bytes(message[1:]).split(b"\0", 1)[0].decode()
-                sink.archive(None if name.startswith("base.") else int(name.split(".", 1)[0]))
+                sink.archive(_tablespace_of(bytes(message[1:]).split(b"\0", 1)[0]))
+                take = sink.tar
             elif kind == 0x6D:  # m: what follows is the manifest
                 take = sink.manifest
 
@@ -167,11 +170,13 @@ class BaseBackup:
         poll = select.poll()
         poll.register(self._pgconn.socket, select.POLLIN)
         while not poll.poll(_POLL_SECONDS * 1000):
-            if self._cancelled.is_set():
-                self._connection.cancel()
-                raise Cancelled("the backup was cancelled")
+            self._stop_if_cancelled()
+        self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
         if self._cancelled.is_set():
-            self._connection.cancel()
+            with suppress(psycopg.Error):  # the server notices the closed connection anyway, only later
+                self._connection.cancel()
             raise Cancelled("the backup was cancelled")
 
     def _get_result(self) -> pq.abc.PGresult | None:
@@ -205,11 +210,32 @@ class BaseBackup:
             return (result.error_field(which) or b"").decode("utf-8", "replace")
 
         text = field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message()
-        kind = PgvaultError if field(pq.DiagnosticField.SQLSTATE) else Unreachable
+        sqlstate = field(pq.DiagnosticField.SQLSTATE)
+        kind = Refused if sqlstate == _INSUFFICIENT_PRIVILEGE else PgvaultError if sqlstate else Unreachable
         return kind(f"the server could not make a base backup: {text}", detail=field(pq.DiagnosticField.MESSAGE_DETAIL),
                     hint=field(pq.DiagnosticField.MESSAGE_HINT))
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        # The wording depends on the server's language; that the file's name stands in quotes does not.
-        if found := re.search(r"[\"“«„](\./[^\"”»“]+)", notice.message_primary or ""):
-            self._corrupt_files[found[1].removeprefix("./")] = None
+        # The wording depends on the server's language; that the file's name stands in quotes does not. The function
+        # that walks the directories warns too, of sockets and the like, which are no damage.
+        found = _QUOTED_PATH.search(notice.message_primary or "")
+        if found and notice.source_function != "sendDir":
+            self._corrupt_files[self._relative(found[1])] = None
+
+    def _relative(self, path: str) -> str:
+        """As the backup's paths are: what is in a tablespace is told by its location."""
+        for space in self._tablespaces:
+            if path.startswith(f"{space.location}/"):
+                return f"pg_tblspc/{space.oid}/{path.removeprefix(space.location).lstrip('/')}"
+        return path.removeprefix("./")
+
+
+def _tablespace_of(name: bytes) -> int | None:
+    """The oid in an archive's name, such as `16406.tar`; None for `base.tar`."""
+    stem = name.split(b".", 1)[0]
+    if stem == b"base":
+        return None
+    if not stem.isdigit() or len(stem) > 10:
+        raise PgvaultError("the server sent a base backup that cannot be right",
+                           detail=f"An archive is called {name[:40]!r}.")
+    return int(stem)

@@ -53,7 +53,7 @@ class Host(ABC):
 
     def __init__(self, name: str, *, on_command: OnCommand | None = None) -> None:
         self.name = name
-        self._on_command = on_command
+        self.on_command = on_command
 
     @property
     @abstractmethod
@@ -172,8 +172,8 @@ class Host(ABC):
 
     def report(self, argv: Sequence[str], started: float, status: int) -> None:
         """Tell the observer about a command that began at `started` on the monotonic clock; status -1: cut short."""
-        if self._on_command:
-            self._on_command(CommandRan(self.name, shown(argv), round(time.monotonic() - started, 3), status))
+        if self.on_command:
+            self.on_command(CommandRan(self.name, shown(argv), round(time.monotonic() - started, 3), status))
 
 
 class Sink:

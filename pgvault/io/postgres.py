@@ -8,6 +8,7 @@ No message made here repeats a connection string: it may hold a password.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,9 @@ _CAUSES = (
     ("no route to host", "The network does not lead there.", "Check the address and the firewalls."),
     ("network is unreachable", "The network does not lead there.", "Check the address and the routes."),
     ("no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here.",
-     "Add the line to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();"),
+     "Add a line for it to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();"),
+    ("pg_hba.conf rejects", "A line of the server's pg_hba.conf turns this user away from here.",
+     "Put a line that lets it in before that one, then as a superuser: SELECT pg_reload_conf();"),
     ("password authentication failed", "The password is wrong.",
      "Check the password in .pgpass or password_environment."),
     ("no password supplied", "The server wants a password and none is configured.",
@@ -46,13 +49,15 @@ _CAUSES = (
     ("too many", "All of the server's connection slots are in use.", "Raise max_connections or max_wal_senders."),
     ("remaining connection slots", "All of the server's connection slots are in use.", "Raise max_connections."),
     ("number of requested standby connections", "All WAL senders are in use.", "Raise max_wal_senders."),
-    ('role "', "", "Check the user, or create it, as a superuser: "
-     "CREATE ROLE … LOGIN REPLICATION; GRANT pg_read_all_settings TO …; "
-     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO …;"),
+    ('role "', "", "Check the user, or create the role."),
     ('database "', "", "Check dbname in the connection string."),
     ("starting up", "", "Wait until the server has finished its recovery."),
     ("shutting down", "", "Wait until the server is back."),
 )
+_NO_ENTRY = re.compile(r'no pg_hba\.conf entry for (?P<replication>replication connection from )?'
+                       r'host "(?P<host>[^"]+)", user "(?P<user>[^"]+)"')
+_NO_ROLE = re.compile(r'role "(?P<user>[^"]+)" (?P<lack>does not exist|is not permitted to log in)')
+_NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
 
 def connect(server: ServerConfig, *, replication: bool = False) -> Connection:
@@ -68,7 +73,7 @@ def connect(server: ServerConfig, *, replication: bool = False) -> Connection:
     try:
         return psycopg.connect(autocommit=True, **parameters)
     except psycopg.OperationalError as error:
-        raise _unreachable(server.name, error) from None
+        raise _unreachable(server.name, error, parameters.get("user")) from None
 
 
 def connection_parameters(text: str, password_environment: str | None = None) -> dict[str, Any]:
@@ -116,13 +121,39 @@ def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
                         hint=(error.diag.message_hint or "") if error.diag else "")
 
 
-def _unreachable(server: str, error: psycopg.Error) -> Unreachable:
+def sql_identifier(name: str) -> str:
+    """A role's name as SQL writes it."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def _unreachable(server: str, error: psycopg.Error, user: str | None) -> Unreachable:
     said = " ".join(str(error).split())
     for sign, cause, hint in _CAUSES:
         if sign in said.lower():
-            return Unreachable(f"could not connect to {server}", detail=f"{cause} {_sentence(said)}".strip(), hint=hint)
+            return Unreachable(f"could not connect to {server}", detail=f"{cause} {_sentence(said)}".strip(),
+                               hint=_exact_hint(said, user) or hint)
     return Unreachable(f"could not connect to {server}", detail=_sentence(said),
                        hint="Check conninfo in the configuration.")
+
+
+def _exact_hint(said: str, user: str | None) -> str | None:
+    """The very line or statement that is missing, where what was said tells enough to write it."""
+    if match := _NO_ENTRY.search(said):
+        database = "replication" if match["replication"] else "all"
+        host = match["host"]
+        where = f"local  {database}" if host == "[local]" else f"host  {database}"
+        address = "" if host == "[local]" else f"  {host}/{128 if ':' in host else 32}"
+        return f"Add this line to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();\n" \
+               f"{where}  {sql_identifier(match['user'])}{address}  scram-sha-256"
+    if match := _NO_ROLE.search(said):
+        role = sql_identifier(match["user"])
+        verb = "CREATE" if match["lack"] == "does not exist" else "ALTER"
+        return f"Check the user, or as a superuser:\n{verb} ROLE {role} LOGIN REPLICATION;\n" \
+               f"GRANT pg_read_all_settings TO {role};\n" \
+               f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {role};"
+    if user and _NO_REPLICATION.search(said):
+        return f"As a superuser: ALTER ROLE {sql_identifier(user)} REPLICATION;"
+    return None
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -48,6 +48,8 @@ class Place:
     mounted_on: str
     free_bytes: int | None
     """What may still be written there; None when the host does not tell."""
+    left_bytes: int
+    """What an incomplete restore takes there, which the next one removes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,9 @@ async def probe_destination(host: Host, directory: str, tablespaces: Sequence[st
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
         raise Refused(f"not an absolute path: {path!r}", hint="Write the whole path of the directory, from the root.")
+    if any(ord(char) < 32 or ord(char) == 127 for char in path):
+        raise Refused(f"not a usable path: {path!r}", detail="PostgreSQL keeps paths in files of lines.",
+                      hint="Choose a directory without control characters in its path.")
     return path.rstrip("/") or "/"
 
 
@@ -142,7 +147,7 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
         uid=int(facts["uid"]), user=facts.get("user") or facts["uid"], directory=directory,
         tablespaces=tuple(tablespaces), pg_version=version.strip() if version is not None else None,
         postmaster=_postmaster(facts["postmaster.pid"], facts.get("alive")) if "postmaster.pid" in facts else None,
-        incomplete_restore=marker.strip() if marker is not None else None, tar=facts.get("tar"),
+        incomplete_restore=marker.partition("\n")[0] if marker is not None else None, tar=facts.get("tar"),
         zstd=facts.get("zstd"), installations=_installations(programs))
 
 
@@ -161,7 +166,8 @@ def _place(records: list[tuple[str, str]]) -> Place:
         entries=tuple(value for key, value in records if key == "entry"),
         real_path=facts.get("real", facts["directory"]), nearest=facts["nearest"], writable="writable" in facts,
         owner_uid=_number(facts["owner"]), owner=facts["owner_name"], file_system=facts["device"] or mounted,
-        mounted_on=mounted, free_bytes=max(0, int(df["free"])) * 1024 if df else None)
+        mounted_on=mounted, free_bytes=max(0, int(df["free"])) * 1024 if df else None,
+        left_bytes=(_number(facts.get("left", "")) or 0) * 1024)
 
 
 def _postmaster(text: str, alive: str | None) -> Postmaster:

@@ -15,7 +15,7 @@ PROBE: Final = f"""# look at the destination
 say() {{ printf '%s=%s\\0' "$1" "$2"; }}
 begin() {{ head -c 4096 "$1" 2>/dev/null; }}
 first_line() {{ "$@" 2>/dev/null </dev/null | head -n 1; }}
-owner() {{ ls -ldn "$1" 2>/dev/null | {{ read -r mode links uid rest; printf %s "$uid"; }}; }}
+owner() {{ ls -ldnL "$1" 2>/dev/null | {{ read -r mode links uid rest; printf %s "$uid"; }}; }}
 
 look_at() {{  # one directory: what is there, whose it is, what it is on
   say directory "$1"
@@ -50,9 +50,12 @@ look_at() {{  # one directory: what is there, whose it is, what it is on
   fi
   say nearest "$parent"
   say owner "$(owner "$parent")"
-  say owner_name "$(ls -ld "$parent" 2>/dev/null | {{ read -r mode links user rest; printf %s "$user"; }})"
-  say device "$(stat -c %d "$parent" 2>/dev/null || stat -f %d "$parent" 2>/dev/null)"
+  say owner_name "$(ls -ldL "$parent" 2>/dev/null | {{ read -r mode links user rest; printf %s "$user"; }})"
+  say device "$(stat -Lc %d "$parent" 2>/dev/null || stat -Lf %d "$parent" 2>/dev/null)"
   say df "$(df -Pk "$parent" 2>/dev/null)"
+  if [ -e "$1/{MARKER}" ]; then
+    say left "$(du -sxk "$1/" 2>/dev/null | {{ read -r size rest; printf %s "$size"; }})"
+  fi
 }}
 
 programs() {{  # PostgreSQL's programs in one directory

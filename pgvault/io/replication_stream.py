@@ -111,9 +111,12 @@ class ReplicationStream:
     def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
         self._server, self._pgconn = server, connection.pgconn
         self._over = False
-        self._pgconn.send_query(
-            f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}".encode())
-        result = self._pgconn.get_result()
+        try:
+            self._pgconn.send_query(
+                f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}".encode())
+            result = self._pgconn.get_result()
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from None
         if result is None or result.status == pq.ExecStatus.FATAL_ERROR:
             raise self._error(result)
         self._over = result.status != pq.ExecStatus.COPY_BOTH
@@ -126,13 +129,13 @@ class ReplicationStream:
         """
         if self._over:
             return self._first_end or TimelineEnd(None, None)
-        size, data = self._pgconn.get_copy_data(1)
-        if size == 0 and self._wait(timeout, wake):
-            try:
-                self._pgconn.consume_input()
-            except psycopg.OperationalError as error:
-                raise self._lost(error) from None
+        try:
             size, data = self._pgconn.get_copy_data(1)
+            if size == 0 and self._wait(timeout, wake):
+                self._pgconn.consume_input()
+                size, data = self._pgconn.get_copy_data(1)
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from None
         if size > 0:
             return _message(bytes(data))
         if size == 0:

@@ -16,6 +16,8 @@ from pgvault.model.errors import PgvaultError
 
 BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
+_LARGEST = (1 << 63) - 1
+"""What a file's size and time may be at most, as off_t and time_t."""
 
 
 class MemberKind(Enum):
@@ -135,25 +137,28 @@ def _long(kind: bytes, text: bytes) -> bytes:
 
 
 def _block(name: bytes, kind: bytes, size: int, mode: int, mtime: int, link: bytes) -> bytes:
-    numbers = b"%07o\0%07o\0%07o\0" % (mode, 0, 0) + _size_field(size) + b"%011o\0" % max(mtime, 0)
+    numbers = b"%07o\0%07o\0%07o\0" % (mode, 0, 0) + _long_number(size) + _long_number(max(mtime, 0))
     head = name.ljust(100, b"\0") + numbers
     tail = kind + link.ljust(100, b"\0") + b"ustar  \0" + bytes(247)
     checksum = sum(head) + 8 * 0x20 + sum(tail)
     return head + b"%06o\0 " % checksum + tail
 
 
-def _size_field(size: int) -> bytes:
-    return b"%011o\0" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
+def _long_number(number: int) -> bytes:
+    """Octal, or from 8 Gi on base 256."""
+    return b"%011o\0" % number if number < 8 << 30 else b"\x80" + number.to_bytes(11, "big")
 
 
 def _number(field: bytes) -> int:
     if field[0] & 0x80:
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        number = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        if number > _LARGEST:
+            raise _bad("a header holds a number that is too large")
+        return number
     digits = field.strip(b"\0 ")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
-        raise _bad("a header holds something that is not a number") from None
+    if digits.strip(b"01234567"):
+        raise _bad("a header holds something that is not a number")
+    return int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> str:

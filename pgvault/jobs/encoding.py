@@ -21,6 +21,7 @@ TEXT_LIMIT = 16 * 1024
 """Characters of one text in an event: a remote's endless message may not fill the vault."""
 
 _TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in EVENT_TYPES}
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 _PASSWORD = re.compile(r"""(?i)\b((?:pg|ssl)?(?:password|passwd)\s*=\s*)('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s'"&;,]+)""")
 _URL_PASSWORD = re.compile(r"(://[^\s/@:]*:)[^\s@]+@")
 
@@ -35,7 +36,7 @@ def mask_secrets(text: str) -> str:
 def plain(value: object) -> Any:
     """The value in JSON's types: times in RFC 3339 UTC, LSNs and paths as text, enums by value, dataclasses as objects.
     """
-    if value is None or type(value) in (str, int, float, bool):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, Enum):
         return plain(value.value)
@@ -46,7 +47,7 @@ def plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): item if type(item) in _PLAIN else plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):

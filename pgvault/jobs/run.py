@@ -57,11 +57,16 @@ class Ended(Generic[T]):
     error: BaseException | None
 
 
-def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = ()) -> Ended[T]:
-    """Run the job as this process's one purpose: signals are its requests to stop. From the main thread only."""
+def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = (), *,
+                      runner: asyncio.Runner | None = None) -> Ended[T]:
+    """Run the job as this process's one purpose: signals are its requests to stop. From the main thread only.
+
+    With a `runner` it runs in that one's event loop, where the caller may have connections open that it hands on.
+    """
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ignored by its children too, as under nohup
     try:
-        return asyncio.run(run_job(home, order, act, listeners, stop_signals=(signal.SIGINT, signal.SIGTERM)))
+        job = run_job(home, order, act, listeners, stop_signals=(signal.SIGINT, signal.SIGTERM))
+        return runner.run(job) if runner else asyncio.run(job)
     finally:
         signal.signal(signal.SIGHUP, before)
 

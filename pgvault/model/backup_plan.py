@@ -20,7 +20,6 @@ class BackupPlan:
     compression_level: int = 3
     retry_times: int = 0
     retry_seconds: float = 0
-    slot_name: str = ""
     wait_lock: bool = False
 
     def to_argv(self) -> list[str]:

@@ -1,7 +1,7 @@
 """What a job tells while it works: frozen, typed, one JSON line each in its journal.
 
 Engine functions are given an `Emit` and call it; it never blocks and never raises. Counting is free, reporting is
-rare: `Progressed` comes at most four times a second (see `engine.progress`).
+rare: `Progressed` comes at most four times a second.
 """
 
 from __future__ import annotations

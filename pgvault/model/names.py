@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9_-])?")
-RESERVED = frozenset({"all", "jobs", "vault"})
+RESERVED = frozenset({"all", "jobs", "locks", "vault"})
 
 
 def check_name(name: str, what: str) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
+from pgvault.model.rate import format_size
 from pgvault.model.target import Target, TargetAction, target_options
 
 
@@ -72,7 +73,7 @@ class RestorePlan:
     stop_lsn: Lsn | None
     """Where recovery will stop, as far as the archive tells; None at the end of the WAL."""
     stop_time: datetime | None
-    """When the last transaction before that ended."""
+    """Of the record that lies there, where it has one."""
     action: TargetAction
     standby: bool
     tablespaces: tuple[TablespacePlace, ...]
@@ -89,6 +90,8 @@ class RestorePlan:
     settings_changed: tuple[SettingChange, ...]
     settings_to_look_at: tuple[SettingChange, ...]
     preconditions: tuple[Precondition, ...]
+    stop_replayed: bool = False
+    """Whether the record at `stop_lsn` is still replayed."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -107,4 +110,6 @@ class RestorePlan:
         if self.sets_aside:
             argv += ["--overwrite", self.directory]
         argv += ["--jobs", str(self.workers)]
+        if self.bandwidth_limit is not None:
+            argv += ["--bwlimit", format_size(self.bandwidth_limit)]
         return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]

@@ -83,21 +83,20 @@ def describe(target: Target) -> str:
             return "the end of the archived WAL"
 
 
-def target_settings(target: Target) -> dict[str, str]:
-    """The `recovery_target*` parameters that make PostgreSQL stop there; values unquoted."""
-    match target:
-        case AtTime(time, inclusive):
-            return {"recovery_target_time": utc(time), "recovery_target_inclusive": _on(inclusive)}
-        case AtLsn(lsn, inclusive):
-            return {"recovery_target_lsn": str(lsn), "recovery_target_inclusive": _on(inclusive)}
-        case AtXid(xid, inclusive):
-            return {"recovery_target_xid": str(xid), "recovery_target_inclusive": _on(inclusive)}
-        case AtName(name):
-            return {"recovery_target_name": name}
-        case Immediate():
-            return {"recovery_target": "immediate"}
-        case EndOfWal():
-            return {}
+def target_settings(target: Target, stop: Lsn | None, replayed: bool) -> dict[str, str]:
+    """The `recovery_target*` parameters that make PostgreSQL stop there; values unquoted.
+
+    A target that was found in the WAL is given as the position `stop` of the record it was found at, `replayed` or
+    not: that names one place. A time or a name would be searched again, and commit times are not in the order of
+    positions.
+    """
+    if isinstance(target, EndOfWal):
+        return {}
+    if isinstance(target, Immediate):
+        return {"recovery_target": "immediate"}
+    if stop is None:
+        raise ValueError(f"no position was found for {describe(target)}")
+    return {"recovery_target_lsn": str(stop), "recovery_target_inclusive": "on" if replayed else "off"}
 
 
 def target_options(target: Target) -> list[str]:
@@ -115,10 +114,6 @@ def target_options(target: Target) -> list[str]:
             return ["--target-immediate"]
         case EndOfWal():
             return ["--target-end"]
-
-
-def _on(flag: bool) -> str:
-    return "on" if flag else "off"
 
 
 def _exclusive(inclusive: bool) -> list[str]:

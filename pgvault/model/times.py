@@ -23,9 +23,7 @@ def utc(moment: datetime) -> str:
 
 
 def rfc3339(moment: datetime) -> str:
-    moment = moment.astimezone(UTC)
-    fraction = f".{moment.microsecond:06d}" if moment.microsecond else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
+    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str, default_zone: str | None = None) -> datetime:

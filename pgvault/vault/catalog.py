@@ -1,6 +1,6 @@
 """The backups of a server: reading, writing and finding their `backup.toml`.
 
-Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in `catalog_cache`; `read` always reads the file.
+Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in a cache; `read` always reads the file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
-from pgvault.model.segment import is_segment_size
-from pgvault.vault import catalog_cache
-from pgvault.vault.files import write_durably
+from pgvault.model.segment import Segment, is_segment_size
+from pgvault.vault.catalog_cache import CatalogCache, stamp
+from pgvault.vault.files import fsync_directory, make_directory, temporary_name, write_durably
 from pgvault.vault.layout import ServerVault
 
 FACTS = "backup.toml"
@@ -56,7 +57,23 @@ def write(server: ServerVault, backup: Backup) -> None:
     write_durably(directory(server, backup.id) / FACTS, tomli_w.dumps(_document(backup)).encode())
 
 
+def create(server: ServerVault, backup: Backup) -> None:
+    """Give a new backup its directory, which appears with its facts in it, or not at all."""
+    import tomli_w
+
+    final = directory(server, backup.id)
+    temporary = temporary_name(final)
+    make_directory(temporary)
+    write_durably(temporary / FACTS, tomli_w.dumps(_document(backup)).encode())
+    os.rename(temporary, final)
+    fsync_directory(final.parent)
+
+
 def read(server: ServerVault, backup_id: str) -> Backup:
+    return _settled(server, _read_stored(server, backup_id))
+
+
+def _read_stored(server: ServerVault, backup_id: str) -> Backup:
     path = directory(server, backup_id) / FACTS
     try:
         return _parse(path.read_text(encoding="utf-8"), backup_id, server.name)
@@ -79,20 +96,26 @@ def ids(server: ServerVault) -> list[str]:
 def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreadable]:
     """Every backup, oldest first, also those whose facts cannot be read. Nothing is written unless the cache may be
     saved."""
-    cache = catalog_cache.load(server)
+    for found in _scan_stored(server, save):
+        yield _settled(server, found) if isinstance(found, Backup) else found
+
+
+def _scan_stored(server: ServerVault, save: bool) -> Iterator[Backup | Unreadable]:
+    cache = CatalogCache(server)
     home = os.fspath(server.backups)
     for backup_id in ids(server):
         path = f"{home}/{backup_id}/{FACTS}"
         try:
-            stamp = catalog_cache.stamp(path)
-            facts = cache.facts(backup_id, stamp)
-            backup = read(server, backup_id) if facts is None else _backup(facts, server.name)
-            cache.note(backup_id, stamp, facts or _document(backup))
+            found = stamp(path)
+            backup = cache.get(backup_id, found)
+            if backup is None:
+                backup = _read_stored(server, backup_id)
+                cache.note(backup, found)
             yield backup
         except NotFound:  # deleted meanwhile
             continue
         except PgvaultError as error:
-            yield Unreadable(backup_id, f"{error.message}: {error.detail.removesuffix('.')}")
+            yield Unreadable(backup_id, error.detail.removesuffix("."))
         except OSError as error:
             reason = "the file is missing" if isinstance(error, FileNotFoundError) else error.strerror
             if os.path.isdir(os.path.dirname(path)):
@@ -104,6 +127,35 @@ def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreada
 def backups(server: ServerVault) -> list[Backup]:
     """Every readable backup, oldest first."""
     return [b for b in scan(server) if isinstance(b, Backup)]
+
+
+def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
+    """Segments from the backup's begin to its end that are not in the archive."""
+    from pgvault.vault.wal_archive import path_of
+
+    begin, end, size = backup.begin_segment, backup.end_segment, backup.segment_size
+    if begin is None or end is None:
+        return []
+    wanted = [Segment(backup.timeline, number) for number in range(begin.number, end.number + 1)]
+    return [segment for segment in wanted if not path_of(server, segment.name(size)).exists()]
+
+
+def settle(server: ServerVault) -> list[Backup]:
+    """Write down which backups became DONE because their WAL has arrived; these."""
+    settled = []
+    for stored in list(_scan_stored(server, True)):
+        if isinstance(stored, Backup) and (backup := _settled(server, stored)) is not stored:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                write(server, backup)
+                settled.append(backup)
+    return settled
+
+
+def _settled(server: ServerVault, stored: Backup) -> Backup:
+    """A backup that waits for WAL is DONE as soon as the WAL is there, whoever brought it and whoever asks."""
+    if stored.status is not BackupStatus.WAITING_FOR_WALS or missing_wal(server, stored):
+        return stored
+    return replace(stored, status=BackupStatus.DONE)
 
 
 def find(server: ServerVault, wanted: str) -> Backup:
@@ -186,14 +238,15 @@ def _parse(text: str, backup_id: str, server: str) -> Backup:
 
 
 def _backup(facts: dict[str, Any], server: str) -> Backup:
-    begin, end = facts.get("begin_lsn"), facts.get("end_lsn")
+    def lsn(name: str) -> Lsn | None:
+        return Lsn.parse(facts[name]) if name in facts else None
+
     return Backup(
         id=facts["id"], server=server, status=BackupStatus(facts["status"]), method=facts["method"],
         name=facts["name"], started_at=facts["started_at"], finished_at=facts.get("finished_at"),
         system_identifier=facts["system_identifier"], server_version=facts["server_version"],
-        segment_size=facts["segment_size"], timeline=facts["timeline"],
-        begin_lsn=None if begin is None else Lsn.parse(begin), end_lsn=None if end is None else Lsn.parse(end),
-        data_directory=facts["data_directory"], size_bytes=facts["size_bytes"],
+        segment_size=facts["segment_size"], timeline=facts["timeline"], begin_lsn=lsn("begin_lsn"),
+        end_lsn=lsn("end_lsn"), data_directory=facts["data_directory"], size_bytes=facts["size_bytes"],
         stored_bytes=facts["stored_bytes"], file_count=facts["file_count"],
         manifest_sha256=facts["manifest_sha256"], job=facts["job"], error=facts["error"],
         corrupt_pages=tuple(facts["corrupt_pages"]),

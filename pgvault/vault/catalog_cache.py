@@ -1,90 +1,117 @@
 """The facts of a server's backups as they were last read: `catalog.cache`, beside the directory `backups`.
 
-A thousand backup.toml take a third of a second to read, their cache some milliseconds. It is a cache only: an entry
-counts while its file has the same stamp, the whole counts while its hash is right, and deleting it loses nothing.
+A thousand backup.toml take a third of a second to read, their cache a hundredth. It is a cache only: an entry counts
+while its file has the same stamp, the whole counts while its checksum is right, and deleting it loses nothing.
 
-The first line is `pgvault catalog 1 <SHA-256 of the rest>`, the rest is JSON: {backup id: [stamp, facts]}.
+The first line is `pgvault catalog <fields> <CRC-32 of the rest>`, where the fields are those of a Backup, in order;
+the rest is JSON: {backup id: [stamp, [value of each field]]}.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
+import zlib
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pgvault.model.backup import Backup, BackupStatus, Tablespace
+from pgvault.model.lsn import Lsn
 from pgvault.vault.files import TEMPORARY
 from pgvault.vault.layout import ServerVault
 
-Stamp = tuple[int, int, int, int]
+Stamp = list[int]
 """Modification and change time in nanoseconds, size, inode."""
-Facts = dict[str, Any]
 
-_FORMAT = "pgvault catalog 1"
+_FIELDS = tuple(field.name for field in fields(Backup))
+_SERVER, _STATUS, _CORRUPT, _SPACES = map(_FIELDS.index, ("server", "status", "corrupt_pages", "tablespaces"))
+_TIMES = tuple(map(_FIELDS.index, ("started_at", "finished_at")))
+_LSNS = tuple(map(_FIELDS.index, ("begin_lsn", "end_lsn")))
+_STATUSES = {status.value: status for status in BackupStatus}
 _SETTLED = 2_000_000_000
 """Nanoseconds for which a file must not have changed: before, another change may leave its stamp as it is."""
 _ABANDONED = 60
 """Seconds after which a half-written cache is taken to be that of a process that died."""
-_TIMES = ("started_at", "finished_at")
 
 
 def stamp(path: str) -> Stamp:
     """OSError when the file is not there."""
     found = os.stat(path)
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
 
 
 class CatalogCache:
     """What was cached, and what is found to be right now."""
 
-    def __init__(self, path: Path, known: dict[str, tuple[Stamp, Facts]]) -> None:
-        self._path, self._known = path, known
-        self._now: dict[str, tuple[Stamp, Facts]] = {}
+    def __init__(self, server: ServerVault) -> None:
+        """Empty when there is none, or none that can be used."""
+        self._path = server.home / "catalog.cache"
+        self._server = server.name
+        self._known: dict[str, tuple[Stamp, list[Any]]] = {}
+        self._now: dict[str, tuple[Stamp, list[Any] | Backup]] = {}
         self._loaded_at = time.time_ns()
+        with suppress(OSError):
+            head, _, text = self._path.read_bytes().partition(b"\n")
+            if head == _head(text):
+                self._known = json.loads(text)
 
-    def facts(self, backup_id: str, stamp: Stamp) -> Facts | None:
-        """None when they must be read from the file."""
+    def get(self, backup_id: str, stamp: Stamp) -> Backup | None:
+        """None when its file must be read."""
         cached = self._known.get(backup_id)
-        return cached[1] if cached and cached[0] == stamp else None
+        if cached is None or cached[0] != stamp:
+            return None
+        self._now[backup_id] = stamp, cached[1]
+        return _decoded(cached[1], self._server)
 
-    def note(self, backup_id: str, stamp: Stamp, facts: Facts) -> None:
-        """These facts were read from, or cached for, a file that has had this stamp since before it was read."""
+    def note(self, backup: Backup, stamp: Stamp) -> None:
+        """The backup was read from a file that had this stamp before it was read."""
         if self._loaded_at - max(stamp[:2]) > _SETTLED:
-            self._now[backup_id] = stamp, facts
+            self._now[backup.id] = stamp, backup
 
     def save(self) -> None:
         """Replace the file if that changes anything; a vault that cannot be written to goes without."""
-        if {i: s for i, (s, _) in self._now.items()} == {i: s for i, (s, _) in self._known.items()}:
+        if self._now.keys() == self._known.keys() and not any(isinstance(b, Backup) for _, b in self._now.values()):
             return
-        text = json.dumps(self._now, separators=(",", ":"), default=datetime.isoformat).encode()
+        text = json.dumps(self._now, separators=(",", ":"), default=_encoded).encode()
         with suppress(OSError):
-            _replace(self._path, f"{_FORMAT} {hashlib.sha256(text).hexdigest()}\n".encode() + text)
+            _replace(self._path, _head(text) + b"\n" + text)
 
 
-def load(server: ServerVault) -> CatalogCache:
-    """Empty when there is none, or none that can be used."""
-    path = server.home / "catalog.cache"
-    known: dict[str, tuple[Stamp, Facts]] = {}
-    with suppress(OSError):
-        head, _, text = path.read_bytes().partition(b"\n")
-        if head == f"{_FORMAT} {hashlib.sha256(text).hexdigest()}".encode():
-            known = {backup_id: (tuple(stamp), _timed(facts)) for backup_id, (stamp, facts) in json.loads(text).items()}
-    return CatalogCache(path, known)
+def _head(text: bytes) -> bytes:
+    return f"pgvault catalog {','.join(_FIELDS)} {zlib.crc32(text):08x}".encode()
 
 
-def _timed(facts: Facts) -> Facts:
-    for name in _TIMES:
-        if name in facts:
-            facts[name] = datetime.fromisoformat(facts[name])
-    return facts
+def _encoded(value: object) -> Any:
+    if isinstance(value, Backup):
+        return [int(each) if isinstance(each := getattr(value, name), Lsn) else each for name in _FIELDS]
+    if isinstance(value, Tablespace):
+        return [value.oid, value.name, value.location]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, BackupStatus):
+        return value.value
+    raise TypeError(type(value).__name__)
+
+
+def _decoded(cached: list[Any], server: str) -> Backup:
+    values = cached.copy()
+    values[_SERVER] = server
+    values[_STATUS] = _STATUSES[values[_STATUS]]
+    values[_CORRUPT] = tuple(values[_CORRUPT])
+    values[_SPACES] = tuple(Tablespace(*each) for each in values[_SPACES])
+    for i in _TIMES:
+        values[i] = values[i] and datetime.fromisoformat(values[i])
+    for i in _LSNS:
+        values[i] = None if values[i] is None else Lsn(values[i])
+    return Backup(*values)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Not flushed: after a power failure the hash tells. One name for all, so that crashes leave one file at most."""
+    """Not flushed: after a power failure the checksum tells. One temporary name, so crashes leave one file at most."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

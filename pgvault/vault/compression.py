@@ -25,14 +25,23 @@ PIECE = 1 << 20
 _PARAMETER = zstd.CompressionParameter
 _contexts = threading.local()
 
+# What zstd knows of a run ends with it, so it gets larger tables than the level has: with these, runs of 1 MiB pack as
+# small as one long stream of level 3 does, at the same speed. Filling them costs small frames more than it saves.
+_LARGE = 256 << 10
+_LARGE_OPTIONS: dict[int, dict[int, int]] = {
+    3: {_PARAMETER.hash_log: 18, _PARAMETER.chain_log: 18, _PARAMETER.min_match: 6},
+}
+
 
 def compress(data: bytes | memoryview, level: int) -> bytes:
     """One complete frame, with content size and checksum."""
     contexts = _contexts.__dict__.setdefault("compressors", {})
-    compressor = contexts.get(level)
+    is_large = len(data) > _LARGE
+    compressor = contexts.get((level, is_large))
     if compressor is None:
-        compressor = contexts[level] = zstd.ZstdCompressor(options={
-            _PARAMETER.compression_level: level, _PARAMETER.checksum_flag: 1})
+        compressor = contexts[level, is_large] = zstd.ZstdCompressor(options={
+            _PARAMETER.compression_level: level, _PARAMETER.checksum_flag: 1,
+            **(_LARGE_OPTIONS.get(level, {}) if is_large else {})})
     compressor.set_pledged_input_size(len(data))
     frame: bytes = compressor.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
     return frame

@@ -30,6 +30,8 @@ def make(parent: bytes, run: bytes) -> bytes | None:
 
 def apply(parent: bytes, delta: bytes) -> bytes:
     """The run; ValueError when the delta does not fit the parent."""
+    if len(delta) < _BITMAP:
+        raise ValueError("the page delta does not fit its frame")
     run, position = bytearray(parent), _BITMAP
     for page in range(_BITMAP * 8):
         if delta[page // 8] & 1 << page % 8:

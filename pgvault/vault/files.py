@@ -73,10 +73,25 @@ def remove_tree(directory: Path) -> None:
     shutil.rmtree(doomed)
 
 
+def sweep_dead(directory: Path) -> None:
+    """Remove what processes that are gone left; what living ones are writing or removing stays."""
+    for path in directory.glob(f"{TEMPORARY}*"):
+        try:
+            os.kill(int(path.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            _remove(path)
+        except (ValueError, IndexError, PermissionError):
+            continue
+
+
 def sweep_temporaries(directory: Path) -> None:
     """Remove what a crash left; the caller holds the lock that a living writer of this directory would hold."""
     for path in directory.glob(f"{TEMPORARY}*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

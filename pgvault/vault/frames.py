@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from pgvault.model.errors import from_os_error
 from pgvault.vault.files import replacing, sweep_temporaries
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, pack_path, read_footer
@@ -29,7 +32,7 @@ CREATE TABLE IF NOT EXISTS frame (
 def rebuild_index(server: ServerVault) -> int:
     """Make `frames.sqlite` again from the packs; the number of frames. Corrupt when a pack's footer is."""
     count = 0
-    with replacing(server.frames_index) as temporary:
+    with replacing(server.frames_index) as temporary, telling_full(server.frames_index):
         index = sqlite3.connect(temporary)
         try:
             index.executescript(_SCHEMA)
@@ -44,7 +47,18 @@ def rebuild_index(server: ServerVault) -> int:
 def read_only_uri(path: Path) -> str:
     """An SQLite URI that opens the database without ever writing beside it, also on a read-only file system."""
     writable = os.access(path.parent, os.W_OK)
-    return f"{path.absolute().as_uri()}?{'mode=ro' if writable else 'immutable=1'}"
+    return f"{path.absolute().as_uri()}?mode=ro{'' if writable else '&immutable=1'}"
+
+
+@contextmanager
+def telling_full(path: Path) -> Iterator[None]:
+    """SQLite's own error for a full disk becomes NoSpace."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise from_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)), "write the index") from None
+        raise
 
 
 def ensure_index(server: ServerVault) -> None:
@@ -92,6 +106,8 @@ class FrameStore:
         if self._pack:
             self._pack.abandon()
         self._flusher.shutdown()
+        if self._flushing and self._flushing_pack and self._flushing.exception():
+            self._flushing_pack.abandon()
         self._index.close()
 
     def has(self, frame_id: bytes) -> bool:
@@ -147,7 +163,7 @@ class FrameStore:
             raise
         finally:
             self._flushing = self._flushing_pack = None
-        with self._lock, self._index:
+        with self._lock, telling_full(self._server.frames_index), self._index:
             _add_pack(self._index, pack.name, pack.entries)
             self._recent.difference_update(e.id for e in pack.entries)
 
@@ -155,7 +171,7 @@ class FrameStore:
         """Index what a crash left unindexed, forget what is gone, remove half-written packs."""
         sweep_temporaries(self._server.packs)
         on_disk = pack_names(self._server.packs)
-        with self._index:
+        with telling_full(self._server.frames_index), self._index:
             indexed = dict(self._index.execute("SELECT name, id FROM pack"))
             for name in sorted(on_disk - indexed.keys()):
                 _add_pack(self._index, name, read_footer(pack_path(self._server.packs, name)))

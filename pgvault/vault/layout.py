@@ -119,6 +119,11 @@ class Vault:
         return self.home / "jobs"
 
     @property
+    def locks(self) -> Path:
+        """Of what concerns no single server, as the destinations of restores."""
+        return self.home / "locks"
+
+    @property
     def marker(self) -> Path:
         return self.home / "vault.toml"
 

@@ -6,10 +6,10 @@ holder never blocks. The file's text says who holds it, for people.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +36,9 @@ class Concern(Enum):
     """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
 
 
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 @contextmanager
 def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "", shared: bool = False,
            wait: bool = False) -> Iterator[None]:
@@ -43,9 +46,15 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
 
     `about` tells apart locks of one concern, as the destinations of restores.
     """
-    make_directory(directory)
     path = directory / f"{concern.value}{'-' * bool(about)}{about}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        make_directory(directory)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in _READ_ONLY and (shared or concern is Concern.RESTORE):
+            yield  # from a vault that may only be read, nothing is removed either
+            return
+        raise
     try:
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
@@ -55,15 +64,18 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
                 raise Locked(f"another job holds the {concern.value} lock", detail=_holder(descriptor),
                              hint="Wait for it (--wait-lock), or look at it: pgvault job list") from None
             fcntl.flock(descriptor, how)
-        if not shared:
-            _sign(descriptor, job)
+        if shared:
+            yield
+            return
+        _sign(descriptor, job)
         yield
+        os.ftruncate(descriptor, 0)  # so that nobody takes a later reader's lock for this one
     finally:
         os.close(descriptor)
 
 
 def _sign(descriptor: int, job: str) -> None:
-    text = json.dumps({"job": job, "pid": os.getpid(), "host": socket.gethostname(),
+    text = json.dumps({"job": job, "pid": os.getpid(), "host": os.uname().nodename,
                        "since": datetime.now(UTC).isoformat(timespec="seconds")})
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
@@ -74,8 +86,20 @@ def _holder(descriptor: int) -> str:
     for _ in range(5):
         try:
             holder = json.loads(os.pread(descriptor, 4096, 0))
+            if holder["host"] == os.uname().nodename and not _is_alive(holder["pid"]):
+                raise ValueError("signed by one that died, and held by another since")
             job = f"job {holder['job']}, " if holder["job"] else ""
             return f"Held by {job}process {holder['pid']} on {holder['host']} since {holder['since']}."
         except (ValueError, KeyError, TypeError):
             time.sleep(0.01)
-    return "Its holder did not sign it."
+    return "Held by a reader, such as a restore, or by one that has not signed yet."
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

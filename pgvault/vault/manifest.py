@@ -21,7 +21,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
 from pgvault.vault import catalog
 from pgvault.vault.files import fsync_directory, fsync_path, temporary_name
-from pgvault.vault.frames import ensure_index, read_only_uri
+from pgvault.vault.frames import ensure_index, read_only_uri, telling_full
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.packs import Location
 
@@ -120,7 +120,8 @@ class ManifestWriter:
     def index_paths(self) -> None:
         """Call when every entry is added: the rest looks files up by path."""
         self._write()
-        self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
+        with telling_full(self._final):
+            self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
 
     def find(self, path: str) -> tuple[int, int | None] | None:
         """Size and CRC-32C of a file by its path."""
@@ -131,7 +132,8 @@ class ManifestWriter:
     def publish(self) -> str:
         """Durable under its name when this returns; the SHA-256 of the file, hexadecimal."""
         self._write()
-        self._db.execute("COMMIT")
+        with telling_full(self._final):
+            self._db.execute("COMMIT")
         self._db.close()
         fsync_path(self._temporary)
         digest = file_sha256(self._temporary)
@@ -144,8 +146,9 @@ class ManifestWriter:
         self._temporary.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        self._db.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._files)
-        self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", self._runs)
+        with telling_full(self._final):
+            self._db.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._files)
+            self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", self._runs)
         self._files.clear()
         self._runs.clear()
 
@@ -171,6 +174,7 @@ class Manifest:
         """`check` compares the whole file with its hash first; Corrupt when it is not what was written."""
         self.path = catalog.manifest_path(server, backup.id)
         try:
+            self.path.stat()
             if check and file_sha256(self.path) != backup.manifest_sha256:
                 raise Corrupt(f"the manifest of backup {backup.id} is damaged",
                               detail=f"{self.path} does not match its SHA-256.",
@@ -179,7 +183,9 @@ class Manifest:
             raise Corrupt(f"the manifest of backup {backup.id} is missing", detail=f"{self.path} should be it.",
                           hint="Restore from another backup, or bring the file back from a copy.") from None
         self._backup = backup
-        self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True, check_same_thread=False)
+        # Read-only, or SQLite would make the file if it were missing.
+        self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
+                                   check_same_thread=False)
         self._server = server
         self._located = False
 
@@ -253,7 +259,8 @@ class Manifest:
 
     def _query(self, sql: str, values: Row = ()) -> Iterator[Row]:
         try:
-            yield from self._db.execute(sql, values)
+            for row in self._db.execute(sql, values):  # `yield from` would close a cursor of a database closed before
+                yield row
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"could not read the manifest of backup {self._backup.id}",
                           detail=f"{self.path}: {error}.", hint="Use another backup.") from None

@@ -13,6 +13,7 @@ import secrets
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ class PackWriter:
         fsync_directory(self._final.parent)
 
     def abandon(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # the disk may be too full for what is still buffered
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 

@@ -3,6 +3,8 @@
 Everything that brings WAL comes through `accept`: put-wal, the incoming directory and the receiver. Its order is the
 rule that archiving stands on: temporary file, flush, rename, flush of the directory, row in the index; only then does
 it return, and only then may the caller acknowledge the file or remove its source.
+
+PostgreSQL waits for put-wal, so what only a rare file needs is imported there.
 """
 
 from __future__ import annotations
@@ -16,14 +18,12 @@ from typing import BinaryIO
 
 from pgvault.model.errors import Corrupt, PgvaultError, Refused
 from pgvault.model.segment import HistoryFile, LabelFile, Segment, WalFile, parse_wal_name
-from pgvault.model.timeline import parse_history
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
-from pgvault.vault.files import TEMPORARY, fsync_directory, fsync_path, make_directory, temporary_name
+from pgvault.vault.files import fsync_directory, fsync_path, make_directory, sweep_dead, temporary_name
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
-from pgvault.vault.quarantine import set_aside, set_aside_once
 from pgvault.wal.pages import read_header
 
 SUFFIX = ".zst"
@@ -89,6 +89,8 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
             return _publish(server, name, spooled, identity)
         except Rejected as rejection:
             if keep_rejected:
+                from pgvault.vault.quarantine import set_aside_once
+
                 with suppress(OSError):  # the sender keeps its file, so this copy is only a convenience
                     set_aside_once(server, temporary, name, spooled.sha256, rejection.message)
             raise
@@ -117,6 +119,8 @@ def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Iden
     name = file.name
     try:
         if isinstance(file, HistoryFile):
+            from pgvault.model.timeline import parse_history
+
             _whole_text(spooled)
             parse_history(spooled.head.decode(), file.timeline)
             return identity
@@ -178,6 +182,8 @@ def _is_stored_already(server: ServerVault, name: str, path: Path, spooled: _Spo
     except FileNotFoundError:
         return False
     except Corrupt as error:  # what is stored is no WAL any more, so the good copy takes its place
+        from pgvault.vault.quarantine import set_aside
+
         set_aside(server, path, f"the archived copy is damaged ({error.detail}), a good one arrived")
         return False
     if stored != spooled.sha256:
@@ -219,11 +225,5 @@ def digest_of(path: Path) -> tuple[int, bytes]:
 
 
 def sweep(server: ServerVault) -> None:
-    """Remove the temporary files of processes that are gone; those of living ones are being written."""
-    for path in server.wal.glob(f"{TEMPORARY}*"):
-        try:
-            os.kill(int(path.name.split(".")[-2]), 0)
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
-        except (ValueError, IndexError, PermissionError):
-            continue
+    """Remove the temporary files of processes that are gone."""
+    sweep_dead(server.wal)

@@ -38,6 +38,10 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
     """From the archived history files; one that cannot be read is an error, since nothing is sure without it."""
     histories = []
@@ -60,18 +64,23 @@ def read_facts(server: ServerVault, *, limit: int | None = None) -> int:
     identity = read_identity(server)
     if identity is None:
         return 0
-    done = 0
     with wal_index.writing(server) as index:
-        tree = timeline_tree(server, index)
-        for timeline, number in index.connection.execute(_PENDING).fetchall():
-            if limit is not None and done >= limit:
-                break
-            segment = Segment(timeline, number)
-            carry = carry_before(index, tree, segment, identity)
-            if carry is None and _is_read(index, segment):
-                continue
-            _read_one(server, index, segment, identity, carry)
-            done += 1
+        return read_facts_into(index, server, identity, limit=limit)
+
+
+def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *, limit: int | None = None) -> int:
+    """The same into an open index."""
+    done = 0
+    tree = timeline_tree(server, index)
+    for timeline, number in index.connection.execute(_PENDING).fetchall():
+        if limit is not None and done >= limit:
+            break
+        segment = Segment(timeline, number)
+        carry = carry_before(index, tree, segment, identity)
+        if carry is None and _is_read(index, segment):
+            continue
+        _read_one(server, index, segment, identity, carry)
+        done += 1
     return done
 
 

@@ -28,11 +28,11 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> Path | None:
         path = path_of(server, name)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if _is_there(path):
+        return path
     if read_identity(server) is None:
         raise InDoubt(f"the vault has no WAL archive of {server.name}", detail=f"{server.identity} is missing.",
                       hint="Check [vault] home and the server's name.")
-    if _is_there(path):
-        return path
     for waiting in (server.streaming / name, server.incoming / name):
         try:
             with waiting.open("rb") as source:

@@ -169,6 +169,21 @@ def reading(server: ServerVault) -> Iterator[WalIndex]:
             connection.close()
 
 
+@contextmanager
+def copied(server: ServerVault) -> Iterator[WalIndex]:
+    """A copy in memory, empty where there is no index: what a vault that may not be written to is asked through."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        if server.wal_index.exists():
+            with reading(server) as index:
+                index.connection.backup(connection)
+        else:
+            _create(connection)
+        yield WalIndex(connection)
+    finally:
+        connection.close()
+
+
 def _open_for_reading(path: Path, scratch: ExitStack) -> sqlite3.Connection:
     """SQLite writes beside a database it reads; where it may not, it reads a copy, or the file as it stands."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):

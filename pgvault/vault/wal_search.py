@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pgvault.model.errors import WalMissing
@@ -16,14 +17,16 @@ from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
-from pgvault.vault.wal_facts import carry_before, timeline_tree
+from pgvault.vault.wal_facts import carry_before, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.facts import Xids
 from pgvault.wal.transactions import Transaction, transactions
 
 _ROWS = """
-SELECT f.number, f.name, f.stored, a.problem, a.latest, a.last_time, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn
+SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
+       a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
+       coalesce(a.end_cause, 'switched') <> 'switched'
 FROM file f LEFT JOIN facts a USING (timeline, number)
 WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
 
@@ -38,12 +41,13 @@ class Row:
     problem: str | None
     """Why its records could not be read."""
     latest: int | None
-    last_time: int | None
     xids: Xids | None
     last_lsn: Lsn | None
     """Start of its last record."""
     end: Lsn
     """Where its WAL ends."""
+    stops: bool
+    """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,11 @@ class NamedPoint:
     number: int
     lsn: Lsn
     end_lsn: Lsn
-    time: int
+    time: datetime
 
 
 class WalSearch:
-    """Questions to one server's archive. Read the facts first (`wal_facts.read_facts`)."""
+    """Questions to one server's archive. Bring its index up to date first (`wal_current.current`)."""
 
     def __init__(self, server: ServerVault, index: WalIndex, identity: Identity) -> None:
         self._server, self._index, self.size = server, index, identity.segment_size
@@ -80,6 +84,19 @@ class WalSearch:
             if row is None:
                 return
             yield row
+            if row.stops:
+                return
+
+    def missing_behind(self, history: History, row: Row) -> str | None:
+        """The name of the segment that follows, when it is missing though the archive has WAL of this path behind."""
+        following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
+        for leg in history.legs:
+            last = (1 << 63) if leg.end is None else leg.end // self.size
+            if self._index.connection.execute(
+                    "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number > ? AND number < ?",
+                    (leg.timeline, following.number, last)).fetchone():
+                return following.name(self.size) if not self._index.has(following) else None
+        return None
 
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
@@ -91,8 +108,9 @@ class WalSearch:
             raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
 
     def restore_points(self, name: str) -> list[NamedPoint]:
-        return [NamedPoint(row[0], row[1], Lsn(row[2]), Lsn(row[3]), row[4]) for row in self._index.connection.execute(
-            "SELECT timeline, number, lsn, end_lsn, at FROM restore_point WHERE name = ? ORDER BY lsn", (name,))]
+        rows = self._index.connection.execute(
+            "SELECT timeline, number, lsn, end_lsn, at FROM restore_point WHERE name = ? ORDER BY lsn", (name,))
+        return [NamedPoint(timeline, number, Lsn(lsn), Lsn(end), moment(at)) for timeline, number, lsn, end, at in rows]
 
     def restore_point_names(self) -> list[str]:
         return [name for (name,) in self._index.connection.execute(
@@ -106,8 +124,9 @@ class WalSearch:
         return self._rows[key]
 
     def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        number, name, stored, problem, latest, last_time, oldest, newest, last_lsn, end = row
+        number, name, stored, problem, latest, oldest, newest, last_lsn, end, stops = row
         segment = Segment(timeline, number)
-        return Row(segment, name, stored, problem, latest, last_time,
+        return Row(segment, name, stored, problem, latest,
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
-                   None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end))
+                   None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
+                   bool(stops))

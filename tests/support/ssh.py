@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,11 @@ class SshHost:
         remove_tree(self.directory)
 
 
-def start_ssh_host(flavour: str) -> SshHost:
-    """Start a host; skips the test, saying why, where that kind cannot be had."""
+def start_ssh_host(flavour: str, *, variables: Mapping[str, str] | None = None, banner: str = "") -> SshHost:
+    """Start a host; skips the test, saying why, where that kind cannot be had.
+
+    `variables` are set for its commands (PATH, HOME, ...); OpenSSH's alone shows a `banner` before the login.
+    """
     login = account()
     if flavour == "openssh":
         _require_openssh(login)
@@ -63,9 +67,10 @@ def start_ssh_host(flavour: str) -> SshHost:
         on_failure.callback(remove_tree, directory)
         port = free_port()
         if flavour == "openssh":
-            argv, runs_as = _openssh(directory, port, login), {}
+            argv, runs_as = _openssh(directory, port, login, variables or {}, banner), {}
         else:
-            argv, runs_as = _asyncssh(directory, port, login), {"env": environment(login), **login.popen_options()}
+            argv, runs_as = _asyncssh(directory, port, login), {
+                "env": environment(login, variables), **login.popen_options()}  # fmt: skip
         log = directory / "log"
         with log.open("wb") as sink:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", **runs_as)
@@ -94,7 +99,8 @@ def _write_keys(directory: Path) -> None:
     shutil.copy(directory / "id.pub", directory / "authorized_keys")
 
 
-def _openssh(directory: Path, port: int, login: Account) -> list[str | Path]:
+def _openssh(directory: Path, port: int, login: Account, variables: Mapping[str, str],
+             banner: str) -> list[str | Path]:  # fmt: skip
     as_root = os.geteuid() == 0
     if as_root:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own empty directory, made at boot elsewhere
@@ -106,6 +112,11 @@ def _openssh(directory: Path, port: int, login: Account) -> list[str | Path]:
         # without PAM sshd turns away an account that has no password, as system accounts have none
         f"UsePAM {'yes' if as_root and Path('/etc/pam.d/sshd').exists() else 'no'}",
     ]  # fmt: skip
+    if variables:
+        lines.append("SetEnv " + " ".join(f'"{name}={value}"' for name, value in variables.items()))
+    if banner:
+        (directory / "banner").write_text(banner)
+        lines.append(f"Banner {directory}/banner")
     config = directory / "sshd_config"
     config.write_text("\n".join(lines) + "\n")
     return [str(SSHD), "-D", "-e", "-f", config]

@@ -19,6 +19,7 @@ from crc32c import crc32c
 from pgvault.engine.backup.server_manifest import ServerManifest
 from pgvault.engine.progress import Progress
 from pgvault.io.tar import Member, MemberKind, TarReader
+from pgvault.model.errors import Corrupt
 from pgvault.vault import delta as page_delta
 from pgvault.vault.compression import compress
 from pgvault.vault.frames import FrameStore
@@ -68,7 +69,12 @@ class RunMaker:
     def __init__(self, server: ServerVault, store: FrameStore, previous: Manifest | None, level: int) -> None:
         self._server, self._store, self._previous, self._level = server, store, previous, level
         self._previous_lock = threading.Lock()
-        self._readers = threading.local()
+        self._local = threading.local()
+        self._readers: list[PackReader] = []
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
 
     def make(self, batch: Batch) -> list[Stored]:
         return [self._make(piece, memoryview(batch.buffer)[piece.start:piece.start + piece.length])
@@ -82,7 +88,7 @@ class RunMaker:
             return Stored(piece, Run(frame_id))
         before = self._before(piece)
         if before is not None and before.frame is not None:
-            if before.plain == frame_id:
+            if before.plain == frame_id and self._still_stands(before):
                 return Stored(piece, before)
             if (changes := self._delta(before.frame, plain)) is not None:
                 delta_id = hashlib.sha256(changes).digest()
@@ -96,13 +102,25 @@ class RunMaker:
         with self._previous_lock:
             return self._previous.run(piece.path, piece.number)
 
+    def _still_stands(self, run: Run) -> bool:
+        return all(part is None or self._store.has(part) for part in (run.frame, run.delta))
+
     def _delta(self, parent: bytes, plain: memoryview) -> bytes | None:
         place = self._store.locate(parent)
         if place is None or place[1].plain != len(plain):
             return None
-        if not hasattr(self._readers, "packs"):
-            self._readers.packs = PackReader(self._server.packs)
-        return page_delta.make(self._readers.packs.plain(*place), bytes(plain))
+        try:
+            return page_delta.make(self._packs().plain(*place), bytes(plain))
+        except Corrupt:  # a damaged parent must not stop what can be stored whole
+            return None
+
+    def _packs(self) -> PackReader:
+        """This thread's own."""
+        if not hasattr(self._local, "packs"):
+            self._local.packs = PackReader(self._server.packs)
+            self._readers.append(self._local.packs)
+        packs: PackReader = self._local.packs
+        return packs
 
 
 class Copier:
@@ -130,6 +148,7 @@ class Copier:
 
     def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._maker.close()
         self._expected.close()
 
     # --- the base backup's streams

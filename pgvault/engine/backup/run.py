@@ -7,33 +7,37 @@ at the latest when the next run finds it STARTED with nobody at work.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
-
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.copy import Copier
-from pgvault.engine.backup.wal import ensure_wal, reserve_wal
+from pgvault.engine.backup.failure import FAILURES, told
+from pgvault.engine.backup.wal import WalReservation, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
 from pgvault.io.base_backup import BaseBackup, Options, Stopped
-from pgvault.io.postgres import connect, session, translated
+from pgvault.io.postgres import connect, session
 from pgvault.io.server_facts import ServerFacts, read_facts
 from pgvault.model.backup import Backup, BackupStatus, next_backup_id
 from pgvault.model.backup_plan import BackupPlan
-from pgvault.model.errors import Cancelled, CorruptPages, PgvaultError, WalMissing
+from pgvault.model.errors import Cancelled, CorruptPages, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
+from pgvault.model.segment import Segment
 from pgvault.vault import catalog
-from pgvault.vault.files import make_directory, sweep_temporaries
+from pgvault.vault.files import sweep_dead, sweep_temporaries
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest, ManifestWriter
+
+_LOCK_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +59,67 @@ async def run_backup(plan: BackupPlan, server: ServerConfig, home: Path, *, job:
 
 def _take(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
           cancelled: threading.Event) -> BackupVerdict:
-    with ExitStack() as scope:
-        with session(config, "ask the server for its facts") as connection:
-            facts = read_facts(connection)
-        server = Vault.open_or_create(home).server(config.name)
+    with session(config, "ask the server for its facts") as connection:
+        facts = read_facts(connection)
+    if not facts.tested:
+        emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
+    server = Vault.open_or_create(home).server(config.name)
+    with locked(server.locks, Concern.ARCHIVE, wait=True):
         claim(server, Identity(facts.system_identifier, facts.segment_size))
-        scope.enter_context(locked(server.locks, Concern.BACKUP, job=job, wait=plan.wait_lock))
-        scope.enter_context(locked(server.locks, Concern.PACKS, shared=True, wait=True))
-        clean_up(server)
-        known = [b.id for b in catalog.scan(server)]
-        backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
-        make_directory(catalog.directory(server, backup.id))
-        catalog.write(server, backup)
-        if not facts.tested:
-            emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
-        reserved = scope.enter_context(reserve_wal(config, emit))
+    with ExitStack() as scope:
+        _lock(scope, lambda: locked(server.locks, Concern.BACKUP, job=job), plan.wait_lock, emit, cancelled)
+        _lock(scope, lambda: locked(server.locks, Concern.PACKS, shared=True), True, emit, cancelled)
         try:
-            backup = _copy_with_retries(plan, config, server, backup, emit, cancelled)
+            return _take_locked(plan, config, facts, server, job, emit, cancelled)
+        except (OSError, sqlite3.Error) as error:
+            raise told(error, server) from error
+
+
+def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,
+                 emit: Emit, cancelled: threading.Event) -> BackupVerdict:
+    clean_up(server)
+    known = [b.id for b in catalog.scan(server)]
+    backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
+    catalog.create(server, backup)
+    with WalReservation(config, emit) as reservation:
+        try:
+            backup = _copy_with_retries(plan, config, server, backup, reservation, emit, cancelled)
         except BaseException as error:
             _fail(server, backup, error)
             raise
-        done = ensure_wal(server, config, backup, reserved, emit, cancelled)
-        backup = replace(backup, status=BackupStatus.DONE) if done else backup
+        missing = ensure_wal(server, config, backup, reservation.slot, emit, cancelled)
+    if not missing:
+        backup = replace(backup, status=BackupStatus.DONE)
         catalog.write(server, backup)
-    return _verdict(backup, emit)
+    return _verdict(backup, missing)
+
+
+def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wait: bool, emit: Emit,
+          cancelled: threading.Event) -> None:
+    """Hold a lock until the scope ends. Waiting is said, and ends when the backup is cancelled."""
+    told = False
+    while True:
+        try:
+            scope.enter_context(take())
+            return
+        except Locked as held:
+            if not wait:
+                raise
+            if not told:
+                emit(Noted(f"waiting: {held.message}. {held.detail}", code=held.code))
+            told = True
+        if cancelled.wait(_LOCK_POLL_SECONDS):
+            raise Cancelled("the backup was cancelled before it began")
 
 
 def clean_up(server: ServerVault) -> None:
     """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
+    catalog.settle(server)
+    sweep_dead(server.backups)
     for backup in catalog.backups(server):
         if backup.status is BackupStatus.STARTED:
+            _write_failed(server, backup, "the run that took it ended without saying so")
             sweep_temporaries(catalog.directory(server, backup.id))
-            catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC),
-                                          error="the run that took it ended without saying so"))
 
 
 def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backup_id: str, job: str) -> Backup:
@@ -98,35 +130,33 @@ def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backu
         tablespaces=facts.tablespaces, job=job)
 
 
-def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, emit: Emit,
-                       cancelled: threading.Event) -> Backup:
+def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup,
+                       reservation: WalReservation, emit: Emit, cancelled: threading.Event) -> Backup:
     """What an attempt stored stays in the packs, so that the next one goes on where its frames are known."""
     for left in range(plan.retry_times, -1, -1):
         try:
-            return _copy(plan, config, server, backup, emit, cancelled)
-        except Cancelled:
-            raise
-        except (PgvaultError, psycopg.Error) as error:
-            told = translated(config.name, error, "copy the cluster") if isinstance(error, psycopg.Error) else error
-            if not left or not _may_pass(told):
-                raise told from error
-            emit(Noted(f"{told.message}; trying again in {plan.retry_seconds:g} s, {left} more "
-                       f"{'try' if left == 1 else 'tries'}", Level.WARNING, told.code))
+            return _copy(plan, config, server, backup, reservation, emit, cancelled)
+        except FAILURES as error:
+            failure = told(error, server)
+            if not left or isinstance(error, OSError | sqlite3.Error) or not _may_pass(failure):
+                raise failure  # noqa: B904 -- it may be the very same
+            emit(Noted(f"{failure.message}; trying again in {plan.retry_seconds:g} s, {left} more "
+                       f"{'try' if left == 1 else 'tries'}", Level.WARNING, failure.code))
             if cancelled.wait(plan.retry_seconds):
                 raise Cancelled("the backup was cancelled") from None
     raise AssertionError("the last attempt returns or raises")
 
 
 def _may_pass(error: PgvaultError) -> bool:
-    """Whether trying again can help: not when something was refused, nor when the disk is full."""
+    """Whether trying again can help: not when something was refused or cancelled, nor when the disk is full."""
     return error.exit_code in (1, 7)
 
 
-def _copy(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, emit: Emit,
-          cancelled: threading.Event) -> Backup:
+def _copy(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, reservation: WalReservation,
+          emit: Emit, cancelled: threading.Event) -> Backup:
     with ExitStack() as scope:
-        connection = connect(config, replication=True)
-        scope.callback(connection.close)
+        connection = scope.enter_context(closing(connect(config, replication=True)))
+        reservation.hold()
         previous = _previous_manifest(server, scope) if not plan.full else None
         store = scope.enter_context(FrameStore(server))
         manifest = ManifestWriter(server, backup.id)
@@ -141,7 +171,10 @@ def _copy(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: B
         backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline)
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
         emit(PhaseStarted("copy", started.size_bytes))
+        emit(Noted("Copying files."))
         command.stream(copier)
+        emit(Noted("Copy done."))
+        emit(Noted("Asking PostgreSQL server to finalize the backup."))
         stopped = command.stop()
         copier.finish()
         progress.report()
@@ -191,14 +224,18 @@ def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:
 
 def _fail(server: ServerVault, backup: Backup, error: BaseException) -> None:
     reason = error.message if isinstance(error, PgvaultError) else str(error) or type(error).__name__
-    try:
-        catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
-    except OSError:  # the disk is full: the next run marks it
-        return
+    with suppress(OSError):  # the disk is full: the next run marks it
+        _write_failed(server, backup, reason)
 
 
-def _verdict(backup: Backup, emit: Emit) -> BackupVerdict:
-    if backup.corrupt_pages:
+def _write_failed(server: ServerVault, backup: Backup, reason: str) -> None:
+    """A failed backup has no manifest: it would keep the packs' frames alive for nothing."""
+    catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
+    catalog.manifest_path(server, backup.id).unlink(missing_ok=True)
+
+
+def _verdict(backup: Backup, missing: Sequence[Segment]) -> BackupVerdict:
+    if backup.corrupt_pages and not missing:
         raise CorruptPages(
             f"backup {backup.id} holds pages that fail their checksum on the server",
             detail="Files: " + ", ".join(backup.corrupt_pages[:10]) + ".",
@@ -206,6 +243,8 @@ def _verdict(backup: Backup, emit: Emit) -> BackupVerdict:
     if backup.status is not BackupStatus.DONE:
         raise WalMissing(
             f"backup {backup.id} waits for WAL up to {backup.end_lsn}",
-            detail="Its files are complete, but it cannot be restored before its WAL is in the archive.",
-            hint=f"See what is missing: pgvault wal {backup.server}. It becomes DONE when the WAL arrives.")
+            detail="Its files are complete, but it cannot be restored before its WAL is in the archive. "
+                   f"Missing: {names(missing, backup.segment_size)}.",
+            hint="It becomes DONE when the WAL arrives. See why it does not: "
+                 f"pgvault check {backup.server}")
     return BackupVerdict(backup)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pathlib import Path
 from pgvault.model.errors import PgvaultError
 from pgvault.vault.manifest import ManifestWriter
 
-_NOT_SENT = frozenset({"backup_manifest"})
+_NOT_LISTED = frozenset({"backup_manifest"})
+"""The manifest itself, which is kept as a file of the backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class ServerManifest:
         digest, stated, listed = hashlib.sha256(), "", 0
         for line in self._text:
             if line.startswith(b'"Manifest-Checksum"'):
-                stated = line.split(b'"')[3].decode()
+                stated = line.decode(errors="replace").removeprefix('"Manifest-Checksum": "').rstrip().rstrip('}"')
                 break
             digest.update(line)
             if line.startswith(b"{ \"Path\"") or line.startswith(b"{ \"Encoded-Path\""):
@@ -62,10 +64,10 @@ class ServerManifest:
             raise _wrong("the server's backup manifest does not match its own checksum")
         if not listed:
             raise _wrong("the server's backup manifest lists no files")
+        if (arrived := manifest.file_count - len(_NOT_LISTED)) > listed:
+            raise _wrong(f"{arrived} files arrived, its manifest lists {listed}")
 
     def _compare_one(self, expected: ExpectedFile, manifest: ManifestWriter) -> None:
-        if expected.path in _NOT_SENT:
-            return
         found = manifest.find(expected.path)
         if found is None:
             raise _wrong(f"{expected.path} did not arrive")
@@ -80,13 +82,13 @@ def parse_file_line(line: bytes) -> ExpectedFile:
     """One line of `Files`; PgvaultError when it is none."""
     try:
         fields = json.loads(line.strip().rstrip(b","))
-        path = fields["Path"] if "Path" in fields else bytes.fromhex(fields["Encoded-Path"]).decode(
-            errors="surrogateescape")
+        path = fields["Path"].encode() if "Path" in fields else bytes.fromhex(fields["Encoded-Path"])
         if fields["Checksum-Algorithm"] != "CRC32C":
             raise ValueError(f"unexpected checksum {fields['Checksum-Algorithm']}")
         # The server prints the CRC's bytes as they lie in memory, lowest first.
-        return ExpectedFile(path, int(fields["Size"]), int.from_bytes(bytes.fromhex(fields["Checksum"]), "little"))
-    except (ValueError, KeyError, TypeError) as error:
+        crc = int.from_bytes(bytes.fromhex(fields["Checksum"]), "little")
+        return ExpectedFile(os.fsdecode(path), int(fields["Size"]), crc)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _wrong(f"a line of the server's backup manifest cannot be read: {error!r}") from None
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
 
@@ -20,12 +20,12 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine.incoming import archive_waiting
 from pgvault.io.postgres import Connection, connect
 from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, timeline_history
-from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import Cancelled, PgvaultError
+from pgvault.model.backup import Backup
+from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.vault import catalog, wal_index
+from pgvault.vault.catalog import missing_wal
 from pgvault.vault.files import temporary_name
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, level_for, path_of
@@ -36,117 +36,128 @@ _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
+class Slot:
     """A replication session whose temporary slot holds the server's WAL."""
 
     connection: Connection
-    slot: str
+    name: str
 
 
-@contextmanager
-def reserve_wal(config: ServerConfig, emit: Emit) -> Iterator[Reserved | None]:
-    """Hold the server's WAL from now on; None, said in a note, when the server has no slot or sender to spare."""
-    slot = f"pgvault_backup_{os.getpid()}_{os.urandom(2).hex()}"
-    connection = connect(config, replication=True)
-    try:
-        result = connection.pgconn.exec_(
-            f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY PHYSICAL RESERVE_WAL'.encode())
-        reserved = Reserved(connection, slot) if result.ntuples == 1 else None
-        if reserved is None:
-            emit(Noted("the server gave no temporary replication slot, so the WAL of this backup has to be archived "
-                       f"by the receiver or archive_command: {result.get_error_message()}", Level.WARNING))
-        yield reserved
-    finally:
-        connection.close()
+class WalReservation:
+    """Holds the server's WAL from `hold` on, where the server has a slot and a sender to spare."""
+
+    def __init__(self, config: ServerConfig, emit: Emit) -> None:
+        self._config, self._emit = config, emit
+        self.slot: Slot | None = None
+
+    def __enter__(self) -> WalReservation:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        if self.slot:
+            self.slot.connection.close()
+            self.slot = None
+
+    def hold(self) -> None:
+        """From now on. Call it when the copy's own session stands, which a server with one sender needs more."""
+        self.release()
+        try:
+            connection = connect(self._config, replication=True)
+        except PgvaultError as error:
+            self._say_none(error.detail)
+            return
+        name = f"pgvault_backup_{os.getpid()}_{os.urandom(2).hex()}"
+        result = connection.pgconn.exec_(f'CREATE_REPLICATION_SLOT "{name}" TEMPORARY PHYSICAL RESERVE_WAL'.encode())
+        if result.ntuples == 1:
+            self.slot = Slot(connection, name)
+        else:
+            connection.close()
+            self._say_none(result.get_error_message())
+
+    def _say_none(self, reason: str) -> None:
+        self._emit(Noted("the server gave no temporary replication slot, so the WAL of this backup has to be archived "
+                         f"by the receiver or archive_command: {' '.join(reason.split())}", Level.WARNING, "no-slot"))
 
 
-def missing_segments(server: ServerVault, backup: Backup) -> list[Segment]:
-    """Segments from the backup's begin to its end that are not in the archive."""
-    begin, end = backup.begin_segment, backup.end_segment
-    if begin is None or end is None:
-        return []
-    wanted = [Segment(backup.timeline, number) for number in range(begin.number, end.number + 1)]
-    with wal_index.writing(server) as index:
-        return [segment for segment in wanted if not index.has(segment)]
-
-
-def settle(server: ServerVault) -> list[Backup]:
-    """Make every backup DONE whose WAL has arrived since; those that became so."""
-    settled = []
-    for backup in catalog.backups(server):
-        if backup.status is BackupStatus.WAITING_FOR_WALS and not missing_segments(server, backup):
-            settled.append(replace(backup, status=BackupStatus.DONE))
-            catalog.write(server, settled[-1])
-    return settled
-
-
-def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, reserved: Reserved | None, emit: Emit,
-               cancelled: threading.Event) -> bool:
-    """Whether the backup's WAL is in the archive; fetches what is missing, or waits for it."""
+def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, slot: Slot | None, emit: Emit,
+               cancelled: threading.Event) -> list[Segment]:
+    """Fetch what is missing of the backup's WAL, or wait for it; what is still missing then."""
     level = level_for(config.compression_level)
     archive_waiting(server, level=level, emit=emit)
-    missing = missing_segments(server, backup)
-    if missing and reserved is not None:
+    missing = missing_wal(server, backup)
+    if missing and slot is not None:
         emit(PhaseStarted("fetch WAL", len(missing) * backup.segment_size))
         try:
-            _fetch(server, config, backup, reserved, missing, level, cancelled)
+            _fetch(server, backup, slot, missing, level, cancelled)
+        except (Cancelled, NoSpace):
+            raise
         except (PgvaultError, psycopg.Error) as error:
-            if isinstance(error, Cancelled):
-                raise
-            emit(Noted(f"could not fetch the backup's WAL: {error}", Level.WARNING))
-        missing = missing_segments(server, backup)
+            emit(Noted(f"could not fetch the backup's WAL: {' '.join(str(error).split())}", Level.WARNING))
+        missing = missing_wal(server, backup)
     if missing:
-        names = f"{missing[0].name(backup.segment_size)} to {missing[-1].name(backup.segment_size)}"
         emit(PhaseStarted("wait for WAL"))
-        emit(Noted(f"waiting for the server to archive {names}"))
-    waited = 0.0
-    while missing and waited < PATIENCE_SECONDS:
+        emit(Noted(f"waiting for the server to archive {names(missing, backup.segment_size)}"))
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while missing and time.monotonic() < give_up:
         if cancelled.wait(_POLL_SECONDS):
             raise Cancelled(f"backup {backup.id} was cancelled while it waited for WAL",
                             detail="Its files are complete; it becomes DONE when its WAL arrives.")
-        waited += _POLL_SECONDS
         archive_waiting(server, level=level, emit=emit)
-        missing = missing_segments(server, backup)
-    return not missing
+        missing = missing_wal(server, backup)
+    return missing
 
 
-def _fetch(server: ServerVault, config: ServerConfig, backup: Backup, reserved: Reserved, missing: list[Segment],
-           level: int, cancelled: threading.Event) -> None:
+def names(segments: Sequence[Segment], size: int) -> str:
+    """Which segments these are, in words."""
+    told = ", ".join(segment.name(size) for segment in segments[:4])
+    return told if len(segments) <= 4 else f"{told} and {len(segments) - 4} more, up to {segments[-1].name(size)}"
+
+
+def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segment], level: int,
+           cancelled: threading.Event) -> None:
     """Stream from the first missing segment to the last; each is accepted as if it had been archived."""
     size = backup.segment_size
     history = f"{backup.timeline:08X}.history"
     if backup.timeline > 1 and not path_of(server, history).exists():
-        text = timeline_history(server.name, reserved.connection, backup.timeline)
+        text = timeline_history(server.name, slot.connection, backup.timeline)
         if text is not None:
             accept(server, history, BytesIO(text), level=level)
-    stream = ReplicationStream(server.name, reserved.connection, reserved.slot, backup.timeline, missing[0].start(size))
+    stream = ReplicationStream(server.name, slot.connection, slot.name, backup.timeline, missing[0].start(size))
     for number in range(missing[0].number, missing[-1].number + 1):
         segment = Segment(backup.timeline, number)
         spool = temporary_name(server.streaming / segment.name(size))
         try:
             with spool.open("w+b") as file:
-                _receive(stream, file, segment.start(size), segment.end(size), reserved, cancelled)
+                _receive(stream, file, segment.start(size), segment.end(size), slot, cancelled)
                 file.seek(0)
                 accept(server, segment.name(size), file, level=level)
         finally:
             spool.unlink(missing_ok=True)
 
 
-def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, reserved: Reserved,
+def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, slot: Slot,
              cancelled: threading.Event) -> None:
     """One whole segment into the file. The server sends no message across a segment's border."""
-    position = start
+    position, give_up = start, time.monotonic() + PATIENCE_SECONDS
     while position < end:
         if cancelled.is_set():
-            raise Cancelled("the backup was cancelled while it fetched its WAL")
-        message = stream.receive(_POLL_SECONDS, reserved.connection.pgconn.socket)
+            raise Cancelled("the backup was cancelled while it fetched its WAL",
+                            detail="Its files are complete; it becomes DONE when its WAL arrives.")
+        message = stream.receive(_POLL_SECONDS, slot.connection.pgconn.socket)
         if isinstance(message, WalData):
             if message.start != position:
                 raise PgvaultError("the server sent WAL out of order",
                                    detail=f"{position} was expected, {message.start} came.")
             file.write(message.data)
             position = Lsn(position + len(message.data))
+            give_up = time.monotonic() + PATIENCE_SECONDS
         elif isinstance(message, TimelineEnd):
             raise PgvaultError("the server ended its timeline before the backup's WAL was sent")
+        elif time.monotonic() > give_up:  # as a standby whose primary is idle
+            raise PgvaultError(f"the server has written WAL up to {position} and no further",
+                               detail=f"The backup's last segment ends at {end}.")
         elif message is not None and message.wants_reply:
             stream.confirm(position, start)

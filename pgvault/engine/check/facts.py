@@ -20,7 +20,7 @@ from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import Identity
 
 SETTINGS = ("archive_mode", "archive_command", "archive_library", "wal_level", "max_wal_senders",
-            "max_slot_wal_keep_size", "data_checksums")
+            "max_replication_slots", "max_slot_wal_keep_size", "data_checksums")
 """Those of PostgreSQL that are looked at; a server does not have the ones that are newer than it."""
 
 _DISCARDS = frozenset({":", "true", "/bin/true", "/usr/bin/true", "exit 0"})
@@ -75,6 +75,8 @@ class SqlFacts:
     may_switch_wal: bool
     wal_senders: int
     """In use."""
+    slots: int
+    """Replication slots that exist."""
     archiver: Archiver
     slot: Slot | None
     cluster_bytes: int | None

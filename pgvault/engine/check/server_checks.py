@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from pgvault.engine.check.facts import ServerState
+from pgvault.io.postgres import sql_identifier
 from pgvault.io.server_facts import NEWEST_MAJOR
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
@@ -58,7 +57,7 @@ def replication_rights(state: ServerState) -> Finding:
         return ok()
     role = state.told.streaming_user
     return failed(f"role {role} has no REPLICATION", "Base backups and streamed WAL need it.",
-                  f"ALTER ROLE {identifier(role)} REPLICATION;")
+                  f"ALTER ROLE {sql_identifier(role)} REPLICATION;")
 
 
 def max_wal_senders(state: ServerState) -> Finding:
@@ -71,6 +70,16 @@ def max_wal_senders(state: ServerState) -> Finding:
         return ok()
     return warning(f"{in_use} of {most} are in use", f"A backup needs {BACKUP_SENDERS}.",
                    f"ALTER SYSTEM SET max_wal_senders = {most + 5};  -- then restart PostgreSQL")
+
+
+def max_replication_slots(state: ServerState) -> Finding:
+    most = int(state.told.settings.get("max_replication_slots", "0"))
+    if most > state.told.slots:
+        return ok()
+    return warning(
+        f"{state.told.slots} of {most} are in use", "A backup keeps its WAL on the server by a temporary slot.",
+        f"ALTER SYSTEM SET max_replication_slots = {most + 5};  -- then restart PostgreSQL\n"
+        "or drop a slot that nobody uses: SELECT slot_name FROM pg_replication_slots WHERE NOT active;")
 
 
 def streaming(state: ServerState) -> Finding:
@@ -102,22 +111,15 @@ def data_checksums(state: ServerState) -> Finding:
 
 def sql_rights(state: ServerState) -> Finding:
     told, missing, grants = state.told, [], []
-    role = identifier(told.user)
+    role = sql_identifier(told.user)
     if not told.may_switch_wal:
-        missing.append("execute pg_switch_wal()")
+        missing.append("execute pg_switch_wal() (for switch-wal)")
         grants.append(f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {role};  "
                       f"-- in database {told.database}")
     if not told.server.data_directory and not state.server.data_directory:
-        missing.append("see data_directory")
+        missing.append("see data_directory (for a restore in place)")
         grants.append(f"GRANT pg_read_all_settings TO {role};")
     if not missing:
         return ok()
-    tell = warning if told.may_switch_wal else failed
-    return tell(f"role {told.user} may not {' nor '.join(missing)}",
-                "Without the first, the last segment of a backup stays open on an idle server; without the second, "
-                "where to restore in place is not known.", "\n".join(grants))
-
-
-def identifier(name: str) -> str:
-    """A role's name as SQL writes it."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    return warning(f"role {told.user} may not {' nor '.join(missing)}",
+                   "Backups and archiving do without; these acts do not.", "\n".join(grants))

@@ -27,7 +27,7 @@ from pgvault.vault.layout import Vault
 T = TypeVar("T")
 
 PATIENCE = 5
-"""Seconds a statement may take: the answers are in the server's memory."""
+"""Seconds a statement or a command may take: the answers are at hand."""
 
 _STATE = """
 SELECT session_user::text, current_database()::text,
@@ -36,7 +36,7 @@ SELECT session_user::text, current_database()::text,
        (SELECT timeline_id FROM pg_control_checkpoint()), coalesce(%(streaming)s, session_user)::text,
        (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = coalesce(%(streaming)s, session_user)),
        has_function_privilege('pg_switch_wal()', 'EXECUTE'),
-       (SELECT count(*) FROM pg_stat_replication)"""
+       (SELECT count(*) FROM pg_stat_replication), (SELECT count(*) FROM pg_replication_slots)"""
 _ARCHIVER = """
 SELECT coalesce(last_archived_wal, ''), last_archived_time, coalesce(last_failed_wal, ''), last_failed_time,
        failed_count FROM pg_stat_archiver"""
@@ -68,13 +68,13 @@ def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
         archiver = connection.execute(_ARCHIVER).fetchone()
         assert state
         assert archiver
-        user, database, lsn, segment, timeline, streaming_user, may_replicate, may_switch, senders = state
+        user, database, lsn, segment, timeline, streaming_user, may_replicate, may_switch, senders, slots = state
         slot = connection.execute(_SLOT, (server.slot_name,)).fetchone()
         return SqlFacts(
             server=facts, user=user, database=database, settings=_settings(connection), lsn=Lsn.parse(lsn or "0/0"),
             timeline=int(segment[:8], 16) if segment else timeline, streaming_user=streaming_user,
-            may_replicate=may_replicate, may_switch_wal=may_switch, wal_senders=senders, archiver=Archiver(*archiver),
-            slot=_slot(slot) if slot else None,
+            may_replicate=may_replicate, may_switch_wal=may_switch, wal_senders=senders, slots=slots,
+            archiver=Archiver(*archiver), slot=_slot(slot) if slot else None,
             cluster_bytes=_cluster_bytes(connection) if size else None)
 
 
@@ -99,7 +99,7 @@ def log_in(server: ServerConfig) -> str:
         host = await open_host(server.name, server.ssh, identity_file=server.identity_file,
                                known_hosts=server.known_hosts)
         async with host:
-            await host.must_run(["true"], doing="run a command")
+            await host.must_run(["true"], doing="run a command", timeout=PATIENCE)
             return host.description
 
     return asyncio.run(attempt())

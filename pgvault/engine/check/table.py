@@ -18,6 +18,7 @@ CHECKS: tuple[Check[ServerState], ...] = (
     Check("archive_command", wal_checks.archive_command, ("archive_mode",)),
     Check("continuous archiving", wal_checks.continuous_archiving, ("archive_command", "wal_level")),
     Check("max_wal_senders", server_checks.max_wal_senders, ("wal_level",)),
+    Check("max_replication_slots", server_checks.max_replication_slots, ("wal_level",)),
     Check("replication rights", server_checks.replication_rights, ("PostgreSQL",)),
     Check("PostgreSQL streaming", server_checks.streaming, ("max_wal_senders", "replication rights")),
     Check("replication slot", wal_checks.replication_slot, ("archive_mode", "PostgreSQL streaming")),

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgvault.engine.check.facts import Place, VaultFacts, WalFacts
+from pgvault.engine.wal_status import archived_segments
 from pgvault.model.backup import Backup
 from pgvault.model.errors import NotFound, PgvaultError, from_os_error
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
-from pgvault.model.window import Archived, Survey, survey
+from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.catalog import Unreadable
 from pgvault.vault.files import TEMPORARY
@@ -29,9 +30,6 @@ from pgvault.vault.wal_facts import timeline_tree
 T = TypeVar("T")
 
 _NOTHING = WalFacts({}, Survey((), (), ()))
-_SEGMENTS = """
-SELECT timeline, number, earliest, latest FROM file LEFT JOIN facts USING (timeline, number)
-WHERE kind = 'segment' ORDER BY timeline, number"""
 
 
 def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreadable, ...]]:
@@ -114,7 +112,7 @@ def _nearest(path: Path) -> Path:
 def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identity | None) -> WalFacts:
     try:
         with wal_index.reading(server) as index:
-            archived = [Archived(*row) for row in index.connection.execute(_SEGMENTS)]
+            archived = archived_segments(index)
             tree = timeline_tree(server, index)
     except NotFound:
         if server.wal.is_dir() and any(server.wal.glob("*/*")):

@@ -13,7 +13,7 @@ from pgvault.engine.check.server_checks import told_by
 from pgvault.model.backup import BackupStatus
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
-from pgvault.model.segment import Segment
+from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
 from pgvault.model.times import utc
 
 FEW_SEGMENTS = 4
@@ -22,6 +22,7 @@ MANY_SEGMENTS = 64
 """So many that have not arrived mean that WAL does not arrive as fast as it is written."""
 
 _STREAMED = "not used: WAL is streamed"
+_NO_WAY = "Nothing brings WAL to the vault: a backup can be restored, but no instant after it."
 
 
 def archive_mode(state: ServerState) -> Finding:
@@ -30,8 +31,8 @@ def archive_mode(state: ServerState) -> Finding:
         return ok()
     if state.is_streaming:
         return ok(_STREAMED)
-    return failed(f"archive_mode = {mode}, and WAL is not streamed either", "Nothing brings WAL to the vault.",
-                  f"ALTER SYSTEM SET archive_mode = on;\n{_set_archive_command(state)}  -- then restart PostgreSQL\n"
+    return failed(f"archive_mode = {mode}, and WAL is not streamed either", _NO_WAY,
+                  f"ALTER SYSTEM SET archive_mode = on;\n{_set_archive_command(state)}\n-- then restart PostgreSQL\n"
                   f"or, without a restart: {_receive(state)}")
 
 
@@ -55,7 +56,7 @@ def archive_command(state: ServerState) -> Finding:
             "the disk fills up.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
     if state.is_streaming:
         return ok(_STREAMED)
-    return failed(f"{command!r} throws the WAL away", "Nothing brings WAL to the vault.",
+    return failed(f"{command!r} throws the WAL away", _NO_WAY,
                   f"{_set_archive_command(state)}\nSELECT pg_reload_conf();\nor: {_receive(state)}")
 
 
@@ -91,9 +92,8 @@ def replication_slot(state: ServerState) -> Finding:
             f"{slot.name} is lost: the server removed WAL that it had promised to keep",
             "The receiver was away until more WAL had been written than max_slot_wal_keep_size "
             f"({state.told.settings.get('max_slot_wal_keep_size', '?')} MB).",
-            f"SELECT pg_drop_replication_slot('{slot.name}');\n"
-            f"SELECT pg_create_physical_replication_slot('{slot.name}', true);\n"
-            f"{_receive(state)}\npgvault backup {state.server.name}")
+            f"{_receive(state)}   # makes the slot anew; what was lost leaves a gap\n"
+            f"pgvault backup {state.server.name}        # makes the gap harmless")
     return _slot_lag(state, slot)
 
 
@@ -101,8 +101,9 @@ def _without_slot(state: ServerState) -> Finding:
     name = state.server.slot_name
     if state.vault.receiver is None:
         return not_applicable("not used: WAL is archived by PostgreSQL")
-    return failed(f"{name} does not exist", "Without it the server may remove WAL before the receiver has it.",
-                  f"SELECT pg_create_physical_replication_slot('{name}', true);")
+    return warning(f"{name} does not exist, although a receiver runs", "The receiver makes it as soon as it is "
+                   "connected; until then the server may remove WAL that it does not have yet.",
+                   f"{_receive(state)} --stop\n{_receive(state)}   # it says why it cannot connect")
 
 
 def _slot_lag(state: ServerState, slot: Slot) -> Finding:
@@ -123,7 +124,10 @@ def _slot_lag(state: ServerState, slot: Slot) -> Finding:
 def receive_wal(state: ServerState) -> Finding:
     slot = state.told.slot
     if state.vault.receiver is not None:
-        return ok(state.vault.receiver)
+        if slot is None or slot.active:
+            return ok(state.vault.receiver)
+        return warning(f"{state.vault.receiver}, but not connected to the server", "It tries again by itself.",
+                       f"{_receive(state)} --stop\n{_receive(state)}   # it says why it cannot connect")
     if slot is None:
         return not_applicable("not used: WAL is archived by PostgreSQL")
     if slot.active:
@@ -214,7 +218,7 @@ def _named_in(command: str, state: ServerState) -> Finding | None:
 def _segment_size(state: ServerState) -> int:
     if state.vault.identity:
         return state.vault.identity.segment_size
-    return state.vault.backups[-1].segment_size if state.vault.backups else state.told.server.segment_size
+    return state.vault.backups[-1].segment_size if state.vault.backups else DEFAULT_SEGMENT_SIZE
 
 
 def _waiting(state: ServerState) -> str:

@@ -12,7 +12,7 @@ from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFil
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.restore_plan import RestorePlan
-from pgvault.model.target import target_settings
+from pgvault.model.target import TargetAction, target_settings
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
@@ -27,6 +27,8 @@ RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f
 RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
 
 _PG_CONTROL = "global/pg_control"
+HELD_BACK = "global/pg_control.pgvault"
+"""Its name until all else is on disk: PostgreSQL starts nothing without it."""
 _LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "backup_manifest"})
 """The links are made from the plan; the manifest describes the files as they were before they were made safe."""
 
@@ -35,7 +37,8 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
                   upstream: str, job: str) -> SafeSettings:
     """The configuration that the restored server will read."""
     additions = dict(recovery_additions(
-        target_settings(plan.target), timeline="latest" if plan.standby else str(plan.timeline),
+        target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
+        timeline="latest" if plan.standby else str(plan.timeline),
         action=plan.action.value, restore_command=RESTORE_COMMAND,
         recovery_end_command="" if plan.standby else RECOVERY_END_COMMAND))
     if plan.standby and upstream:
@@ -45,7 +48,9 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
     if config is not None and config.socket_directory:
         additions["unix_socket_directories"] = config.socket_directory
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
-                     backup.data_directory, f"pgvault: restore of backup {backup.id} of {backup.server}, job {job}")
+                     old_directory=backup.data_directory, new_directory=plan.directory,
+                     heading=f"pgvault: restore of backup {backup.id} of {backup.server}, job {job}",
+                     must_answer=plan.standby or plan.action is TargetAction.PAUSE)
 
 
 class RestoredCluster:
@@ -77,7 +82,7 @@ class RestoredCluster:
             yield SmallFile(path, content)
         yield SmallFile("standby.signal" if self._plan.standby else "recovery.signal", b"")
         if (control := self._manifest.find(_PG_CONTROL)) is not None:
-            yield BackupFile(_PG_CONTROL, control)
+            yield BackupFile(HELD_BACK, control)
 
     def _later(self, entry: Entry) -> bool:
         return entry.path == _PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Iterator
 
 from pgvault.model.errors import Corrupt, NotFound
@@ -50,9 +52,15 @@ def read_small(path: str, manifest: Manifest, packs: PackReader) -> bytes | None
     return b"".join(plain_file(entry, manifest, packs))
 
 
-def conf_files(directory: str, manifest: Manifest) -> list[str]:
-    """The `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, no hidden ones."""
-    prefix = directory.rstrip("/") + "/"
-    names = [e.path for e in manifest.entries(under=directory) if e.kind is Kind.FILE]
-    return sorted(n for n in names
-                  if "/" not in n[len(prefix):] and n.endswith(".conf") and not n[len(prefix):].startswith("."))
+def conf_files(directory: str, manifest: Manifest) -> list[str] | None:
+    """The `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, no hidden ones.
+
+    None when the backup has no such directory.
+    """
+    at_root = posixpath.normpath(directory) == "."
+    prefix = "" if at_root else directory.rstrip("/") + "/"
+    if not at_root and ((entry := manifest.find(directory)) is None or entry.kind is not Kind.DIRECTORY):
+        return None
+    names = [e.path for e in manifest.entries(under=prefix) if e.kind is Kind.FILE and e.path.startswith(prefix)]
+    return sorted((n for n in names if "/" not in (name := n[len(prefix):]) and name.endswith(".conf")
+                   and not name.startswith(".")), key=os.fsencode)

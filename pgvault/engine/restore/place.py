@@ -1,37 +1,68 @@
 """What is done to the destination's directories: marked before the first byte, unmarked after the last.
 
-While the mark is there PostgreSQL cannot start on the directory, since `global/pg_control` is sent last, and a second
-run knows that what it finds is its own to remove.
+`global/pg_control` is sent under another name and gets its own after everything else is on disk; until then PostgreSQL
+cannot start there. The mark is a file that says whose restore it is, so that a second run knows what is its own to
+remove: the job, whether the restore made the directory, and the data directory that it belongs to.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from pgvault.engine.restore.contents import HELD_BACK
 from pgvault.io.host import Host
+from pgvault.io.host_failure import command_failed
 from pgvault.io.probe_script import MARKER
 from pgvault.model.errors import Refused
-from pgvault.model.restore_plan import RestorePlan
+
+_NOT_EMPTY = 3
+
+_COMMON = f"""set -eu
+umask 077
+mark={MARKER}
+empty() {{
+  find "$1" -mindepth 1 -maxdepth 1 ! -name "$mark" ! -name lost+found -exec rm -rf {{}} +
+}}
+stop_writers() {{  # the programs of a restore that was cut off may still have something to write
+  [ -d /proc/self ] || return 0
+  there=$(cd "$1" && pwd -P)
+  for process in /proc/[0-9]*; do
+    if [ "$(readlink "$process/cwd" 2>/dev/null)" = "$there" ]; then
+      case $(cat "$process/comm" 2>/dev/null) in
+        tar | bsdtar | busybox) kill -9 "${{process#/proc/}}" 2>/dev/null || : ;;
+      esac
+    fi
+  done
+}}
+"""
 
 PREPARE = f"""# make the destination ready
-set -eu
-umask 077
+{_COMMON}
 dir=$1 job=$2 aside=$3
 shift 3
-mark={MARKER}
-empty() {{ find "$1" -mindepth 1 -maxdepth 1 ! -name "$mark" -exec rm -rf {{}} +; }}
 if [ -n "$aside" ]; then
-  [ ! -e "$aside" ]
+  if [ -e "$aside" ]; then echo "$aside exists" >&2; exit {_NOT_EMPTY}; fi
   mv "$dir" "$aside"
 fi
 for place in "$dir" "$@"; do
-  case $place in *=*) place=${{place#*=}} ;; esac
-  mkdir -p "$place"
-  if [ -e "$place/$mark" ]; then empty "$place"; fi
+  case $place in /*) ;; *) place=${{place#*=}} ;; esac
+  made=kept
+  if [ ! -d "$place" ]; then mkdir -p "$place"; made=new; fi
+  if [ -e "$place/$mark" ]; then
+    if [ "$(sed -n '3,$p' "$place/$mark")" != "$dir" ]; then
+      echo "$place belongs to the incomplete restore $(head -n 1 "$place/$mark")" >&2
+      exit {_NOT_EMPTY}
+    fi
+    made=$(sed -n 2p "$place/$mark")
+    stop_writers "$place"
+    empty "$place"
+  fi
   if [ -n "$(find "$place" -mindepth 1 -maxdepth 1 ! -name "$mark" ! -name lost+found -print | head -n 1)" ]; then
     echo "$place is not empty" >&2
-    exit 3
+    exit {_NOT_EMPTY}
   fi
   chmod 700 "$place"
-  printf '%s\\n' "$job" > "$place/$mark"
+  printf '%s\\n%s\\n%s\\n' "$job" "$made" "$dir" > "$place/$mark"
 done
 mkdir "$dir/pg_tblspc"
 for space in "$@"; do
@@ -39,59 +70,86 @@ for space in "$@"; do
 done
 """
 
-FINISH = f"""# write everything to disk and remove the mark
+FLUSH = """# write everything to disk
+for place in "$@"; do sync -f "$place" 2>/dev/null || sync; done
+"""
+
+PUBLISH = f"""# make it a cluster that can be started
 set -eu
 dir=$1
-shift
-for place in "$dir" "$@"; do sync -f "$place" 2>/dev/null || sync; done
-for place in "$@" "$dir"; do rm -f "$place/{MARKER}"; done
+mv "$dir/{HELD_BACK}" "$dir/global/pg_control"
+sync -f "$dir" 2>/dev/null || sync
+for place in "$@"; do rm -f "$place/{MARKER}"; done
 sync -f "$dir" 2>/dev/null || sync
 """
 
 UNDO = f"""# remove what the cancelled restore wrote
-set -eu
+{_COMMON}
 dir=$1 job=$2 aside=$3
 shift 3
-for place in "$dir" "$@"; do
-  if [ "$(cat "$place/{MARKER}" 2>/dev/null)" = "$job" ]; then
-    find "$place" -mindepth 1 -maxdepth 1 ! -name "{MARKER}" -exec rm -rf {{}} +
-    rm -f "$place/{MARKER}"
+for place in "$@" "$dir"; do
+  if [ "$(head -n 1 "$place/$mark" 2>/dev/null)" = "$job" ]; then
+    made=$(sed -n 2p "$place/$mark")
+    stop_writers "$place"
+    empty "$place"
+    rm -f "$place/$mark"
+    if [ "$made" = new ]; then rmdir "$place"; fi
   fi
 done
 if [ -n "$aside" ] && [ -d "$aside" ]; then
-  rmdir "$dir"
+  if [ -d "$dir" ]; then rmdir "$dir"; fi
   mv "$aside" "$dir"
 fi
 """
 
-_NOT_EMPTY = 3
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The directories of one restore on its host."""
 
-def aside_of(plan: RestorePlan, job: str) -> str:
-    """Where an overwritten directory is kept; empty when nothing is overwritten."""
-    return f"{plan.directory}.before-{job}" if plan.sets_aside else ""
+    host: Host
+    directory: str
+    """The data directory, with symbolic links resolved: what is renamed is the directory, not a link to it."""
+    tablespaces: tuple[tuple[int, str], ...]
+    """OID and location."""
+    job: str
+    sets_aside: bool
 
+    @property
+    def aside(self) -> str:
+        """Where an overwritten directory is kept; empty when nothing is overwritten."""
+        return f"{self.directory}.before-{self.job}" if self.sets_aside else ""
 
-async def prepare(host: Host, plan: RestorePlan, job: str) -> None:
-    """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them."""
-    spaces = [f"{space.oid}={space.location}" for space in plan.tablespaces]
-    done = await host.run_script(PREPARE, plan.directory, job, aside_of(plan, job), *spaces)
-    if done.status == _NOT_EMPTY:
-        raise Refused(f"the destination on {host.description} has changed since it was looked at",
-                      detail=f"{done.stderr.strip()}.", hint="Make the plan again.")
-    if done.status:
-        raise Refused(f"could not make {plan.directory} on {host.description} ready", detail=done.stderr.strip(),
-                      hint="Check the directory's owner and its parent's.")
+    @property
+    def _places(self) -> list[str]:
+        return [self.directory, *(location for _, location in self.tablespaces)]
 
+    async def prepare(self) -> None:
+        """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them."""
+        spaces = [f"{oid}={location}" for oid, location in self.tablespaces]
+        done = await self.host.run_script(PREPARE, self.directory, self.job, self.aside, *spaces, timeout=3600)
+        if done.status == 0:
+            return
+        await self.undo()
+        if done.status == _NOT_EMPTY:
+            raise Refused(f"the destination on {self.host.description} has changed since it was looked at",
+                          detail=f"{done.stderr.strip()}.", hint="Make the plan again.")
+        raise command_failed(self.host.description, ["sh"], done.status, done.stderr, path=self.directory,
+                             doing=f"make {self.directory} ready")
 
-async def finish(host: Host, plan: RestorePlan) -> None:
-    """Everything is on disk and the mark is gone."""
-    await host.must_run(["sh", "-c", FINISH, "pgvault", plan.directory, *(s.location for s in plan.tablespaces)],
-                        doing=f"complete {plan.directory}", path=plan.directory, timeout=3600)
+    async def flush(self) -> None:
+        """Everything that was sent is on disk."""
+        await self._must_run(FLUSH, *self._places, doing=f"flush {self.directory}")
 
+    async def publish(self) -> None:
+        """PostgreSQL can start there, and the marks are gone."""
+        await self._must_run(PUBLISH, *self._places, doing=f"complete {self.directory}")
 
-async def undo(host: Host, plan: RestorePlan, job: str) -> None:
-    """Remove what this job wrote, and put back what it set aside."""
-    await host.must_run(["sh", "-c", UNDO, "pgvault", plan.directory, job, aside_of(plan, job),
-                         *(s.location for s in plan.tablespaces)],
-                        doing=f"remove what was restored to {plan.directory}", path=plan.directory, timeout=3600)
+    async def undo(self) -> None:
+        """Remove what this job wrote, and put back what it set aside."""
+        await self._must_run(UNDO, self.directory, self.job, self.aside, *(place for _, place in self.tablespaces),
+                             doing=f"remove what was restored to {self.directory}")
+
+    async def _must_run(self, script: str, *arguments: str, doing: str) -> None:
+        await self.host.must_run(["sh", "-c", script, "pgvault", *arguments], doing=doing, path=self.directory,
+                                 timeout=3600)

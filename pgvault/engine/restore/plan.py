@@ -19,12 +19,12 @@ from pgvault.model.errors import NotFound, Refused, UsageError
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import Precondition, RestorePlan, SettingChange, TablespacePlace, WalNeed
 from pgvault.model.target import EndOfWal, Target, TargetAction
-from pgvault.vault import catalog, wal_index
+from pgvault.vault import catalog
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
-from pgvault.vault.wal_facts import read_facts
+from pgvault.vault.wal_current import current
 from pgvault.vault.wal_search import WalSearch
 
 
@@ -54,6 +54,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     settings = config.server(request.server)
     host_config = config.host(request.host) if request.host else None
     directory = _directory(request, host_config)
+    _check_action(request)
     server = Vault.open(config.vault.home).server(request.server)
     choice, need = _from_vault(server, request)
     with ExitStack() as scope:
@@ -82,6 +83,15 @@ def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
     return directory.rstrip("/") or "/"
 
 
+def _check_action(request: RestoreRequest) -> None:
+    """PostgreSQL does something else than go on only where it was given a target to stop at."""
+    if request.standby and not isinstance(request.target, EndOfWal):
+        raise UsageError("a standby follows the original server to no end, so it takes no target")
+    if isinstance(request.target, EndOfWal) and request.action is not TargetAction.PROMOTE:
+        raise UsageError(f"the server can only {request.action.value} at a target, and the end of the WAL is none",
+                         hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last.")
+
+
 def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed]:
     """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked."""
     identity = read_identity(server)
@@ -93,8 +103,7 @@ def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, W
         if candidates[0].status is not BackupStatus.DONE:
             raise Refused(f"backup {candidates[0].id} is {candidates[0].status.value}, it cannot be restored",
                           detail=candidates[0].error, hint=f"See the others: pgvault list-backups {server.name}")
-    read_facts(server)
-    with wal_index.reading(server) as index:
+    with current(server, identity) as index:
         search = WalSearch(server, index, identity)
         choice = choose(search, candidates, request.target, request.timeline)
         return choice, _wal_need(search, choice)
@@ -123,7 +132,8 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
         tablespaces=_places(backup, request.tablespaces or {}, sizes), wal=need, bytes_to_send=0,
         bytes_to_write=backup.size_bytes + len(need.segments) * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
-        overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=())
+        overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
+        stop_replayed=choice.stop.replayed)
 
 
 def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:

@@ -81,12 +81,11 @@ def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
 
 
 def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precondition]:
-    taken = {destination.directory.path}
+    taken = [destination.directory.real_path]
     for space, place in zip(plan.tablespaces, destination.tablespaces, strict=True):
         name = f"tablespace {space.name}"
         choose = f"Choose another place: --tablespace {space.name}=PATH"
-        inside = posixpath.commonpath([destination.directory.path, place.path]) == destination.directory.path
-        if inside or place.path in taken:
+        if any(_overlap(place.real_path, other) for other in taken):
             yield _failed(name, f"{place.path} is taken by this restore itself.", choose)
         elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= _OURS \
                 and not (destination.incomplete_restore is not None and MARKER in place.entries):
@@ -95,13 +94,18 @@ def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precon
             yield _failed(name, f"{destination.user} may not write to {place.path}.", choose)
         else:
             yield _ok(name, f"{space.original} goes to {place.path}")
-        taken.add(place.path)
+        taken.append(place.real_path)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return posixpath.commonpath([one, other]) in (one, other)
 
 
 def _space(destination: Destination, plan: RestorePlan) -> Precondition:
     """Needs on one file system add up."""
     needs: dict[str, int] = {}
     places: dict[str, Place] = {}
+    room: dict[str, int | None] = {}
     in_spaces = sum(space.size_bytes for space in plan.tablespaces)
     wanted = [(destination.directory, plan.bytes_to_write - in_spaces),
               *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
@@ -109,14 +113,17 @@ def _space(destination: Destination, plan: RestorePlan) -> Precondition:
     for place, size in wanted:
         needs[place.file_system] = needs.get(place.file_system, 0) + size
         places.setdefault(place.file_system, place)
+        # What an incomplete restore left is removed before anything is written.
+        before = room.get(place.file_system, place.free_bytes)
+        room[place.file_system] = None if before is None else before + place.left_bytes
     for file_system, need in needs.items():
         place = places[file_system]
-        if place.free_bytes is not None and place.free_bytes < need:
+        free = room[file_system]
+        if free is not None and free < need:
             return _failed("space", f"{place.path} needs {_size(need)} and {place.mounted_on} has "
-                                    f"{_size(place.free_bytes)} free ({need - place.free_bytes} bytes too few).",
+                                    f"{_size(free)} free ({need - free} bytes too few).",
                            "Free space there, or choose another directory.")
-    free = ", ".join(f"{_size(places[fs].free_bytes)} free for {_size(need)}" for fs, need in needs.items())
-    return _ok("space", free)
+    return _ok("space", ", ".join(f"{_size(room[fs])} free for {_size(need)}" for fs, need in needs.items()))
 
 
 def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:

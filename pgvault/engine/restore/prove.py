@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,16 +20,18 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.io.host import Host, SocketAddress
 from pgvault.io.postgres import connection_parameters
 from pgvault.io.probe import Destination, Installation, probe_destination
-from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.errors import PgvaultError, Refused, WalMissing
 from pgvault.model.event import Emit, Noted, Progressed
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
-from pgvault.model.target import TargetAction
+from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.times import utc
 
 LOG_FILE = "pgvault-recovery.log"
 _POLL_SECONDS = 0.3
 _LOG_LINES = 200
+FOLLOW_SECONDS = 60.0
+"""How long a standby that replays nothing more may take to reach the original server."""
 _TAIL = "# read the end of the server's log\ntail -n \"$2\" \"$1\" 2>/dev/null || true\n"
 _FAILED = re.compile(r"\b(FATAL|PANIC)\b")
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
@@ -37,6 +39,9 @@ _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive
 
 _STATE = """SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
   pg_last_xact_replay_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END"""
+_FOLLOWING = """SELECT pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn())::bigint,
+  extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+FROM pg_stat_wal_receiver WHERE status = 'streaming' AND latest_end_lsn IS NOT NULL"""
 _TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
 
@@ -51,6 +56,10 @@ class Proof:
     lsn: Lsn | None
     log: tuple[str, ...]
     """The log's own lines on where recovery stopped."""
+    lag_bytes: int | None = None
+    """Of a standby: how much of what the original server has sent is not replayed yet."""
+    lag_seconds: float | None = None
+    """How old its newest replayed commit is while there is such WAL, else 0."""
 
     def __str__(self) -> str:
         parts = [f"the server is {self.state}"]
@@ -58,6 +67,9 @@ class Proof:
             parts.append(f"on timeline {self.timeline}")
         if self.last_commit:
             parts.append(f"last replayed commit {utc(self.last_commit)}")
+        if self.lag_bytes is not None:
+            parts.append(f"{self.lag_bytes} bytes behind the original server"
+                         + (f" ({self.lag_seconds:.1f} s)" if self.lag_seconds is not None else ""))
         return ", ".join(parts)
 
 
@@ -101,15 +113,16 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
                 emit: Emit) -> Proof:
     """Wait until the started server has reached the target; PgvaultError with its log when it gives up."""
     watcher = _Watcher(host, config, server, plan)
-    reported = time.monotonic()
+    advance = _Advance(emit, begin, plan.stop_lsn)
     while True:
         state = await watcher.look()
         if state is not None:
-            if state.lsn is not None and time.monotonic() - reported > 1:
-                reported = time.monotonic()
-                emit(Progressed(max(state.lsn - begin, 0)))
-            if (word := _arrived(state, plan)) is not None:
-                return await watcher.proof(word, state)
+            advance.to(state.lsn)
+            if (proof := await _arrived(watcher, state, plan)) is not None:
+                advance.end()
+                return proof
+            if plan.standby and advance.stands_for > FOLLOW_SECONDS:
+                raise await watcher.not_following()
         elif (word := await watcher.look_without_sql()) is not None:
             if watcher.refusal:
                 emit(Noted(f"the server takes no login for the proof ({watcher.refusal}); "
@@ -118,12 +131,49 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _arrived(state: _State, plan: RestorePlan) -> str | None:
+class _Advance:
+    """How far the replay is, told once a second, and since when it stands still."""
+
+    def __init__(self, emit: Emit, begin: Lsn, stop: Lsn | None) -> None:
+        self._emit, self._begin, self._stop = emit, begin, stop
+        self._lsn: Lsn | None = None
+        self._moved = self._told = time.monotonic()
+
+    @property
+    def stands_for(self) -> float:
+        return time.monotonic() - self._moved
+
+    def to(self, lsn: Lsn | None) -> None:
+        if lsn is None or lsn == self._lsn:
+            return
+        self._lsn, self._moved = lsn, time.monotonic()
+        if self._moved - self._told > 1:
+            self._told = self._moved
+            self._tell(lsn)
+
+    def end(self) -> None:
+        if (lsn := self._stop or self._lsn) is not None:
+            self._tell(lsn)
+
+    def _tell(self, lsn: Lsn) -> None:
+        """Replay may run past the stop by what belongs to no record, and a standby does: never more than all."""
+        self._emit(Progressed(max(min(lsn, self._stop or lsn) - self._begin, 0)))
+
+
+async def _arrived(watcher: _Watcher, state: _State, plan: RestorePlan) -> Proof | None:
     if plan.standby:
-        return "following" if state.in_recovery and state.lsn is not None else None
-    if not state.in_recovery:
-        return "promoted"
-    return "paused" if state.paused and plan.action is TargetAction.PAUSE else None
+        lag = await watcher.lag() if state.in_recovery else None
+        return None if lag is None else replace(await watcher.proof("following", state), lag_bytes=lag[0],
+                                                lag_seconds=lag[1])
+    if state.in_recovery:
+        is_there = state.paused and plan.action is TargetAction.PAUSE
+        return await watcher.proof("paused", state) if is_there else None
+    if isinstance(plan.target, EndOfWal) and state.lsn is not None and state.lsn < (plan.stop_lsn or 0):
+        raise WalMissing(f"the restored server left recovery at {state.lsn}, before the end of the archived WAL",
+                         detail=f"The archive reaches to {plan.stop_lsn}. Its log says: "
+                                f"{' / '.join((await watcher.proof('promoted', state)).log)}.",
+                         hint=f"Do not use the server in {plan.directory}. Check the WAL: pgvault verify {plan.server}")
+    return await watcher.proof("promoted", state)
 
 
 class _Watcher:
@@ -167,6 +217,22 @@ class _Watcher:
         lines = tuple(line for line in await self.log() if _REACHED.search(line))
         return Proof(word, state.last_commit if state else None, rows[0][0] if rows else None,
                      state.lsn if state else None, lines[-4:])
+
+    async def lag(self) -> tuple[int, float | None] | None:
+        """Bytes and seconds behind the original server; None while nothing comes from it."""
+        rows = await self._query(_FOLLOWING)
+        if not rows or rows[0][0] is None:
+            return None
+        size, age = rows[0]
+        return (size, age) if size > 0 else (0, 0.0)
+
+    async def not_following(self) -> PgvaultError:
+        said = [line for line in await self.log() if _FAILED.search(line)]
+        return PgvaultError(
+            f"the standby on {self._host.description} does not follow the original server",
+            detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
+            hint=f"Make primary_conninfo in {self._plan.directory}/postgresql.auto.conf right and reload it, or let it "
+                 "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
     async def log(self) -> list[str]:
         rows = await self._query("SELECT pg_current_logfile()")

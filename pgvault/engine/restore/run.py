@@ -1,24 +1,27 @@
 """Running a restore plan: exactly what it says, or nothing.
 
 The destination is looked at again first; when the world has moved it stops there and says what changed. Then: mark,
-WAL and files in parallel streams, configuration made safe, `global/pg_control` last, everything flushed, the mark
-removed, the server started and asked whether it arrived.
+WAL and files in parallel streams, configuration made safe, everything flushed, `global/pg_control` in its place and
+the mark removed, the server started and asked whether it arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
 from pgvault.engine.progress import Progress
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
-from pgvault.engine.restore.place import finish, prepare, undo
+from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.prove import Proof, prove, start_server
+from pgvault.engine.restore.salvage import salvage
 from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.stream import own_runs
 from pgvault.io.host import Host
@@ -26,14 +29,15 @@ from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import Refused
-from pgvault.model.event import Emit, Noted, PhaseStarted
+from pgvault.model.errors import Cancelled, Refused, Unreachable
+from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest
+from pgvault.vault.wal_archive import level_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +59,41 @@ async def connect_host(name: str, config: HostConfig | None, emit: Emit) -> Host
                            known_hosts=config.known_hosts if config else None, on_command=emit)
 
 
-async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit) -> RestoreVerdict:
-    """Carry the plan out; raises what stopped it, saying in which state the destination is."""
-    server = Vault.open(config.vault.home).server(plan.server)
-    upstream = upstream_conninfo(config.server(plan.server).streaming_conninfo)
+async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit,
+                      host: Host | None = None) -> RestoreVerdict:
+    """Carry the plan out; raises what stopped it, saying in which state the destination is.
+
+    `host` is the connection that the plan was made over, to be used again; it stays the caller's to close.
+    """
+    vault = Vault.open(config.vault.home)
+    server = vault.server(plan.server)
     backup = catalog.read(server, plan.backup)
     host_config = config.host(plan.host) if plan.host else None
     async with AsyncExitStack() as scope:
-        about = sha256(f"{plan.host}\0{plan.directory}".encode()).hexdigest()[:16]
-        scope.enter_context(locked(server.locks, Concern.RESTORE, job=job, about=about))
+        scope.enter_context(locked(vault.locks, Concern.RESTORE, job=job, about=_about(plan, host_config)))
         scope.enter_context(locked(server.locks, Concern.PACKS, shared=True, wait=True))
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
-        host = await scope.enter_async_context(await connect_host(plan.host, host_config, emit))
-        destination = await _look_again(host, plan, backup, host_config)
-        await _write(host, destination, plan, server, backup, manifest, host_config, upstream, job, emit)
-        if not plan.start:
-            return RestoreVerdict(plan, None)
-        emit(PhaseStarted("start"))
-        await start_server(host, host_config, plan, backup.major)
-        begin = backup.begin_lsn or Lsn(0)
-        emit(PhaseStarted("recover", plan.stop_lsn - begin if plan.stop_lsn else None))
-        proof = await prove(host, host_config, config.server(plan.server), plan, begin, emit)
-    for line in proof.log:
-        emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
-    return RestoreVerdict(plan, proof)
+        host, destination = await _arrive(scope, host, plan, backup, host_config, emit)
+        act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, job, emit)
+        await act.write()
+        return RestoreVerdict(plan, await act.start() if plan.start else None)
+
+
+def _about(plan: RestorePlan, config: HostConfig | None) -> str:
+    """One destination, whatever the names under which the host is configured."""
+    where = f"{config.ssh.host}:{config.ssh.port}" if config is not None and config.ssh else ""
+    return sha256(f"{where}\0{plan.directory}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+async def _arrive(scope: AsyncExitStack, host: Host | None, plan: RestorePlan, backup: Backup,
+                  config: HostConfig | None, emit: Emit) -> tuple[Host, Destination]:
+    """The host, and how it looks now; a connection that was lost while a person read the plan is made again."""
+    if host is not None:
+        host.on_command = emit
+        with suppress(Unreachable):
+            return host, await _look_again(host, plan, backup, config)
+    host = await scope.enter_async_context(await connect_host(plan.host, config, emit))
+    return host, await _look_again(host, plan, backup, config)
 
 
 async def _look_again(host: Host, plan: RestorePlan, backup: Backup, config: HostConfig | None) -> Destination:
@@ -91,26 +106,97 @@ async def _look_again(host: Host, plan: RestorePlan, backup: Backup, config: Hos
     return destination
 
 
-async def _write(host: Host, destination: Destination, plan: RestorePlan, server: ServerVault, backup: Backup,
-                 manifest: Manifest, config: HostConfig | None, upstream: str, job: str, emit: Emit) -> None:
-    emit(PhaseStarted("copy", plan.bytes_to_write))
-    await prepare(host, plan, job)
-    progress = Progress(emit)
-    try:
-        with Manifest(server, backup) as listing:
-            cluster = RestoredCluster(plan, server, backup, listing, config, upstream, job)
-            sender = Sender(host, plan.directory, server, own_runs(manifest), packed=destination.zstd is not None,
-                            limit=RateLimit(plan.bandwidth_limit), wrote=progress.add)
+@dataclass(frozen=True, slots=True)
+class _Restore:
+    """What one restore works with, and its two halves: writing the files, starting the server."""
+
+    plan: RestorePlan
+    config: Config
+    server: ServerVault
+    backup: Backup
+    manifest: Manifest
+    host: Host
+    host_config: HostConfig | None
+    destination: Destination
+    job: str
+    emit: Emit
+
+    async def write(self) -> None:
+        """Everything is there and durable when this returns; see `_undone_when_cancelled` for when it does not."""
+        plan, settings = self.plan, self.config.server(self.plan.server)
+        site = Site(self.host, self.destination.directory.real_path,
+                    tuple((space.oid, space.location) for space in plan.tablespaces), self.job, plan.sets_aside)
+        if site.aside:
+            self.emit(PhaseStarted("salvage"))
+            await salvage(self.host, site.directory, self.server, level=level_for(settings.compression_level),
+                          emit=self.emit)
+        self.emit(PhaseStarted("copy", plan.bytes_to_write))
+        async with self._undone_when_cancelled(site):
+            await site.prepare()
+            await self._send(site.directory)
+            self.emit(PhaseStarted("flush"))
+            await site.flush()
+        try:
+            await _to_its_end(site.publish())
+        except asyncio.CancelledError:
+            raise self._too_late("its server was not started") from None
+        if site.aside:
+            self.emit(Noted(f"what was there is kept as {site.aside}; remove it when it is of no more use"))
+
+    async def _send(self, directory: str) -> None:
+        upstream = upstream_conninfo(self.config.server(self.plan.server).streaming_conninfo)
+        progress = Progress(self.emit)
+        with Manifest(self.server, self.backup) as listing:
+            cluster = RestoredCluster(self.plan, self.server, self.backup, listing, self.host_config, upstream,
+                                      self.job)
+            sender = Sender(self.host, directory, self.server, own_runs(self.manifest),
+                            packed=self.destination.zstd is not None, limit=RateLimit(self.plan.bandwidth_limit),
+                            wrote=progress.add)
             await sender.send(cluster.directories())
-            await sender.send(cluster.files(), plan.workers)
+            await sender.send(cluster.files(), self.plan.workers)
             await sender.send(cluster.last())
         progress.report()
-        emit(PhaseStarted("flush"))
-        await finish(host, plan)
+
+    @asynccontextmanager
+    async def _undone_when_cancelled(self, site: Site) -> AsyncIterator[None]:
+        """Cancelled, the destination becomes what it was; failed, it stays marked, for a second run to clear."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            await site.undo()
+            raise
+        except Exception:
+            kept = f"; what was there is kept as {site.aside}" if site.aside else ""
+            text = (f"{site.directory} on {self.host.description} is incomplete and marked so: PostgreSQL cannot start "
+                    f"on it, and the same restore run again clears it{kept}")
+            self.emit(Noted(text, Level.WARNING, "incomplete"))
+            raise
+
+    async def start(self) -> Proof:
+        """Start the server; what it says of itself when it has arrived."""
+        plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
+        self.emit(PhaseStarted("start"))
+        try:
+            await start_server(self.host, self.host_config, plan, self.backup.major)
+            self.emit(PhaseStarted("recover", plan.stop_lsn - begin if plan.stop_lsn else None))
+            proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit)
+        except asyncio.CancelledError:
+            raise self._too_late("its server goes on with what it does") from None
+        for line in proof.log:
+            self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
+        return proof
+
+    def _too_late(self, server: str) -> Cancelled:
+        return Cancelled("restore cancelled after its files were complete",
+                         detail=f"{self.plan.directory} on {self.host.description} can be started; {server}.",
+                         hint="Use it, or stop its server and remove the directory.")
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Run a step that is short and must not be cut in two; a cancellation comes out after it."""
+    task = asyncio.create_task(step)
+    try:
+        await asyncio.shield(task)
     except asyncio.CancelledError:
-        await undo(host, plan, job)
+        await task
         raise
-    except Exception as error:
-        emit(Noted(f"{plan.directory} on {host.description} is incomplete and marked so; PostgreSQL cannot start on "
-                   "it, and the same restore run again clears it"))
-        raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from pgvault.engine.restore.stream import Item, Shared, TarStream
 from pgvault.io.host import Host
@@ -13,20 +13,25 @@ from pgvault.vault.manifest import Entry, StoredRun
 from pgvault.vault.packs import PackReader
 
 _UNPACK = ("zstd", "-q", "-d", "-c")
+_EXTRACT = 'cd "$1" && exec tar -x -p -f -'
+"""It stands in the directory that it writes to, by which a later restore recognises it."""
+_AHEAD_SECONDS = 0.2
+"""How far the limit may be exceeded for a moment, so that small blocks do not wait one by one."""
 
 
 class RateLimit:
     """Shared by all streams: waits so that no more than `rate` bytes a second go out."""
 
-    def __init__(self, rate: int | None) -> None:
-        self._rate = rate
+    def __init__(self, rate: int | None, *, clock: Callable[[], float] = time.monotonic,
+                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._rate, self._clock, self._sleep = rate, clock, sleep
         self._free_at = 0.0
 
     async def take(self, count: int) -> None:
         if self._rate:
-            now = time.monotonic()
+            now = self._clock()
             self._free_at = max(self._free_at, now) + count / self._rate
-            await asyncio.sleep(max(self._free_at - now - 0.2, 0))
+            await self._sleep(max(self._free_at - now - _AHEAD_SECONDS, 0))
 
 
 class Sender:
@@ -45,7 +50,7 @@ class Sender:
                 group.create_task(self._stream(shared))
 
     async def _stream(self, items: Iterable[Item]) -> None:
-        extract = ["tar", "-x", "-p", "-f", "-", "-C", self._directory]
+        extract = ["sh", "-c", _EXTRACT, "pgvault", self._directory]
         stages = [list(_UNPACK), extract] if self._packed else [extract]
         with PackReader(self._server.packs) as packs:
             stream = TarStream(packs, self._runs, packed=self._packed, wrote=self._wrote)

@@ -1,9 +1,11 @@
 """Making a restored cluster's configuration safe before a server reads it.
 
-A restored server must never archive into the place of the one it was made from, follow its old upstream, or use its
-files. Settings that would make it do so are commented out wherever they stand, included files too, and what recovery
-needs is written at the end of postgresql.auto.conf, which PostgreSQL reads last. The rest that may not fit the new
-host is reported with file and line. Syntax: documentation 20.1.2 and 20.1.5; `guc-file.l`.
+A restored server must never archive into the place of the one it was made from, follow its old upstream, wait for its
+standbys or use its files. Settings that would make it do so are commented out wherever they stand, included files
+too; paths into the old data directory become paths into the new one; includes of files that are not in the backup,
+whose content nobody knows, are commented out. What recovery needs is written at the end of postgresql.auto.conf, which
+PostgreSQL reads last. The rest that may not fit the new host is reported with file and line. Syntax: documentation
+20.1.2 and 20.1.5; `guc-file.l`.
 """
 
 from __future__ import annotations
@@ -16,34 +18,46 @@ from dataclasses import dataclass
 from pgvault.model.restore_plan import SettingChange
 
 AUTO_CONF = "postgresql.auto.conf"
-_ROOTS = ("postgresql.conf", AUTO_CONF)
+_CONF, _HBA = "postgresql.conf", "pg_hba.conf"
 _MARK = "#pgvault# "
+_MINIMAL = {
+    _CONF: "# pgvault: the backup holds no postgresql.conf: it was outside of the data directory, or a link.\n"
+           "# With this one the server starts; put the real one in its place.\n",
+    _HBA: "# pgvault: the backup holds no pg_hba.conf: it was outside of the data directory, or a link.\n"
+          "local all all peer\n"
+          "host all all 127.0.0.1/32 scram-sha-256\n"
+          "host all all ::1/128 scram-sha-256\n",
+}
 
 _NEUTRALISED = frozenset({
     "archive_command", "archive_library", "archive_mode", "archive_cleanup_command", "recovery_end_command",
     "restore_command", "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay", "promote_trigger_file",
     "recovery_target", "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn",
     "recovery_target_name", "recovery_target_time", "recovery_target_timeline", "recovery_target_xid",
-    "data_directory",
+    "data_directory", "external_pid_file", "synchronous_standby_names", "synchronized_standby_slots",
 })
-_REPORTED = frozenset({
-    "config_file", "external_pid_file", "hba_file", "ident_file", "listen_addresses", "local_preload_libraries",
-    "log_directory", "session_preload_libraries", "shared_preload_libraries", "ssl_ca_file", "ssl_cert_file",
-    "ssl_crl_dir", "ssl_crl_file", "ssl_dh_params_file", "ssl_key_file", "stats_temp_directory",
-    "synchronous_standby_names", "unix_socket_directories", "dynamic_library_path", "krb_server_keyfile",
+_PATHS = frozenset({
+    "hba_file", "ident_file", "krb_server_keyfile", "log_directory", "ssl_ca_file", "ssl_cert_file", "ssl_crl_dir",
+    "ssl_crl_file", "ssl_dh_params_file", "ssl_key_file", "stats_temp_directory",
 })
+_REPORTED = _PATHS | {
+    "dynamic_library_path", "listen_addresses", "local_preload_libraries", "session_preload_libraries",
+    "shared_preload_libraries", "unix_socket_directories",
+}
 _INCLUDES = frozenset({"include", "include_if_exists", "include_dir"})
-_FILES_OF_CLUSTER = frozenset({"hba_file", "ident_file", "external_pid_file"})
 _DEPTH = 10
 
+_SPACE = "[ \t\r\f]*"
 _LINE = re.compile(
-    r"\s*(?P<name>[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)?)(?:\s*=\s*|\s+)"
-    r"(?P<value>'(?:[^'\\]|\\.|'')*'|[^\s#']+)")
+    rf"{_SPACE}(?P<name>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*(?:\.[A-Za-z_][\w$]*)*)(?P<gap>{_SPACE}=?{_SPACE})"
+    r"(?P<value>'(?:[^'\\]|\\.|'')*'|[^\s#']*)")
+_ESCAPE = re.compile(r"''|\\([0-7]{1,3})|\\(.)")
+_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 ReadFile = Callable[[str], bytes | None]
 """A file of the cluster by its path relative to the data directory; None when the backup has none."""
-ListDirectory = Callable[[str], list[str]]
-"""Paths of the `*.conf` files of a directory, in PostgreSQL's order."""
+ListDirectory = Callable[[str], list[str] | None]
+"""Paths of the `*.conf` files of a directory, in PostgreSQL's order; None when the backup has no such directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,92 +72,147 @@ class SafeSettings:
 
 def quote(value: str) -> str:
     """A value as a configuration file holds it: the one place that quotes for PostgreSQL's parser."""
-    if "\n" in value or "\0" in value:
-        raise ValueError("a setting's value is one line")
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    if "\0" in value:
+        raise ValueError("a setting's value has no NUL")
+    escaped = value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
 
 
-def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], data_directory: str,
-              heading: str) -> SafeSettings:
-    """The configuration as it has to be; `additions` are written last, `data_directory` is the old server's."""
-    walk = _Walk(read, list_conf, data_directory)
-    for root in _ROOTS:
+def unquote(value: str) -> str:
+    """A value as PostgreSQL reads it (`DeescapeQuotedString`)."""
+    if not value.startswith("'"):
+        return value
+    return _ESCAPE.sub(lambda m: chr(int(m[1], 8) & 0xFF) if m[1] else _LETTERS.get(m[2], m[2]) if m[2] else "'",
+                       value[1:-1])
+
+
+def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], *, old_directory: str,
+              new_directory: str, heading: str, must_answer: bool = True) -> SafeSettings:
+    """The configuration as it has to be; `additions` are written last.
+
+    Queries during recovery are allowed, except where part of the old configuration is unknown and they are not
+    needed (`must_answer`): with smaller limits than the old server's (max_connections, ...) recovery would stop.
+    """
+    walk = _Walk(read, list_conf, old_directory.rstrip("/"), new_directory.rstrip("/"))
+    for root in (_CONF, AUTO_CONF):
         walk.file(root, 0)
+    for name, text in _MINIMAL.items():
+        if read(name) is None and not (name == _HBA and "hba_file" in walk.values):
+            walk.make(name, text)
+    added = {**additions, "hot_standby": "off" if walk.is_partial and not must_answer else "on"}
     auto = walk.files.get(AUTO_CONF, read(AUTO_CONF) or b"")
     if auto and not auto.endswith(b"\n"):
         auto += b"\n"
-    lines = [f"# {heading}", *(f"{name} = {quote(value)}" for name, value in additions.items())]
-    walk.files[AUTO_CONF] = auto + "".join(line + "\n" for line in lines).encode()
-    return SafeSettings(walk.files, tuple(walk.changed), tuple(walk.to_look_at), {**walk.values, **additions})
+    lines = [f"# {heading}", *(f"{name} = {quote(value)}" for name, value in added.items())]
+    walk.files[AUTO_CONF] = auto + "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
+    return SafeSettings(walk.files, tuple(walk.changed), tuple(walk.to_look_at), {**walk.values, **added})
 
 
 class _Walk:
     """Goes through the configuration as PostgreSQL would, included files in their place."""
 
-    def __init__(self, read: ReadFile, list_conf: ListDirectory, data_directory: str) -> None:
-        self._read, self._list, self._data_directory = read, list_conf, data_directory
+    def __init__(self, read: ReadFile, list_conf: ListDirectory, old: str, new: str) -> None:
+        self._read, self._list, self._old, self._new = read, list_conf, old, new
         self.files: dict[str, bytes] = {}
         self.changed: list[SettingChange] = []
         self.to_look_at: list[SettingChange] = []
         self.values: dict[str, str] = {}
+        self.is_partial = False
+        """Something that the old server was configured with is not in the backup."""
         self._seen: set[str] = set()
+
+    def make(self, path: str, text: str) -> None:
+        self.files[path] = text.encode()
+        self.is_partial |= path == _CONF
+        self.to_look_at.append(SettingChange(path, 0, "", "", "not in the backup: a minimal one is written"))
 
     def file(self, path: str, depth: int) -> None:
         content = self._read(path)
         if content is None or path in self._seen or depth > _DEPTH:
             return
         self._seen.add(path)
-        text = content.decode("utf-8", "surrogateescape")
-        lines = text.split("\n")
-        changed = False
-        for number, line in enumerate(lines):
-            match = _LINE.match(line)
-            if not match:
-                continue
-            name, value = match["name"].lower(), unquote(match["value"])
-            if name in _INCLUDES:
-                self._include(path, number + 1, name, value, depth)
-            elif name in _NEUTRALISED or (name in _FILES_OF_CLUSTER and self._within(value)):
-                lines[number] = _MARK + line
-                changed = True
-                self.changed.append(SettingChange(path, number + 1, name, value, "commented out"))
-            else:
-                self.values[name] = value
-                if name in _REPORTED and value:
-                    self.to_look_at.append(SettingChange(path, number + 1, name, value, "left as it is"))
-        if changed:
-            self.files[path] = "\n".join(lines).encode("utf-8", "surrogateescape")
+        lines = content.decode("utf-8", "surrogateescape").split("\n")
+        safe = [self._line(path, number, line, depth) for number, line in enumerate(lines, 1)]
+        if safe != lines:
+            self.files[path] = "\n".join(safe).encode("utf-8", "surrogateescape")
 
-    def _include(self, path: str, number: int, kind: str, value: str, depth: int) -> None:
-        inside = self._relative(posixpath.join(posixpath.dirname(path), value))
-        if inside is None:
-            self.to_look_at.append(SettingChange(path, number, kind, value, "outside of the backup, not looked into"))
-        elif kind == "include_dir":
-            for name in self._list(inside):
-                self.file(name, depth + 1)
-        elif self._read(inside) is None and kind == "include":
-            self.to_look_at.append(SettingChange(path, number, kind, value, "missing in the backup"))
-        else:
-            self.file(inside, depth + 1)
+    def _line(self, path: str, number: int, line: str, depth: int) -> str:
+        """The line as it has to be."""
+        match = _LINE.match(line)
+        if not match:
+            return line
+        name, value = match["name"].lower(), unquote(match["value"])
+        at = _At(path, number, name, value)
+        if name in _INCLUDES:
+            return self._include(at, line, match, depth)
+        if name in _NEUTRALISED:
+            return self._commented(at, line)
+        if name in _PATHS and (inside := self._inside_old(value)) is not None:
+            moved = posixpath.join(self._new, inside)
+            self.values[name] = moved
+            return self._rewritten(at, line, match, moved)
+        self.values[name] = value
+        if name in _REPORTED and value:
+            self.to_look_at.append(at.change("left as it is"))
+        return line
 
-    def _within(self, value: str) -> bool:
-        return value.startswith("/") and self._relative(value) is not None
+    def _include(self, at: _At, line: str, match: re.Match[str], depth: int) -> str:
+        """Go through what is included; the line as it has to be."""
+        inside = self._relative(at)
+        members = None if inside is None else self._members(at.name, inside)
+        if inside is None or (members is None and not (at.name == "include_if_exists" and not at.is_absolute)):
+            self.is_partial = True
+            return self._commented(at, line, "not in the backup, so nobody knows what it sets: commented out")
+        for member in members or ():
+            self.file(member, depth + 1)
+        if at.is_absolute:
+            return self._rewritten(at, line, match, posixpath.relpath(inside, posixpath.dirname(at.path) or "."))
+        return line
 
-    def _relative(self, path: str) -> str | None:
-        """Within the data directory, or None; an absolute path is compared with the old server's directory."""
-        if path.startswith("/"):
-            if not self._data_directory or not path.startswith(self._data_directory.rstrip("/") + "/"):
-                return None
-            path = posixpath.relpath(path, self._data_directory)
-        path = posixpath.normpath(path)
-        return None if path.startswith("..") else path
+    def _members(self, kind: str, inside: str) -> list[str] | None:
+        if kind == "include_dir":
+            return self._list(inside)
+        return None if self._read(inside) is None else [inside]
+
+    def _commented(self, at: _At, line: str, action: str = "commented out") -> str:
+        self.changed.append(at.change(action))
+        return _MARK + line
+
+    def _rewritten(self, at: _At, line: str, match: re.Match[str], value: str) -> str:
+        self.changed.append(at.change(f"now {value}"))
+        gap = match["gap"] or " "
+        return line[:match.end("name")] + gap + quote(value) + line[match.end("value"):]
+
+    def _relative(self, at: _At) -> str | None:
+        """What is included, within the data directory; None when it is outside."""
+        if at.is_absolute:
+            return self._inside_old(at.value)
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(at.path), at.value))
+        return None if not at.value or path.startswith("..") else path
+
+    def _inside_old(self, path: str) -> str | None:
+        """An absolute path relative to the old data directory; None when it is not below it."""
+        path = posixpath.normpath(path) if path else path
+        if not self._old or not path.startswith(f"{self._old}/"):
+            return None
+        return posixpath.relpath(path, self._old)
 
 
-def unquote(value: str) -> str:
-    """A value as PostgreSQL reads it."""
-    if not value.startswith("'"):
-        return value
-    return re.sub(r"''|\\(.)", lambda m: m[1] or "'", value[1:-1])
+@dataclass(frozen=True, slots=True)
+class _At:
+    """A setting and where it stands."""
+
+    path: str
+    number: int
+    name: str
+    value: str
+
+    @property
+    def is_absolute(self) -> bool:
+        return self.value.startswith("/")
+
+    def change(self, action: str) -> SettingChange:
+        return SettingChange(self.path, self.number, self.name, self.value, action)
 
 
 def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str, restore_command: str,
@@ -157,4 +226,3 @@ def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str,
     if target:
         yield "recovery_target_action", action
     yield "recovery_target_timeline", timeline
-    yield "hot_standby", "on"

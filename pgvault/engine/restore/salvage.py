@@ -1,0 +1,140 @@
+"""Bringing WAL that only an old data directory has into the vault, before that directory is set aside.
+
+What the server had not archived is in its pg_wal: finished segments, and the one that it was writing, which holds the
+newest commits and is kept as a `.partial`, as PostgreSQL does at the end of a timeline. A segment there is real when
+its first page carries its own position; a recycled one, waiting to be used, carries that of its earlier life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pgvault.io.host import Host
+from pgvault.io.host_failure import command_failed
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Emit, Level, Noted
+from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.vault.identity import Identity, read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import Rejected, accept, path_of
+from pgvault.wal.pages import LONG_HEADER, read_header
+
+_PIECE = 8 << 20
+
+# A segment that waits for its archive_command has a .ready; what stands beside it counts, whatever it says.
+_LIST = f"""# look at the WAL in the old directory
+cd "$1/pg_wal" 2>/dev/null || {{ [ ! -e "$1/pg_wal" ]; exit; }}
+for file in *; do
+  case $file in *[!0-9A-Fa-z.]*) continue ;; esac
+  [ -f "$file" ] || continue
+  printf '%s ' "$file"
+  [ ! -e "archive_status/$file.ready" ] && [ ! -e "archive_status/$file.done" ] || printf 'finished '
+  head -c {LONG_HEADER.size} "$file" | od -An -v -tx1 | tr -d ' \\n' || exit 1
+  echo
+done
+"""
+_READ = """# read a piece of the WAL in the old directory
+dd if="$1" bs=1048576 skip="$2" count="$3"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file of pg_wal."""
+
+    name: str
+    head: bytes
+    finished: bool
+    """PostgreSQL has said that it is complete."""
+
+
+async def salvage(host: Host, directory: str, server: ServerVault, *, level: int, emit: Emit) -> tuple[str, ...]:
+    """Archive what the old data directory has and the vault has not; the names under which it was stored.
+
+    Raises when something could not be read or stored: then the directory must stay as it is. A file that the archive
+    refuses because it has another one of that name is in quarantine, which loses nothing; it is told.
+    """
+    identity = read_identity(server)
+    found = await _look(host, directory)
+    stored = []
+    for name, source in _wanted(found, identity).items():
+        if not await asyncio.to_thread(path_of(server, name).exists) and await _bring(
+                host, f"{directory}/pg_wal/{source}", name, server, identity, level, emit):
+            stored.append(name)
+    if stored:
+        emit(Noted(f"salvaged WAL that only {directory} had into the vault: {', '.join(stored)}", code="salvaged"))
+    return tuple(stored)
+
+
+async def _look(host: Host, directory: str) -> dict[str, _Found]:
+    done = await host.run_script(_LIST, directory, timeout=600)
+    if done.status:
+        raise command_failed(host.description, ["sh"], done.status, done.stderr, path=f"{directory}/pg_wal",
+                             doing=f"look for WAL in {directory}/pg_wal")
+    found = {}
+    for line in done.stdout.decode().splitlines():
+        name, *finished, head = line.split(" ")
+        found[name] = _Found(name, bytes.fromhex(head), bool(finished))
+    return found
+
+
+def _wanted(found: Mapping[str, _Found], identity: Identity | None) -> dict[str, str]:
+    """Under which name to archive which file: histories first, then segments in the order of their names."""
+    wanted: dict[str, str] = {}
+    for name in sorted(found, key=lambda n: (not n.endswith(".history"), n)):
+        try:
+            file = parse_wal_name(name)
+        except ValueError:
+            continue
+        if isinstance(file, HistoryFile) or (isinstance(file, PartialFile) and _holds(found[name], identity)):
+            wanted[name] = name
+        elif isinstance(file, SegmentFile) and identity is not None and _holds(found[name], identity):
+            following = Segment.parse(name, identity.segment_size).next().name(identity.segment_size)
+            written_on = following in found and _holds(found[following], identity)
+            wanted[name if found[name].finished or written_on else f"{name}.partial"] = name
+    if not any(not name.endswith(".history") for name in wanted):
+        return {}  # nothing in it is this cluster's WAL, so its histories are not either
+    return wanted
+
+
+def _holds(found: _Found, identity: Identity | None) -> bool:
+    """Whether the file holds the WAL that its name says, of this cluster."""
+    try:
+        header = read_header(found.head)
+        segment = Segment.parse(found.name[:24], header.segment_size)
+    except (ValueError, PgvaultError):
+        return False
+    return identity is not None and str(header.system_identifier) == identity.system_identifier \
+        and header.address == segment.start(header.segment_size)
+
+
+async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, level: int,
+                 emit: Emit) -> bool:
+    with tempfile.TemporaryFile(dir=server.wal) as copy:
+        await _copy(host, path, copy, identity.segment_size if identity else 0)
+        copy.seek(0)
+        try:
+            await asyncio.to_thread(accept, server, name, copy, level=level)
+        except Rejected as rejection:
+            emit(Noted(f"{rejection.message}; it is in quarantine. {rejection.detail}", Level.WARNING, "rejected"))
+            return False
+    return True
+
+
+async def _copy(host: Host, path: str, into: BinaryIO, size: int) -> None:
+    """In pieces, so that a large segment needs no large memory."""
+    for skip, count in _pieces(max(size, 1)):
+        piece = await host.run_script(_READ, path, str(skip), str(count), timeout=600)
+        if piece.status:
+            raise command_failed(host.description, ["dd"], piece.status, piece.stderr, doing=f"read {path}", path=path)
+        await asyncio.to_thread(into.write, piece.stdout)
+
+
+def _pieces(size: int) -> Iterator[tuple[int, int]]:
+    """(skip, count) in MiB."""
+    for start in range(0, size, _PIECE):
+        yield start >> 20, min(_PIECE, max(size - start, 1 << 20)) >> 20

@@ -1,0 +1,110 @@
+"""How one server stands, for people: what is configured and where, and in what state its protection is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from pgvault.config.schema import ServerConfig, settings_of
+from pgvault.engine.check.facts import ServerState, SqlFacts, WalFacts
+from pgvault.engine.check.run import judge
+from pgvault.engine.check.server_state import ask
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.check import Finding, Outcome
+from pgvault.model.errors import PgvaultError
+from pgvault.model.segment import Segment
+from pgvault.model.window import Window
+from pgvault.vault.layout import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One server's configuration, where its things are, and what it says of itself."""
+
+    name: str
+    settings: Mapping[str, str | int | bool | None]
+    """Every setting, as the configuration writes it; None for what is not set."""
+    directories: Mapping[str, Path]
+    """Barman's names of the places in the vault."""
+    told: SqlFacts | PgvaultError
+
+
+def describe(server: ServerConfig, home: Path) -> Described:
+    """A server that cannot be reached is described all the same."""
+    vault = Vault(home).server(server.name)
+    values = {key: (setting, getattr(server, key)) for key, setting in settings_of(ServerConfig).items()}
+    try:
+        told: SqlFacts | PgvaultError = ask(server)
+    except PgvaultError as error:
+        told = error
+    return Described(
+        server.name, {key: None if value is None else setting.kind.write(value)
+                      for key, (setting, value) in values.items()},
+        {"backup_directory": vault.home, "basebackups_directory": vault.backups,
+         "incoming_wals_directory": vault.incoming, "streaming_wals_directory": vault.streaming,
+         "wals_directory": vault.wal}, told)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of one server's protection. Sizes in bytes."""
+
+    server: str
+    description: str
+    unreachable: str
+    """Why the server cannot be asked; empty when it can."""
+    version: str
+    timeline: int | None
+    last_backup: Backup | None
+    """The newest good one."""
+    last_backup_age: timedelta | None
+    backups: Mapping[str, int]
+    """How many are good, and how many of each other status."""
+    windows: tuple[Window, ...]
+    newest_segment: str
+    """The newest archived one of the server's timeline; empty when there is none."""
+    segments_behind: int | None
+    """Finished by the server and not archived yet; None when not known."""
+    receiver: str | None
+    outcome: Outcome
+    problems: tuple[Finding, ...]
+
+
+def status(state: ServerState) -> Status:
+    """From what was looked at, judged as `check` judges it."""
+    told = state.sql if isinstance(state.sql, SqlFacts) else None
+    good, report, wal = state.vault.good_backups, judge(state), state.vault.wal
+    newest = good[-1] if good else None
+    segment, behind = _wal(state, told)
+    return Status(
+        server=state.server.name, description=state.server.description,
+        unreachable=state.sql.message if isinstance(state.sql, PgvaultError) else "",
+        version=told.server.version if told else "", timeline=told.timeline if told else None, last_backup=newest,
+        last_backup_age=state.at - (newest.finished_at or newest.started_at) if newest else None,
+        backups=_counts(state, good), windows=wal.survey.windows if isinstance(wal, WalFacts) else (),
+        newest_segment=segment, segments_behind=behind, receiver=state.vault.receiver, outcome=report.outcome,
+        problems=report.problems)
+
+
+def _counts(state: ServerState, good: tuple[Backup, ...]) -> dict[str, int]:
+    fine = {backup.id for backup in good}
+    others = Counter("unusable" if b.status is BackupStatus.DONE else b.status.value
+                     for b in state.vault.backups if b.id not in fine)
+    if state.vault.unreadable:
+        others["unreadable"] = len(state.vault.unreadable)
+    return {"good": len(good), **others}
+
+
+def _wal(state: ServerState, told: SqlFacts | None) -> tuple[str, int | None]:
+    identity, wal = state.vault.identity, state.vault.wal
+    if identity is None or not isinstance(wal, WalFacts) or not wal.newest:
+        return "", None
+    timeline = told.timeline if told else max(wal.newest)
+    newest = wal.newest.get(timeline)
+    if newest is None:
+        return "", None
+    name = Segment(timeline, newest).name(identity.segment_size)
+    return name, max(0, told.lsn // identity.segment_size - 1 - newest) if told else None

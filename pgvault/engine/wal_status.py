@@ -1,0 +1,80 @@
+"""How a server's WAL archive stands: what is archived, what is missing, and which instants can be restored."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pgvault.model.errors import NotFound
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import TimelineTree
+from pgvault.model.window import Archived, Survey, survey
+from pgvault.vault import catalog, wal_index
+from pgvault.vault.identity import read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.streaming import partials
+from pgvault.vault.wal_facts import read_facts, timeline_tree, unread
+from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_rebuild import Damaged, reconcile
+
+_ROWS = """
+SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched'
+FROM file LEFT JOIN facts USING (timeline, number) WHERE kind = 'segment' ORDER BY file.timeline, file.number"""
+_PROBLEMS = "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """A segment whose records could not be read; it is archived, and recovery may still be able to use it."""
+
+    segment: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalStatus:
+    survey: Survey
+    tree: TimelineTree
+    segment_size: int
+    stored_bytes: int
+    damaged: tuple[Damaged, ...]
+    not_read: tuple[NotRead, ...]
+    unread: int
+    """Segments whose commits are not known yet, so that times may reach further than they seem to."""
+    streaming: tuple[str, ...]
+    """Segments of which a part has been received."""
+
+
+def refresh(server: ServerVault, *, limit: int | None = None) -> tuple[Damaged, ...]:
+    """Bring the index up to date where the vault may be written to; the files that were found damaged.
+
+    Reading records costs about 0.2 s a segment: `limit` is the most that are read.
+    """
+    if not os.access(server.home, os.W_OK):
+        return ()
+    damaged = reconcile(server).damaged
+    read_facts(server, limit=limit)
+    return damaged
+
+
+def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
+    """NotFound when nothing of this server was archived yet. `limit` as in `refresh`."""
+    identity = read_identity(server)
+    if identity is None:
+        raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
+    damaged = refresh(server, limit=limit)
+    with wal_index.reading(server) as index:
+        tree, size = timeline_tree(server, index), identity.segment_size
+        return WalStatus(
+            survey(archived_segments(index), tree, catalog.backups(server), size), tree, size, index.stored_bytes(),
+            damaged, _not_read(index, size), unread(index), tuple(partials(server)))
+
+
+def archived_segments(index: WalIndex) -> list[Archived]:
+    """Every segment by timeline and number, with what recovery planning has to know of it."""
+    return [Archived._make(row) for row in index.connection.execute(_ROWS)]
+
+
+def _not_read(index: WalIndex, size: int) -> tuple[NotRead, ...]:
+    return tuple(NotRead(Segment(timeline, number).name(size), reason)
+                 for timeline, number, reason in index.connection.execute(_PROBLEMS))

@@ -1,0 +1,51 @@
+"""The index of the WAL archive as the files are now, with the records of every segment read: what plans are made from.
+
+Where the vault may not be written to (a copy on a read-only medium), a copy of the index in memory is brought up to
+date in its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pgvault.model.errors import Corrupt
+from pgvault.vault import wal_index
+from pgvault.vault.identity import Identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_facts import read_facts, read_facts_into
+from pgvault.vault.wal_fetch import read_checked
+from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_rebuild import archived_names, reconcile
+
+
+@contextmanager
+def current(server: ServerVault, identity: Identity) -> Iterator[WalIndex]:
+    """Costs two listings, and some tenths of a second for each segment that was not read yet."""
+    if os.access(server.home, os.W_OK):
+        reconcile(server)
+        read_facts(server)
+        with wal_index.reading(server) as index:
+            yield index
+        return
+    with wal_index.copied(server) as index:
+        _reconcile(index, server, identity)
+        read_facts_into(index, server, identity)
+        yield index
+
+
+def _reconcile(index: WalIndex, server: ServerVault, identity: Identity) -> None:
+    """As `wal_rebuild.reconcile` does in a vault that may be written to."""
+    known, there = index.names(), set(archived_names(server))
+    for name in known - there:
+        index.remove(name)
+    for name in sorted(there - known):
+        with suppress(Corrupt, FileNotFoundError):
+            path, digest, plain = path_of(server, name), hashlib.sha256(), 0
+            for piece in read_checked(server, name, path):
+                digest.update(piece)
+                plain += len(piece)
+            index.add(wal_index.describe(path, name, identity.segment_size, plain, digest.digest()))

@@ -1,0 +1,132 @@
+"""The index as a cache: it may be lost, damaged, behind the files, or on a disk that cannot be written to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from making_wal import new_vault, put, rows
+from support.account import account
+
+from pgvault.engine.wal_status import archived_segments, wal_status
+from pgvault.model.errors import Corrupt
+from pgvault.model.window import Archived
+from pgvault.vault import wal_index
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_rebuild import Damaged, rebuild, reconcile
+
+ONE, TWO, THREE = (f"00000001000000000000000{i}" for i in range(1, 4))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> ServerVault:
+    server = new_vault(tmp_path / "v")
+    for name in (ONE, TWO, THREE):
+        put(server, name)
+    return server
+
+
+def test_files_without_a_row_and_rows_without_a_file_are_put_right(server: ServerVault) -> None:
+    """What a crash between rename and index leaves, and what someone removed by hand."""
+    before = rows(server)["file"]
+    with wal_index.writing(server) as index:
+        index.remove(TWO)
+    path_of(server, THREE).rename(server.home / THREE)
+    done = reconcile(server)
+    assert (done.added, done.removed, done.damaged) == (1, 1, ())
+    (server.home / THREE).rename(path_of(server, THREE))
+    assert reconcile(server).added == 1
+    assert rows(server)["file"] == before
+    assert reconcile(server) == type(done)(0, 0, ())
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000, None], ids=["empty", "garbage", "missing"])
+def test_an_unusable_index_stops_neither_archiving_nor_looking(server: ServerVault, content: bytes | None) -> None:
+    """Archiving goes on into a new index, and the next look finds every file again."""
+    before = rows(server)["file"]
+    wal_index.discard(server)
+    if content is not None:
+        server.wal_index.write_bytes(content)
+    fourth = ONE[:-1] + "4"
+    assert put(server, fourth).new
+    assert wal_status(server).survey.timelines[0].ranges[0].segments == 4
+    assert [row for row in rows(server)["file"] if row[0] != fourth] == before
+
+
+def test_rebuilding_names_what_is_damaged_and_keeps_the_rest(server: ServerVault) -> None:
+    """Case 34: a flipped byte is named, and the segment counts as missing until it is brought back."""
+    path = path_of(server, TWO)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    [damaged] = rebuild(server).damaged
+    assert isinstance(damaged, Damaged)
+    assert damaged.name == TWO
+    assert [row[0] for row in rows(server)["file"]] == [ONE, THREE]
+    status = wal_status(server)
+    assert [each.name for each in status.damaged] == [TWO]
+    assert [gap.missing for gap in status.survey.timelines[0].gaps] == [1]
+    assert put(server, TWO).new
+    assert wal_status(server).damaged == ()
+
+
+def test_a_damaged_index_is_told_with_the_remedy(server: ServerVault) -> None:
+    server.wal_index.write_bytes(b"no database" * 1000)
+    with pytest.raises(Corrupt) as told, wal_index.reading(server):
+        pass
+    assert "rebuild-index main" in told.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is needed to become somebody who may not write")
+def test_a_vault_that_may_not_be_written_to_is_read(server: ServerVault, open_tmp: Path) -> None:
+    """Case 33: a copy on another machine, mounted read-only, with what SQLite had not yet put into the main file."""
+    with wal_index.writing(server) as index:
+        index.connection.execute("PRAGMA wal_autocheckpoint = 0")
+        index.connection.execute("UPDATE file SET accepted_at = 7")
+        copy = open_tmp / "main"
+        shutil.copytree(server.home, copy)
+    assert (copy / "wal.sqlite-wal").stat().st_size
+    for path in (open_tmp, *open_tmp.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = sorted(path.name for path in copy.iterdir())
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgid(account().gid)
+            os.setuid(account().uid)
+            theirs = ServerVault("main", copy)
+            with wal_index.reading(theirs) as index:
+                seen = {row[7] for row in index.connection.execute("SELECT * FROM file")}
+            code = 0 if seen == {7} and wal_status(theirs).survey.timelines else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sorted(path.name for path in copy.iterdir()) == before
+
+
+def test_a_hundred_thousand_segments_are_usable(server: ServerVault) -> None:
+    """Looking at all of them takes a blink, and one query a moment."""
+    with wal_index.writing(server) as index, index.connection:
+        index.connection.execute("BEGIN")
+        index.connection.executemany(
+            "INSERT OR REPLACE INTO file VALUES (?, 'segment', 1, ?, 1048576, 1000, x'00', 0)",
+            ((f"{i:024X}", i) for i in range(100_000)))
+    began = time.process_time()
+    with wal_index.reading(server) as index:
+        assert len(archived_segments(index)) == 100_000 + 3
+        assert index.find(f"{77_777:024X}")
+    assert time.process_time() - began < 5
+
+
+def test_rows_for_the_model_say_where_recovery_stops(server: ServerVault) -> None:
+    with wal_index.writing(server) as index:
+        index.connection.execute("INSERT INTO facts (timeline, number, joined, end_lsn, end_cause, earliest, latest)"
+                                 " VALUES (1, 2, 1, 2100000, 'damaged', 5, 6), (1, 3, 1, 3200000, 'switched', 7, 8)")
+    with wal_index.reading(server) as index:
+        assert archived_segments(index) == [
+            Archived(1, 1), Archived(1, 2, 5, 6, 2100000, True), Archived(1, 3, 7, 8, 3200000, False)]
