@@ -17,7 +17,7 @@ test: $(VENV)/.dev
 	$(VENV)/bin/pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/.dev
-	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff check pgvault tests benchmarks
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -49,10 +49,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _megabytes(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= _MOST_MEGABYTES:
-        raise argparse.ArgumentTypeError(f"from 1 to {_MOST_MEGABYTES}, not {number}")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_MEGABYTES:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST_MEGABYTES}, not {text!r}")
+    return int(text)
 
 
 def demo(args: argparse.Namespace, context: Context) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pgvault.cli.context import Context
 from pgvault.cli.log import JobLog, open_log
 from pgvault.cli.render import listener
+from pgvault.jobs.registry import jobs_directory
 from pgvault.jobs.run import Act, Order, run_in_foreground
 from pgvault.model.event import Emit
 from pgvault.model.job import JobKind
@@ -27,10 +30,20 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
     listeners: list[Emit] = [JobLog(open_log(context))]
     if context.job_id is None:
         listeners.append(listener(context.err, as_json=context.json))
-    ended = run_in_foreground(context.config.vault.home, order, act, listeners, runner=runner)
+    ended = run_in_foreground(_home(context), order, act, listeners, runner=runner)
     if ended.error is not None:
         raise ended.error
     return ended.value  # type: ignore[return-value]  # no error: there is a value
+
+
+def _home(context: Context) -> Path:
+    """Where the job is recorded: in the vault or, where that may only be read, with the person's own state."""
+    home = context.config.vault.home
+    if context.job_id is not None or not home.exists() or os.access(home, os.W_OK):
+        return home
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pgvault"
+    context.err.line(f"The vault may only be read, so this job is recorded in {jobs_directory(state)}.")
+    return state
 
 
 def _with_config(command: Sequence[str], context: Context) -> list[str]:

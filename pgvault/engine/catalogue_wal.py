@@ -14,7 +14,6 @@ from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
-from pgvault.model.window import Archived, survey
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_index import StoredFile, WalIndex
@@ -159,6 +158,8 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
 
 def _reach(rows: Sequence[tuple[int, ...]], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
     """The newest commit that can be reached from each backup, along whatever timeline."""
+    from pgvault.model.window import Archived, survey  # the plain list does without
+
     archived = (Archived._make((row[0], row[1], *row[4:])) for row in rows)
     until: dict[str, datetime] = {}
     for window in survey(archived, tree, backups, backups[-1].segment_size).windows:

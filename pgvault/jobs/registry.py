@@ -23,6 +23,7 @@ from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import JobFinished, JobStarted, now
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.vault.files import fsync_directory, make_directory, temporary_name
+from pgvault.vault.layout import refuse_other_owner
 
 _ID = re.compile(r"(\d{8}T\d{6}Z)-(\d{2})")
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -49,7 +50,8 @@ def next_id(newest: str | None, at: datetime) -> str:
 
 
 def create_job(home: Path) -> Path:
-    """A new job's directory, which no other process has; the job is PLANNED."""
+    """A new job's directory, which no other process has; the job is PLANNED. Refused in another user's vault."""
+    refuse_other_owner(home)
     jobs = jobs_directory(home)
     make_directory(jobs)
     while True:

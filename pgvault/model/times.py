@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo, available_timezones
 
 _FORM = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2})(?:[ T](?P<time>\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?))?\s*(?P<zone>\S.*)?")
-_OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2}))?(?::?(\d{2}))?")
+    r"(?P<date>\d{4}-\d{2}-\d{2})(?:[ T](?P<time>\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?))?\s*(?P<zone>\S.*)?", re.ASCII)
+_OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2}))?(?::?(\d{2}))?", re.ASCII)
 
 
 def utc(moment: datetime) -> str:
@@ -31,6 +31,13 @@ def parse_time(text: str, default_zone: str | None = None) -> datetime:
 
     `default_zone` is the zone (IANA name) that a time without one is taken in.
     """
+    try:
+        return _parsed(text, default_zone)
+    except OverflowError:
+        raise ValueError(f"not a time: {text!r}: in UTC it is outside the calendar") from None
+
+
+def _parsed(text: str, default_zone: str | None) -> datetime:
     match = _FORM.fullmatch(text.strip())
     if not match:
         raise ValueError(f"not a time: {text!r}; "

@@ -57,7 +57,8 @@ def telling_full(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-            raise from_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)), "write the index") from None
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise from_os_error(full, f"write {path.name}") from None
         raise
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgvault.model.errors import NotFound, PgvaultError
+from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
 from pgvault.vault.files import make_directory, write_durably
 
@@ -108,6 +109,25 @@ class ServerVault:
             make_directory(directory)
 
 
+def refuse_other_owner(home: Path) -> None:
+    """Root may write into anyone's vault, and what it writes there the owner cannot read: backups and archiving would
+    fail from then on. A vault that cannot be written to may be read by whoever can."""
+    with suppress(FileNotFoundError):
+        owner = home.stat().st_uid
+        if owner != os.geteuid() and os.access(home, os.W_OK):
+            raise Refused(f"the vault in {home} belongs to another user", detail=f"Its owner is {_user_name(owner)}.",
+                          hint=f"Run pgvault as its owner: sudo -u {_user_name(owner)} pgvault ...")
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 @dataclass(frozen=True, slots=True)
 class Vault:
     """The repository under one home directory."""
@@ -132,8 +152,9 @@ class Vault:
 
     @classmethod
     def open(cls, home: Path) -> Vault:
-        """For reading and writing what exists; NotFound when there is no vault."""
+        """For reading and writing what exists; NotFound when there is no vault, Refused when it is another user's."""
         vault = cls(home)
+        refuse_other_owner(home)
         try:
             facts = tomllib.loads(vault.marker.read_text())
         except FileNotFoundError:
@@ -148,8 +169,9 @@ class Vault:
 
     @classmethod
     def open_or_create(cls, home: Path) -> Vault:
-        """Also makes it; refuses a directory that holds something else."""
+        """Also makes it; refuses a directory that holds something else, or is another user's."""
         vault = cls(home)
+        refuse_other_owner(home)
         if not vault.marker.exists():
             if home.is_dir() and any(p.name not in ("lost+found", "jobs") for p in home.iterdir()):
                 raise PgvaultError(f"{home} is not empty and is no vault",

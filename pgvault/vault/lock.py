@@ -68,8 +68,10 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
             yield
             return
         _sign(descriptor, job)
-        yield
-        os.ftruncate(descriptor, 0)  # so that nobody takes a later reader's lock for this one
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)  # so that nobody takes a later reader's lock for this one
     finally:
         os.close(descriptor)
 

@@ -259,7 +259,8 @@ class Manifest:
 
     def _query(self, sql: str, values: Row = ()) -> Iterator[Row]:
         try:
-            for row in self._db.execute(sql, values):  # `yield from` would close a cursor of a database closed before
+            # `yield from` would close the cursor, perhaps of a database that is closed already.
+            for row in self._db.execute(sql, values):  # noqa: UP028
                 yield row
         except sqlite3.DatabaseError as error:
             raise Corrupt(f"could not read the manifest of backup {self._backup.id}",

@@ -87,16 +87,20 @@ class WalSearch:
             if row.stops:
                 return
 
-    def missing_behind(self, history: History, row: Row) -> str | None:
-        """The name of the segment that follows, when it is missing though the archive has WAL of this path behind."""
+    def break_behind(self, history: History, row: Row) -> str:
+        """Why recovery cannot go on behind this segment though the archive has more of the path; empty when it has not.
+        """
         following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
         for leg in history.legs:
-            last = (1 << 63) if leg.end is None else leg.end // self.size
+            first = max(following.number, leg.start // self.size)
+            last = 1 << 62 if leg.end is None else leg.end // self.size
             if self._index.connection.execute(
-                    "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number > ? AND number < ?",
-                    (leg.timeline, following.number, last)).fetchone():
-                return following.name(self.size) if not self._index.has(following) else None
-        return None
+                    "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number >= ? AND number < ?",
+                    (leg.timeline, first, last)).fetchone():
+                if self._index.has(following):
+                    return f"the WAL in segment {row.name} ends there, though not the archive"
+                return f"segment {following.name(self.size)} behind it is missing"
+        return ""
 
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""

@@ -19,7 +19,7 @@ from support.postgres import Server, quoted, wait_until
 
 from pgvault.config.load import load
 from pgvault.engine.backup.run import run_backup
-from pgvault.engine.restore.files import plain_file
+from pgvault.engine.restore.files import plain_file, plain_run
 from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.event import Event
@@ -159,6 +159,12 @@ class Contents:
             entry = manifest.find(path)
             assert entry is not None, path
             return b"".join(plain_file(entry, manifest, packs))
+
+    def read_run(self, path: str, number: int) -> bytes:
+        with Manifest(self._vault, self._backup) as manifest, PackReader(self._vault.packs) as packs:
+            entry = manifest.find(path)
+            assert entry is not None, path
+            return plain_run(entry, list(manifest.runs(entry))[number], packs)
 
     def run(self, path: str, number: int) -> Any:
         with Manifest(self._vault, self._backup) as manifest:

@@ -20,7 +20,7 @@ from pgvault.vault.layout import ServerVault
 def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many files were read since the last call; files count as settled at once."""
     monkeypatch.setattr(catalog_cache, "_SETTLED", -1)
-    read, count = catalog.read, [0]
+    read, count = catalog._read_stored, [0]
 
     def counting(server: ServerVault, backup_id: str) -> Backup:
         count[0] += 1
@@ -30,7 +30,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         found, count[0] = count[0], 0
         return found
 
-    monkeypatch.setattr(catalog, "read", counting)
+    monkeypatch.setattr(catalog, "_read_stored", counting)
     return since
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,18 @@ from pgvault.model.target import Target
 from pgvault.vault.layout import ServerVault, Vault
 
 NAME = "main"
+_ENDED = re.compile(
+    r"tx:\s+(\d+), lsn: (\S+), .*desc: (COMMIT|ABORT)(?:_PREPARED (\d+):)? (\d{4}-\S+ \S+) UTC", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A transaction's end, as pg_waldump tells it."""
+
+    lsn: Lsn
+    time: datetime
+    xid: int
+    commits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +114,21 @@ class World:
         return {"archive_mode": "on", "track_commit_timestamp": "on", "max_prepared_transactions": 8,
                 "archive_command": f"cp %p {drop}/.%f && mv {drop}/.%f {drop}/%f"}
 
-    def take_wal(self, server: Server | None = None) -> None:
-        """Close the current segment and have everything up to it in the archive."""
+    def take_wal(self, server: Server | None = None) -> str:
+        """Close the current segment, have everything up to it in the archive, and return its name."""
         server = server or self.server
         name = server.switch_wal()
         wait_until(lambda: (server.scalar("SELECT last_archived_wal FROM pg_stat_archiver") or "") >= name)
         self.archive()
+        return name
+
+    def ended(self, last: str) -> list[Ended]:
+        """The ends of transactions up to this segment, which the server must have kept all, in order of position."""
+        first = min(path.name for path in self.server.wal.glob("[0-9A-F]*") if len(path.name) == 24)
+        return [Ended(lsn(at), datetime.strptime(time, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC),
+                      int(prepared or xid), kind == "COMMIT")
+                for xid, at, kind, prepared, time in
+                _ENDED.findall(self.server.waldump("-r", "Transaction", first, last))]
 
     def archive(self) -> None:
         taken = archive_waiting(self.vault)
@@ -142,10 +165,9 @@ class World:
 
     async def _plan(self, target: Target, **request: Any) -> RestorePlan:
         config = load(self.config_file)
+        wanted = {"directory": str(self.root / "planned"), "start": True, **request}
         async with await connect_host("target", config.host("target"), discard) as host:
-            asked = RestoreRequest(NAME, host="target", target=target, start=True,
-                                   **{"directory": str(self.root / "planned"), **request})
-            return await make_plan(asked, config, host)
+            return await make_plan(RestoreRequest(NAME, host="target", target=target, **wanted), config, host)
 
     async def _restore(self, target: Target, data: Path, emit: Callable[[Event], None],
                        **request: Any) -> RestoreVerdict:

@@ -1,4 +1,4 @@
-"""What is stored stays, whole or not at all: packs, frames, manifests, deltas, identities; also after kills and damage."""
+"""What is stored stays, whole or not at all: packs, frames, manifests, deltas; after kills and damage, too."""
 
 from __future__ import annotations
 

@@ -72,6 +72,11 @@ def swap_file(server: ServerVault) -> None:
     path_of(server, TWO).replace(path_of(server, ONE))
 
 
+def swap_file_without_index(server: ServerVault) -> None:
+    swap_file(server)
+    wal_index.discard(server)
+
+
 def other_content(server: ServerVault) -> None:
     """Valid in itself, but not what was archived."""
     from pgvault.vault.compression import compress
@@ -109,7 +114,8 @@ def arrive_broken(server: ServerVault) -> None:
 
 
 @pytest.mark.parametrize("accident", [
-    damage_file, cut_file, swap_file, other_content, lose_file, lose_vault, lose_server, lose_wal, block_directory,
+    damage_file, cut_file, swap_file, swap_file_without_index, other_content, lose_file, lose_vault, lose_server,
+    lose_wal, block_directory,
     arrive_broken], ids=lambda accident: accident.__name__)
 def test_any_doubt_stops_postgresql_and_leaves_nothing(
         server: ServerVault, config: Path, tmp_path: Path, accident) -> None:

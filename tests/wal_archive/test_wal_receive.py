@@ -21,10 +21,12 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine import receive as receiving
 from pgvault.engine.receive import Stop, receive
 from pgvault.engine.wal_status import wal_status
+from pgvault.io.replication_stream import ReplicationStream
 from pgvault.model.errors import Refused
 from pgvault.model.event import Event, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.streaming import StreamedSegment
 from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch
 
@@ -148,6 +150,41 @@ def test_what_is_told_to_be_flushed_is_on_disk(server: Server, vault: ServerVaul
         assert partial.read_bytes()[:flushed - start] == content
 
 
+def test_nothing_is_confirmed_before_it_was_flushed(
+        server: Server, vault: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page cache hides a missing flush from every reader, so the calls themselves are watched."""
+    safe, confirmed = [Lsn(0)], []
+    real = {name: getattr(StreamedSegment, name) for name in ("__init__", "flush", "finish")}
+    confirm = ReplicationStream.confirm
+
+    def begin(self: StreamedSegment, *arguments: object) -> None:
+        real["__init__"](self, *arguments)
+        safe.append(self.written)
+
+    def flush(self: StreamedSegment) -> None:
+        real["flush"](self)
+        safe.append(self.written)
+
+    def finish(self: StreamedSegment) -> Path:
+        path = real["finish"](self)
+        safe.append(self.written)
+        return path
+
+    def watch(self: ReplicationStream, written: Lsn, flushed: Lsn, **options: bool) -> None:
+        confirmed.append((flushed, max(safe)))
+        confirm(self, written, flushed, **options)
+
+    for name, spy in (("__init__", begin), ("flush", flush), ("finish", finish)):
+        monkeypatch.setattr(StreamedSegment, name, spy)
+    monkeypatch.setattr(ReplicationStream, "confirm", watch)
+    with receiver(server, vault) as told:
+        wait_archived(vault, work(server, 2)[-1], told)
+        server.sql("create table last as select 1")
+        end = Lsn.parse(server.scalar("select pg_current_wal_flush_lsn()::text"))
+        wait_until(lambda: confirmed[-1][0] >= end, "the last commit is confirmed")
+    assert [pair for pair in confirmed[1:] if pair[0] > pair[1]] == []
+
+
 def test_restarts_and_cut_connections_leave_no_hole(server: Server, vault: ServerVault) -> None:
     """Case 12."""
     with receiver(server, vault) as told:
@@ -238,7 +275,7 @@ def test_the_promotion_of_the_server_it_receives_from_is_followed(
         assert any("was promoted" in each for each in told), told
     assert is_archived(vault, "00000002.history")
     on_disk = names_on_disk(vault)
-    assert len([name for name in on_disk if name.endswith(".partial.zst")]) <= 1
+    assert len([name for name in on_disk if name.endswith(".partial.zst") and "/00000001" in name]) == 1
     status = wal_status(vault)
     assert [(each.timeline, each.parent) for each in status.survey.timelines] == [(1, None), (2, 1)]
     assert gaps(vault) == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
@@ -25,7 +26,7 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_current import current
-from pgvault.vault.wal_search import WalSearch
+from pgvault.vault.wal_search import Row, WalSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     directory = _directory(request, host_config)
     _check_action(request)
     server = Vault.open(config.vault.home).server(request.server)
-    choice, need = _from_vault(server, request)
+    choice, need, not_read = _from_vault(server, request)
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -70,8 +71,8 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write)
     if destination.directory.contents is Contents.POPULATED:
         plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
-    conditions = (*_vault_conditions(choice.backup), *destination_conditions(destination, plan, choice.backup))
-    return replace(plan, preconditions=conditions)
+    return replace(plan, preconditions=(*_vault_conditions(choice.backup, not_read),
+                                        *destination_conditions(destination, plan, choice.backup)))
 
 
 def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
@@ -92,8 +93,11 @@ def _check_action(request: RestoreRequest) -> None:
                          hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last.")
 
 
-def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed]:
-    """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked."""
+def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed, str]:
+    """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked.
+
+    And why records of that WAL were not read, where they were not.
+    """
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
@@ -106,19 +110,16 @@ def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, W
     with current(server, identity) as index:
         search = WalSearch(server, index, identity)
         choice = choose(search, candidates, request.target, request.timeline)
-        return choice, _wal_need(search, choice)
+        rows = _needed(search, choice)
+        need = WalNeed(rows[0].name, rows[-1].name, tuple(row.name for row in rows), search.histories(),
+                       sum(row.stored for row in rows), ())
+        return choice, need, next((row.problem for row in rows if row.problem), "")
 
 
-def _wal_need(search: WalSearch, choice: Choice) -> WalNeed:
+def _needed(search: WalSearch, choice: Choice) -> list[Row]:
     """From the backup's start to the end of the record at which recovery stops, along the timeline path."""
-    begin = choice.backup.begin_lsn or Lsn(0)
-    names, size = [], 0
-    for row in search.unbroken(choice.history, begin):
-        if row.segment.start(search.size) >= choice.stop.until:
-            break
-        names.append(row.name)
-        size += row.stored
-    return WalNeed(names[0], names[-1], tuple(names), search.histories(), size, ())
+    rows = search.unbroken(choice.history, choice.backup.begin_lsn or Lsn(0))
+    return list(takewhile(lambda row: row.segment.start(search.size) < choice.stop.until, rows))
 
 
 def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str, manifest: Manifest,
@@ -168,12 +169,16 @@ def _overwriting(plan: RestorePlan, request: RestoreRequest, version: str | None
     return replace(plan, overwrites=f"{what} in {plan.directory}", sets_aside=True)
 
 
-def _vault_conditions(backup: Backup) -> list[Precondition]:
+def _vault_conditions(backup: Backup, not_read: str) -> Iterator[Precondition]:
     if backup.corrupt_pages:
-        return [Precondition("backup is whole", Outcome.WARNING,
-                             f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
-                             "Prefer an older backup, with the same target: it replays the changes since.")]
-    return [Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")]
+        yield Precondition("backup is whole", Outcome.WARNING,
+                           f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
+                           "Prefer an older backup, with the same target: it replays the changes since.")
+    else:
+        yield Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")
+    if not_read:
+        yield Precondition("WAL was read", Outcome.WARNING, f"Not read: {not_read}.",
+                           "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
 
 
 def listed(changes: Sequence[SettingChange]) -> list[str]:

@@ -13,7 +13,7 @@ from pgvault.vault.manifest import Entry, StoredRun
 from pgvault.vault.packs import PackReader
 
 _UNPACK = ("zstd", "-q", "-d", "-c")
-_EXTRACT = 'cd "$1" && exec tar -x -p -f -'
+_EXTRACT = 'umask 077 && cd "$1" && exec tar -x -p -f -'
 """It stands in the directory that it writes to, by which a later restore recognises it."""
 _AHEAD_SECONDS = 0.2
 """How far the limit may be exceeded for a moment, so that small blocks do not wait one by one."""

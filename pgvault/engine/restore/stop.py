@@ -167,8 +167,11 @@ def _immediate(search: WalSearch, history: History, rows: list[Row], backup: Bac
     return Stop(backup.timeline, end, False, end, backup.finished_at)
 
 
-def _end_of_wal(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: EndOfWal) -> Stop:
-    """Of a last segment that was not read, only the beginning is sure to be reached."""
+def _end_of_wal(search: WalSearch, history: History, rows: list[Row], backup: Backup,
+                target: EndOfWal) -> Stop | NoStop:
+    """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end."""
+    if search.break_behind(history, rows[-1]):
+        return _too_late(search, history, rows)
     last = max((row.latest for row in rows if row.latest is not None), default=None)
     reached = max(rows[-1].segment.start(search.size), backup.end_lsn or Lsn(0)) if rows[-1].problem else rows[-1].end
     return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, instant(last))
@@ -202,6 +205,6 @@ def _too_late(search: WalSearch, history: History, rows: list[Row]) -> NoStop:
     last = instant(max((row.latest for row in rows if row.latest is not None), default=None))
     commit = f"the last commit is of {utc(last)}" if last else "nothing was committed"
     reach = f"on timeline {history.timeline} the archived WAL reaches to {rows[-1].end}, where {commit}"
-    if missing := search.missing_behind(history, rows[-1]):
-        reach += f"; segment {missing} behind it is missing"
+    if reason := search.break_behind(history, rows[-1]):
+        reach += f"; {reason}"
     return NoStop(Because.TOO_LATE, reach)

@@ -1,0 +1,30 @@
+"""A vault belongs to one user: what another one writes there, its owner could not read."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from support.account import account
+
+from pgvault.jobs.registry import create_job
+from pgvault.model.errors import Refused
+from pgvault.vault.layout import Vault
+
+
+@pytest.fixture
+def somebody_elses_home(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root may write into another user's directory")
+    home = tmp_path / "vault"
+    home.mkdir()
+    os.chown(home, account().uid, account().gid)
+    return home
+
+
+@pytest.mark.parametrize("enter", [Vault.open_or_create, Vault.open, create_job])
+def test_root_is_sent_to_the_owner_and_leaves_nothing(somebody_elses_home, enter):
+    with pytest.raises(Refused, match="belongs to another user") as refusal:
+        enter(somebody_elses_home)
+    assert account().name in refusal.value.hint
+    assert not any(somebody_elses_home.iterdir())
