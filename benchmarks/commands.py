@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long the short commands take as whole processes: put-wal and get-wal of a segment, list and show with many backups.
+"""How long the short commands take as whole processes: put-wal, get-wal, list-backups, show-backup.
 
     python3 benchmarks/commands.py [--python .venv/bin/python] [--backups 1000] [--runs 20]
 

@@ -48,11 +48,11 @@ ALTER TABLE orders ADD PRIMARY KEY (id);
 COMMIT;
 """
 
+# With page checksums the first look at new rows writes their pages to WAL once more; so that happens before the backup.
 _SETTLE: Final = """
 VACUUM (FREEZE, ANALYZE);
 CHECKPOINT;
 """
-# With page checksums the first look at new rows writes their pages to WAL once more; so that happens before the backup.
 
 MORE_ROWS: Final = f"INSERT INTO mytesttable2 SELECT generate_series({ROWS_BEFORE + 1}, {ROWS_BEFORE + ROWS_AFTER})"
 

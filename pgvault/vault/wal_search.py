@@ -73,6 +73,11 @@ class WalSearch:
         return [t for (t,) in self._index.connection.execute(
             "SELECT DISTINCT timeline FROM file WHERE kind = 'segment' ORDER BY timeline")]
 
+    def beginnings(self) -> dict[int, Lsn]:
+        """Where the first archived segment of each timeline begins."""
+        return {timeline: Lsn(number * self.size) for timeline, number in self._index.connection.execute(
+            "SELECT timeline, min(number) FROM file WHERE kind = 'segment' GROUP BY timeline")}
+
     def histories(self) -> tuple[str, ...]:
         """The names of all archived history files."""
         return tuple(file.name for file in self._index.files("history"))
@@ -88,8 +93,7 @@ class WalSearch:
                 return
 
     def break_behind(self, history: History, row: Row) -> str:
-        """Why recovery cannot go on behind this segment though the archive has more of the path; empty when it has not.
-        """
+        """Why recovery ends with this segment though the archive has more of the path; empty when it has not."""
         following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
         for leg in history.legs:
             first = max(following.number, leg.start // self.size)

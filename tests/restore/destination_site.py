@@ -19,6 +19,7 @@ from support.ssh import SshHost
 
 from pgvault.config.load import Config, load
 from pgvault.engine.restore.files import plain_file
+from pgvault.engine.restore.preconditions import RECOVERY_SEGMENTS
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
@@ -131,6 +132,13 @@ def listing(*places: Path) -> dict[str, tuple[int, int, bytes]]:
             content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
             found[str(path)] = (facts.st_mode, facts.st_uid, content)
     return found
+
+
+def needed(site: Site) -> int:
+    """Bytes that must be free for a restore, its recovery included."""
+    done = site.run("--format", "json", *site.restore_argv("here", site.place("measure")), "--target-immediate",
+                    "--dry-run")  # fmt: skip
+    return done.json()["bytes_to_write"] + RECOVERY_SEGMENTS * (16 << 20)
 
 
 def refuses_to_start(site: Site, directory: Path) -> bool:

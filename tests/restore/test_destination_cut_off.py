@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from destination_site import Site, listing, made_site, refuses_to_start, rows
+from destination_site import Site, listing, made_site, needed, refuses_to_start, rows
 from support.account import account
 from support.cli import environment, pgvault_argv
 from support.fleet import Fleet
@@ -89,6 +89,7 @@ def test_a_lost_connection_leaves_it_marked_and_the_next_run_completes(
         host.process.kill()
         host.process.wait()
         if flavour == "openssh":  # its sessions live on in processes of their own
+            wait_until(lambda: children_of(directory, "sshd"))
             for pid in children_of(directory, "sshd"):
                 os.kill(pid, signal.SIGKILL)
         _, said = process.communicate(timeout=60)
@@ -192,9 +193,7 @@ def test_cancelled_the_destination_is_as_before(site: Site, before: str, how: st
 
 def test_a_disk_that_fills_up_in_mid_restore(site: Site, tmpfs, adopt_server: Callable[[Path, int], Server]) -> None:
     """Somebody else takes the room that the plan saw; when it is free again, the same command completes."""
-    need = site.run("--format", "json", *site.restore_argv("here", site.place("measure")), "--target-immediate",
-                    "--dry-run").json()["bytes_to_write"]  # fmt: skip
-    place = tmpfs((need >> 20) + 16)
+    place = tmpfs((needed(site) >> 20) + 8)
     directory, filler = place / "data", place / "filler"
     argv = [*site.restore_argv("here", directory), "--target-immediate", "--yes"]
     process = start(site, [*argv, "--bwlimit", "4MB"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from destination_site import Site, listing, made_site
+from destination_site import Site, listing, made_site, needed
 from support.account import account
 from support.cli import Completed
 from support.fleet import Fleet
@@ -110,8 +110,7 @@ def test_a_file_system_mounted_read_only(site: Site, refused: Callable[..., Comp
 
 def test_a_file_system_that_is_a_mebibyte_too_small(site: Site, refused: Callable[..., Completed], tmpfs) -> None:
     """Tablespaces on the same file system count too; with the mebibyte the plan stands."""
-    need = site.run("--format", "json", *to(site, site.place("measure")), "--target-immediate",
-                    "--dry-run").json()["bytes_to_write"]  # fmt: skip
+    need = needed(site)
     place = tmpfs((need >> 20) + 20)
     filler, directory = place / "filler", place / "data"
     free = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize

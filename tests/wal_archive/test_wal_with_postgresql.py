@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from making_wal import names_on_disk, rows
 from support.account import account
-from support.cli import pgvault, pgvault_shell
+from support.cli import Completed, pgvault, pgvault_shell
 from support.postgres import Server
 
 from pgvault.engine.wal_status import refresh
@@ -50,6 +49,12 @@ def archiving(own_server, config: Path) -> Server:
     return own_server(settings={"archive_mode": "on", "archive_command": command})
 
 
+def as_owner(vault: ServerVault, *arguments: str, config: Path) -> Completed:
+    """A verb run by the vault's owner, who is also given what the test itself wrote there."""
+    account().own(vault.home)
+    return pgvault(*arguments, config=config, account=account(), check=0)
+
+
 def archived(server: Server, vault: ServerVault) -> list[str]:
     """Write something, close the segment and wait for it: three times."""
     names = []
@@ -84,7 +89,7 @@ def test_the_index_is_made_again_equal_to_before(archiving: Server, vault: Serve
     refresh(vault)
     assert rows(vault) == before
     vault.wal_index.write_bytes(b"no database" * 100)
-    assert pgvault("rebuild-index", "main", config=config, check=0)
+    as_owner(vault, "rebuild-index", "main", config=config)
     assert rows(vault) == before
     rebuild(vault)
     read_facts(vault)
@@ -115,14 +120,14 @@ def test_wal_shows_a_gap_at_once(archiving: Server, vault: ServerVault, config: 
     names = archived(archiving, vault)
     archiving.stop()
     path_of(vault, names[1]).unlink()
-    shown = json.loads(pgvault("--format", "json", "wal", "main", config=config, check=0).stdout)
+    shown = as_owner(vault, "--format", "json", "wal", "main", config=config).json()
     [timeline] = shown["timelines"]
     [gap] = timeline["gaps"]
     following = names[1][:-1] + f"{int(names[1][-1], 16) + 1:X}"
     assert (gap["before"], gap["missing"], gap["harmless"]) == (following, 1, False)
     assert shown["schema"] == 1
     assert shown["windows"] == []
-    assert "1 segments are missing" in pgvault("wal", "main", config=config, check=0).text
+    assert "1 segments are missing" in as_owner(vault, "wal", "main", config=config).text
 
 
 @pytest.fixture

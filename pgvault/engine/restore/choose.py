@@ -50,6 +50,8 @@ def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timelin
         raise _ambiguous(target, choices)
     if isinstance(target, AtName):
         _check_single(search, choices[0].history, whole, target)
+    if timeline is None:
+        _check_branches(search, choices[0], whole)
     return choices[0]
 
 
@@ -87,6 +89,18 @@ def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
 def _continues(one: Choice, other: Choice) -> bool:
     """Whether `other` goes on where `one` ends: then `one` is no branch of its own."""
     return any(a.timeline == one.history.timeline and one.stop.until <= a.switch for a in other.history.ancestors)
+
+
+def _check_branches(search: WalSearch, choice: Choice, backups: Sequence[Backup]) -> None:
+    """WAL of a timeline whose history file is missing may go on from here: to pass over it could lose what it holds."""
+    rooted = {1, *(b.timeline for b in backups), *(h.timeline for h in search.tree.histories)}
+    for timeline, begin in search.beginnings().items():
+        if timeline not in rooted and begin <= choice.stop.lsn:
+            raise Refused(
+                f"where timeline {timeline} comes from is not known",
+                detail=f"Its WAL is archived from {begin} on, its history file {timeline:08X}.history is not.",
+                hint=f"Archive that file (pgvault put-wal), or name the timeline that is meant, as in --target-timeline "
+                     f"{choice.history.timeline}")
 
 
 def _none_usable(backups: Sequence[Backup]) -> Refused:

@@ -13,6 +13,8 @@ from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.restore_plan import Precondition, RestorePlan
 
+RECOVERY_SEGMENTS = 3
+"""What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
 _OURS = frozenset({MARKER, "lost+found"})
 
 
@@ -23,7 +25,7 @@ def destination_conditions(destination: Destination, plan: RestorePlan, backup: 
         _directory(destination, plan),
         _owner(destination, plan),
         *_tablespaces(destination, plan),
-        _space(destination, plan),
+        _space(destination, plan, backup.segment_size),
         _programs(destination, plan, backup.major),
         _tools(destination),
     )
@@ -101,13 +103,13 @@ def _overlap(one: str, other: str) -> bool:
     return posixpath.commonpath([one, other]) in (one, other)
 
 
-def _space(destination: Destination, plan: RestorePlan) -> Precondition:
-    """Needs on one file system add up."""
+def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Precondition:
+    """Needs on one file system add up, and recovery needs room of its own in pg_wal."""
     needs: dict[str, int] = {}
     places: dict[str, Place] = {}
     room: dict[str, int | None] = {}
     in_spaces = sum(space.size_bytes for space in plan.tablespaces)
-    wanted = [(destination.directory, plan.bytes_to_write - in_spaces),
+    wanted = [(destination.directory, plan.bytes_to_write - in_spaces + RECOVERY_SEGMENTS * segment_size),
               *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
                                                                    strict=True))]
     for place, size in wanted:

@@ -87,7 +87,7 @@ def unquote(value: str) -> str:
 
 
 def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], *, old_directory: str,
-              new_directory: str, heading: str, must_answer: bool = True) -> SafeSettings:
+              new_directory: str, heading: str, must_answer: bool = False) -> SafeSettings:
     """The configuration as it has to be; `additions` are written last.
 
     Queries during recovery are allowed, except where part of the old configuration is unknown and they are not
@@ -148,6 +148,8 @@ class _Walk:
         if name in _NEUTRALISED:
             return self._commented(at, line)
         if name in _PATHS and (inside := self._inside_old(value)) is not None:
+            if name == "hba_file" and self._read(inside) is None:
+                return self._commented(at, line)
             moved = posixpath.join(self._new, inside)
             self.values[name] = moved
             return self._rewritten(at, line, match, moved)

@@ -1,0 +1,130 @@
+"""A restore in place: what was there is kept, and what WAL it alone had goes into the vault first (rule 21a)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from destination_site import Site, listing, made_site
+from support.account import account
+from support.fleet import Fleet
+from support.postgres import Server, wait_until
+from support.ssh import SshHost
+
+from pgvault.vault.wal_archive import path_of
+
+
+@pytest.fixture
+def site(fleet: Fleet) -> Iterator[Site]:
+    """Its backup knows of 10 rows, its pg_wal of 30: 10 in finished segments, 10 in the one being written."""
+    with made_site(fleet, with_spaces=False, backup=False) as site:
+        server = site.server
+        server.sql("create table t as select generate_series(1, 10) n")
+        site.run("backup", "main", "--immediate-checkpoint")
+        server.sql("insert into t select generate_series(11, 20)")
+        server.switch_wal()
+        server.switch_wal()
+        server.sql("insert into t select generate_series(21, 30)")
+        yield site
+
+
+def archived(site: Site) -> set[str]:
+    return {path.name.removesuffix(".zst") for path in site.vault.wal.glob("*/*.zst")}
+
+
+def overwrite(site: Site, host: str, *more: str, check: int = 0):
+    data = str(site.server.data)
+    return site.run("restore", "main", "latest", data, "--host", host, "--overwrite", data, "--yes", *more, check=check)
+
+
+@pytest.mark.parametrize("ending", ["stop", "crash"])
+def test_wal_that_only_the_old_directory_has_is_salvaged_first(
+    site: Site, ending: str, ssh_host: SshHost, adopt_server: Callable[[Path, int], Server]
+) -> None:
+    if (ending == "stop") != (ssh_host.flavour == "openssh"):
+        pytest.skip("one kind of host for each ending")
+    site.add_host("far", ssh_host)
+    server, data, before = site.server, site.server.data, archived(site)
+    current = server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
+    getattr(server, ending)()
+    real = {p.name for p in server.wal.iterdir() if len(p.name) == 24 and p.name <= current}
+    done = overwrite(site, "far", "--target-immediate")
+    assert "salvaged WAL" in done.stderr
+    assert archived(site) == before | {name for name in real if name < current} | {f"{current}.partial"}
+    [kept] = data.parent.glob("data.before-*")
+    assert f"kept as {kept}" in done.stderr
+    assert (kept / "global/pg_control").exists()
+    restored = adopt_server(data, server.major).start()
+    wait_until(lambda: not restored.scalar("select pg_is_in_recovery()"))
+    assert restored.scalar("select max(n) from t") == 10
+    restored.stop()
+    # With the salvaged segments the next restore reaches what the first did not know of.
+    directory = site.place("later")
+    site.run("restore", "main", "latest", directory, "--host", "far", "--target-timeline", "1", "--yes")
+    later = adopt_server(directory, server.major).start()
+    wait_until(lambda: not later.scalar("select pg_is_in_recovery()"))
+    assert later.scalar("select max(n) from t") == 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the right to read from another user")
+def test_wal_that_cannot_be_salvaged_stops_it_before_anything_is_moved(site: Site) -> None:
+    site.server.stop()
+    newest = max(p for p in site.server.wal.iterdir() if len(p.name) == 24)
+    os.chown(newest, 0, 0)
+    newest.chmod(0o600)
+    before = listing(site.server.data)
+    done = overwrite(site, "here", "--target-immediate", check=5)
+    assert newest.name in done.stderr
+    assert listing(site.server.data) == before
+    assert not list(site.server.directory.glob("data.before-*"))
+
+
+def test_another_clusters_wal_is_left_where_it_is(site: Site, own_server: Callable[..., Server]) -> None:
+    other = own_server(fresh=True, start=False)
+    before = archived(site)
+    site.run("restore", "main", "latest", str(other.data), "--host", "here", "--overwrite", str(other.data),
+             "--target-immediate", "--yes")  # fmt: skip
+    assert archived(site) == before
+    assert len(list(other.directory.glob("data.before-*"))) == 1
+
+
+def test_a_conflicting_segment_is_told_and_kept_in_quarantine(site: Site) -> None:
+    """A `.partial` that the archive has already, with less in it."""
+    server = site.server
+    current = server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
+    server.stop()
+    blank = bytearray((server.wal / current).read_bytes())
+    blank[8192:] = bytes(len(blank) - 8192)
+    (site.root / "older").write_bytes(blank)
+    put = site.run("put-wal", "main", f"{current}.partial", check=None)
+    assert put.returncode != 0
+    import subprocess
+
+    from support.cli import environment, pgvault_argv
+
+    with (site.root / "older").open("rb") as source:
+        argv = pgvault_argv("put-wal", "main", f"{current}.partial", config=site.config, account=account())
+        subprocess.run(argv, stdin=source, check=True, env=environment(account()), cwd="/", **account().popen_options())
+    assert path_of(site.vault, f"{current}.partial").exists()
+    done = overwrite(site, "here", "--target-immediate")
+    assert "it is in quarantine" not in done.stderr or list(site.vault.quarantine.iterdir())
+
+
+def test_a_link_in_its_place_stays_a_link(site: Site) -> None:
+    """What is renamed is the directory that it leads to, so the new one is on the same file system."""
+    site.server.stop()
+    link = site.place("link")
+    link.symlink_to(site.server.data)
+    site.run("restore", "main", "latest", str(link), "--host", "here", "--overwrite", str(link), "--target-immediate",
+             "--yes")  # fmt: skip
+    assert link.is_symlink()
+    assert (site.server.data / "recovery.signal").exists()
+    assert len(list(site.server.directory.glob("data.before-*"))) == 1
+
+
+def test_overwrite_must_name_the_directory(site: Site) -> None:
+    done = site.run("restore", "main", "latest", str(site.server.data), "--host", "here", "--overwrite", "/other",
+                    "--yes", check=2)  # fmt: skip
+    assert "--overwrite names /other" in done.stderr

@@ -1,0 +1,168 @@
+"""Rules 25 and 26: after `make_safe` nothing that a restored server must not do is in effect; the rest is as it was.
+
+What is in effect is told by a reader of its own, written from guc-file.l for these tests.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgvault.engine.restore.settings import AUTO_CONF, SafeSettings, make_safe, quote, unquote
+
+OLD, NEW = "/srv/old/data", "/srv/new place/data"
+DANGEROUS = (
+    "archive_command", "archive_library", "archive_mode", "archive_cleanup_command", "recovery_end_command",
+    "restore_command", "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay", "recovery_target",
+    "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn", "recovery_target_name",
+    "recovery_target_time", "recovery_target_timeline", "recovery_target_xid", "data_directory", "external_pid_file",
+    "synchronous_standby_names",
+)  # fmt: skip
+ADDED = {"archive_mode": "off", "restore_command": "cp 'x' \\%p", "recovery_target_timeline": "3"}
+TOKEN = re.compile(
+    rb"(?P<space>[ \t\r]+)|(?P<comment>#.*)|(?P<string>'(?:[^'\\\n]|\\.|'')*')|(?P<equals>=)"
+    rb"|(?P<word>[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff$]*(?:[-._:/A-Za-z_0-9\x80-\xff$])*)|(?P<number>[-+]?[0-9.]+\w*)"
+    rb"|(?P<bad>.)")  # fmt: skip
+
+
+def safe(files: dict[str, bytes], additions: dict[str, str] = ADDED, **options) -> SafeSettings:
+    def listed(directory: str) -> list[str] | None:
+        inside = [f for f in files if posixpath.dirname(f) == directory]
+        return sorted(f for f in inside if f.endswith(".conf") and "/." not in f) if inside else None
+
+    return make_safe(files.get, listed, additions, old_directory=OLD, new_directory=NEW, heading="test", **options)
+
+
+def effective(files: dict[str, bytes], path: str = "postgresql.conf", depth: int = 0) -> list[tuple[str, str]]:
+    """Every setting that PostgreSQL would take from these files; an include that leads out of them is one, too."""
+    found = []
+    for line in files.get(path, b"").split(b"\n"):
+        tokens = [(m.lastgroup, m[0]) for m in TOKEN.finditer(line) if m.lastgroup not in ("space", "comment")]
+        if len(tokens) < 2 or tokens[0][0] != "word":
+            continue
+        value = tokens[2 if tokens[1][0] == "equals" and len(tokens) > 2 else 1][1]
+        name, text = tokens[0][1].decode().lower(), value.decode("utf-8", "surrogateescape")
+        text = text[1:-1].replace("''", "'").replace("\\'", "'") if text.startswith("'") else text
+        if name not in ("include", "include_if_exists", "include_dir"):
+            found.append((name, text))
+            continue
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+        inside = not text.startswith("/") and not target.startswith("..")
+        if not inside:
+            found.append((name, text))
+        for member in sorted(f for f in files if inside and depth < 5 and (
+                f == target if name != "include_dir" else posixpath.dirname(f) == target and f.endswith(".conf"))):
+            found += effective(files, member, depth + 1)
+    return found
+
+
+def in_effect(files: dict[str, bytes]) -> dict[str, str]:
+    return dict([*effective(files), *effective(files, AUTO_CONF)])
+
+
+def check_safe(files: dict[str, bytes]) -> dict[str, bytes]:
+    """What must hold of any configuration; the files as they are afterwards."""
+    done = safe(files)
+    after = {**files, **done.files}
+    settings = [*effective(after), *effective(after, AUTO_CONF)]
+    left = [(n, v) for n, v in settings if n in DANGEROUS and (n, v) not in ((k, v.replace("\\", "\\\\"))
+                                                                             for k, v in ADDED.items())]
+    assert left == []
+    assert not [each for each in settings if each[0].startswith("include")]
+    assert not [each for each in settings if each[1].startswith(OLD)]
+    for path, content in done.files.items():
+        if path == AUTO_CONF or path not in files:
+            continue
+        before, now = files[path].split(b"\n"), content.split(b"\n")
+        assert len(before) == len(now)
+        told = {change.line for change in done.changed if change.file == path}
+        assert all(old == new for number, (old, new) in enumerate(zip(before, now, strict=True), 1)
+                   if number not in told)  # fmt: skip
+    return after
+
+
+NAMES = st.sampled_from([*DANGEROUS, "work_mem", "hba_file", "log_directory", "include", "include_dir",
+                         "include_if_exists", "shared_buffers", "my.option", "port"])  # fmt: skip
+CASES = st.sampled_from([str.lower, str.upper, str.title])
+VALUES = st.sampled_from([
+    "on", "off", "42", "-1", "'cp %p /archive/%f'", "'it''s'", "'it\\'s'", "'a # b'", "'\\\\'", "''", "16MB", "latest",
+    "'conf.d'", "'conf.d/a.conf'", "'../outside.conf'", "'/etc/outside.conf'", f"'{OLD}/conf.d/a.conf'",
+    f"'{OLD}/conf.d'", f"'{OLD}/pg_hba.conf'", "'2026-01-01 00:00:00+00'", "conf.d/a.conf",
+])  # fmt: skip
+SETTINGS = st.builds(
+    lambda lead, name, case, gap, value, tail: f"{lead}{case(name)}{gap}{value}{tail}",
+    st.sampled_from(["", " ", "\t", "  \t"]), NAMES, CASES, st.sampled_from([" = ", "=", " ", "\t", "= ", " =\t"]),
+    VALUES,
+    st.sampled_from(["", " # comment", "# it's", " ", "\r", "\t\r"]))
+LINES = st.one_of(SETTINGS, st.sampled_from(["", "# archive_command = 'no'", "   ", "#", "nonsense", "= 1", "\r"]))
+TEXTS = st.builds(lambda lines, end: ("\n".join(lines) + end).encode(), st.lists(LINES, max_size=8),
+                  st.sampled_from(["", "\n"]))  # fmt: skip
+
+
+@given(st.fixed_dictionaries({"postgresql.conf": TEXTS, AUTO_CONF: TEXTS, "conf.d/a.conf": TEXTS,
+                              "conf.d/b.conf": TEXTS, "pg_hba.conf": st.just(b"")}))  # fmt: skip
+def test_nothing_dangerous_is_in_effect_afterwards_and_a_second_time_changes_nothing(files: dict[str, bytes]) -> None:
+    after = check_safe(files)
+    again = check_safe(after)
+    assert in_effect(again) == in_effect(after)
+    for path in files:
+        if path != AUTO_CONF:
+            assert again[path] == after[path]
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
+def test_a_quoted_value_is_read_as_it_was(value: str) -> None:
+    """Rule 26; on one line whatever it holds."""
+    assert "\n" not in quote(value)
+    assert unquote(quote(value)) == value
+
+
+@pytest.mark.parametrize(("written", "read"), [
+    ("on", "on"), ("'a''b'", "a'b"), (r"'a\'b'", "a'b"), (r"'a\\b'", r"a\b"), (r"'\101\n\t\q'", "A\n\tq"), ("''", ""),
+])  # fmt: skip
+def test_values_are_read_as_postgresql_does(written: str, read: str) -> None:
+    assert unquote(written) == read
+
+
+def test_every_change_is_told_with_file_and_line() -> None:
+    """Case 31."""
+    files = {
+        "postgresql.conf": b"shared_buffers = 1MB\nARCHIVE_COMMAND 'cp %p /a/%f'  # old\r\ninclude_dir 'conf.d'\n"
+                           b"synchronous_standby_names = '*'\nhba_file '/srv/old/data/pg_hba.conf'",
+        "conf.d/x.conf": b"primary_conninfo='host=old'\nrecovery_target_xid=7",
+        "conf.d/.hidden.conf": b"archive_mode=on", "pg_hba.conf": b"",
+        AUTO_CONF: b"# Do not edit\nprimary_slot_name = 'slot'",
+    }  # fmt: skip
+    done = safe(files)
+    told = {(c.file, c.line, c.name, c.was) for c in done.changed}
+    assert told == {
+        ("postgresql.conf", 2, "archive_command", "cp %p /a/%f"), ("conf.d/x.conf", 1, "primary_conninfo", "host=old"),
+        ("conf.d/x.conf", 2, "recovery_target_xid", "7"), ("postgresql.conf", 4, "synchronous_standby_names", "*"),
+        ("postgresql.conf", 5, "hba_file", "/srv/old/data/pg_hba.conf"), (AUTO_CONF, 2, "primary_slot_name", "slot"),
+    }  # fmt: skip
+    assert done.files["postgresql.conf"].endswith(b"hba_file '/srv/new place/data/pg_hba.conf'")
+    assert b"#pgvault# ARCHIVE_COMMAND 'cp %p /a/%f'  # old\r\n" in done.files["postgresql.conf"]
+
+
+def test_an_include_of_what_is_not_in_the_backup_is_no_more() -> None:
+    """Nobody knows what it sets; queries during recovery might then need larger limits than there are."""
+    text = b"include '/etc/postgresql/shared.conf'\ninclude_if_exists 'gone.conf'\ninclude 'lost.conf'"
+    files = {"postgresql.conf": text, AUTO_CONF: b"", "pg_hba.conf": b""}  # fmt: skip
+    done = safe(files)
+    assert [(c.line, c.was) for c in done.changed] == [(1, "/etc/postgresql/shared.conf"), (3, "lost.conf")]
+    assert done.values["hot_standby"] == "off"
+    assert safe(files, must_answer=True).values["hot_standby"] == "on"
+
+
+def test_a_backup_without_its_configuration_gets_one_to_start_with() -> None:
+    """Debian keeps the files in /etc, so the backup has none."""
+    done = safe({AUTO_CONF: b"work_mem = '1MB'"})
+    assert b"local all all peer" in done.files["pg_hba.conf"]
+    assert done.files["postgresql.conf"].startswith(b"# pgvault")
+    assert done.files[AUTO_CONF].startswith(b"work_mem = '1MB'\n# test\n")
+    assert {c.file for c in done.to_look_at} == {"postgresql.conf", "pg_hba.conf"}
+    assert "pg_hba.conf" not in safe({"postgresql.conf": b"hba_file = '/etc/hba'", AUTO_CONF: b""}).files
