@@ -169,7 +169,8 @@ def _request(args: argparse.Namespace, context: Context) -> RestoreRequest:
 
 
 def _is_end(args: argparse.Namespace) -> bool:
-    return not (args.target_time or args.target_lsn or args.target_xid or args.target_name or args.target_immediate)
+    named = (args.target_time, args.target_lsn, args.target_xid, args.target_name)  # empty is not the same as absent
+    return not args.target_immediate and all(value is None for value in named)
 
 
 def _target(args: argparse.Namespace, zone: str | None) -> Target:
@@ -179,18 +180,18 @@ def _target(args: argparse.Namespace, zone: str | None) -> Target:
     from pgvault.model.times import parse_time
 
     inclusive = not args.exclusive
-    if args.exclusive and not (args.target_time or args.target_lsn or args.target_xid):
+    if args.exclusive and args.target_time is args.target_lsn is args.target_xid is None:
         raise UsageError("--exclusive goes with --target-time, --target-lsn or --target-xid")
     try:
-        if args.target_time:
+        if args.target_time is not None:
             return AtTime(parse_time(args.target_time, zone), inclusive, args.target_time)
-        if args.target_lsn:
+        if args.target_lsn is not None:
             return AtLsn(Lsn.parse(args.target_lsn), inclusive)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if args.target_xid is not None:
         return AtXid(args.target_xid, inclusive)
-    if args.target_name:
+    if args.target_name is not None:
         return AtName(args.target_name)
     return Immediate() if args.target_immediate else EndOfWal()
 

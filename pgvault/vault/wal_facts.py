@@ -22,8 +22,9 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
-from pgvault.wal.facts import SegmentFacts, skim
+from pgvault.wal.facts import SegmentFacts, skim_all
 from pgvault.wal.pages import PageHeader
+from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Carry, Unfinished
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,8 +89,7 @@ def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: 
     size = identity.segment_size
     name = segment.name(size)
     try:
-        data = b"".join(read_verified(server, name, path_of(server, name)))
-        facts = skim(data, segment.start(size), carry)
+        facts = skim_all(pieces(read_verified(server, name, path_of(server, name)), segment.start(size)), carry)
     except FileNotFoundError:
         return
     except (PgvaultError, ValueError) as error:

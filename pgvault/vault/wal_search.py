@@ -21,7 +21,8 @@ from pgvault.vault.wal_facts import carry_before, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.facts import Xids
-from pgvault.wal.transactions import Transaction, transactions
+from pgvault.wal.pieces import pieces
+from pgvault.wal.transactions import Transaction, transactions_of
 
 _ROWS = """
 SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
@@ -109,9 +110,9 @@ class WalSearch:
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
-        data = b"".join(read_verified(self._server, row.name, path_of(self._server, row.name)))
+        chunks = read_verified(self._server, row.name, path_of(self._server, row.name))
         try:
-            return list(transactions(data, row.segment.start(self.size), carry))
+            return list(transactions_of(pieces(chunks, row.segment.start(self.size)), carry))
         except ValueError as error:
             raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
 

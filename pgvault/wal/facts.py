@@ -19,6 +19,9 @@ from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPA
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgvault.wal.pieces import Piece
     from pgvault.wal.records import Carry, Record
 
 _RESTORE_POINT = 0x70
@@ -139,6 +142,42 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
         raise ValueError(f"the segment from {Lsn(start)} has a record with an impossible time") from None
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
                         tally.aborts, times, tally.xids(), tuple(points), reading.end, reading.carry)
+
+
+def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None) -> SegmentFacts:
+    """As `skim`, of a segment that comes in consecutive pieces; ValueError also when there is none."""
+    facts: SegmentFacts | None = None
+    for start, data in consecutive:
+        read = skim(data, start, carry)
+        facts = read if facts is None else _joined(facts, read)
+        carry = facts.carry
+        if carry is None:
+            break
+    if facts is None:
+        raise ValueError("it is empty")
+    return facts
+
+
+def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
+    """The facts of two consecutive pieces."""
+    times = [times for times in (one.times, other.times) if times]
+    xids = [xids for xids in (one.xids, other.xids) if xids]
+    return SegmentFacts(
+        other.major, other.timeline, one.records + other.records, one.first if one.first is not None else other.first,
+        other.last if other.last is not None else one.last, one.commits + other.commits, one.aborts + other.aborts,
+        Times(times[0].first, times[-1].last, min(t.earliest for t in times), max(t.latest for t in times))
+        if times else None,
+        Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
+        one.restore_points + other.restore_points, other.end, other.carry)
+
+
+def _behind(one: int, other: int) -> int:
+    """The newer of two xids on PostgreSQL's circle."""
+    return other if (other - one) % _ROUND < _ROUND // 2 else one
+
+
+def _before(one: int, other: int) -> int:
+    return one if _behind(one, other) == other else other
 
 
 def _add_transaction(tally: _Tally, record: Record, major: int) -> None:

@@ -18,7 +18,7 @@ from pgvault.wal.bodies import Relation, main_data
 from pgvault.wal.records import TRANSACTION, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgvault.wal.records import Carry, Record
 
@@ -84,10 +84,20 @@ def transactions(data: bytes | bytearray | memoryview, start: int, carry: Carry 
     ValueError when `data` cannot be read at all, or a record of it that is intact cannot be understood; an early end
     of the WAL ends the list. `carry` as for `Reading`.
     """
-    reading = Reading(data, start, carry, rmgrs=(TRANSACTION,))
-    for record in reading:
-        if transaction := read_transaction(record, reading.major):
-            yield transaction
+    return transactions_of([(start, data)], carry)
+
+
+def transactions_of(consecutive: Iterable[tuple[int, bytes | bytearray | memoryview]],
+                    carry: Carry | None = None) -> Iterator[Transaction]:
+    """As `transactions`, of WAL that comes in consecutive pieces."""
+    for start, data in consecutive:
+        reading = Reading(data, start, carry, rmgrs=(TRANSACTION,))
+        for record in reading:
+            if transaction := read_transaction(record, reading.major):
+                yield transaction
+        carry = reading.carry
+        if carry is None:
+            return
 
 
 def read_transaction(record: Record, major: int) -> Transaction | None:

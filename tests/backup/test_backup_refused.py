@@ -45,14 +45,13 @@ def test_a_second_backup_at_the_same_time(small: Server, station: Callable[..., 
     """Case 17: refused at once with the holder's job; --wait-lock waits, says so, and goes on when it is free."""
     here = station(small)
     first = here.start_slow()
-    holder = running_job(here)
+    jobs, holder = jobs_directory(here.home), running_job(here)
     refused = here.backup(check=6)
     assert f"Held by job {holder}, process {first.pid} " in refused.stderr
     assert len(here.backups()) == 1
     waiting = here.start("backup", NAME, "--wait-lock")
-    wait_until(lambda: len(list(jobs_directory(here.home).iterdir())) == 3)
     impatient = here.start("backup", NAME, "--wait-lock", "--name", "impatient")
-    wait_until(lambda: (jobs_directory(here.home) / running_job(here) / "events.jsonl").read_text().count("waiting"))
+    wait_until(lambda: sum("waiting" in journal.read_text() for journal in jobs.glob("*/events.jsonl")) == 2)
     interrupt(impatient)
     assert first.poll() is None
     here.run("job", "cancel", holder)
@@ -144,7 +143,7 @@ def test_a_role_that_may_not(small: Server, station: Callable[..., Station]) -> 
     """A lacking right is told at once: trying again cannot help."""
     small.sql("create role nobody_special login")
     here = station(small, conninfo=small.conninfo(user="nobody_special"), basebackup_retry_times=5,
-                   basebackup_retry_sleep=600)
+                   basebackup_retry_sleep=60)
     told = here.backup(check=7)
     assert "ALTER ROLE nobody_special REPLICATION" in told.stderr
     small.sql("alter role nobody_special replication")

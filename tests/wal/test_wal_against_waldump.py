@@ -11,10 +11,10 @@ from wal_history import SIZE, History
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import parse_body
-from pgvault.wal.facts import skim
+from pgvault.wal.facts import Times, Xids, skim, skim_all
 from pgvault.wal.pages import check_segment, read_header
 from pgvault.wal.records import TRANSACTION, Cause, Reading, follow
-from pgvault.wal.transactions import Kind, read_transaction, transactions
+from pgvault.wal.transactions import Kind, read_transaction, transactions, transactions_of
 
 _BLOCK = re.compile(r"blkref #(\d+): rel (\d+)/(\d+)/(\d+)(?: fork (\w+))? blk (\d+)( FPW)?")
 _KINDS = {"COMMIT": Kind.COMMIT, "ABORT": Kind.ABORT, "COMMIT_PREPARED": Kind.COMMIT_PREPARED,
@@ -132,6 +132,22 @@ def test_a_segment_may_be_read_in_pieces(history: History) -> None:
                 facts = skim(memoryview(data)[at:at + pages * 8192], start + at, carry)
                 carry, records, commits = facts.carry, records + facts.records, commits + facts.commits
         assert (records, commits) == (sum(f.records for f in whole), sum(f.commits for f in whole))
+
+
+def test_the_facts_of_a_large_segment_are_those_of_its_pieces(history: History) -> None:
+    """What is read in pieces is told as one: here a run of whole segments stands for one large segment."""
+    count = 12
+    whole = _skims(history)[:count]
+    joined = skim_all(history.pieces[:count])
+    times = [f.times for f in whole if f.times]
+    assert joined.records == sum(f.records for f in whole)
+    assert (joined.commits, joined.aborts) == (sum(f.commits for f in whole), sum(f.aborts for f in whole))
+    assert joined.restore_points == tuple(p for f in whole for p in f.restore_points)
+    assert joined.times == Times(times[0].first, times[-1].last, min(t.earliest for t in times),
+                                 max(t.latest for t in times))
+    assert joined.xids == Xids(min(f.xids.oldest for f in whole if f.xids), max(f.xids.newest for f in whole if f.xids))
+    assert (joined.end, joined.carry) == (whole[-1].end, whole[-1].carry)
+    assert len(list(transactions_of(history.pieces[:count]))) == joined.commits + joined.aborts
 
 
 def test_restore_points_are_found_by_name(history: History) -> None:

@@ -22,7 +22,7 @@ from pgvault.engine.backup.wal import WalReservation, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
 from pgvault.io.base_backup import BaseBackup, Options, Stopped
-from pgvault.io.postgres import connect, session
+from pgvault.io.postgres import Connection, connect, session
 from pgvault.io.server_facts import ServerFacts, read_facts
 from pgvault.model.backup import Backup, BackupStatus, next_backup_id
 from pgvault.model.backup_plan import BackupPlan
@@ -132,10 +132,16 @@ def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backu
 
 def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup,
                        reservation: WalReservation, emit: Emit, cancelled: threading.Event) -> Backup:
-    """What an attempt stored stays in the packs, so that the next one goes on where its frames are known."""
+    """What an attempt stored stays in the packs, so that the next one goes on where its frames are known.
+
+    A copy that fails is tried again; a session that cannot be had in the first place is not.
+    """
+    first: Connection | None = connect(config, replication=True)
     for left in range(plan.retry_times, -1, -1):
         try:
-            return _copy(plan, config, server, backup, reservation, emit, cancelled)
+            with closing(first or connect(config, replication=True)) as connection:
+                first = None
+                return _copy(plan, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
             failure = told(error, server)
             if not left or isinstance(error, OSError | sqlite3.Error) or not _may_pass(failure):
@@ -152,11 +158,10 @@ def _may_pass(error: PgvaultError) -> bool:
     return error.exit_code in (1, 7)
 
 
-def _copy(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup, reservation: WalReservation,
+def _copy(plan: BackupPlan, connection: Connection, server: ServerVault, backup: Backup, reservation: WalReservation,
           emit: Emit, cancelled: threading.Event) -> Backup:
+    reservation.hold()
     with ExitStack() as scope:
-        connection = scope.enter_context(closing(connect(config, replication=True)))
-        reservation.hold()
         previous = _previous_manifest(server, scope) if not plan.full else None
         store = scope.enter_context(FrameStore(server))
         manifest = ManifestWriter(server, backup.id)

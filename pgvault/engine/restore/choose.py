@@ -93,14 +93,15 @@ def _continues(one: Choice, other: Choice) -> bool:
 
 def _check_branches(search: WalSearch, choice: Choice, backups: Sequence[Backup]) -> None:
     """WAL of a timeline whose history file is missing may go on from here: to pass over it could lose what it holds."""
+    next_segment = (choice.stop.until // search.size + 1) * search.size
     rooted = {1, *(b.timeline for b in backups), *(h.timeline for h in search.tree.histories)}
     for timeline, begin in search.beginnings().items():
-        if timeline not in rooted and begin <= choice.stop.lsn:
+        if timeline not in rooted and begin <= next_segment:
             raise Refused(
                 f"where timeline {timeline} comes from is not known",
                 detail=f"Its WAL is archived from {begin} on, its history file {timeline:08X}.history is not.",
-                hint=f"Archive that file (pgvault put-wal), or name the timeline that is meant, as in --target-timeline "
-                     f"{choice.history.timeline}")
+                hint="Archive that file (pgvault put-wal), or name the timeline that is meant, as in "
+                     f"--target-timeline {choice.history.timeline}")
 
 
 def _none_usable(backups: Sequence[Backup]) -> Refused:

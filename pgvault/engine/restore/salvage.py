@@ -31,9 +31,10 @@ cd "$1/pg_wal" 2>/dev/null || {{ [ ! -e "$1/pg_wal" ]; exit; }}
 for file in *; do
   case $file in *[!0-9A-Fa-z.]*) continue ;; esac
   [ -f "$file" ] || continue
+  head -c 1 "$file" > /dev/null || exit 1
   printf '%s ' "$file"
   [ ! -e "archive_status/$file.ready" ] && [ ! -e "archive_status/$file.done" ] || printf 'finished '
-  head -c {LONG_HEADER.size} "$file" | od -An -v -tx1 | tr -d ' \\n' || exit 1
+  head -c {LONG_HEADER.size} "$file" | od -An -v -tx1 | tr -d ' \\n'
   echo
 done
 """
@@ -62,8 +63,9 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
     found = await _look(host, directory)
     stored = []
     for name, source in _wanted(found, identity).items():
-        if not await asyncio.to_thread(path_of(server, name).exists) and await _bring(
-                host, f"{directory}/pg_wal/{source}", name, server, identity, level, emit):
+        if not name.endswith(".partial") and await asyncio.to_thread(path_of(server, name).exists):
+            continue
+        if await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, level, emit):
             stored.append(name)
     if stored:
         emit(Noted(f"salvaged WAL that only {directory} had into the vault: {', '.join(stored)}", code="salvaged"))
@@ -118,11 +120,11 @@ async def _bring(host: Host, path: str, name: str, server: ServerVault, identity
         await _copy(host, path, copy, identity.segment_size if identity else 0)
         copy.seek(0)
         try:
-            await asyncio.to_thread(accept, server, name, copy, level=level)
+            accepted = await asyncio.to_thread(accept, server, name, copy, level=level)
         except Rejected as rejection:
             emit(Noted(f"{rejection.message}; it is in quarantine. {rejection.detail}", Level.WARNING, "rejected"))
             return False
-    return True
+    return accepted.new
 
 
 async def _copy(host: Host, path: str, into: BinaryIO, size: int) -> None:
