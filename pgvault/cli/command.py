@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pgvault.cli.context import Context
 from pgvault.model.errors import UsageError
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     help: str
     """What it does, then a section that begins with `Example:`."""
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Context], int]
+
+
+_Formatter = argparse.RawDescriptionHelpFormatter
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,9 +38,14 @@ class Parser(argparse.ArgumentParser):
     option comes), and takes the global options anywhere on the line."""
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(**settings, allow_abbrev=False)
+        # Of a fixed width as long as arguments are added, since argparse asks it about each of them, and the
+        # terminal's width takes it an import.
+        super().__init__(**settings, formatter_class=partial(_Formatter, width=80), allow_abbrev=False)
         _add_global_options(self)
+
+    def format_help(self) -> str:
+        self.formatter_class = _Formatter
+        return super().format_help()
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """As argparse does, but a failure to write is an error."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pgvault.cli.output import Output
 from pgvault.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgvault.config.load import Config
     from pgvault.config.schema import ServerConfig
 
@@ -24,20 +24,18 @@ class Format(Enum):
     JSON = "json"
 
 
-@dataclass(frozen=True)
 class Context:
     """One call of the command line."""
 
-    config_path: Path | None
-    """As given with --config; None when the usual places are searched."""
-    format: Format
-    log_level: str
-    job_id: str | None
-    """Set by whoever starts this process as a job of its own; its directory exists."""
-    out: Output
-    """Standard output: data."""
-    err: Output
-    """Standard error: talk."""
+    def __init__(self, *, config_path: Path | None, format: Format, log_level: str, job_id: str | None, out: Output,
+                 err: Output) -> None:
+        self.config_path = config_path
+        """As given with --config; None when the usual places are searched."""
+        self.format, self.log_level = format, log_level
+        self.job_id = job_id
+        """Set by whoever starts this process as a job of its own; its directory exists."""
+        self.out, self.err = out, err
+        """Standard output: data. Standard error: talk."""
 
     @cached_property
     def config(self) -> Config:

@@ -41,7 +41,7 @@ def get_wal(args: argparse.Namespace, context: Context) -> int:
         return 1
     pieces = read_verified(vault, args.name, path)
     if args.output is None:
-        context.out.bytes.write(b"".join(pieces))
+        context.out.bytes.writelines(list(pieces))
         return 0
     with replacing(args.output.absolute()) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

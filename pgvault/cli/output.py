@@ -12,20 +12,19 @@ import contextlib
 import errno
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SCHEMA = 1
 _STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1", "accent": "36"}
 # Controls, the line separators, bidirectional overrides that could show a name backwards, and lone surrogates.
-_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_HIDDEN = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 
 
-@dataclass(frozen=True, slots=True)
-class Painted:
+class Painted(NamedTuple):
     """A text with a style: good, warn, bad, dim, bold or accent."""
 
     text: str
@@ -40,7 +39,7 @@ Part = str | Painted
 
 def visible(text: str) -> str:
     """The text with every character spelled out that a terminal would act upon: ESC becomes `\\x1b`."""
-    return _HIDDEN.sub(_spelled, text)
+    return text if text.isprintable() else re.sub(_HIDDEN, _spelled, text)
 
 
 def _spelled(match: re.Match[str]) -> str:
@@ -52,6 +51,8 @@ def width(text: str) -> int:
     """Columns that the text takes on a terminal."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

@@ -8,6 +8,7 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.vault import frames
 from pgvault.vault.layout import Vault
+from pgvault.vault.lock import Concern, locked
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_rebuild import rebuild
 
@@ -26,17 +27,21 @@ def rebuild_index(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
     vault.prepare()
-    frames.rebuild_index(vault)
+    with locked(vault.locks, Concern.BACKUP):
+        packs = frames.rebuild_index(vault)
     wal = rebuild(vault)
     facts = read_facts(vault)
+    for name in packs.damaged:
+        context.err.line(context.err.paint("error: ", "bad"), f"pack {name} is damaged, what it holds is left out")
     for each in wal.damaged:
         context.err.line(context.err.paint("error: ", "bad"), f"{each.name} is damaged: {each.reason}")
     if context.json:
-        context.out.json({"server": server.name, "wal_files": wal.added, "segments_read": facts,
-                          "damaged": [each.name for each in wal.damaged]})
+        context.out.json({"server": server.name, "frames": packs.frames, "wal_files": wal.added,
+                          "segments_read": facts, "damaged": [*packs.damaged, *(each.name for each in wal.damaged)]})
     else:
-        context.out.line(f"the indexes of {server.name} are made again: {wal.added} WAL files, {facts} segments read")
-    return 8 if wal.damaged else 0
+        context.out.line(f"the indexes of {server.name} are made again: {packs.frames} frames, {wal.added} WAL files, "
+                         f"{facts} segments read")
+    return 8 if wal.damaged or packs.damaged else 0
 
 
 COMMANDS = {"rebuild-index": Command(HELP, arguments, rebuild_index)}

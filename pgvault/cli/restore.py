@@ -220,7 +220,7 @@ def _show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
 
     out = context.out if as_data else context.err
     path = " -> ".join(map(str, plan.timeline_path))
-    stop = f" at {plan.stop_lsn}" if plan.stop_lsn else ""
+    stop = f" {'after' if plan.stop_replayed else 'before'} {plan.stop_lsn}" if plan.stop_lsn else ""
     stop += f", {utc(plan.stop_time)}" if plan.stop_time else ""
     out.fields([
         ("Backup", plan.backup),
@@ -265,6 +265,7 @@ def document(plan: RestorePlan) -> dict[str, object]:
     return {
         "plan": "restore", "server": plan.server, "backup": plan.backup,
         "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
+                   "stop_replayed": plan.stop_replayed,
                    "stop_time": plan.stop_time},
         "destination": {"host": plan.host, "directory": plan.directory,
                         "tablespaces": {s.name: s.location for s in plan.tablespaces}},

@@ -7,18 +7,17 @@ would be one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgvault.config.problems import BadValue
 
-_FORM = re.compile(
+_FORM = (
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\$?)@)?"
     r"(?:\[(?P<ip6>[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})))"
     r"(?::(?P<port>[0-9]{1,5}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class SshAddress:
+class SshAddress(NamedTuple):
     """A host that ssh reaches."""
 
     host: str
@@ -30,7 +29,7 @@ class SshAddress:
     @classmethod
     def parse(cls, text: str) -> SshAddress:
         """BadValue when `text` is anything else; the text, which may hold a password, is not repeated."""
-        match = _FORM.fullmatch(text)
+        match = re.fullmatch(_FORM, text)
         if not match:
             raise BadValue("not an ssh address", _advice(text))
         port = int(match["port"]) if match["port"] else None

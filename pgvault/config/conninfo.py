@@ -28,10 +28,11 @@ _PAIR = re.compile(r"""[ \t\n\r\f\v]*([^=\ \t\n\r\f\v]*)[ \t\n\r\f\v]*(=?)[ \t\n
 _QUOTED = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
 _BARE = re.compile(r"(?:\\.|[^\\ \t\n\r\f\v])*\\?", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
-_URI = re.compile(r"postgres(?:ql)?://(.*)", re.DOTALL)
-_USER = re.compile(r"([^:@/]*)(?::([^@/]*))?@")
-_HOST = re.compile(r"(?:\[([^\]]+)\](?=[:/?,]|$)|([^:/?,\[][^:/?,]*)?)(?::([^/?,]*))?(,?)")
-_PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
+_SCHEMES = ("postgresql://", "postgres://")
+# Of URIs alone, so they are not compiled before one comes.
+_USER = r"([^:@/]*)(?::([^@/]*))?@"
+_HOST = r"(?:\[([^\]]+)\](?=[:/?,]|$)|([^:/?,\[][^:/?,]*)?)(?::([^/?,]*))?(,?)"
+_PERCENT = r"%([0-9A-Fa-f]{2})?"
 
 
 def check_conninfo(text: str) -> str:
@@ -47,10 +48,10 @@ def parse_conninfo(text: str) -> dict[str, str]:
     """The parameters of either form; BadValue as in `check_conninfo`."""
     if "\0" in text:
         raise BadValue("a connection string cannot contain a zero byte")
-    uri = _URI.match(text)
+    scheme = next((each for each in _SCHEMES if text.startswith(each)), "")
     parameters: dict[str, str] = {}
-    for keyword, value in _uri_pairs(uri[1]) if uri else _pairs(text):
-        _check_keyword(keyword, uri=bool(uri))
+    for keyword, value in _uri_pairs(text.removeprefix(scheme)) if scheme else _pairs(text):
+        _check_keyword(keyword, uri=bool(scheme))
         if keyword in parameters:
             raise BadValue(f'"{keyword}" is given twice')
         parameters[keyword] = value
@@ -103,12 +104,12 @@ def _refuse_after(pairs: list[tuple[str, str]]) -> None:
 def _uri_pairs(rest: str) -> list[tuple[str, str]]:
     """The parameters of what follows `postgresql://`: [user[:password]@][host[:port],...][/dbname][?name=value&...]."""
     pairs: list[tuple[str, str]] = []
-    if match := _USER.match(rest):
+    if match := re.match(_USER, rest):
         rest = rest[match.end():]
         pairs += [(k, v) for k, v in (("user", match[1]), ("password", match[2])) if v]
     hosts, ports, more = [], [], ","
     while more:
-        match = _HOST.match(rest)
+        match = re.match(_HOST, rest)
         if match is None:
             raise BadValue("the connection URI's IPv6 address is not closed", "Write it as [::1].")
         address, name, port, more = match.groups()
@@ -136,7 +137,7 @@ def _query_pair(item: str) -> tuple[str, str]:
 def _decoded(text: str) -> str:
     raw = bytearray()
     at = 0
-    for match in _PERCENT.finditer(text):
+    for match in re.finditer(_PERCENT, text):
         if match[1] is None or match[1] == "00":
             raise BadValue("the connection URI has a % that is no percent-encoded character", "Write % itself as %25.")
         raw += text[at : match.start()].encode() + bytes((int(match[1], 16),))

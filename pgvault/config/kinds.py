@@ -8,10 +8,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgvault.config.address import SshAddress
 from pgvault.config.conninfo import check_conninfo
@@ -19,14 +18,15 @@ from pgvault.config.problems import BadValue, nearest
 from pgvault.model.duration import LONGEST, format_duration, parse_duration
 from pgvault.model.names import check_label
 from pgvault.model.rate import format_rate, parse_rate
-from pgvault.model.retention_policy import parse_retention_policy
+
+if TYPE_CHECKING:
+    from pgvault.model.retention_policy import RetentionPolicy
 
 _TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a decimal number", list: "a list",
                dict: "a table"}
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of value."""
 
     what: str
@@ -52,7 +52,7 @@ class Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    return replace(kind, may_be_none=True)
+    return kind._replace(may_be_none=True)
 
 
 def whole_number(least: int, most: int) -> Kind:
@@ -125,6 +125,12 @@ def _time_zone(value: str) -> str:
                        hint if hint.startswith("Did") else "Write a name such as Europe/Paris, or UTC.") from None
 
 
+def _retention_policy(value: str) -> RetentionPolicy:
+    from pgvault.model.retention_policy import parse_retention_policy  # put-wal and get-wal seldom have one to read
+
+    return parse_retention_policy(value)
+
+
 def _pause(value: int | str) -> timedelta:
     pause = timedelta(seconds=min(max(value, -1), 10**10)) if isinstance(value, int) else parse_duration(value)
     if not timedelta() <= pause <= LONGEST:
@@ -137,7 +143,7 @@ BOOLEAN = Kind("true or false", (bool,), bool, bool)
 PAUSE = Kind('seconds, or text such as "30s"', (int, str), _pause, format_duration)
 AGE = Kind('text such as "1 DAYS"', (str,), parse_duration, format_duration)
 RATE = Kind('text such as "50MB/s"', (str,), parse_rate, format_rate)
-RETENTION = Kind('text such as "RECOVERY WINDOW OF 7 DAYS"', (str,), parse_retention_policy)
+RETENTION = Kind('text such as "RECOVERY WINDOW OF 7 DAYS"', (str,), _retention_policy)
 LOCAL_PATH = Kind("a path in quotes", (str,), _local_path)
 REMOTE_PATH = Kind("an absolute path in quotes", (str,), _remote_path)
 COMMAND = Kind("a command line in quotes", (str,), lambda value: _one_line(value, "a command"))

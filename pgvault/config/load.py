@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pgvault.config.lines import Keys
 from pgvault.config.problems import ConfigProblem, first_of, nearest
@@ -25,8 +24,7 @@ SYSTEM_FILE = Path("/etc/pgvault/pgvault.toml")
 _Section = TypeVar("_Section", ServerConfig, HostConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """Everything that was configured, resolved."""
 
     path: Path

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pgvault.model.errors import ConfigError
 
@@ -20,8 +20,7 @@ class BadValue(ValueError):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigProblem:
+class ConfigProblem(NamedTuple):
     """One thing that is wrong. Never holds a value that could be a secret."""
 
     path: Path

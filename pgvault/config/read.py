@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgvault.config.lines import Keys, key_lines
 from pgvault.config.problems import BadValue, ConfigProblem, nearest
 from pgvault.config.schema import INHERITED, SECTIONS, Setting, settings_of
 
-_POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_POSITION = r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$"
 _ELSEWHERE = {
     "barman_home": 'Write home = "...".',
     "ssh_command": 'Write the address alone: ssh = "user@host".',
@@ -24,8 +23,7 @@ _ELSEWHERE = {
 """What people have in their fingers from Barman and libpq, and what it is called here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """What a key was set to."""
 
     value: Any
@@ -33,8 +31,7 @@ class Value:
     """`file:line`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A file that is valid TOML."""
 
     path: Path
@@ -74,10 +71,10 @@ def read_document(path: Path, problems: list[ConfigProblem]) -> Document | None:
 
 
 def _syntax_problem(path: Path, raw: bytes, message: str) -> ConfigProblem:
-    position = _POSITION.search(message)
+    position = re.search(_POSITION, message)
     line = int(position[1]) if position and position[1] else raw.rstrip().count(b"\n") + 1
     where = f" at column {position[2]}" if position and position[2] else " at the end of the file"
-    message = _POSITION.sub("", message)
+    message = re.sub(_POSITION, "", message)
     return ConfigProblem(path, line, "", f"not TOML{where}: {message[:1].lower()}{message[1:]}",
                          'Text stands in double quotes: key = "value".' if "Invalid value" in message else "")
 

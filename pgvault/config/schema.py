@@ -1,25 +1,28 @@
 """Every setting, once: its key, the kind of its value, its default, where it may stand, and what it means.
 
-The three dataclasses are the table. Reading (`pgvault.config.load`), `config show` and the help (`reference`) all come
-from their fields, so a setting is added by adding a field. A setting that `inherits` may also stand in [vault], where
+The three sections are the table. Reading (`pgvault.config.load`), `config show` and the help (`reference`) all come
+from their attributes, so a setting is added by adding one. A setting that `inherits` may also stand in [vault], where
 it is the default of all servers (and hosts, where they have it).
+
+PostgreSQL waits for put-wal and get-wal, which read the configuration each time, so the classes on this way are no
+dataclasses: importing `dataclasses` and making three dozen of them takes longer than archiving a segment does.
 """
-# ruff: noqa: RUF009  (each call in a class body makes a dataclass field)
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, dataclass_transform
 
 from pgvault.config import kinds
 from pgvault.config.address import SshAddress
 from pgvault.config.kinds import Kind, optional
-from pgvault.model.retention_policy import RetentionPolicy
+
+if TYPE_CHECKING:
+    from pgvault.model.retention_policy import RetentionPolicy
 
 _STORED = "the vault stores zstd, which is smaller and faster"
 _FIX = 'Write compression = "zstd", or leave the line out.'
@@ -32,37 +35,71 @@ _REFUSED_REUSE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the table."""
 
     key: str
     kind: Kind
     meaning: str
     """One or two sentences, with the unit where there is one."""
-    required: bool
+    value: Callable[[], Any] | None
+    """Gives the default; None when there is none, and the setting is required."""
     default: str
     """As the help shows it."""
     inherits: bool
 
+    @property
+    def required(self) -> bool:
+        return self.value is None
 
-def _setting(kind: Kind, meaning: str, *, default: Any = MISSING, factory: Callable[[], Any] | None = None,
+
+_MISSING: Any = object()
+
+
+def _setting(kind: Kind, meaning: str, *, default: Any = _MISSING, factory: Callable[[], Any] | None = None,
              shown: str | None = None, inherits: bool = False) -> Any:
-    """A dataclass field that is a setting; `shown` is the default in words where its value would not tell."""
-    if shown is None:
-        shown = "" if default is MISSING else str(kind.write(default)).lower()
-    metadata = {"kind": kind, "meaning": meaning, "shown": shown, "inherits": inherits}
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    """An attribute that is a setting; `shown` is the default in words where its value would not tell."""
+    if default is not _MISSING:
+        factory = lambda: default  # noqa: E731
+        shown = str(kind.write(default)).lower() if shown is None else shown
+    return Setting("", kind, meaning, factory, shown or "", inherits)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(_setting,))
+class Section:
+    """A table of the file: the class has its settings, an instance one value for each. Made by keywords, then fixed."""
+
+    settings: ClassVar[Mapping[str, Setting]]
+
+    def __init_subclass__(cls) -> None:
+        cls.settings = MappingProxyType(
+            {key: each._replace(key=key) for key, each in vars(cls).items() if isinstance(each, Setting)})
+
+    def __init__(self, **values: Any) -> None:
+        defaults = {key: each.value() for key, each in self.settings.items() if each.value and key not in values}
+        self.__dict__.update(defaults, **values)
+        if wrong := vars(self).keys() ^ type(self).__annotations__.keys():
+            raise TypeError(f"missing or unknown: {', '.join(sorted(wrong))}")
+        self._settle()
+
+    def _settle(self) -> None:
+        """Complete and check what settings say together; ValueError when they contradict each other."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in vars(self).items())})"
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VaultConfig:
+class VaultConfig(Section):
     """[vault]: the repository itself. Server settings may stand here too, as defaults of all servers."""
 
     home: Path = _setting(kinds.LOCAL_PATH, "The directory that holds everything of all servers.")
@@ -73,8 +110,7 @@ class VaultConfig:
         optional(kinds.LOCAL_PATH), "Where messages go besides standard error.", default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
+class ServerConfig(Section):
     """[servers.NAME]: one PostgreSQL cluster to protect."""
 
     name: str
@@ -148,13 +184,12 @@ class ServerConfig:
         optional(kinds.COMMAND), "Stops the server: a line for the host's sh.", default=None, shown="pg_ctl stop",
         inherits=True)
 
-    def __post_init__(self) -> None:
+    def _settle(self) -> None:
         if not self.streaming_conninfo:
-            object.__setattr__(self, "streaming_conninfo", self.conninfo)
+            self.__dict__["streaming_conninfo"] = self.conninfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostConfig:
+class HostConfig(Section):
     """[hosts.NAME]: a machine to restore to."""
 
     name: str
@@ -188,30 +223,22 @@ class HostConfig:
     password_environment: str | None = _setting(
         optional(kinds.ENVIRONMENT_NAME), "The environment variable that holds conninfo's password.", default=None)
 
-    def __post_init__(self) -> None:
+    def _settle(self) -> None:
         if self.local and self.ssh:
             raise ValueError("local = true and ssh exclude each other")
         if not self.local and not self.ssh:
             raise ValueError("ssh is missing (or local = true, when it is this machine)")
 
 
-def settings_of(section: type) -> Mapping[str, Setting]:
+def settings_of(section: type[Section]) -> Mapping[str, Setting]:
     """The settings of one of the three classes, by key, in their order."""
-    return _SETTINGS[section]
+    return section.settings
 
 
-def _read_settings(section: type) -> Iterator[Setting]:
-    for each in fields(section):
-        if each.metadata:
-            yield Setting(each.name, each.metadata["kind"], each.metadata["meaning"],
-                          each.default is MISSING and each.default_factory is MISSING,
-                          each.metadata["shown"], each.metadata["inherits"])
-
-
-SECTIONS: Mapping[str, type] = MappingProxyType({"vault": VaultConfig, "servers": ServerConfig, "hosts": HostConfig})
-_SETTINGS = {section: MappingProxyType({s.key: s for s in _read_settings(section)}) for section in SECTIONS.values()}
+SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
+    {"vault": VaultConfig, "servers": ServerConfig, "hosts": HostConfig})
 INHERITED: Mapping[str, Setting] = MappingProxyType(
-    {key: s for section in (HostConfig, ServerConfig) for key, s in _SETTINGS[section].items() if s.inherits})
+    {key: s for section in (HostConfig, ServerConfig) for key, s in section.settings.items() if s.inherits})
 """What may stand in [vault] for all servers and hosts that have such a setting."""
 
 

@@ -6,8 +6,8 @@ Read-only, and one pass over the WAL index for all backups: a thousand of them a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig
@@ -20,8 +20,7 @@ from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault, Vault
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogued:
+class Catalogued(NamedTuple):
     """A backup and what the rest of the vault says about it."""
 
     backup: Backup
@@ -41,8 +40,7 @@ class Catalogued:
         return self.backup.finished_at if self.backup.status.copied else None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalogue(NamedTuple):
     """Of one server; oldest first."""
 
     server: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate, groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
@@ -35,8 +35,7 @@ _FILES = ("SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number
           " ORDER BY timeline, number")
 
 
-@dataclass(frozen=True, slots=True)
-class WalShare:
+class WalShare(NamedTuple):
     """Some archived segments; sizes in bytes."""
 
     files: int = 0

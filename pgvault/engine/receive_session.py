@@ -27,7 +27,7 @@ from pgvault.io.replication_stream import (
     identify,
     timeline_history,
 )
-from pgvault.model.errors import PgvaultError, Refused, Unreachable
+from pgvault.model.errors import Corrupt, PgvaultError, Refused, Unreachable
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -91,7 +91,7 @@ class Session:
         held_from = self._ensure_slot()
         history = self._archive_histories(system.timeline)
         self._archive_leftovers()
-        reconcile(self._vault)
+        self._reconcile()
         with wal_index.reading(self._vault) as index:
             archived = index.segments()
         place = frontier(history, archived, system.position, held_from, self._size, self._not_before)
@@ -117,6 +117,15 @@ class Session:
     def _claim(self, system: System) -> None:
         with locked(self._vault.locks, Concern.ARCHIVE, wait=True):
             claim(self._vault, Identity(system.identifier, system.segment_size))
+
+    def _reconcile(self) -> None:
+        """The index agrees with the files; one that is damaged is a cache, and made anew."""
+        try:
+            reconcile(self._vault)
+        except Corrupt:
+            with locked(self._vault.locks, Concern.ARCHIVE, wait=True):
+                wal_index.discard(self._vault)
+            reconcile(self._vault)
 
     def _ensure_slot(self) -> Lsn | None:
         """Where the slot holds WAL from; it is made where it is missing or has lost its WAL."""
@@ -272,9 +281,19 @@ class Session:
             rest, position = rest[taken:], Lsn(position + taken)
             if self._file.is_full:
                 file, self._file = self._file, None
-                take(self._vault, file.finish(), level=self._level, emit=self._emit)
+                self._archive(file)
                 self._has_unread = True
         return position
+
+    def _archive(self, file: StreamedSegment) -> None:
+        """Rule 11: what the archive does not take is not confirmed either, so that the server keeps it."""
+        name = file.segment.name(self._size)
+        if not take(self._vault, file.finish(), level=self._level, emit=self._emit):
+            raise Refused(f"the archive does not take {name} from {self._server.name}",
+                          detail="It holds other WAL of this name: two servers may be archiving as one, or this one "
+                                 "was put back in time.",
+                          hint=f"Find out which server the archive follows; if it is this one no more, give it a new "
+                               f"name in the configuration. What came is in {self._vault.quarantine}.")
 
     def _flush(self) -> None:
         """After it all that was written survives a power failure: what is before the open file is archived."""

@@ -22,7 +22,7 @@ from pgvault.jobs.journal import read_edges
 from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import JobFinished, JobStarted, now
 from pgvault.model.job import Job, JobKind, JobState
-from pgvault.vault.files import fsync_directory, make_directory, temporary_name
+from pgvault.vault.files import fsync_directory, make_directory, naming, temporary_name
 from pgvault.vault.layout import refuse_other_owner
 
 _ID = re.compile(r"(\d{8}T\d{6}Z)-(\d{2})")
@@ -74,7 +74,8 @@ def alive(directory: Path) -> Iterator[None]:
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        with naming(final):
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         os.rename(temporary, final)
         yield
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_FORM = re.compile(r"\s*([0-9]{1,10})\s*([A-Za-z]+)\s*")
+_FORM = r"\s*([0-9]{1,10})\s*([A-Za-z]+)\s*"
 _UNITS = {
     "second": ("s", "sec", "secs", "seconds"),
     "minute": ("min", "mins", "minutes"),
@@ -26,7 +26,7 @@ def parse_duration(text: str) -> timedelta:
 
     A bare number and `m` (minutes or months?) are refused rather than guessed.
     """
-    match = _FORM.fullmatch(text)
+    match = re.fullmatch(_FORM, text)
     unit = _NAMES.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(f"not a span of time: {text[:40]!r}; write a number and one of "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-_FORM = re.compile(r"\s*([0-9]{1,12})(?:\.([0-9]{1,6}))?\s*([A-Za-z]+)\s*")
+_FORM = r"\s*([0-9]{1,12})(?:\.([0-9]{1,6}))?\s*([A-Za-z]+)\s*"
 _FACTORS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _SPELLINGS = {"KB": "kB", "KiB": "kB", "MiB": "MB", "GiB": "GB", "TiB": "TB"}
 LARGEST = 2**63 - 1
@@ -17,7 +17,7 @@ LARGEST = 2**63 - 1
 
 def parse_size(text: str) -> int:
     """Bytes, of a number and a unit; ValueError saying what would be understood. A bare number is refused."""
-    match = _FORM.fullmatch(text)
+    match = re.fullmatch(_FORM, text)
     factor = _FACTORS.get(_SPELLINGS.get(match[3], match[3])) if match else None
     if match is None or factor is None:
         raise ValueError(f"not a size: {text[:40]!r}; write a number and one of B, kB, MB, GB, TB "

@@ -6,7 +6,7 @@ All sizes are in bytes. A cluster's segment size is a power of two from 1 MiB to
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 
@@ -22,8 +22,7 @@ def is_segment_size(size: int) -> bool:
     return 1 << 20 <= size <= 1 << 30 and size & (size - 1) == 0
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One WAL segment of one timeline; `number` counts segments from position 0/0."""
 
     timeline: int
@@ -65,31 +64,27 @@ class Segment:
         return Segment(self.timeline, self.number + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentFile:
+class SegmentFile(NamedTuple):
     """`000000010000000000000001`"""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartialFile:
+class PartialFile(NamedTuple):
     """`000000010000000000000001.partial`: the end of a timeline that a promotion left behind."""
 
     name: str
     segment: str
 
 
-@dataclass(frozen=True, slots=True)
-class LabelFile:
+class LabelFile(NamedTuple):
     """`000000010000000000000001.00000028.backup`: where a backup started, written by PostgreSQL at its end."""
 
     name: str
     segment: str
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryFile:
+class HistoryFile(NamedTuple):
     """`00000002.history`: where a timeline branched off."""
 
     name: str

@@ -9,10 +9,10 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
 from pgvault.model.errors import NotFound, PgvaultError
@@ -32,8 +32,7 @@ _REQUIRED: dict[str, type] = {
 _OPTIONAL: dict[str, type] = {"finished_at": datetime, "begin_lsn": str, "end_lsn": str}
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """A backup whose facts cannot be read; it is shown, and never counts as protection."""
 
     id: str

@@ -7,7 +7,6 @@ what a crash left is told from what is complete, and cleaned.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,14 +45,26 @@ def temporary_name(path: Path) -> Path:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A failed write does not say where it was going: with this its error does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to; at a clean end it durably becomes `path`, at any other it is removed."""
     temporary = temporary_name(path)
     try:
-        yield temporary
-        fsync_path(temporary)
-        os.replace(temporary, path)
-        fsync_directory(path.parent)
+        with naming(path):
+            yield temporary
+            fsync_path(temporary)
+            os.replace(temporary, path)
+            fsync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,7 +81,7 @@ def remove_tree(directory: Path) -> None:
     doomed = temporary_name(directory)
     os.rename(directory, doomed)
     fsync_directory(directory.parent)
-    shutil.rmtree(doomed)
+    _remove(doomed)
 
 
 def sweep_dead(directory: Path) -> None:
@@ -92,6 +103,8 @@ def sweep_temporaries(directory: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        import shutil  # a directory is seldom removed, and put-wal does without
+
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

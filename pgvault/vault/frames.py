@@ -13,11 +13,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pgvault.model.errors import from_os_error
-from pgvault.vault.files import replacing, sweep_temporaries
+from pgvault.model.errors import Corrupt, NotFound, from_os_error
+from pgvault.vault.files import replacing, sweep_dead, sweep_temporaries
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, pack_path, read_footer
 
@@ -29,19 +30,28 @@ CREATE TABLE IF NOT EXISTS frame (
 """
 
 
-def rebuild_index(server: ServerVault) -> int:
-    """Make `frames.sqlite` again from the packs; the number of frames. Corrupt when a pack's footer is."""
-    count = 0
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was found in the packs."""
+
+    frames: int
+    damaged: tuple[str, ...]
+    """Packs whose footer cannot be read: what they hold is left out, the rest is unaffected."""
+
+
+def rebuild_index(server: ServerVault) -> Rebuilt:
+    """Make `frames.sqlite` again from the packs. The caller holds the backup lock, or knows that no store is open."""
     with replacing(server.frames_index) as temporary, telling_full(server.frames_index):
         index = sqlite3.connect(temporary)
         try:
             index.executescript(_SCHEMA)
-            for name in sorted(pack_names(server.packs)):
-                count += _add_pack(index, name, read_footer(pack_path(server.packs, name)))
+            rebuilt = _add_packs(server, index, pack_names(server.packs))
             index.commit()
         finally:
             index.close()
-    return count
+        for suffix in ("-wal", "-shm", "-journal"):  # else SQLite would replay the old index's log into the new one
+            server.frames_index.with_name(server.frames_index.name + suffix).unlink(missing_ok=True)
+    return rebuilt
 
 
 def read_only_uri(path: Path) -> str:
@@ -63,17 +73,34 @@ def telling_full(path: Path) -> Iterator[None]:
 
 
 def ensure_index(server: ServerVault) -> None:
-    """Make the index again when it is missing."""
-    if not server.frames_index.exists():
-        rebuild_index(server)
+    """Make the index again when it is missing; NotFound where the vault may not be written to."""
+    if server.frames_index.exists():
+        return
+    if not os.access(server.home, os.W_OK):
+        raise NotFound(f"the index of {server.name}'s frames is missing", detail=f"There is no {server.frames_index}, "
+                       "and the vault may not be written to.", hint="Copy that file too, or let it be written.")
+    rebuild_index(server)
 
 
-def _add_pack(index: sqlite3.Connection, name: str, entries: Iterable[Location]) -> int:
-    cursor = index.execute("INSERT INTO pack (name) VALUES (?)", (name,))
-    pack = cursor.lastrowid
-    rows = [(e.id, pack, e.offset, e.stored, e.plain, e.crc32c) for e in entries]
-    index.executemany("INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?, ?, ?)", rows)
-    return len(rows)
+def _add_packs(server: ServerVault, index: sqlite3.Connection, names: Iterable[str]) -> Rebuilt:
+    """Oldest first, so that of a frame that is stored twice the newer copy counts: it was stored because the older
+    one was found damaged."""
+    count, damaged = 0, []
+    for name in sorted(names):
+        try:
+            entries = list(read_footer(pack_path(server.packs, name)))
+        except Corrupt:
+            damaged.append(name)
+            continue
+        _add_pack(index, name, entries)
+        count += len(entries)
+    return Rebuilt(count, tuple(damaged))
+
+
+def _add_pack(index: sqlite3.Connection, name: str, entries: Iterable[Location]) -> None:
+    pack = index.execute("INSERT INTO pack (name) VALUES (?)", (name,)).lastrowid
+    index.executemany("INSERT OR REPLACE INTO frame VALUES (?, ?, ?, ?, ?, ?)",
+                      [(e.id, pack, e.offset, e.stored, e.plain, e.crc32c) for e in entries])
 
 
 class FrameStore:
@@ -85,10 +112,11 @@ class FrameStore:
 
     def __init__(self, server: ServerVault) -> None:
         self._server = server
-        ensure_index(server)
-        self._index = sqlite3.connect(server.frames_index, check_same_thread=False)
-        self._index.execute("PRAGMA journal_mode = wal")
-        self._index.executescript(_SCHEMA)
+        sweep_dead(server.home)
+        sweep_temporaries(server.packs)
+        self.damaged: tuple[str, ...] = ()
+        """Packs that cannot be read; their frames count as not stored."""
+        self._index = self._open()
         self._lock = threading.Lock()
         self._recent: set[bytes] = set()
         self._pack: PackWriter | None = None
@@ -97,7 +125,6 @@ class FrameStore:
         self._flushing_pack: PackWriter | None = None
         self.stored_bytes = 0
         """What this store has added so far."""
-        self._reconcile()
 
     def __enter__(self) -> FrameStore:
         return self
@@ -110,6 +137,38 @@ class FrameStore:
         if self._flushing and self._flushing_pack and self._flushing.exception():
             self._flushing_pack.abandon()
         self._index.close()
+
+    def _open(self) -> sqlite3.Connection:
+        """The index, in agreement with the packs: made again when it is damaged or when a pack is gone."""
+        ensure_index(self._server)
+        index = self._connect()
+        try:
+            with telling_full(self._server.frames_index), index:
+                indexed = {name for (name,) in index.execute("SELECT name FROM pack")}
+                on_disk = pack_names(self._server.packs)
+                if indexed <= on_disk:
+                    self.damaged = _add_packs(self._server, index, on_disk - indexed).damaged
+                    return index
+        except sqlite3.OperationalError:
+            index.close()
+            raise
+        except sqlite3.DatabaseError:  # malformed
+            pass
+        index.close()
+        self.damaged = rebuild_index(self._server).damaged
+        return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        index = sqlite3.connect(self._server.frames_index, check_same_thread=False)
+        try:
+            index.execute("PRAGMA journal_mode = wal")
+            index.executescript(_SCHEMA)
+        except sqlite3.OperationalError:
+            index.close()
+            raise
+        except sqlite3.DatabaseError:  # `_open` meets it again, and makes the index anew
+            pass
+        return index
 
     def has(self, frame_id: bytes) -> bool:
         """Whether the frame is stored, or will be when this store is closed."""
@@ -140,6 +199,11 @@ class FrameStore:
         with self._lock:
             return self._find(frame_id)
 
+    def forget(self, frame_id: bytes) -> None:
+        """Its stored form turned out to be damaged: it counts as not stored, so that `add` stores it anew."""
+        with self._lock, self._index:
+            self._index.execute("DELETE FROM frame WHERE id = ?", (frame_id,))
+
     def _find(self, frame_id: bytes) -> tuple[str, Location] | None:
         row = self._index.execute(
             "SELECT p.name, f.offset, f.stored, f.plain, f.crc32c FROM frame f JOIN pack p ON p.id = f.pack"
@@ -167,15 +231,3 @@ class FrameStore:
         with self._lock, telling_full(self._server.frames_index), self._index:
             _add_pack(self._index, pack.name, pack.entries)
             self._recent.difference_update(e.id for e in pack.entries)
-
-    def _reconcile(self) -> None:
-        """Index what a crash left unindexed, forget what is gone, remove half-written packs."""
-        sweep_temporaries(self._server.packs)
-        on_disk = pack_names(self._server.packs)
-        with telling_full(self._server.frames_index), self._index:
-            indexed = dict(self._index.execute("SELECT name, id FROM pack"))
-            for name in sorted(on_disk - indexed.keys()):
-                _add_pack(self._index, name, read_footer(pack_path(self._server.packs, name)))
-            for name in indexed.keys() - on_disk:
-                self._index.execute("DELETE FROM frame WHERE pack = ?", (indexed[name],))
-                self._index.execute("DELETE FROM pack WHERE id = ?", (indexed[name],))

@@ -7,9 +7,7 @@ each other's backups unrestorable.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
-
-import tomli_w
+from typing import NamedTuple
 
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import is_segment_size
@@ -17,8 +15,7 @@ from pgvault.vault.files import write_durably
 from pgvault.vault.layout import ServerVault
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     system_identifier: str
     segment_size: int
     """Bytes of a WAL segment."""
@@ -42,6 +39,8 @@ def claim(server: ServerVault, cluster: Identity) -> None:
     """Make sure that this vault holds, or from now on will hold, this very cluster; Refused otherwise."""
     known = read_identity(server)
     if known is None:
+        import tomli_w  # once in a vault's life
+
         server.prepare()
         write_durably(server.identity, tomli_w.dumps(
             {"system_identifier": cluster.system_identifier, "segment_size": cluster.segment_size}).encode())

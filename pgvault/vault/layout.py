@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import tomllib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
-from pgvault.vault.files import make_directory, write_durably
+from pgvault.vault.files import TEMPORARY, make_directory, write_durably
 
 FORMAT = 1
 
@@ -55,8 +55,7 @@ a restore_command finds them, create recovery.signal, start PostgreSQL of the sa
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ServerVault:
+class ServerVault(NamedTuple):
     """One server's part of the vault."""
 
     name: str
@@ -109,6 +108,12 @@ class ServerVault:
             make_directory(directory)
 
 
+def _is_begun(name: str) -> bool:
+    """What may lie in a directory that becomes a vault: what a first run that was cut short, or one that runs beside
+    this one, has made already."""
+    return name in ("lost+found", "jobs", "README") or name.startswith(TEMPORARY)
+
+
 def refuse_other_owner(home: Path) -> None:
     """Root may write into anyone's vault, and what it writes there the owner cannot read: backups and archiving would
     fail from then on. A vault that cannot be written to may be read by whoever can."""
@@ -128,8 +133,7 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
-@dataclass(frozen=True, slots=True)
-class Vault:
+class Vault(NamedTuple):
     """The repository under one home directory."""
 
     home: Path
@@ -173,7 +177,7 @@ class Vault:
         vault = cls(home)
         refuse_other_owner(home)
         if not vault.marker.exists():
-            if home.is_dir() and any(p.name not in ("lost+found", "jobs") for p in home.iterdir()):
+            if home.is_dir() and any(not _is_begun(p.name) for p in home.iterdir()):
                 raise PgvaultError(f"{home} is not empty and is no vault",
                                    hint="Point [vault] home at an empty directory, or at an existing vault.")
             import tomli_w  # only for a new vault

@@ -254,7 +254,11 @@ class Manifest:
     def _locate(self) -> None:
         if not self._located:
             ensure_index(self._server)
-            self._db.execute("ATTACH ? AS frames", (read_only_uri(self._server.frames_index),))
+            try:
+                self._db.execute("ATTACH ? AS frames", (read_only_uri(self._server.frames_index),))
+            except sqlite3.DatabaseError as error:
+                raise Corrupt(f"could not read the index {self._server.frames_index}", detail=f"SQLite says: {error}.",
+                              hint=f"It is a cache; make it again: pgvault rebuild-index {self._server.name}") from None
             self._located = True
 
     def _query(self, sql: str, values: Row = ()) -> Iterator[Row]:
@@ -263,8 +267,12 @@ class Manifest:
             for row in self._db.execute(sql, values):  # noqa: UP028
                 yield row
         except sqlite3.DatabaseError as error:
-            raise Corrupt(f"could not read the manifest of backup {self._backup.id}",
-                          detail=f"{self.path}: {error}.", hint="Use another backup.") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: sqlite3.DatabaseError) -> Corrupt:
+        files = f"{self.path}, with {self._server.frames_index}" if self._located else str(self.path)
+        return Corrupt(f"could not read the manifest of backup {self._backup.id}", detail=f"{files}: {error}.",
+                       hint=f"pgvault rebuild-index {self._server.name}; if that does not help, use another backup.")
 
 
 def _entry(row: Row) -> Entry:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import struct
 import time
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ class PackWriter:
 
     def __init__(self, directory: Path) -> None:
         # The name sorts by time, so that a listing shows the order of writing.
-        self.name = f"{int(time.time()):010x}{secrets.token_hex(8)}"
+        self.name = f"{time.time_ns():016x}{os.urandom(4).hex()}"
         self._final = directory / f"{self.name}.pack"
         self._temporary = directory / f"{TEMPORARY}{self.name}.pack"
         descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        import shutil  # only across file systems
+
         with replacing(kept) as temporary:
             shutil.copyfile(path, temporary)
         path.unlink()

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Corrupt, PgvaultError, Refused
 from pgvault.model.segment import HistoryFile, LabelFile, Segment, WalFile, parse_wal_name
@@ -38,15 +37,13 @@ class Rejected(Refused):
     code = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     name: str
     new: bool
     """False when the archive had this very file already."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Spooled:
+class _Spooled(NamedTuple):
     """What arrived, compressed and flushed under a temporary name."""
 
     path: Path

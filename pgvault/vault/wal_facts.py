@@ -149,14 +149,14 @@ def _encode_carry(carry: Carry) -> str:
     part, header = carry.unfinished, carry.header
     return json.dumps({
         "at": carry.at, "timeline": carry.timeline, "previous": carry.previous, "resume": carry.resume,
-        "skip": carry.skip, "header": [getattr(header, name) for name in PageHeader.__slots__],
+        "skip": carry.skip, "header": [getattr(header, name) for name in PageHeader._fields],
         "unfinished": part and [part.lsn, part.length, part.seen, part.head.hex(), part.crc,
                                 base64.b85encode(b"".join(part.kept)).decode()]})
 
 
 def _decode_carry(text: str) -> Carry:
     facts = json.loads(text)
-    header = dict(zip(PageHeader.__slots__, facts["header"], strict=True))
+    header = dict(zip(PageHeader._fields, facts["header"], strict=True))
     header["address"] = Lsn(header["address"])
     part = None
     if facts["unfinished"]:

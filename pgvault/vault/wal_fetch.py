@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from pgvault.model.errors import Corrupt, InDoubt, PgvaultError, UsageError
+from pgvault.model.errors import Corrupt, InDoubt, NotFound, PgvaultError, UsageError
 from pgvault.model.segment import PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import decompressed
@@ -62,7 +63,10 @@ def read_verified(server: ServerVault, name: str, path: Path) -> Iterator[bytes]
     for piece in read_checked(server, name, path):
         digest.update(piece)
         yield piece
-    if (expected := _indexed_digest(server, name)) and expected != digest.digest():
+    expected = None
+    with suppress(InDoubt):  # zstd's checksum has proved the content already
+        expected = _indexed_digest(server, name)
+    if expected is not None and expected != digest.digest():
         raise _damaged(path, "Its content is not what was archived.")
 
 
@@ -106,13 +110,16 @@ def _is_there(path: Path) -> bool:
 
 
 def _indexed_digest(server: ServerVault, name: str) -> bytes | None:
-    """What the index knows; an index that is missing or unusable proves nothing."""
+    """What the index knows; one that is missing knows nothing. InDoubt when it cannot be asked."""
     try:
         with wal_index.reading(server) as index:
             row = index.find(name)
             return row.sha256 if row else None
-    except (PgvaultError, OSError):
+    except NotFound:
         return None
+    except (PgvaultError, OSError) as error:
+        raise InDoubt(f"could not ask the index of {server.name}'s WAL", detail=str(error),
+                      hint=f"Make it again: pgvault rebuild-index {server.name}") from None
 
 
 def _is_indexed(server: ServerVault, name: str) -> bool:

@@ -12,8 +12,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pgvault.model.errors import Corrupt, Locked, NotFound, from_os_error
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, parse_wal_name
@@ -44,8 +44,7 @@ PRAGMA user_version = {FORMAT};
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """One archived file; sizes in bytes."""
 
     name: str

@@ -7,9 +7,8 @@ earnest is one, and a segment from another is refused by name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.model.errors import PgvaultError
 from pgvault.model.lsn import Lsn
@@ -43,8 +42,7 @@ class UnknownWal(PgvaultError):
     code = "unknown-wal"
 
 
-@dataclass(frozen=True, slots=True)
-class PageHeader:
+class PageHeader(NamedTuple):
     """The header of a segment's first page; sizes in bytes."""
 
     magic: int

@@ -8,14 +8,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from support.cli import Completed, environment, pgvault, pgvault_argv
-from support.postgres import Server, quoted, wait_until
+from support.postgres import Server, wait_until
 
 from pgvault.config.load import load
 from pgvault.engine.backup.run import run_backup
@@ -221,5 +220,3 @@ def fill(server: Server, table: str, mebibytes: int) -> None:
     server.sql(
         f"insert into {table} select n, decode(string_agg(md5(random()::text), ''), 'hex')"
         f" from generate_series(1, {mebibytes * 512}) n, generate_series(1, 120) group by n")
-
-

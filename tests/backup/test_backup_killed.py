@@ -33,7 +33,7 @@ POINTS = [
     (f"{BASE}BaseBackup.start", 1, "after", UNFINISHED),
     (f"{PACKS}__init__", 1, "after", UNFINISHED),
     (f"{PACKS}add", 1, "after", UNFINISHED),
-    (f"{PACKS}add", 9, "before", UNFINISHED),
+    (f"{PACKS}add", 4, "before", UNFINISHED),
     (f"{PACKS}publish", 1, "before", UNFINISHED),
     (f"{PACKS}publish", 1, "after", UNFINISHED),
     (f"{PACKS}publish", 3, "before", UNFINISHED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from support.postgres import Server, wait_until
 
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.backup import BackupStatus
+from pgvault.vault.lock import Concern, locked
 
 
 def running_job(here: Station) -> str:
@@ -61,6 +63,19 @@ def test_a_second_backup_at_the_same_time(small: Server, station: Callable[..., 
     assert holder in err
     assert [(b.status, b.name) for b in here.backups()] == [(BackupStatus.FAILED, ""), (BackupStatus.DONE, "")]
     assert_nothing_runs(small)
+
+
+def test_while_packs_are_rewritten(small: Server, station: Callable[..., Station]) -> None:
+    """Nothing blocks silently: a backup that waits for the end of a collection says so, and can be stopped."""
+    here = station(small)
+    here.take()
+    with locked(here.vault.locks, Concern.PACKS, job="the-collection"):
+        process = here.start("backup", NAME)
+        jobs = jobs_directory(here.home)
+        wait_until(lambda: any("the-collection" in journal.read_text() for journal in jobs.glob("*/events.jsonl")))
+        interrupt(process)
+    assert len(here.backups()) == 1
+    assert here.take().status is BackupStatus.DONE
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "job cancel"])
@@ -129,8 +144,6 @@ def test_pages_that_fail_their_checksum(
 
 def test_what_is_no_damage(own_small: Callable[..., Server], station: Callable[..., Station]) -> None:
     """A server warns of sockets and pipes in its data directory too: no reason to distrust the backup."""
-    import os
-
     server = own_small(18)
     os.mkfifo(server.data / "a pipe")
     here = station(server)

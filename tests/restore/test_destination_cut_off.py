@@ -83,7 +83,7 @@ def test_a_lost_connection_leaves_it_marked_and_the_next_run_completes(
     directory = site.place(f"lost-{flavour}")
     try:
         site.add_host("lost", host)
-        slow = [*site.restore_argv("lost", directory), "--target-immediate", "--yes", "--bwlimit", "4MB"]
+        slow = [*site.restore_argv("lost", directory), "--target-immediate", "--yes", "--bwlimit", "1MB"]
         process = start(site, slow)
         wait_until(lambda: (directory / "base").is_dir())
         host.process.kill()
@@ -133,7 +133,7 @@ def test_a_writer_that_outlives_its_restore_cannot_spoil_the_next_one(
 ) -> None:
     """Its pipe may still hold files when pgvault is dead; the next run ends it before it writes."""
     directory = site.place("outlived")
-    argv = [*site.restore_argv("here", directory), "--target-immediate", "--yes", "--bwlimit", "4MB"]
+    argv = [*site.restore_argv("here", directory), "--target-immediate", "--yes", "--bwlimit", "1MB"]
     process = start(site, argv)
     wait_until(lambda: (directory / "base").is_dir())
     wait_until(lambda: writers(directory))
@@ -176,7 +176,7 @@ def test_cancelled_the_destination_is_as_before(site: Site, before: str, how: st
     directory.exists() and directory.chmod(0o700)
     family = [directory, *(Path(f"{directory}.{name}") for name in site.spaces)]
     as_before = listing(*family)
-    argv = [*site.restore_argv("far", directory, *more), "--target-immediate", "--yes", "--bwlimit", "4MB"]
+    argv = [*site.restore_argv("far", directory, *more), "--target-immediate", "--yes", "--bwlimit", "1MB"]
     process = start(site, argv)
     wait_until(lambda: (directory / "base").is_dir())
     job = job_of(directory)

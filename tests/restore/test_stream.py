@@ -107,7 +107,8 @@ def stored_file(server: ServerVault, number: int, path: str, content: bytes) -> 
             frame = put(store, parent)
             runs.append((index, frame, None if changes is None else put(store, changes)))
         store.flush()
-        stored = [StoredRun(n, frame and store.locate(frame), delta and store.locate(delta)) for n, frame, delta in runs]
+        stored = [StoredRun(n, frame and store.locate(frame), delta and store.locate(delta))
+                  for n, frame, delta in runs]  # fmt: skip
     return Entry(number, path, Kind.FILE, len(content), 0o640, 1_793_534_400), stored
 
 

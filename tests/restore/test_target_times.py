@@ -29,7 +29,7 @@ from pgvault.vault.wal_current import current
 from pgvault.vault.wal_search import WalSearch
 
 TIMES = 200
-RESTORES = 14
+RESTORES = 12
 MICROSECOND = timedelta(microseconds=1)
 
 

@@ -19,6 +19,7 @@ HOST_ZONES = ["UTC", "America/New_York", "Asia/Kolkata"]
 def typed(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
     world = make_world(fleet, ssh_hosts("openssh"), megabytes=1)
     world.server.sql("CREATE TABLE logged (value int)")
+    world.begun = datetime.now(UTC)
     world.backup()
     world.server.sql("INSERT INTO logged VALUES (1)")
     world.instant = world.server.scalar("SELECT clock_timestamp()")
@@ -86,6 +87,14 @@ def test_the_configured_zone_is_taken_for_a_time_without_one(typed: World) -> No
         assert plan(typed, f"{text}+05:30").json()["target"]["stop_lsn"] == with_zone["target"]["stop_lsn"]
     finally:
         typed.write_config()
+
+
+def test_a_time_before_a_quiet_backup_is_refused(typed: World) -> None:
+    """Rule 22. No commit in the WAL of the backup says how late it was: the backup's own end does."""
+    for moment in (typed.begun, typed.begun - timedelta(days=400)):
+        done = plan(typed, moment.isoformat())
+        assert done.returncode == 5, done
+        assert "before the end of backup" in done.stderr
 
 
 def test_a_time_and_another_target_are_not_both_taken(typed: World) -> None:

@@ -24,7 +24,7 @@ from pgvault.model.errors import Corrupt, NoSpace, NotFound, PgvaultError, Refus
 from pgvault.vault import catalog, delta
 from pgvault.vault.compression import compress
 from pgvault.vault.files import TEMPORARY, make_directory, remove_tree, replacing, write_durably
-from pgvault.vault.frames import FrameStore, rebuild_index
+from pgvault.vault.frames import FrameStore, Rebuilt, rebuild_index
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import ZEROS, Entry, Kind, Manifest, ManifestWriter, Run
@@ -102,7 +102,7 @@ class TestFrames:
         before = rows()
         for path in server.home.glob("frames.sqlite*"):
             path.unlink()
-        assert rebuild_index(server) == 60
+        assert rebuild_index(server) == Rebuilt(60, ())
         assert rows() == before
         for path in server.home.glob("frames.sqlite*"):
             path.unlink()
@@ -194,11 +194,68 @@ class TestDamage:
         for at in regions[region]:
             damaged = content[:at] if region == "cut" else content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1:]
             path.write_bytes(damaged)
-            with pytest.raises(Corrupt) as caught:
-                read_all(server, ids) if region == "frame" else rebuild_index(server)
-            assert name in str(caught.value)
+            if region == "frame":
+                with pytest.raises(Corrupt, match=name):
+                    read_all(server, ids)
+            else:
+                with pytest.raises(Corrupt, match=name):
+                    list(read_footer(path))
+                assert rebuild_index(server) == Rebuilt(0, (name,))
         path.write_bytes(content)
+        assert rebuild_index(server) == Rebuilt(4, ())
         assert len(read_all(server, ids)) == 4
+
+    def test_a_damaged_footer_leaves_the_other_packs_usable(self, server: ServerVault) -> None:
+        lost, kept = store(server, plain_frames(3)), store(server, plain_frames(3, salt="other"))
+        with FrameStore(server) as frame_store:
+            place = frame_store.locate(lost[0])
+        assert place
+        path = pack_path(server.packs, place[0])
+        path.write_bytes(path.read_bytes()[:-5])
+        for index in server.home.glob("frames.sqlite*"):
+            index.unlink()
+        with FrameStore(server) as frame_store:
+            assert frame_store.damaged == (place[0],)
+            assert not any(map(frame_store.has, lost)), "so the next backup stores them again"
+        assert len(read_all(server, kept)) == 3
+
+    def test_a_damaged_index_is_made_again_by_the_next_backup(self, server: ServerVault) -> None:
+        ids = store(server, plain_frames(5))
+        content = bytearray(server.frames_index.read_bytes())
+        content[4096:] = bytes(len(content) - 4096)
+        server.frames_index.write_bytes(content)
+        assert len(read_all(server, ids)) == 5
+
+    def test_the_log_of_an_index_that_a_kill_left_is_not_taken_for_the_new_ones(self, server: ServerVault) -> None:
+        """A killed backup leaves frames.sqlite-wal; rebuilding must not have it replayed into the new index."""
+        ids = store(server, plain_frames(5))
+        index = sqlite3.connect(server.frames_index, isolation_level=None)
+        index.execute("DELETE FROM frame")  # what the log holds
+        log = server.frames_index.with_name("frames.sqlite-wal")
+        left = log.read_bytes()
+        index.close()
+        log.write_bytes(left)
+        assert left
+        assert rebuild_index(server) == Rebuilt(5, ())
+        assert not log.exists()
+        assert len(read_all(server, ids)) == 5
+
+    def test_a_newer_copy_of_a_damaged_frame_counts_also_after_a_rebuild(self, server: ServerVault) -> None:
+        ids = store(server, plain_frames(3))
+        with FrameStore(server) as frame_store:
+            place = frame_store.locate(ids[0])
+            assert place
+            path = pack_path(server.packs, place[0])
+            content = bytearray(path.read_bytes())
+            content[place[1].offset + 5] ^= 1
+            path.write_bytes(content)
+            frame_store.forget(ids[0])
+            assert not frame_store.has(ids[0])
+        (again,) = store(server, plain_frames(1))
+        assert again == ids[0]
+        assert len(read_all(server, ids)) == 3
+        rebuild_index(server)
+        assert len(read_all(server, ids)) == 3
 
     def test_a_frame_that_is_another_than_its_id_says_is_refused(self, server: ServerVault) -> None:
         """The checksum of the stored bytes is right; only the strong hash tells."""

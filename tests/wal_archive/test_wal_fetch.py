@@ -167,6 +167,14 @@ def test_the_archive_answers_without_its_index(server: ServerVault) -> None:
     assert fetch(server, ONE) == segment(ONE)
 
 
+def test_with_an_index_that_cannot_be_asked_nothing_is_proven_absent(server: ServerVault) -> None:
+    """Rule 17: it may know of a file that is gone, and PostgreSQL would promote without its WAL."""
+    path_of(server, ONE).unlink()
+    server.wal_index.write_bytes(b"no database" * 1000)
+    with pytest.raises(InDoubt, match="could not ask the index"):
+        fetch(server, ONE)
+
+
 def test_what_was_archived_and_is_gone_is_in_doubt(server: ServerVault) -> None:
     path_of(server, ONE).unlink()
     with pytest.raises(InDoubt, match="was archived"):

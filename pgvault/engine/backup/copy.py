@@ -84,7 +84,7 @@ class RunMaker:
         if not plain[0] and not plain[-1] and not any(plain[:64]) and bytes(plain).count(0) == len(plain):
             return Stored(piece, ZEROS)
         frame_id = hashlib.sha256(plain).digest()
-        if self._store.has(frame_id):
+        if self._is_stored(frame_id):
             return Stored(piece, Run(frame_id))
         before = self._before(piece)
         if before is not None and before.frame is not None:
@@ -101,6 +101,20 @@ class RunMaker:
             return None
         with self._previous_lock:
             return self._previous.run(piece.path, piece.number)
+
+    def _is_stored(self, frame_id: bytes) -> bool:
+        """In a full backup only what is read back whole: damage in an older pack is healed by storing it anew."""
+        if not self._store.has(frame_id):
+            return False
+        place = self._store.locate(frame_id) if self._previous is None else None
+        if place is None:
+            return True
+        try:
+            self._packs().plain(*place)
+        except Corrupt:
+            self._store.forget(frame_id)
+            return False
+        return True
 
     def _still_stands(self, run: Run) -> bool:
         return all(part is None or self._store.has(part) for part in (run.frame, run.delta))

@@ -88,7 +88,7 @@ def parse_file_line(line: bytes) -> ExpectedFile:
         # The server prints the CRC's bytes as they lie in memory, lowest first.
         crc = int.from_bytes(bytes.fromhex(fields["Checksum"]), "little")
         return ExpectedFile(os.fsdecode(path), int(fields["Size"]), crc)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _wrong(f"a line of the server's backup manifest cannot be read: {error!r}") from None
 
 

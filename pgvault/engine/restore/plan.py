@@ -11,6 +11,7 @@ from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.choose import Choice, choose
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
+from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.io.host import Host
 from pgvault.io.probe import Contents, probe_destination
@@ -61,6 +62,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
+        check_facts(choice.backup, manifest, packs)
         plan = _plan(request, choice, need, directory, manifest, settings.parallel_jobs)
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
@@ -72,6 +74,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     if destination.directory.contents is Contents.POPULATED:
         plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
     return replace(plan, preconditions=(*_vault_conditions(choice.backup, not_read),
+                                        *_passed_over(server, choice.backup),
                                         *destination_conditions(destination, plan, choice.backup)))
 
 
@@ -179,6 +182,14 @@ def _vault_conditions(backup: Backup, not_read: str) -> Iterator[Precondition]:
     if not_read:
         yield Precondition("WAL was read", Outcome.WARNING, f"Not read: {not_read}.",
                            "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
+
+
+def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
+    """Newer backups that might have been chosen, had their facts been readable."""
+    for each in catalog.scan(server, save=False):
+        if isinstance(each, catalog.Unreadable) and each.id > chosen.id:
+            yield Precondition(f"backup {each.id} is readable", Outcome.WARNING, f"It was passed over: {each.reason}.",
+                               f"pgvault verify {server.name} {each.id}")
 
 
 def listed(changes: Sequence[SettingChange]) -> list[str]:

@@ -39,9 +39,12 @@ _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive
 
 _STATE = """SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
   pg_last_xact_replay_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END"""
-_FOLLOWING = """SELECT pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn())::bigint,
+# The original server says how far it is with its first message, which may be long after the stream began.
+_FOLLOWING = """SELECT
+  pg_wal_lsn_diff(coalesce(latest_end_lsn, pg_last_wal_receive_lsn(), receive_start_lsn),
+                  pg_last_wal_replay_lsn())::int8,
   extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
-FROM pg_stat_wal_receiver WHERE status = 'streaming' AND latest_end_lsn IS NOT NULL"""
+FROM pg_stat_wal_receiver WHERE status = 'streaming'"""
 _TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
 

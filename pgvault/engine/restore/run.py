@@ -18,6 +18,7 @@ from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
 from pgvault.engine.progress import Progress
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
+from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.prove import Proof, prove, start_server
@@ -37,6 +38,7 @@ from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest
+from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_archive import level_for
 
 
@@ -73,6 +75,8 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
         scope.enter_context(locked(vault.locks, Concern.RESTORE, job=job, about=_about(plan, host_config)))
         scope.enter_context(locked(server.locks, Concern.PACKS, shared=True, wait=True))
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
+        with PackReader(server.packs) as packs:
+            check_facts(backup, manifest, packs)
         host, destination = await _arrive(scope, host, plan, backup, host_config, emit)
         act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, job, emit)
         await act.write()

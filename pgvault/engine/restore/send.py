@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 from pgvault.engine.restore.stream import Item, Shared, TarStream
 from pgvault.io.host import Host
@@ -58,15 +59,19 @@ class Sender:
                 await self._feed(stream.blocks(items), sink.write)
                 await sink.finish()
 
-    async def _feed(self, blocks: Iterator[bytes], write: Callable[[bytes], object]) -> None:
-        """Read the next block in a thread while this one goes out."""
-        block = await asyncio.to_thread(next, blocks, b"")
-        while block:
-            ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
-            try:
+    async def _feed(self, blocks: Iterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Read the next block in a thread while this one goes out.
+
+        However it ends, no thread is still reading then: the packs and the manifest are closed next.
+        """
+        ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
+        try:
+            while block := await asyncio.shield(ahead):
+                ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
                 await self._limit.take(len(block))
-                await write(block)  # type: ignore[misc]  # Sink.write is a coroutine function
-            except BaseException:
-                await asyncio.wait([ahead])
-                raise
-            block = await ahead
+                await write(block)
+        finally:
+            while not ahead.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([ahead])
+            ahead.exception()  # told already, or of no interest beside what is being told

@@ -164,7 +164,7 @@ def _at_name(search: WalSearch, history: History, rows: list[Row], backup: Backu
 def _immediate(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: Immediate) -> Stop:
     end = backup.end_lsn
     assert end is not None
-    return Stop(backup.timeline, end, False, end, backup.finished_at)
+    return Stop(backup.timeline, end, True, end, backup.finished_at)
 
 
 def _end_of_wal(search: WalSearch, history: History, rows: list[Row], backup: Backup,
