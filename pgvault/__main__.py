@@ -6,10 +6,12 @@ cannot even be loaded must not say that, so get-wal then ends with 200, which st
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> int:
+    gc.set_threshold(20_000, 20, 20)  # the usual 700 costs short commands a tenth of their time
     try:
         from pgvault.cli.main import main as run
     except BaseException as error:

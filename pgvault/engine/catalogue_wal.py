@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
@@ -16,21 +16,17 @@ from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_index import StoredFile, WalIndex
+from pgvault.vault.wal_index import StoredFile, WalIndex, archived_segments
 
-# By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
+if TYPE_CHECKING:
+    from pgvault.model.window import Archived
+
 _SEGMENTS = "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name"
-
-
 _FAR = 1 << 62
 """Behind every segment."""
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
 
-_SEGMENTS_AND_FACTS = """
-SELECT file.timeline, file.number, plain, stored, earliest, latest, end_lsn,
-  coalesce(end_cause, 'switched') <> 'switched'
-FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
 _FILES = ("SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
           " ORDER BY timeline, number")
 
@@ -149,17 +145,17 @@ def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterat
 def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> CatalogueWal:
     """From the WAL index; NotFound and Corrupt when it cannot tell. `reach`: also how far each can be recovered."""
     with wal_index.reading(vault) as index:
-        rows = index.connection.execute(_SEGMENTS_AND_FACTS if reach else _SEGMENTS).fetchall()
+        rows = index.connection.execute(_SEGMENTS).fetchall()
+        archived = archived_segments(index) if reach else []
         tree = _timelines(vault, index)
     timelines = {number: _Timeline(list(each)) for number, each in groupby(rows, itemgetter(0))}
-    return CatalogueWal(timelines, tree, _reach(rows, tree, backups) if reach else {})
+    return CatalogueWal(timelines, tree, _reach(archived, tree, backups) if reach else {})
 
 
-def _reach(rows: Sequence[tuple[int, ...]], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
+def _reach(archived: Sequence[Archived], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
     """The newest commit that can be reached from each backup, along whatever timeline."""
-    from pgvault.model.window import Archived, survey  # the plain list does without
+    from pgvault.model.window import survey  # the plain list does without
 
-    archived = (Archived._make((row[0], row[1], *row[4:])) for row in rows)
     until: dict[str, datetime] = {}
     for window in survey(archived, tree, backups, backups[-1].segment_size).windows:
         for backup_id in window.backups if window.until_time else ():

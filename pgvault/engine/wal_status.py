@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from pgvault.model.errors import NotFound
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree
-from pgvault.model.window import Archived, Survey, survey
+from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials
 from pgvault.vault.wal_facts import read_facts, timeline_tree, unread
-from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_index import WalIndex, archived_segments
 from pgvault.vault.wal_rebuild import Damaged, reconcile
 
-_ROWS = """
-SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched'
-FROM file LEFT JOIN facts USING (timeline, number) WHERE kind = 'segment' ORDER BY file.timeline, file.number"""
 _PROBLEMS = "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"
 
 
@@ -68,11 +65,6 @@ def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
         return WalStatus(
             survey(archived_segments(index), tree, catalog.backups(server), size), tree, size, index.stored_bytes(),
             damaged, _not_read(index, size), unread(index), tuple(partials(server)))
-
-
-def archived_segments(index: WalIndex) -> list[Archived]:
-    """Every segment by timeline and number, with what recovery planning has to know of it."""
-    return [Archived._make(row) for row in index.connection.execute(_ROWS)]
 
 
 def _not_read(index: WalIndex, size: int) -> tuple[NotRead, ...]:

@@ -77,6 +77,8 @@ class Postmaster:
     """A process of that number runs, whosever it is."""
     program: str
     """The name of that process."""
+    started: int | None
+    """Seconds since 1970, as the file says."""
     port: int | None
     socket_directory: str
 
@@ -123,9 +125,6 @@ async def probe_destination(host: Host, directory: str, tablespaces: Sequence[st
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
         raise Refused(f"not an absolute path: {path!r}", hint="Write the whole path of the directory, from the root.")
-    if any(ord(char) < 32 or ord(char) == 127 for char in path):
-        raise Refused(f"not a usable path: {path!r}", detail="PostgreSQL keeps paths in files of lines.",
-                      hint="Choose a directory without control characters in its path.")
     return path.rstrip("/") or "/"
 
 
@@ -174,7 +173,8 @@ def _postmaster(text: str, alive: str | None) -> Postmaster:
     """The lines of postmaster.pid: src/include/utils/pidfile.h. A negative pid is a single-user server."""
     lines = [*text.splitlines(), *[""] * 5]
     pid = _number(lines[0].strip().removeprefix("-"))
-    return Postmaster(pid, alive is not None, alive or "", _number(lines[3].strip()), lines[4].strip())
+    return Postmaster(pid, alive is not None, alive or "", started=_number(lines[2].strip()),
+                      port=_number(lines[3].strip()), socket_directory=lines[4].strip())
 
 
 def _installations(sections: list[list[tuple[str, str]]]) -> tuple[Installation, ...]:

@@ -12,9 +12,9 @@ timeline that it concerns, not merely for the newest ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.retention_policy import Redundancy, RetentionPolicy
@@ -43,8 +43,7 @@ class Retention(Enum):
     """Nothing needs it: it may be deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionVerdict:
+class RetentionVerdict(NamedTuple):
     state: Retention
     reason: str
     """Lower case, without a full stop."""

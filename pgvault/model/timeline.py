@@ -8,22 +8,20 @@ continues.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 
 
-@dataclass(frozen=True, slots=True)
-class Ancestor:
+class Ancestor(NamedTuple):
     timeline: int
     switch: Lsn
     """Where the next timeline of the list branched off."""
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """A stretch of a timeline path: WAL from `start` up to, not including, `end` is on `timeline`."""
 
     timeline: int
@@ -32,8 +30,7 @@ class Leg:
     """None on the path's last timeline."""
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """One timeline and where it came from."""
 
     timeline: int
@@ -94,8 +91,7 @@ def parse_history(text: str, timeline: int) -> History:
     return History(timeline, tuple(ancestors))
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineTree:
+class TimelineTree(NamedTuple):
     """All timelines of one cluster that the archive knows of."""
 
     histories: tuple[History, ...]

@@ -1,6 +1,6 @@
 """Where things are in a vault: every path is made here, from validated names.
 
-    HOME/vault.toml, README, jobs/<job id>/
+    HOME/vault.toml, README, jobs/<job id>/, locks/
     HOME/<server>/identity.toml
                   backups/<backup id>/backup.toml, manifest.sqlite
                   packs/<pack id>.pack      frames.sqlite (a cache)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Corrupt, PgvaultError, Refused
-from pgvault.model.segment import HistoryFile, LabelFile, Segment, WalFile, parse_wal_name
+from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, WalFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.files import fsync_directory, fsync_path, make_directory, sweep_dead, temporary_name
@@ -164,33 +164,60 @@ def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identi
     with locked(server.locks, Concern.ARCHIVE, wait=True):
         if identity:
             claim(server, identity)
-        is_new = not _is_stored_already(server, name, path, spooled)
-        if is_new:
+        kept = _kept(server, name, path, spooled)
+        if kept is None:
             os.replace(spooled.path, path)
             fsync_directory(path.parent)
-        add_to_index(server, name, spooled.plain, spooled.sha256)
-        return Accepted(name, is_new)
+        add_to_index(server, name, spooled.plain, kept or spooled.sha256)
+        return Accepted(name, kept is None)
 
 
-def _is_stored_already(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> bool:
-    """Rule 11. The stored file itself is read, not its row: only what can be read is worth an acknowledgement."""
+def _kept(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> bytes | None:
+    """Rule 11: the digest of the stored file where it stays, None where the newcomer takes its place.
+
+    The stored file itself is read, not its row: only what can be read is worth an acknowledgement.
+    """
     try:
         stored = digest_of(path)[1]
     except FileNotFoundError:
-        return False
+        return None
     except Corrupt as error:  # what is stored is no WAL any more, so the good copy takes its place
         from pgvault.vault.quarantine import set_aside
 
         set_aside(server, path, f"the archived copy is damaged ({error.detail}), a good one arrived")
-        return False
+        return None
     if stored != spooled.sha256:
-        raise Rejected(
-            f"{name} is archived already, with other content",
-            detail="The archived file was kept; the newcomer is in quarantine.",
-            hint="Two clusters may be archiving as one: check which servers have this archive_command.")
+        further = _further(name, path, spooled)
+        if further == spooled.path:
+            _forget(server, name)
+            return None
+        if further is None:
+            raise _other_content(name)
     fsync_path(path)
     fsync_directory(path.parent)
-    return True
+    return stored
+
+
+def _further(name: str, path: Path, spooled: _Spooled) -> Path | None:
+    """Of two copies of an unfinished segment the one to keep; None when they differ, as any other files do."""
+    if not isinstance(parse_wal_name(name), PartialFile):
+        return None
+    from pgvault.vault.wal_agreement import further
+
+    return further(path, spooled.path)
+
+
+def _forget(server: ServerVault, name: str) -> None:
+    """Remove the row of a file that is about to be replaced: wherever that stops, no row has the wrong digest."""
+    with suppress(Corrupt), wal_index.writing(server) as index:
+        index.remove(name)
+
+
+def _other_content(name: str) -> Rejected:
+    return Rejected(
+        f"{name} is archived already, with other content",
+        detail="The archived file was kept; the newcomer is in quarantine.",
+        hint="Two clusters may be archiving as one: check which servers have this archive_command.")
 
 
 def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> None:

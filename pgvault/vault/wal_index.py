@@ -13,11 +13,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.model.errors import Corrupt, Locked, NotFound, from_os_error
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.vault.layout import ServerVault
+
+if TYPE_CHECKING:
+    from pgvault.model.window import Archived
 
 FORMAT = 1
 BUSY_SECONDS = 30
@@ -135,6 +138,19 @@ class WalIndex:
         if kind == "segment":
             for table in ("facts", "restore_point"):
                 self.connection.execute(f"DELETE FROM {table} WHERE timeline = ? AND number = ?", position)
+
+
+# By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
+_ARCHIVED = """
+SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched'
+FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
+
+
+def archived_segments(index: WalIndex) -> list[Archived]:
+    """Every segment by timeline and number, with what recovery planning has to know of it."""
+    from pgvault.model.window import Archived  # put-wal and get-wal do without
+
+    return [Archived._make(row) for row in index.connection.execute(_ARCHIVED)]
 
 
 @contextmanager

@@ -144,11 +144,11 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
                         tally.aborts, times, tally.xids(), tuple(points), reading.end, reading.carry)
 
 
-def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None) -> SegmentFacts:
+def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False) -> SegmentFacts:
     """As `skim`, of a segment that comes in consecutive pieces; ValueError also when there is none."""
     facts: SegmentFacts | None = None
     for start, data in consecutive:
-        read = skim(data, start, carry)
+        read = skim(data, start, carry, every_crc=every_crc)
         facts = read if facts is None else _joined(facts, read)
         carry = facts.carry
         if carry is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ POINTS = [
     (f"{CATALOG}write_durably", 1, "after", None),
     (f"{CATALOG}create", 1, "after", UNFINISHED),
     (f"{WAL}WalReservation.hold", 1, "after", UNFINISHED),
-    (f"{FRAMES}_reconcile", 1, "before", UNFINISHED),
+    (f"{FRAMES}__init__", 1, "after", UNFINISHED),
     (f"{MANIFEST}__init__", 1, "after", UNFINISHED),
     (f"{BASE}BaseBackup.start", 1, "after", UNFINISHED),
     (f"{PACKS}__init__", 1, "after", UNFINISHED),
@@ -70,7 +72,9 @@ def here(changing: Server, module_directory: Path) -> Iterator[tuple[Station, Ba
 
 
 def assert_whole(here: Station) -> None:
-    """Nothing lies about, every pack is one, and every complete backup can be read to its last byte."""
+    """Every pack is one and is known to the index, and every complete backup can be read to its last byte."""
+    with closing(sqlite3.connect(here.vault.frames_index)) as index:
+        assert {name for (name,) in index.execute("SELECT name FROM pack")} == pack_names(here.vault.packs)
     for name in pack_names(here.vault.packs):
         assert list(read_footer(pack_path(here.vault.packs, name)))
     for backup in here.backups()[-3:]:

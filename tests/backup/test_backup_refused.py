@@ -115,6 +115,7 @@ def test_pages_that_fail_their_checksum(
     """Rule 7, case 23: exit 11, the files named, the backup kept and marked, the older good one preferred."""
     server = own_small(major)
     server.new_tablespace("aside")
+    os.mkfifo(server.data / "a pipe")  # of which the server warns too
     server.sql("create table hurt as select generate_series(1, 20000) n")
     server.sql("create table sick tablespace aside as select generate_series(1, 20000) n")
     server.sql("checkpoint")

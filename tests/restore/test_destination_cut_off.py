@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from support.account import account
 from support.cli import environment, pgvault_argv
 from support.fleet import Fleet
 from support.postgres import Server, wait_until
-from support.ssh import FLAVOURS, SshHost, start_ssh_host
+from support.ssh import SshHost
 
 MARK = "pgvault-restore-incomplete"
 RUN, HOST = "pgvault.engine.restore.run", "pgvault.io.host"
@@ -75,51 +79,56 @@ def test_killed_at_any_point_it_does_not_start_and_the_next_run_completes(
     check_complete(site, directory, adopt_server)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_lost_connection_leaves_it_marked_and_the_next_run_completes(
-    site: Site, flavour: str, adopt_server: Callable[[Path, int], Server]
+    site: Site, ssh_host: SshHost, adopt_server: Callable[[Path, int], Server]
 ) -> None:
-    host = start_ssh_host(flavour)
-    directory = site.place(f"lost-{flavour}")
-    try:
-        site.add_host("lost", host)
-        slow = [*site.restore_argv("lost", directory), "--target-immediate", "--yes", "--bwlimit", "1MB"]
-        process = start(site, slow)
-        wait_until(lambda: (directory / "base").is_dir())
-        host.process.kill()
-        host.process.wait()
-        if flavour == "openssh":  # its sessions live on in processes of their own
-            wait_until(lambda: children_of(directory, "sshd"))
-            for pid in children_of(directory, "sshd"):
-                os.kill(pid, signal.SIGKILL)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 7, said.decode()
-        assert b"is incomplete and marked so" in said
-        assert job_of(directory)
-        assert refuses_to_start(site, directory)
-    finally:
-        host.close()
+    cable = Cable(ssh_host, site.root)
+    directory = site.place(f"lost-{ssh_host.flavour}")
+    site.add_host("lost", cable.host)
+    slow = [*site.restore_argv("lost", directory), "--target-immediate", "--yes", "--bwlimit", "1MB"]
+    process = start(site, slow)
+    wait_until(lambda: (directory / "base").is_dir())
+    cable.cut()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 7, said.decode()
+    assert b"is incomplete and marked so" in said
+    assert job_of(directory)
+    assert refuses_to_start(site, directory)
     site.restore("here", directory)
     check_complete(site, directory, adopt_server)
 
 
-def children_of(directory: Path, name: str) -> list[int]:
-    """Processes called `name` above those that stand in the directory."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() != directory:
-                continue
-            pid = int(process.name)
-            while pid > 1:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-                if Path(f"/proc/{pid}/comm").read_text().startswith(name):
-                    found.add(pid)
-                    break
-                pid = int(fields[1])
-        except OSError:
-            continue
-    return sorted(found)
+class Cable:
+    """A port that leads to a host, until it is cut."""
+
+    def __init__(self, host: SshHost, directory: Path) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._target, self._open = (host.host, host.port), [self._listener]
+        port = self._listener.getsockname()[1]
+        known = directory / f"known-{port}"
+        known.write_text(host.known_hosts.read_text().replace(str(host.port), str(port)))
+        self.host = replace(host, port=port, known_hosts=known)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near = self._listener.accept()[0]
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+
+    def cut(self) -> None:
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
 
 def start(site: Site, argv: list[str]) -> subprocess.Popen[bytes]:
@@ -158,13 +167,13 @@ def writers(directory: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "job cancel"])
+@pytest.mark.parametrize(("flavour", "how"), [("openssh", "SIGINT"), ("asyncssh", "job cancel")])
 @pytest.mark.parametrize("before", ["missing", "empty", "overwritten"])
-def test_cancelled_the_destination_is_as_before(site: Site, before: str, how: str, ssh_host: SshHost) -> None:
-    if (how == "SIGINT") != (ssh_host.flavour == "openssh"):
-        pytest.skip("one kind of host for each way")
-    site.add_host("far", ssh_host)
-    directory = site.place(f"cancelled-{before}-{ssh_host.flavour}")
+def test_cancelled_the_destination_is_as_before(
+    site: Site, before: str, flavour: str, how: str, ssh_hosts: Callable[[str], SshHost]
+) -> None:
+    site.add_host("far", ssh_hosts(flavour))
+    directory = site.place(f"cancelled-{before}-{flavour}")
     more = []
     if before != "missing":
         directory.mkdir()

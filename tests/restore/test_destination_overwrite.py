@@ -40,13 +40,12 @@ def overwrite(site: Site, host: str, *more: str, check: int = 0):
     return site.run("restore", "main", "latest", data, "--host", host, "--overwrite", data, "--yes", *more, check=check)
 
 
-@pytest.mark.parametrize("ending", ["stop", "crash"])
+@pytest.mark.parametrize(("flavour", "ending"), [("openssh", "stop"), ("asyncssh", "crash")])
 def test_wal_that_only_the_old_directory_has_is_salvaged_first(
-    site: Site, ending: str, ssh_host: SshHost, adopt_server: Callable[[Path, int], Server]
-) -> None:
-    if (ending == "stop") != (ssh_host.flavour == "openssh"):
-        pytest.skip("one kind of host for each ending")
-    site.add_host("far", ssh_host)
+    site: Site, flavour: str, ending: str, ssh_hosts: Callable[[str], SshHost],
+    adopt_server: Callable[[Path, int], Server],
+) -> None:  # fmt: skip
+    site.add_host("far", ssh_hosts(flavour))
     server, data, before = site.server, site.server.data, archived(site)
     current = server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
     getattr(server, ending)()

@@ -7,13 +7,15 @@ import hashlib
 import io
 import subprocess
 import tarfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgvault.engine.restore.send import RateLimit
+from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.stream import BackupFile, PackedFile, Shared, SmallFile, TarStream
 from pgvault.vault import delta as page_delta
 from pgvault.vault.compression import compress
@@ -72,6 +74,32 @@ def test_without_a_rate_nothing_waits() -> None:
 def test_items_are_handed_out_once() -> None:
     shared = Shared(SmallFile(str(n), b"") for n in range(50))
     assert [next(shared).path for _ in range(25)] + [item.path for item in shared] == [str(n) for n in range(50)]
+
+
+def test_a_stream_that_is_stopped_waits_for_its_reader() -> None:
+    """The reading thread uses packs and a manifest that are closed next; SQLite crashes when it is used then."""
+    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        began.set()
+        may_end.wait(10)
+        ended.set()
+        yield b"late"
+
+    async def story() -> None:
+        sender = Sender.__new__(Sender)
+        task = asyncio.create_task(sender._feed(blocks(), write=lambda _: asyncio.sleep(0)))
+        await asyncio.to_thread(began.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        task.cancel()  # asked again, it waits all the same
+        may_end.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert ended.is_set()
+
+    asyncio.run(story())
 
 
 CONTENTS = st.one_of(

@@ -83,6 +83,25 @@ def test_the_verdict_at_the_command_line(world: World) -> None:
         world.stop(data)
 
 
+@pytest.mark.parametrize("leads_to", ["the restored server", "the original server"])
+def test_a_conninfo_of_the_host_has_to_lead_to_the_restored_server(world: World, leads_to: str) -> None:
+    """Rule 30: what the original server says of itself proves nothing."""
+    conninfo = world.server.conninfo() if leads_to == "the original server" else \
+        f"host={world.root} port={world.port} user=postgres dbname=postgres"
+    written = world.config_file.read_text()
+    world.config_file.write_text(f'{written}\nconninfo = "{conninfo}"\n')
+    try:
+        if leads_to == "the original server":
+            with pytest.raises(PgvaultError, match="does not lead to the restored server"), \
+                    world.restored(AtName("between")):
+                pass
+        else:
+            with world.restored(AtName("between")) as restored:
+                assert restored.verdict.proof.state == "promoted"
+    finally:
+        world.config_file.write_text(written)
+
+
 def test_pause_is_proven(world: World) -> None:
     with world.restored(AtName("between"), action=TargetAction.PAUSE) as restored:
         assert restored.verdict.proof.state == "paused"

@@ -11,12 +11,13 @@ import pytest
 from making_wal import new_vault, put, rows
 from support.account import account
 
-from pgvault.engine.wal_status import archived_segments, wal_status
+from pgvault.engine.wal_status import wal_status
 from pgvault.model.errors import Corrupt
 from pgvault.model.window import Archived
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_index import archived_segments
 from pgvault.vault.wal_rebuild import Damaged, rebuild, reconcile
 
 ONE, TWO, THREE = (f"00000001000000000000000{i}" for i in range(1, 4))

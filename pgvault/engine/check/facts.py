@@ -5,15 +5,16 @@ Where something could not be learnt, the error that says why stands in the place
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from pgvault.config.schema import ServerConfig
 from pgvault.io.server_facts import ServerFacts
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import Survey
 from pgvault.vault.catalog import Unreadable
@@ -24,6 +25,19 @@ SETTINGS = ("archive_mode", "archive_command", "archive_library", "wal_level", "
 """Those of PostgreSQL that are looked at; a server does not have the ones that are newer than it."""
 
 _DISCARDS = frozenset({":", "true", "/bin/true", "/usr/bin/true", "exit 0"})
+T = TypeVar("T")
+
+
+def or_error(read: Callable[[], T], doing: str) -> T | PgvaultError:
+    """What could be learnt, or the error that says why not; `doing` reads after "could not"."""
+    try:
+        return read()
+    except PgvaultError as error:
+        return error
+    except OSError as error:
+        return from_os_error(error, doing)
+    except ValueError as error:
+        return PgvaultError(f"could not {doing}", detail=str(error))
 
 
 @dataclass(frozen=True, slots=True)

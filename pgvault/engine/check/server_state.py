@@ -6,26 +6,23 @@ Nothing is changed on the server, and none of it waits longer than the connectio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check import vault_state
-from pgvault.engine.check.facts import SETTINGS, Archiver, ServerState, Slot, SqlFacts, StreamingFacts
+from pgvault.engine.check.facts import SETTINGS, Archiver, ServerState, Slot, SqlFacts, StreamingFacts, or_error
 from pgvault.io.postgres import Connection, connect, connection_parameters, session, translated
 from pgvault.io.server_facts import read_facts
 from pgvault.model.backup import BackupStatus
-from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.lsn import Lsn
 from pgvault.vault.layout import Vault
 
-T = TypeVar("T")
-
+_DOING = "reach the server"
 PATIENCE = 5
 """Seconds a statement or a command may take: the answers are at hand."""
 
@@ -51,9 +48,9 @@ def look(server: ServerConfig, home: Path) -> ServerState:
     backups, unreadable = vault_state.read_backups(vault)
     ask_size = not any(backup.status is BackupStatus.DONE for backup in backups)
     with ThreadPoolExecutor(max_workers=3, thread_name_prefix=f"check {server.name}") as threads:
-        sql = threads.submit(_or_error, lambda: ask(server, size=ask_size))
-        streaming = threads.submit(_or_error, lambda: ask_walsender(server))
-        ssh = threads.submit(_or_error, lambda: log_in(server)) if server.ssh else None
+        sql = threads.submit(or_error, lambda: ask(server, size=ask_size), _DOING)
+        streaming = threads.submit(or_error, lambda: ask_walsender(server), _DOING)
+        ssh = threads.submit(or_error, lambda: log_in(server), _DOING) if server.ssh else None
     return ServerState(server=server, at=datetime.now(UTC), sql=sql.result(), streaming=streaming.result(),
                        ssh=ssh.result() if ssh else None,
                        vault=vault_state.read_vault(vault, home, backups, unreadable))
@@ -132,12 +129,3 @@ def _cluster_bytes(connection: Connection) -> int | None:
     except psycopg.Error:  # too many files to look at in time, or databases that this role may not look into
         return None
     return row[0] if row else None
-
-
-def _or_error(read: Callable[[], T]) -> T | PgvaultError:
-    try:
-        return read()
-    except PgvaultError as error:
-        return error
-    except OSError as error:
-        return from_os_error(error, "reach the server")

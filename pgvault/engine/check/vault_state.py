@@ -8,14 +8,12 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from pgvault.engine.check.facts import Place, VaultFacts, WalFacts
-from pgvault.engine.wal_status import archived_segments
+from pgvault.engine.check.facts import Place, VaultFacts, WalFacts, or_error
 from pgvault.model.backup import Backup
-from pgvault.model.errors import NotFound, PgvaultError, from_os_error
+from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
@@ -26,9 +24,9 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern
 from pgvault.vault.quarantine import REASON
 from pgvault.vault.wal_facts import timeline_tree
+from pgvault.vault.wal_index import archived_segments
 
-T = TypeVar("T")
-
+_DOING = "read the vault"
 _NOTHING = WalFacts({}, Survey((), (), ()))
 
 
@@ -54,14 +52,14 @@ def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreada
 def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
                unreadable: tuple[Unreadable, ...]) -> VaultFacts:
     """Call it after the server was asked: what the server says it has archived is then in the index."""
-    identity = _or_error(lambda: read_identity(server))
+    identity = or_error(lambda: read_identity(server), _DOING)
     known = identity if isinstance(identity, Identity) else None
-    vault_problem = _or_error(lambda: _check_home(home))
+    vault_problem = or_error(lambda: _check_home(home), _DOING)
     problem = next((p for p in (vault_problem, identity) if isinstance(p, PgvaultError)), None)
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
-        wal=_or_error(lambda: _read_wal(server, backups, known)), incoming=_count(server.incoming),
+        wal=or_error(lambda: _read_wal(server, backups, known), _DOING), incoming=_count(server.incoming),
         quarantined=_count(server.quarantine, without=REASON), receiver=receiver(server),
         free_bytes=_free_bytes(_nearest(server.home)))
 
@@ -147,14 +145,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id that no account has
         return str(os.geteuid())
-
-
-def _or_error(read: Callable[[], T]) -> T | PgvaultError:
-    try:
-        return read()
-    except PgvaultError as error:
-        return error
-    except OSError as error:
-        return from_os_error(error, "read the vault")
-    except ValueError as error:
-        return PgvaultError("could not read the vault", detail=str(error))

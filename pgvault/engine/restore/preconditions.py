@@ -51,6 +51,9 @@ def _not_running(destination: Destination, plan: RestorePlan) -> Precondition:
 
 def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
     place, name = destination.directory, "directory is free"
+    if not _is_one_line(place.path):
+        return _failed(name, f"{place.path!r} has control characters, and PostgreSQL keeps its path in a file of lines.",
+                       "Choose another directory.")
     if not place.path.strip("/"):
         return _failed(name, "The root directory cannot be one.", "Choose another directory.")
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
@@ -65,6 +68,10 @@ def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
     what = f"a cluster of PostgreSQL {destination.pg_version}" if destination.pg_version else ", ".join(place.entries)
     return _failed(name, f"{place.path} holds {what}.",
                    f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
+
+
+def _is_one_line(path: str) -> bool:
+    return not any(ord(char) < 32 or ord(char) == 127 for char in path)
 
 
 def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
@@ -87,7 +94,9 @@ def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precon
     for space, place in zip(plan.tablespaces, destination.tablespaces, strict=True):
         name = f"tablespace {space.name}"
         choose = f"Choose another place: --tablespace {space.name}=PATH"
-        if any(_overlap(place.real_path, other) for other in taken):
+        if not _is_one_line(place.path):
+            yield _failed(name, f"{place.path!r} has control characters.", choose)
+        elif any(_overlap(place.real_path, other) for other in taken):
             yield _failed(name, f"{place.path} is taken by this restore itself.", choose)
         elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= _OURS \
                 and not (destination.incomplete_restore is not None and MARKER in place.entries):

@@ -45,6 +45,10 @@ _FOLLOWING = """SELECT
                   pg_last_wal_replay_lsn())::int8,
   extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
 FROM pg_stat_wal_receiver WHERE status = 'streaming'"""
+_WHO = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
+  extract(epoch FROM pg_postmaster_start_time())::float8"""
+_STARTING_SECONDS = 5.0
+"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
 _TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 
 
@@ -186,15 +190,36 @@ class _Watcher:
         self._host, self._config, self._server, self._plan = host, config, server, plan
         self.refusal = ""
         self._seen_alive = False
+        self._is_known = False
         self._address: tuple[str, int] | None = None
 
     async def look(self) -> _State | None:
         """None when it cannot be asked (yet)."""
         rows = await self._query(_STATE)
-        if rows is None:
+        if rows is None or not await self._is_the_restored_one():
             return None
         recovering, lsn, moment, paused = rows[0]
         return _State(recovering, Lsn.parse(lsn) if lsn else None, moment, paused)
+
+    async def _is_the_restored_one(self) -> bool:
+        """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
+        if self._is_known or self._config is None or not self._config.conninfo:
+            return True
+        rows = await self._query(_WHO)
+        if not rows:
+            return False
+        directory, started = rows[0]
+        there = await probe_destination(self._host, self._plan.directory, (), self._bin())
+        self._is_known = directory in (self._plan.directory, there.directory.real_path) if directory else (
+            there.postmaster is not None and there.postmaster.started is not None
+            and 0 <= started - there.postmaster.started <= _STARTING_SECONDS)
+        if not self._is_known and there.postmaster is not None and there.postmaster.alive:
+            raise PgvaultError(
+                f"the conninfo of host {self._config.name} does not lead to the restored server",
+                detail=f"What answers there has its data in {directory or 'a directory that it does not tell'}.",
+                hint="The restored server runs; connect to it by hand. Correct that conninfo, or leave it out: pgvault "
+                     "then asks through its own connection to the host.")
+        return self._is_known
 
     async def look_without_sql(self) -> str | None:
         """The word for where it is, when its files tell that it has arrived; raises when it has given up."""

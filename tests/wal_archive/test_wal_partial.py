@@ -1,0 +1,224 @@
+"""The unfinished end of a timeline comes twice, from the receiver and from archive_command: it is one WAL."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making_wal import MIB, names_on_disk, new_vault, put, quarantined
+from support.account import account
+from support.cli import pgvault, pgvault_shell
+from support.postgres import Server, wait_until
+from wal.wal_writer import Writer, restore_point
+
+from pgvault.model.lsn import Lsn
+from pgvault.vault import wal_archive, wal_index
+from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.wal_archive import Rejected, path_of
+from pgvault.vault.wal_fetch import fetch
+from pgvault.vault.wal_rebuild import reconcile
+
+NAME = "000000010000000000000003.partial"
+EARLIER = random.Random("an earlier life").randbytes(MIB)
+
+
+def written(records: int, *, seed: int = 0, magic: int = 0xD118, continued: int = 0) -> bytes:
+    """The first records of a segment; `continued` bytes at its start belong to one that began before it."""
+    writer, dice = Writer(magic=magic), random.Random(seed)
+    if continued:
+        writer.page(continued)
+        writer.bytes += b"\1" * continued + bytes(-continued % 8)
+    for number in range(records):
+        writer.append(restore_point(f"{seed}-{number}") if number % 3 else b"\xff\xc8" + dice.randbytes(200),
+                      rmid=0 if number % 3 else 21, info=0x70 if number % 3 else 0)
+    return bytes(writer.bytes)
+
+
+def padded(wal: bytes) -> bytes:
+    """As the receiver archives it."""
+    return wal.ljust(MIB, b"\0")
+
+
+def recycled(wal: bytes) -> bytes:
+    """As the server archives it, when the file had been used before."""
+    return wal + EARLIER[len(wal):]
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> ServerVault:
+    return new_vault(tmp_path / "vault")
+
+
+def row_agrees(vault: ServerVault) -> bool:
+    with wal_index.reading(vault) as index:
+        return index.find(NAME).sha256 == wal_archive.digest_of(path_of(vault, NAME))[1]
+
+
+@pytest.mark.parametrize("orders", [(padded, recycled), (recycled, padded), (recycled, recycled), (padded, padded)])
+def test_what_follows_the_end_of_the_wal_is_no_difference(vault: ServerVault, orders: tuple) -> None:
+    """Rule 14: else PostgreSQL offers it for ever and its pg_wal fills."""
+    first, second = orders
+    put(vault, NAME, first(written(900)))
+    put(vault, NAME, second(written(900)))
+    assert fetch(vault, NAME)[:len(written(900))] == written(900)
+    assert row_agrees(vault)
+    assert quarantined(vault) == {}
+
+
+@pytest.mark.parametrize("ending", [padded, recycled])
+def test_the_copy_that_reaches_further_is_kept_whichever_came_first(
+        vault: ServerVault, ending: Callable[[bytes], bytes]) -> None:
+    """No byte of WAL that was acknowledged is given up, and the file is never without its right row."""
+    short, long = ending(written(300)), padded(written(900))
+    assert put(vault, NAME, short).new
+    assert put(vault, NAME, long).new
+    assert fetch(vault, NAME) == long
+    assert not put(vault, NAME, short).new
+    assert fetch(vault, NAME) == long
+    assert row_agrees(vault)
+    assert quarantined(vault) == {}
+
+
+def test_other_wal_under_the_name_is_rejected(vault: ServerVault) -> None:
+    """Rule 11: the stored one stays, the newcomer is in quarantine, its sender keeps it."""
+    put(vault, NAME, padded(written(900)))
+    with pytest.raises(Rejected, match="other content"):
+        put(vault, NAME, recycled(written(900, seed=1)))
+    assert fetch(vault, NAME) == padded(written(900))
+    assert len(quarantined(vault)) == 1
+
+
+def test_a_whole_segment_still_has_to_be_equal(vault: ServerVault) -> None:
+    """Rule 11: only of an unfinished one is the rest without meaning."""
+    whole = NAME.removesuffix(".partial")
+    put(vault, whole, padded(written(900)))
+    with pytest.raises(Rejected, match="other content"):
+        put(vault, whole, recycled(written(900)))
+
+
+def test_wal_of_an_unknown_version_agrees_when_one_is_the_beginning_of_the_other(vault: ServerVault) -> None:
+    """Rule 34: its records are not read, but zeros behind the same bytes are no other content."""
+    put(vault, NAME, padded(written(900, magic=0xD121)))
+    assert put(vault, NAME, recycled(written(900, magic=0xD121))).new
+    assert not put(vault, NAME, padded(written(300, magic=0xD121))).new
+    with pytest.raises(Rejected):
+        put(vault, NAME, padded(written(900, magic=0xD121, seed=1)))
+
+
+def test_a_copy_that_ends_inside_a_record_of_the_segment_before_is_a_beginning_too(vault: ServerVault) -> None:
+    whole = written(50, continued=5000)
+    put(vault, NAME, padded(whole[:3000]))
+    assert put(vault, NAME, padded(whole)).new
+    assert not put(vault, NAME, padded(whole[:2000])).new
+    assert fetch(vault, NAME) == padded(whole)
+
+
+def test_death_between_the_file_and_its_row_leaves_no_wrong_row(
+        vault: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 10: what the index says of the copy that was replaced must not condemn the one in its place."""
+    put(vault, NAME, padded(written(300)))
+    with monkeypatch.context() as dying:
+        dying.setattr(wal_archive, "add_to_index", None)
+        with pytest.raises(TypeError):
+            put(vault, NAME, padded(written(900)))
+    assert fetch(vault, NAME) == padded(written(900))
+    reconcile(vault)
+    assert row_agrees(vault)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.tuples(st.integers(60, 150_000), st.sampled_from([padded, recycled])), min_size=2, max_size=4))
+def test_every_copy_of_one_wal_is_accepted_and_the_longest_wins(tmp_path_factory, cuts: list) -> None:
+    """Rule 14: wherever they end, also inside a record or a page's header."""
+    vault = new_vault(tmp_path_factory.mktemp("v") / "vault")
+    whole = written(900)
+    for length, ending in cuts:
+        put(vault, NAME, ending(whole[:length]))
+    ends = [length for length, _ in cuts]
+    complete = max((at for at in record_ends(900) if at <= max(ends)), default=0)
+    assert fetch(vault, NAME)[:complete] == whole[:complete]
+
+
+def record_ends(records: int) -> list[int]:
+    """Where each record of `written` ends."""
+    return [len(written(count)) for count in range(1, records + 1, 50)]
+
+
+# With a server
+
+
+@pytest.fixture
+def config(open_tmp: Path) -> Path:
+    (open_tmp / "vault").mkdir()
+    account().own(open_tmp / "vault")
+    return open_tmp / "pgvault.toml"
+
+
+def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_timeline(
+        own_server, adopt_server, open_tmp: Path, config: Path, receiving) -> None:
+    """Rule 14: the receiver's copy ends in zeros, the server's file is a recycled one."""
+    primary: Server = own_server(wal_segsize=1, settings={"min_wal_size": "20MB", "max_wal_size": "20MB"})
+    primary.sql("create table t(i int, t text)")
+    fill = "insert into t select i, md5(i::text) from generate_series(1, 30000) i"
+    primary.sql(fill)
+    data = open_tmp / "standby"
+    account().run([primary.installation.program("pg_basebackup"), "-d", primary.conninfo(), "-D", data, "-R",
+                   "-c", "fast", "-X", "stream"])
+    standby = adopt_server(data, primary.major)
+    command = pgvault_shell("put-wal", "main", config=config, account=account()) + " %f < %p"
+    standby.configure({"archive_mode": "on", "archive_command": command})
+    standby.start()
+    config.write_text(f'[vault]\nhome = "{open_tmp / "vault"}"\n[servers.main]\nconninfo = "{standby.conninfo()}"\n')
+    vault = Vault(open_tmp / "vault").server("main")
+
+    def follow() -> str:
+        """Have the standby replay all there is; where that ends."""
+        end = primary.scalar("select pg_current_wal_flush_lsn()::text")
+        wait_until(lambda: standby.scalar(f"select pg_last_wal_replay_lsn() >= '{end}'"))
+        return end
+    for _ in range(4):  # from then on the standby writes into files that it has used before
+        primary.sql(fill)
+        primary.sql("checkpoint")
+        follow()
+        standby.sql("checkpoint")
+    with receiving(config):
+        wait_until(lambda: list(vault.streaming.glob("*.partial")))
+        primary.sql("create table last_commit as select 1")
+        end = Lsn.parse(follow())
+        old = primary.scalar("select pg_walfile_name(pg_current_wal_lsn())")
+        assert any((standby.wal / old).read_bytes()[end % MIB + 16384:])  # else both copies would end in zeros
+        standby.sql("select pg_promote()")
+        wait_until(lambda: path_of(vault, f"{old}.partial").exists())
+        new = standby.switch_wal()
+        wait_until(lambda: (standby.scalar("select last_archived_wal from pg_stat_archiver") or "") >= new, seconds=60)
+    assert standby.scalar("select failed_count from pg_stat_archiver") == 0
+    assert not (standby.wal / "archive_status" / f"{old}.partial.ready").exists()
+    assert not vault.quarantine.exists() or quarantined(vault) == {}
+    assert f"{old[:16]}/{old}.partial.zst" in names_on_disk(vault)
+
+
+@pytest.fixture
+def receiving():
+    """Runs `receive-wal main` as the vault's owner while its block lasts."""
+    import signal
+    import subprocess
+    from contextlib import contextmanager
+
+    from support.cli import environment, pgvault_argv, python_for
+
+    @contextmanager
+    def run(config: Path):
+        argv = [python_for(account()), *pgvault_argv("receive-wal", "main", config=config)[1:]]
+        process = subprocess.Popen(argv, env=environment(account()), stderr=subprocess.PIPE, text=True, cwd="/",
+                                   **account().popen_options())
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+    return run
