@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgvault.io.postgres import Connection
-from pgvault.model.backup import Tablespace
 from pgvault.model.errors import Refused
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 
@@ -24,7 +23,6 @@ class ServerFacts:
     data_directory: str
     """Empty when the role may not see it."""
     in_recovery: bool
-    tablespaces: tuple[Tablespace, ...]
 
     @property
     def tested(self) -> bool:
@@ -43,10 +41,6 @@ def read_facts(connection: Connection) -> ServerFacts:
         " (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),"
         " (SELECT setting FROM pg_settings WHERE name = 'data_directory'), pg_is_in_recovery()").fetchone()
     assert row
-    tablespaces = connection.execute(
-        "SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace"
-        " WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid").fetchall()
     return ServerFacts(
         system_identifier=row[0], version=row[1].split()[0], major=number // 10000,
-        segment_size=int(row[2] or DEFAULT_SEGMENT_SIZE), data_directory=row[3] or "", in_recovery=row[4],
-        tablespaces=tuple(Tablespace(*space) for space in tablespaces))
+        segment_size=int(row[2] or DEFAULT_SEGMENT_SIZE), data_directory=row[3] or "", in_recovery=row[4])

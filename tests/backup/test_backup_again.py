@@ -11,6 +11,7 @@ from support.installation import installation
 from support.postgres import Server
 
 from pgvault.model.backup import Backup
+from pgvault.model.errors import Corrupt
 from pgvault.vault.manifest import Kind
 from pgvault.vault.packs import FRAME_SIZE, pack_path
 
@@ -135,6 +136,21 @@ def test_a_damaged_pack_does_not_stop_the_next_backup(changing: Server, station:
     backup = here.take()
     assert here.contents(backup).run(path, 0).delta is None
     assert here.contents(backup).read_run(path, 0) == (changing.data / path).read_bytes()[:FRAME_SIZE]
+
+
+def test_a_full_backup_heals_what_is_damaged(changing: Server, station: Callable[..., Station]) -> None:
+    """An incremental one trusts what is stored; --full reads it back, and stores anew what does not match its hash."""
+    here = station(changing)
+    take(here, changing)
+    for pack in here.vault.packs.glob("*.pack"):
+        content = bytearray(pack.read_bytes())
+        content[len(content) // 2] ^= 0x01
+        pack.write_bytes(content)
+    with pytest.raises(Corrupt):
+        here.contents(here.take()).digest()
+    healed = here.take(full=True)
+    assert here.contents(healed).digest()
+    assert healed.stored_bytes < healed.size_bytes * 0.2, "only what was damaged"
 
 
 def test_a_lost_pack_is_not_relied_on(changing: Server, station: Callable[..., Station]) -> None:

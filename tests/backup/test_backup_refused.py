@@ -43,6 +43,34 @@ def test_another_cluster_of_the_same_name(
     here.backup()
 
 
+def test_the_session_that_copies_has_to_be_of_the_same_cluster(
+    small: Server, own_server: Callable[..., Server], station: Callable[..., Station],
+) -> None:  # fmt: skip
+    """Rule 6: SQL and replication may go to different places; what decides is where the copy comes from."""
+    here = station(small)
+    stranger = own_server(18, wal_segsize=1, fresh=True)
+    here.configure(streaming_conninfo=stranger.conninfo())
+    refused = here.backup(check=5)
+    assert str(stranger.system_identifier()) in refused.stderr
+    assert here.newest().status is BackupStatus.FAILED
+
+
+def test_a_tablespace_made_while_the_backup_waited_is_in_it(
+    own_small: Callable[..., Server], station: Callable[..., Station],
+) -> None:  # fmt: skip
+    """Its facts are of the moment of the copy, not of the moment when somebody asked for it."""
+    server = own_small()
+    here = station(server)
+    here.take()
+    with locked(here.vault.locks, Concern.BACKUP, job="another"):
+        waiting = here.start("backup", NAME, "--wait-lock")
+        jobs = jobs_directory(here.home)
+        wait_until(lambda: any("waiting" in journal.read_text() for journal in jobs.glob("*/events.jsonl")))
+        location = server.new_tablespace("late")
+    finish(waiting, 0)
+    assert [(space.name, space.location) for space in here.newest().tablespaces] == [("late", str(location))]
+
+
 def test_a_second_backup_at_the_same_time(small: Server, station: Callable[..., Station]) -> None:
     """Case 17: refused at once with the holder's job; --wait-lock waits, says so, and goes on when it is free."""
     here = station(small)

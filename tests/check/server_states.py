@@ -68,7 +68,7 @@ def healthy(*, server: Mapping[str, Any] | None = None, settings: Mapping[str, s
     config = ServerConfig(**{"name": "main", "conninfo": "host=db user=pgvault", "last_backup_maximum_age":
                              timedelta(days=1), "ssh": SshAddress.parse("postgres@db"), **(server or {})})
     told = SqlFacts(**{
-        "server": ServerFacts(SYSTEM, "18.6", 18, SIZE, "/data", False, ()), "user": "pgvault", "database": "postgres",
+        "server": ServerFacts(SYSTEM, "18.6", 18, SIZE, "/data", False), "user": "pgvault", "database": "postgres",
         "settings": {**SETTINGS, **(settings or {})}, "lsn": Lsn(10 * SIZE + 500), "timeline": 1,
         "streaming_user": "pgvault", "may_replicate": True, "may_switch_wal": True, "wal_senders": 0, "slots": 1,
         "archiver": ARCHIVES, "slot": None, "cluster_bytes": None, **(facts or {})})

@@ -251,7 +251,7 @@ def test_a_fix_only_names_verbs_that_exist(case: str) -> None:
 
 
 def _facts(**changes: object) -> ServerFacts:
-    return replace(ServerFacts(SYSTEM, "18.6", 18, SIZE, "/data", False, ()), **changes)  # type: ignore[arg-type]
+    return replace(ServerFacts(SYSTEM, "18.6", 18, SIZE, "/data", False), **changes)  # type: ignore[arg-type]
 
 
 def test_a_newer_major_is_a_warning_and_blocks_nothing() -> None:

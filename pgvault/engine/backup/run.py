@@ -21,10 +21,11 @@ from pgvault.engine.backup.failure import FAILURES, told
 from pgvault.engine.backup.wal import WalReservation, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
-from pgvault.io.base_backup import BaseBackup, Options, Stopped
+from pgvault.io.base_backup import BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, connect, session
+from pgvault.io.replication_stream import identify
 from pgvault.io.server_facts import ServerFacts, read_facts
-from pgvault.model.backup import Backup, BackupStatus, next_backup_id
+from pgvault.model.backup import Backup, BackupStatus, Tablespace, next_backup_id
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, CorruptPages, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
@@ -126,8 +127,7 @@ def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backu
     return Backup(
         id=backup_id, server=server.name, status=BackupStatus.STARTED, method="stream", name=plan.name,
         started_at=datetime.now(UTC), system_identifier=facts.system_identifier, server_version=facts.version,
-        segment_size=facts.segment_size, timeline=0, data_directory=facts.data_directory,
-        tablespaces=facts.tablespaces, job=job)
+        segment_size=facts.segment_size, timeline=0, data_directory=facts.data_directory, job=job)
 
 
 def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup,
@@ -141,7 +141,9 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
         try:
             with closing(first or connect(config, replication=True)) as connection:
                 first = None
-                return _copy(plan, connection, server, backup, reservation, emit, cancelled)
+                system = identify(server.name, connection)  # another conninfo or address may have led elsewhere
+                claim(server, Identity(system.identifier, system.segment_size))
+                return _copy(plan, config, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
             failure = told(error, server)
             if not left or isinstance(error, OSError | sqlite3.Error) or not _may_pass(failure):
@@ -158,12 +160,14 @@ def _may_pass(error: PgvaultError) -> bool:
     return error.exit_code in (1, 7)
 
 
-def _copy(plan: BackupPlan, connection: Connection, server: ServerVault, backup: Backup, reservation: WalReservation,
-          emit: Emit, cancelled: threading.Event) -> Backup:
+def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server: ServerVault, backup: Backup,
+          reservation: WalReservation, emit: Emit, cancelled: threading.Event) -> Backup:
     reservation.hold()
     with ExitStack() as scope:
         previous = _previous_manifest(server, scope) if not plan.full else None
         store = scope.enter_context(FrameStore(server))
+        for name in store.damaged:
+            emit(Noted(f"pack {name} is damaged: what it holds is stored anew", Level.WARNING, "damaged-pack"))
         manifest = ManifestWriter(server, backup.id)
         scope.callback(manifest.abandon)
         progress = Progress(emit)
@@ -173,7 +177,8 @@ def _copy(plan: BackupPlan, connection: Connection, server: ServerVault, backup:
         emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()
-        backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline)
+        backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline,
+                         tablespaces=_tablespaces(config, started))
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
         emit(PhaseStarted("copy", started.size_bytes))
         emit(Noted("Copying files."))
@@ -188,6 +193,16 @@ def _copy(plan: BackupPlan, connection: Connection, server: ServerVault, backup:
         catalog.write(server, backup)
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup
+
+
+def _tablespaces(config: ServerConfig, started: Started) -> tuple[Tablespace, ...]:
+    """Those that are in the backup; their names are not in the protocol."""
+    if not started.tablespaces:
+        return ()
+    with session(config, "ask for the names of the tablespaces") as connection:
+        names = dict(connection.execute("SELECT oid, spcname FROM pg_tablespace").fetchall())
+    return tuple(Tablespace(space.oid, names.get(space.oid, str(space.oid)), space.location)
+                 for space in started.tablespaces)
 
 
 def _options(plan: BackupPlan, backup: Backup) -> Options:

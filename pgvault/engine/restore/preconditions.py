@@ -52,7 +52,7 @@ def _not_running(destination: Destination, plan: RestorePlan) -> Precondition:
 def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
     place, name = destination.directory, "directory is free"
     if not _is_one_line(place.path):
-        return _failed(name, f"{place.path!r} has control characters, and PostgreSQL keeps its path in a file of lines.",
+        return _failed(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
                        "Choose another directory.")
     if not place.path.strip("/"):
         return _failed(name, "The root directory cannot be one.", "Choose another directory.")
