@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -77,6 +76,8 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
 
 
 def _sign(descriptor: int, job: str) -> None:
+    import json  # get-wal, which imports this module, takes no lock
+
     text = json.dumps({"job": job, "pid": os.getpid(), "host": os.uname().nodename,
                        "since": datetime.now(UTC).isoformat(timespec="seconds")})
     os.ftruncate(descriptor, 0)
@@ -85,6 +86,8 @@ def _sign(descriptor: int, job: str) -> None:
 
 def _holder(descriptor: int) -> str:
     """Who signed it; the holder may be between taking and signing, so a moment is given."""
+    import json
+
     for _ in range(5):
         try:
             holder = json.loads(os.pread(descriptor, 4096, 0))

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
-from pgvault.model.segment import PartialFile, Segment, parse_wal_name
+from pgvault.model.segment import Segment
 from pgvault.vault.compression import PIECE
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
@@ -27,26 +29,43 @@ from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Carry
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """One copy of an unfinished segment, as far as it was when it was looked at."""
+class _Part(NamedTuple):
+    """One copy, as long as it was when it was looked at: a streamed one grows, and no more of it is read."""
 
     name: str
-    """With `.partial`."""
     path: Path
-    archived: bool
-    """Packed, in the archive; else being streamed."""
     length: int
-    """Bytes on disk; a streamed one may have grown since, and no more of it is read."""
+    archived: bool
+
+    def chunks(self, server: ServerVault, size: int) -> Iterator[bytes]:
+        """Its content, as long as a whole segment."""
+        if self.archived:
+            yield from read_verified(server, self.name, self.path)
+            return
+        left = self.length
+        with self.path.open("rb") as file:
+            while piece := file.read(min(PIECE, left)):
+                left -= len(piece)
+                yield piece
+        for at in range(self.length - left, size, PIECE):
+            yield bytes(min(PIECE, size - at))
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An unfinished segment, and what its records tell."""
+
+    part: _Part
     end: Lsn
     """Behind its last record; where its segment ends when its records cannot be read."""
     facts: SegmentFacts | None
     problem: str
     """Why its records cannot be read."""
 
-    def chunks(self, server: ServerVault) -> Iterator[bytes]:
-        """Its content. Corrupt when it is damaged, FileNotFoundError when it has become something else meanwhile."""
-        return _chunks(server, self.name, self.path, self.archived, self.length)
+    @property
+    def name(self) -> str:
+        """With `.partial`."""
+        return self.part.name
 
 
 def segments(server: ServerVault, index: WalIndex, identity: Identity) -> set[Segment]:
@@ -66,34 +85,27 @@ def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry
     found = []
     for path, archived in ((path_of(server, name), True), (server.streaming / name, False)):
         with suppress(FileNotFoundError):
-            found.append(_read(server, name, path, archived, segment, identity, carry))
+            part = _Part(name, path, path.stat().st_size, archived)
+            found.append(_read(server, part, segment, identity, carry))
     return max((each for each in found if each is not None), key=lambda each: each.end, default=None)
 
 
-def newest_content(server: ServerVault, name: str, identity: Identity) -> bytes | None:
+def newest_content(server: ServerVault, name: str, size: int) -> bytes | None:
     """All that there is now of the segment `name`, zeros behind it: the whole one when it has become that meanwhile.
 
-    None when nothing is left of it. In this order nothing that moves on meanwhile is missed: it goes from streaming
-    to a whole segment, or into the archive as it is.
+    None when nothing is left of it. The order matters: from streaming it goes on to a whole segment or, as it is, into
+    the archive, so nothing that moves on meanwhile is missed.
     """
-    size = identity.segment_size
     copies = []
     with suppress(FileNotFoundError), (server.streaming / (name + PARTIAL)).open("rb") as file:
         copies.append(file.read(size).ljust(size, b"\0"))
     if (whole := fetch(server, name)) is not None:
         return whole
-    if (archived := fetch_archived(server, name + PARTIAL)) is not None:
-        copies.append(archived)
+    with suppress(FileNotFoundError):
+        archived = name + PARTIAL
+        copies.append(b"".join(read_verified(server, archived, path_of(server, archived))))
     start = Segment.parse(name, size).start(size)
     return max(copies, key=lambda content: _end_of(content, start), default=None)
-
-
-def fetch_archived(server: ServerVault, name: str) -> bytes | None:
-    """As `fetch`, but what waits in streaming stays there: the receiver goes on with it."""
-    try:
-        return b"".join(read_verified(server, name, path_of(server, name)))
-    except FileNotFoundError:
-        return None
 
 
 def _end_of(content: bytes, start: Lsn) -> Lsn:
@@ -104,16 +116,25 @@ def _end_of(content: bytes, start: Lsn) -> Lsn:
     return end.lsn if end else Lsn(start + len(content))
 
 
-def _read(server: ServerVault, name: str, path: Path, archived: bool, segment: Segment, identity: Identity,
+def _read(server: ServerVault, part: _Part, segment: Segment, identity: Identity,
           carry: Carry | None) -> Unfinished | None:
     size = identity.segment_size
-    start, length = segment.start(size), path.stat().st_size
-    consecutive = pieces(_chunks(server, name, path, archived, length), start)
+    start = segment.start(size)
+    chunks = part.chunks(server, size)
     try:
-        facts = skim_all(consecutive, carry, every_crc=True)
+        header = read_header(head := next(chunks, b""))
+        if (header.address, str(header.system_identifier)) != (start, identity.system_identifier):
+            return None
+        facts = skim_all(pieces(chain([head], chunks), start), carry, every_crc=True)
     except UnknownWal as unknown:
-        return Unfinished(name, path, archived, length, segment.end(size), None, unknown.message)
+        return Unfinished(part, segment.end(size), None, unknown.message)
     except ValueError:  # nothing of it was written yet
         return None
-    end = _behind_last_record(facts.end.lsn if facts.end else Lsn(start + min(length, size)), size)
-    return Unfinished(name, path, archived, length, end, facts, "") if end > start else None
+    end = _behind_last_record(facts.end.lsn, header.block_size, size) if facts.end else segment.end(size)
+    return Unfinished(part, end, facts, "") if end > start else None
+
+
+def _behind_last_record(end: Lsn, page: int, size: int) -> Lsn:
+    """As PostgreSQL counts: a page's header belongs to the record behind it, so without one it is not reached."""
+    header = SHORT_HEADER if end % size >= page else LONG_HEADER
+    return Lsn(end - header.size) if end % page == header.size else end
