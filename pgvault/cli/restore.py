@@ -37,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="the new data directory (default: the host's data_directory)")
     parser.add_argument("--host", default="", help="a configured host (default: this machine)")
     _target_arguments(parser)
+    parser.add_argument("--partial", action="store_true",
+                        help="also use the unfinished last segment of the timeline, as after the loss of the server")
     parser.add_argument("--target-action", choices=["promote", "pause", "shutdown"], default="promote",
                         help="what the server does at the target")
     parser.add_argument("--standby", action="store_true", help="leave it following the original server")
@@ -165,7 +167,8 @@ def _request(args: argparse.Namespace, context: Context) -> RestoreRequest:
     return RestoreRequest(
         server=args.server, backup=backup, host=args.host, directory=args.directory, target=target,
         timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
-        tablespaces=spaces, overwrite=args.overwrite, workers=args.jobs, bandwidth_limit=limit, start=args.start)
+        tablespaces=spaces, overwrite=args.overwrite, workers=args.jobs, bandwidth_limit=limit, start=args.start,
+        partial=args.partial)
 
 
 def _is_end(args: argparse.Namespace) -> bool:
@@ -228,7 +231,8 @@ def _show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         ("Target", f"{describe(plan.target)}; recovery stops{stop}"),
         ("Timeline", path),
         ("Then", "follow the original server" if plan.standby else plan.action.value),
-        ("WAL", f"{plan.wal.first} to {plan.wal.last}, {len(plan.wal.segments)} segments, all present"),
+        ("WAL", f"{plan.wal.first} to {plan.wal.last}, {plan.wal.count} segments, all present"
+                + (", the last one unfinished" if plan.wal.partial else "")),
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
         *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
@@ -270,8 +274,8 @@ def document(plan: RestorePlan) -> dict[str, object]:
         "destination": {"host": plan.host, "directory": plan.directory,
                         "tablespaces": {s.name: s.location for s in plan.tablespaces}},
         "timeline": plan.timeline, "timeline_path": list(plan.timeline_path),
-        "wal": {"first": plan.wal.first, "last": plan.wal.last, "segments": len(plan.wal.segments),
-                "bytes": plan.wal.bytes, "missing": list(plan.wal.missing)},
+        "wal": {"first": plan.wal.first, "last": plan.wal.last, "segments": plan.wal.count,
+                "bytes": plan.wal.bytes, "missing": list(plan.wal.missing), "partial": plan.wal.partial},
         "bytes_to_send": plan.bytes_to_send, "bytes_to_write": plan.bytes_to_write, "estimate_seconds": None,
         "overwrites": plan.overwrites or None,
         "settings_changed": list(plan.settings_changed), "settings_to_look_at": list(plan.settings_to_look_at),

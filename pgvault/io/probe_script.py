@@ -53,8 +53,8 @@ look_at() {{  # one directory: what is there, whose it is, what it is on
   say owner_name "$(ls -ldL "$parent" 2>/dev/null | {{ read -r mode links user rest; printf %s "$user"; }})"
   say device "$(stat -Lc %d "$parent" 2>/dev/null || stat -Lf %d "$parent" 2>/dev/null)"
   say df "$(df -Pk "$parent" 2>/dev/null)"
-  if [ -e "$1/{MARKER}" ]; then
-    say left "$(du -sxk "$1/" 2>/dev/null | {{ read -r size rest; printf %s "$size"; }})"
+  if [ -e "$1/{MARKER}" ] && command -v timeout >/dev/null; then  # a million cold files may take minutes
+    say left "$(timeout 20 du -sxk "$1/" 2>/dev/null | {{ read -r size rest; printf %s "$size"; }})"
   fi
 }}
 
@@ -80,7 +80,11 @@ fi
 shift
 
 for file in PG_VERSION {MARKER} postmaster.pid; do
-  if [ -e "$1/$file" ]; then say "$file" "$(begin "$1/$file")"; fi
+  if [ -e "$1/$file" ]; then
+    # A mark beside pg_control was left by a crash at the very end: the cluster is complete, and may be in use.
+    case $file in {MARKER}) [ ! -e "$1/global/pg_control" ] || continue ;; esac
+    say "$file" "$(begin "$1/$file")"
+  fi
 done
 if [ -e "$1/postmaster.pid" ]; then
   pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null)

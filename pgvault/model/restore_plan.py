@@ -24,7 +24,7 @@ class TablespacePlace:
 
 @dataclass(frozen=True, slots=True)
 class WalNeed:
-    """The archived WAL that recovery reads. Names of segments; sizes in bytes."""
+    """The archived WAL that recovery reads. Names of whole segments; sizes in bytes."""
 
     first: str
     last: str
@@ -34,6 +34,13 @@ class WalNeed:
     bytes: int
     """As stored, so as sent to a host that has zstd."""
     missing: tuple[str, ...]
+    partial: str | None = None
+    """The unfinished segment that is used behind the whole ones, with `.partial`; `last` is its name without."""
+
+    @property
+    def count(self) -> int:
+        """Of segments, an unfinished one included."""
+        return len(self.segments) + (self.partial is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,8 @@ class RestorePlan:
         if self.host:
             argv += ["--host", self.host]
         argv += [*target_options(self.target), "--target-timeline", str(self.timeline)]
+        if self.wal.partial:
+            argv.append("--partial")
         if self.action is not TargetAction.PROMOTE:
             argv += ["--target-action", self.action.value]
         for space in self.tablespaces:

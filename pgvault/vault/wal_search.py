@@ -1,25 +1,29 @@
 """Finding things in the archived WAL: which segments follow each other, which transaction ended where.
 
-The index narrows a question to a segment; only that segment is unpacked and read.
+The index narrows a question to a segment; only that segment is unpacked and read. Unfinished segments, which the index
+does not describe, are read when they are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pgvault.model.errors import WalMissing
+from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
-from pgvault.vault.wal_facts import carry_before, moment, timeline_tree
+from pgvault.vault.wal_facts import carry_before, microseconds, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_unfinished import Unfinished, look
+from pgvault.vault.wal_unfinished import segments as unfinished_segments
 from pgvault.wal.facts import Xids
 from pgvault.wal.pieces import pieces
 from pgvault.wal.transactions import Transaction, transactions_of
@@ -49,6 +53,8 @@ class Row:
     """Where its WAL ends."""
     stops: bool
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+    unfinished: Unfinished | None = None
+    """Where it is no whole segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +69,20 @@ class NamedPoint:
 class WalSearch:
     """Questions to one server's archive. Bring its index up to date first (`wal_current.current`)."""
 
-    def __init__(self, server: ServerVault, index: WalIndex, identity: Identity) -> None:
+    def __init__(self, server: ServerVault, index: WalIndex, identity: Identity, *, partial: bool = False) -> None:
+        """With `partial` the unfinished end of a timeline counts too (rule 14: only when asked)."""
         self._server, self._index, self.size = server, index, identity.segment_size
+        self._partial = partial
         self._identity = identity
         self.tree: TimelineTree = timeline_tree(server, index)
         self._rows: dict[tuple[int, int], dict[int, Row]] = {}
+        self._begun: dict[Segment, Row | None] = {}
 
     def timelines(self) -> list[int]:
-        """Those of which WAL is archived."""
-        return [t for (t,) in self._index.connection.execute(
-            "SELECT DISTINCT timeline FROM file WHERE kind = 'segment' ORDER BY timeline")]
+        """Those of which there is WAL."""
+        begun = {segment.timeline for segment in self._unfinished_segments()} if self._partial else set()
+        return sorted(begun.union(t for (t,) in self._index.connection.execute(
+            "SELECT DISTINCT timeline FROM file WHERE kind = 'segment'")))
 
     def beginnings(self) -> dict[int, Lsn]:
         """Where the first archived segment of each timeline begins."""
@@ -87,11 +97,22 @@ class WalSearch:
         """The segments that recovery along this path can read from `begin` on, up to the first that is missing."""
         for segment in history.path(begin, Lsn(1 << 63), self.size):
             row = self._of(segment.timeline, begin // self.size).get(segment.number)
+            if row is None and self._partial:
+                row = self._begun_row(segment)
             if row is None:
                 return
             yield row
             if row.stops:
                 return
+
+    def left_out(self, history: History, row: Row) -> Row | None:
+        """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
+        following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
+        if row.stops or self._index.has(following):
+            return None
+        with suppress(PgvaultError):  # a damaged one reaches nowhere, and nobody asked for it
+            return self._begun_row(following)
+        return None
 
     def break_behind(self, history: History, row: Row) -> str:
         """Why recovery ends with this segment though the archive has more of the path; empty when it has not."""
@@ -110,20 +131,47 @@ class WalSearch:
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
-        chunks = read_verified(self._server, row.name, path_of(self._server, row.name))
+        chunks = row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
+            read_verified(self._server, row.name, path_of(self._server, row.name))
         try:
             return list(transactions_of(pieces(chunks, row.segment.start(self.size)), carry))
+        except FileNotFoundError:
+            raise WalMissing(f"{row.name} has become a whole segment, or was archived, since it was looked at",
+                             hint="Run this again.") from None
         except ValueError as error:
             raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
 
     def restore_points(self, name: str) -> list[NamedPoint]:
         rows = self._index.connection.execute(
-            "SELECT timeline, number, lsn, end_lsn, at FROM restore_point WHERE name = ? ORDER BY lsn", (name,))
-        return [NamedPoint(timeline, number, Lsn(lsn), Lsn(end), moment(at)) for timeline, number, lsn, end, at in rows]
+            "SELECT timeline, number, lsn, end_lsn, at FROM restore_point WHERE name = ?", (name,))
+        found = [NamedPoint(timeline, number, Lsn(lsn), Lsn(end), moment(at))
+                 for timeline, number, lsn, end, at in rows]
+        for row in self._begun_rows() if self._partial else ():
+            facts = row.unfinished.facts if row.unfinished else None
+            found += [NamedPoint(*row.segment, point.lsn, point.end_lsn, point.time)
+                      for point in (facts.restore_points if facts else ()) if point.name == name]
+        return sorted(found, key=lambda point: point.lsn)
 
     def restore_point_names(self) -> list[str]:
         return [name for (name,) in self._index.connection.execute(
             "SELECT DISTINCT name FROM restore_point ORDER BY name")]
+
+    def _unfinished_segments(self) -> set[Segment]:
+        """Those that are not archived whole."""
+        return unfinished_segments(self._server, self._index, self._identity) - self._index.segments()
+
+    def _begun_rows(self) -> Iterator[Row]:
+        for segment in sorted(self._unfinished_segments()):
+            if (row := self._begun_row(segment)) is not None:
+                yield row
+
+    def _begun_row(self, segment: Segment) -> Row | None:
+        """Looked at once, so that all that is found in it is of one moment."""
+        if segment not in self._begun:
+            carry = carry_before(self._index, self.tree, segment, self._identity)
+            found = look(self._server, segment, self._identity, carry)
+            self._begun[segment] = None if found is None else _begun(segment, found)
+        return self._begun[segment]
 
     def _of(self, timeline: int, first: int) -> dict[int, Row]:
         key = (timeline, first)
@@ -139,3 +187,10 @@ class WalSearch:
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
                    None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
                    bool(stops))
+
+
+def _begun(segment: Segment, found: Unfinished) -> Row:
+    facts = found.facts
+    return Row(segment, found.name, found.part.length, found.problem or None,
+               microseconds(facts.times.latest) if facts and facts.times else None, facts.xids if facts else None,
+               facts.last if facts else None, found.end, stops=True, unfinished=found)

@@ -23,7 +23,7 @@ from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.event import JobFinished, JobStarted, Noted, Progressed
 from pgvault.model.job import JobKind, JobState
 
-from conftest import Workshop, wait_until  # isort: skip
+from workshop import Workshop, wait_until  # isort: skip
 
 
 def test_a_job_that_succeeds_leaves_its_plan_its_events_and_its_verdict(workshop: Workshop) -> None:

@@ -112,6 +112,10 @@ def test_the_server_is_started_and_proven_over_the_same_login(site: Site, ssh_ho
         done = site.restore("far", directory, "--start")
         assert "the server is promoted, on timeline 2" in done.text
         assert host.log.read_text().count("Accepted publickey") == before + 1
+        settings = (directory / "postgresql.auto.conf").read_text()
+        assert "archive_mode = 'off'" in settings
+        assert "recovery" not in settings.replace("pgvault: restore", "")
+        assert "restore_command" not in settings, "a standby made as a copy of it would obey that"
     finally:
         account().run([site.server.installation.program("pg_ctl"), "stop", "-m", "fast", "-D", directory])
 

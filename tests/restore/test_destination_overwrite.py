@@ -15,6 +15,7 @@ from support.postgres import Server, wait_until
 from support.ssh import SshHost
 
 from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_fetch import read_verified
 
 
 @pytest.fixture
@@ -90,19 +91,16 @@ def test_another_clusters_wal_is_left_where_it_is(site: Site, own_server: Callab
     assert len(list(other.directory.glob("data.before-*"))) == 1
 
 
-def test_a_conflicting_segment_is_told_and_kept_in_quarantine(site: Site) -> None:
-    """A `.partial` that the archive has already, with less in it."""
+def test_what_reaches_further_takes_the_place_of_an_archived_partial(site: Site) -> None:
+    """The archive has the same `.partial` already, with less in it."""
     server = site.server
     current = server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
     server.stop()
     name, content = f"{current}.partial", (server.wal / current).read_bytes()
     pgvault("put-wal", "main", name, config=site.config, account=account(), check=0,
-            input=content[:40] + bytes(len(content) - 40))  # fmt: skip
-    stored = path_of(site.vault, name).read_bytes()
-    done = overwrite(site, "here", "--target-immediate")
-    assert f"{name} is archived already, with other content; it is in quarantine" in done.stderr
-    assert path_of(site.vault, name).read_bytes() == stored
-    assert list(site.vault.quarantine.iterdir())
+            input=content[:8192] + bytes(len(content) - 8192))  # fmt: skip
+    overwrite(site, "here", "--target-immediate")
+    assert b"".join(read_verified(site.vault, name, path_of(site.vault, name))) == content
 
 
 def test_a_link_in_its_place_stays_a_link(site: Site) -> None:

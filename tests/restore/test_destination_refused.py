@@ -17,6 +17,8 @@ from support.installation import installations
 from support.postgres import Server
 from support.ssh import SshHost
 
+from pgvault.io.probe_script import MARKER
+
 
 @pytest.fixture(scope="module")
 def site(fleet: Fleet) -> Iterator[Site]:
@@ -50,6 +52,24 @@ def test_a_directory_with_something_in_it(site: Site, refused: Callable[..., Com
     done = refused(*to(site, directory), watching=(site.root / "places",))
     assert f"{directory} holds letter." in done.stderr
     assert f"--overwrite {directory}" in done.stderr
+
+
+def test_a_complete_cluster_that_a_crash_left_marked(site: Site, refused: Callable[..., Completed]) -> None:
+    """The host died between the last two steps of a restore, its server was started and used: the mark beside its
+    pg_control is no leave to empty it, and with --overwrite it is kept."""
+    directory = site.place("marked")
+    site.restore("here", directory)
+    (directory / MARKER).write_text(f"20261122T200512Z-01\nnew\n{directory}\n")
+    (directory / "written-since").write_text("all my work")
+    for path in (directory / MARKER, directory / "written-since"):
+        account().own(path)
+    elsewhere = [word for name in site.spaces for word in ("--tablespace", f"{name}={site.place(name)}-again")]
+    again = ["restore", "main", "auto", str(directory), "--host", "here", *elsewhere]
+    told = refused(*again, watching=(directory,))
+    assert "directory is free" in told.stderr
+    site.run(*again, "--overwrite", str(directory), "--target-immediate", "--yes")
+    [kept] = directory.parent.glob("marked.before-*")
+    assert (kept / "written-since").read_text() == "all my work"
 
 
 def test_a_running_server_even_with_overwrite(

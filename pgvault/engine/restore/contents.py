@@ -7,30 +7,38 @@ from collections.abc import Iterator
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.files import conf_files, read_small
-from pgvault.engine.restore.settings import SafeSettings, make_safe, recovery_additions
+from pgvault.engine.restore.settings import HEADING, SafeSettings, make_safe, recovery_additions
 from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
+from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import TargetAction, target_settings
+from pgvault.vault.compression import compress
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_fetch import find, read_verified
+from pgvault.vault.wal_unfinished import newest_content
 
 WAL_DIRECTORY = "pgvault_wal"
 """Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
 
 # Exit status 1 only when the file is certainly not there: PostgreSQL takes 1 to 125 as the end of all WAL.
+# A standby asks again and streams the rest, also when the directory is gone: a copy of this one, for example.
 RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f" "%p" || exit 200; '
-                   f'elif [ -d {WAL_DIRECTORY} ]; then exit 1; else exit 200; fi')
+                   f'elif [ -d {WAL_DIRECTORY} ] || [ -e standby.signal ]; then exit 1; else exit 200; fi')
 RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
 
 _PG_CONTROL = "global/pg_control"
 HELD_BACK = "global/pg_control.pgvault"
 """Its name until all else is on disk: PostgreSQL starts nothing without it."""
-_LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "backup_manifest"})
-"""The links are made from the plan; the manifest describes the files as they were before they were made safe."""
+LOG_FILE = "pgvault-recovery.log"
+"""What the restored server says while it recovers."""
+_LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "backup_manifest",
+                       MARKER, HELD_BACK, LOG_FILE})
+"""The links are made from the plan; the manifest describes the files as they were before they were made safe; and a
+server that was itself restored may still have what its restore left."""
 
 
 def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,
@@ -40,7 +48,7 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
         target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
         timeline="latest" if plan.standby else str(plan.timeline),
         action=plan.action.value, restore_command=RESTORE_COMMAND,
-        recovery_end_command="" if plan.standby else RECOVERY_END_COMMAND))
+        recovery_end_command=RECOVERY_END_COMMAND))
     if plan.standby and upstream:
         additions["primary_conninfo"] = upstream
     if config is not None and config.port:
@@ -49,7 +57,7 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
         additions["unix_socket_directories"] = config.socket_directory
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
                      old_directory=backup.data_directory, new_directory=plan.directory,
-                     heading=f"pgvault: restore of backup {backup.id} of {backup.server}, job {job}",
+                     heading=f"{HEADING} backup {backup.id} of {backup.server}, job {job}",
                      must_answer=plan.standby or plan.action is TargetAction.PAUSE)
 
 
@@ -58,7 +66,7 @@ class RestoredCluster:
 
     def __init__(self, plan: RestorePlan, server: ServerVault, backup: Backup, manifest: Manifest,
                  config: HostConfig | None, upstream: str, job: str) -> None:
-        self._plan, self._server, self._manifest = plan, server, manifest
+        self._plan, self._server, self._manifest, self._size = plan, server, manifest, backup.segment_size
         with PackReader(server.packs) as packs:
             self._settings = safe_settings(plan, backup, manifest, packs, config, upstream, job)
 
@@ -66,7 +74,7 @@ class RestoredCluster:
         """All directories first, so that streams side by side find them."""
         links = {f"pg_tblspc/{space.oid}" for space in self._plan.tablespaces}
         for entry in self._manifest.entries():
-            if entry.kind is Kind.DIRECTORY and entry.path not in links:
+            if entry.kind is Kind.DIRECTORY and entry.path not in links and not _is_old_wal(entry):
                 yield BackupFile(entry.path, entry)
         yield SmallFile(f"{WAL_DIRECTORY}/.keep", b"")
 
@@ -85,7 +93,8 @@ class RestoredCluster:
             yield BackupFile(HELD_BACK, control)
 
     def _later(self, entry: Entry) -> bool:
-        return entry.path == _PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files
+        return (entry.path == _PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files
+                or _is_old_wal(entry))
 
     def _wal(self) -> Iterator[Item]:
         for name in (*self._plan.wal.histories, *self._plan.wal.segments):
@@ -94,6 +103,20 @@ class RestoredCluster:
                 raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
             content = b"".join(read_verified(self._server, name, path))
             yield PackedFile(f"{WAL_DIRECTORY}/{name}", path.read_bytes(), content)
+        if self._plan.wal.partial:
+            yield self._unfinished(self._plan.wal.last)
+
+    def _unfinished(self, name: str) -> Item:
+        """Under the name that PostgreSQL asks for; what has come to it since the plan was made only helps."""
+        content = newest_content(self._server, name, self._size)
+        if content is None:
+            raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")
+        return PackedFile(f"{WAL_DIRECTORY}/{name}", compress(content, 1), content)
+
+
+def _is_old_wal(entry: Entry) -> bool:
+    """Of the restore that made the server which was backed up."""
+    return entry.path == WAL_DIRECTORY or entry.path.startswith(f"{WAL_DIRECTORY}/")
 
 
 def upstream_conninfo(text: str) -> str:

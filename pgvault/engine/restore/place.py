@@ -49,6 +49,10 @@ for place in "$dir" "$@"; do
   made=kept
   if [ ! -d "$place" ]; then mkdir -p "$place"; made=new; fi
   if [ -e "$place/$mark" ]; then
+    if [ -n "$aside" ] || [ -e "$dir/global/pg_control" ]; then
+      echo "$place belongs to the complete cluster that $(head -n 1 "$place/$mark") restored" >&2
+      exit {_NOT_EMPTY}
+    fi
     if [ "$(sed -n '3,$p' "$place/$mark")" != "$dir" ]; then
       echo "$place belongs to the incomplete restore $(head -n 1 "$place/$mark")" >&2
       exit {_NOT_EMPTY}
@@ -70,17 +74,22 @@ for space in "$@"; do
 done
 """
 
-FLUSH = """# write everything to disk
-for place in "$@"; do sync -f "$place" 2>/dev/null || sync; done
+_FLUSH = """set -eu
+case $(sync --help 2>&1) in *-f*) flush() { sync -f "$1"; } ;; *) flush() { sync; } ;; esac
+"""
+
+FLUSH = f"""# write everything to disk
+{_FLUSH}
+for place in "$@"; do flush "$place"; done
 """
 
 PUBLISH = f"""# make it a cluster that can be started
-set -eu
+{_FLUSH}
 dir=$1
 mv "$dir/{HELD_BACK}" "$dir/global/pg_control"
-sync -f "$dir" 2>/dev/null || sync
+flush "$dir"
 for place in "$@"; do rm -f "$place/{MARKER}"; done
-sync -f "$dir" 2>/dev/null || sync
+flush "$dir"
 """
 
 UNDO = f"""# remove what the cancelled restore wrote

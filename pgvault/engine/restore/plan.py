@@ -13,6 +13,7 @@ from pgvault.engine.restore.choose import Choice, choose
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.preconditions import destination_conditions
+from pgvault.engine.restore.stop import reach_of
 from pgvault.io.host import Host
 from pgvault.io.probe import Contents, probe_destination
 from pgvault.model.backup import Backup, BackupStatus
@@ -49,6 +50,8 @@ class RestoreRequest:
     workers: int | None = None
     bandwidth_limit: int | None = None
     start: bool = False
+    partial: bool = False
+    """Use the unfinished last segment of the timeline too."""
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host) -> RestorePlan:
@@ -58,7 +61,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     directory = _directory(request, host_config)
     _check_action(request)
     server = Vault.open(config.vault.home).server(request.server)
-    choice, need, not_read = _from_vault(server, request)
+    choice, need, of_wal = _from_vault(server, request)
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -73,7 +76,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write)
     if destination.directory.contents is Contents.POPULATED:
         plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
-    return replace(plan, preconditions=(*_vault_conditions(choice.backup, not_read),
+    return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
                                         *_passed_over(server, choice.backup),
                                         *destination_conditions(destination, plan, choice.backup)))
 
@@ -91,15 +94,17 @@ def _check_action(request: RestoreRequest) -> None:
     """PostgreSQL does something else than go on only where it was given a target to stop at."""
     if request.standby and not isinstance(request.target, EndOfWal):
         raise UsageError("a standby follows the original server to no end, so it takes no target")
+    if request.standby and request.partial:
+        raise UsageError("a standby gets the newest WAL from the original server, not from an unfinished segment")
     if isinstance(request.target, EndOfWal) and request.action is not TargetAction.PROMOTE:
         raise UsageError(f"the server can only {request.action.value} at a target, and the end of the WAL is none",
                          hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last.")
 
 
-def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed, str]:
+def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
     """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked.
 
-    And why records of that WAL were not read, where they were not.
+    And what there is to say of that WAL.
     """
     identity = read_identity(server)
     if identity is None:
@@ -111,12 +116,13 @@ def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, W
             raise Refused(f"backup {candidates[0].id} is {candidates[0].status.value}, it cannot be restored",
                           detail=candidates[0].error, hint=f"See the others: pgvault list-backups {server.name}")
     with current(server, identity) as index:
-        search = WalSearch(server, index, identity)
+        search = WalSearch(server, index, identity, partial=request.partial)
         choice = choose(search, candidates, request.target, request.timeline)
         rows = _needed(search, choice)
-        need = WalNeed(rows[0].name, rows[-1].name, tuple(row.name for row in rows), search.histories(),
-                       sum(row.stored for row in rows), ())
-        return choice, need, next((row.problem for row in rows if row.problem), "")
+        need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
+                       tuple(row.name for row in rows if not row.unfinished), search.histories(),
+                       sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
+        return choice, need, tuple(_wal_conditions(search, request, choice, rows))
 
 
 def _needed(search: WalSearch, choice: Choice) -> list[Row]:
@@ -134,7 +140,7 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
         timeline=choice.history.timeline, timeline_path=tuple(path),
         stop_lsn=choice.stop.lsn, stop_time=choice.stop.time, action=request.action, standby=request.standby,
         tablespaces=_places(backup, request.tablespaces or {}, sizes), wal=need, bytes_to_send=0,
-        bytes_to_write=backup.size_bytes + len(need.segments) * backup.segment_size,
+        bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
         stop_replayed=choice.stop.replayed)
@@ -172,16 +178,23 @@ def _overwriting(plan: RestorePlan, request: RestoreRequest, version: str | None
     return replace(plan, overwrites=f"{what} in {plan.directory}", sets_aside=True)
 
 
-def _vault_conditions(backup: Backup, not_read: str) -> Iterator[Precondition]:
+def _whole(backup: Backup) -> Precondition:
     if backup.corrupt_pages:
-        yield Precondition("backup is whole", Outcome.WARNING,
-                           f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
-                           "Prefer an older backup, with the same target: it replays the changes since.")
-    else:
-        yield Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")
-    if not_read:
+        return Precondition("backup is whole", Outcome.WARNING,
+                            f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
+                            "Prefer an older backup, with the same target: it replays the changes since.")
+    return Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")
+
+
+def _wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
+                    rows: Sequence[Row]) -> Iterator[Precondition]:
+    if not_read := next((row.problem for row in rows if row.problem), ""):
         yield Precondition("WAL was read", Outcome.WARNING, f"Not read: {not_read}.",
                            "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
+    if isinstance(request.target, EndOfWal) and not request.standby and \
+            (row := search.left_out(choice.history, rows[-1])) and (row.latest is not None or row.problem):
+        yield Precondition("all WAL is used", Outcome.WARNING, f"With --partial {reach_of(row)}.",
+                           "Use it when the server is lost; while it runs, pgvault switch-wal brings its newest WAL.")
 
 
 def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:

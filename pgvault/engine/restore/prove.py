@@ -17,6 +17,7 @@ import psycopg
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.io.host import Host, SocketAddress
 from pgvault.io.postgres import connection_parameters
 from pgvault.io.probe import Destination, Installation, probe_destination
@@ -27,8 +28,12 @@ from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.times import utc
 
-LOG_FILE = "pgvault-recovery.log"
+PROMOTED = "promoted"
 _POLL_SECONDS = 0.3
+_DEAD_LOOKS = 3
+"""One look may fall between two moments of a server that starts."""
+_ABSENT_LOOKS = 200
+"""A minute in which a start command that claimed success brought no server."""
 _LOG_LINES = 200
 FOLLOW_SECONDS = 60.0
 """How long a standby that replays nothing more may take to reach the original server."""
@@ -178,9 +183,9 @@ async def _arrived(watcher: _Watcher, state: _State, plan: RestorePlan) -> Proof
     if isinstance(plan.target, EndOfWal) and state.lsn is not None and state.lsn < (plan.stop_lsn or 0):
         raise WalMissing(f"the restored server left recovery at {state.lsn}, before the end of the archived WAL",
                          detail=f"The archive reaches to {plan.stop_lsn}. Its log says: "
-                                f"{' / '.join((await watcher.proof('promoted', state)).log)}.",
+                                f"{' / '.join((await watcher.proof(PROMOTED, state)).log)}.",
                          hint=f"Do not use the server in {plan.directory}. Check the WAL: pgvault verify {plan.server}")
-    return await watcher.proof("promoted", state)
+    return await watcher.proof(PROMOTED, state)
 
 
 class _Watcher:
@@ -190,6 +195,7 @@ class _Watcher:
         self._host, self._config, self._server, self._plan = host, config, server, plan
         self.refusal = ""
         self._seen_alive = False
+        self._seen_dead = 0
         self._is_known = False
         self._address: tuple[str, int] | None = None
 
@@ -226,22 +232,24 @@ class _Watcher:
         destination = await probe_destination(self._host, self._plan.directory, (), self._bin())
         postmaster = destination.postmaster
         if postmaster is not None and postmaster.alive:
-            self._seen_alive = True
+            self._seen_alive, self._seen_dead = True, 0
             if postmaster.port:
                 self._address = (postmaster.socket_directory or "localhost", postmaster.port)
             if not self.refusal:
                 return None
         state = await self._controlled_state(destination)
         if postmaster is not None and postmaster.alive:
-            return "promoted" if state == "in production" else None
+            return PROMOTED if state == "in production" else None
         if state == "shut down in recovery" and self._plan.action is TargetAction.SHUTDOWN:
             return "shut down"
-        if self._seen_alive or await self.log():
+        self._seen_dead += 1
+        began = self._seen_alive or bool(await self.log())
+        if self._seen_dead >= (_DEAD_LOOKS if began else _ABSENT_LOOKS):
             raise await self._gave_up(state)
         return None
 
     async def proof(self, word: str, state: _State | None) -> Proof:
-        rows = await self._query(_TIMELINE) if word == "promoted" else None
+        rows = await self._query(_TIMELINE) if word == PROMOTED else None
         lines = tuple(line for line in await self.log() if _REACHED.search(line))
         return Proof(word, state.last_commit if state else None, rows[0][0] if rows else None,
                      state.lsn if state else None, lines[-4:])

@@ -21,16 +21,17 @@ from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.preconditions import destination_conditions
-from pgvault.engine.restore.prove import Proof, prove, start_server
+from pgvault.engine.restore.prove import PROMOTED, Proof, prove, start_server
 from pgvault.engine.restore.salvage import salvage
 from pgvault.engine.restore.send import RateLimit, Sender
+from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.engine.restore.stream import own_runs
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import Cancelled, Refused, Unreachable
+from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
@@ -188,7 +189,18 @@ class _Restore:
             raise self._too_late("its server goes on with what it does") from None
         for line in proof.log:
             self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
+        if proof.state == PROMOTED:
+            await self._end_recovery()
         return proof
+
+    async def _end_recovery(self) -> None:
+        """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""
+        path = f"{self.destination.directory.real_path}/{AUTO_CONF}"
+        try:
+            await self.host.write_file(path, without_recovery(await self.host.read_file(path)))
+        except PgvaultError as error:
+            self.emit(Noted(f"could not take the recovery settings out of {path}: {error.message}; do so before you "
+                            "make a standby of this server", Level.WARNING))
 
     def _too_late(self, server: str) -> Cancelled:
         return Cancelled("restore cancelled after its files were complete",

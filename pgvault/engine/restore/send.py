@@ -14,7 +14,11 @@ from pgvault.vault.manifest import Entry, StoredRun
 from pgvault.vault.packs import PackReader
 
 _UNPACK = ("zstd", "-q", "-d", "-c")
-_EXTRACT = 'umask 077 && cd "$1" && exec tar -x -p -f -'
+_EXTRACT = """umask 077 && cd "$1" || exit
+case $(tar --version 2>/dev/null) in
+  bsdtar*) exec tar -x -p -P -f - ;; # else it follows no link to a tablespace
+  *) exec tar -x -p -f - ;;
+esac"""
 """It stands in the directory that it writes to, by which a later restore recognises it."""
 _AHEAD_SECONDS = 0.2
 """How far the limit may be exceeded for a moment, so that small blocks do not wait one by one."""

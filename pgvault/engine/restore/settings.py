@@ -54,6 +54,9 @@ _LINE = re.compile(
 _ESCAPE = re.compile(r"''|\\([0-7]{1,3})|\\(.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
+HEADING = "pgvault: restore of"
+"""How the comment begins above what a restore adds to postgresql.auto.conf."""
+
 ReadFile = Callable[[str], bytes | None]
 """A file of the cluster by its path relative to the data directory; None when the backup has none."""
 ListDirectory = Callable[[str], list[str] | None]
@@ -106,6 +109,21 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
     lines = [f"# {heading}", *(f"{name} = {quote(value)}" for name, value in added.items())]
     walk.files[AUTO_CONF] = auto + "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
     return SafeSettings(walk.files, tuple(walk.changed), tuple(walk.to_look_at), {**walk.values, **added})
+
+
+def without_recovery(auto_conf: bytes) -> bytes:
+    """postgresql.auto.conf of a server whose recovery is over: what `make_safe` added for it is gone.
+
+    Left there, a standby made as a copy of this server would try to recover to the same target.
+    """
+    lines = auto_conf.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    start = next((n for n in reversed(range(len(lines))) if lines[n].startswith(f"# {HEADING}")), len(lines))
+    kept = [line for line in lines[start:] if not ((match := _LINE.match(line)) and _is_of_recovery(match["name"]))]
+    return "".join([*lines[:start], *kept]).encode("utf-8", "surrogateescape")
+
+
+def _is_of_recovery(name: str) -> bool:
+    return name.startswith("recovery_target") or name in ("restore_command", "recovery_end_command", "hot_standby")
 
 
 class _Walk:

@@ -135,7 +135,8 @@ def _at_xid(search: WalSearch, history: History, rows: list[Row], backup: Backup
             for transaction in search.transactions(row):
                 if transaction.xid == xid:
                     return _at_transaction(history, transaction, replayed=target.inclusive)
-    return NoStop(Because.UNKNOWN, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
+    return NoStop(Because.UNKNOWN, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}"
+                                   f"{_left_out(search, history, rows)}")
 
 
 def _at_lsn(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: AtLsn) -> Stop | NoStop:
@@ -158,7 +159,7 @@ def _at_name(search: WalSearch, history: History, rows: list[Row], backup: Backu
     if found:
         return _too_early(backup)
     return NoStop(Because.UNKNOWN, f"no restore point of that name is behind backup {backup.id} on the way to "
-                                   f"timeline {history.timeline}")
+                                   f"timeline {history.timeline}{_left_out(search, history, rows)}")
 
 
 def _immediate(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: Immediate) -> Stop:
@@ -207,4 +208,16 @@ def _too_late(search: WalSearch, history: History, rows: list[Row]) -> NoStop:
     reach = f"on timeline {history.timeline} the archived WAL reaches to {rows[-1].end}, where {commit}"
     if reason := search.break_behind(history, rows[-1]):
         reach += f"; {reason}"
-    return NoStop(Because.TOO_LATE, reach)
+    return NoStop(Because.TOO_LATE, f"{reach}{_left_out(search, history, rows)}")
+
+
+def _left_out(search: WalSearch, history: History, rows: list[Row]) -> str:
+    """What the end of a sentence says of an unfinished segment that was not asked for."""
+    row = search.left_out(history, rows[-1])
+    return f"; with --partial {reach_of(row)}" if row else ""
+
+
+def reach_of(unfinished: Row) -> str:
+    """How far it goes on with an unfinished segment, in words."""
+    commit = f", where the last commit is of {utc(last)}" if (last := instant(unfinished.latest)) else ""
+    return f"it goes on to {unfinished.end} in the unfinished {unfinished.name}{commit}"
