@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from psycopg import conninfo as libpq
 from pgvault.config.schema import ServerConfig
 from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
 
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT = 10
@@ -60,8 +62,9 @@ _NO_ROLE = re.compile(r'role "(?P<user>[^"]+)" (?P<lack>does not exist|is not pe
 _NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
 
-def connect(server: ServerConfig, *, replication: bool = False) -> Connection:
-    """An open connection in autocommit mode, to be closed by the caller.
+def connect(server: ServerConfig, *, replication: bool = False,
+            settings: Mapping[str, str] = NO_SETTINGS) -> Connection:
+    """An open connection in autocommit mode, to be closed by the caller; `settings` hold for this session.
 
     With `replication` it is a physical walsender session, whose `pgconn` takes replication commands. Raises
     Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
@@ -70,6 +73,9 @@ def connect(server: ServerConfig, *, replication: bool = False) -> Connection:
     parameters = connection_parameters(text, server.password_environment)
     if replication:
         parameters["replication"] = "true"
+    if settings:
+        asked = [parameters.get("options", ""), *(f"-c {name}={value}" for name, value in settings.items())]
+        parameters["options"] = " ".join(asked).strip()
     try:
         return psycopg.connect(autocommit=True, **parameters)
     except psycopg.OperationalError as error:

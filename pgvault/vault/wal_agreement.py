@@ -15,6 +15,9 @@ from pgvault.wal.facts import skim_all
 from pgvault.wal.pages import UnknownWal, read_header
 from pgvault.wal.pieces import pieces
 
+_PADDING = 7
+"""At most so many bytes behind a record belong to nothing; its CRC vouches for its own last ones."""
+
 
 def further(stored: Path, newcomer: Path) -> Path | None:
     """The copy whose WAL reaches further, `stored` where neither does; None when they are of different WAL."""
@@ -44,7 +47,7 @@ def _reach(path: Path) -> int:
             end = skim_all(pieces(decompressed(file), start), every_crc=True).end
     except (UnknownWal, ValueError):
         return written
-    return min(written, end.lsn - start) if end else written
+    return min(written, max(end.lsn - start - _PADDING, 0)) if end else written
 
 
 def _digest(path: Path, length: int) -> bytes:

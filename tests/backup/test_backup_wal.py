@@ -81,6 +81,16 @@ def test_the_wal_of_a_long_backup_is_kept(small: Server, station: Callable[..., 
     assert archived(here, backup)
 
 
+def test_a_server_that_ends_idle_sessions(own_server: Callable[..., Server], station: Callable[..., Station]) -> None:
+    """The slot's session says nothing while the files are copied, and has to be there when they are."""
+    server = own_server(18, wal_segsize=1, settings={"idle_session_timeout": "20ms"})
+    here = station(server)
+    done = here.backup("--bwlimit", "8MB")
+    assert here.newest().status is BackupStatus.DONE
+    assert "temporary replication slot" not in done.stderr
+    assert "could not fetch" not in done.stderr
+
+
 def test_nobody_brings_the_wal(poor: Server, station: Callable[..., Station]) -> None:
     """Case 22, rule 5: exit 9, WAITING_FOR_WALS, the missing segment named; DONE when it comes, whoever asks."""
     here = station(poor)

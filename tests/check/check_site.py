@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,9 @@ class Site:
         return f"{put.removesuffix('XX')}%f < %p"
 
     def run(self, *args: str, **options: Any) -> Completed:
-        return pgvault(*args, config=self.config, **options)
+        """As the user whose vault it is."""
+        theirs = self.home.exists() and self.home.stat().st_uid != os.geteuid()
+        return pgvault(*args, config=self.config, **{"account": account() if theirs else None, **options})
 
     def check(self, *, expect: int | None = None, **options: Any) -> dict[str, dict[str, str]]:
         """The findings by name, as JSON tells them."""
@@ -66,6 +69,10 @@ class Site:
     @contextmanager
     def receiver(self) -> Iterator[None]:
         """Somebody who holds what the receiver holds."""
-        Vault.open_or_create(self.home)
+        theirs = self.home.exists() and self.home.stat().st_uid != os.geteuid()
+        if not theirs:
+            Vault.open_or_create(self.home)
         with locked(self.vault.locks, Concern.RECEIVE, job="20261122T200512Z-01"):
+            if theirs:
+                account().own(self.home)
             yield

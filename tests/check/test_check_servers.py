@@ -46,6 +46,7 @@ def failures(found: dict[str, dict[str, str]]) -> list[str]:
 def test_the_tutorials_twelve_lines(site: Site, archiving: Callable[..., Server],
                                     ssh_hosts: Callable[[str], SshHost]) -> None:
     host = ssh_hosts("asyncssh")
+    account().own(host.identity_file)
     archiving(vault='last_backup_maximum_age = "1 DAYS"\nretention_policy = "RECOVERY WINDOW OF 7 days"',
               setting=f'ssh = "{host.user}@{host.host}:{host.port}"\nidentity_file = "{host.identity_file}"\n'
                       f'known_hosts = "{host.known_hosts}"')

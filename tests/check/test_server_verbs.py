@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from check_site import NAME, Site
+from support.account import account
 from support.postgres import Server, wait_until
 
 from pgvault.config.schema import ServerConfig, settings_of
@@ -27,7 +28,7 @@ SEGMENT = 16 << 20
 
 def store_backup(site: Site, *, hours_ago: int, segment: int, **changes: object) -> Backup:
     """The facts of a backup that began and ended in one segment of timeline 1."""
-    vault = Vault.open_or_create(site.home).server(NAME)
+    vault = Vault(site.home).server(NAME)
     ended = datetime.now(UTC) - timedelta(hours=hours_ago)
     backup = Backup(**{
         "id": f"{ended:%Y%m%dT%H%M%SZ}", "server": NAME, "status": BackupStatus.DONE, "method": "stream",
@@ -36,6 +37,7 @@ def store_backup(site: Site, *, hours_ago: int, segment: int, **changes: object)
         "end_lsn": Lsn(segment * SEGMENT + 400), "size_bytes": 28 << 20, "stored_bytes": 3 << 20, **changes})
     make_directory(catalog.directory(vault, backup.id))
     catalog.write(vault, backup)
+    account().own(site.home)
     return backup
 
 
@@ -162,7 +164,7 @@ def test_status_of_a_server_that_is_down(site: Site, archiving: Callable[..., Se
 def test_reading_does_not_get_in_the_way_of_a_backup(site: Site, pg: Server) -> None:
     """Someone who holds the locks of a backup does not hold up a look, and is not held up by it."""
     site.configure(pg)
-    vault = Vault.open_or_create(site.home).server(NAME)
+    vault = Vault(site.home).server(NAME)
     with locked(vault.locks, Concern.BACKUP), locked(vault.locks, Concern.ARCHIVE):
         site.run("status", NAME, check=0, timeout=60)
         site.run("check", NAME, timeout=60)

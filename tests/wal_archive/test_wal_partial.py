@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,16 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_wal import MIB, names_on_disk, new_vault, put, quarantined
 from support.account import account
-from support.cli import pgvault, pgvault_shell
+from support.cli import environment, pgvault_argv, pgvault_shell
 from support.postgres import Server, wait_until
-from wal.wal_writer import Writer, restore_point
+from wal.wal_writer import SYSTEM, Writer, restore_point
 
+from pgvault.model.errors import Corrupt, WalMissing
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import History
 from pgvault.vault import wal_archive, wal_index
+from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_archive import Rejected, path_of
+from pgvault.vault.wal_current import current
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import reconcile
+from pgvault.vault.wal_search import WalSearch
+from pgvault.vault.wal_unfinished import look, newest_content
 
 NAME = "000000010000000000000003.partial"
 EARLIER = random.Random("an earlier life").randbytes(MIB)
@@ -148,6 +158,136 @@ def record_ends(records: int) -> list[int]:
     return [len(written(count)) for count in range(1, records + 1, 50)]
 
 
+# Searching in it, and giving it to a restore
+
+SIZE, WHOLE = MIB, NAME.removesuffix(".partial")
+SEGMENT = Segment(1, 3)
+CLUSTER = Identity(str(SYSTEM), MIB)
+LINE = History(1, ())
+
+
+def stream(vault: ServerVault, data: bytes) -> Path:
+    """As the receiver leaves it while it waits: no longer than what came."""
+    vault.prepare()
+    path = vault.streaming / NAME
+    path.write_bytes(data)
+    return path
+
+
+@contextmanager
+def search(vault: ServerVault, **options: bool) -> Iterator[WalSearch]:
+    with current(vault, CLUSTER) as index:
+        yield WalSearch(vault, index, CLUSTER, **options)
+
+
+def test_a_header_without_a_record_is_not_reached(vault: ServerVault) -> None:
+    """PostgreSQL would not come that far, and a proof that waits for it would fail."""
+    writer = Writer()
+    writer.append(bytes(8192 - 40 - 24))
+    end = writer.at
+    assert end % 8192 == 0
+    writer.page()
+    stream(vault, bytes(writer.bytes))
+    assert look(vault, SEGMENT, CLUSTER, None).end == end
+    stream(vault, bytes(writer.bytes)[:40])
+    assert look(vault, SEGMENT, CLUSTER, None) is None
+
+
+def test_of_two_copies_the_one_that_reaches_further_counts(vault: ServerVault) -> None:
+    put(vault, NAME, recycled(written(300)))
+    stream(vault, written(900))
+    assert look(vault, SEGMENT, CLUSTER, None).end == SEGMENT.start(SIZE) + len(written(900))
+    assert newest_content(vault, WHOLE, SIZE) == padded(written(900))
+    stream(vault, written(100))
+    assert look(vault, SEGMENT, CLUSTER, None).end == SEGMENT.start(SIZE) + len(written(300))
+    assert newest_content(vault, WHOLE, SIZE) == recycled(written(300))
+
+
+def test_what_has_become_whole_is_sent_whole_and_what_is_gone_is_not_made_up(vault: ServerVault) -> None:
+    before = Writer(2 << 20)
+    before.append(bytes(100))
+    put(vault, "000000010000000000000002", padded(bytes(before.bytes)))
+    assert newest_content(vault, WHOLE, SIZE) is None
+    path = stream(vault, written(300))
+    assert newest_content(vault, WHOLE, SIZE) == padded(written(300))
+    assert path.read_bytes() == written(300)
+    put(vault, WHOLE, recycled(written(900)))
+    assert newest_content(vault, WHOLE, SIZE) == recycled(written(900))
+
+
+def crossing(vault: ServerVault) -> Writer:
+    """Segment 2 whole in the archive; the commit that begins in it ends in segment 3, which is being streamed."""
+    writer = Writer(2 << 20)
+    while writer.at < (3 << 20) - 8192:
+        writer.append(bytes(1000))
+    writer.append(bytes((3 << 20) - writer.at - 48 - (24 if writer.at % 8192 == 0 else 0)))
+    assert (3 << 20) - writer.at == 24
+    writer.commit(7, 1_000_000)
+    writer.commit(8, 2_000_000)
+    (_, second), (_, third) = writer.segments()
+    put(vault, "000000010000000000000002", second)
+    stream(vault, third[:writer.at % MIB])
+    return writer
+
+
+def test_a_commit_that_crosses_into_it_is_found(vault: ServerVault) -> None:
+    writer = crossing(vault)
+    with search(vault, partial=True) as found:
+        rows = list(found.unbroken(LINE, Lsn(2 << 20)))
+        assert [row.name for row in rows] == ["000000010000000000000002", NAME]
+        assert [(each.xid, each.end_lsn) for each in found.transactions(rows[-1])] == [
+            (7, writer.lsns[-1]), (8, writer.at)]
+        assert rows[-1].end == writer.at
+    with search(vault) as found:
+        [row] = found.unbroken(LINE, Lsn(2 << 20))
+        assert found.left_out(LINE, row).end == writer.at
+
+
+def test_all_that_is_found_in_a_growing_file_is_of_one_moment(vault: ServerVault) -> None:
+    writer = crossing(vault)
+    with search(vault, partial=True) as found:
+        row = list(found.unbroken(LINE, Lsn(2 << 20)))[-1]
+        writer.commit(9, 3_000_000)
+        stream(vault, writer.segments()[1][1])
+        assert [each.xid for each in found.transactions(row)] == [7, 8]
+        (vault.streaming / NAME).unlink()
+        with pytest.raises(WalMissing, match="since it was looked at"):
+            found.transactions(row)
+
+
+def test_it_closes_no_gap(vault: ServerVault) -> None:
+    """Rule 16: with whole segments behind it the end of the WAL is not here."""
+    writer = crossing(vault)
+    following = Writer(4 << 20, previous=writer.previous)
+    following.append(bytes(100))
+    put(vault, "000000010000000000000004", padded(bytes(following.bytes)))
+    with search(vault, partial=True) as found:
+        row = list(found.unbroken(LINE, Lsn(2 << 20)))[-1]
+        assert row.name == NAME
+        assert "ends there, though not the archive" in found.break_behind(LINE, row)
+
+
+def test_a_damaged_archived_one_is_an_error_for_who_asks_and_no_hint_for_others(vault: ServerVault) -> None:
+    crossing(vault)
+    (vault.streaming / NAME).unlink()
+    put(vault, NAME, padded(written(900)))
+    path = path_of(vault, NAME)
+    path.write_bytes(path.read_bytes()[:-5])
+    with search(vault, partial=True) as found, pytest.raises(Corrupt):
+        list(found.unbroken(LINE, Lsn(2 << 20)))
+    with search(vault) as found:
+        [row] = found.unbroken(LINE, Lsn(2 << 20))
+        assert found.left_out(LINE, row) is None
+
+
+def test_of_an_unknown_version_it_is_used_unread(vault: ServerVault) -> None:
+    """Rule 34: a restore to the end of the WAL works."""
+    stream(vault, written(10, magic=0xD121))
+    found = look(vault, SEGMENT, CLUSTER, None)
+    assert (found.end, found.facts) == (SEGMENT.end(SIZE), None)
+    assert "PostgreSQL 19" in found.problem
+
+
 # With a server
 
 
@@ -204,15 +344,9 @@ def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_
 @pytest.fixture
 def receiving():
     """Runs `receive-wal main` as the vault's owner while its block lasts."""
-    import signal
-    import subprocess
-    from contextlib import contextmanager
-
-    from support.cli import environment, pgvault_argv, python_for
-
     @contextmanager
     def run(config: Path):
-        argv = [python_for(account()), *pgvault_argv("receive-wal", "main", config=config)[1:]]
+        argv = pgvault_argv("receive-wal", "main", config=config, account=account())
         process = subprocess.Popen(argv, env=environment(account()), stderr=subprocess.PIPE, text=True, cwd="/",
                                    **account().popen_options())
         try:

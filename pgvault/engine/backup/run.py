@@ -162,7 +162,7 @@ def _may_pass(error: PgvaultError) -> bool:
 
 def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server: ServerVault, backup: Backup,
           reservation: WalReservation, emit: Emit, cancelled: threading.Event) -> Backup:
-    reservation.hold()
+    reservation.hold(backup.major)
     with ExitStack() as scope:
         previous = _previous_manifest(server, scope) if not plan.full else None
         store = scope.enter_context(FrameStore(server))

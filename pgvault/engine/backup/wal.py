@@ -18,7 +18,7 @@ import psycopg
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.incoming import archive_waiting
-from pgvault.io.postgres import Connection, connect
+from pgvault.io.postgres import NO_SETTINGS, Connection, connect
 from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, timeline_history
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
@@ -43,6 +43,10 @@ class Slot:
     name: str
 
 
+_NEVER_IDLE = {"idle_session_timeout": "0"}
+"""The slot's session waits in silence for as long as the copy takes; PostgreSQL 14 and later could end it for that."""
+
+
 class WalReservation:
     """Holds the server's WAL from `hold` on, where the server has a slot and a sender to spare."""
 
@@ -61,11 +65,11 @@ class WalReservation:
             self.slot.connection.close()
             self.slot = None
 
-    def hold(self) -> None:
+    def hold(self, major: int) -> None:
         """From now on. Call it when the copy's own session stands, which a server with one sender needs more."""
         self.release()
         try:
-            connection = connect(self._config, replication=True)
+            connection = connect(self._config, replication=True, settings=_NEVER_IDLE if major >= 14 else NO_SETTINGS)
         except PgvaultError as error:
             self._say_none(error.detail)
             return
