@@ -79,8 +79,8 @@ class WalSearch:
         self._begun: dict[Segment, Row | None] = {}
 
     def timelines(self) -> list[int]:
-        """Those of which there is WAL."""
-        begun = {segment.timeline for segment in self._unfinished_segments()} if self._partial else set()
+        """Those of which there is WAL, be it an unfinished segment."""
+        begun = {segment.timeline for segment in self._unfinished_segments()}
         return sorted(begun.union(t for (t,) in self._index.connection.execute(
             "SELECT DISTINCT timeline FROM file WHERE kind = 'segment'")))
 

@@ -182,7 +182,7 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
         fleet: Fleet, ssh_hosts: Callable[[str], SshHost], adopt_server: Callable[[Path, int], Server],
         open_tmp: Path) -> None:
     """Rules 13 and 14: the end of the old timeline is no branch beside the one that goes on from it."""
-    server = fleet.make(installation(None), Shape(None, 1)).start()
+    server = fleet.make(installation(None), Shape(None, 1), {"track_commit_timestamp": "on"}).start()
     world = World(server, ssh_hosts("openssh"))
     try:
         with receiving(world, server):
@@ -194,15 +194,22 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
         standby = adopt_server(data, server.major).start()
         world.write_config(conninfo=standby.conninfo())
         with receiving(world, standby):
-            server.sql("INSERT INTO logged VALUES (1)")
+            add(server, 1)
             end = server.scalar("select pg_current_wal_flush_lsn()::text")
             wait_until(lambda: standby.scalar(f"select pg_last_wal_replay_lsn() >= '{end}'"))
             standby.sql("select pg_promote()")
-            standby.sql("INSERT INTO logged VALUES (2)")
+            _, second = add(standby, 2)
             wait_until(lambda: list(world.vault.wal.glob("*/00000001*.partial.zst")))
             received(standby)
         standby.crash()
         [old] = world.vault.wal.glob("*/00000001*.partial.zst")
+        without = world.plan(EndOfWal())
+        assert "in the unfinished 00000002" in conditions(without)["all WAL is used"]
+        assert "in the unfinished 00000001" in conditions(world.plan(EndOfWal(), timeline=1))["all WAL is used"]
+        with pytest.raises(WalMissing) as refused:
+            world.plan(AtTime(second))
+        assert "in the unfinished 00000002" in refused.value.detail
+        assert world.plan(AtTime(second), partial=True).wal.partial[:8] == "00000002"
         plan = world.plan(EndOfWal(), partial=True)
         assert (plan.timeline, plan.wal.partial[:8]) == (2, "00000002")
         with world.restored(EndOfWal(), partial=True) as restored:

@@ -191,10 +191,19 @@ def _wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
     if not_read := next((row.problem for row in rows if row.problem), ""):
         yield Precondition("WAL was read", Outcome.WARNING, f"Not read: {not_read}.",
                            "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
-    if isinstance(request.target, EndOfWal) and not request.standby and \
-            (row := search.left_out(choice.history, rows[-1])) and (row.latest is not None or row.problem):
+    if isinstance(request.target, EndOfWal) and (row := _left_out(search, request, choice, rows[-1])):
         yield Precondition("all WAL is used", Outcome.WARNING, f"With --partial {reach_of(row)}.",
                            "Use it when the server is lost; while it runs, pgvault switch-wal brings its newest WAL.")
+
+
+def _left_out(search: WalSearch, request: RestoreRequest, choice: Choice, last: Row) -> Row | None:
+    """The unfinished segment that would bring the most commits more; a standby gets them from the original server."""
+    if request.standby:
+        return None
+    paths = (choice.history,) if request.timeline is not None else \
+        search.tree.descendants(choice.history.timeline, last.end)
+    found = [row for path in paths if (row := search.left_out(path, last))]
+    return max((row for row in found if row.latest is not None or row.problem), key=lambda row: row.end, default=None)
 
 
 def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
