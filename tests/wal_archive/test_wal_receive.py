@@ -150,23 +150,28 @@ def test_what_is_told_to_be_flushed_is_on_disk(server: Server, vault: ServerVaul
         assert partial.read_bytes()[:flushed - start] == content
 
 
-def test_what_the_archive_does_not_take_is_not_confirmed(server: Server, vault: ServerVault) -> None:
-    """Rule 11: another server archived other WAL under the same name; this one has to keep its own."""
-    with pytest.raises(Refused, match="does not take"), receiver(server, vault) as told:
+def archive_other_wal(server: Server, vault: ServerVault) -> None:
+    """While a receiver is at work, somebody else archives other WAL under the name of the current segment."""
+    with receiver(server, vault) as told:
         wait_archived(vault, work(server)[0], told)
         name = server.scalar("select pg_walfile_name(pg_current_wal_insert_lsn())")
         server.sql("checkpoint")
         other = bytearray((server.wal / name).read_bytes())
         other[-1] ^= 0xFF
         put(vault, name, bytes(other))
-        begin = Lsn(int(name[16:24], 16) << 20)
         work(server, 2)
         wait_until(lambda: any("archived already" in each for each in told), "it is rejected")
         wait_until(lambda: server.sql("select pid from pg_stat_replication") == [], "the receiver has ended")
         held = server.scalar("select restart_lsn::text from pg_replication_slots where slot_name = 'pgvault'")
-        assert Lsn.parse(held) < Lsn(begin + (1 << 20))
-    assert fetch(vault, name) == bytes(other), "what is stored is kept"
-    assert quarantined(vault)
+        assert Lsn.parse(held) < Lsn((int(name[16:24], 16) + 1) << 20), "the server keeps its own"
+        assert fetch(vault, name) == bytes(other), "what is stored is kept"
+        assert quarantined(vault)
+
+
+def test_what_the_archive_does_not_take_is_not_confirmed(server: Server, vault: ServerVault) -> None:
+    """Rule 11: what is rejected fails to the caller, which for the receiver is the server."""
+    with pytest.raises(Refused, match="does not take"):
+        archive_other_wal(server, vault)
 
 
 def test_a_damaged_index_does_not_stop_it(server: Server, vault: ServerVault) -> None:

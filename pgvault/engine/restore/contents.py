@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig
@@ -14,7 +16,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import TargetAction, target_settings
-from pgvault.vault.compression import compress
+from pgvault.vault.compression import PIECE, compress
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
@@ -101,8 +103,9 @@ class RestoredCluster:
             path = find(self._server, name)
             if path is None:
                 raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
-            content = b"".join(read_verified(self._server, name, path))
-            yield PackedFile(f"{WAL_DIRECTORY}/{name}", path.read_bytes(), content)
+            size = sum(map(len, read_verified(self._server, name, path)))
+            yield PackedFile(f"{WAL_DIRECTORY}/{name}", size, stored=partial(_stored, path),
+                             plain=partial(read_verified, self._server, name, path))
         if self._plan.wal.partial:
             yield self._unfinished(self._plan.wal.last)
 
@@ -111,7 +114,15 @@ class RestoredCluster:
         content = newest_content(self._server, name, self._size)
         if content is None:
             raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")
-        return PackedFile(f"{WAL_DIRECTORY}/{name}", compress(content, 1), content)
+        return PackedFile(f"{WAL_DIRECTORY}/{name}", len(content), stored=lambda: [compress(content, 1)],
+                          plain=lambda: [content])
+
+
+def _stored(path: Path) -> Iterator[bytes]:
+    """An archived file as it is stored."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def _is_old_wal(entry: Entry) -> bool:

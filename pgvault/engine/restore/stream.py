@@ -37,11 +37,13 @@ class SmallFile:
 
 @dataclass(frozen=True, slots=True)
 class PackedFile:
-    """A file whose content is one whole zstd frame at hand: an archived segment."""
+    """A file whose content is one whole zstd frame, in pieces: an archived segment, which may measure 1 GiB."""
 
     path: str
-    stored: bytes
-    plain: bytes
+    size: int
+    """Of the plain content."""
+    stored: Callable[[], Iterable[bytes]]
+    plain: Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,7 @@ class TarStream:
             if isinstance(item, BackupFile):
                 yield from self._backup_file(item)
             elif isinstance(item, PackedFile):
-                self._text(make_header(item.path, MemberKind.FILE, len(item.plain), 0o600, 0))
-                if self._packed:
-                    self._stored(item.stored)
-                else:
-                    self._text(item.plain)
-                self._pad(len(item.plain))
+                yield from self._packed_file(item)
             else:
                 self._text(make_header(item.path, MemberKind.FILE, len(item.content), item.mode, item.mtime))
                 self._text(item.content)
@@ -100,6 +97,18 @@ class TarStream:
                     yield self._take()
             self._pad(size)
         self._wrote(0, entry.kind is Kind.FILE)
+
+    def _packed_file(self, file: PackedFile) -> Iterator[bytes]:
+        self._text(make_header(file.path, MemberKind.FILE, file.size, 0o600, 0))
+        for piece in file.stored() if self._packed else file.plain():
+            if self._packed:
+                self._stored(piece)
+            else:
+                self._text(piece)
+            if self._size >= _BLOCK_SIZE:
+                yield self._take()
+        self._pad(file.size)
+        self._wrote(file.size, 0)
 
     def _run(self, entry: Entry, run: StoredRun) -> None:
         if not self._packed or run.delta is not None:
