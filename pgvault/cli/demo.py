@@ -15,6 +15,7 @@ from pgvault.cli.output import span
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 
 if TYPE_CHECKING:
+    from pgvault.demo.interruption import Interruption
     from pgvault.demo.sandbox import Sandbox
     from pgvault.demo.story import Loss, Story
     from pgvault.demo.telling import Happening, Tell
@@ -68,7 +69,7 @@ def demo(args: argparse.Namespace, context: Context) -> int:
         kept = False
         try:
             try:
-                _play(sandbox, args, context)
+                _play(sandbox, args, context, interruption)
                 kept = args.keep
             except PgvaultError:
                 kept = args.keep
@@ -87,10 +88,16 @@ def demo(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context) -> None:
+def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interruption: Interruption) -> None:
     from pgvault.demo.story import Story
 
-    story = Story(sandbox, _narrator(context))
+    narrate = _narrator(context)
+
+    def tell(happening: Happening) -> None:
+        interruption.check()
+        narrate(happening)
+
+    story = Story(sandbox, tell)
     story.build(args.megabytes)
     story.protect()
     loss = story.lose()

@@ -15,7 +15,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Interruption:
     def __init__(self) -> None:
-        self._held = False
+        self._held = self._came = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -34,7 +34,12 @@ class Interruption:
         """From here on signals do nothing."""
         self._held = True
 
+    def check(self) -> None:
+        """Raise it again if it was lost: Python drops what is raised while an object is being destroyed."""
+        if self._came:
+            raise KeyboardInterrupt
+
     def _received(self, number: int, frame: FrameType | None) -> None:
         if not self._held:
-            self._held = True
+            self._held = self._came = True
             raise KeyboardInterrupt

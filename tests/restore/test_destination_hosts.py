@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,6 +122,15 @@ def test_a_restore_outlives_its_terminal(site: Site) -> None:
     assert f"restored to here:{directory}, ready to be started" in shown.text
 
 
+def peak_memory(process: subprocess.Popen[bytes]) -> int:
+    """Bytes of the largest resident set until its end. What wait4 tells counts the fork of the tests' own process."""
+    peak = 0
+    while found := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()):
+        peak = int(found[1]) * 1024
+        time.sleep(0.005)
+    return peak
+
+
 def test_memory_does_not_grow_with_the_cluster(site: Site, ssh_hosts: Callable[[str], SshHost]) -> None:
     """A few hundred megabytes over ssh with less than 150 MiB."""
     big = site.server.data / "odd" / "big"
@@ -135,8 +146,7 @@ def test_memory_does_not_grow_with_the_cluster(site: Site, ssh_hosts: Callable[[
     with open(site.root / "said", "wb") as said:
         process = subprocess.Popen(pgvault_argv(*argv, config=site.config, account=account()), cwd="/", stdout=said,
                                    stderr=said, env=environment(account()), **account().popen_options())  # fmt: skip
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, Path(site.root / "said").read_text()
+    peak = peak_memory(process)
+    assert process.wait() == 0, Path(site.root / "said").read_text()
     assert (directory / "odd" / "big").stat().st_size == LARGE
-    assert usage.ru_maxrss * 1024 < 150 * MEBIBYTE, usage.ru_maxrss
+    assert 20 * MEBIBYTE < peak < 150 * MEBIBYTE

@@ -198,6 +198,8 @@ class _Restore:
         path = f"{self.destination.directory.real_path}/{AUTO_CONF}"
         try:
             await self.host.write_file(path, without_recovery(await self.host.read_file(path)))
+            self.emit(Noted("the recovery settings are taken out of postgresql.auto.conf again; until the server is "
+                            "restarted, as for archive_mode it must be, it mentions them at each reload"))
         except PgvaultError as error:
             self.emit(Noted(f"could not take the recovery settings out of {path}: {error.message}; do so before you "
                             "make a standby of this server", Level.WARNING))
