@@ -9,7 +9,7 @@ Everything is computed in one pass over the segments, which may be a hundred tho
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -106,11 +106,6 @@ class Survey:
     timelines: tuple[TimelineWal, ...]
     windows: tuple[Window, ...]
     broken: tuple[Broken, ...]
-
-
-def first_missing(path: Iterable[Segment], have: Collection[Segment]) -> Segment | None:
-    """The first segment of a path that is not there."""
-    return next((segment for segment in path if segment not in have), None)
 
 
 def instant(microseconds: int | None) -> datetime | None:

@@ -23,7 +23,7 @@ from pgvault.vault.files import fsync_directory, fsync_path, make_directory, swe
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
-from pgvault.wal.pages import read_header
+from pgvault.wal.pages import check_segment, read_header
 
 SUFFIX = ".zst"
 TEXT_LIMIT = 1 << 20
@@ -126,19 +126,8 @@ def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Iden
             return identity
         header = read_header(spooled.head)
         cluster = identity or Identity(str(header.system_identifier), header.segment_size)
-        segment, size = Segment.parse(name[:24], cluster.segment_size), cluster.segment_size
-        if str(header.system_identifier) != cluster.system_identifier:
-            raise ValueError(f"it belongs to another cluster: its system identifier is {header.system_identifier}, "
-                             f"that of {server.name} is {cluster.system_identifier}")
-        if header.segment_size != size:
-            raise ValueError(f"it is part of segments of {header.segment_size} bytes, not of {size}")
-        if spooled.plain != size:
-            raise ValueError(f"it has {'more' if spooled.plain > size else f'{spooled.plain} bytes, fewer'} "
-                             f"than a segment's {size} bytes")
-        if header.address != segment.start(size):
-            raise ValueError(f"it holds the WAL from {header.address}, not from {segment.start(size)}")
-        if header.timeline > segment.timeline:
-            raise ValueError(f"it holds WAL of timeline {header.timeline}, newer than its name says")
+        size = cluster.segment_size
+        check_segment(header, spooled.plain, Segment.parse(name[:24], size), size, int(cluster.system_identifier))
         return cluster
     except (ValueError, PgvaultError) as error:
         reason = getattr(error, "message", str(error))

@@ -20,7 +20,7 @@ from pgvault.vault.compression import decompressed
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, path_of
-from pgvault.wal.pages import read_header
+from pgvault.wal.pages import check_segment, read_header
 
 
 def find(server: ServerVault, name: str, *, level: int = 1) -> Path | None:
@@ -83,16 +83,15 @@ def read_checked(server: ServerVault, name: str, path: Path) -> Iterator[bytes]:
         if identity:
             _check_place(name, head, plain, identity)
     except (Corrupt, ValueError) as error:
-        raise _damaged(path, getattr(error, "detail", str(error))) from None
+        reason = getattr(error, "detail", str(error))
+        raise _damaged(path, reason[:1].upper() + reason[1:]) from None
 
 
 def _check_place(name: str, head: bytes, plain: int, identity: Identity) -> None:
     if not isinstance(parse_wal_name(name), SegmentFile | PartialFile):
         return
-    header, size = read_header(head), identity.segment_size
-    at = Segment.parse(name[:24], size).start(size)
-    if (plain, header.address, str(header.system_identifier)) != (size, at, identity.system_identifier):
-        raise ValueError("It is another segment than its name says.")
+    size = identity.segment_size
+    check_segment(read_header(head), plain, Segment.parse(name[:24], size), size, int(identity.system_identifier))
 
 
 def _damaged(path: Path, detail: str) -> Corrupt:

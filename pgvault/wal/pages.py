@@ -24,7 +24,6 @@ LONG_HEADER = Struct("<HHIQI4xQII")
 
 STARTS_INSIDE_RECORD = 0x1
 HAS_LONG_HEADER = 0x2
-MAY_BE_REMOVED = 0x4
 OVERWRITES_RECORD = 0x8
 """The record before was never finished (a crash); this page starts afresh."""
 _ALL_FLAGS = 0xF
@@ -92,27 +91,25 @@ def read_header(first_page: bytes) -> PageHeader:
                       block_size)
 
 
-def check_segment(data: bytes, segment: Segment, size: int, system_identifier: int) -> PageHeader:
-    """Rule 12: does this content belong under this name, in this cluster? Its header; ValueError says why not.
+def check_segment(header: PageHeader, length: int, segment: Segment, size: int, system_identifier: int) -> None:
+    """Rule 12: does a file of `length` bytes that begins so belong under this name, in this cluster? ValueError: no.
 
     `size` is the cluster's segment size. Also for a `.partial` file, which is as long as a whole segment. The first
     segment of a new timeline is a copy of the old one's up to the switch point, so its header may name an older
     timeline than the file, never a newer one.
     """
-    name = segment.name(size)
-    if len(data) != size:
-        raise ValueError(f"{name} has {len(data)} bytes, but this cluster's segments have {size}")
-    header = read_header(data)
     if header.system_identifier != system_identifier:
-        raise ValueError(f"{name} belongs to another cluster: its system identifier is {header.system_identifier}, "
-                         f"and this server's is {system_identifier}")
+        raise ValueError(f"it belongs to another cluster: its system identifier is {header.system_identifier}, "
+                         f"that of this one is {system_identifier}")
     if header.segment_size != size:
-        raise ValueError(f"{name} is part of segments of {header.segment_size} bytes, not of {size}")
+        raise ValueError(f"it is part of segments of {header.segment_size} bytes, not of {size}")
+    if length != size:
+        raise ValueError(f"it has {'more' if length > size else f'{length} bytes, fewer'} "
+                         f"than a segment's {size} bytes")
     if header.address != segment.start(size):
-        raise ValueError(f"{name} holds the WAL from {header.address}, not from {segment.start(size)}")
+        raise ValueError(f"it holds the WAL from {header.address}, not from {segment.start(size)}")
     if header.timeline > segment.timeline:
-        raise ValueError(f"{name} holds WAL of timeline {header.timeline}, newer than its name says")
-    return header
+        raise ValueError(f"it holds WAL of timeline {header.timeline}, newer than its name says")
 
 
 def _check_magic(magic: int) -> None:

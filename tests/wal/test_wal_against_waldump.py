@@ -183,12 +183,13 @@ def test_every_checksum_of_a_real_server_is_right(history: History) -> None:
 def test_arriving_segments_pass_and_misnamed_ones_do_not(history: History) -> None:
     """Rule 12."""
     for segment, data in history.segments:
-        header = check_segment(data, segment, SIZE, history.system_identifier)
+        header = read_header(data)
+        check_segment(header, len(data), segment, SIZE, history.system_identifier)
         assert (header.major, header.timeline, header.segment_size) == (history.major, 1, SIZE)
         with pytest.raises(ValueError, match="holds the WAL from"):
-            check_segment(data, segment.next(), SIZE, history.system_identifier)
+            check_segment(read_header(data), len(data), segment.next(), SIZE, history.system_identifier)
         with pytest.raises(ValueError, match="another cluster"):
-            check_segment(data, segment, SIZE, history.system_identifier + 1)
+            check_segment(read_header(data), len(data), segment, SIZE, history.system_identifier + 1)
 
 
 def test_xid_ranges_hold_every_transaction_of_their_segment(history: History) -> None:

@@ -139,14 +139,14 @@ def test_pages_of_the_parent_timeline_come_first_and_never_again() -> None:
     start, data = writer.segments()[0]
     facts = skim(data, start)
     assert (facts.records, facts.timeline, facts.end.cause) == (2, 2, Cause.UNWRITTEN)
-    check_segment(data, Segment(2, 3), SIZE, SYSTEM)
+    check_segment(read_header(data), len(data), Segment(2, 3), SIZE, SYSTEM)
     writer.timeline = 1
     writer.append(bytes(20_000))
     facts = skim(writer.segments()[0][1], start)
     assert (facts.records, facts.end.cause) == (2, Cause.DAMAGED)
     assert "timeline" in facts.end.text
     with pytest.raises(ValueError, match="newer than its name"):
-        check_segment(_one(3), Segment(2, 3), SIZE, SYSTEM)
+        check_segment(read_header(_one(3)), len(_one(3)), Segment(2, 3), SIZE, SYSTEM)
 
 
 def _one(timeline: int) -> bytes:
@@ -315,7 +315,8 @@ def test_newer_wal_is_not_read_but_its_header_is() -> None:
     writer = Writer(magic=0xD121)
     writer.commit(1, 1)
     start, data = writer.segments()[0]
-    header = check_segment(data, Segment(1, 3), SIZE, SYSTEM)
+    header = read_header(data)
+    check_segment(header, len(data), Segment(1, 3), SIZE, SYSTEM)
     assert (header.major, header.system_identifier) == (None, SYSTEM)
     for read in (skim, lambda *given: list(transactions(*given))):
         with pytest.raises(UnknownWal, match="PostgreSQL 19's WAL is not known to this version"):
@@ -351,9 +352,9 @@ def test_a_segment_of_another_size_is_refused() -> None:
     """Rule 12."""
     data = _one(1)
     with pytest.raises(ValueError, match="has 1048568 bytes"):
-        check_segment(data[:-8], Segment(1, 3), SIZE, SYSTEM)
+        check_segment(read_header(data[:-8]), len(data[:-8]), Segment(1, 3), SIZE, SYSTEM)
     with pytest.raises(ValueError, match="segments of 1048576 bytes"):
-        check_segment(data * 2, Segment(1, 1), 2 * SIZE, SYSTEM)
+        check_segment(read_header(data * 2), len(data * 2), Segment(1, 1), 2 * SIZE, SYSTEM)
 
 
 def test_a_reading_refuses_what_does_not_follow() -> None:

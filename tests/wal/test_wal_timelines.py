@@ -10,7 +10,7 @@ from support.installation import installation
 
 from pgvault.model.segment import Segment
 from pgvault.wal.facts import skim
-from pgvault.wal.pages import check_segment
+from pgvault.wal.pages import check_segment, read_header
 from pgvault.wal.records import Cause
 from pgvault.wal.transactions import transactions
 
@@ -44,7 +44,8 @@ def test_the_path_over_a_promotion_is_read_as_one() -> None:
             segment = Segment(timeline, number)
             if data[8:16] != segment.start(SIZE).to_bytes(8, "little"):
                 break  # recycled for later
-            header = check_segment(data, segment, SIZE, system)
+            header = read_header(data)
+            check_segment(header, len(data), segment, SIZE, system)
             found += [t.xid for t in transactions(data, segment.start(SIZE), carry)]
             facts = skim(data, segment.start(SIZE), carry)
             timelines.append((timeline, header.timeline, facts.timeline))

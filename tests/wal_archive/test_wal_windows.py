@@ -11,7 +11,7 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import Ancestor, History, TimelineTree
-from pgvault.model.window import Archived, first_missing, instant, survey
+from pgvault.model.window import Archived, instant, survey
 
 SIZE = 1 << 20
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
@@ -126,13 +126,6 @@ def test_failed_backups_open_nothing() -> None:
                     begin_lsn=Lsn(2 * SIZE), end_lsn=Lsn(3 * SIZE))
     found = survey(wal(1, 2, 3), ALONE, [failed], SIZE)
     assert found.windows == found.broken == ()
-
-
-def test_first_missing_along_a_path() -> None:
-    path = list(branch(2, 1, 5.5).path(Lsn(3 * SIZE), Lsn(7 * SIZE), SIZE))
-    assert path == [Segment(1, 3), Segment(1, 4), Segment(2, 5), Segment(2, 6)]
-    assert first_missing(path, set(path)) is None
-    assert first_missing(path, {Segment(1, 3), Segment(2, 5), Segment(1, 5)}) == Segment(1, 4)
 
 
 @st.composite

@@ -42,6 +42,8 @@ from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_archive import level_for
 
+_FLUSH_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreVerdict:
@@ -138,7 +140,8 @@ class _Restore:
         self.emit(PhaseStarted("copy", plan.bytes_to_write))
         async with self._undone_when_cancelled(site):
             await site.prepare()
-            await self._send(site.directory)
+            async with _flushing_meanwhile(site):
+                await self._send(site.directory)
             self.emit(PhaseStarted("flush"))
             await site.flush()
         try:
@@ -208,6 +211,24 @@ class _Restore:
         return Cancelled("restore cancelled after its files were complete",
                          detail=f"{self.plan.directory} on {self.host.description} can be started; {server}.",
                          hint="Use it, or stop its server and remove the directory.")
+
+
+@asynccontextmanager
+async def _flushing_meanwhile(site: Site) -> AsyncIterator[None]:
+    """The destination's disk writes while the network and the processors work, instead of after them."""
+
+    async def flush_again_and_again() -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            await site.flush()
+
+    task = asyncio.create_task(flush_again_and_again())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, PgvaultError):  # the flush that counts comes behind it
+            await task
 
 
 async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:

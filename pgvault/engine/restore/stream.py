@@ -18,7 +18,8 @@ from pgvault.vault.compression import compress
 from pgvault.vault.manifest import Entry, Kind, Manifest, StoredRun
 from pgvault.vault.packs import FRAME_SIZE, PackReader
 
-_LEVEL = 1
+_LEVEL = -1
+"""For what is made anew: headers, and runs put together from a frame and a delta. On the way only, so fast."""
 _BLOCK_SIZE = 256 << 10
 """Bytes gathered before they are handed on: per-block costs vanish, and memory stays small."""
 
