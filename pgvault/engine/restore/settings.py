@@ -108,7 +108,8 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
         auto += b"\n"
     lines = [f"# {heading}", *(f"{name} = {quote(value)}" for name, value in added.items())]
     walk.files[AUTO_CONF] = auto + "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
-    return SafeSettings(walk.files, tuple(walk.changed), tuple(walk.to_look_at), {**walk.values, **added})
+    to_look_at = tuple(each for each in walk.to_look_at if each.name not in added)  # what is set anew needs no look
+    return SafeSettings(walk.files, tuple(walk.changed), to_look_at, {**walk.values, **added})
 
 
 def without_recovery(auto_conf: bytes) -> bytes:
