@@ -83,7 +83,7 @@ def test_the_wal_of_a_long_backup_is_kept(small: Server, station: Callable[..., 
 
 def test_a_server_that_ends_idle_sessions(own_server: Callable[..., Server], station: Callable[..., Station]) -> None:
     """The slot's session says nothing while the files are copied, and has to be there when they are."""
-    server = own_server(18, wal_segsize=1, settings={"idle_session_timeout": "20ms"})
+    server = own_server(18, wal_segsize=1, settings={"idle_session_timeout": "500ms"})
     here = station(server)
     done = here.backup("--bwlimit", "8MB")
     assert here.newest().status is BackupStatus.DONE

@@ -116,7 +116,8 @@ def test_a_signal_leaves_nothing_behind(place: Path, number: signal.Signals, mom
     """While the data is made, in a backup, and in a restore; a second signal does not disturb the tidying up."""
     demo = subprocess.Popen(pgvault_argv("demo", "--headless", "--megabytes", "20", "--dir", place),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-                            start_new_session=True)
+                            start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # also under nohup
     with demo:
         for line in demo.stdout:
             if moment in line:

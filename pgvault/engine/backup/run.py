@@ -18,11 +18,11 @@ from pathlib import Path
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.copy import Copier
 from pgvault.engine.backup.failure import FAILURES, told
-from pgvault.engine.backup.wal import WalReservation, ensure_wal, names
+from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
 from pgvault.io.base_backup import BaseBackup, Options, Started, Stopped
-from pgvault.io.postgres import Connection, connect, session
+from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify
 from pgvault.io.server_facts import ServerFacts, read_facts
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, next_backup_id
@@ -136,10 +136,10 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
 
     A copy that fails is tried again; a session that cannot be had in the first place is not.
     """
-    first: Connection | None = connect(config, replication=True)
+    first: Connection | None = connect_patiently(config, backup.major)
     for left in range(plan.retry_times, -1, -1):
         try:
-            with closing(first or connect(config, replication=True)) as connection:
+            with closing(first or connect_patiently(config, backup.major)) as connection:
                 first = None
                 system = identify(server.name, connection)  # another conninfo or address may have led elsewhere
                 claim(server, Identity(system.identifier, system.segment_size))

@@ -43,8 +43,10 @@ class Slot:
     name: str
 
 
-_NEVER_IDLE = {"idle_session_timeout": "0"}
-"""The slot's session waits in silence for as long as the copy takes; PostgreSQL 14 and later could end it for that."""
+def connect_patiently(config: ServerConfig, major: int) -> Connection:
+    """A replication session that may wait in silence: the slot's for as long as the copy takes, the copy's own while
+    the slot is made. PostgreSQL 14 and later can be set to end such sessions."""
+    return connect(config, replication=True, settings={"idle_session_timeout": "0"} if major >= 14 else NO_SETTINGS)
 
 
 class WalReservation:
@@ -69,7 +71,7 @@ class WalReservation:
         """From now on. Call it when the copy's own session stands, which a server with one sender needs more."""
         self.release()
         try:
-            connection = connect(self._config, replication=True, settings=_NEVER_IDLE if major >= 14 else NO_SETTINGS)
+            connection = connect_patiently(self._config, major)
         except PgvaultError as error:
             self._say_none(error.detail)
             return
