@@ -14,6 +14,7 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.vault.files import replacing
 from pgvault.vault.layout import Vault
+from pgvault.vault.wal_archive import level_for
 from pgvault.vault.wal_fetch import find, read_verified
 
 HELP = """Write one archived WAL file to standard output, or to FILE, whole or not at all.
@@ -34,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def get_wal(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
-    path = find(vault, args.name, level=server.compression_level)
+    path = find(vault, args.name, level=level_for(server.compression_level))
     if path is None:
         context.err.line(f"{args.name} is not in the archive of {server.name}")
         return 1

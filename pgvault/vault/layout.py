@@ -18,11 +18,9 @@ from typing import NamedTuple
 
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
-from pgvault.model.segment import parse_wal_name
 from pgvault.vault.files import TEMPORARY, make_directory, write_durably
 
 FORMAT = 1
-WAL_SUFFIX = ".zst"
 
 README = """\
 This directory is a pgvault vault: backups of PostgreSQL clusters and their write-ahead log.
@@ -82,11 +80,6 @@ class ServerVault(NamedTuple):
     @property
     def wal(self) -> Path:
         return self.home / "wal"
-
-    def wal_file(self, name: str) -> Path:
-        """Where an archived file is, or would be. ValueError when PostgreSQL archives nothing of this name."""
-        parse_wal_name(name)
-        return self.wal / (name[:16] if len(name) >= 24 else f"{name[:8]}00000000") / f"{name}{WAL_SUFFIX}"
 
     @property
     def wal_index(self) -> Path:

@@ -25,6 +25,7 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
 from pgvault.wal.pages import check_segment, read_header
 
+SUFFIX = ".zst"
 TEXT_LIMIT = 1 << 20
 """The most bytes of a history or label file; PostgreSQL's have a few hundred."""
 LARGEST_SEGMENT = 1 << 30
@@ -53,8 +54,9 @@ class _Spooled(NamedTuple):
 
 
 def path_of(server: ServerVault, name: str) -> Path:
-    """See `ServerVault.wal_file`."""
-    return server.wal_file(name)
+    """Where an archived file is, or would be. ValueError when PostgreSQL archives nothing of this name."""
+    parse_wal_name(name)
+    return server.wal / (name[:16] if len(name) >= 24 else f"{name[:8]}00000000") / f"{name}{SUFFIX}"
 
 
 def level_for(configured: int) -> int:

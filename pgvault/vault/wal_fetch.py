@@ -19,13 +19,14 @@ from pgvault.vault import wal_index
 from pgvault.vault.compression import decompressed
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import accept, path_of
 from pgvault.wal.pages import check_segment, read_header
 
 
 def find(server: ServerVault, name: str, *, level: int = 1) -> Path | None:
     """The archived file; None when it is proven absent. What waits in streaming or incoming is archived first."""
     try:
-        path = server.wal_file(name)
+        path = path_of(server, name)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if _is_there(path):
@@ -36,9 +37,6 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> Path | None:
     for waiting in (server.streaming / name, server.incoming / name):
         try:
             with waiting.open("rb") as source:
-                from pgvault.vault.wal_archive import accept, level_for
-
-                level = level_for(level)
                 accept(server, name, source, level=level, keep_rejected=False)
                 return path
         except FileNotFoundError:

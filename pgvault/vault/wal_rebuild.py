@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pgvault.model.errors import Corrupt
 from pgvault.model.segment import parse_wal_name
 from pgvault.vault import wal_index
-from pgvault.vault.layout import WAL_SUFFIX, ServerVault
+from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
-from pgvault.vault.wal_archive import add_to_index, path_of
+from pgvault.vault.wal_archive import SUFFIX, add_to_index, path_of
 from pgvault.vault.wal_fetch import read_checked
 
 
@@ -38,7 +38,7 @@ def archived_names(server: ServerVault) -> Iterator[str]:
         if not directory.is_dir():
             continue
         for name in os.listdir(directory.path):
-            plain = name.removesuffix(WAL_SUFFIX)
+            plain = name.removesuffix(SUFFIX)
             if plain != name and _belongs(server, plain, directory.name):
                 yield plain
 

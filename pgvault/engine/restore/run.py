@@ -215,20 +215,23 @@ class _Restore:
 
 @asynccontextmanager
 async def _flushing_meanwhile(site: Site) -> AsyncIterator[None]:
-    """The destination's disk writes while the network and the processors work, instead of after them."""
+    """The destination's disk writes while the network and the processors work, instead of after them.
+
+    The kernel tells a write error to one flush only, so none that began is cut short, and none may fail.
+    """
+    sent = asyncio.Event()
 
     async def flush_again_and_again() -> None:
-        while True:
-            await asyncio.sleep(_FLUSH_SECONDS)
-            await site.flush()
+        while not sent.is_set():
+            try:
+                await asyncio.wait_for(sent.wait(), _FLUSH_SECONDS)
+            except TimeoutError:
+                await site.flush()
 
-    task = asyncio.create_task(flush_again_and_again())
-    try:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(flush_again_and_again())
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, PgvaultError):  # the flush that counts comes behind it
-            await task
+        sent.set()
 
 
 async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
