@@ -6,13 +6,13 @@ import argparse
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import size
 from pgvault.config.schema import ServerConfig
 from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.names import check_label
 from pgvault.model.rate import parse_rate
+from pgvault.model.text import size
 
 HELP = """Take a backup of a whole cluster.
 

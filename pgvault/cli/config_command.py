@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import Output, width
+from pgvault.cli.output import Output
 from pgvault.config.load import Config, find, find_problems
 from pgvault.config.schema import SECTIONS, HostConfig, ServerConfig, Setting, VaultConfig, reference, settings_of
 from pgvault.model.errors import ConfigError
+from pgvault.model.text import width
 
 HELP = """Check or show the configuration.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import span
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
+from pgvault.model.text import span
 
 if TYPE_CHECKING:
     from pgvault.demo.interruption import Interruption

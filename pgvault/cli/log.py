@@ -10,9 +10,9 @@ import time
 from logging.handlers import WatchedFileHandler
 
 from pgvault.cli.context import Context
-from pgvault.cli.output import visible
 from pgvault.jobs.encoding import mask_secrets
 from pgvault.model.event import Event, JobFinished, JobStarted, Level, Noted
+from pgvault.model.text import visible
 
 _LEVELS = {Level.INFO: logging.DEBUG, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
 

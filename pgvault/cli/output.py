@@ -11,17 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, TextIO
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from pgvault.model.text import visible, width
 
 SCHEMA = 1
 _STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1", "accent": "36"}
-# Controls, the line separators, bidirectional overrides that could show a name backwards, and lone surrogates.
-_HIDDEN = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 
 
 class Painted(NamedTuple):
@@ -35,60 +31,6 @@ class Painted(NamedTuple):
 
 
 Part = str | Painted
-
-
-def visible(text: str) -> str:
-    """The text with every character spelled out that a terminal would act upon: ESC becomes `\\x1b`."""
-    return text if text.isprintable() else re.sub(_HIDDEN, _spelled, text)
-
-
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
-
-
-def width(text: str) -> int:
-    """Columns that the text takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def size(octets: int | None) -> str:
-    """`1.2 GiB`; `-` for what is not known."""
-    if octets is None:
-        return "-"
-    amount = float(octets)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < 1024 or unit == "TiB":
-            break
-        amount /= 1024
-    return f"{octets} B" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def when(moment: datetime | None) -> str:
-    """`2026-11-22 20:05:12+00`; `-` for what has not been."""
-    from pgvault.model.times import utc
-
-    return "-" if moment is None else utc(moment.replace(microsecond=0))
-
-
-def span(seconds: float | None) -> str:
-    """`12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; `-` for what is not known."""
-    if seconds is None:
-        return "-"
-    if seconds < 10 and isinstance(seconds, float):
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def json_text(document: Mapping[str, object]) -> str:

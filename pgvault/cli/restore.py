@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import size
+from pgvault.model.text import size
 
 if TYPE_CHECKING:
     import asyncio

@@ -8,10 +8,10 @@ from typing import Any
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import size as in_bytes
-from pgvault.cli.output import when
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.wal_status import WalStatus, wal_status
+from pgvault.model.text import size as in_bytes
+from pgvault.model.text import when
 from pgvault.model.window import Gap, Range, TimelineWal, Window
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
