@@ -21,7 +21,7 @@ from support.cli import environment, pgvault, pgvault_argv
 
 from pgvault.cli import main as cli
 from pgvault.cli.context import may_color
-from pgvault.cli.output import Output, Painted, json_text
+from pgvault.cli.output import Output, json_text
 from pgvault.cli.render import TerminalText
 from pgvault.cli.verbs import VERBS, Verb, nearest, resolve
 from pgvault.model.errors import (
@@ -43,7 +43,7 @@ from pgvault.model.errors import (
 from pgvault.model.event import JobStarted, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.lsn import Lsn
 from pgvault.model.pace import Pace, Progress
-from pgvault.model.text import size, span, visible, width
+from pgvault.model.text import Painted, size, span, visible, width
 
 AT = datetime(2026, 11, 22, 20, 5, 12, tzinfo=UTC)
 HOSTILE = "db\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\u202egnp\udce9"

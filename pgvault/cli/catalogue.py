@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import Output, Part
+from pgvault.cli.output import Output
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.catalogue import Catalogue, Catalogued, backup_document, backup_documents, read_catalogue
 from pgvault.engine.catalogue_wal import WalShare, wal_files
@@ -17,7 +17,7 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import NotFound, Refused, UsageError
 from pgvault.model.retention import Retention
 from pgvault.model.segment import Segment
-from pgvault.model.text import size, visible, when, width
+from pgvault.model.text import Part, size, visible, when, width
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import Painted, Part
 from pgvault.cli.render import listener
 from pgvault.jobs.encoding import plain
 from pgvault.jobs.journal import EVENTS, follow, read_events
@@ -18,7 +17,7 @@ from pgvault.jobs.registry import find_job, has_ended, list_jobs, read_job, requ
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Emit, Progressed, discard, now
 from pgvault.model.job import Job, JobState
-from pgvault.model.text import span, when
+from pgvault.model.text import Painted, Part, span, when
 
 HELP = """List, show, watch or cancel jobs.
 

@@ -12,25 +12,12 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, TextIO
 
-from pgvault.model.text import visible, width
+from pgvault.model.text import Painted, Part, visible, width
 
 SCHEMA = 1
 _STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1", "accent": "36"}
-
-
-class Painted(NamedTuple):
-    """A text with a style: good, warn, bad, dim, bold or accent."""
-
-    text: str
-    style: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-Part = str | Painted
 
 
 def json_text(document: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from pgvault.cli.output import Output, Part
+from pgvault.cli.output import Output
 from pgvault.jobs.encoding import encode
 from pgvault.model.event import (
     Checked,
@@ -23,7 +23,7 @@ from pgvault.model.event import (
     Progressed,
 )
 from pgvault.model.pace import Pace, Progress
-from pgvault.model.text import size, visible
+from pgvault.model.text import Part, size, visible
 
 QUIET_SECONDS = 10.0
 _LEVELS = {Level.INFO: ("", "dim"), Level.WARNING: ("warning: ", "warn"), Level.ERROR: ("error: ", "bad")}

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.cli.output import Painted, Part
 from pgvault.model.errors import PgvaultError
 from pgvault.model.job import Job, JobState
-from pgvault.model.text import size, span, when
+from pgvault.model.text import Painted, Part, size, span, when
 
 if TYPE_CHECKING:
     from pgvault.engine.check.facts import SqlFacts

@@ -7,13 +7,26 @@ cursor. put-wal and get-wal import this module, so it imports little.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 # Controls, the line separators, bidirectional overrides that could show a name backwards, and lone surrogates.
 _HIDDEN = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+
+
+class Painted(NamedTuple):
+    """A text with a style: good, warn, bad, dim, bold or accent."""
+
+    text: str
+    style: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Part = str | Painted
 
 
 def visible(text: str) -> str:
