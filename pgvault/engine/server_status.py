@@ -83,7 +83,7 @@ def status(state: ServerState) -> Status:
         server=state.server.name, description=state.server.description,
         unreachable=state.sql.message if isinstance(state.sql, PgvaultError) else "",
         version=told.server.version if told else "", timeline=told.timeline if told else None, last_backup=newest,
-        last_backup_age=state.at - (newest.finished_at or newest.started_at) if newest else None,
+        last_backup_age=newest.age(state.at) if newest else None,
         backups=_counts(state, good), windows=wal.survey.windows if isinstance(wal, WalFacts) else (),
         newest_segment=segment, segments_behind=behind, receiver=state.vault.receiver, outcome=report.outcome,
         problems=report.problems)

@@ -79,6 +79,10 @@ class Backup:
     def end_segment(self) -> Segment | None:
         return None if self.end_lsn is None else Segment.ending(self.timeline, self.end_lsn, self.segment_size)
 
+    def age(self, at: datetime) -> timedelta:
+        """Since it ended; never negative, whatever the clocks."""
+        return max(at - (self.finished_at or self.started_at), timedelta())
+
     @property
     def deduplication_ratio(self) -> float:
         """The share of the cluster that did not have to be stored, 0 to 1."""

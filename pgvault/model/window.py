@@ -107,6 +107,11 @@ class Survey:
     windows: tuple[Window, ...]
     broken: tuple[Broken, ...]
 
+    @property
+    def harmful_gaps(self) -> tuple[Gap, ...]:
+        """Those behind which no backup begins."""
+        return tuple(gap for timeline in self.timelines for gap in timeline.gaps if not gap.harmless)
+
 
 def instant(microseconds: int | None) -> datetime | None:
     """From microseconds since 1970."""

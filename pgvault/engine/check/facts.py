@@ -16,7 +16,7 @@ from pgvault.io.server_facts import ServerFacts
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.lsn import Lsn
-from pgvault.model.window import Survey
+from pgvault.model.window import Survey, Window
 from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import Identity
 
@@ -125,6 +125,10 @@ class WalFacts:
     newest: Mapping[int, int]
     """The number of the newest archived segment of each timeline."""
     survey: Survey
+    newest_at: datetime | None = None
+    """When the newest of them all was accepted."""
+    stored_bytes: int = 0
+    """Of everything archived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,14 @@ class VaultFacts:
         broken = {each.backup for each in survey.broken} if survey else set()
         return tuple(b for b in self.backups
                      if b.status is BackupStatus.DONE and not b.corrupt_pages and b.id not in broken)
+
+    @property
+    def newest_window(self) -> Window | None:
+        """Of those that a good backup lies in, on the newest timeline that has any: the one that reaches furthest."""
+        good = {backup.id for backup in self.good_backups}
+        windows = self.wal.survey.windows if isinstance(self.wal, WalFacts) else ()
+        return max((window for window in windows if not good.isdisjoint(window.backups)),
+                   key=lambda window: (window.timeline, window.until_lsn), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,8 +57,7 @@ def retention_policy(state: ServerState) -> Finding:
 
 def backup_age(state: ServerState) -> Finding:
     limit, backups = state.server.last_backup_maximum_age, state.vault.good_backups
-    newest = backups[-1].finished_at or backups[-1].started_at if backups else None
-    age = None if newest is None else max(state.at - newest, timedelta())
+    age = backups[-1].age(state.at) if backups else None
     told = "No available backups" if age is None else _age(age)
     fix = f"pgvault backup {state.server.name}"
     if limit is None:

@@ -15,7 +15,8 @@ from pgvault.engine.check.facts import Place, VaultFacts, WalFacts, or_error
 from pgvault.model.backup import Backup
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
-from pgvault.model.window import Survey, survey
+from pgvault.model.timeline import TimelineTree
+from pgvault.model.window import instant, survey
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.catalog import Unreadable
 from pgvault.vault.files import TEMPORARY
@@ -27,7 +28,7 @@ from pgvault.vault.wal_facts import timeline_tree
 from pgvault.vault.wal_index import archived_segments
 
 _DOING = "read the vault"
-_NOTHING = WalFacts({}, Survey((), (), ()))
+_NEWEST = "SELECT max(accepted_at) FROM file WHERE kind = 'segment'"
 
 
 def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreadable, ...]]:
@@ -66,8 +67,13 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
 
 def receiver(server: ServerVault) -> str | None:
     """Who holds the receiver's lock, in words; None when nobody does."""
+    return holder(server, Concern.RECEIVE)
+
+
+def holder(server: ServerVault, concern: Concern) -> str | None:
+    """Who holds this lock of the server's, in words; None when nobody does."""
     try:
-        descriptor = os.open(server.locks / f"{Concern.RECEIVE.value}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(server.locks / f"{concern.value}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -108,20 +114,21 @@ def _nearest(path: Path) -> Path:
 
 
 def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identity | None) -> WalFacts:
+    size = identity.segment_size if identity else DEFAULT_SEGMENT_SIZE
     try:
         with wal_index.reading(server) as index:
             archived = archived_segments(index)
             tree = timeline_tree(server, index)
+            stored, [newest_at] = index.stored_bytes(), index.connection.execute(_NEWEST).fetchone()
     except NotFound:
         if server.wal.is_dir() and any(server.wal.glob("*/*")):
             raise
-        return _NOTHING
+        return WalFacts({}, survey((), TimelineTree(()), backups, size))
     except sqlite3.Error as error:
         raise PgvaultError(f"could not read {server.wal_index}", detail=f"SQLite says: {error}.",
                            hint=f"pgvault rebuild-index {server.name}") from None
     newest = {segment.timeline: segment.number for segment in archived}
-    return WalFacts(newest, survey(archived, tree, backups, identity.segment_size if identity else
-                                   DEFAULT_SEGMENT_SIZE))
+    return WalFacts(newest, survey(archived, tree, backups, size), instant(newest_at), stored)
 
 
 def _count(directory: Path, *, without: str = TEMPORARY) -> int:

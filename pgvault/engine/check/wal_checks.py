@@ -167,7 +167,7 @@ def gaps(state: ServerState) -> Finding:
         return told_by(wal)
     done = {b.id for b in state.vault.backups if b.status is BackupStatus.DONE}
     size = _segment_size(state)
-    harmful = [gap for timeline in wal.survey.timelines for gap in timeline.gaps if not gap.harmless]
+    harmful = wal.survey.harmful_gaps
     broken = [each for each in wal.survey.broken if each.backup in done]
     if not harmful and not broken:
         passed = sum(len(timeline.gaps) for timeline in wal.survey.timelines)

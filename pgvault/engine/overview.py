@@ -1,0 +1,160 @@
+"""How one server's protection stands, from the vault alone: in milliseconds, also when the server is dead.
+
+Nothing is changed but the cache of the backups' facts, which any reader keeps. To follow many servers, poll `stamp`,
+which reads nothing, and ask `protection` again when it changed; also once a minute, since time passing ages a backup.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
+from pgvault.engine.check.vault_state import holder, read_vault, receiver
+from pgvault.engine.protection import Evidence, ProtectionState, judge
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.segment import Segment
+from pgvault.model.window import Gap, Window
+from pgvault.vault import catalog
+from pgvault.vault.files import TEMPORARY
+from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.lock import Concern
+from pgvault.vault.streaming import PARTIAL, partials
+
+Stamp = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One server's protection as it stood at `read_at`. What is not known is None, or empty."""
+
+    server: str
+    state: ProtectionState
+    reasons: tuple[str, ...]
+    """Why the state is not OK, the worst first."""
+    last_backup: Backup | None
+    """The newest good one."""
+    backup_count: int
+    """Of good ones."""
+    window: Window | None
+    """Of the newest timeline that has one, that which reaches furthest."""
+    latest: datetime | None
+    """The last commit that is archived of the newest timeline; no gap is asked for."""
+    gaps: tuple[Gap, ...]
+    """Those behind which no backup begins."""
+    receiver: str | None
+    """Who receives WAL, in words; None when nobody does."""
+    stored_bytes: int | None
+    """Of the packs and the archived WAL."""
+    read_at: datetime
+
+    @property
+    def reason(self) -> str:
+        """The worst of the reasons; empty when all is well."""
+        return self.reasons[0] if self.reasons else ""
+
+
+def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
+    """Raises nothing: what cannot be read makes the state UNKNOWN, and the reason says why."""
+    vault = Vault(home).server(server.name)
+    facts = or_error(lambda: _read(vault, home), "read the vault")
+    known = facts if isinstance(facts, VaultFacts) else None
+    state, reasons = judge(Evidence(
+        server=server, at=now, vault=facts, backup_job=_backup_job(vault, known),
+        waiting_since=_waiting_since(vault.incoming) if known and known.incoming else None,
+        streamed_until=_streamed_until(vault, known) if known and known.receiver is None else None))
+    good = known.good_backups if known else ()
+    wal = known.wal if known and isinstance(known.wal, WalFacts) else None
+    return Protection(
+        server.name, state, reasons, good[-1] if good else None, len(good), known.newest_window if known else None,
+        _latest(wal) if wal else None, wal.survey.harmful_gaps if wal else (), known.receiver if known else None,
+        wal.stored_bytes + _packed_bytes(vault.packs) if wal else None, now)
+
+
+def stamp(server: ServerConfig, home: Path) -> Stamp:
+    """Changes whenever something happened in the vault that `protection`, the catalogue or the WAL would show.
+
+    Take it before reading: what happens meanwhile is then read again.
+    """
+    vault = Vault(home).server(server.name)
+    watched = (vault.backups, vault.packs, vault.incoming, vault.quarantine, vault.streaming, vault.identity,
+               vault.wal_index, vault.wal_index.with_name(f"{vault.wal_index.name}-wal"),
+               vault.locks / f"{Concern.BACKUP.value}.lock", home / "vault.toml")
+    return (receiver(vault), *_times(watched), *_times(_facts_files(vault)))
+
+
+def _read(vault: ServerVault, home: Path) -> VaultFacts:
+    Vault.open(home)  # a vault that is not there is no empty one: its disk may not be mounted
+    found = tuple(catalog.scan(vault))
+    backups = tuple(each for each in found if isinstance(each, Backup))
+    return read_vault(vault, home, backups, tuple(each for each in found if not isinstance(each, Backup)))
+
+
+def _backup_job(vault: ServerVault, facts: VaultFacts | None) -> str | None:
+    """Asked only while a backup is begun: whoever wants to take one is not to find the lock held by a look at it."""
+    begun = facts and any(backup.status is BackupStatus.STARTED for backup in facts.backups)
+    return holder(vault, Concern.BACKUP) if begun else None
+
+
+def _waiting_since(directory: Path) -> datetime | None:
+    """By when the files came to be there: their own times may be those of the server."""
+    with suppress(OSError):
+        return min((_moment(entry.stat().st_ctime) for entry in os.scandir(directory)
+                    if not entry.name.startswith(".")), default=None)
+    return None
+
+
+def _streamed_until(vault: ServerVault, facts: VaultFacts) -> datetime | None:
+    """Of the unfinished segments, those that came into the archive some other way since do not count."""
+    if facts.identity is None or not isinstance(facts.wal, WalFacts):
+        return None
+    with suppress(OSError):
+        for name in reversed(partials(vault)):
+            segment = Segment.parse(name, facts.identity.segment_size)
+            if segment.number > facts.wal.newest.get(segment.timeline, -1):
+                return _moment((vault.streaming / f"{name}{PARTIAL}").stat().st_mtime)
+    return None
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _latest(wal: WalFacts) -> datetime | None:
+    ranges = wal.survey.timelines[-1].ranges if wal.survey.timelines else ()
+    return max((each.until_time for each in ranges if each.until_time), default=None)
+
+
+def _packed_bytes(packs: Path) -> int:
+    try:
+        return _directory_bytes(packs, packs.stat().st_mtime_ns)
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=256)
+def _directory_bytes(directory: Path, changed: int) -> int:
+    """Packs never change, so their directory tells when to look again."""
+    return sum(entry.stat().st_size for entry in os.scandir(directory) if not entry.name.startswith(TEMPORARY))
+
+
+def _facts_files(vault: ServerVault) -> list[str]:
+    home = os.fspath(vault.backups)
+    try:
+        return [f"{home}/{backup_id}/{catalog.FACTS}" for backup_id in catalog.ids(vault)]
+    except OSError:
+        return []
+
+
+def _times(paths: Iterable[Path | str]) -> Iterator[int | None]:
+    for path in paths:
+        try:
+            yield os.stat(path).st_mtime_ns
+        except OSError:
+            yield None
