@@ -23,9 +23,11 @@ from pgvault.cli.verbs import VERBS, in_doubt, listing, nearest, resolve
 from pgvault.jobs.telling import told_error
 from pgvault.model.errors import Cancelled, InDoubt, PgvaultError, UsageError
 
-USAGE = "pgvault [--config FILE] [--format text|json] [--color auto|always|never] [--log-level LEVEL] VERB ..."
+USAGE = "pgvault [--config FILE] [--format text|json] [--color auto|always|never] [--log-level LEVEL] [VERB ...]"
 HELP = """A recovery console for PostgreSQL: back up clusters, archive their WAL, restore any instant, prove it.
 {verbs}
+
+Without a verb the console opens.
 
 Options, before the verb or after it:
   --config FILE              else $PGVAULT_CONFIG, ~/.config/pgvault/pgvault.toml, /etc/pgvault/pgvault.toml
@@ -35,10 +37,14 @@ Options, before the verb or after it:
   --version                  print the version and exit
 
 Example:
+  pgvault
   pgvault check main-db
   pgvault backup main-db
   pgvault VERB --help
 """
+CONSOLE = "console"
+"""The verb of a command line that has none."""
+_ASKING = frozenset({"-h", "--help", "--version"})
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell reports for every other program whose reader has gone."""
 
@@ -64,25 +70,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _split(words: list[str]) -> tuple[str | None, list[str], list[str]]:
-    """The verb, what comes before it and what comes after it."""
+def _split(words: list[str]) -> tuple[str, list[str], list[str]]:
+    """The verb, what comes before it and what comes after it; without one it is the console, unless help is asked."""
     skip = False
     for i, word in enumerate(words):
         if not skip and not word.startswith("-"):
             return word, words[:i], words[i + 1:]
         skip = not skip and word in GLOBAL_WITH_VALUE
-    return None, words, []
+    return ("", words, []) if _ASKING.intersection(words) else (CONSOLE, [], words)
 
 
-def _read(word: str | None, options: list[str], rest: list[str]) -> tuple[Command, argparse.Namespace]:
+def _read(word: str, options: list[str], rest: list[str]) -> tuple[Command, argparse.Namespace]:
     """The verb's command and its arguments; its module is imported here and no other one."""
-    parser = Parser(prog="pgvault", usage=USAGE, description=HELP.format(verbs=listing()), add_help=False)
-    parser.add_argument("--version", action="version", version=f"pgvault {__version__}", help=argparse.SUPPRESS)
-    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-    args = parser.parse_args(options, argparse.Namespace(**GLOBAL_DEFAULTS))
-    if word is None:
-        raise UsageError("the console is not part of this version yet", detail="Without a verb it would open here.",
-                         hint="pgvault --help lists the verbs.")
+    args = argparse.Namespace(**GLOBAL_DEFAULTS)
+    if options:
+        parser = Parser(prog="pgvault", usage=USAGE, description=HELP.format(verbs=listing()), add_help=False)
+        parser.add_argument("--version", action="version", version=f"pgvault {__version__}", help=argparse.SUPPRESS)
+        parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+        parser.parse_args(options, args)
     verb = resolve(word) or _unknown(word)
     command: Command = importlib.import_module(VERBS[verb].module).COMMANDS[verb]
     parser = Parser(prog=f"pgvault {verb}", description=command.help)

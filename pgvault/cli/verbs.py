@@ -16,7 +16,8 @@ class Verb(NamedTuple):
 
 
 GROUPS: dict[str, dict[str, Verb]] = {
-    "Try it": {
+    "Begin": {
+        "console": Verb("pgvault.cli.console", "see what is protected, find the point, recover (pgvault alone)"),
         "demo": Verb("pgvault.cli.demo", "a complete sandbox on this machine, with a disaster and the recovery"),
     },
     "Servers": {

@@ -14,7 +14,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from pgvault.config.lines import Keys
 from pgvault.config.problems import ConfigProblem, first_of, nearest
-from pgvault.config.read import VAULT_KEYS, Document, Value, check_tables, read_document, read_values, table_at
+from pgvault.config.read import (
+    VAULT_KEYS,
+    Document,
+    Value,
+    check_tables,
+    read_document,
+    read_keys,
+    read_values,
+    table_at,
+)
 from pgvault.config.schema import SECTIONS, HostConfig, ServerConfig, VaultConfig, settings_of
 from pgvault.model.errors import ConfigError, NotFound
 from pgvault.model.names import check_name
@@ -36,6 +45,8 @@ class Config(NamedTuple):
     hosts: Mapping[str, HostConfig]
     origins: Mapping[str, str]
     """`file:line` of each setting that was written, by its dotted key."""
+    keys: Mapping[str, str] = MappingProxyType({})
+    """[console.keys]: the keys that the user gives to the console's actions, by the actions' ids."""
 
     def server(self, name: str) -> ServerConfig:
         """NotFound, with the nearest name, when there is none."""
@@ -111,7 +122,7 @@ def _read(path: Path) -> tuple[Config | None, list[ConfigProblem]]:
     main = read_document(path, problems)
     if main is None:
         return None, problems
-    check_tables(main, SECTIONS, problems)
+    check_tables(main, (*SECTIONS, "console"), problems)
     values = read_values(main, ("vault",), VAULT_KEYS, problems)
     documents = [main]
     for document in _included(main, values.get("configuration_files_directory"), problems):
@@ -120,12 +131,14 @@ def _read(path: Path) -> tuple[Config | None, list[ConfigProblem]]:
     origins = _origins(("vault",), values)
     servers = _sections(ServerConfig, "servers", documents, values, origins, problems)
     hosts = _sections(HostConfig, "hosts", documents, values, origins, problems)
+    keys = read_keys(main, problems)
+    origins.update(_origins(("console", "keys"), keys))
     if problems:
         problems.sort(key=lambda problem: (problem.path != path, problem.path, problem.line))
         return None, problems
     vault = VaultConfig(**{key: value for key, value in _plain(values).items() if key in settings_of(VaultConfig)})
     files = tuple(document.path for document in documents)
-    return Config(path, files, vault, servers, hosts, MappingProxyType(origins)), problems
+    return Config(path, files, vault, servers, hosts, MappingProxyType(origins), _plain(keys)), problems
 
 
 def _included(main: Document, directory: Value | None, problems: list[ConfigProblem]) -> Iterator[Document]:

@@ -117,6 +117,20 @@ def read_values(document: Document, keys: Keys, known: Mapping[str, Setting],
     return values
 
 
+def read_keys(document: Document, problems: list[ConfigProblem]) -> dict[str, Value]:
+    """[console.keys]: keys as text, by the id of the action; whether there is such an action only the console knows."""
+    problems += [document.problem(("console", key), "unknown key", nearest(key, ("keys",)))
+                 for key in table_at(document, ("console",), problems) or () if key != "keys"]
+    values: dict[str, Value] = {}
+    for action, raw in (table_at(document, ("console", "keys"), problems) or {}).items():
+        here = ("console", "keys", action)
+        if isinstance(raw, str) and raw.strip():
+            values[action] = Value(raw, document.origin(here))
+        else:
+            problems.append(document.problem(here, "expected keys as text", 'Write them as in check = "x,ctrl+x".'))
+    return values
+
+
 def check_tables(document: Document, allowed: Iterable[str], problems: list[ConfigProblem]) -> None:
     """Refuse what stands at the top of a file and is none of the allowed tables."""
     allowed = tuple(allowed)

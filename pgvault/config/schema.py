@@ -115,6 +115,9 @@ class ServerConfig(Section):
 
     name: str
     description: str = _setting(kinds.LABEL, "Free text of one line, shown beside the name.", default="")
+    environment: str = _setting(
+        kinds.LABEL, "A word such as production, shown beside the name wherever something can be done to the server.",
+        default="", inherits=True)
     conninfo: str = _setting(
         kinds.CONNINFO, "How to connect for SQL: a libpq connection string or URI, without a password.")
     streaming_conninfo: str = _setting(

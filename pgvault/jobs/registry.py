@@ -55,7 +55,7 @@ def create_job(home: Path) -> Path:
     jobs = jobs_directory(home)
     make_directory(jobs)
     while True:
-        directory = jobs / next_id(max(_ids(home), default=None), now())
+        directory = jobs / next_id(max(job_ids(home), default=None), now())
         try:
             directory.mkdir(mode=0o700)
         except FileExistsError:
@@ -132,12 +132,12 @@ def read_job(directory: Path) -> Job:
 
 def list_jobs(home: Path) -> list[Job]:
     """Every job, oldest first."""
-    return [read_job(jobs_directory(home) / job_id) for job_id in sorted(_ids(home))]
+    return [read_job(jobs_directory(home) / job_id) for job_id in sorted(job_ids(home))]
 
 
 def find_job(home: Path, wanted: str) -> Path:
     """The directory of a job by its id, a unique beginning of it, or `latest`; NotFound otherwise."""
-    known = sorted(_ids(home))
+    known = sorted(job_ids(home))
     if wanted in known:
         return jobs_directory(home) / wanted
     found = known[-1:] if wanted == "latest" else [i for i in known if wanted and i.startswith(wanted)]
@@ -149,7 +149,8 @@ def find_job(home: Path, wanted: str) -> Path:
     return jobs_directory(home) / found[0]
 
 
-def _ids(home: Path) -> Iterator[str]:
+def job_ids(home: Path) -> Iterator[str]:
+    """Of every job, in no order."""
     try:
         yield from filter(is_job_id, os.listdir(jobs_directory(home)))
     except FileNotFoundError:

@@ -1,0 +1,288 @@
+"""The application: wires the screens to what they show. It draws nothing itself and does no work."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from enum import Enum, auto
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import App
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from pgvault.console.checks import Checks
+from pgvault.console.glyphs import ASCII, fitting
+from pgvault.console.options import Options
+from pgvault.console.theme import THEMES, theme_for
+from pgvault.console.world import World, look, operator
+from pgvault.model.errors import PgvaultError
+from pgvault.model.text import Painted, Part, visible
+
+if TYPE_CHECKING:
+    from pgvault.console.screens.view import View
+    from pgvault.engine.overview import Protection
+
+JOBS_SECONDS = 1.0
+VAULT_SECONDS = 5.0
+
+
+class Change(Enum):
+    """What a screen may have to draw anew."""
+
+    SHOWN = auto()
+    """The screen came up."""
+    SERVER = auto()
+    """Another one was selected."""
+    VAULT = auto()
+    """What the vault says of the selected server, or of any."""
+    JOBS = auto()
+    CHECKS = auto()
+    CLOCK = auto()
+    """Ages have grown; nothing else."""
+
+
+def _mode(module: str, name: str) -> Callable[[], Screen[Any]]:
+    """A view, imported when it is first shown."""
+    def make() -> Screen[Any]:
+        from importlib import import_module
+
+        return cast("Screen[Any]", getattr(import_module(f"pgvault.console.screens.{module}"), name)())
+    return make
+
+
+class ConsoleApp(App[None]):
+    CSS_PATH = "console.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    DEFAULT_MODE = "overview"
+    MODES: ClassVar[dict[str, Any]] = {
+        "overview": _mode("overview", "OverviewScreen"),
+        "backups": _mode("backups", "BackupsScreen"),
+        "wal": _mode("wal", "WalScreen"),
+        "jobs": _mode("jobs", "JobsScreen"),
+        "logs": _mode("logs", "LogsScreen"),
+    }
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    BINDINGS: ClassVar[list[Any]] = []
+
+    def __init__(self, world: World, options: Options) -> None:
+        super().__init__()
+        self.world, self.options = world, options
+        self.glyphs = ASCII if options.ascii_only else fitting(self._environ())
+        self.keymap: Mapping[str, str] = world.config.keys
+        self.server = world.servers[0] if world.servers else ""
+        self.protections: dict[str, Protection | PgvaultError] = {}
+        self.checks = Checks(world)
+        self.paused = False
+        self.notice = options.notice
+        self.farewell: list[str] = []
+        self._stamps: dict[str, object] = {}
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = theme_for(self._environ(), no_color=self.no_color)
+        self.set_keymap(dict(self.keymap))
+
+    @staticmethod
+    def _environ() -> Mapping[str, str]:
+        import os
+
+        return os.environ
+
+    # Life
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(RuntimeError, ValueError):  # not the main thread, as in tests
+                loop.add_signal_handler(number, self.leave)
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
+        self.world.log.on_change = self._commands_changed
+        self.set_interval(JOBS_SECONDS, self._poll_jobs)
+        self.set_interval(VAULT_SECONDS, self._poll_vault)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Once the first screen stands."""
+        self.run_worker(self.read_jobs(), group="jobs", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read_all(), group="vault", exclusive=True, exit_on_error=False)
+
+    async def _read_all(self) -> None:
+        await self.read_vault(self.world.servers)
+        if self.options.check_at_start and self.world.servers:
+            await self.checks.run("all", self._checks_changed)
+
+    def leave(self) -> None:
+        """End the console; what runs goes on, and the person is told how to see it again."""
+        self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
+                         for each in self.world.jobs.running]
+        self.exit()
+
+    def get_loading_widget(self) -> Widget:
+        return Static("reading", markup=False)
+
+    # What is known, and when it changes
+
+    @property
+    def view(self) -> View | None:
+        """The view on the screen, or below the dialog that is."""
+        from pgvault.console.screens.view import View
+
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, View)), None)
+
+    def select_server(self, server: str) -> None:
+        if server and server != self.server:
+            self.server = server
+            self.tell_views(Change.SERVER)
+
+    def tell_views(self, change: Change) -> None:
+        """Every view on the screen's stack; the others look when they come up."""
+        from pgvault.console.screens.view import View
+
+        for screen in self.screen_stack:
+            if isinstance(screen, View) and screen.is_mounted:
+                screen.world_changed(change)
+                screen.update_frame()
+
+    def _poll_jobs(self) -> None:
+        if not self.paused:
+            self.run_worker(self.read_jobs(), group="jobs", exclusive=False, exit_on_error=False)
+
+    async def read_jobs(self) -> None:
+        before = {each.job.id for each in self.world.jobs.running}
+        changed = await look(self.world.jobs.look, "read the jobs")
+        if changed is True:
+            self.tell_views(Change.JOBS)
+        if before - {each.job.id for each in self.world.jobs.running}:
+            await self._look_at_vault()
+
+    def _poll_vault(self) -> None:
+        self.tell_views(Change.CLOCK)
+        if not self.paused:
+            self.run_worker(self._look_at_vault(), group="vault-poll", exclusive=True, exit_on_error=False)
+
+    async def _look_at_vault(self) -> None:
+        """Read again what has another stamp than when it was read."""
+        moved = []
+        for server in self.world.servers:
+            stamp = await look(lambda name=server: self.world.stamp(name))  # type: ignore[misc]
+            if server in self._stamps and stamp != self._stamps[server]:
+                moved.append(server)
+        await self.read_vault(moved)
+
+    async def read_vault(self, servers: Iterable[str]) -> None:
+        for server in servers:
+            self._stamps[server] = await look(lambda name=server: self.world.stamp(name))  # type: ignore[misc]
+            self.protections[server] = await look(
+                lambda name=server: self.world.protection(name))  # type: ignore[misc]
+            self.tell_views(Change.VAULT)
+
+    def _checks_changed(self) -> None:
+        self.tell_views(Change.CHECKS)
+
+    def _commands_changed(self) -> None:
+        from pgvault.console.screens.command_log import CommandLogScreen
+
+        if isinstance(self.screen, CommandLogScreen):
+            self.screen.show_commands()
+
+    # What is said
+
+    def tell(self, text: str, severity: str = "information", *, title: str = "") -> None:
+        """A line that goes away by itself."""
+        self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
+                    severity=cast("Any", severity), markup=False)
+
+    def head_parts(self) -> tuple[list[Part], list[Part]]:
+        """What the head says at its left and its right."""
+        running = len(self.world.jobs.running)
+        mode = Painted("READ-ONLY", "warn") if self.options.read_only else Painted("ACTIVE", "bold")
+        servers = len(self.world.servers)
+        left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode, f"  {operator()}"]
+        jobs: Part = Painted(f"{running} job{'s' * (running != 1)} running", "accent") if running else "no jobs running"
+        return left, [f"{servers} server{'s' * (servers != 1)}  ", jobs, f"  {self.world.now():%Y-%m-%d %H:%M}Z "]
+
+    def crumb_line(self, crumbs: Iterable[str]) -> str:
+        return " / ".join(crumbs)
+
+    def environment_of(self, server: str) -> str:
+        """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
+        config = self.world.config.servers.get(server)
+        return config.environment.upper() if config else ""
+
+    # Acts that work everywhere
+
+    def do_view_overview(self) -> None:
+        self.switch_mode("overview")
+
+    def do_view_backups(self) -> None:
+        self.switch_mode("backups")
+
+    def do_view_wal(self) -> None:
+        self.switch_mode("wal")
+
+    def do_view_jobs(self) -> None:
+        self.switch_mode("jobs")
+
+    def do_view_logs(self) -> None:
+        self.switch_mode("logs")
+
+    def do_leave(self) -> None:
+        """Only from a top screen: below it, q goes one level back."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.leave()
+
+    def do_quit(self) -> None:
+        self.leave()
+
+    def do_suspend(self) -> None:
+        self.action_suspend_process()
+
+    def do_pause(self) -> None:
+        self.paused = not self.paused
+        self.tell("refreshing is paused" if self.paused else "refreshing again")
+
+    async def do_help(self) -> None:
+        from pgvault.console.screens.finder import open_help
+
+        await open_help(self)
+
+    async def do_palette(self) -> None:
+        from pgvault.console.screens.finder import open_palette
+
+        await open_palette(self)
+
+    def do_command_log(self) -> None:
+        from pgvault.console.screens.command_log import CommandLogScreen
+
+        self.push_screen(CommandLogScreen())
+
+    def do_command(self) -> None:
+        from pgvault.console.screens.text_box import TextBox
+
+        words = self.view.command_words() if self.view else None
+        if words is None:
+            self.tell("nothing is selected that a command could show", "warning")
+        else:
+            self.push_screen(TextBox("the command that does the same", self.world.commands.shown(words)))
+
+    def do_copy(self) -> None:
+        from pgvault.console.screens.text_box import TextBox
+
+        if self.view:
+            self.push_screen(TextBox("copied", self.view.copyable(), copy=True))
+
+    def do_screenshot(self) -> None:
+        from pgvault.console.dump import save_screen
+
+        try:
+            paths = save_screen(self, Path.cwd())
+        except OSError as error:
+            self.tell(f"could not save the screen: {error.strerror}: {error.filename}", "error")
+        else:
+            self.tell(f"saved {' and '.join(map(str, paths))}")

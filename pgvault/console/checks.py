@@ -1,0 +1,68 @@
+"""The checks of the servers as this console last saw them: run by the verb, kept with their time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pgvault.console.commands import Document
+from pgvault.model.check import Finding, Outcome
+from pgvault.model.event import Failure
+
+if TYPE_CHECKING:
+    from pgvault.console.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One server's check."""
+
+    at: datetime
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+
+
+class Checks:
+    """What was found, what is being asked now, and why an answer is missing."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.found: dict[str, Checked] = {}
+        self.running: dict[str, datetime] = {}
+        """Servers that are being checked, since when."""
+        self.failures: dict[str, Failure] = {}
+        """Servers of which no answer came, and why."""
+
+    async def run(self, server: str, changed: Callable[[], None]) -> None:
+        """Check a server, or `all`; `changed` is called as answers come. A server that is being checked is left out."""
+        wanted = [name for name in (self._world.servers if server == "all" else (server,)) if name not in self.running]
+        if not wanted:
+            return
+        self.running.update(dict.fromkeys(wanted, self._world.now()))
+        changed()
+
+        def take(document: Document) -> None:
+            if (name := document.get("server")) in wanted:
+                self.found[name] = _checked(document, self._world.now())
+                self.running.pop(name, None)
+                self.failures.pop(name, None)
+                changed()
+
+        try:
+            answer = await self._world.commands.ask("check", "all" if len(wanted) > 1 else wanted[0], each=take)
+            for name in wanted:
+                if name in self.running and answer.failure:
+                    self.failures[name] = answer.failure
+        finally:
+            for name in wanted:
+                self.running.pop(name, None)
+            changed()
+
+
+def _checked(document: Document, at: datetime) -> Checked:
+    findings = tuple(Finding(str(each["name"]), Outcome(each["outcome"]), str(each.get("detail", "")),
+                             str(each.get("cause", "")), str(each.get("fix", "")))
+                     for each in document.get("checks", ()))
+    return Checked(at, Outcome(document["outcome"]), findings)

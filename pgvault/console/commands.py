@@ -1,0 +1,153 @@
+"""Running `pgvault` verbs as a person would, and what they answered: how the console asks servers and hosts.
+
+A verb runs in a process of its own, so that a server out of reach holds up nobody, a question no longer asked is
+ended, and the console needs none of the libraries that connect. Every command is remembered for the command log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pgvault.io.quoting import join, mask
+from pgvault.model.event import Failure, now
+
+REMEMBERED = 1000
+_MOST_BYTES = 64 << 20
+"""Of an answer; no verb that is asked here prints as much."""
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command that was run, by the console or by a job."""
+
+    number: int
+    at: datetime
+    where: str
+    """The host in words; empty for this machine."""
+    command: str
+    """Joined for a shell, secrets masked."""
+    seconds: float | None = None
+    """None while it runs."""
+    status: int | None = None
+    """None while it runs, or when it was ended because nobody wanted the answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb printed as JSON, and its error when it failed."""
+
+    status: int
+    documents: tuple[Document, ...]
+    failure: Failure | None
+
+    @property
+    def document(self) -> Document:
+        """The only one, or the first; empty when there is none."""
+        return self.documents[0] if self.documents else {}
+
+
+@dataclass(slots=True)
+class CommandLog:
+    """The newest commands, oldest first; told to whoever listens when one begins or ends."""
+
+    ran: deque[Ran] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    on_change: Callable[[], None] = lambda: None
+    _count: int = 0
+
+    def begin(self, command: str, where: str = "") -> Ran:
+        self._count += 1
+        ran = Ran(self._count, now(), where, mask(command))
+        self.ran.append(ran)
+        self.on_change()
+        return ran
+
+    def end(self, ran: Ran, seconds: float, status: int | None) -> None:
+        ended = replace(ran, seconds=seconds, status=status)
+        for index in range(len(self.ran) - 1, -1, -1):
+            if self.ran[index].number == ran.number:
+                self.ran[index] = ended
+        self.on_change()
+
+
+class Commands:
+    """The verbs of one configuration."""
+
+    def __init__(self, config: Path | None, log: CommandLog) -> None:
+        self._config, self._log = config, log
+
+    def shown(self, words: Sequence[str]) -> str:
+        """The command line as a person types it; the words come after `pgvault`."""
+        return join(["pgvault", *self._where(), *words])
+
+    async def ask(self, *words: str, each: Callable[[Document], None] | None = None) -> Answer:
+        """Run a verb to its end; `each` is given every document as it comes. Cancelled, it ends the process."""
+        ran, began = self._log.begin(self.shown(words)), time.monotonic()
+        status: int | None = None
+        try:
+            answer = await _run([*self._where(), "--format", "json", *words], each)
+            status = answer.status
+            return answer
+        finally:
+            self._log.end(ran, time.monotonic() - began, status)
+
+    def _where(self) -> list[str]:
+        return ["--config", str(self._config)] if self._config else []
+
+
+async def _run(words: Sequence[str], each: Callable[[Document], None] | None) -> Answer:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "pgvault", *words, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True, limit=_MOST_BYTES)
+    assert process.stdout
+    assert process.stderr
+    documents: list[Document] = []
+    try:
+        said = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            document = _document(line)
+            if document is not None:
+                documents.append(document)
+                if each:
+                    each(document)
+        text = await said
+        status = await process.wait()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        raise
+    return Answer(status, tuple(documents), _failure(text, status))
+
+
+def _document(line: bytes) -> Document | None:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _failure(said: bytes, status: int) -> Failure | None:
+    """The error that a verb told on standard error; made up from what it wrote where it told none."""
+    for line in reversed(said.splitlines()):
+        document = _document(line)
+        if document and isinstance(error := document.get("error"), dict):
+            return Failure(str(error.get("message", "")), str(error.get("detail", "")), str(error.get("hint", "")),
+                           str(error.get("code", "")), int(error.get("exit_code", status)))
+    if status in (0, 3):
+        return None
+    text = said.decode("utf-8", "backslashreplace").strip()
+    return Failure("the command ended without saying why", text[-2000:], "Run the same command in a terminal.",
+                   "failed", status)

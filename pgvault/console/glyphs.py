@@ -1,0 +1,71 @@
+"""The characters that are drawn: one set for terminals that know Unicode, one of plain ASCII.
+
+All but the arrow are one column wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """None of them says anything by itself: a word or a position always stands with it."""
+
+    ascii_only: bool
+    good: str
+    warning: str
+    failed: str
+    unknown: str
+    running: str
+    skipped: str
+    cursor: str
+    """In front of the line under the cursor."""
+    separator: str
+    arrow: str
+    ellipsis: str
+    filled: str
+    empty: str
+    """Of a progress bar."""
+    wal: str
+    """Archived WAL, on the timeline."""
+    streaming: str
+    """Received, not archived yet."""
+    gap: str
+    backup: str
+    restore_point: str
+    accident: str
+    window: str
+    window_begin: str
+    window_end: str
+    branch: str
+    """Where a timeline leaves its parent."""
+    place: str
+    """The cursor's column."""
+    density: str
+    """From few commits to many."""
+
+    def text(self, text: str) -> str:
+        """What comes from outside, in this set: characters that it lacks are spelled out."""
+        if not self.ascii_only or text.isascii():
+            return text
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+UNICODE = Glyphs(
+    ascii_only=False, good="✓", warning="!", failed="✗", unknown="?", running="»", skipped="-", cursor="▸",
+    separator="·", arrow="→", ellipsis="…", filled="━", empty="╌", wal="━", streaming="╍", gap=" ", backup="◆",
+    restore_point="⚑", accident="!", window="─", window_begin="├", window_end="┤", branch="╰", place="│",
+    density="▁▂▃▄▅▆▇█")
+ASCII = Glyphs(
+    ascii_only=True, good="+", warning="!", failed="x", unknown="?", running=">", skipped="-", cursor=">",
+    separator="-", arrow="->", ellipsis="~", filled="#", empty="-", wal="=", streaming="~", gap=" ", backup="B",
+    restore_point="P", accident="!", window="-", window_begin="[", window_end="]", branch="`", place="|",
+    density=".:-=+*%@")
+
+
+def fitting(environ: Mapping[str, str]) -> Glyphs:
+    """By the locale: ASCII where it is not UTF-8 or the terminal is the console of a kernel."""
+    locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
+    return UNICODE if "utf" in locale.lower() and environ.get("TERM") != "linux" else ASCII

@@ -1,0 +1,127 @@
+"""The jobs of a vault as a console follows them: read by their journals, so that any number of consoles may.
+
+Ended jobs are read once. Those that live are followed from their first event on, so that a console which was opened
+in the middle shows the whole history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pgvault.console.commands import CommandLog
+from pgvault.jobs.journal import EVENTS, Tail
+from pgvault.jobs.registry import job_ids, jobs_directory, read_job
+from pgvault.model.event import CommandRan, Noted, PhaseStarted, Progressed
+from pgvault.model.job import Job
+from pgvault.model.pace import Pace, Progress
+
+LOOKED_AT = 500
+"""The newest jobs of which it is asked whether they live; older ones have ended long since."""
+SILENT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A job that lives, and what it told last."""
+
+    job: Job
+    phase: str = ""
+    phase_at: datetime | None = None
+    progress: Progress | None = None
+    """None where the phase tells none: only the time that has passed is known then."""
+    heard_at: datetime | None = None
+    """Of the last event."""
+    note: str = ""
+    """The last thing that it said in words."""
+
+
+class _Follower:
+    def __init__(self, directory: Path, log: CommandLog | None) -> None:
+        self.directory, self._log = directory, log
+        self._tail, self._pace = Tail(directory / EVENTS), Pace()
+        self.state = Followed(read_job(directory))
+
+    def look(self) -> bool:
+        """Read what came; True when something is new."""
+        events = self._tail.read()
+        job = read_job(self.directory)
+        if not events and job == self.state.job:
+            return False
+        phase, phase_at, progress, heard, note = (
+            self.state.phase, self.state.phase_at, self.state.progress, self.state.heard_at, self.state.note)
+        for event in events:
+            heard = event.at
+            match event:
+                case PhaseStarted():
+                    self._pace.start(event)
+                    phase, phase_at, progress = event.phase, event.at, None
+                case Progressed():
+                    progress = self._pace.at(event)
+                case Noted(text):
+                    note = text
+                case CommandRan():
+                    self._remember(event)
+        self.state = Followed(job, phase, phase_at, progress, heard, note)
+        return True
+
+    def _remember(self, event: CommandRan) -> None:
+        if self._log:
+            self._log.end(self._log.begin(event.command, event.host), event.seconds, event.status)
+
+
+class JobBook:
+    """All jobs, newest first, and those that live."""
+
+    def __init__(self, home: Path, log: CommandLog | None = None) -> None:
+        self._home, self._log = home, log
+        self._ended: dict[str, Job] = {}
+        self._followers: dict[str, _Follower] = {}
+        self.ids: tuple[str, ...] = ()
+        """Newest first."""
+
+    def look(self) -> bool:
+        """Read what has changed; True when anything did. Blocks for as long as a few small files take."""
+        ids = tuple(sorted(job_ids(self._home), reverse=True))
+        changed = ids != self.ids
+        self.ids = ids
+        for job_id in ids[:LOOKED_AT]:
+            if job_id not in self._ended:
+                changed = self._look_at(job_id) or changed
+        return changed
+
+    def job(self, job_id: str) -> Job:
+        """NotFound never: a job that was removed meanwhile is told as it was, or as planned."""
+        if follower := self._followers.get(job_id):
+            return follower.state.job
+        if job_id not in self._ended:
+            self._ended[job_id] = read_job(jobs_directory(self._home) / job_id)
+        return self._ended[job_id]
+
+    @property
+    def running(self) -> Sequence[Followed]:
+        """Newest first."""
+        return [self._followers[job_id].state for job_id in self.ids if job_id in self._followers]
+
+    def followed(self, job_id: str) -> Followed | None:
+        """None when it has ended."""
+        follower = self._followers.get(job_id)
+        return follower.state if follower else None
+
+    def _look_at(self, job_id: str) -> bool:
+        follower = self._followers.get(job_id)
+        if follower is None:
+            directory = jobs_directory(self._home) / job_id
+            job = read_job(directory)
+            if job.state.final:
+                self._ended[job_id] = job
+                return True
+            follower = self._followers[job_id] = _Follower(directory, self._log)
+        changed = follower.look()
+        if follower.state.job.state.final:
+            self._ended[job_id] = follower.state.job
+            del self._followers[job_id]
+            return True
+        return changed

@@ -1,0 +1,51 @@
+"""Dialogs: a box over a view. Esc always leaves one without doing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+
+from pgvault.console.app import ConsoleApp
+from pgvault.model.text import visible
+
+T = TypeVar("T")
+
+
+class Dialog(ModalScreen[T]):
+    """Gives `body`; dismissed with None by Esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False, id="dialog-leave"),
+        Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
+    ]
+    title_text: str = ""
+    hint: str = "esc back"
+    """The keys that work in it, in the lower border."""
+
+    @property
+    def console(self) -> ConsoleApp:
+        return cast("ConsoleApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(*self.body(), classes="dialog")
+        glyphs = self.console.glyphs
+        box.set_class(glyphs.ascii_only, "-ascii")
+        box.border_title = Content(glyphs.text(visible(self.title_text)))
+        box.border_subtitle = Content(glyphs.text(visible(self.hint)))
+        yield box
+
+    def body(self) -> Iterable[Widget]:
+        return ()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_quit_console(self) -> None:
+        self.console.leave()

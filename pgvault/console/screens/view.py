@@ -1,0 +1,139 @@
+"""What every screen has: the head, the breadcrumb, the keys, and one way in which a key comes to its act.
+
+A key's act is `do_<id>` of the screen or, for what works everywhere, of the app. Before it is done `why_not` is
+asked; its answer, one line, is what the person is told instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widget import Widget
+
+from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
+from pgvault.console.widgets.bars import Bar, Key, KeyBar
+from pgvault.console.widgets.pane import ListPane
+from pgvault.model.text import Painted, Part
+
+
+def bindings(view: str) -> list[Binding]:
+    """Of a view or dialog; those that change something are refused with --read-only."""
+    return [Binding(",".join(action.keys), f"do('{action.id}')", action.label, show=False, id=action.id)
+            for action in actions_of(view, read_only=False)]
+
+
+class View(Screen[None]):
+    """A screen. Subclasses set `view`, BINDINGS = bindings(view), and give `body` and `crumbs`."""
+
+    view: ClassVar[str] = ""
+    app = getters.app(ConsoleApp)
+    head = getters.query_one("#head", Bar)
+    path = getters.query_one("#path", Bar)
+    keybar = getters.query_one(KeyBar)
+
+    def compose(self) -> ComposeResult:
+        yield Bar(id="head")
+        yield Bar(id="path")
+        yield from self.body()
+        yield KeyBar(id="keys")
+
+    def body(self) -> Iterable[Widget]:
+        """The screen's panes."""
+        return ()
+
+    def crumbs(self) -> list[str]:
+        """Where one is, from the server on."""
+        return [self.view]
+
+    def why_not(self, action: str) -> str:
+        """Why an action cannot be done now, as a sentence without a full stop; empty when it can."""
+        return ""
+
+    def command_words(self) -> list[str] | None:
+        """The words behind `pgvault` that do, or show, the same as what is selected; None when there are none."""
+        return None
+
+    def copyable(self) -> str:
+        """What `y` copies: what is under the cursor."""
+        return " / ".join(self.crumbs())
+
+    def world_changed(self, change: Change) -> None:
+        """Something that may be shown here has changed, or the screen came up: draw what differs."""
+
+    # The frame
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.update_frame)
+
+    def on_screen_resume(self) -> None:
+        self.update_frame()
+        self.world_changed(Change.SHOWN)
+
+    def update_frame(self) -> None:
+        """Head, breadcrumb and keys, as they are now; what did not change is not sent."""
+        if not self.is_attached or not self.query("#head"):
+            return
+        self.head.set(*self.app.head_parts())
+        right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
+        self.path.set([" ", self.app.crumb_line(self.crumbs())], right)
+        self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
+
+    def actions(self) -> Iterable[Action]:
+        """What works here, in the order of the footer."""
+        return actions_of(self.view, read_only=self.app.options.read_only)
+
+    def _key(self, action: Action) -> Key:
+        keys = keys_of(action, self.app.keymap)
+        return Key(shown(keys[0]) if keys else "", action.label, not self.why_not(action.id))
+
+    # From a key to its act
+
+    async def action_do(self, action_id: str) -> None:
+        await self.do(action_id)
+
+    async def do(self, action_id: str) -> None:
+        """Do it, or say why it cannot be done."""
+        action = BY_ID[action_id]
+        if action.mutates and self.app.options.read_only:
+            self.app.tell("this console was started with --read-only", "warning")
+            return
+        if reason := self.why_not(action_id):
+            self.app.tell(reason, "warning")
+            return
+        name = f"do_{action_id.replace('-', '_')}"
+        act = getattr(self, name, None) or getattr(self.app, name)
+        result = act()
+        if inspect.isawaitable(result):
+            await result
+        self.update_frame()
+
+    def focused_list(self) -> ListPane | None:
+        """The list pane that has the focus, or the first one."""
+        panes = [pane for pane in self.query(ListPane) if pane.display]
+        return next((pane for pane in panes if pane.has_focus_within), panes[0] if panes else None)
+
+    def do_open(self) -> None:
+        if pane := self.focused_list():
+            pane.listing.action_open()
+
+    def do_filter(self) -> None:
+        if pane := self.focused_list():
+            pane.open_filter()
+
+    def do_back(self) -> None:
+        pane = self.focused_list()
+        if (pane is None or not pane.clear_filter()) and len(self.app.screen_stack) > 1:
+            self.dismiss()
+
+    def do_next_pane(self) -> None:
+        self.focus_next()
+
+    def do_previous_pane(self) -> None:
+        self.focus_previous()

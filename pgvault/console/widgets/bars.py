@@ -1,0 +1,86 @@
+"""The lines around every screen: what this is and where one is, and the keys that work now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from pgvault.console.widgets.lineview import Line, LineView
+from pgvault.model.text import Painted, Part, visible, width
+
+
+class Bar(LineView):
+    """One line: parts at the left, parts at the right, and between them what room there is."""
+
+    DEFAULT_CSS = """
+    Bar { height: 1; }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._left: Line = ()
+        self._right: Line = ()
+
+    def set(self, left: Iterable[Part], right: Iterable[Part] = ()) -> None:
+        self._left, self._right = tuple(left), tuple(right)
+        self.changed()
+
+    @property
+    def text(self) -> str:
+        """All that it says, for tests and for copying."""
+        return "".join(map(str, (*self._left, "  ", *self._right)))
+
+    def line(self, y: int) -> Line:
+        room = self.size.width - sum(width(visible(str(part))) for part in (*self._left, *self._right))
+        return (*self._left, " " * room, *self._right) if room > 0 else (*self._left, " ", *self._right)
+
+
+class Key(NamedTuple):
+    """A key as the footer shows it."""
+
+    key: str
+    label: str
+    available: bool
+    """False: it is shown in parentheses and dimmed, and says why when it is pressed."""
+
+
+class KeyBar(LineView):
+    """The keys that work now, the most important first; what does not fit on one line is left to the help."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; background: $panel; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._keys: tuple[Key, ...] = ()
+
+    def set_keys(self, keys: Iterable[Key]) -> None:
+        """The last one, the help, is shown always."""
+        keys = tuple(keys)
+        if keys != self._keys:
+            self._keys = keys
+            self.changed()
+
+    def line(self, y: int) -> Line:
+        if not self._keys:
+            return ()
+        *others, last = self._keys
+        room = self.size.width - _columns(last)
+        shown: list[Part] = []
+        for key in others:
+            if _columns(key) > room:
+                break
+            room -= _columns(key)
+            shown += _drawn(key)
+        return [*shown, *_drawn(last)]
+
+
+def _columns(key: Key) -> int:
+    return width(key.key) + width(key.label) + 3
+
+
+def _drawn(key: Key) -> list[Part]:
+    if not key.available:
+        return [Painted(f"({key.key} {key.label})", "dim")]
+    return [" ", Painted(key.key, "accent"), f" {key.label} "]

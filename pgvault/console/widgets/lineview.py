@@ -1,0 +1,144 @@
+"""The base of everything that is drawn: lines of painted parts, of which only the changed ones are sent.
+
+A console is used over slow links, so a widget never redraws itself for one new number: it says `changed()`, each
+visible line is composed again, and those that differ from what stands on the screen are repainted. Text from outside
+passes `visible` here, once, and is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from pgvault.model.text import Painted, Part, visible, width
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+    from pgvault.console.glyphs import Glyphs
+
+Line = Sequence[Part]
+STYLES = ("good", "warn", "bad", "dim", "bold", "accent", "title", "cursor", "mark")
+"""Names of a part's style; each is a component class `line--NAME`."""
+
+
+class LineView(Widget):
+    """Some lines of parts; a subclass gives `line(y)` for those that are on the screen, or `set_lines` is enough."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in STYLES}
+    DEFAULT_CSS = """
+    LineView {
+        height: 1fr;
+        & .line--good { color: $text-success; }
+        & .line--warn { color: $text-warning; text-style: bold; }
+        & .line--bad { color: $text-error; text-style: bold; }
+        & .line--dim { color: $text-muted; }
+        & .line--bold { text-style: bold; }
+        & .line--accent { color: $text-accent; }
+        & .line--title { color: $text-primary; text-style: bold; }
+        & .line--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
+        & .line--mark { background: $panel; text-style: bold; }
+        &.-one-line { height: 1; }
+    }
+    """
+
+    def __init__(self, lines: Iterable[Line] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes, markup=False)
+        self._lines = list(lines)
+        self._drawn: dict[int, Strip] = {}
+
+    @property
+    def glyphs(self) -> Glyphs:
+        return cast("ConsoleApp", self.app).glyphs
+
+    def set_lines(self, lines: Iterable[Line]) -> None:
+        """Show these lines, sending what differs."""
+        self._lines = list(lines)
+        self.changed()
+
+    def line(self, y: int) -> Line:
+        """What stands in row `y` of the widget, from 0; parts are joined and cut at the widget's width."""
+        return self._lines[y] if y < len(self._lines) else ()
+
+    def background(self, y: int) -> str:
+        """The name of a style that lies under the whole of row `y`; empty for none."""
+        return ""
+
+    def changed(self) -> None:
+        """Repaint the visible lines that are no longer as they stand on the screen."""
+        if not self.is_attached or not self.size:
+            return
+        for y, drawn in list(self._drawn.items()):
+            if y >= self.size.height:
+                del self._drawn[y]
+            elif not _same(self._strip(y), drawn):
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        strip = self._drawn[y] = self._strip(y)
+        return strip
+
+    def notify_style_update(self) -> None:
+        self._drawn.clear()
+        super().notify_style_update()
+
+    def _strip(self, y: int) -> Strip:
+        return self.strip_of(self.line(y), self.background(y))
+
+    def strip_of(self, line: Line, under: str = "") -> Strip:
+        """The line as it is drawn, exactly as wide as the widget."""
+        room, base = self.size.width, self.rich_style
+        if under:
+            base += self.get_component_rich_style(f"line--{under}", partial=True)
+        segments: list[Segment] = []
+        for part in line:
+            text = self.glyphs.text(visible(str(part)))
+            columns = width(text)
+            if columns > room:
+                text = cut(text, room, self.glyphs.ellipsis)
+                columns = width(text)
+            segments.append(Segment(text, self._style(part, base, under)))
+            room -= columns
+            if room <= 0:
+                break
+        if room > 0:
+            segments.append(Segment(" " * room, base))
+        return Strip(segments, self.size.width).simplify()
+
+    def _style(self, part: Part, base: Style, under: str) -> Style:
+        if not isinstance(part, Painted) or not part.style:
+            return base
+        own = self.get_component_rich_style(f"line--{part.style}", partial=True)
+        # On the cursor's line colours could not be read; what is bold stays bold.
+        return base + Style(bold=own.bold) if under == "cursor" else base + own
+
+
+def cut(text: str, columns: int, ellipsis: str) -> str:
+    """As much of the text as fits, with the ellipsis where something was cut off."""
+    if width(text) <= columns:
+        return text
+    if columns <= 0:
+        return ""
+    kept, used = [], width(ellipsis)
+    for char in text:
+        used += width(char)
+        if used > columns:
+            break
+        kept.append(char)
+    return "".join(kept) + ellipsis[:columns]
+
+
+def padded(text: str, columns: int, ellipsis: str, *, right: bool = False) -> str:
+    """The text, cut or filled to exactly so many columns; set to the right where asked for."""
+    text = cut(text, columns, ellipsis)
+    gap = " " * (columns - width(text))
+    return gap + text if right else text + gap
+
+
+def _same(one: Strip, other: Strip) -> bool:
+    return one.cell_length == other.cell_length and list(one) == list(other)

@@ -1,0 +1,198 @@
+"""A list with a cursor: columns, any number of rows, of which those on the screen are asked for.
+
+Arrows and `hjkl`, `g` and `G`, page keys. The filter is the pane's (see `pane`), which hands the rows on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
+from textual.message import Message
+
+from pgvault.console.widgets.lineview import Line, LineView, padded
+from pgvault.console.widgets.rows import Column, ItemRows, Rows
+from pgvault.model.text import Painted, Part, visible
+
+_GAP = 2
+
+
+class Listing(LineView, can_focus=True):
+    """Posts `Moved` when another row is under the cursor, `Opened` for Enter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False, id="list-up"),
+        Binding("down,j", "move(1)", show=False, id="list-down"),
+        Binding("pageup", "page(-1)", show=False, id="list-page-up"),
+        Binding("pagedown,space", "page(1)", show=False, id="list-page-down"),
+        Binding("home,g", "edge(False)", show=False, id="list-first"),
+        Binding("end,G", "edge(True)", show=False, id="list-last"),
+        Binding("enter", "open", show=False, id="list-open"),
+    ]
+
+    @dataclass
+    class Moved(Message):
+        listing: Listing
+        key: str
+        """Of the row under the cursor; empty when there is none."""
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    @dataclass
+    class Opened(Message):
+        listing: Listing
+        key: str
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None,
+                 headed: bool = True) -> None:
+        """`empty` says what belongs here and the key that makes the first one (it may have several lines)."""
+        super().__init__(id=id)
+        self.columns, self.empty, self._headed = tuple(columns), empty, headed
+        self._rows: Rows = ItemRows((), lambda _: (), str)
+        self.index = 0
+        self.top = 0
+
+    # What is shown
+
+    @property
+    def rows(self) -> Rows:
+        return self._rows
+
+    @property
+    def key(self) -> str:
+        """Of the row under the cursor; empty when there is none."""
+        return self._rows.key(self.index) if self.index < len(self._rows) else ""
+
+    def show(self, rows: Rows) -> None:
+        """Show other rows; the cursor stays on the row with its key, else where it was."""
+        before = self.key
+        self._rows = rows
+        self.index = self._index_of(before)
+        self._settle()
+        self.changed()
+        if self.key != before:
+            self.post_message(self.Moved(self, self.key))
+
+    def go_to(self, index: int) -> None:
+        """Put the cursor on a row, or the one nearest to it."""
+        before = self.key
+        self.index = max(0, min(index, len(self._rows) - 1))
+        self._settle()
+        self.changed()
+        if self.key != before:
+            self.post_message(self.Moved(self, self.key))
+
+    def go_to_key(self, key: str) -> None:
+        """Put the cursor on the row with this key, where there is one."""
+        for index in range(len(self._rows)):
+            if self._rows.key(index) == key:
+                self.go_to(index)
+                return
+
+    def _index_of(self, key: str) -> int:
+        count = len(self._rows)
+        if key and isinstance(self._rows, ItemRows):
+            for index in range(count):
+                if self._rows.key(index) == key:
+                    return index
+        return max(0, min(self.index, count - 1))
+
+    # How it is drawn
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.size.height - self._headed)
+
+    def _settle(self) -> None:
+        """The cursor's row is on the screen, and no room is wasted below the last one."""
+        self.top = min(self.top, self.index, max(0, len(self._rows) - self._page))
+        self.top = max(self.top, self.index - self._page + 1, 0)
+
+    def line(self, y: int) -> Line:
+        if not len(self._rows):
+            return self._empty_line(y)
+        if self._headed and y == 0:
+            return self._joined([Painted(column.title, "dim") for column in self._columns_shown()], " ")
+        index = self.top + y - self._headed
+        if index >= len(self._rows):
+            return ()
+        cells = self._rows.cells(index)
+        here = self.glyphs.cursor if index == self.index and self.has_focus_within else " "
+        shown = [cell for cell, column in zip(cells, self.columns, strict=True) if column in self._columns_shown()]
+        return self._joined(shown, here)
+
+    def background(self, y: int) -> str:
+        index = self.top + y - self._headed
+        if index != self.index or not len(self._rows) or (self._headed and y == 0):
+            return ""
+        return "cursor" if self.has_focus else "mark"
+
+    def _empty_line(self, y: int) -> Line:
+        lines = self.empty.splitlines()
+        return (Painted(f"  {lines[y - 1]}", "dim"),) if 0 < y <= len(lines) else ()
+
+    def _columns_shown(self) -> list[Column]:
+        """All, or all but those for wide places."""
+        need = sum(column.width + _GAP for column in self.columns)
+        return [c for c in self.columns if not c.wide or need <= self.size.width]
+
+    def _joined(self, cells: Sequence[Part], lead: str) -> Line:
+        return [lead, *self._set(cells)]
+
+    def _set(self, cells: Sequence[Part]) -> Iterator[Part]:
+        columns = self._columns_shown()
+        spare = self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1)
+        flexible = sum(c.flexible for c in columns) or 1
+        for number, (column, cell) in enumerate(zip(columns, cells, strict=True)):
+            room = column.width + (max(0, spare) // flexible if column.flexible else 0)
+            if number:
+                yield " " * _GAP
+            text = padded(self.glyphs.text(visible(str(cell))), room, self.glyphs.ellipsis, right=column.right)
+            yield Painted(text, cell.style) if isinstance(cell, Painted) else text
+
+    # How it is moved in
+
+    def action_move(self, by: int) -> None:
+        self.go_to(self.index + by)
+
+    def action_page(self, by: int) -> None:
+        self.go_to(self.index + by * (self._page - 1))
+
+    def action_edge(self, last: bool) -> None:
+        self.go_to(len(self._rows) - 1 if last else 0)
+
+    def action_open(self) -> None:
+        if self.key:
+            self.post_message(self.Opened(self, self.key))
+
+    def on_focus(self) -> None:
+        self.changed()
+
+    def on_blur(self) -> None:
+        self.changed()
+
+    def on_resize(self, event: Resize) -> None:
+        self._settle()
+
+    def on_click(self, event: Click) -> None:
+        index = self.top + event.y - self._headed
+        if 0 <= index < len(self._rows):
+            again = index == self.index
+            self.go_to(index)
+            if again:
+                self.action_open()
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        self.action_move(-3)

@@ -1,0 +1,63 @@
+"""Where a list gets its rows from: a fixed list in memory, or anything that can answer for one row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from pgvault.model.text import Part
+
+T = TypeVar("T")
+
+
+class Column(NamedTuple):
+    title: str
+    width: int
+    """Columns; of a flexible one the least."""
+    right: bool = False
+    flexible: bool = False
+    """Takes what room is left."""
+    wide: bool = False
+    """Shown only where there is room for it beside the others."""
+
+
+class Rows(Protocol):
+    """The rows of a list, from the top."""
+
+    def __len__(self) -> int: ...
+
+    def cells(self, index: int) -> Sequence[Part]:
+        """One part for each column."""
+        ...
+
+    def key(self, index: int) -> str:
+        """What identifies the row when the list changes, so that the cursor stays on it."""
+        ...
+
+
+class ItemRows(Generic[T]):
+    """Some values, each drawn by one function; their number is small enough to be filtered in place."""
+
+    def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str]) -> None:
+        self.items, self._cells, self._key = items, cells, key
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def cells(self, index: int) -> Sequence[Part]:
+        return self._cells(self.items[index])
+
+    def key(self, index: int) -> str:
+        return self._key(self.items[index])
+
+    def narrowed(self, pattern: str) -> ItemRows[T]:
+        """Those that fit: see `fits`."""
+        kept = [item for item in self.items if fits(pattern, " ".join(map(str, self._cells(item))))]
+        return ItemRows(kept, self._cells, self._key)
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether a filter lets a text through: it has the pattern in it, in any case; `!` in front inverts that."""
+    inverted = pattern.startswith("!")
+    wanted = pattern.removeprefix("!").casefold()
+    return not wanted or (wanted in text.casefold()) is not inverted

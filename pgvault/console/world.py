@@ -1,0 +1,98 @@
+"""What the console knows: the configuration, and the engine's answers about the vault, read in threads.
+
+Nothing here is drawn, and nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pgvault.config.load import Config
+from pgvault.console.commands import CommandLog, Commands
+from pgvault.console.jobbook import JobBook
+from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.vault.layout import ServerVault, Vault
+
+if TYPE_CHECKING:
+    from pgvault.engine.catalogue import Catalogue
+    from pgvault.engine.overview import Protection
+    from pgvault.engine.wal_picture import WalPicture
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class World:
+    """One vault and its servers."""
+
+    def __init__(self, config: Config, *, config_argument: Path | None = None,
+                 clock: Callable[[], datetime] = utc_now) -> None:
+        """`config_argument` is what --config said, and is handed on to every command."""
+        self.config, self.config_argument, self.now = config, config_argument, clock
+        self.log = CommandLog()
+        self.commands = Commands(config_argument, self.log)
+        self.jobs = JobBook(config.vault.home, self.log)
+
+    @property
+    def home(self) -> Path:
+        return self.config.vault.home
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """In the order of the configuration."""
+        return tuple(self.config.servers)
+
+    def vault_of(self, server: str) -> ServerVault:
+        return Vault(self.home).server(server)
+
+    # The engine's queries. Each blocks for milliseconds to tenths of a second: call them through `look`.
+
+    def protection(self, server: str) -> Protection:
+        from pgvault.engine.overview import protection
+
+        return protection(self.config.server(server), self.home, self.now())
+
+    def stamp(self, server: str) -> tuple[object, ...]:
+        """Other than before when what the vault says of this server may have changed."""
+        from pgvault.engine.overview import stamp
+
+        return stamp(self.config.server(server), self.home)
+
+    def catalogue(self, server: str) -> Catalogue:
+        from pgvault.engine.catalogue import read_catalogue
+
+        return read_catalogue(self.vault_of(server), self.config.server(server), self.now())
+
+    def picture(self, server: str) -> WalPicture:
+        from pgvault.engine.wal_picture import wal_picture
+
+        return wal_picture(self.vault_of(server))
+
+
+async def look(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:
+    """The answer of a query that blocks, or the error in its place."""
+    try:
+        return await asyncio.to_thread(query)
+    except PgvaultError as error:
+        return error
+    except OSError as error:
+        return from_os_error(error, doing)
+
+
+def operator() -> str:
+    """user@host, as the screen's head and an incident's record name who sat there."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.geteuid())
+    return f"{user}@{socket.gethostname()}"
