@@ -26,6 +26,7 @@ from pgvault.model.text import Painted, Part, visible
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
     from pgvault.engine.overview import Protection
+    from pgvault.model.target import Target
 
 JOBS_SECONDS = 1.0
 VAULT_SECONDS = 5.0
@@ -212,6 +213,16 @@ class ConsoleApp(App[None]):
         """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
         config = self.world.config.servers.get(server)
         return config.environment.upper() if config else ""
+
+    def open_recovery(self, *, backup: str = "auto", target: Target | None = None, timeline: int | None = None,
+                      expect: tuple[str, ...] = ()) -> None:
+        """The recovery wizard for the selected server, with what is known of the point already.
+
+        `expect` are relations, as DATABASE.SCHEMA.TABLE, that have to be there when it is done.
+        """
+        from pgvault.console.wizard.screen import open_wizard
+
+        open_wizard(self, self.server, backup=backup, target=target, timeline=timeline, expect=expect)
 
     # Acts that work everywhere
 
