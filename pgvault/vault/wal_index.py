@@ -142,7 +142,7 @@ class WalIndex:
 
 # By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
 _ARCHIVED = """
-SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched'
+SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched' {}
 FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
 
 
@@ -150,7 +150,12 @@ def archived_segments(index: WalIndex) -> list[Archived]:
     """Every segment by timeline and number, with what recovery planning has to know of it."""
     from pgvault.model.window import Archived  # put-wal and get-wal do without
 
-    return [Archived._make(row) for row in index.connection.execute(_ARCHIVED)]
+    return [Archived._make(row) for row in archived_rows(index)]
+
+
+def archived_rows(index: WalIndex, *more: str) -> sqlite3.Cursor:
+    """The same as rows, to be read in portions, with further columns of `file` and `facts` behind."""
+    return index.connection.execute(_ARCHIVED.format("".join(f", {column}" for column in more)))
 
 
 @contextmanager

@@ -1,0 +1,128 @@
+"""Everything that a picture of a server's WAL shows, read in one pass over the index.
+
+A vault of years has a hundred thousand segments and more, so what is known of each lies in arrays: eight bytes a value.
+Nothing is brought up to date first (`wal_status.refresh` does that), and nothing is written, so it works on a vault
+that may only be read.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from pgvault.model.backup import Backup
+from pgvault.model.errors import NotFound
+from pgvault.model.lsn import Lsn
+from pgvault.model.timeline import TimelineTree
+from pgvault.model.window import Archived, Survey, survey
+from pgvault.vault import catalog, wal_index
+from pgvault.vault.identity import read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_facts import timeline_tree
+from pgvault.vault.wal_index import WalIndex, archived_rows
+
+NOT_KNOWN = -1
+"""In a lane's arrays: no transaction ended in the segment, or it was not read yet."""
+
+_POINTS = "SELECT name, timeline, number, lsn, end_lsn, at FROM restore_point ORDER BY timeline, lsn"
+_OF_LANES = (*(f"coalesce({column}, {NOT_KNOWN})" for column in ("earliest", "latest")), "accepted_at",
+             f"coalesce(commits, {NOT_KNOWN})")
+_WIDTH = len(Archived._fields)
+_AT_ONCE = 8192
+"""Rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The archived segments of one timeline, by number; the same place in each array is the same segment.
+
+    Times are microseconds since 1970 in UTC.
+    """
+
+    timeline: int
+    numbers: array[int] = field(default_factory=lambda: array("q"))
+    earliest: array[int] = field(default_factory=lambda: array("q"))
+    """Of the commits and aborts in it."""
+    latest: array[int] = field(default_factory=lambda: array("q"))
+    accepted: array[int] = field(default_factory=lambda: array("q"))
+    """When it came into the archive."""
+    commits: array[int] = field(default_factory=lambda: array("q"))
+    """How many; NOT_KNOWN when it was not read yet, or could not be."""
+
+
+class RestorePoint(NamedTuple):
+    name: str
+    timeline: int
+    number: int
+    """Of its segment."""
+    lsn: Lsn
+    end_lsn: Lsn
+    at: int
+    """Microseconds since 1970, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalPicture:
+    """One server's WAL as it stood at `read_at`."""
+
+    server: str
+    segment_size: int
+    survey: Survey
+    tree: TimelineTree
+    lanes: tuple[Lane, ...]
+    """By timeline; only those of which there is a segment."""
+    restore_points: tuple[RestorePoint, ...]
+    """By timeline and position."""
+    backups: tuple[Backup, ...]
+    """All that can be read, oldest first."""
+    unread: int
+    """Segments whose transactions are not known yet, so that times may reach further than they seem to."""
+    read_at: datetime
+
+
+def wal_picture(server: ServerVault) -> WalPicture:
+    """NotFound when nothing of this server is in the vault, or its index has to be made again."""
+    identity = read_identity(server)
+    if identity is None:
+        raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
+    read_at, size = datetime.now(UTC), identity.segment_size
+    backups = tuple(each for each in catalog.scan(server, save=False) if isinstance(each, Backup))
+    archived, lanes, points, tree, unread = _read(server)
+    return WalPicture(server.name, size, survey(archived, tree, backups, size), tree, lanes, points, backups, unread,
+                      read_at)
+
+
+def _read(server: ServerVault) -> tuple[list[Archived], tuple[Lane, ...], tuple[RestorePoint, ...], TimelineTree, int]:
+    try:
+        with wal_index.reading(server) as index:
+            index.connection.execute("BEGIN")  # all of it as of one moment
+            points = tuple(RestorePoint(name, timeline, number, Lsn(lsn), Lsn(end), at) for
+                           name, timeline, number, lsn, end, at in index.connection.execute(_POINTS))
+            archived, lanes, unread = _segments(index)
+            return archived, lanes, points, timeline_tree(server, index), unread
+    except NotFound:
+        if any(server.wal.glob("*/*")):
+            raise
+        return [], (), (), TimelineTree(()), 0
+
+
+def _segments(index: WalIndex) -> tuple[list[Archived], tuple[Lane, ...], int]:
+    """As rows for the survey, as lanes, and how many were not read yet."""
+    archived: list[Archived] = []
+    lanes: dict[int, Lane] = {}
+    unread = 0
+    rows = archived_rows(index, *_OF_LANES, "joined IS NULL")
+    while portion := rows.fetchmany(_AT_ONCE):
+        for timeline, same in groupby(portion, itemgetter(0)):
+            columns = list(zip(*same, strict=True))
+            archived.extend(map(Archived._make, zip(*columns[:_WIDTH], strict=True)))
+            lane = lanes.setdefault(timeline, Lane(timeline))
+            for values, column in zip((lane.numbers, lane.earliest, lane.latest, lane.accepted, lane.commits),
+                                      (columns[1], *columns[_WIDTH:-1]), strict=True):
+                values.extend(column)
+            unread += sum(columns[-1])
+    return archived, tuple(lanes.values()), unread
