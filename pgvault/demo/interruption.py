@@ -25,6 +25,11 @@ class Interruption:
             self._before[number] = signal.signal(number, self._received)
         return self
 
+    def resume(self) -> None:
+        """Receive signals again, after something else did, such as the console."""
+        for number in self._before:
+            signal.signal(number, self._received)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
         for number, before in self._before.items():

@@ -6,6 +6,7 @@
     standby-db-server/     the standby host: data once restored, and its server's socket directory
     ssh/                   keys and log of the standby host's SSH server
     vault/                 the repository
+    pgvault.log            what its commands logged
     sandbox.json           what is needed to end and remove all this, also from another process
 
 Whatever is started is in sessions of its own and outlives a screen; `remove` ends it and leaves nothing.
@@ -110,7 +111,8 @@ class Sandbox:
 
         standby, restored = self.standby, self.restored
         tables: dict[str, Any] = {
-            "vault": {"home": str(self.vault), "immediate_checkpoint": True},
+            "vault": {"home": str(self.vault), "log_file": str(self.directory / "pgvault.log"),
+                      "immediate_checkpoint": True},
             "servers": {PRIMARY: {
                 "description": "Main DB Server",
                 "conninfo": f"host={self.primary.sockets} port={PORT} user={SUPERUSER} dbname={DATABASE}",
