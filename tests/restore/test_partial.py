@@ -7,7 +7,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.account import account
@@ -147,7 +149,7 @@ def test_it_is_shown_and_the_shown_command_is_the_same_restore(lost: Lost) -> No
     assert (shown["wal"]["partial"], shown["wal"]["last"]) == (f"{lost.name}.partial", lost.name)
     assert " --partial " in shown["command"]
     again = world.cli(*shown["command"].split()[1:], "--dry-run", "--format", "json", check=0).json()
-    assert again == shown
+    assert without_space(again) == without_space(shown)
     assert world.cli(*argv, "--format", "json", check=0).json()["wal"]["partial"] is None
 
 
@@ -220,3 +222,28 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
             assert restored.verdict.plan.wal.partial == old.name.removesuffix(".zst")
     finally:
         end_world(fleet, world)
+
+
+def test_a_target_in_the_unfinished_segment_is_offered_with_it(lost: Lost) -> None:
+    """Rule 14: it is used only when asked for, and the person is told that it can be."""
+    _, time = lost.second
+    first = choices(lost, "--target-time", time.isoformat(), "--exclusive")
+    assert not first["reachable"]
+    offered = {each["when"]: each for each in first["nearest"]}
+    assert offered["at"]["options"][-1] == "--partial"
+    assert "--partial" not in offered["earlier"]["options"]
+    again = choices(lost, *offered["at"]["options"])
+    assert (again["reachable"], again["stop"]["lsn"]) == (True, offered["at"]["lsn"])
+    for document, until in ((first, None), (again, lost.third[1])):
+        latest = document["windows"][-1]["latest"]
+        assert until is None or datetime.fromisoformat(latest["time"]) == until
+        assert lsn(latest["lsn"]) >= lost.end if until else lsn(latest["lsn"]) < lost.between
+
+
+def without_space(plan: dict[str, Any]) -> dict[str, Any]:
+    """What is free changes while other tests run."""
+    return plan | {"preconditions": [each for each in plan["preconditions"] if each["name"] != "space"], "space": None}
+
+
+def choices(lost: Lost, *options: str) -> dict[str, Any]:
+    return lost.world.cli("restore", "main", "--choices", *options, "--format", "json", check=0).json()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from typing import Any
 
 import pytest
 from support.fleet import Fleet
@@ -17,6 +18,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal
+from pgvault.model.times import rfc3339, utc
 from pgvault.vault.wal_archive import accept, path_of
 
 
@@ -211,3 +213,33 @@ def test_an_orphan_history_beside_the_first_timeline(fleet: Fleet, ssh_hosts: Ca
             world.plan(EndOfWal(), timeline=2)
     finally:
         end_world(fleet, world)
+
+
+def test_each_reading_is_offered_with_its_timeline(fork: Fork) -> None:
+    time = fork.times[101].isoformat()
+    document = choices(fork.world, "--target-time", time)
+    assert "on more than one timeline" in document["reason"]
+    assert [(each["when"], each["timeline"], each["reason"]) for each in document["nearest"]] == [
+        ("at", 1, "on timeline 1"), ("at", 2, "on timeline 2")]
+    for each in document["nearest"]:
+        found = choices(fork.world, *each["options"])
+        assert (found["reachable"], found["timeline"], found["stop"]["lsn"]) == (True, each["timeline"], each["lsn"])
+    assert [each["reason"] for each in document["backups"]] == [
+        "ends after the target, at " + utc(fork.second_backup.finished_at), "reaches the target on timeline 1 and 2"]
+    assert [each["earliest"]["timeline"] for each in document["windows"]] == [1, 1]
+
+
+def test_a_backup_of_another_branch_is_judged_so(fork: Fork) -> None:
+    """And of a time that only one timeline has, the others have their last commit."""
+    document = choices(fork.world, "--target-time", fork.times[102].isoformat(), "--target-timeline", "1")
+    assert document["backups"][0]["reason"] == "lies on another branch, timeline 2"
+    assert document["backups"][1]["proposed"]
+    late = choices(fork.world, "--target-time", (fork.times[204] + timedelta(hours=1)).isoformat())
+    assert [(each["when"], each["timeline"], each["time"]) for each in late["nearest"]] == [
+        ("earlier", 2, rfc3339(fork.times[204])), ("earlier", 1, rfc3339(fork.times[103]))]
+    wrong = choices(fork.world, "--target-name", "on the first", "--target-timeline", "2")
+    assert [(each["when"], each["timeline"]) for each in wrong["nearest"]] == [("at", 1)]
+
+
+def choices(world: World, *options: str) -> dict[str, Any]:
+    return world.cli("restore", "main", "--choices", *options, "--format", "json", check=0).json()

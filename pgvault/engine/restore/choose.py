@@ -4,23 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop, points_on, transaction_with
+from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.way import Way, Ways
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
-from pgvault.model.target import AtName, AtXid, EndOfWal, Target, describe
+from pgvault.model.target import AtLsn, AtName, AtXid, EndOfWal, Target, describe
 from pgvault.model.timeline import History
 from pgvault.model.times import utc
-from pgvault.vault.wal_search import WalSearch
+from pgvault.vault import catalog
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_search import Row, WalSearch
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     backup: Backup
-    history: History
-    """The timeline that recovery follows, with its ancestors."""
+    way: Way
     stop: Stop
+
+    @property
+    def history(self) -> History:
+        """The timeline that recovery follows, with its ancestors."""
+        return self.way.history
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A target with all that makes it one place."""
+
+    target: Target
+    timeline: int | None = None
+    backup: str = ""
+    """Its id, where no other one will do."""
+    partial: bool = False
+    """The unfinished last segment is needed."""
+    reason: str = ""
+    """Why it is offered in place of another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoChoice:
+    """Why nothing is chosen."""
+
+    error: Refused | WalMissing
+    reason: str
+    """In one sentence."""
+    readings: tuple[Aim, ...] = ()
+    """What may be meant, where it is several places."""
+    refusals: tuple[NoStop, ...] = ()
 
 
 def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timeline: int | None) -> Choice:
@@ -29,49 +63,76 @@ def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timelin
     `backups` are those to choose from, oldest first. Refused when the target lies on several branches and none is
     named, or is several places on one; WalMissing when it cannot be reached.
     """
-    whole = [b for b in backups if b.status is BackupStatus.DONE]
+    found = find_choice(Ways(search), backups, target, timeline)
+    if isinstance(found, NoChoice):
+        raise found.error
+    return found
+
+
+def find_choice(ways: Ways, backups: Sequence[Backup], target: Target, timeline: int | None) -> Choice | NoChoice:
+    """As `choose`, which raises why there is none."""
+    whole = usable(backups)
     if not whole:
-        raise _none_usable(backups)
-    known = sorted({*search.timelines(), *(b.timeline for b in whole)})
+        return _none_usable(backups)
+    known = timelines(ways, whole)
     if timeline is not None and timeline not in known:
-        raise Refused(f"timeline {timeline} is not in the archive", detail=f"Known: {', '.join(map(str, known))}.")
-    choices: list[Choice] = []
-    refusals: list[NoStop] = []
-    for candidate in known if timeline is None else [timeline]:
-        found = _on_path(search, search.tree.history(candidate), whole, target)
-        if isinstance(found, Choice):
-            choices.append(found)
-        else:
-            refusals += found
-    choices = _distinct(choices, target)
+        return _refused(f"timeline {timeline} is not in the archive",
+                        detail=f"Known: {', '.join(map(str, known))}.")
+    try:
+        found = [_on(ways.to(each), whole, target) for each in (known if timeline is None else [timeline])]
+    except WalMissing as error:
+        return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(".")))
+    choices = _distinct([each for each in found if isinstance(each, Choice)], target)
     if not choices:
-        raise _unreachable(search, target, refusals, whole)
+        return _unreachable(ways, target, [no for each in found if not isinstance(each, Choice) for no in each], whole)
     if len(choices) > 1:
-        raise _ambiguous(target, choices)
-    if isinstance(target, AtName):
-        _check_single(search, choices[0].history, whole, target)
-    if timeline is None:
-        _check_branches(search, choices[0], whole)
-    return choices[0]
+        return _ambiguous(target, choices)
+    return _several_points(choices[0], whole, target) or (
+        _unknown_branch(ways.search, choices[0], whole, target) if timeline is None else None) or choices[0]
 
 
-def _on_path(search: WalSearch, history: History, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
-    """What to do on this path, or why nothing can be done, beginning with the newest backup's reason."""
+def candidates(server: ServerVault, wanted: str) -> list[Backup]:
+    """The backups to choose from: all, or the one that is named; NotFound, or Refused when it is not usable."""
+    if wanted == "auto":
+        return catalog.backups(server)
+    named = catalog.find(server, wanted)
+    if named.status is not BackupStatus.DONE:
+        raise Refused(f"backup {named.id} is {named.status.value}, it cannot be restored",
+                      detail=named.error, hint=f"See the others: pgvault list-backups {server.name}")
+    return [named]
+
+
+def needed(way: Way, backup: Backup, stop: Stop) -> list[Row]:
+    """The WAL from the backup's start to the end of the record at which recovery stops."""
+    return list(takewhile(lambda row: row.segment.start(way.size) < stop.until, way.rows(backup.begin_lsn or Lsn(0))))
+
+
+def usable(backups: Sequence[Backup]) -> list[Backup]:
+    return [b for b in backups if b.status is BackupStatus.DONE]
+
+
+def timelines(ways: Ways, backups: Sequence[Backup]) -> list[int]:
+    """Those that recovery could follow."""
+    return sorted({*ways.search.timelines(), *(b.timeline for b in backups)})
+
+
+def _on(way: Way, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
+    """What to do on this way, or why nothing can be done, beginning with the newest backup's reason."""
     refusals: list[NoStop] = []
     # A backup that the server reported corrupt pages for is the last resort, whatever its age.
     for good in (True, False):
         for backup in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True):
             if bool(backup.corrupt_pages) is good or backup.end_lsn is None:
                 continue
-            if not history.holds(backup.timeline, backup.end_lsn):
+            if not way.history.holds(backup.timeline, backup.end_lsn):
                 continue
-            stop = find_stop(search, history, backup, target)
+            stop = find_stop(way, backup, target)
             if isinstance(stop, Stop):
-                return Choice(backup, history, stop)
+                return Choice(backup, way, stop)
             refusals.append(stop)
             if stop.because is Because.TOO_LATE:
                 break
-    return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {history.timeline}")]
+    return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {way.history.timeline}")]
 
 
 def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
@@ -91,81 +152,105 @@ def _continues(one: Choice, other: Choice) -> bool:
     return any(a.timeline == one.history.timeline and one.stop.until <= a.switch for a in other.history.ancestors)
 
 
-def _check_branches(search: WalSearch, choice: Choice, backups: Sequence[Backup]) -> None:
+def _unknown_branch(search: WalSearch, choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
     """WAL of a timeline whose history file is missing may go on from here: to pass over it could lose what it holds."""
     next_segment = (choice.stop.until // search.size + 1) * search.size
     rooted = {1, *(b.timeline for b in backups), *(h.timeline for h in search.tree.histories)}
     for timeline, begin in search.beginnings().items():
         if timeline not in rooted and begin <= next_segment:
-            raise Refused(
+            meant = choice.history.timeline
+            return _refused(
                 f"where timeline {timeline} comes from is not known",
+                Aim(target, meant, reason=f"leaves out what timeline {timeline} holds"),
                 detail=f"Its WAL is archived from {begin} on, its history file {timeline:08X}.history is not.",
                 hint="Archive that file (pgvault put-wal), or name the timeline that is meant, as in "
-                     f"--target-timeline {choice.history.timeline}")
+                     f"--target-timeline {meant}")
+    return None
 
 
-def _none_usable(backups: Sequence[Backup]) -> Refused:
+def _none_usable(backups: Sequence[Backup]) -> NoChoice:
     waiting = [b.id for b in backups if b.status is BackupStatus.WAITING_FOR_WALS]
-    return Refused("there is no usable backup to restore",
-                   detail=f"Waiting for WAL: {', '.join(waiting)}." if waiting else "None has been completed.",
-                   hint="Take one: pgvault backup SERVER")
+    return _refused("there is no usable backup to restore",
+                    detail=f"Waiting for WAL: {', '.join(waiting)}." if waiting else "None has been completed.",
+                    hint="Take one: pgvault backup SERVER")
 
 
-def _unreachable(search: WalSearch, target: Target, refusals: Sequence[NoStop],
-                 backups: Sequence[Backup]) -> WalMissing | Refused:
+def _unreachable(ways: Ways, target: Target, refusals: Sequence[NoStop], backups: Sequence[Backup]) -> NoChoice:
     """With what is nearest on both sides: where the WAL before it ends, and the next backup behind it."""
-    message = f"the target cannot be reached: {describe(target)}"
+    error: type[Refused | WalMissing] = WalMissing
+    readings: list[Aim] = []
     by = {because: list(dict.fromkeys(r.reason for r in refusals if r.because is because)) for because in Because}
     early, late = by[Because.TOO_EARLY], by[Because.TOO_LATE]
+    hint = "See what can be restored: pgvault wal SERVER"
     if late or by[Because.BROKEN]:
         reasons = [*late, *by[Because.BROKEN], *early[-1:]] if late or not early else [*early, *by[Because.BROKEN]]
-        return WalMissing(message, detail=_sentence("; ".join(reasons)), hint=_LATER)
-    if early:
+        hint = _LATER
+    elif early:
+        error = Refused
         oldest = "no older backup can be used" if len(backups) > 1 else "there is no older one"
-        return Refused(message, detail=_sentence(f"{early[-1]}, and {oldest}"),
-                       hint="Choose a later one; see what can be restored: pgvault wal SERVER")
-    reasons = [*_elsewhere(search, target, backups), *by[Because.UNKNOWN]]
-    return Refused(message, detail=_sentence("; ".join(reasons)), hint="See what can be restored: pgvault wal SERVER")
+        reasons, hint = [f"{early[-1]}, and {oldest}"], f"Choose a later one; {hint[0].lower()}{hint[1:]}"
+    else:
+        error = Refused
+        reasons, readings = _elsewhere(ways, target, backups)
+        reasons += by[Because.UNKNOWN]
+    reason = sentence("; ".join(reasons))
+    return NoChoice(error(f"the target cannot be reached: {describe(target)}", detail=reason, hint=hint), reason,
+                    tuple(readings), tuple(refusals))
 
 
 _LATER = ("Choose an earlier one, or restore to the end of the archived WAL with --target-end. "
           "If the server still runs, pgvault switch-wal brings its newest WAL.")
 
 
-def _elsewhere(search: WalSearch, target: Target, backups: Sequence[Backup]) -> list[str]:
+def _elsewhere(ways: Ways, target: Target, backups: Sequence[Backup]) -> tuple[list[str], list[Aim]]:
     """What the archive knows of a name or a transaction that recovery does not stop at."""
+    search = ways.search
     if isinstance(target, AtName):
-        if points := search.restore_points(target.name):
-            return [f"there is one at {point.lsn} on timeline {point.timeline}" for point in points[-3:]]
+        if points := search.restore_points(target.name)[-3:]:
+            return ([f"there is one at {point.lsn} on timeline {point.timeline}" for point in points],
+                    [Aim(target, point.timeline, reason=f"on timeline {point.timeline}") for point in points])
         names = [repr(name) for name in search.restore_point_names()]
         return [f"the newest names in the archive are {', '.join(names[-10:])}" if names
-                else "the archive has no restore points"]
+                else "the archive has no restore points"], []
     if isinstance(target, AtXid):
-        oldest = backups[0]
+        begin = backups[0].begin_lsn or Lsn(0)
         for timeline in search.timelines():
-            history = search.tree.history(timeline)
-            if xid := transaction_with(search, history, oldest.begin_lsn or Lsn(0), target.xid):
-                return [f"{target.xid} is a subtransaction of transaction {xid}, which is the one to name"]
-    return []
+            if xid := ways.to(timeline).transaction_with(begin, target.xid):
+                return ([f"{target.xid} is a subtransaction of transaction {xid}, which is the one to name"],
+                        [Aim(AtXid(xid, target.inclusive), timeline, reason="the transaction that it is a part of")])
+    return [], []
 
 
-def _check_single(search: WalSearch, history: History, backups: Sequence[Backup], target: AtName) -> None:
+def _several_points(choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
     """One name may have been given to several restore points: which is meant is not for us to say."""
-    end = min(b.end_lsn or Lsn(0) for b in backups if history.holds(b.timeline, b.end_lsn or Lsn(0)))
-    points = [point for _, point in points_on(search, history, end, target.name)]
-    if len(points) > 1:
-        places = "; ".join(f"{point.lsn} of {utc(point.time)}" for point in points)
-        raise Refused(f"there are {len(points)} restore points named {target.name!r}", detail=_sentence(places),
-                      hint=f"Name one by its position, as in --target-lsn {points[-1].lsn}")
+    if not isinstance(target, AtName):
+        return None
+    way = choice.way
+    ends = [end for b in backups if (end := b.end_lsn) is not None and way.history.holds(b.timeline, end)]
+    points = sorted({point for end in ends for _, point in way.points(end, target.name)}, key=lambda point: point.lsn)
+    if len(points) < 2:
+        return None
+    return _refused(f"there are {len(points)} restore points named {target.name!r}",
+                    *(Aim(AtLsn(point.lsn), way.history.timeline, reason=f"the one of {utc(point.time)}")
+                      for point in points),
+                    detail=sentence("; ".join(f"{point.lsn} of {utc(point.time)}" for point in points)),
+                    hint=f"Name one by its position, as in --target-lsn {points[-1].lsn}")
 
 
-def _ambiguous(target: Target, choices: Sequence[Choice]) -> Refused:
+def _ambiguous(target: Target, choices: Sequence[Choice]) -> NoChoice:
     readings = "; ".join(
         f"on timeline {c.history.timeline} it is {c.stop.lsn}" + (f" of {utc(c.stop.time)}" if c.stop.time else "")
         for c in choices)
-    return Refused(f"the target is on more than one timeline: {describe(target)}", detail=_sentence(readings),
-                   hint="Name one: --target-timeline " + " or ".join(str(c.history.timeline) for c in choices))
+    return _refused(f"the target is on more than one timeline: {describe(target)}",
+                    *(Aim(target, c.history.timeline, reason=f"on timeline {c.history.timeline}") for c in choices),
+                    detail=sentence(readings),
+                    hint="Name one: --target-timeline " + " or ".join(str(c.history.timeline) for c in choices))
 
 
-def _sentence(text: str) -> str:
+def _refused(message: str, *readings: Aim, detail: str, hint: str = "") -> NoChoice:
+    return NoChoice(Refused(message, detail=detail, hint=hint), sentence(message), readings)
+
+
+def sentence(text: str) -> str:
+    """Text that stands on its own."""
     return text[:1].upper() + text[1:] + "."

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
-from pgvault.engine.restore.choose import Choice, choose
+from pgvault.engine.restore.choose import Choice, candidates, choose, needed
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.stop import reach_of
+from pgvault.engine.restore.way import archive_of
 from pgvault.io.host import Host
 from pgvault.io.probe import Contents, probe_destination
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import NotFound, Refused, UsageError
-from pgvault.model.lsn import Lsn
+from pgvault.model.errors import Refused, UsageError
 from pgvault.model.restore_plan import Precondition, RestorePlan, SettingChange, TablespacePlace, WalNeed
 from pgvault.model.target import EndOfWal, Target, TargetAction
 from pgvault.vault import catalog
-from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
-from pgvault.vault.wal_current import current
 from pgvault.vault.wal_search import Row, WalSearch
 
 
@@ -106,29 +103,14 @@ def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, W
 
     And what there is to say of that WAL.
     """
-    identity = read_identity(server)
-    if identity is None:
-        raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
-    candidates: Sequence[Backup] = catalog.backups(server)
-    if request.backup != "auto":
-        candidates = [catalog.find(server, request.backup)]
-        if candidates[0].status is not BackupStatus.DONE:
-            raise Refused(f"backup {candidates[0].id} is {candidates[0].status.value}, it cannot be restored",
-                          detail=candidates[0].error, hint=f"See the others: pgvault list-backups {server.name}")
-    with current(server, identity) as index:
-        search = WalSearch(server, index, identity, partial=request.partial)
-        choice = choose(search, candidates, request.target, request.timeline)
-        rows = _needed(search, choice)
+    with archive_of(server) as archive:
+        search = archive.search(partial=request.partial)
+        choice = choose(search, candidates(server, request.backup), request.target, request.timeline)
+        rows = needed(choice.way, choice.backup, choice.stop)
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
                        tuple(row.name for row in rows if not row.unfinished), search.histories(),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
         return choice, need, tuple(_wal_conditions(search, request, choice, rows))
-
-
-def _needed(search: WalSearch, choice: Choice) -> list[Row]:
-    """From the backup's start to the end of the record at which recovery stops, along the timeline path."""
-    rows = search.unbroken(choice.history, choice.backup.begin_lsn or Lsn(0))
-    return list(takewhile(lambda row: row.segment.start(search.size) < choice.stop.until, rows))
 
 
 def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str, manifest: Manifest,

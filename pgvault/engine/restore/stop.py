@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
+from pgvault.engine.restore.way import Way
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
-from pgvault.model.timeline import History
 from pgvault.model.times import utc
 from pgvault.model.window import instant
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
+from pgvault.vault.wal_search import Row
 from pgvault.wal.transactions import Transaction
 
 _XIDS = 1 << 32
-_FAR_ENOUGH = 32
-"""Segments that are read in search of a subtransaction's transaction, which ends soon after it nearly always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +63,33 @@ class NoStop:
 
     because: Because
     reason: str
+    """Said of the target."""
+    of_backup: str = ""
+    """Said of the backup: it goes on where its name left off."""
+    backup: Backup | None = None
+    timeline: int = 0
+    """To whose end the way leads."""
+    last: datetime | None = None
+    """TOO_LATE: of the last commit that can be replayed."""
 
 
-def find_stop(search: WalSearch, history: History, backup: Backup, target: Target) -> Stop | NoStop:
-    """Where the recovery of `backup` along `history` stops for this target."""
+def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
+    """Where the recovery of `backup` along `way` stops for this target."""
     begin, end = backup.begin_lsn, backup.end_lsn
     assert begin is not None
     assert end is not None
-    rows = list(search.unbroken(history, begin))
+    rows = way.rows(begin)
     if not rows or rows[-1].end < end:
-        return NoStop(Because.BROKEN, f"WAL that backup {backup.id} needs is missing")
-    stop = _FINDERS[type(target)](search, history, rows, backup, target)
+        missing = way.name_at(rows[-1].segment.end(way.size) if rows else begin)
+        return NoStop(Because.BROKEN, f"WAL that backup {backup.id} needs is missing: segment {missing}",
+                      f"needs segment {missing}, which is missing", backup, way.history.timeline)
+    stop = _FINDERS[type(target)](way, rows, backup, target)
     if isinstance(stop, Stop) and stop.lsn < end:
-        return _too_early(backup)
+        return _too_early(way, backup)
     return stop
 
 
-def leg_timeline(history: History, lsn: Lsn) -> int:
-    """The timeline of the path on which this position lies."""
-    return next(leg.timeline for leg in reversed(history.legs) if lsn >= leg.start)
-
-
-def points_on(search: WalSearch, history: History, begin: Lsn, name: str) -> Iterator[tuple[Row, NamedPoint]]:
-    """The restore points of this name that recovery along this path meets from `begin` on, in order."""
-    rows = {(row.segment.timeline, row.segment.number): row for row in search.unbroken(history, begin)}
-    for point in search.restore_points(name):
-        row = rows.get((point.timeline, point.number))
-        if row is not None and point.lsn >= begin:
-            yield row, point
-
-
-def transaction_with(search: WalSearch, history: History, begin: Lsn, subxid: int) -> int | None:
-    """The transaction of which this is a subtransaction, where it can be found."""
-    rows = [row for row in search.unbroken(history, begin)
-            if row.xids is not None and not row.problem and (subxid - row.xids.oldest) % _XIDS < _XIDS // 2]
-    for row in rows[:-_FAR_ENOUGH - 1:-1]:
-        for transaction in search.transactions(row):
-            if subxid in transaction.subxids:
-                return transaction.xid
-    return None
-
-
-def _at_time(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: AtTime) -> Stop | NoStop:
+def _at_time(way: Way, rows: list[Row], backup: Backup, target: AtTime) -> Stop | NoStop:
     """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last."""
     moment = microseconds(target.time)
     reached = backup.finished_at is not None and target.time >= backup.finished_at
@@ -115,76 +98,72 @@ def _at_time(search: WalSearch, history: History, rows: list[Row], backup: Backu
         if row.latest is None:
             continue
         if row.latest > moment or (row.latest == moment and not target.inclusive):
-            for transaction in search.transactions(row):
+            for transaction in way.transactions(row):
                 time = microseconds(transaction.time)
                 if time > moment or (time == moment and not target.inclusive):
                     # With no commit at or before it in sight, it may lie long before the backup.
-                    return _at_transaction(history, transaction, replayed=False) if reached else _too_early(backup)
+                    return _at_transaction(way, transaction, replayed=False) if reached else _too_early(way, backup)
                 reached = True
         on_time = on_time or row.latest == moment
         reached, last = True, row
     if on_time and last is not None:
-        return _at_transaction(history, search.transactions(last)[-1], replayed=True)
-    return _too_late(search, history, rows)
+        return _at_transaction(way, way.transactions(last)[-1], replayed=True)
+    return _too_late(way, rows, backup)
 
 
-def _at_xid(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: AtXid) -> Stop | NoStop:
+def _at_xid(way: Way, rows: list[Row], backup: Backup, target: AtXid) -> Stop | NoStop:
     xid = target.xid % _XIDS
     for row in _read(rows):
         if row.xids is not None and row.xids.may_hold(xid):
-            for transaction in search.transactions(row):
+            for transaction in way.transactions(row):
                 if transaction.xid == xid:
-                    return _at_transaction(history, transaction, replayed=target.inclusive)
-    return NoStop(Because.UNKNOWN, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}"
-                                   f"{_left_out(search, history, rows)}")
+                    return _at_transaction(way, transaction, replayed=target.inclusive)
+    return _unknown(way, rows, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
 
 
-def _at_lsn(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: AtLsn) -> Stop | NoStop:
+def _at_lsn(way: Way, rows: list[Row], backup: Backup, target: AtLsn) -> Stop | NoStop:
     for row in _read(rows):
         if row.last_lsn is not None and row.last_lsn >= target.lsn:
-            return Stop(leg_timeline(history, target.lsn), target.lsn, target.inclusive, row.end, None)
-    return _too_late(search, history, rows)
+            return Stop(way.timeline_at(target.lsn), target.lsn, target.inclusive, row.end, None)
+    return _too_late(way, rows, backup)
 
 
-def _at_name(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: AtName) -> Stop | NoStop:
+def _at_name(way: Way, rows: list[Row], backup: Backup, target: AtName) -> Stop | NoStop:
     end = backup.end_lsn or Lsn(0)
-    found = list(points_on(search, history, backup.begin_lsn or Lsn(0), target.name))
+    found = list(way.points(backup.begin_lsn or Lsn(0), target.name))
     for row, point in found:
         if point.lsn >= end:
             for _ in _read(rows[:rows.index(row) + 1]):
                 continue
-            return Stop(leg_timeline(history, point.lsn), point.lsn, True, point.end_lsn, point.time)
+            return Stop(way.timeline_at(point.lsn), point.lsn, True, point.end_lsn, point.time)
     for _ in _read(rows):
         continue
     if found:
-        return _too_early(backup)
-    return NoStop(Because.UNKNOWN, f"no restore point of that name is behind backup {backup.id} on the way to "
-                                   f"timeline {history.timeline}{_left_out(search, history, rows)}")
+        return _too_early(way, backup)
+    return _unknown(way, rows, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
+                                       f"timeline {way.history.timeline}")
 
 
-def _immediate(search: WalSearch, history: History, rows: list[Row], backup: Backup, target: Immediate) -> Stop:
+def _immediate(way: Way, rows: list[Row], backup: Backup, target: Immediate) -> Stop:
     end = backup.end_lsn
     assert end is not None
     return Stop(backup.timeline, end, True, end, backup.finished_at)
 
 
-def _end_of_wal(search: WalSearch, history: History, rows: list[Row], backup: Backup,
-                target: EndOfWal) -> Stop | NoStop:
+def _end_of_wal(way: Way, rows: list[Row], backup: Backup, target: EndOfWal) -> Stop | NoStop:
     """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end."""
-    if search.break_behind(history, rows[-1]):
-        return _too_late(search, history, rows)
-    last = max((row.latest for row in rows if row.latest is not None), default=None)
-    reached = max(rows[-1].segment.start(search.size), backup.end_lsn or Lsn(0)) if rows[-1].problem else rows[-1].end
-    return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, instant(last))
+    if way.break_behind(rows[-1]):
+        return _too_late(way, rows, backup)
+    reached = max(rows[-1].segment.start(way.size), backup.end_lsn or Lsn(0)) if rows[-1].problem else rows[-1].end
+    return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, _last_commit(rows))
 
 
 _FINDERS: dict[type[Target], Callable[..., Stop | NoStop]] = {
     AtTime: _at_time, AtXid: _at_xid, AtLsn: _at_lsn, AtName: _at_name, Immediate: _immediate, EndOfWal: _end_of_wal}
 
 
-def _at_transaction(history: History, transaction: Transaction, *, replayed: bool) -> Stop:
-    return Stop(leg_timeline(history, transaction.lsn), transaction.lsn, replayed, transaction.end_lsn,
-                transaction.time)
+def _at_transaction(way: Way, transaction: Transaction, *, replayed: bool) -> Stop:
+    return Stop(way.timeline_at(transaction.lsn), transaction.lsn, replayed, transaction.end_lsn, transaction.time)
 
 
 def _read(rows: Iterable[Row]) -> Iterator[Row]:
@@ -196,24 +175,34 @@ def _read(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def _too_early(backup: Backup) -> NoStop:
-    when = f", {utc(backup.finished_at)}" if backup.finished_at else ""
-    return NoStop(Because.TOO_EARLY, f"it lies before the end of backup {backup.id}{when}")
+def _last_commit(rows: Iterable[Row]) -> datetime | None:
+    return instant(max((row.latest for row in rows if row.latest is not None), default=None))
 
 
-def _too_late(search: WalSearch, history: History, rows: list[Row]) -> NoStop:
+def _too_early(way: Way, backup: Backup) -> NoStop:
+    when = utc(backup.finished_at) if backup.finished_at else ""
+    return NoStop(Because.TOO_EARLY, f"it lies before the end of backup {backup.id}{when and f', {when}'}",
+                  f"ends after the target{when and f', at {when}'}", backup, way.history.timeline)
+
+
+def _too_late(way: Way, rows: list[Row], backup: Backup) -> NoStop:
     """How far the WAL goes, and what ends it."""
-    last = instant(max((row.latest for row in rows if row.latest is not None), default=None))
-    commit = f"the last commit is of {utc(last)}" if last else "nothing was committed"
-    reach = f"on timeline {history.timeline} the archived WAL reaches to {rows[-1].end}, where {commit}"
-    if reason := search.break_behind(history, rows[-1]):
-        reach += f"; {reason}"
-    return NoStop(Because.TOO_LATE, f"{reach}{_left_out(search, history, rows)}")
+    last = _last_commit(rows)
+    reach = f"{rows[-1].end}, where " + (f"the last commit is of {utc(last)}" if last else "nothing was committed")
+    gap = way.break_behind(rows[-1])
+    reason = f"on timeline {way.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
+    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, rows)}",
+                  f"reaches only to {reach}{gap and f': {gap}'}", backup, way.history.timeline, last)
 
 
-def _left_out(search: WalSearch, history: History, rows: list[Row]) -> str:
+def _unknown(way: Way, rows: list[Row], backup: Backup, reason: str) -> NoStop:
+    return NoStop(Because.UNKNOWN, f"{reason}{_left_out(way, rows)}", "has no such target in the WAL behind it", backup,
+                  way.history.timeline)
+
+
+def _left_out(way: Way, rows: list[Row]) -> str:
     """What the end of a sentence says of an unfinished segment that was not asked for."""
-    row = search.left_out(history, rows[-1])
+    row = way.left_out(rows[-1])
     return f"; with --partial {reach_of(row)}" if row else ""
 
 

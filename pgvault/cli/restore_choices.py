@@ -1,0 +1,84 @@
+"""The answer to `restore --choices`, shown to a person and as the JSON document of the contract."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from pgvault.cli.output import Output
+from pgvault.engine.restore.bounds import Bound, Bounds
+from pgvault.engine.restore.choices import Choices, Nearest
+from pgvault.model.target import Target, describe, target_options
+from pgvault.model.text import size, when
+from pgvault.model.times import utc
+
+
+def show(found: Choices, out: Output) -> None:
+    stop = found.stop
+    stops = f"{'after' if stop.replayed else 'before'} {stop.lsn} on timeline {stop.timeline}" if stop else ""
+    stops += f", {utc(stop.time)}" if stop and stop.time else ""
+    out.fields([
+        ("Target", describe(found.target)),
+        *([("Recovery stops", stops), ("Backup", found.backup)] if stop else
+          [("Not reachable", out.paint(found.reason, "bad"))]),
+        *(("Restorable", _reach(each)) for each in found.windows),
+    ], title=f"Restore of server {found.server}:")
+    if found.nearest:
+        out.line()
+        out.line(out.paint("Nearest targets", "bold"))
+        for each in found.nearest:
+            moment = f", {utc(each.stop.time)}" if each.stop.time else ""
+            out.line(f"  {each.when.value:<7}  {each.text}{moment}: {each.aim.reason}")
+            out.line(f"           {shlex.join(_words(found, each))}")
+    out.line()
+    words = {True: ("fits", "good"), False: ("no", "dim")}
+    out.table(["Backup", "", "Segments", "WAL", ""], [
+        [fit.backup, out.paint(*(("proposed", "good") if fit.proposed else words[fit.fits])),
+         "-" if fit.segments is None else str(fit.segments), size(fit.wal_bytes), fit.reason]
+        for fit in found.fits], right={2, 3})
+
+
+def _reach(each: Bounds) -> str:
+    latest = when(each.latest.time) if each.latest.time else str(each.latest.lsn)
+    return f"{when(each.earliest.time)} to {latest} on timeline {each.timeline}"
+
+
+def _words(found: Choices, place: Nearest) -> list[str]:
+    """The beginning of the command that restores to it."""
+    backup = [place.aim.backup] if place.aim.backup else []
+    return ["pgvault", "restore", found.server, *backup, *_options_of(place)]
+
+
+def _options_of(place: Nearest) -> list[str]:
+    return _options(place.aim.target, place.aim.timeline) + ["--partial"] * place.aim.partial
+
+
+def _options(target: Target, timeline: int | None) -> list[str]:
+    return target_options(target) + ([] if timeline is None else ["--target-timeline", str(timeline)])
+
+
+def document(found: Choices) -> dict[str, Any]:
+    """In the fields of the contract."""
+    stop = found.stop
+    return {
+        "server": found.server,
+        "target": {"kind": type(found.target).__name__, "text": describe(found.target),
+                   "options": _options(found.target, found.timeline)},
+        "reachable": stop is not None, "reason": found.reason or None,
+        "stop": stop and {"lsn": stop.lsn, "replayed": stop.replayed, "time": stop.time, "timeline": stop.timeline},
+        "backup": found.backup, "timeline": found.followed,
+        "nearest": [_place(each) for each in found.nearest],
+        "backups": [{"id": fit.backup, "fits": fit.fits, "proposed": fit.proposed, "reason": fit.reason,
+                     "segments": fit.segments, "wal_bytes": fit.wal_bytes} for fit in found.fits],
+        "windows": [{"timeline": each.timeline, "earliest": _bound(each.earliest), "latest": _bound(each.latest),
+                     "backups": each.backups} for each in found.windows]}
+
+
+def _place(each: Nearest) -> dict[str, Any]:
+    return {"when": each.when.value, "kind": type(each.aim.target).__name__, "text": each.text,
+            "backup": each.aim.backup or None, "options": _options_of(each), "time": each.stop.time,
+            "lsn": each.stop.lsn, "timeline": each.aim.timeline, "reason": each.aim.reason}
+
+
+def _bound(bound: Bound) -> dict[str, Any]:
+    return {"time": bound.time, "lsn": bound.lsn, "timeline": bound.timeline}

@@ -1,0 +1,68 @@
+"""What `restore` was asked for: its options, read into a request."""
+
+from __future__ import annotations
+
+import argparse
+
+from pgvault.cli.context import Context
+from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.model.errors import UsageError
+from pgvault.model.lsn import Lsn
+from pgvault.model.rate import parse_rate
+from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target, TargetAction
+from pgvault.model.times import parse_time
+
+
+def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
+    """UsageError when it cannot be meant."""
+    server = context.config.server(args.server)
+    target = _target(args, server.timezone)
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError("--jobs takes a number from 1 on")
+    if args.standby and (not isinstance(target, EndOfWal) or args.target_action != "promote"):
+        raise UsageError("--standby follows the original server to no end, so it takes no target")
+    if args.choices and (args.dry_run or args.detach):
+        raise UsageError("--choices plans nothing, so it goes with neither --dry-run nor --detach")
+    backup = "latest" if args.backup == "auto" and isinstance(target, Immediate) else args.backup
+    return RestoreRequest(
+        server=args.server, backup=backup, host=args.host, directory=args.directory, target=target,
+        timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
+        tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, workers=args.jobs,
+        bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit, start=args.start,
+        partial=args.partial)
+
+
+def _tablespaces(options: list[str]) -> dict[str, str]:
+    spaces: dict[str, str] = {}
+    for given in options:
+        name, equals, path = given.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
+        spaces[name] = path
+    return spaces
+
+
+def _rate(text: str) -> int:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _target(args: argparse.Namespace, zone: str | None) -> Target:
+    """An option that is given and empty is not the same as an absent one."""
+    inclusive = not args.exclusive
+    if args.exclusive and args.target_time is args.target_lsn is args.target_xid is None:
+        raise UsageError("--exclusive goes with --target-time, --target-lsn or --target-xid")
+    try:
+        if args.target_time is not None:
+            return AtTime(parse_time(args.target_time, zone), inclusive, args.target_time)
+        if args.target_lsn is not None:
+            return AtLsn(Lsn.parse(args.target_lsn), inclusive)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if args.target_xid is not None:
+        return AtXid(args.target_xid, inclusive)
+    if args.target_name is not None:
+        return AtName(args.target_name)
+    return Immediate() if args.target_immediate else EndOfWal()

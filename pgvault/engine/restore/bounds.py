@@ -1,0 +1,51 @@
+"""From when to when can be restored: the ends of each recovery window, as a person chooses between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgvault.engine.restore.way import Archive, Way, Ways
+from pgvault.model.backup import Backup
+from pgvault.model.lsn import Lsn
+from pgvault.model.window import Window, instant, survey
+from pgvault.vault.wal_index import archived_segments
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    time: datetime | None
+    lsn: Lsn
+    timeline: int
+    """On which it lies: at the beginning of a window it may be an ancestor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Every instant between the two can be restored on `timeline`."""
+
+    timeline: int
+    earliest: Bound
+    """The end of the window's oldest backup."""
+    latest: Bound
+    """The end of the WAL that follows without a gap, and the time of the last commit: none when there was none."""
+    backups: tuple[str, ...]
+    """Their ids, oldest first."""
+
+
+def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
+    """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
+    begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
+    windows = survey(archived_segments(archive.index), ways.search.tree, backups, ways.search.size).windows
+    for window in windows:
+        way = ways.to(window.timeline)
+        earliest = Bound(window.from_time, window.from_lsn, way.timeline_at(window.from_lsn))
+        yield Bounds(window.timeline, earliest, _latest(way, window, begins[window.backups[0]]), window.backups)
+
+
+def _latest(way: Way, window: Window, begin: Lsn) -> Bound:
+    last = way.rows(begin)[-1]
+    if not last.unfinished:
+        return Bound(window.until_time, window.until_lsn, way.timeline_at(window.until_lsn))
+    return Bound(instant(last.latest) or window.until_time, last.end, way.timeline_at(last.end))

@@ -1,0 +1,262 @@
+"""What a target comes to before anything is planned: where recovery would stop, from which backup, and what else.
+
+Asked by the recovery wizard and by `restore --choices`, of the vault alone: no host is touched. It is the choice that
+a plan makes (`choose`), with a word on every other backup and, where there is no choice, with the nearest targets.
+Every target that is offered was itself looked up, so that choosing it leads to a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from pgvault.config.load import Config
+from pgvault.engine.restore.bounds import Bounds, bounds
+from pgvault.engine.restore.choose import (
+    Aim,
+    Choice,
+    NoChoice,
+    candidates,
+    find_choice,
+    needed,
+    sentence,
+    timelines,
+    usable,
+)
+from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.errors import Refused, WalMissing
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtTime, Immediate, Target, describe
+from pgvault.model.times import utc
+from pgvault.vault import catalog
+from pgvault.vault.layout import Vault
+
+
+class When(Enum):
+    """Where a nearest target lies, seen from the one that was asked for."""
+
+    AT = "at"
+    """It is that target, said so that it is one place that can be reached."""
+    EARLIER = "earlier"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """A target that can be reached in place of one that cannot."""
+
+    when: When
+    aim: Aim
+    stop: Stop
+
+    @property
+    def text(self) -> str:
+        is_end = isinstance(self.aim.target, Immediate) and self.aim.backup
+        return f"the end of backup {self.aim.backup}" if is_end else describe(self.aim.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a backup fits the target; the sentence goes on where the backup's name left off."""
+
+    backup: str
+    fits: bool
+    proposed: bool
+    reason: str
+    segments: int | None = None
+    """Of WAL that recovery would read, where it fits."""
+    wal_bytes: int | None = None
+    """As they are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The answer: `choice`, or `reason` and what is nearest."""
+
+    server: str
+    target: Target
+    timeline: int | None
+    """That was asked for."""
+    backup: str | None
+    """The id of the proposed one."""
+    stop: Stop | None
+    followed: int | None
+    """The timeline to whose end the way leads: what `--target-timeline` names."""
+    reason: str
+    nearest: tuple[Nearest, ...]
+    fits: tuple[Fit, ...]
+    """Every backup of the server, newest first."""
+    windows: tuple[Bounds, ...]
+
+
+def list_choices(request: RestoreRequest, config: Config) -> Choices:
+    """NotFound when there is no such server or backup, or the vault holds nothing of it yet."""
+    config.server(request.server)
+    server = Vault.open(config.vault.home).server(request.server)
+    with archive_of(server) as archive:
+        return _Question(archive, request).answer()
+
+
+class _Question:
+    """One request, asked of one archive."""
+
+    def __init__(self, archive: Archive, request: RestoreRequest) -> None:
+        self._archive, self._request = archive, request
+        self._ways = Ways(archive.search(partial=request.partial))
+        self._backups = catalog.backups(archive.server)
+        self._whole = usable(self._backups)
+        self._candidates: list[Backup] = []
+
+    def answer(self) -> Choices:
+        request, found = self._request, self._find()
+        windows = tuple(bounds(self._ways, self._archive, self._whole))
+        if isinstance(found, NoChoice):
+            return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
+                           tuple(_in_order(self._nearest(found))), tuple(self._fits(None)), windows)
+        return Choices(request.server, request.target, request.timeline, found.backup.id, found.stop,
+                       found.history.timeline, "", (), tuple(self._fits(found)), windows)
+
+    def _find(self) -> Choice | NoChoice:
+        try:
+            self._candidates = candidates(self._archive.server, self._request.backup)
+        except Refused as error:
+            return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(":. ")))
+        return find_choice(self._ways, self._candidates, self._request.target, self._request.timeline)
+
+    # What is nearest
+
+    def _nearest(self, found: NoChoice) -> Iterator[Nearest]:
+        """Each place once; of what lies on several timelines' way, what was found first."""
+        places = set()
+        for when, aims in self._offers(found):
+            place = next((place for aim in aims if (place := self._looked_up(when, aim))), None)
+            if place and (key := (when, place.stop.timeline, place.stop.lsn)) not in places:
+                places.add(key)
+                yield place
+
+    def _offers(self, found: NoChoice) -> Iterator[tuple[When, Sequence[Aim]]]:
+        """Aims by preference: the first of each that can be reached is meant."""
+        for reading in found.readings:
+            yield When.AT, [reading]
+        asked = self._request
+        if isinstance(asked.target, Immediate):
+            yield When.EARLIER, [Aim(asked.target, asked.timeline, backup.id, reason="the newest one to be restored")
+                                 for backup in reversed(self._whole)]
+        elif asked.backup != "auto":
+            yield When.AT, [Aim(asked.target, asked.timeline, "auto", reason="from another backup")]
+        if not asked.partial:
+            yield When.AT, [Aim(asked.target, asked.timeline, partial=True,
+                                reason="with the unfinished last segment, which is used only when asked for")]
+        refused: dict[tuple[Because, int], list[NoStop]] = {}
+        for each in found.refusals:
+            refused.setdefault((each.because, each.timeline), []).append(each)
+        for (because, timeline), refusals in refused.items():
+            if because is Because.TOO_LATE:
+                yield When.EARLIER, list(_before(refusals[0], timeline))
+            elif because is Because.TOO_EARLY:
+                oldest = min((no.backup for no in refusals if no.backup), key=lambda b: b.end_lsn or Lsn(0))
+                yield When.LATER, [Aim(Immediate(), timeline, oldest.id, reason="the first backup's end behind it")]
+
+    def _looked_up(self, when: When, aim: Aim) -> Nearest | None:
+        backups = [b for b in self._whole if aim.backup in ("auto", b.id)] if aim.backup else self._candidates
+        ways = Ways(self._archive.search(partial=True)) if aim.partial else self._ways
+        found = find_choice(ways, backups, aim.target, aim.timeline)
+        if isinstance(found, NoChoice):
+            return None
+        backup = found.backup.id if aim.backup == "auto" else aim.backup
+        return Nearest(when, Aim(aim.target, found.history.timeline, backup, aim.partial, aim.reason), found.stop)
+
+    # What is to be said of each backup
+
+    def _fits(self, choice: Choice | None) -> Iterator[Fit]:
+        asked = [self._request.timeline] if self._request.timeline is not None else timelines(self._ways, self._whole)
+        ways = [choice.way] if choice else [self._ways.to(timeline) for timeline in asked]
+        found = {backup.id: self._fit(backup, ways, choice) for backup in self._backups}  # oldest first: see `Way`
+        unreadable = {each.id: Fit(each.id, False, False, f"cannot be read: {each.reason}")
+                      for each in catalog.scan(self._archive.server, save=False)
+                      if isinstance(each, catalog.Unreadable)}
+        yield from (fit for _, fit in sorted((found | unreadable).items(), reverse=True))
+
+    def _fit(self, backup: Backup, ways: Sequence[Way], choice: Choice | None) -> Fit:
+        if backup.status is not BackupStatus.DONE:
+            return _unfit(backup, _unfinished(backup))
+        end = backup.end_lsn or Lsn(0)
+        on = [way for way in ways if way.history.holds(backup.timeline, end)]
+        if not on:
+            return _unfit(backup, f"lies on another branch, timeline {backup.timeline}")
+        try:
+            stops = [(way, find_stop(way, backup, self._request.target)) for way in on]
+        except WalMissing as error:
+            return _unfit(backup, f"cannot be judged: {error.message}")
+        reached = [(way, stop) for way, stop in stops if isinstance(stop, Stop)]
+        if not reached:
+            return _unfit(backup, "; ".join(dict.fromkeys(no.of_backup for _, no in stops if isinstance(no, NoStop))))
+        if choice is None:
+            where = " and ".join(str(way.history.timeline) for way, _ in reached)
+            return Fit(backup.id, True, False, f"reaches the target on timeline {where}")
+        return _fitting(backup, reached[0][1], choice)
+
+
+def _fitting(backup: Backup, stop: Stop, choice: Choice) -> Fit:
+    rows = needed(choice.way, backup, stop)
+    more = len(rows) - len(needed(choice.way, choice.backup, choice.stop))
+    if backup.id == choice.backup.id:
+        reason = f"is proposed, replays {_segments(len(rows))}"
+        if backup.corrupt_pages:
+            reason += f"; {_corrupt(backup)}, but no whole one fits"
+    elif backup.corrupt_pages:
+        reason = f"would fit too, but {_corrupt(backup)}"
+    elif stop.lsn != choice.stop.lsn:
+        reason = f"would stop at another place, {stop.lsn}" + (f" of {utc(stop.time)}" if stop.time else "")
+    else:
+        count = f", replays {_segments(abs(more))} {'more' if more > 0 else 'less'}"
+        reason = f"would fit too{count if more else ''}"
+    return Fit(backup.id, True, backup.id == choice.backup.id, reason, len(rows), sum(row.stored for row in rows))
+
+
+def _segments(count: int) -> str:
+    return f"{count} segment{'s' * (count != 1)}"
+
+
+def _unfit(backup: Backup, reason: str) -> Fit:
+    return Fit(backup.id, False, False, reason)
+
+
+def _unfinished(backup: Backup) -> str:
+    """Said of a backup that is not DONE."""
+    match backup.status:
+        case BackupStatus.WAITING_FOR_WALS:
+            return "waits for WAL that is not archived yet"
+        case BackupStatus.STARTED:
+            return "was begun and never completed"
+    return "failed" + (f": {backup.error}" if backup.error else "")
+
+
+def _corrupt(backup: Backup) -> str:
+    count = len(backup.corrupt_pages)
+    return f"the server reported corrupt pages in {count} of its files" if count > 1 else \
+        f"the server reported corrupt pages in {backup.corrupt_pages[0]}"
+
+
+def _before(refusal: NoStop, timeline: int) -> Iterator[Aim]:
+    """The last commit that can be replayed or, when there was none behind the backup, the backup's end."""
+    if refusal.last:
+        yield Aim(AtTime(refusal.last), timeline, reason=f"the last commit that can be reached on timeline {timeline}")
+    if refusal.backup:
+        yield Aim(Immediate(), timeline, refusal.backup.id, reason="the backup's end: nothing was committed behind it")
+
+
+def _in_order(found: Iterator[Nearest]) -> list[Nearest]:
+    """The target itself, then what is earlier and what is later, the nearest first."""
+    places = list(found)
+
+    def nearness(each: Nearest) -> float:
+        return each.stop.time.timestamp() if each.stop.time else 0.0
+
+    return [*(p for p in places if p.when is When.AT),
+            *sorted((p for p in places if p.when is When.EARLIER), key=nearness, reverse=True),
+            *sorted((p for p in places if p.when is When.LATER), key=nearness)]
