@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -71,9 +72,10 @@ class ConsoleApp(App[None]):
     BINDINGS: ClassVar[list[Any]] = []
 
     def __init__(self, world: World, options: Options) -> None:
-        super().__init__()
+        theme = theme_for(os.environ)
+        super().__init__(ansi_color=True if theme.startswith("ansi") else None)
         self.world, self.options = world, options
-        self.glyphs = ASCII if options.ascii_only else fitting(self._environ())
+        self.glyphs = ASCII if options.ascii_only else fitting(os.environ)
         self.keymap: Mapping[str, str] = world.config.keys
         self.server = world.servers[0] if world.servers else ""
         self.protections: dict[str, Protection | PgvaultError] = {}
@@ -81,17 +83,13 @@ class ConsoleApp(App[None]):
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
+        self.crash: Exception | None = None
+        """What ended the console though it should not have."""
         self._stamps: dict[str, object] = {}
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = theme_for(self._environ(), no_color=self.no_color)
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = theme
         self.set_keymap(dict(self.keymap))
-
-    @staticmethod
-    def _environ() -> Mapping[str, str]:
-        import os
-
-        return os.environ
 
     # Life
 
@@ -121,6 +119,14 @@ class ConsoleApp(App[None]):
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
                          for each in self.world.jobs.running]
         self.exit()
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Textual's own prints a traceback with the values of all variables, secrets among them."""
+        self._close_messages_no_wait()
 
     def get_loading_widget(self) -> Widget:
         return Static("reading", markup=False)

@@ -26,7 +26,7 @@ class Closed(NamedTuple):
 
 
 def open_console(config: Config, options: Options) -> Closed:
-    """Run it until it is left. UsageError where there is no terminal that can show it."""
+    """Run it until it is left. UsageError where there is no terminal that can show it; raises what it died of."""
     refuse_unfit_terminal(os.environ)
     prepare(os.environ, options)
     check_keymap(config)
@@ -35,6 +35,8 @@ def open_console(config: Config, options: Options) -> Closed:
 
     app = ConsoleApp(World(config, config_argument=options.config), options)
     app.run(mouse=options.mouse)
+    if app.crash:
+        raise app.crash
     return Closed(app.return_code or 0, tuple(app.farewell))
 
 

@@ -23,9 +23,9 @@ CONTRAST = Theme(
 THEMES = (CALM, CONTRAST)
 
 
-def theme_for(environ: Mapping[str, str], *, no_color: bool) -> str:
+def theme_for(environ: Mapping[str, str]) -> str:
     """The terminal's own sixteen colours where it has no more, or where NO_COLOR asks for none."""
     if wish := environ.get("PGVAULT_THEME"):
         return wish
     rich = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256color" in environ.get("TERM", "")
-    return "ansi-dark" if no_color or not rich else CALM.name
+    return "ansi-dark" if environ.get("NO_COLOR") or not rich else CALM.name
