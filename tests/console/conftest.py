@@ -1,0 +1,42 @@
+"""A desk for each test, terminals that look the same everywhere, and tests that are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from catalogue.shelf import Shelf
+from desk import Desk
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def same_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal, the locale and the person are the same on every machine."""
+    for name in ("NO_COLOR", "PGVAULT_THEME", "SSH_CONNECTION", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setattr("pgvault.console.app.operator", lambda: "dba@ops1")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A vault for one server, `main`, of which nothing is stored yet."""
+    desk = Desk(Shelf(tmp_path / "vault", tmp_path / "pgvault.toml"))
+    desk.serve("main")
+    yield desk
+    desk.close()
