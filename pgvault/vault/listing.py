@@ -1,0 +1,119 @@
+"""A manifest as a list to look at: a portion of its entries at a time, and a search that tells what it finds as it
+goes. Made for manifests of a million files, of which no more is read than is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from pgvault.model.backup import Backup
+from pgvault.model.errors import Corrupt
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.manifest import Entry, Manifest, _entry
+
+_BLOCK = 20_000
+"""Entries that are searched at a time: some milliseconds' worth."""
+_LONGEST = 4096
+"""Characters: a longer text is in no path, nor is its beginning; SQLite does not take patterns of any length."""
+
+
+class Listing(Manifest):
+    """Entries in the order of the backup, which is that of their ids: 1 to the number of entries."""
+
+    def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
+        """Corrupt when the manifest is missing, or can be seen to be damaged without reading it whole."""
+        super().__init__(server, backup, check=check)
+        try:
+            [(self._count,)] = self._query("SELECT coalesce(max(id), 0) FROM file")
+        except Corrupt:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Listing:
+        return self
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def entries_at(self, first: int, limit: int) -> list[Entry]:
+        """At most `limit` of them from place `first` on; places are counted from 0."""
+        return [_entry(row) for row in self._query(
+            "SELECT * FROM file WHERE id > ? ORDER BY id LIMIT ?", (first, limit))]
+
+    def entries_of(self, ids: Sequence[int]) -> list[Entry]:
+        """In the order of `ids`; what is no entry's id is passed over."""
+        query = "SELECT * FROM file WHERE id = ?"
+        return [_entry(row) for each in ids for row in self._query(query, (each,))]
+
+    def search(self, text: str, *, invert: bool = False) -> Search:
+        """For the entries whose path holds `text`, or with `invert` does not; ASCII letters match in either case."""
+        return Search(self, text, invert)
+
+    def connect(self) -> sqlite3.Connection:
+        """Another connection, for another thread."""
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
+                               check_same_thread=False)
+
+    def damage(self, error: sqlite3.DatabaseError) -> Corrupt:
+        return self._unreadable(error)
+
+
+class Search:
+    """The ids of what fits, in blocks and in order, some of them empty: each is a step through the manifest.
+
+    It has a connection of its own, so any thread may walk through it while another looks at the list.
+    """
+
+    def __init__(self, listing: Listing, text: str, invert: bool) -> None:
+        self._listing, self._invert = listing, invert
+        self._pattern = _pattern(text[:_LONGEST])
+        self.searched = 0
+        """How many entries, up to now."""
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """From any thread: the walk ends at once, and gives no further block."""
+        with self._lock:
+            self._stopped = True
+            if self._db is not None:
+                self._db.interrupt()
+
+    def __iter__(self) -> Iterator[array[int]]:
+        with closing(self._listing.connect()) as db:
+            with self._lock:
+                self._db = db
+            try:
+                yield from self._blocks(db)
+            finally:
+                with self._lock:  # it is not to be interrupted when it is closed
+                    self._db = None
+
+    def _blocks(self, db: sqlite3.Connection) -> Iterator[array[int]]:
+        # As text: SQLite's LIKE may have been made to find nothing in bytes, which is what paths that are no UTF-8 are.
+        fits = f"CAST(path AS TEXT) {'NOT ' * self._invert}LIKE CAST(? AS TEXT) ESCAPE '\\'"
+        query = f"SELECT id FROM file WHERE id BETWEEN ? AND ? AND {fits}"
+        for first in range(1, len(self._listing) + 1, _BLOCK):
+            try:
+                rows = db.execute(query, (first, first + _BLOCK - 1, self._pattern)).fetchall()
+            except sqlite3.DatabaseError as error:
+                if self._stopped:
+                    return
+                raise self._listing.damage(error) from None
+            if self._stopped:
+                return
+            self.searched = min(first + _BLOCK - 1, len(self._listing))
+            yield array("q", [number for (number,) in rows])
+
+
+def _pattern(text: str) -> bytes:
+    """For LIKE."""
+    for special in "\\%_":
+        text = text.replace(special, f"\\{special}")
+    return os.fsencode(f"%{text}%")
