@@ -13,9 +13,10 @@ from pgvault.model.lsn import Lsn
 DEFAULT_SEGMENT_SIZE = 16 << 20
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-_PARTIAL = re.compile(r"([0-9A-F]{24})\.partial")
-_LABEL = re.compile(r"([0-9A-F]{24})\.([0-9A-F]{8})\.backup")
-_HISTORY = re.compile(r"([0-9A-F]{8})\.history")
+# Of rare files, so they are not compiled before one comes.
+_PARTIAL = r"([0-9A-F]{24})\.partial"
+_LABEL = r"([0-9A-F]{24})\.([0-9A-F]{8})\.backup"
+_HISTORY = r"([0-9A-F]{8})\.history"
 
 
 def is_segment_size(size: int) -> bool:
@@ -98,10 +99,10 @@ def parse_wal_name(name: str) -> WalFile:
     """Which kind of archived file this name is; ValueError for anything that PostgreSQL does not archive."""
     if _SEGMENT.fullmatch(name):
         return SegmentFile(name)
-    if match := _PARTIAL.fullmatch(name):
+    if match := re.fullmatch(_PARTIAL, name):
         return PartialFile(name, match[1])
-    if match := _LABEL.fullmatch(name):
+    if match := re.fullmatch(_LABEL, name):
         return LabelFile(name, match[1])
-    if match := _HISTORY.fullmatch(name):
+    if match := re.fullmatch(_HISTORY, name):
         return HistoryFile(name, int(match[1], 16))
     raise ValueError(f"not the name of a file that PostgreSQL archives: {name!r}")

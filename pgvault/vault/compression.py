@@ -8,9 +8,9 @@ files may measure 1 GiB, so they pass through `Compression` and `decompressed` p
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from functools import cache
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pgvault.model.errors import Corrupt
 
@@ -19,11 +19,10 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 else:
     from compression import zstd
 
-PIECE = 1 << 20
-"""Bytes that are read at a time."""
+PIECE = 256 << 10
+"""Bytes that are read at a time: few enough that each takes the memory of the one before, warm as it is."""
 
 _PARAMETER = zstd.CompressionParameter
-_contexts = threading.local()
 
 # What zstd knows of a run ends with it, so it gets larger tables than the level has: with these, runs of 1 MiB pack as
 # small as one long stream of level 3 does, at the same speed. Filling them costs small frames more than it saves.
@@ -32,10 +31,22 @@ _LARGE_OPTIONS: dict[int, dict[int, int]] = {
     3: {_PARAMETER.hash_log: 18, _PARAMETER.chain_log: 18, _PARAMETER.min_match: 6},
 }
 
+_JOB = 512 << 10
+"""Bytes that one of zstd's threads takes at a time: the fewest it can, so that both soon have some, in little memory.
+Levels above 3 look back further, and do better with the size that zstd gives them."""
+
+
+@cache
+def _contexts() -> Any:
+    """Of this thread, by level and size. put-wal has none, and does without the import."""
+    import threading
+
+    return threading.local()
+
 
 def compress(data: bytes | memoryview, level: int) -> bytes:
     """One complete frame, with content size and checksum."""
-    contexts = _contexts.__dict__.setdefault("compressors", {})
+    contexts = _contexts().__dict__.setdefault("compressors", {})
     is_large = len(data) > _LARGE
     compressor = contexts.get((level, is_large))
     if compressor is None:
@@ -69,7 +80,8 @@ class Compression:
 
     def __init__(self, level: int, *, workers: int = 2) -> None:
         self._compressor = zstd.ZstdCompressor(options={
-            _PARAMETER.compression_level: level, _PARAMETER.checksum_flag: 1, _PARAMETER.nb_workers: workers})
+            _PARAMETER.compression_level: level, _PARAMETER.checksum_flag: 1, _PARAMETER.nb_workers: workers,
+            _PARAMETER.job_size: _JOB if level <= 3 else 0})
 
     def add(self, piece: bytes) -> bytes:
         """The compressed bytes that are ready, perhaps none."""

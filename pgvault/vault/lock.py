@@ -76,12 +76,11 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
 
 
 def _sign(descriptor: int, job: str) -> None:
-    import json  # get-wal, which imports this module, takes no lock
-
-    text = json.dumps({"job": job, "pid": os.getpid(), "host": os.uname().nodename,
-                       "since": datetime.now(UTC).isoformat(timespec="seconds")})
+    # Nothing in it needs escaping, and put-wal would import `json` for this alone.
+    text = (f'{{"job": "{job}", "pid": {os.getpid()}, "host": "{os.uname().nodename}", '
+            f'"since": "{datetime.now(UTC).isoformat(timespec="seconds")}"}}')
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
+    os.pwrite(descriptor, text.encode(errors="backslashreplace"), 0)
 
 
 def _holder(descriptor: int) -> str:
