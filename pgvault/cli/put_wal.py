@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
+from contextlib import suppress
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
@@ -27,6 +29,9 @@ def put_wal(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     if sys.stdin is None or context.stdin_is_terminal:
         raise UsageError("the WAL file is read from standard input", hint=f"pgvault put-wal {server.name} NAME < FILE")
+    with suppress(OSError, AttributeError):  # no pipe, or none of Linux
+        # The 64 KiB that a pipe holds have reader and writer wake each other 256 times a segment.
+        fcntl.fcntl(sys.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
     vault = Vault.open_or_create(context.config.vault.home)
     accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level))
     return 0
