@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """How long the short commands take as whole processes: put-wal, get-wal, list-backups, show-backup.
 
-    python3 benchmarks/commands.py [--python .venv/bin/python] [--backups 1000] [--runs 20]
+    python3 -m venv /tmp/v && /tmp/v/bin/pip install .
+    python3 benchmarks/commands.py --python /tmp/v/bin/python [--backups 1000] [--runs 20]
 
-Segments are made with PostgreSQL's own page headers; backups are copies of one backup.toml under other ids. Beside
-each figure stands that of an empty Python process, measured in the same run.
+A console script starts as fast; an editable install, which has a finder of its own to import, a little slower.
+Segments have PostgreSQL's page headers and small records, which compress as those of pgbench do (tenfold, in the same
+time); backups are copies of one backup.toml under other ids. In the same run stand an empty Python process, and
+zstd -3 on the same segment where there is one. CPU is what the process itself used, in user and kernel mode.
 """
 
 from __future__ import annotations
@@ -12,15 +15,17 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 SEGMENT = 16 << 20
 PAGE = 8192
@@ -52,50 +57,76 @@ tablespaces = []
 
 
 def segment(number: int) -> bytes:
-    """A segment of valid pages; its content compresses about as WAL does."""
+    """A segment of valid pages full of records: a serial number, one of six bodies, four bytes that nothing foretells.
+    """
     noise = random.Random(number)
-    body = b"".join(noise.randbytes(2000) + bytes(4000) + noise.randbytes(500) * 3 for _ in range(4))
-    pages = []
+    kinds = [noise.randbytes(size) for size in (34, 46, 58, 72, 90, 110)]
+    records = b"".join(struct.pack("<IQ", number, at) + noise.choice(kinds) + noise.randbytes(4)
+                       for at in range(SEGMENT // 64))
+    pages, used = [], 0
     for page in range(SEGMENT // PAGE):
-        address = number * SEGMENT + page * PAGE
-        header = struct.pack("<HHIQI4x", MAGIC_18, 6 if page == 0 else 4, 1, address, 0)
+        header = struct.pack("<HHIQI4x", MAGIC_18, 6 if page == 0 else 4, 1, number * SEGMENT + page * PAGE, 0)
         if page == 0:
             header += struct.pack("<QII", SYSTEM, SEGMENT, PAGE)
-        offset = page * 37 % (len(body) - PAGE)
-        pages.append(header + body[offset:offset + PAGE - len(header)])
+        pages.append(header + records[used:used + PAGE - len(header)])
+        used += PAGE - len(header)
     return b"".join(pages)
 
 
-def timed(run: Callable[[int], object], runs: int) -> list[float]:
-    run(0)
-    seconds = []
-    for number in range(1, runs + 1):
+class Cost(NamedTuple):
+    """Of one process, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def run(argv: Sequence[str], environment: Mapping[str, str], *, stdin: Path | None = None, piped: bytes = b"") -> Cost:
+    with (stdin or Path(os.devnull)).open("rb") as source:
         begin = time.perf_counter()
-        run(number)
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE if piped else source, stdout=subprocess.DEVNULL,
+                                   env=environment)
+        if process.stdin:
+            process.stdin.write(piped)
+            process.stdin.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{argv} exited with {process.returncode}")
+    return Cost(wall, usage.ru_utime + usage.ru_stime)
 
 
-def report(name: str, seconds: Sequence[float]) -> None:
-    low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    print(f"{name:38} {low * 1000:7.0f} {middle * 1000:7.0f} {high * 1000:7.0f}", flush=True)
+def report(name: str, once: Callable[[int], Cost], runs: int) -> None:
+    once(0)
+    costs = [once(number) for number in range(1, runs + 1)]
+    walls = [cost.wall * 1000 for cost in costs]
+    cpu = statistics.median(cost.cpu * 1000 for cost in costs)
+    print(f"{name:38} {min(walls):7.0f} {statistics.median(walls):7.0f} {max(walls):7.0f} {cpu:7.0f}", flush=True)
 
 
 def measure(python: str, backups: int, runs: int, home: Path) -> None:
     config = home / "pgvault.toml"
     config.write_text(f'[vault]\nhome = "{home}/vault"\n[servers.db]\nconninfo = "host=127.0.0.1"\n')
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"PGVAULT_CONFIG": str(config), "PYTHONSAFEPATH": "1"}  # not what lies in the working directory
 
-    def pgvault(*arguments: str, data: bytes = b"") -> None:
-        subprocess.run([python, "-m", "pgvault", "--config", str(config), *arguments], input=data, check=True,
-                       stdout=subprocess.DEVNULL, env=environment)
+    def pgvault(*arguments: str, stdin: Path | None = None, piped: bytes = b"") -> Cost:
+        return run([python, "-m", "pgvault", *arguments], environment, stdin=stdin, piped=piped)
 
-    names = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, runs + 2)]
-    contents = [segment(number) for number in range(1, runs + 2)]
-    print(f"{'milliseconds':38} {'min':>7} {'median':>7} {'max':>7}")
-    report("python -c 0", timed(lambda _: subprocess.run([python, "-c", "0"], check=True), runs))
-    report("put-wal of 16 MiB", timed(lambda n: pgvault("put-wal", "db", names[n], data=contents[n]), runs))
-    report("get-wal of 16 MiB", timed(lambda n: pgvault("get-wal", "db", names[n]), runs))
+    names = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, 2 * runs + 3)]
+    for number, name in enumerate(names, 1):
+        (home / name).write_bytes(segment(number))
+    print(f"{'milliseconds':38} {'min':>7} {'median':>7} {'max':>7} {'CPU':>7}")
+    report("python -c 0", lambda _: run([python, "-c", "0"], environment), runs)
+    if zstd := shutil.which("zstd"):
+        report("zstd -3 of 16 MiB", lambda n: run([zstd, "-3", "-q", "-c", str(home / names[n])], environment), runs)
+    report("put-wal of 16 MiB, < FILE", lambda n: pgvault("put-wal", "db", names[n], stdin=home / names[n]), runs)
+    piped = names[runs + 1:]
+    report("put-wal of 16 MiB, through a pipe",
+           lambda n: pgvault("put-wal", "db", piped[n], piped=(home / piped[n]).read_bytes()), runs)
+    report("get-wal of 16 MiB, -o FILE",
+           lambda n: pgvault("get-wal", "db", names[n], "-o", str(home / "restored")), runs)
+    report("get-wal of 16 MiB, to /dev/null", lambda n: pgvault("get-wal", "db", names[n]), runs)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     for number in range(backups):
         at = moment + timedelta(hours=number)
@@ -103,8 +134,15 @@ def measure(python: str, backups: int, runs: int, home: Path) -> None:
         directory.mkdir(parents=True)
         (directory / "backup.toml").write_text(FACTS.format(
             id=directory.name, time=at.isoformat(), system=SYSTEM, number=1 + number % runs, sha="0" * 64))
-    report(f"list-backups of {backups}", timed(lambda _: pgvault("list-backups", "db"), runs))
-    report(f"show-backup latest of {backups}", timed(lambda _: pgvault("show-backup", "db", "latest"), runs))
+    time.sleep(2.5)  # what changed in the last two seconds is not cached yet
+
+    def without_cache(*arguments: str) -> Cost:
+        (home / "vault/db/catalog.cache").unlink(missing_ok=True)
+        return pgvault(*arguments)
+
+    report(f"list-backups of {backups}, nothing cached", lambda _: without_cache("list-backups", "db"), runs)
+    report(f"list-backups of {backups}", lambda _: pgvault("list-backups", "db"), runs)
+    report(f"show-backup latest of {backups}", lambda _: pgvault("show-backup", "db", "latest"), runs)
 
 
 def main() -> None:
