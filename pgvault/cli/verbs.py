@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "WAL": {
         "wal": Verb("pgvault.cli.wal", "timelines, archived ranges, gaps and recovery windows"),
+        "events": Verb("pgvault.cli.events", "what the WAL says happened: drops, truncations, mass deletions"),
         "switch-wal": Verb("pgvault.cli.wal", "close the server's current segment", ("switch-xlog",)),
         "archive-wal": Verb("pgvault.cli.wal", "take what arrived in incoming and streaming into the archive"),
         "receive-wal": Verb("pgvault.cli.wal", "stream WAL from the server"),

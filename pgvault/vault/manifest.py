@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,10 +20,13 @@ from typing import Any
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
-from pgvault.vault import catalog
+from pgvault.vault import catalog, names
 from pgvault.vault.files import fsync_directory, fsync_path, temporary_name
 from pgvault.vault.frames import ensure_index, read_only_uri, telling_full
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.names import DatabaseName, RelationName
+from pgvault.vault.names import from_sql as _from_sql
+from pgvault.vault.names import to_sql as _to_sql
 from pgvault.vault.packs import Location
 
 Row = tuple[Any, ...]
@@ -72,29 +76,21 @@ class Run:
 ZEROS = Run()
 
 
-def _to_sql(path: str) -> str | bytes:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def _from_sql(path: str | bytes) -> str:
-    return path if isinstance(path, str) else os.fsdecode(path)
-
-
 class ManifestWriter:
-    """Builds a manifest under a temporary name; `publish` makes it the backup's."""
+    """Builds a manifest under a temporary name; `publish` makes it the backup's.
+
+    For one thread, but that the names of things may come from another.
+    """
 
     def __init__(self, server: ServerVault, backup_id: str) -> None:
         self._final = catalog.manifest_path(server, backup_id)
         self._temporary = temporary_name(self._final)
-        self._db = sqlite3.connect(self._temporary, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA)
+        self._db = sqlite3.connect(self._temporary, isolation_level=None, check_same_thread=False)
+        self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA + names.SCHEMA)
         self._db.execute("BEGIN")
         self._files: list[Row] = []
         self._runs: list[Row] = []
+        self._lock = threading.Lock()
         self._last_id = 0
         self.file_count = 0
         self.size_bytes = 0
@@ -117,16 +113,28 @@ class ManifestWriter:
         if len(self._runs) >= 1000:
             self._write()
 
+    def add_databases(self, databases: Iterable[DatabaseName]) -> None:
+        with self._lock, telling_full(self._final):
+            self._db.executemany("INSERT OR REPLACE INTO database VALUES (?, ?)",
+                                 ((each.oid, _to_sql(each.name)) for each in databases))
+
+    def add_relations(self, relations: Iterable[RelationName]) -> None:
+        with self._lock, telling_full(self._final):
+            self._db.executemany("INSERT OR REPLACE INTO relation VALUES (?, ?, ?, ?, ?, ?)", (
+                (each.database, each.oid, each.number, _to_sql(each.schema), _to_sql(each.name), each.kind)
+                for each in relations))
+
     def index_paths(self) -> None:
         """Call when every entry is added: the rest looks files up by path."""
         self._write()
-        with telling_full(self._final):
+        with self._lock, telling_full(self._final):
             self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
 
     def find(self, path: str) -> tuple[int, int | None] | None:
         """Size and CRC-32C of a file by its path."""
-        row: tuple[int, int | None] | None = self._db.execute(
-            "SELECT size, crc32c FROM file WHERE path = ? AND kind = 'file'", (_to_sql(path),)).fetchone()
+        with self._lock:
+            row: tuple[int, int | None] | None = self._db.execute(
+                "SELECT size, crc32c FROM file WHERE path = ? AND kind = 'file'", (_to_sql(path),)).fetchone()
         return row
 
     def publish(self) -> str:
@@ -146,7 +154,7 @@ class ManifestWriter:
         self._temporary.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        with telling_full(self._final):
+        with self._lock, telling_full(self._final):
             self._db.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._files)
             self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", self._runs)
         self._files.clear()

@@ -30,7 +30,7 @@ from pgvault.wal.transactions import Transaction, transactions_of
 
 _ROWS = """
 SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
-       a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
+       a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
        coalesce(a.end_cause, 'switched') <> 'switched'
 FROM file f LEFT JOIN facts a USING (timeline, number)
 WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
@@ -45,6 +45,8 @@ class Row:
     stored: int
     problem: str | None
     """Why its records could not be read."""
+    earliest: int | None
+    """The times of its commits and aborts; None without any."""
     latest: int | None
     xids: Xids | None
     last_lsn: Lsn | None
@@ -105,6 +107,34 @@ class WalSearch:
             if row.stops:
                 return
 
+    def on_path(self, history: History) -> Iterator[Row]:
+        """All segments that there are of this path, in order; some between them may be missing."""
+        rows = {leg.timeline: self._of(leg.timeline, 0) for leg in history.legs}
+        numbers = [number for found in rows.values() for number in found]
+        begun = self._unfinished_segments() if self._partial else set()
+        numbers += [segment.number for segment in begun if segment.timeline in rows]
+        if not numbers:
+            return
+        first, behind = min(numbers), max(numbers) + 1
+        for segment in history.path(Lsn(first * self.size), Lsn(behind * self.size), self.size):
+            row = rows[segment.timeline].get(segment.number)
+            if row is None and segment in begun:
+                row = self._begun_row(segment)
+            if row is not None:
+                yield row
+
+    def unfinished(self, history: History) -> Row | None:
+        """The unfinished segment at the end of this path; None when there is none."""
+        segments = [segment for segment in self._unfinished_segments() if segment.timeline == history.timeline]
+        with suppress(PgvaultError):
+            return self._begun_row(max(segments)) if segments else None
+        return None
+
+    def chunks(self, row: Row) -> Iterator[bytes]:
+        """The content of a segment, compared with its hash; FileNotFoundError when it has left the archive."""
+        return row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
+            read_verified(self._server, row.name, path_of(self._server, row.name))
+
     def left_out(self, history: History, row: Row) -> Row | None:
         """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
         following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
@@ -131,10 +161,8 @@ class WalSearch:
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
-        chunks = row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
-            read_verified(self._server, row.name, path_of(self._server, row.name))
         try:
-            return list(transactions_of(pieces(chunks, row.segment.start(self.size)), carry))
+            return list(transactions_of(pieces(self.chunks(row), row.segment.start(self.size)), carry))
         except FileNotFoundError:
             raise WalMissing(f"{row.name} has become a whole segment, or was archived, since it was looked at",
                              hint="Run this again.") from None
@@ -151,6 +179,12 @@ class WalSearch:
             found += [NamedPoint(*row.segment, point.lsn, point.end_lsn, point.time)
                       for point in (facts.restore_points if facts else ()) if point.name == name]
         return sorted(found, key=lambda point: point.lsn)
+
+    def segments_with_points(self, since: int | None, until: int | None) -> set[Segment]:
+        """The archived segments with restore points of between these times, in microseconds since 1970."""
+        return {Segment(*row) for row in self._index.connection.execute(
+            "SELECT timeline, number FROM restore_point WHERE at >= coalesce(?, at) AND at <= coalesce(?, at)",
+            (since, until))}
 
     def restore_point_names(self) -> list[str]:
         return [name for (name,) in self._index.connection.execute(
@@ -181,9 +215,9 @@ class WalSearch:
         return self._rows[key]
 
     def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        number, name, stored, problem, latest, oldest, newest, last_lsn, end, stops = row
+        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops = row
         segment = Segment(timeline, number)
-        return Row(segment, name, stored, problem, latest,
+        return Row(segment, name, stored, problem, earliest, latest,
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
                    None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
                    bool(stops))
@@ -191,6 +225,7 @@ class WalSearch:
 
 def _begun(segment: Segment, found: Unfinished) -> Row:
     facts = found.facts
+    times = facts.times if facts else None
     return Row(segment, found.name, found.part.length, found.problem or None,
-               microseconds(facts.times.latest) if facts and facts.times else None, facts.xids if facts else None,
-               facts.last if facts else None, found.end, stops=True, unfinished=found)
+               microseconds(times.earliest) if times else None, microseconds(times.latest) if times else None,
+               facts.xids if facts else None, facts.last if facts else None, found.end, stops=True, unfinished=found)

@@ -136,7 +136,7 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
             if record.rmid == TRANSACTION:
                 _add_transaction(tally, record, reading.major)
             elif record.info & OPERATION == _RESTORE_POINT:
-                points.append(_restore_point(record))
+                points.append(read_restore_point(record))
         times = tally.times()
     except OverflowError:
         raise ValueError(f"the segment from {Lsn(start)} has a record with an impossible time") from None
@@ -194,7 +194,8 @@ def _add_transaction(tally: _Tally, record: Record, major: int) -> None:
         tally.add(operation == COMMIT, record.xid, _time_at(data, 26)[0])
 
 
-def _restore_point(record: Record) -> RestorePoint:
+def read_restore_point(record: Record) -> RestorePoint:
+    """ValueError when it cannot be understood."""
     main = main_data(record.data)
     if len(main) != _RESTORE_POINT_DATA.size:
         raise ValueError(f"the restore point at {Lsn(record.lsn)} has {len(main)} bytes")

@@ -18,6 +18,7 @@ from pathlib import Path
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.copy import Copier
 from pgvault.engine.backup.failure import FAILURES, told
+from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
@@ -182,12 +183,14 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
         emit(PhaseStarted("copy", started.size_bytes))
         emit(Noted("Copying files."))
+        asking = scope.enter_context(NameCollector(config, manifest))
         command.stream(copier)
         emit(Noted("Copy done."))
         emit(Noted("Asking PostgreSQL server to finalize the backup."))
         stopped = command.stop()
         copier.finish()
         progress.report()
+        asking.finish(emit)
         digest = manifest.publish()
         backup = _copied(backup, stopped, store, manifest, digest, catalog.manifest_path(server, backup.id))
         catalog.write(server, backup)

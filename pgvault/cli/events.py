@@ -1,0 +1,157 @@
+"""The events verb: what the archived WAL says happened, and how to go back before it.
+
+With `--format json`, one object per line:
+
+    {"schema": 1, "server", "kind", "time", "timeline", "lsn", "end_lsn", "xid", "database": {"oid", "name"},
+     "objects": [{"kind", "schema", "name", "oid", "number", "deleted", "updated"}], "rows", "name", "partial",
+     "undo": ["--target-lsn", "0/1A2B3C8", "--exclusive", "--target-timeline", "1"]}
+
+`kind` is drop, truncate, rewrite, drop-database, delete or restore-point. `lsn` is that of the record to stop before,
+`end_lsn` the end of the one with which it was done. `objects` has the main one first; a name that no backup knows is
+empty, `oid` and `number` (that of the relation's file) are 0 when they are not known. `rows` are those deleted and
+updated. `name` is a restore point's. `undo` are the options of `pgvault restore` that go back before the event.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+from pgvault.config.schema import ServerConfig
+from pgvault.model.errors import UsageError
+from pgvault.model.target import AtName, target_options
+
+if TYPE_CHECKING:
+    from pgvault.engine.events import WalEvent
+
+HELP = """Show what the archived WAL says happened: drops, truncations, mass deletions, restore points.
+
+Each event is shown with the options of `pgvault restore` that go back to the moment before it. A time without a zone is
+taken in the server's time zone. Names are those of the newest backup before the event.
+
+Example:
+  pgvault events main-db --newest-first --limit 10
+  pgvault events main-db --since '2026-11-22 18:00' --kind drop --kind truncate
+  pgvault events main-db --object public.orders --format json
+"""
+KINDS = ("drop", "truncate", "drop-database", "delete", "restore-point", "rewrite")
+_MOST_NAMES = 5
+"""Objects that a line names; the others are counted."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a configured server")
+    parser.add_argument("--since", metavar="TIME", help="nothing that happened before this time")
+    parser.add_argument("--until", metavar="TIME", help="nothing that happened after this time")
+    parser.add_argument("--kind", action="append", choices=KINDS, metavar="KIND",
+                        help=f"only this kind; may be repeated: {', '.join(KINDS)} (default: all but rewrite, which is "
+                             "VACUUM FULL, CLUSTER, REINDEX and the like)")
+    parser.add_argument("--object", metavar="NAME", default="",
+                        help="only of this table, index, ... or database: a name, schema.name, or an OID")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="no more than N events")
+    parser.add_argument("--newest-first", action="store_true", help="begin with the newest (default: the oldest)")
+    parser.add_argument("--timeline", type=_positive, metavar="N", help="on the way to this timeline (default: newest)")
+    parser.add_argument("--rows", type=_positive, metavar="N", default=100,
+                        help="how many rows of a table make a mass deletion or update (default: %(default)s)")
+    parser.add_argument("--partial", action="store_true", help="read the unfinished last segment too")
+
+
+def events(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.cli.render import listener
+    from pgvault.engine.events import SHOWN, find_events
+    from pgvault.vault.layout import Vault
+    from pgvault.wal.accidents import EventKind
+
+    server = context.config.server(args.server)
+    kinds = frozenset(map(EventKind, args.kind)) if args.kind else SHOWN
+    since, until = (_time(text, server, option) for text, option in ((args.since, "--since"), (args.until, "--until")))
+    found = find_events(
+        Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
+        object=args.object, timeline=args.timeline, newest_first=args.newest_first, limit=args.limit,
+        partial=args.partial, mass=args.rows, emit=listener(context.err, as_json=context.json))
+    zone = ZoneInfo(server.timezone or "UTC")
+    none = True
+    for event in found:
+        none = False
+        if context.json:
+            context.out.json_line({"server": server.name, **document(event)})
+        else:
+            _show(context, event, zone)
+        context.out.flush()
+    if none:
+        context.err.line("no such event is in the archived WAL")
+    return 0
+
+
+def document(event: WalEvent) -> dict[str, Any]:
+    """The JSON contract, but for the server."""
+    return {
+        "kind": event.kind, "time": event.time, "timeline": event.timeline, "lsn": event.lsn, "end_lsn": event.end_lsn,
+        "xid": event.xid, "database": event.database, "objects": event.objects, "rows": event.rows, "name": event.name,
+        "partial": event.partial, "undo": undo(event)}
+
+
+def undo(event: WalEvent) -> list[str]:
+    """The options of `pgvault restore` that go back before the event, or for a restore point to it."""
+    target = AtName(event.name) if event.name else event.before
+    partial = ["--partial"] if event.partial else []
+    return [*target_options(target), "--target-timeline", str(event.timeline), *partial]
+
+
+def _show(context: Context, event: WalEvent, zone: ZoneInfo) -> None:
+    import shlex
+
+    out = context.out
+    style = {"restore-point": "accent", "rewrite": "dim"}.get(event.kind.value, "bad")
+    time = event.time.astimezone(zone).isoformat(sep=" ", timespec="milliseconds")
+    out.line(out.paint(time, "bold"), "  ", out.paint(f"{event.kind.value:<13}", style), "  ", sentence(event))
+    doing = "to restore there" if event.name else "to see it undone" if event.kind.value == "rewrite" else "to undo"
+    out.line("    ", out.paint(f"{doing}: {shlex.join(undo(event))}", "dim"))
+
+
+def sentence(event: WalEvent) -> str:
+    """What happened, in words."""
+    kind, where = event.kind.value, f" in database {event.database}"
+    if kind == "restore-point":
+        return f"restore point {event.name}"
+    if kind == "drop-database":
+        return f"database {event.database}"
+    if kind == "delete":
+        return _listed([f"{_rows_of(each.deleted, each.updated)} of {each.title}" for each in event.objects]) + where
+    mains = [each for each in event.objects if each.is_main] or event.objects
+    return _listed([each.title for each in mains]) + where
+
+
+def _listed(titles: list[str]) -> str:
+    rest = len(titles) - _MOST_NAMES
+    return ", ".join(titles[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _rows_of(deleted: int, updated: int) -> str:
+    done = " and ".join(f"{word} {number:,}" for number, word in ((deleted, "deleted"), (updated, "updated")) if number)
+    return f"{done} row{'' if deleted + updated == 1 else 's'}"
+
+
+def _time(text: str | None, server: ServerConfig, option: str) -> datetime | None:
+    from pgvault.model.times import parse_time
+
+    if text is None:
+        return None
+    try:
+        return parse_time(text, server.timezone)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number
+
+
+COMMANDS = {"events": Command(HELP, arguments, events)}

@@ -1,0 +1,148 @@
+"""Accidents in the archived WAL as they are found, segment by segment, forwards or backwards.
+
+Forwards, one ledger goes through all segments. Backwards, each segment is read by itself, and a commit in it is judged
+when the segments before it have been asked what they know of its transaction: nearly always the one before is enough,
+since a segment that has seen only older transactions, and everything before it, cannot hold anything of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Emit, Level, Noted
+from pgvault.vault.wal_records import RecordReader
+from pgvault.vault.wal_search import Row
+from pgvault.wal.accidents import Finding, Known, judge, restore_point
+from pgvault.wal.evidence import Ended, Ledger
+from pgvault.wal.facts import RestorePoint
+from pgvault.wal.records import Carry
+
+LOOK_BACK = 32
+"""Segments at most in which the beginning of a transaction is searched, backwards from its commit. What it did even
+earlier is not counted."""
+
+Found = tuple[Row, Finding]
+KnownAt = Callable[[int], Known]
+"""What is known of relations, at a position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    rows: int
+    """How many rows of one relation make a mass deletion."""
+    known: KnownAt
+    rewritten: frozenset[tuple[int, int]]
+    """As `Ledger` takes it."""
+
+
+class Stretch:
+    """What is read of one segment after the other; a segment that cannot be read is told and left out."""
+
+    def __init__(self, reader: RecordReader, emit: Emit) -> None:
+        self._reader, self._emit = reader, emit
+        self._carry: Carry | None = None
+
+    def read(self, row: Row, ledger: Ledger) -> Iterator[Ended | RestorePoint]:
+        try:
+            for reading in self._reader.readings(row, self._carry):
+                self._carry = None
+                yield from ledger.read(reading)
+                self._carry = reading.carry
+        except (PgvaultError, ValueError) as error:
+            self._carry = None
+            reason = error.message if isinstance(error, PgvaultError) else str(error)
+            self._emit(Noted(f"segment {row.name} was not read: {reason}", Level.WARNING, "not-read"))
+
+
+def forwards(stretch: Stretch, lead: Iterable[Row], rows: Iterable[Row], rules: Rules) -> Iterator[Found]:
+    """In the order of positions. `lead` are some segments before, in which transactions may have begun."""
+    ledger = Ledger(rules.rewritten)
+    for row in lead:
+        for _ in stretch.read(row, ledger):
+            continue
+    for row in rows:
+        for each in stretch.read(row, ledger):
+            for finding in _findings(each, rules):
+                yield row, finding
+
+
+def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rules: Rules) -> Iterator[Found]:
+    """The newest first. `rows` come newest first too, and then `earlier`, in which transactions may have begun."""
+    waiting = _Waiting(rules)
+    for row in rows:
+        ledger = Ledger(rules.rewritten)
+        ends = list(stretch.read(row, ledger))
+        yield from waiting.settle(ledger)
+        waiting.add(row, ends)
+    for row in earlier:
+        if not waiting.unsettled:
+            break
+        ledger = Ledger(rules.rewritten)
+        for _ in stretch.read(row, ledger):
+            continue
+        yield from waiting.settle(ledger)
+    yield from waiting.all()
+
+
+class _Waiting:
+    """Commits whose transactions may have begun before what has been read, and what was found behind them: it comes
+    out in order, so one that is not settled holds up those before it."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._queue: list[_Item] = []
+
+    @property
+    def unsettled(self) -> bool:
+        return any(item.ended is not None for item in self._queue)
+
+    def add(self, row: Row, ends: list[Ended | RestorePoint]) -> None:
+        """Of one segment, in the order of positions."""
+        self._queue += [_Item(row, each if isinstance(each, Ended) else None,
+                              [] if isinstance(each, Ended) else _findings(each, self._rules))
+                        for each in reversed(ends)]
+
+    def settle(self, earlier: Ledger) -> Iterator[Found]:
+        """Let a segment before the others say what it knows; then what has become ready."""
+        for item in self._queue:
+            if (ended := item.ended) is not None:
+                ended.absorb(earlier)
+                item.age += 1
+                if (ended.begins_after(earlier) and not ended.lacks_mark()) or item.age >= LOOK_BACK \
+                        or (ended.lacks_mark() and item.age > 1 and ended.begins_after(earlier)):
+                    item.judge(self._rules)
+        self._queue = [item for item in self._queue if item.ended is not None or item.findings]
+        ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))
+        done, self._queue = self._queue[:ready], self._queue[ready:]
+        for item in done:
+            yield from item.found()
+
+    def all(self) -> Iterator[Found]:
+        """Also what could not be settled: the WAL begins there."""
+        for item in self._queue:
+            item.judge(self._rules)
+            yield from item.found()
+        self._queue = []
+
+
+class _Item:
+    def __init__(self, row: Row, ended: Ended | None, findings: list[Finding]) -> None:
+        self.row, self.ended, self.findings = row, ended, findings
+        self.age = 0
+        """How many segments before its own have been asked."""
+
+    def judge(self, rules: Rules) -> None:
+        if self.ended is not None:
+            self.findings = _findings(self.ended, rules)
+            self.ended = None
+
+    def found(self) -> Iterator[Found]:
+        return ((self.row, finding) for finding in reversed(self.findings))
+
+
+def _findings(each: Ended | RestorePoint, rules: Rules) -> list[Finding]:
+    if isinstance(each, RestorePoint):
+        return [restore_point(each)]
+    return [] if each.is_dull(rules.rows) else judge(each, rules.rows, rules.known(each.lsn))

@@ -1,0 +1,242 @@
+"""What the archived WAL says happened: drops, truncations, mass deletions, restore points.
+
+Each event has the position to stop before, which is what a restore that takes it back is given. For most that is the
+commit's; for DROP DATABASE it is the first trace of it, since its files are gone before it commits (W5).
+
+WAL is read, 0.2 to 0.4 s for a segment of 16 MiB; of what lies outside of the times asked for only a few segments are.
+Events come on one timeline path, the newest timeline's unless another is named, in the order of their positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+
+from pgvault.engine.event_names import NameBook, NamesAt, WalObject, in_order, named
+from pgvault.engine.event_reading import LOOK_BACK, Found, Rules, Stretch, backwards, forwards
+from pgvault.model.errors import NotFound
+from pgvault.model.event import Emit, Level, Noted, discard
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn
+from pgvault.model.timeline import History
+from pgvault.vault.identity import Identity, read_identity
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.names import RelationName
+from pgvault.vault.wal_current import current
+from pgvault.vault.wal_facts import microseconds
+from pgvault.vault.wal_records import RecordReader
+from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.wal.accidents import FIRST_USER_OID, EventKind, Finding
+from pgvault.wal.bodies import Relation
+from pgvault.wal.evidence import RMGRS
+
+MASS = 100
+"""Rows of one relation, deleted or updated by one transaction, that make it an event."""
+SHOWN = frozenset(EventKind) - {EventKind.REWRITE}
+"""The kinds that are told when none are named."""
+_LEAD = 2
+"""Segments that are read before the first one of interest, since transactions may have begun there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    oid: int
+    """0 when the event is of none."""
+    name: str
+    """Empty when no backup knows it."""
+
+    def __str__(self) -> str:
+        return self.name or str(self.oid)
+
+
+@dataclass(frozen=True, slots=True)
+class WalEvent:
+    kind: EventKind
+    time: datetime
+    """When it was committed, by the server's clock; these are not quite in the order of positions."""
+    timeline: int
+    """To restore along: that of the segment it was read from."""
+    lsn: Lsn
+    """Of the record to stop before."""
+    end_lsn: Lsn
+    """WAL up to here holds it."""
+    xid: int
+    """Of the top-level transaction; 0 for a restore point."""
+    database: Database
+    objects: tuple[WalObject, ...] = ()
+    """The main one first. A truncation does not tell indexes; for a database or a restore point there are none."""
+    name: str = ""
+    """Of a restore point."""
+    partial: bool = False
+    """It is in an unfinished segment, which a restore uses only when it is asked to."""
+
+    @property
+    def before(self) -> AtLsn:
+        """The target of a restore that takes it back."""
+        return AtLsn(self.lsn, inclusive=False)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were deleted or updated, at least: those whose records were read."""
+        return sum(each.deleted + each.updated for each in self.objects)
+
+
+def find_events(server: ServerVault, *, since: datetime | None = None, until: datetime | None = None,
+                kinds: Collection[EventKind] = SHOWN, object: str = "", timeline: int | None = None,
+                newest_first: bool = False, limit: int | None = None, partial: bool = False, mass: int = MASS,
+                emit: Emit = discard) -> Iterator[WalEvent]:
+    """The events between two times, both included. `object` is a relation's or a database's name, or its number.
+
+    `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over.
+    NotFound, at once, when nothing was archived or there is no such timeline.
+    """
+    identity = read_identity(server)
+    if identity is None:
+        raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
+    query = _Query(since, until, frozenset(kinds), object, newest_first, partial, mass, limit)
+    return _find(server, identity, timeline, query, emit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    since: datetime | None
+    until: datetime | None
+    kinds: frozenset[EventKind]
+    object: str
+    newest_first: bool
+    partial: bool
+    mass: int
+    limit: int | None
+
+    def wants(self, event: WalEvent) -> bool:
+        if event.kind not in self.kinds or not self._is_between(event.time):
+            return False
+        if not self.object:
+            return True
+        if event.kind is EventKind.DROP_DATABASE:
+            return self.object in (event.database.name, str(event.database.oid))
+        return any(each.is_called(self.object) for each in event.objects)
+
+    def _is_between(self, time: datetime) -> bool:
+        return not (self.since and time < self.since) and not (self.until and time > self.until)
+
+    def span(self, search: WalSearch, rows: list[Row]) -> tuple[int, int]:
+        """The rows from the first to the last that may hold something of interest."""
+        if self.since is None and self.until is None:
+            return 0, len(rows)
+        since = microseconds(self.since) if self.since else None
+        until = microseconds(self.until) if self.until else None
+        points = search.segments_with_points(since, until)
+        inside = [i for i, row in enumerate(rows) if row.segment in points or row.unfinished or (
+            row.earliest is not None and row.latest is not None
+            and (since is None or row.latest >= since) and (until is None or row.earliest <= until))]
+        return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+
+def _find(server: ServerVault, identity: Identity, timeline: int | None, query: _Query,
+          emit: Emit) -> Iterator[WalEvent]:
+    with current(server, identity) as index:
+        search = WalSearch(server, index, identity, partial=query.partial)
+        history = path_to(server, search, timeline)
+        rows = list(search.on_path(history))
+        if not query.partial and (left_out := search.unfinished(history)):
+            emit(Noted(f"the unfinished segment {left_out.name} was not read; --partial reads it too", Level.INFO,
+                       "unfinished"))
+        with NameBook(server, history) as book:
+            rules = Rules(query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
+            stretch = Stretch(RecordReader(server, index, identity, search, RMGRS), emit)
+            first, behind = query.span(search, rows)
+            if query.newest_first:
+                found = backwards(stretch, rows[first:behind][::-1], rows[max(first - LOOK_BACK, 0):first][::-1], rules)
+            else:
+                found = forwards(stretch, rows[max(first - _LEAD, 0):first], rows[first:behind], rules)
+            wanted = filter(query.wants, _told_all(found, book))
+            yield from wanted if query.limit is None else islice(wanted, query.limit)
+
+
+def _told_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:
+    for row, finding in found:
+        if (event := told(finding, book.at(finding.lsn), row)) is not None:
+            yield event
+
+
+def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> History:
+    """The way to a timeline, by default the newest; NotFound when there is no WAL of it."""
+    timelines = search.timelines()
+    if not timelines or (timeline is not None and timeline not in timelines):
+        what = "no WAL" if timeline is None else f"no WAL of timeline {timeline}"
+        raise NotFound(f"{what} of {server.name} is archived", hint=f"pgvault wal {server.name}")
+    return search.tree.history(timeline or timelines[-1])
+
+
+def told(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
+    """The finding in names; None when it turns out to be of the system's own relations."""
+    objects = _rows(finding, names) if finding.kind is EventKind.DELETE else _relations(finding, names)
+    if objects is None:
+        return None
+    is_point = finding.kind is EventKind.RESTORE_POINT
+    name = names.database(finding.database) if finding.database else ""
+    if finding.kind is EventKind.DROP_DATABASE:
+        name = finding.name or name
+    return WalEvent(finding.kind, finding.time, row.segment.timeline, finding.lsn, finding.end_lsn, finding.xid,
+                    Database(finding.database, name), objects, finding.name if is_point else "",
+                    row.unfinished is not None)
+
+
+def _rows(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:
+    """The relations whose rows went; what a TOAST table lost is told by its table."""
+    objects = []
+    for relation, deleted, updated in finding.rows:
+        found = names.by_number(relation.database, relation.number)
+        if found is None:
+            objects.append(WalObject("table", "", "", 0, relation.number, deleted, updated))
+        elif found.oid >= FIRST_USER_OID and found.kind != "t":
+            objects.append(named(found, deleted=deleted, updated=updated))
+    return tuple(objects) or None
+
+
+def _relations(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:
+    """The relations that lost their files: by OID where WAL has it, else by what the files belonged to."""
+    if not finding.files:
+        return ()
+    files = [(file, names.by_number(file.database, file.number)) for file in finding.files]
+    if all(found is not None and found.oid < FIRST_USER_OID for _, found in files):
+        return None
+    if finding.exact:
+        objects = {oid: _by_oid(finding, names, oid) for oid in finding.oids}
+    else:
+        objects = _by_file(finding, names, files)
+    if not objects:
+        objects = {file.number: WalObject("relation", "", "", 0, file.number) for file in finding.files}
+    ordered = in_order(objects.values())
+    if finding.kind is EventKind.TRUNCATE:
+        return tuple(each for each in ordered if each.is_main) or ordered[:1]
+    return ordered
+
+
+def _by_file(finding: Finding, names: NamesAt, files: list[tuple[Relation, RelationName | None]]
+             ) -> dict[int, WalObject]:
+    """By what the removed files are known as; those that are not are looked for in what the transaction locked."""
+    objects = {found.oid: replace(named(found), number=file.number) for file, found in files if found is not None}
+    nameless = {file.number for file, found in files if found is None}
+    for oid in nameless.intersection(finding.oids):  # never rewritten: the file has the OID as its number
+        objects[oid] = _by_oid(finding, names, oid)
+        nameless.discard(oid)
+    if nameless:  # rewritten since the backup
+        for oid in finding.oids:
+            objects.setdefault(oid, _by_oid(finding, names, oid))
+    return objects
+
+
+def _by_oid(finding: Finding, names: NamesAt, oid: int) -> WalObject:
+    if (found := names.by_oid(finding.database, oid)) is not None:
+        return named(found)
+    return WalObject("table" if oid == finding.aim else "relation", "", "", oid, 0)
+
+
+def removed_files(files: tuple[Relation, ...], names: NamesAt) -> tuple[WalObject, ...]:
+    """What these files belonged to, as far as it is known."""
+    found = (names.by_number(file.database, file.number) for file in files)
+    return in_order(named(each) for each in found if each is not None)

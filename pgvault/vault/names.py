@@ -1,0 +1,99 @@
+"""What things were called when a backup was taken: two tables in its manifest.
+
+WAL speaks of databases and relations in numbers, and after a drop nobody can be asked. Table `database` has every
+database; table `relation` what users made in them, and those catalogs whose files are not initdb's. Backups of earlier
+versions of pgvault have neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SCHEMA = """
+CREATE TABLE database (oid INTEGER PRIMARY KEY, name NOT NULL);
+CREATE TABLE relation (
+  database INTEGER NOT NULL, oid INTEGER NOT NULL, number INTEGER, schema NOT NULL, name NOT NULL, kind TEXT NOT NULL,
+  PRIMARY KEY (database, oid)) WITHOUT ROWID;
+CREATE INDEX relation_number ON relation (database, number);
+"""
+
+
+class DatabaseName(NamedTuple):
+    oid: int
+    name: str
+
+
+class RelationName(NamedTuple):
+    """One relation; names that are not UTF-8 are surrogate-escaped, as everywhere in Python."""
+
+    database: int
+    oid: int
+    number: int | None
+    """Of its file (relfilenode); None for a relation without one, such as a view. Another after each rewrite."""
+    schema: str
+    name: str
+    kind: str
+    """As pg_class.relkind: r table, p partitioned table, m materialized view, v view, S sequence, i index, ..."""
+
+
+def to_sql(name: str) -> str | bytes:
+    """A text, or a blob when it is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def from_sql(name: str | bytes) -> str:
+    return name if isinstance(name, str) else os.fsdecode(name)
+
+
+class Names:
+    """The names in one manifest, for looking up. sqlite3.Error when it cannot be read."""
+
+    def __init__(self, manifest: Path) -> None:
+        # Published manifests never change; and read-only, or SQLite would make the file if it were missing.
+        self._db = sqlite3.connect(f"{manifest.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('database', 'relation')")
+        self.there = tables.fetchone()[0] == 2
+        """False in a backup of an earlier version."""
+
+    def close(self) -> None:
+        self._db.close()
+
+    def database(self, oid: int) -> str | None:
+        row = self._row("SELECT name FROM database WHERE oid = ?", oid)
+        return None if row is None else from_sql(row[0])
+
+    def by_oid(self, database: int, oid: int) -> RelationName | None:
+        return self._relation("oid", database, oid)
+
+    def by_number(self, database: int, number: int) -> RelationName | None:
+        return self._relation("number", database, number)
+
+    def rewritten(self, oids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+        """(database, OID, number of its file) of these catalogs, where it is not initdb's."""
+        if self.there:
+            marks = ", ".join("?" * len(oids))
+            yield from self._db.execute(
+                f"SELECT database, oid, number FROM relation WHERE oid IN ({marks}) AND number <> oid", oids)
+
+    def _relation(self, column: str, database: int, value: int) -> RelationName | None:
+        row = self._row(f"SELECT * FROM relation WHERE database = ? AND {column} = ?", database, value)
+        if row is None:
+            return None
+        found, oid, number, schema, name, kind = row
+        return RelationName(found, oid, number, from_sql(schema), from_sql(name), kind)
+
+    def _row(self, sql: str, *values: int) -> tuple[Any, ...] | None:
+        if not self.there:
+            return None
+        with closing(self._db.execute(sql, values)) as cursor:
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        return row

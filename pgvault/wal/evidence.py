@@ -1,0 +1,318 @@
+"""What transactions did, gathered from their records until they end: the evidence from which accidents are told.
+
+A `Ledger` goes once over the records of a stretch of WAL. Everything is kept under the xid that a record carries, a
+subtransaction's own, and brought together when the commit names its subtransactions. What belongs to transactions that
+do not end in the stretch stays `open`, so that stretches can be read in any order: a later stretch's commit takes up
+what an earlier stretch left open (`Ended.absorb`).
+
+Formats: `access/heapam_xlog.h`, `storage/standbydefs.h`, `catalog/storage_xlog.h`, `commands/dbcommands_xlog.h`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvault.wal.bodies import Relation, main_data, parse_body
+from pgvault.wal.facts import RestorePoint, read_restore_point
+from pgvault.wal.records import OPERATION, TRANSACTION, XLOG
+from pgvault.wal.rows import INPLACE_SIZE, InvalidDatabase, invalid_database, relation_at
+from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, read_transaction
+from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pgvault.wal.records import Reading, Record
+    from pgvault.wal.transactions import Transaction
+
+STORAGE, DATABASE, STANDBY, HEAP = 2, 4, 8, 10
+RMGRS = (XLOG, TRANSACTION, STORAGE, DATABASE, STANDBY, HEAP)
+"""The resource managers whose records a ledger reads."""
+
+PG_CLASS, PG_DATABASE = 1259, 1262
+"""OIDs, and the numbers of the files until these catalogs are rewritten."""
+
+_HAS_XINFO = 0x80
+_INSERT, _DELETE, _UPDATE, _HOT_UPDATE, _INPLACE, _HEAP_OPERATION = 0x00, 0x10, 0x20, 0x40, 0x70, 0x70
+_CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE, _RESTORE_POINT, _PAGE_IMAGE = 0x00, 0x10, 0x70, 0xB0
+_CREATE_FILE = 0x10
+_LOCKS, _RUNNING = 0x00, 0x10
+_ROUND = 1 << 32
+
+_RELATION, _U16, _U32 = Struct("<III"), Struct("<H"), Struct("<I")
+_LOCK = Struct("<III")
+_PAIR = Struct("<II")
+_CATALOG_NUMBERS = frozenset(_U32.pack(number) for number in (PG_CLASS, PG_DATABASE))
+
+
+class Place(NamedTuple):
+    """Where a row is (or was): the file, its block, the line pointer."""
+
+    relation: Relation
+    block: int
+    offset: int
+
+
+class Mark(NamedTuple):
+    """An in-place update of a row of pg_database that may be the one with which DROP DATABASE begins."""
+
+    lsn: int
+    database: InvalidDatabase | None
+    """What the row says; None when the record does not show it, because its page image is compressed."""
+
+
+@dataclass(slots=True)
+class Acts:
+    """What a transaction did to relations and databases as such."""
+
+    locks: dict[tuple[int, int], None] = field(default_factory=dict)
+    """(database, OID) of what it locked exclusively, in that order: no commit tells OIDs before PostgreSQL 15."""
+    created: dict[Relation, bool] = field(default_factory=dict)
+    """Files it made, in that order, and whether it wrote whole pages into them."""
+    born: set[Place] = field(default_factory=set)
+    moved: dict[Place, Place] = field(default_factory=dict)
+    """New place and old one of the rows of pg_class that it changed."""
+    gone: list[Place] = field(default_factory=list)
+    databases: dict[Place, Mark | None] = field(default_factory=dict)
+    """Rows of pg_database that it deleted, and the mark that came before."""
+    removed: dict[int, int] = field(default_factory=dict)
+    """OIDs of the databases whose files it removed, and the record's position."""
+
+    def add(self, other: Acts) -> None:
+        self.locks.update(other.locks)
+        for relation, filled in other.created.items():
+            self.created[relation] = filled or self.created.get(relation, False)
+        self.born |= other.born
+        self.moved.update(other.moved)
+        self.gone += other.gone
+        self.removed.update(other.removed)
+        for place, mark in other.databases.items():
+            self.databases[place] = mark or self.databases.get(place)
+
+    def preceded_by(self, other: Acts) -> Acts:
+        """The same with what was done before it."""
+        acts = Acts()
+        acts.add(other)
+        acts.add(self)
+        return acts
+
+
+class Evidence:
+    """What was done under one xid."""
+
+    __slots__ = ("acts", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, list[int]] = {}
+        """How many rows were deleted and updated, by the 12 bytes that name the relation's file in WAL."""
+        self.acts: Acts | None = None
+
+    def doing(self) -> Acts:
+        if self.acts is None:
+            self.acts = Acts()
+        return self.acts
+
+    def absorb(self, other: Evidence) -> None:
+        """Add what was done before this, or under another xid of the same transaction."""
+        for relation, counts in other.rows.items():
+            mine = self.rows.setdefault(relation, [0, 0])
+            mine[0] += counts[0]
+            mine[1] += counts[1]
+        if other.acts:
+            self.acts = self.acts.preceded_by(other.acts) if self.acts else other.acts
+
+    @property
+    def most_rows(self) -> int:
+        """Of the relation that lost or changed most of them."""
+        return max(map(sum, self.rows.values()), default=0)
+
+    def counts(self) -> Iterator[tuple[Relation, int, int]]:
+        """Each relation with its deleted and updated rows."""
+        for relation, (deleted, updated) in self.rows.items():
+            yield Relation(*_RELATION.unpack(relation)), deleted, updated
+
+
+class Ended:
+    """A committed transaction with the evidence of what it did; its record is parsed when that is asked for."""
+
+    __slots__ = ("_transaction", "evidence", "lsn", "major", "record", "xids")
+
+    def __init__(self, record: Record, major: int, transaction: Transaction | None, evidence: Evidence) -> None:
+        self.record, self.major, self.evidence, self.lsn = record, major, evidence, record.lsn
+        self._transaction = transaction
+        self.xids = (transaction.xid, *transaction.subxids) if transaction else (record.xid,)
+
+    @property
+    def transaction(self) -> Transaction:
+        if self._transaction is None:
+            self._transaction = read_transaction(self.record, self.major)
+        assert self._transaction
+        return self._transaction
+
+    def is_dull(self, rows: int) -> bool:
+        """Whether this can be no accident: it ended nothing's life and touched fewer rows of any relation."""
+        return self._transaction is None and self.evidence.acts is None and self.evidence.most_rows < rows
+
+    def absorb(self, earlier: Ledger) -> None:
+        """Take up what a stretch of WAL before this one left open of this transaction, and marks of databases."""
+        for xid in self.xids:
+            if (found := earlier.open.get(xid)) is not None:
+                self.evidence.absorb(found)
+        if self.evidence.acts:
+            for place, mark in self.evidence.acts.databases.items():
+                if mark is None and (found_mark := earlier.marks.get(place)):
+                    self.evidence.acts.databases[place] = found_mark
+
+    def begins_after(self, ledger: Ledger) -> bool:
+        """Whether nothing of it can be in the stretch that this ledger read, nor before."""
+        newest = ledger.newest_xid
+        return newest is not None and all(0 < (xid - newest) % _ROUND < _ROUND // 2 for xid in self.xids)
+
+    def lacks_mark(self) -> bool:
+        """Whether it dropped a database and the place where that began was not found yet."""
+        acts = self.evidence.acts
+        return bool(acts and acts.removed and None in acts.databases.values())
+
+
+class Ledger:
+    """The evidence of one stretch of WAL. `rewritten` has the (database, number) of catalogs whose files are not those
+    of initdb: database 0 for pg_database."""
+
+    def __init__(self, rewritten: Iterable[tuple[int, int]] = ()) -> None:
+        self.open: dict[int, Evidence] = {}
+        self.marks: dict[Place, Mark] = {}
+        """The last possible mark of each row of pg_database."""
+        self.newest_xid: int | None = None
+        """No xid that was assigned before the end of the stretch, and left a trace, is newer."""
+        self._rewritten = frozenset(_PAIR.pack(*each) for each in rewritten)
+
+    def read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
+        """Go through the records of `RMGRS`; commits and restore points come in the order of their positions.
+
+        ValueError when a record cannot be understood.
+        """
+        major = reading.major
+        for record in reading:
+            rmid = record.rmid
+            if rmid == HEAP:
+                self._heap(record, major)
+            elif rmid == TRANSACTION:
+                if ended := self._transaction(record, major):
+                    yield ended
+            elif rmid == STANDBY:
+                self._standby(record)
+            elif rmid == XLOG:
+                if record.info & OPERATION == _RESTORE_POINT:
+                    yield read_restore_point(record)
+                else:
+                    self._xlog(record, major)
+            elif rmid == STORAGE:
+                if record.info & OPERATION == _CREATE_FILE and record.xid:
+                    relation = Relation(*_RELATION.unpack_from(main_data(record.data)))
+                    self._of(record.xid).doing().created.setdefault(relation, False)
+            elif record.info & OPERATION == (0x20 if major >= 15 else 0x10) and record.xid:
+                (database,) = _U32.unpack_from(main_data(record.data))
+                self._of(record.xid).doing().removed[database] = record.lsn
+
+    def _of(self, xid: int) -> Evidence:
+        evidence = self.open.get(xid)
+        if evidence is None:
+            evidence = self.open[xid] = Evidence()
+            self._see(xid)
+        return evidence
+
+    def _see(self, xid: int) -> None:
+        if self.newest_xid is None or 0 < (xid - self.newest_xid) % _ROUND < _ROUND // 2:
+            self.newest_xid = xid
+
+    # Rows
+
+    def _heap(self, record: Record, major: int) -> None:
+        data, operation = record.data, record.info & _HEAP_OPERATION
+        at = relation_at(data, major)
+        relation = data[at:at + 12]
+        if operation in (_DELETE, _UPDATE, _HOT_UPDATE):
+            rows = self._of(record.xid).rows
+            counts = rows.get(relation)
+            if counts is None:
+                counts = rows[relation] = [0, 0]
+            counts[operation != _DELETE] += 1
+        elif operation not in (_INSERT, _INPLACE):
+            return
+        if relation[8:] in _CATALOG_NUMBERS or relation[4:] in self._rewritten:
+            self._catalog(record, operation, major)
+
+    def _catalog(self, record: Record, operation: int, major: int) -> None:
+        """A row of pg_class or pg_database."""
+        body = parse_body(record, major)
+        block, main = body.blocks[0], body.main
+        if block.relation.database == 0:
+            if operation == _INPLACE:
+                self._mark(record, Place(block.relation, block.block, _U16.unpack_from(main)[0]), major)
+            elif operation == _DELETE:
+                place = Place(block.relation, block.block, _U16.unpack_from(main, 4)[0])
+                self._of(record.xid).doing().databases[place] = self.marks.get(place)
+            return
+        if not record.xid or operation == _INPLACE:
+            return
+        acts = self._of(record.xid).doing()
+        if operation == _INSERT:
+            acts.born.add(Place(block.relation, block.block, _U16.unpack_from(main)[0]))
+        elif operation == _DELETE:
+            acts.gone.append(Place(block.relation, block.block, _U16.unpack_from(main, 4)[0]))
+        else:
+            old = body.blocks[-1].block if operation == _UPDATE else block.block
+            acts.moved[Place(block.relation, block.block, _U16.unpack_from(main, 12)[0])] = \
+                Place(block.relation, old, _U16.unpack_from(main, 4)[0])
+
+    def _mark(self, record: Record, place: Place, major: int) -> None:
+        if len(record.data) < INPLACE_SIZE:
+            return
+        shown, database = invalid_database(record, place.offset, major)
+        if not shown or database is not None:
+            self.marks[place] = Mark(record.lsn, database)
+        else:  # another in-place update, as by VACUUM
+            self.marks.pop(place, None)
+
+    # Transactions and what they hold
+
+    def _transaction(self, record: Record, major: int) -> Ended | None:
+        operation = record.info & XACT_OPERATION
+        if operation not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
+            return None
+        transaction = read_transaction(record, major) if record.info & _HAS_XINFO else None
+        evidence = Evidence()
+        for xid in (transaction.xid, *transaction.subxids) if transaction else (record.xid,):
+            self._see(xid)
+            if (found := self.open.pop(xid, None)) is not None:
+                if found.acts is None and evidence.acts is None and not evidence.rows:
+                    evidence = found
+                else:
+                    found.absorb(evidence)
+                    evidence = found
+        return Ended(record, major, transaction, evidence) if operation in (COMMIT, COMMIT_PREPARED) else None
+
+    def _standby(self, record: Record) -> None:
+        operation = record.info & OPERATION
+        if operation == _LOCKS:
+            main = main_data(record.data)
+            for xid, database, oid in _LOCK.iter_unpack(main[4:4 + _U32.unpack_from(main)[0] * _LOCK.size]):
+                self._of(xid).doing().locks.setdefault((database, oid))
+        elif operation == _RUNNING:
+            following, oldest = _PAIR.unpack_from(main_data(record.data), 12)
+            self._see((following - 1) % _ROUND)
+            for xid in [xid for xid in self.open if 0 < (oldest - xid) % _ROUND < _ROUND // 2]:
+                del self.open[xid]  # a crash ended it without a record
+
+    def _xlog(self, record: Record, major: int) -> None:
+        operation = record.info & OPERATION
+        if operation == _PAGE_IMAGE and record.xid and (evidence := self.open.get(record.xid)) and evidence.acts:
+            at = relation_at(record.data, major)
+            relation = Relation(*_RELATION.unpack_from(record.data, at))
+            if relation in evidence.acts.created:
+                evidence.acts.created[relation] = True
+        elif operation in (_CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE):
+            (following,) = _U32.unpack_from(main_data(record.data), 24)
+            self._see((following - 1) % _ROUND)

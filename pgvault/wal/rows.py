@@ -1,0 +1,80 @@
+"""The few rows whose content has to be read out of the WAL: those of pg_database, when one is marked as invalid.
+
+Since 2023 (13.12, 14.9, 15.4) DROP DATABASE first sets `datconnlimit` to -2, in place and without a transaction, so
+that a database whose removal was interrupted cannot be used. That record is where the removal begins. The layouts are
+those of `catalog/pg_database.h`, `storage/bufpage.h` and `access/htup_details.h`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct, error
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgvault.wal.bodies import parse_body
+
+if TYPE_CHECKING:
+    from pgvault.wal.bodies import PageImage
+    from pgvault.wal.records import Record
+
+_U16, _U32 = Struct("<H"), Struct("<I")
+_HAS_IMAGE, _HAS_HOLE = 0x10, 0x01
+_HEADER, _BLOCK, _IMAGE = 24, 4, 5
+INPLACE_SIZE = 42
+"""Bytes of the shortest record that refers to a block and has two bytes of main data."""
+
+_ROW, _ROW_14 = Struct("<I64s12xi"), Struct("<I64s140xi")
+"""oid, datname, ..., datconnlimit: the beginning of the row; up to 14 two names of collations lie between"""
+_INVALID = -2
+_LINE_POINTERS = 24
+_ROW_HEADER_LENGTH = 22
+
+
+class InvalidDatabase(NamedTuple):
+    """A database whose row says that it is being dropped."""
+
+    oid: int
+    name: str
+
+
+def relation_at(data: bytes, major: int) -> int:
+    """Where in a record the 12 bytes are that name the relation of its first block reference (spc, db, number)."""
+    at = _HEADER + _BLOCK
+    if data[_HEADER + 1] & _HAS_IMAGE:
+        info = data[at + 4]
+        compressed = info & (0x1C if major >= 15 else 0x02)
+        at += _IMAGE + (2 if compressed and info & _HAS_HOLE else 0)
+    return at
+
+
+def invalid_database(record: Record, offset: int, major: int) -> tuple[bool, InvalidDatabase | None]:
+    """Of an in-place update of pg_database: whether the row can be seen, and the database if it is marked as invalid.
+
+    `offset` is the number of the row's line pointer, which matters when the record has the whole page.
+    """
+    block = parse_body(record, major).blocks[0]
+    row = block.data
+    if not row and block.image:
+        if block.image.compression:
+            return False, None
+        row = _row_of_page(block.image, offset)
+    try:
+        oid, name, limit = (_ROW if major >= 15 else _ROW_14).unpack_from(row)
+    except error:
+        return False, None
+    if limit != _INVALID:
+        return True, None
+    return True, InvalidDatabase(oid, name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace"))
+
+
+def _row_of_page(image: PageImage, offset: int) -> bytes:
+    """The row's columns, from the image of its page; empty when it does not have them."""
+    hole = image.hole_offset
+    page = image.data[:hole] + bytes(image.hole_length) + image.data[hole:]
+    pointer = _LINE_POINTERS + 4 * (offset - 1)
+    if offset < 1 or pointer + 4 > len(page):
+        return b""
+    (item,) = _U32.unpack_from(page, pointer)
+    start, length = item & 0x7FFF, item >> 17
+    if not length or start + length > len(page) or start + _ROW_HEADER_LENGTH >= len(page):
+        return b""
+    return page[start + page[start + _ROW_HEADER_LENGTH]:start + length]
