@@ -232,6 +232,10 @@ class ConsoleApp(App[None]):
 
     # Acts that work everywhere
 
+    def do_restore(self) -> None:
+        """Where nothing more is selected than the server."""
+        self.open_recovery()
+
     def do_view_overview(self) -> None:
         self.switch_mode("overview")
 

@@ -42,6 +42,10 @@ _SERVERS = ("overview", "backups", "wal")
 _LISTS = ("overview", "backups", "wal", "jobs", "logs", "backup", "command-log")
 
 ACTIONS: tuple[Action, ...] = (
+    Action("go-on", ("enter",), "go on", "Go on to the next step of the recovery", ("recovery",)),
+    Action("other-backup", ("B",), "other backup", "Recover from another backup; each says why it fits or not",
+           ("recovery",)),
+    Action("retry", ("t",), "try again", "Try again what failed", ("recovery",)),
     Action("open", ("enter",), "open", "Open what is under the cursor", ("overview", "backups", "wal", "jobs")),
     Action("restore", ("r",), "restore", "Recover: plan a restore from here, step by step",
            (*_SERVERS, "backup")),
@@ -50,7 +54,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("check", ("x",), "check", "Check the selected server: everything that backups and archiving need",
            _SERVERS),
     Action("check-all", ("a",), "check all", "Check all servers", ("overview",), in_footer=False),
-    Action("cancel", ("X",), "cancel", "Cancel the selected job; it undoes what it began", ("jobs", "job"),
+    Action("cancel", ("X",), "cancel", "Cancel the selected job; it undoes what it began",
+           ("jobs", "job", "recovery"),
            mutates=True, destroys=True),
     Action("zoom-in", ("plus", "equals_sign"), "zoom", "Show less time, in more detail", ("wal",)),
     Action("zoom-out", ("minus",), "zoom out", "Show more time", ("wal",), in_footer=False),

@@ -73,10 +73,11 @@ class LineView(Widget):
         """Repaint the visible lines that are no longer as they stand on the screen."""
         if not self.is_attached or not self.size:
             return
-        for y, drawn in list(self._drawn.items()):
-            if y >= self.size.height:
-                del self._drawn[y]
-            elif not _same(self._strip(y), drawn):
+        for y in [y for y in self._drawn if y >= self.size.height]:
+            del self._drawn[y]
+        for y in range(self.size.height):
+            drawn = self._drawn.get(y)  # none: forgotten with a change of style, after which it may not be asked again
+            if drawn is None or not _same(self._strip(y), drawn):
                 self.refresh(Region(0, y, self.size.width, 1))
 
     def render_line(self, y: int) -> Strip:

@@ -1,0 +1,85 @@
+"""Names and values laid out for a width: values are wrapped and never cut, since none of them may be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from pgvault.model.event import Failure
+from pgvault.model.text import Painted, Part, visible, width
+
+LABEL = 13
+"""Columns of the names."""
+Line = Sequence[Part]
+
+
+class Field(NamedTuple):
+    """One value with its name; without a name it goes on under the one before, or has the whole line."""
+
+    name: str
+    text: str
+    style: str = ""
+    indent: int = LABEL
+    """Columns before the value."""
+
+
+def heading(text: str) -> Field:
+    return Field("", text, "title", 0)
+
+
+def gap() -> Field:
+    return Field("", "", "", 0)
+
+
+def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
+    """The lines, each of at most so many columns."""
+    lines: list[Line] = []
+    for field in fields:
+        indent = min(field.indent, max(0, columns - 20))
+        for number, text in enumerate(wrapped(visible(field.text), columns - indent - 1) or [""]):
+            name = f" {field.name}" if not number else ""
+            lead = name + " " * max(indent - width(name), 0)
+            lines.append([Painted(lead, "dim") if name.strip() else lead,
+                          Painted(text, field.style) if field.style else text])
+    return lines
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """The text in lines, broken at blanks where it can be; no character but blanks at a break is lost."""
+    columns = max(columns, 2)
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        if line and width(line) + 1 + width(word) <= columns:
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = list(_pieces(word, columns)) or [""]
+        lines += whole
+    return [*lines, line] if line else lines
+
+
+def _pieces(word: str, columns: int) -> Iterator[str]:
+    piece: list[str] = []
+    used = 0
+    for char in word:
+        room = width(char)
+        if used + room > columns and piece:
+            yield "".join(piece)
+            piece, used = [], 0
+        piece.append(char)
+        used += room
+    if piece:
+        yield "".join(piece)
+
+
+def failed(failure: Failure, *, retry: str = "") -> Iterator[Field]:
+    """What failed, why, and what to do next; `retry` names the key that tries it again."""
+    yield Field("could not", failure.message, "bad")
+    if failure.detail:
+        yield Field("cause", failure.detail)
+    if failure.hint:
+        yield Field("next step", failure.hint, "bold")
+    if retry:
+        yield Field("" if failure.hint else "next step", f"{retry} tries it again; esc goes back, and nothing is lost")

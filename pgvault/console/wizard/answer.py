@@ -1,0 +1,105 @@
+"""What `pgvault restore --choices` answered: where recovery stops, from which backup, what else fits, what is nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pgvault.console.wizard.draft import Point, point_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a backup fits; the reason goes on where the backup's name left off."""
+
+    backup: str
+    fits: bool
+    proposed: bool
+    reason: str
+    segments: int | None
+    wal_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A point that can be reached in place of the one that was asked for."""
+
+    when: str
+    """at, earlier or later."""
+    time: datetime | None
+    reason: str
+    point: Point
+    backup: str
+    """`auto` where any will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Every instant between the two can be restored on this timeline."""
+
+    timeline: int
+    earliest: datetime | None
+    latest: datetime | None
+    """Of the last commit; None when nothing was committed behind the first backup."""
+    latest_lsn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    lsn: str
+    replayed: bool
+    """Whether the record that lies there still is."""
+    time: datetime | None
+    timeline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    stop: Stop | None
+    """None: it cannot be reached, see `reason` and `nearest`."""
+    reason: str
+    backup: str
+    """The id of the proposed one."""
+    timeline: int | None
+    nearest: tuple[Near, ...]
+    fits: tuple[Fit, ...]
+    """All backups, newest first."""
+    reaches: tuple[Reach, ...]
+
+    @property
+    def reachable(self) -> bool:
+        return self.stop is not None
+
+    @property
+    def proposed(self) -> Fit | None:
+        return next((fit for fit in self.fits if fit.backup == self.backup), None)
+
+    @property
+    def reach(self) -> Reach | None:
+        """Of the timeline that is followed."""
+        return next((each for each in self.reaches if each.timeline == self.timeline), None)
+
+
+def answer_of(document: Mapping[str, Any]) -> Answer:
+    """The answer of its JSON document."""
+    stop = document["stop"]
+    return Answer(
+        stop=Stop(stop["lsn"], stop["replayed"], moment(stop["time"]), stop["timeline"]) if stop else None,
+        reason=document["reason"] or "", backup=document["backup"] or "", timeline=document["timeline"],
+        nearest=tuple(_near(each) for each in document["nearest"]),
+        fits=tuple(Fit(each["id"], each["fits"], each["proposed"], each["reason"], each["segments"],
+                       each["wal_bytes"]) for each in document["backups"]),
+        reaches=tuple(Reach(each["timeline"], moment(each["earliest"]["time"]), moment(each["latest"]["time"]),
+                            each["latest"]["lsn"]) for each in document["windows"]))
+
+
+def _near(each: Mapping[str, Any]) -> Near:
+    return Near(each["when"], moment(each["time"]), each["reason"], point_of(each["options"], each["text"]),
+                each["backup"] or "auto")
+
+
+def moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

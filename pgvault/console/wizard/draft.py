@@ -1,0 +1,229 @@
+"""What a person has said so far in the recovery wizard, and the `pgvault restore` that it comes to.
+
+A draft is a value: the screen holds one and replaces it with every entry, so going back never loses any. It becomes
+plain text for a file and comes back from it the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from pgvault.console.wizard.steps import Step
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import (
+    AtLsn,
+    AtName,
+    AtTime,
+    AtXid,
+    EndOfWal,
+    Immediate,
+    Target,
+    TargetAction,
+    target_options,
+)
+from pgvault.model.times import parse_time
+
+
+class What(Enum):
+    """What happened, in a person's words."""
+
+    TABLE = "a table was dropped"
+    ROWS = "rows were deleted or changed"
+    DATABASE = "a database was dropped"
+    DEPLOY = "a bad deploy, at about some time"
+    LOST = "the server is lost: give me the latest"
+    COPY = "nothing: I want a copy"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of events to look for in the WAL, as `pgvault events` names them; none: the person knows when."""
+        return _KINDS.get(self, ())
+
+
+_KINDS = {What.TABLE: ("drop", "truncate"), What.ROWS: ("delete", "truncate"), What.DATABASE: ("drop-database",),
+          What.DEPLOY: ("drop", "truncate", "delete", "drop-database")}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where recovery is to stop."""
+
+    target: Target
+    timeline: int | None = None
+    """None: the newest that has it."""
+    label: str = ""
+    """What was chosen or typed, in the person's words."""
+    partial: bool = False
+    """Only the unfinished last segment has it."""
+
+    @property
+    def options(self) -> list[str]:
+        """The options of `pgvault restore` that name it."""
+        timeline = [] if self.timeline is None else ["--target-timeline", str(self.timeline)]
+        return [*target_options(self.target), *timeline, *["--partial"] * self.partial]
+
+
+class Then(Enum):
+    """What the server does when it is at the point."""
+
+    PROMOTE = "open"
+    PAUSE = "pause"
+    SHUTDOWN = "shut down"
+    STANDBY = "follow"
+
+    @property
+    def needs_target(self) -> bool:
+        return self in (Then.PAUSE, Then.SHUTDOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    server: str
+    step: Step = Step.WHAT
+    what: What | None = None
+    point: Point | None = None
+    backup: str = "auto"
+    """An id, or `auto`: chosen from the point."""
+    host: str | None = None
+    """A configured name, empty for this machine; None: not chosen yet."""
+    directory: str = ""
+    tablespaces: tuple[tuple[str, str], ...] = ()
+    """Names and the places that they get."""
+    then: Then = Then.PROMOTE
+    start: bool = True
+    overwrite: bool = False
+    """The directory may hold something: it is renamed out of the way."""
+    expect: tuple[str, ...] = ()
+    """DATABASE.SCHEMA.TABLE that have to be there in the end."""
+    job: str = ""
+    """The restore that was started from it."""
+
+    @property
+    def destination(self) -> str:
+        return f"{self.host or 'this machine'}:{self.directory}"
+
+    def at(self, point: Point, *, backup: str | None = None, expect: Sequence[str] = ()) -> Draft:
+        """With another point; what only another one allows is put back to what is usual."""
+        ends = isinstance(point.target, EndOfWal)
+        then = self.then if (ends or self.then is not Then.STANDBY) and not (ends and self.then.needs_target) \
+            else Then.PROMOTE
+        return replace(self, point=point, backup=self.backup if backup is None else backup, then=then,
+                       expect=tuple(expect))
+
+    # The command
+
+    def question(self) -> list[str]:
+        """The words behind `pgvault` that ask what the point comes to; no host is touched."""
+        return ["restore", self.server, self.backup, *self._point_options(), "--choices"]
+
+    def words(self) -> list[str]:
+        """The words behind `pgvault` that do what the draft says."""
+        words = ["restore", self.server, self.backup, *([self.directory] if self.directory else [])]
+        if self.host:
+            words += ["--host", self.host]
+        words += self._point_options()
+        if self.then.needs_target:
+            words += ["--target-action", TargetAction[self.then.name].value]
+        for name, place in self.tablespaces:
+            words.append(f"--tablespace={name}={place}")
+        if self.overwrite:
+            words += ["--overwrite", self.directory]
+        words += [f"--expect={name}" for name in self.expect if self.start]
+        return [*words, *["--standby"] * (self.then is Then.STANDBY), "--start" if self.start else "--no-start"]
+
+    def _point_options(self) -> list[str]:
+        return self.point.options if self.point else []
+
+    # As text
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, for a TOML file."""
+        told: dict[str, Any] = {
+            "server": self.server, "step": self.step.name, "backup": self.backup, "directory": self.directory,
+            "tablespaces": dict(self.tablespaces), "then": self.then.name, "start": self.start,
+            "overwrite": self.overwrite, "expect": list(self.expect), "job": self.job}
+        if self.what:
+            told["what"] = self.what.name
+        if self.host is not None:
+            told["host"] = self.host
+        if self.point:
+            typed = self.point.target.typed if isinstance(self.point.target, AtTime) else ""
+            told["point"] = {"options": self.point.options, "label": self.point.label, "typed": typed}
+        return told
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Draft:
+        """The draft of such a document; ValueError when it is none."""
+        try:
+            return cls(
+                server=_text(told["server"]), step=Step[told["step"]],
+                what=What[told["what"]] if "what" in told else None, point=_point(told.get("point")),
+                backup=_text(told["backup"]), host=_text(told["host"]) if "host" in told else None,
+                directory=_text(told["directory"]),
+                tablespaces=tuple((name, _text(place)) for name, place in told["tablespaces"].items()),
+                then=Then[told["then"]], start=told["start"] is True, overwrite=told["overwrite"] is True,
+                expect=tuple(map(_text, told["expect"])), job=_text(told["job"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a draft: {error!r}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {value!r}")
+    return value
+
+
+def _point(told: Mapping[str, Any] | None) -> Point | None:
+    return None if told is None else point_of(told["options"], _text(told["label"]), _text(told["typed"]))
+
+
+def point_of(options: Sequence[str], label: str, typed: str = "") -> Point:
+    """The point that these options of `pgvault restore` name, as `Point.options` writes them.
+
+    ValueError when they name none.
+    """
+    kind, value, timeline, inclusive, partial = "", "", None, "--exclusive" not in options, "--partial" in options
+    words = iter(options)
+    for word in words:
+        name, equals, joined = word.partition("=")
+        if name == "--target-timeline":
+            timeline = int(joined if equals else next(words, ""))
+        elif name in ("--target-immediate", "--target-end"):
+            kind = name
+        elif name.startswith("--target-"):
+            kind, value = name, joined if equals else next(words, "")
+    return Point(_target(kind, value, inclusive, typed), timeline, label, partial)
+
+
+def _target(kind: str, value: str, inclusive: bool, typed: str) -> Target:
+    match kind:
+        case "--target-time":
+            return AtTime(parse_time(value), inclusive, typed)
+        case "--target-lsn":
+            return AtLsn(Lsn.parse(value), inclusive)
+        case "--target-xid":
+            return AtXid(int(value), inclusive)
+        case "--target-name":
+            return AtName(value)
+        case "--target-immediate":
+            return Immediate()
+        case "--target-end":
+            return EndOfWal()
+    raise ValueError(f"these options name no target: {kind!r}")
+
+
+def flaw_of_path(path: str) -> str:
+    """Why this cannot be a directory to restore to, as one line; empty when it can."""
+    if not path:
+        return "no directory is named"
+    if not path.startswith("/"):
+        return "a directory is named by its whole path, from the root"
+    if not path.strip("/"):
+        return "the root directory cannot be restored to"
+    if re.search(r"[\x00-\x1f\x7f]", path):
+        return "a directory's name has no control characters"
+    return ""

@@ -1,0 +1,130 @@
+"""Points that a person names: which kind, the text, and on which side of it recovery stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Input
+
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.wizard.draft import Point
+from pgvault.console.wizard.entry import Choice, Typed
+from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
+
+if TYPE_CHECKING:
+    from pgvault.console.wizard.screen import RecoveryScreen
+
+_SIDES = {
+    Kind.TIME: (("after", "after the last commit at or before it"),
+                ("before", "before the first commit at or after it")),
+    Kind.LSN: (("after", "after the record there"), ("before", "before the record there")),
+    Kind.XID: (("after", "after it was committed"), ("before", "before it was committed")),
+}
+
+
+class Kinds(Pane):
+    """The kinds as a list, with the entry for their text below. Says `Aimed` as the person chooses and types."""
+
+    DEFAULT_CSS = """
+    Kinds { height: 10; }
+    Kinds Listing { height: 6; }
+    """
+
+    @dataclass
+    class Aimed(Message):
+        """`point` is None where the text names none, and `problem` says why."""
+
+        point: Point | None
+        problem: str
+        take: bool
+        """Enter was pressed: go on with it when it can be reached."""
+
+    listing = getters.query_one("#kind", Listing)
+    text = getters.query_one("#text-line", Typed)
+    side = getters.query_one("#side", Choice)
+
+    def __init__(self) -> None:
+        super().__init__("stop at", id="kinds")
+        self._texts: dict[Kind, str] = {}
+        """What was typed for each kind."""
+        self._sides: dict[Kind, str] = {Kind.XID: "before"}
+
+    def compose(self) -> ComposeResult:
+        yield Listing([Column("", 40, flexible=True)], headed=False, id="kind")
+        with Vertical():
+            yield Typed("", id="text")
+            yield Choice("and stop", id="side")
+
+    def on_mount(self) -> None:
+        self.listing.show(ItemRows(tuple(Kind), lambda kind: [kind.value], lambda kind: kind.name))
+        self._fit()
+
+    @property
+    def kind(self) -> Kind:
+        return Kind[self.listing.key] if self.listing.key else Kind.LATEST
+
+    def show_point(self, point: Point | None, kind: Kind) -> None:
+        """Show this point as if it had been typed, or without one begin with a kind."""
+        if point:
+            kind = kind_of(point.target)
+            self._texts[kind] = text_of(point.target)
+            self._sides[kind] = "after" if is_after(point.target) else "before"
+        self.listing.go_to_key(kind.name)
+        self._fit()
+
+    def take_focus(self) -> None:
+        (self.text.input if self.kind.has_text else self.listing).focus()
+
+    def read(self, *, take: bool = False) -> Aimed:
+        """What the entry comes to."""
+        zone = cast("RecoveryScreen", self.screen).zone
+        try:
+            point = read(self.kind, self.text.value, zone, after=self.side.key != "before")
+        except ValueError as error:
+            return self.Aimed(None, str(error), take)
+        return self.Aimed(point, "", take)
+
+    def _fit(self) -> None:
+        """The entries that this kind needs."""
+        kind = self.kind
+        self.text.display = kind.has_text
+        self.side.display = kind.has_sides
+        if kind.has_text:
+            self.text.put(self._texts.get(kind, ""), label=kind.name.lower() if kind is not Kind.NAME else "name",
+                          hint=kind.example)
+        if kind.has_sides:
+            self.side.offer(_SIDES[kind], self._sides.get(kind, "after"))
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        event.stop()
+        self._fit()
+        self.post_message(self.read())
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        event.stop()
+        if self.kind.has_text and not self.text.value:
+            self.text.input.focus()
+        else:
+            self.post_message(self.read(take=True))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._texts.get(self.kind, "") != event.value:
+            self._texts[self.kind] = event.value
+            self.post_message(self.read())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.read(take=True))
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        event.stop()
+        self._sides[self.kind] = event.key
+        self.post_message(self.read())

@@ -1,0 +1,263 @@
+"""Step 2: the point. An accident that is chosen means just before it; any other point is named, and checked at once.
+
+A point that cannot be reached cannot be chosen: the nearest ones that can be stand below the reason, one Enter away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+from textual import getters
+from textual.app import ComposeResult
+
+from pgvault.console.fields import Field, failed
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.wizard.answer import Answer, Near
+from pgvault.console.wizard.backup_choice import BackupChoice
+from pgvault.console.wizard.draft import Draft, Point, What
+from pgvault.console.wizard.finder import Finder
+from pgvault.console.wizard.kinds import Kinds
+from pgvault.console.wizard.pointed import nearest, told
+from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.steps import Step
+from pgvault.console.wizard.typed import Kind
+from pgvault.model.event import Failure
+from pgvault.model.target import EndOfWal
+
+_PAUSE_SECONDS = 0.2
+"""Before a point under a moving cursor is asked about."""
+_BEGIN_WITH = {What.DEPLOY: Kind.TIME}
+
+
+class PointStep(Stage):
+    step = Step.POINT
+    acts = frozenset({"other-backup", "retry"})
+    DEFAULT_CSS = """
+    PointStep Finder { height: 1fr; }
+    PointStep #point { height: 10; }
+    PointStep.-typed #point { height: 1fr; }
+    PointStep #nearest { height: auto; max-height: 4; display: none; }
+    """
+    finder = getters.query_one(Finder)
+    kinds = getters.query_one(Kinds)
+    told = getters.query_one("#told", Reading)
+    near = getters.query_one("#nearest", Listing)
+    frame = getters.query_one("#point", Pane)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._candidate: Draft | None = None
+        """The draft with the point under the cursor, or as it is typed; None while that is none."""
+        self._answer: Answer | Failure | None = None
+        self._take = False
+        """Go on as soon as the candidate is known to be reachable."""
+        self._what: What | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Finder()
+        yield Kinds()
+        with Pane("the point", id="point"):
+            yield Reading(id="told")
+            yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
+
+    # Coming and going
+
+    def come_up(self) -> None:
+        draft = self.recovery.draft
+        if draft.what is not self._what or self._candidate is None:
+            self._what = draft.what
+            is_typed = not (draft.what and draft.what.kinds) or draft.what is What.DEPLOY or draft.point is not None
+            self._show_kinds(is_typed, draft)
+        if self._is_typed:
+            self._aim(self.kinds.read())
+        else:
+            self._find()
+
+    def step_down(self) -> None:
+        self.finder.stop()
+
+    @property
+    def _is_typed(self) -> bool:
+        return self.has_class("-typed")
+
+    def _show_kinds(self, is_typed: bool, draft: Draft) -> None:
+        self.set_class(is_typed, "-typed")
+        self.kinds.display, self.finder.display = is_typed, not is_typed
+        if is_typed:
+            kind = _BEGIN_WITH.get(draft.what, Kind.LATEST) if draft.what else Kind.LATEST
+            self.kinds.show_point(draft.point, kind)
+            self.kinds.take_focus()
+        else:
+            self.finder.listing.focus()
+
+    def _find(self) -> None:
+        draft = self.recovery.draft
+        self.finder.search(draft.server, draft.what.kinds if draft.what else ())
+        self._under_cursor()
+
+    def back(self) -> bool:
+        """From typed points to the accidents; False where there is nothing to go back to in this step."""
+        what = self.recovery.draft.what
+        if self._is_typed and what and what.kinds and what is not What.DEPLOY:
+            self._show_kinds(False, self.recovery.draft)
+            self._find()
+            return True
+        return False
+
+    # What is aimed at
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        if event.listing is self.finder.listing and self.finder.display:
+            self._under_cursor()
+
+    def on_kinds_aimed(self, event: Kinds.Aimed) -> None:
+        if self._is_typed:
+            self._aim(event)
+
+    def on_finder_failed(self, event: Finder.Failed) -> None:
+        if not self._is_typed:
+            self._under_cursor()
+
+    def _under_cursor(self) -> None:
+        if accident := self.finder.chosen:
+            self._ask(self.recovery.draft.at(accident.point, expect=accident.expect), take=False)
+            return
+        self._forget()
+        if self.finder.failure:
+            self.told.show([*failed(self.finder.failure, retry="t"),
+                            Field("", "Enter lets you name another point: a time, a restore point, the latest")])
+        else:
+            self.told.show([Field("", f"{self.finder.status}; the accident to undo is chosen with Enter", "", 1),
+                            Field("", "On the last line, Enter lets you name any other point", "dim", 1)])
+
+    def _aim(self, aimed: Kinds.Aimed) -> None:
+        if aimed.point is None:
+            self._forget()
+            self.told.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
+            return
+        draft = self.recovery.draft
+        lost = draft.what is What.LOST and isinstance(aimed.point.target, EndOfWal)
+        point = replace(aimed.point, partial=True) if lost else aimed.point
+        if draft.point and _same_place(draft.point, point):  # what was chosen, with all that is known of it
+            self._ask(draft, take=aimed.take)
+        else:
+            self._ask(draft.at(point), take=aimed.take)
+
+    # Asking whether it can be reached
+
+    def _forget(self) -> None:
+        self.workers.cancel_group(self, "choices")
+        self._candidate, self._answer, self._take = None, None, False
+        self._show_nearest(())
+
+    def _ask(self, candidate: Draft, *, take: bool) -> None:
+        if self._candidate and candidate.question() == self._candidate.question() and self._answer:
+            self._candidate, self._take = candidate, take
+            self._answered()
+            return
+        self._candidate, self._answer, self._take = candidate, None, take
+        self._show_nearest(())
+        label = candidate.point.label if candidate.point else ""
+        self.told.show([Field("point", label, "bold"), Field("", "is being looked up in the archived WAL", "dim")])
+        self.run_worker(self._look_up(candidate), group="choices", exclusive=True, exit_on_error=False)
+
+    async def _look_up(self, candidate: Draft) -> None:
+        if not self._take:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self._answer = await self.recovery.ask(candidate)
+        self._answered()
+
+    def _answered(self) -> None:
+        answer, candidate = self._answer, self._candidate
+        assert candidate
+        if isinstance(answer, Failure):
+            self.told.show(failed(answer, retry="t"))
+        elif answer:
+            self.told.show(told(candidate, answer, self.recovery.zone))
+            self._show_nearest(answer.nearest)
+            if self._take and answer.reachable:
+                self._accept()
+            elif self._take and answer.nearest:
+                self.near.focus()
+        self._take = False
+        self.recovery.update_frame()
+
+    def _show_nearest(self, places: Iterable[Near]) -> None:
+        rows = list(enumerate(places))
+        self.near.display = bool(rows)
+        self.near.show(ItemRows(rows, lambda row: [nearest(row[1])], lambda row: str(row[0])))
+        self.frame.retitle("the point: Enter on one of the nearest takes it" if rows else "the point")
+
+    # Taking it
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        event.stop()
+        if event.listing is self.near and isinstance(self._answer, Answer):
+            self._take_near(self._answer.nearest[int(event.key)])
+        else:
+            self.go_on()
+
+    def _take_near(self, near: Near) -> None:
+        backup = near.backup if near.backup != "auto" else self.recovery.draft.backup
+        draft = self.recovery.draft
+        self.recovery.change(draft.at(near.point, backup=backup, expect=draft.expect))
+        self._show_kinds(True, self.recovery.draft)
+        self._ask(self.recovery.draft, take=True)
+
+    def go_on(self) -> None:
+        if not self._is_typed and self.finder.chosen is None:
+            self._show_kinds(True, replace(self.recovery.draft, point=None))
+            self._aim(self.kinds.read())
+        elif self._candidate is None:
+            self.console.tell("no point is chosen yet", "warning")
+        elif self._answer is None:
+            self._take = True
+        elif isinstance(self._answer, Answer) and self._answer.reachable:
+            self._accept()
+        else:
+            self.console.tell(self.why_not("go-on"), "warning")
+
+    def _accept(self) -> None:
+        if self._candidate:
+            self.recovery.change(self._candidate)
+            self.recovery.go(Step.WHERE)
+
+    # Other actions
+
+    def why_not(self, action: str) -> str:
+        if action == "go-on" and isinstance(self._answer, Answer) and not self._answer.reachable:
+            return "this point cannot be reached; the reason is shown, and the nearest ones that can be"
+        if action == "other-backup" and not isinstance(self._answer, Answer):
+            return "no point is known yet that a backup could fit"
+        if action == "retry" and not isinstance(self._answer, Failure) and not self.finder.failure:
+            return "nothing failed here"
+        return ""
+
+    def other_backup(self) -> None:
+        answer = self._answer
+        if isinstance(answer, Answer) and self._candidate:
+            self.console.push_screen(BackupChoice(answer, self._candidate.backup), self._use_backup)
+
+    def _use_backup(self, backup: str | None) -> None:
+        if backup is not None and self._candidate:
+            self.recovery.change(replace(self.recovery.draft, backup=backup))
+            self._ask(replace(self._candidate, backup=backup), take=False)
+
+    def retry(self) -> None:
+        if self.finder.failure and not self._is_typed:
+            self._find()
+        elif candidate := self._candidate:
+            self._candidate = None
+            self._ask(candidate, take=False)
+
+    def words(self) -> list[str] | None:
+        return self._candidate.question() if self._candidate else None
+
+
+def _same_place(one: Point, other: Point) -> bool:
+    return one.target == other.target and (other.timeline is None or one.timeline == other.timeline)

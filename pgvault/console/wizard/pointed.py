@@ -1,0 +1,81 @@
+"""What a point comes to, said line by line: where recovery stops, from which backup, how far from both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pgvault.console.fields import Field
+from pgvault.console.wizard.answer import Answer, Near, Reach
+from pgvault.console.wizard.draft import Draft, Point
+from pgvault.console.wizard.typed import in_zones
+from pgvault.model.target import AtTime
+from pgvault.model.text import size, span, when
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
+    """For a point that was asked about; the nearest ones are a list of their own."""
+    if draft.point:
+        yield from _asked(draft.point, zone)
+    if answer.stop is None:
+        yield Field("not possible", answer.reason, "bad")
+        for reach in answer.reaches:
+            yield Field("possible", _span(reach))
+        return
+    stop = answer.stop
+    yield Field("stops", f"{'after' if stop.replayed else 'before'} {stop.lsn} on timeline {stop.timeline}", "good")
+    if stop.time:
+        for clock, reading in in_zones(stop.time, zone):
+            yield Field("", reading if clock == "UTC" else f"{reading} ({clock})")
+    yield Field("backup", _backup(draft, answer))
+    if answer.reach:
+        yield Field("WAL's end", _to_the_end(stop.time, answer.reach))
+
+
+def _asked(point: Point, zone: str | None) -> Iterator[Field]:
+    yield Field("point", point.label, "bold")
+    if isinstance(point.target, AtTime):
+        yield Field("", "that is " + ", ".join(reading if clock == "UTC" else f"{reading} ({clock})"
+                                               for clock, reading in in_zones(point.target.time, zone)))
+
+
+def _backup(draft: Draft, answer: Answer) -> str:
+    parts = [f"{answer.backup}, {'proposed' if draft.backup == 'auto' else 'chosen by you'}"]
+    stop = answer.stop.time if answer.stop else None
+    if stop and (began := _begin(answer.backup)) and stop >= began:
+        parts.append(f"begun {span(round((stop - began).total_seconds()))} before the point")
+    if (fit := answer.proposed) and fit.segments is not None:
+        parts.append(f"{size(fit.wal_bytes)} of WAL to replay ({fit.segments} segment{'s' * (fit.segments != 1)})")
+    return ", ".join(parts)
+
+
+def _to_the_end(stop: datetime | None, reach: Reach) -> str:
+    if reach.latest is None:
+        return f"{reach.latest_lsn}; nothing was committed behind the backup"
+    behind = ""
+    if stop:
+        seconds = (reach.latest - stop).total_seconds()
+        behind = f", {span(round(seconds))} behind the point" if seconds >= 1 else ", where the point is"
+    return f"the last archived commit is of {when(reach.latest)}{behind}"
+
+
+def _span(reach: Reach) -> str:
+    return (f"{when(reach.earliest)} to {when(reach.latest) if reach.latest else reach.latest_lsn} "
+            f"on timeline {reach.timeline}")
+
+
+def nearest(near: Near) -> str:
+    """A point that can be taken instead, on one line."""
+    time = f"{near.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z  " if near.time else ""
+    backup = f" (backup {near.backup})" if near.backup != "auto" else ""
+    return f"{near.when:<7}  {time}{near.reason}{backup}"
+
+
+def _begin(backup: str) -> datetime | None:
+    """When it was begun: its id says so."""
+    try:
+        return datetime.strptime(backup, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""Step 6: the proof, in writing; or what failed, why, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textual import getters
+from textual.app import ComposeResult
+
+from pgvault.console.fields import Field
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.wizard.proven import Ended, told
+from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.steps import Step
+from pgvault.console.world import look
+from pgvault.jobs.journal import read_events
+from pgvault.jobs.plan import read_plan
+from pgvault.jobs.registry import jobs_directory, read_job
+from pgvault.model.errors import PgvaultError
+from pgvault.model.job import JobState
+
+_TITLES = {JobState.SUCCEEDED: "the proof", JobState.FAILED: "the restore failed",
+           JobState.CANCELLED: "the restore was cancelled", JobState.LOST: "the restore's process is gone"}
+
+
+class ProofStep(Stage):
+    step = Step.PROOF
+    text = getters.query_one("#proof", Reading)
+    frame = getters.query_one("#proof-pane", Pane)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: Ended | None = None
+
+    @property
+    def enter_label(self) -> str:  # type: ignore[override]
+        return "done" if self.succeeded else "change the plan"
+
+    @property
+    def succeeded(self) -> bool:
+        return self.ended is not None and self.ended.job.state is JobState.SUCCEEDED
+
+    def compose(self) -> ComposeResult:
+        yield Pane("the proof", Reading(id="proof"), id="proof-pane")
+
+    def come_up(self) -> None:
+        self.text.focus()
+        self.text.show([Field("", "reading what the job wrote", "dim", 1)])
+        self.run_worker(self._read(), group="proof", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        directory = jobs_directory(self.console.world.home) / self.recovery.draft.job
+        found = await look(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
+                           "read the job")
+        if isinstance(found, PgvaultError):
+            self.text.show([Field("unknown", found.message, "bad"), Field("cause", found.detail)])
+            return
+        self.ended = found
+        draft, config = self.recovery.draft, self.console.world.config
+        host = config.hosts.get(draft.host) if draft.host else None
+        self.frame.retitle(_TITLES.get(found.job.state, "the proof"))
+        self.text.show(told(found, draft, config.server(draft.server), host))
+        self.recovery.update_frame()
+
+    def go_on(self) -> None:
+        """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
+        if self.succeeded:
+            self.recovery.finish()
+        else:
+            self.recovery.change(replace(self.recovery.draft, job=""))
+            self.recovery.go(Step.REVIEW)
+
+    def words(self) -> list[str] | None:
+        return ["job", "show", self.recovery.draft.job]

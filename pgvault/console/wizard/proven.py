@@ -1,0 +1,115 @@
+"""How a restore ended, said line by line: the verdict and what it rests on, or what failed and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgvault.config.conninfo import parse_conninfo
+from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.console.fields import Field, gap, heading
+from pgvault.console.wizard.draft import Draft
+from pgvault.console.wizard.planned import told_change
+from pgvault.model.event import Checked, Event, JobFinished, Level, Noted
+from pgvault.model.job import Job, JobState
+from pgvault.model.text import span
+
+_STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
+_SAYS = " says: "
+"""In front of what the restored server's own log says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended, its events and the plan that it carried out."""
+
+    job: Job
+    events: Sequence[Event] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> JobFinished | None:
+        return next((each for each in reversed(self.events) if isinstance(each, JobFinished)), None)
+
+
+def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
+    job = ended.job
+    seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at else None
+    if job.state is JobState.SUCCEEDED:
+        yield Field("verdict", job.verdict, "good")
+        yield from _checks(ended)
+        yield Field("took", span(seconds))
+        yield from _connect(draft, server, host)
+        yield from _made_safe(ended)
+    else:
+        yield from _failure(ended)
+        yield Field("took", span(seconds))
+        yield from _left(ended)
+    yield from _log(ended)
+    yield Field("job", f"{job.id}: pgvault job show {job.id} tells everything")
+
+
+def _checks(ended: Ended) -> Iterator[Field]:
+    for number, each in enumerate(e for e in ended.events if isinstance(e, Checked)):
+        detail = f": {each.detail}" if each.detail else ""
+        yield Field("proof" if not number else "", f"{each.outcome.upper():<7}  {each.check}{detail}",
+                    _STYLES.get(each.outcome, "dim"))
+
+
+def _connect(draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
+    if not draft.start:
+        yield Field("next", f"start it: pg_ctl start -D {shlex.quote(draft.directory)}")
+        return
+    known = parse_conninfo(server.conninfo)
+    database = draft.expect[0].partition(".")[0] if draft.expect else known.get("dbname", "postgres")
+    words = ["psql"]
+    if host and host.socket_directory:
+        words += ["-h", host.socket_directory]
+    if host and host.port:
+        words += ["-p", str(host.port)]
+    words += ["-U", known.get("user", "postgres"), "-d", database]
+    yield Field("connect", f"on {f'host {draft.host}' if draft.host else 'this machine'}: {shlex.join(words)}", "bold")
+
+
+def _made_safe(ended: Ended) -> Iterator[Field]:
+    safe = [told_change(change) for change in ended.plan.get("settings_changed", [])]
+    for number, text in enumerate([*safe, "archiving is off there: set it up anew before you rely on it"]):
+        yield Field("made safe" if not number else "", text)
+
+
+def _failure(ended: Ended) -> Iterator[Field]:
+    finished, job = ended.finished, ended.job
+    style = "warn" if job.state is JobState.CANCELLED else "bad"
+    yield Field(job.state.value, job.verdict, style)
+    if finished and (error := finished.error):
+        if error.detail:
+            yield Field("cause", error.detail)
+        if error.hint:
+            yield Field("next step", error.hint, "bold")
+        yield Field("exit code", f"{error.exit_code} ({error.code})")
+    elif job.state is JobState.LOST:
+        yield Field("next step", f"its process is gone: the same restore run again clears what it left; "
+                                 f"pgvault job show {job.id}", "bold")
+
+
+def _left(ended: Ended) -> Iterator[Field]:
+    """In which state the destination is."""
+    told = [each for each in ended.events if isinstance(each, Noted) and each.level is not Level.INFO
+            and each.code not in ("cancelling", "internal-error")]
+    for number, each in enumerate(told):
+        yield Field("destination" if not number else "", each.text, "warn")
+    if not told and ended.job.state is JobState.CANCELLED:
+        yield Field("destination", "as it was before: what was begun is undone")
+    if not told and ended.job.state is JobState.FAILED:
+        yield Field("destination", "nothing was written there that is not told above")
+
+
+def _log(ended: Ended) -> Iterator[Field]:
+    lines = [each.text.partition(_SAYS)[2] for each in ended.events if isinstance(each, Noted) and _SAYS in each.text]
+    if lines:
+        yield gap()
+        yield heading(" The restored server's own log")
+        for line in lines:
+            yield Field("", line, "dim", 1)

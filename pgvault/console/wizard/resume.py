@@ -1,0 +1,61 @@
+"""An unfinished recovery was found: take it up again, or start anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual import getters
+from textual.widget import Widget
+
+from pgvault.console.fields import Field
+from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.wizard.draft import Draft
+
+_CHOICES = {"resume": "take it up where it was left", "anew": "start anew; what was said is forgotten"}
+
+
+class Resume(Dialog[bool]):
+    """Dismissed with True to resume, False to start anew, None to do neither."""
+
+    DEFAULT_CSS = """
+    Resume Reading { height: auto; max-height: 10; }
+    Resume Listing { height: 2; margin-top: 1; }
+    """
+    hint = "Enter choose   esc back"
+    listing = getters.query_one(Listing)
+    said = getters.query_one(Reading)
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__()
+        self.title_text = f"an unfinished recovery of {draft.server}"
+        self._draft = draft
+
+    def body(self) -> Iterable[Widget]:
+        fields = list(_said(self._draft))
+        reading = Reading(fields)
+        reading.styles.height = len(fields) + 2
+        reading.can_focus = False
+        yield reading
+        yield Listing([Column("", 20, flexible=True)], headed=False)
+
+    def on_mount(self) -> None:
+        self.listing.show(ItemRows(tuple(_CHOICES), lambda key: [_CHOICES[key]], str))
+        self.listing.focus()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self.dismiss(event.key == "resume")
+
+
+def _said(draft: Draft) -> Iterable[Field]:
+    yield Field("left at", f"step {draft.step.number}: {draft.step.value}", "bold")
+    if draft.what:
+        yield Field("what", draft.what.value)
+    if draft.point:
+        yield Field("point", draft.point.label)
+    if draft.host is not None:
+        yield Field("where to", draft.destination)
+    if draft.job:
+        yield Field("job", f"{draft.job} was started from it")

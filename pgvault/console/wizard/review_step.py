@@ -1,0 +1,151 @@
+"""Step 4: the plan, exactly as it will be carried out, before anything is written; and the word that starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual import getters
+from textual.app import ComposeResult
+
+from pgvault.console.fields import Field, failed
+from pgvault.console.screens.confirm import Confirm
+from pgvault.console.widgets.bars import Bar
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.wizard.planned import Planned, told
+from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.steps import Step
+from pgvault.model.event import Failure
+from pgvault.model.text import Painted, Part
+
+
+class ReviewStep(Stage):
+    step = Step.REVIEW
+    acts = frozenset({"retry"})
+    plan_text = getters.query_one("#plan", Reading)
+    frame = getters.query_one("#plan-pane", Pane)
+    verdict = getters.query_one("#verdict", Bar)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plan: Planned | None = None
+        self._failure: Failure | None = None
+        self._starting = False
+
+    @property
+    def enter_label(self) -> str:  # type: ignore[override]
+        return "restore" if self._plan and not self._plan.overwrites else "overwrite" if self._plan else "go on"
+
+    def compose(self) -> ComposeResult:
+        yield Pane("the plan", Reading(id="plan"), id="plan-pane")
+        yield Bar(id="verdict")
+
+    # Planning
+
+    def come_up(self) -> None:
+        self.plan_text.focus()
+        self.plan_text.go_to(0)
+        self._plan_anew()
+
+    def step_down(self) -> None:
+        self.workers.cancel_group(self, "plan")
+
+    def _plan_anew(self) -> None:
+        self._plan, self._failure = None, None
+        place = self.recovery.draft.destination
+        self.plan_text.show([Field("", f"the vault and {place} are being looked at; nothing is written", "", 1)])
+        self._say()
+        self.run_worker(self._make_plan(), group="plan", exclusive=True, exit_on_error=False)
+
+    async def _make_plan(self) -> None:
+        answer = await self.console.world.commands.ask(*self.recovery.draft.words(), "--dry-run")
+        if answer.documents:
+            self._plan = Planned(answer.document)
+            self.plan_text.show(told(self._plan, self.recovery.draft, self.recovery.zone))
+        else:
+            self._show_failure(answer.failure)
+        self._say()
+
+    def _show_failure(self, failure: Failure | None, *lead: Field) -> None:
+        self._failure = failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
+        self.plan_text.show([*lead, *failed(self._failure, retry="t")])
+
+    def _say(self) -> None:
+        self.verdict.set(list(self._verdict()))
+        self.recovery.update_frame()
+
+    def _verdict(self) -> Iterator[Part]:
+        plan = self._plan
+        if self._failure:
+            yield Painted(" nothing was changed", "bad")
+        elif plan is None:
+            yield Painted(" planning", "dim")
+        elif self._starting:
+            yield Painted(f" starting: {plan.place} is looked at once more", "accent")
+        elif plan.failed:
+            yield Painted(" this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
+        elif self.console.options.read_only:
+            yield Painted(" READ-ONLY: this console plans and restores nothing; c shows the command", "warn")
+        elif plan.overwrites:
+            yield Painted(f" Enter asks for the directory's name, then: {plan.act}", "bad")
+        else:
+            yield Painted(f" Enter: {plan.act}", "good")
+
+    # Starting
+
+    def why_not(self, action: str) -> str:
+        if action == "go-on":
+            return self._why_not_run()
+        if action == "retry" and (self._starting or (self._plan is None and self._failure is None)):
+            return "the plan is being made"
+        return ""
+
+    def _why_not_run(self) -> str:
+        if self.console.options.read_only:
+            return "this console was started with --read-only: it plans, and restores nothing"
+        if self._failure:
+            return f"there is no plan to carry out: {self._failure.message}"
+        if self._plan is None or self._starting:
+            return "the plan is being made" if self._plan is None else "the restore is being started"
+        if self._plan.failed:
+            return f"the condition \"{self._plan.failed[0]['name']}\" does not hold: {self._plan.failed[0]['detail']}"
+        return ""
+
+    def go_on(self) -> None:
+        plan = self._plan
+        if plan is None or self._why_not_run():
+            return
+        if plan.overwrites:
+            lines = [[Painted(line, "bad")] for line in (f"This overwrites {plan.place}:", plan.overwrites)]
+            self.console.push_screen(
+                Confirm("overwrite", [*lines, [], ["Type the directory's whole name to confirm."]], act=plan.act,
+                        typed=plan.directory), self._confirmed)
+        else:
+            self._confirmed(True)
+
+    def _confirmed(self, yes: bool | None) -> None:
+        if yes and self._plan:
+            self._starting = True
+            self._say()
+            self.run_worker(self._start(self._plan), group="start", exclusive=True, exit_on_error=False)
+
+    async def _start(self, plan: Planned) -> None:
+        """Exactly the plan's command; when the world has moved since, it stops there and says what changed."""
+        try:
+            answer = await self.console.world.commands.ask(*plan.command, "--yes", "--detach")
+        finally:
+            self._starting = False
+        job = answer.document.get("job")
+        if job:
+            self.recovery.started(str(job))
+            return
+        self._plan = None
+        self._show_failure(answer.failure, Field("refused", "the world is not as it was when the plan was made; "
+                                                 "nothing was changed", "warn"))
+        self._say()
+
+    def retry(self) -> None:
+        self._plan_anew()
+
+    def words(self) -> list[str] | None:
+        return self._plan.command if self._plan else self.recovery.draft.words()

@@ -1,0 +1,257 @@
+"""The recovery wizard's screen: holds the draft, shows one step at a time, and takes the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.widget import Widget
+from textual.widgets import Input
+
+from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.keys import Action
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.widgets.bars import Bar
+from pgvault.console.wizard.answer import Answer, answer_of
+from pgvault.console.wizard.draft import Draft, Point
+from pgvault.console.wizard.drafts import Drafts
+from pgvault.console.wizard.point_step import PointStep
+from pgvault.console.wizard.proof_step import ProofStep
+from pgvault.console.wizard.resume import Resume
+from pgvault.console.wizard.review_step import ReviewStep
+from pgvault.console.wizard.run_step import RunStep
+from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.steps import Step, before, path, shown
+from pgvault.console.wizard.what_step import WhatStep
+from pgvault.console.wizard.where_step import WhereStep
+from pgvault.console.world import look
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Failure
+from pgvault.model.target import Target, describe
+
+if TYPE_CHECKING:
+    from pgvault.engine.catalogue import Catalogue
+
+_STAGES: dict[Step, type[Stage]] = {
+    each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}
+_OWN = frozenset({"other-backup", "retry", "cancel"})
+"""Actions of which a step has only some."""
+
+
+class RecoveryScreen(View):
+    view = "recovery"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("recovery")]
+    DEFAULT_CSS = """
+    RecoveryScreen #stages { height: 1fr; }
+    """
+    path_bar = getters.query_one("#steps", Bar)
+    stages = getters.query_one("#stages", Vertical)
+
+    def __init__(self, draft: Draft, drafts: Drafts) -> None:
+        super().__init__()
+        self.draft, self._drafts = draft, drafts
+        self._made: dict[Step, Stage] = {}
+        self._unsaved = False
+
+    def body(self) -> Iterable[Widget]:
+        yield Bar(id="steps")
+        yield Vertical(id="stages")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        steps = path(read_only=self.app.options.read_only)
+        self.call_after_refresh(self.go, self.draft.step if self.draft.step in steps else Step.REVIEW)
+
+    # The draft, and what is known of it
+
+    def change(self, draft: Draft) -> None:
+        """Take another draft, and save it, so that nothing of it is lost."""
+        if draft == self.draft:
+            return
+        self.draft = draft
+        try:
+            self._drafts.save(draft)
+        except PgvaultError as error:
+            if not self._unsaved:
+                self.app.tell(f"{error.message}; it is lost when the console ends", "warning")
+            self._unsaved = True
+
+    @property
+    def zone(self) -> str | None:
+        """The zone that the configuration gives the server."""
+        return self.app.world.config.server(self.draft.server).timezone
+
+    @property
+    def hosts(self) -> list[str]:
+        """The configured ones."""
+        return list(self.app.world.config.hosts)
+
+    def told_host(self, name: str) -> str:
+        host = self.app.world.config.host(name)
+        return f"{name} ({host.ssh})" if host.ssh else f"{name} (this machine)"
+
+    def usual_directory(self, host: str) -> str:
+        return (self.app.world.config.host(host).data_directory or "") if host else ""
+
+    async def ask(self, draft: Draft) -> Answer | Failure:
+        """What the draft's point comes to; asked of the vault each time, since its WAL goes on."""
+        answer = await self.app.world.commands.ask(*draft.question())
+        if answer.failure or not answer.documents:
+            return answer.failure or Failure("the point could not be looked up", "", "", "failed", 1)
+        return answer_of(answer.document)
+
+    async def catalogue(self) -> Catalogue | PgvaultError:
+        return await look(lambda: self.app.world.catalogue(self.draft.server))
+
+    # From step to step
+
+    @property
+    def stage(self) -> Stage | None:
+        return self._made.get(self.draft.step)
+
+    def go(self, step: Step) -> None:
+        """Show this step; the draft is saved with it."""
+        if (left := self.stage) is not None and left.step is not step:
+            left.step_down()
+            left.display = False
+        self.change(replace(self.draft, step=step))
+        if step not in self._made:
+            self._made[step] = _STAGES[step]()
+        self.call_later(self._come_up, self._made[step])
+
+    async def _come_up(self, stage: Stage) -> None:
+        """Show it, unless another step was gone to meanwhile."""
+        if stage is not self.stage:
+            return
+        if stage.parent is None:
+            await self.stages.mount(stage)
+        stage.display = True
+        stage.come_up()
+        self.update_frame()
+
+    def started(self, job: str) -> None:
+        self.change(replace(self.draft, job=job))
+        self.go(Step.RUN)
+
+    def finish(self) -> None:
+        """The proof was seen: the draft is of no more use."""
+        self._drafts.remove(self.draft.server)
+        self.dismiss()
+
+    # The frame
+
+    def crumbs(self) -> list[str]:
+        return [self.draft.server, "recover", self.draft.step.value]
+
+    def update_frame(self) -> None:
+        super().update_frame()
+        if self.is_attached and self.query("#steps"):
+            options = self.app.options
+            self.path_bar.set(shown(self.draft.step, read_only=options.read_only, arrow=self.app.glyphs.arrow))
+
+    def actions(self) -> Iterable[Action]:
+        stage = self.stage
+        typing = isinstance(self.focused, Input)
+        for action in super().actions():
+            if action.id in _OWN and (stage is None or action.id not in stage.acts):
+                continue
+            if typing and len(action.keys[0]) == 1:  # it would be typed
+                continue
+            if action.id == "go-on" and stage:
+                action = action._replace(label=stage.enter_label)
+            elif action.id == "back":
+                action = action._replace(in_footer=True, label=self._back_label())
+            elif action.id == "leave":
+                action = action._replace(label="close")
+            yield action
+
+    def _back_label(self) -> str:
+        return "leave it running" if self.draft.step is Step.RUN else "back"
+
+    def on_descendant_focus(self) -> None:
+        self.update_frame()
+
+    def why_not(self, action: str) -> str:
+        return self.stage.why_not(action) if self.stage else ""
+
+    def command_words(self) -> list[str] | None:
+        return self.stage.words() if self.stage else None
+
+    def world_changed(self, change: Change) -> None:
+        if self.stage and self.stage.is_attached:
+            self.stage.world_changed(change)
+
+    # Acts
+
+    def do_go_on(self) -> None:
+        if self.stage:
+            self.stage.go_on()
+
+    def do_back(self) -> None:
+        """One step back, never out of the console; from the first step, and while the restore runs, out of here."""
+        stage = self.stage
+        if (pane := self.focused_list()) and pane.clear_filter():
+            return
+        if isinstance(stage, PointStep) and stage.back():
+            return
+        if isinstance(stage, ProofStep):
+            stage.go_on()
+        elif (step := before(self.draft.step)) is not None:
+            self.go(step)
+        else:
+            self.do_leave()
+
+    def do_leave(self) -> None:
+        """Out of the wizard; what was said is kept."""
+        stage, draft = self.stage, self.draft
+        if isinstance(stage, ProofStep) and stage.succeeded:
+            self.finish()
+            return
+        if draft.step is Step.RUN:
+            self.app.tell(f"job {draft.job} continues: pgvault job watch {draft.job}")
+        elif draft.what or draft.point:
+            self.app.tell("what you said is kept: r takes this recovery up again")
+        self.dismiss()
+
+    def do_retry(self) -> None:
+        if isinstance(self.stage, PointStep | ReviewStep):
+            self.stage.retry()
+
+    def do_other_backup(self) -> None:
+        if isinstance(self.stage, PointStep):
+            self.stage.other_backup()
+
+    def do_cancel(self) -> None:
+        if isinstance(self.stage, RunStep):
+            self.stage.cancel()
+
+
+def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: Target | None = None,
+                timeline: int | None = None, expect: tuple[str, ...] = ()) -> None:
+    """Recover a server; an unfinished recovery of it is offered first.
+
+    With a target the wizard begins at the point, where it is checked; `expect` are relations, as
+    DATABASE.SCHEMA.TABLE, that have to be there when it is done.
+    """
+    if not server:
+        app.tell("there is no server to recover", "warning")
+        return
+    if isinstance(app.screen, RecoveryScreen):
+        return
+    drafts = Drafts(app.world.home)
+    fresh = Draft(server, backup=backup)
+    if target is not None:
+        fresh = replace(fresh.at(Point(target, timeline, describe(target)), expect=expect), step=Step.POINT)
+    if (kept := drafts.read(server)) is None:
+        app.push_screen(RecoveryScreen(fresh, drafts))
+        return
+
+    def decide(resume: bool | None) -> None:
+        if resume is not None:
+            app.push_screen(RecoveryScreen(kept if resume else fresh, drafts))
+
+    app.push_screen(Resume(kept), decide)

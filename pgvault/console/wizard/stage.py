@@ -1,0 +1,60 @@
+"""What the steps' widgets have in common: one is on the screen, and is told when it comes up and when to go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.containers import Vertical
+from textual.worker import Worker, WorkerState
+
+from pgvault.console.wizard.steps import Step
+
+if TYPE_CHECKING:
+    from pgvault.console.app import Change, ConsoleApp
+    from pgvault.console.wizard.screen import RecoveryScreen
+
+
+class Stage(Vertical):
+    """One step. It draws the screen's draft, and changes it through the screen alone."""
+
+    step: ClassVar[Step]
+    enter_label: str = "go on"
+    """What Enter does, for the footer."""
+    acts: ClassVar[frozenset[str]] = frozenset()
+    """The wizard's own actions that make sense in it, besides going on and back."""
+    DEFAULT_CSS = """
+    Stage { height: 1fr; }
+    """
+
+    @property
+    def recovery(self) -> RecoveryScreen:
+        return cast("RecoveryScreen", self.screen)
+
+    @property
+    def console(self) -> ConsoleApp:
+        return cast("ConsoleApp", self.app)
+
+    def come_up(self) -> None:
+        """It is shown, for the first time or again: draw the draft, ask what has to be asked, take the focus."""
+
+    def step_down(self) -> None:
+        """Another step is shown: what is asked for this one alone ends."""
+
+    def go_on(self) -> None:
+        """Enter: go to the next step, or say what is missing."""
+
+    def why_not(self, action: str) -> str:
+        """Why an action cannot be done now; empty when it can."""
+        return ""
+
+    def words(self) -> list[str] | None:
+        """The words behind `pgvault` that do the same; None before there is enough for that."""
+        return None
+
+    def world_changed(self, change: Change) -> None:
+        """See `View.world_changed`."""
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What was asked in the background must not fail in silence."""
+        if event.state is WorkerState.ERROR:
+            self.console.tell(f"internal error: {event.worker.error!r}", "error")

@@ -1,0 +1,52 @@
+"""The steps of a recovery: their order, and the line that shows where one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from pgvault.model.text import Painted, Part
+
+
+class Step(Enum):
+    WHAT = "what happened"
+    POINT = "the point"
+    WHERE = "where to"
+    REVIEW = "review"
+    RUN = "run"
+    PROOF = "proof"
+
+    @property
+    def number(self) -> int:
+        return list(Step).index(self) + 1
+
+
+_PLANNING = (Step.WHAT, Step.POINT, Step.WHERE, Step.REVIEW)
+
+
+def path(*, read_only: bool) -> tuple[Step, ...]:
+    """A console that may change nothing plans and stops there."""
+    return _PLANNING if read_only else tuple(Step)
+
+
+def after(step: Step, *, read_only: bool) -> Step | None:
+    """The next step; None behind the last one."""
+    steps = path(read_only=read_only)
+    index = steps.index(step) + 1
+    return steps[index] if index < len(steps) else None
+
+
+def before(step: Step) -> Step | None:
+    """One step back; None where there is no way back: at the first, and once the restore runs."""
+    return _PLANNING[step.number - 2] if step in _PLANNING and step is not Step.WHAT else None
+
+
+def shown(step: Step, *, read_only: bool, arrow: str) -> Iterator[Part]:
+    """`step 2 of 6`, and the whole path with this one marked."""
+    steps = path(read_only=read_only)
+    yield Painted(f" step {step.number} of {len(steps)}", "bold")
+    yield "  "
+    for each in steps:
+        if each is not steps[0]:
+            yield Painted(f" {arrow} ", "dim")
+        yield Painted(each.value, "title" if each is step else "" if each.number < step.number else "dim")

@@ -1,0 +1,200 @@
+"""Step 3: where the restore goes, and what the server does when it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from textual import getters
+from textual.app import ComposeResult
+from textual.widgets import Input
+
+from pgvault.console.fields import Field, failed
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
+from pgvault.console.wizard.entry import Choice, Form, Typed
+from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.steps import Step
+from pgvault.engine.catalogue import Catalogue
+from pgvault.model.backup import Tablespace
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Failure
+from pgvault.model.target import EndOfWal
+
+_THEN = {Then.PROMOTE: "opens for use", Then.PAUSE: "pauses there, read-only: look, then promote it",
+         Then.SHUTDOWN: "shuts down there", Then.STANDBY: "follows the original server, as a standby"}
+_START = (("yes", "yes, and prove that it arrived"), ("no", "no, only restore its files"))
+_OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
+
+
+class WhereStep(Stage):
+    step = Step.WHERE
+    DEFAULT_CSS = """
+    WhereStep #form-pane { height: 1fr; }
+    WhereStep #means-pane { height: 8; }
+    """
+    form = getters.query_one(Form)
+    host = getters.query_one("#host", Choice)
+    directory = getters.query_one("#directory-line", Typed)
+    then = getters.query_one("#then", Choice)
+    start = getters.query_one("#start", Choice)
+    overwrite = getters.query_one("#overwrite", Choice)
+    means = getters.query_one("#means", Reading)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spaces: tuple[Tablespace, ...] | None = None
+        """Of the backup; None while they are not known."""
+        self._problem: PgvaultError | Failure | None = None
+        """Why they are not."""
+        self._showing = False
+
+    def compose(self) -> ComposeResult:
+        with Pane("where to", id="form-pane"), Form():
+            yield Choice("host", id="host")
+            yield Typed("directory", id="directory", hint="/the/new/data/directory")
+            yield Choice("at the point", id="then")
+            yield Choice("start it", id="start")
+            yield Choice("if not empty", id="overwrite")
+        yield Pane("what that means", Reading(id="means"), id="means-pane")
+
+    # Showing the draft
+
+    def come_up(self) -> None:
+        draft = self.recovery.draft
+        if draft.host is None:
+            hosts = self.recovery.hosts
+            draft = self._at_host(draft, hosts[0] if hosts else "")
+            self.recovery.change(draft)
+        self._show(draft)
+        self.host.focus()
+        self.run_worker(self._look_at_backup(), group="backup", exclusive=True, exit_on_error=False)
+
+    def _show(self, draft: Draft) -> None:
+        self._showing = True
+        try:
+            self.host.offer([*((name, self.recovery.told_host(name)) for name in self.recovery.hosts),
+                             ("", "this machine")], draft.host or "")
+            self.directory.put(draft.directory)
+            ends = draft.point is None or isinstance(draft.point.target, EndOfWal)
+            fitting = [each for each in Then if not each.needs_target or not ends]
+            fitting = [each for each in fitting if each is not Then.STANDBY or ends]
+            self.then.offer([(each.name, _THEN[each]) for each in fitting], draft.then.name)
+            self.start.offer(_START, "yes" if draft.start else "no")
+            self.overwrite.offer(_OVERWRITE, "yes" if draft.overwrite else "no")
+        finally:
+            self._showing = False
+        self._explain()
+
+    async def _look_at_backup(self) -> None:
+        """The tablespaces that need a place, from the backup that the point comes to."""
+        answer = await self.recovery.ask(self.recovery.draft)
+        if isinstance(answer, Failure):
+            self._problem = answer
+        else:
+            found = await self.recovery.catalogue()
+            self._problem = found if isinstance(found, PgvaultError) else None
+            if isinstance(found, Catalogue):
+                await self._offer_spaces(found.entry(answer.backup).backup.tablespaces if answer.backup else ())
+        self._explain()
+
+    async def _offer_spaces(self, spaces: tuple[Tablespace, ...]) -> None:
+        """One line for each; a place that was typed before stays."""
+        draft = self.recovery.draft
+        given = dict(draft.tablespaces)
+        self._spaces = spaces
+        for line in self.query(".space"):
+            await line.remove()
+        for number, space in enumerate(spaces):
+            line = Typed(space.name, id=f"space-{number}", hint=f"a place for it; it was in {space.location}")
+            line.add_class("space")
+            await self.form.mount(line)
+            line.put(given.get(space.name, ""))
+        self.recovery.change(replace(draft, tablespaces=tuple(
+            (space.name, given.get(space.name, "")) for space in spaces)))
+
+    # What is chosen and typed
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        draft = self.recovery.draft
+        match event.choice.id:
+            case "host":
+                draft = self._at_host(draft, event.key)
+            case "then":
+                draft = replace(draft, then=Then[event.key])
+            case "start":
+                draft = replace(draft, start=event.key == "yes")
+            case "overwrite":
+                draft = replace(draft, overwrite=event.key == "yes")
+        self.recovery.change(draft)
+        self._show(draft)
+
+    def _at_host(self, draft: Draft, host: str) -> Draft:
+        """With the directory that is usual there, unless another was typed."""
+        before = self.recovery.usual_directory(draft.host) if draft.host is not None else ""
+        keeps = draft.directory not in ("", before)
+        return replace(draft, host=host,
+                       directory=draft.directory if keeps else self.recovery.usual_directory(host))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._showing:
+            return
+        draft, name = self.recovery.draft, event.input.id or ""
+        if name == "directory":
+            draft = replace(draft, directory=event.value.strip())
+        elif self._spaces is not None and name.startswith("space-"):
+            number = int(name.removeprefix("space-"))
+            places = list(draft.tablespaces)
+            if number < len(places):
+                places[number] = (places[number][0], event.value.strip())
+            draft = replace(draft, tablespaces=tuple(places))
+        if draft != self.recovery.draft:
+            self.recovery.change(draft)
+            self._explain()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.go_on()
+
+    # Going on
+
+    def go_on(self) -> None:
+        if flaw := self.flaw():
+            self.console.tell(flaw, "warning")
+        else:
+            self.recovery.go(Step.REVIEW)
+
+    def flaw(self) -> str:
+        """What is still missing, as one line."""
+        draft = self.recovery.draft
+        if flaw := flaw_of_path(draft.directory):
+            return flaw
+        if self._spaces is None and self._problem is None:
+            return "the backup's tablespaces are still being looked up"
+        for name, place in draft.tablespaces:
+            if flaw := flaw_of_path(place):
+                return f"tablespace {name}: {flaw}"
+        return ""
+
+    def _explain(self) -> None:
+        self.means.show(self._means(self.recovery.draft))
+
+    def _means(self, draft: Draft) -> Iterator[Field]:
+        if isinstance(self._problem, Failure):
+            yield from failed(self._problem)
+        elif self._problem:
+            yield Field("unknown", f"the backup's tablespaces: {self._problem.message}", "warn")
+        yield Field("goes to", draft.destination, "bold")
+        if flaw := self.flaw():
+            yield Field("missing", flaw, "warn")
+        start = "is started and asked whether it arrived, then" if draft.start else "is not started; started by you,"
+        yield Field("the server", f"{start} it {_THEN[draft.then]}")
+        if draft.overwrite:
+            yield Field("overwrites", "what is in the directory is renamed, its newest WAL saved into the vault, and "
+                                      "kept until you remove it", "bad")
+        yield Field("", "left and right change a value, Tab and the arrows go between lines, Enter goes on", "dim", 1)
+
+    def words(self) -> list[str] | None:
+        return self.recovery.draft.words()
