@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 HELP = """Restore a cluster, to the end of its archived WAL or to a target before it, here or on another host.
 
 The plan is shown first and nothing is written before it is confirmed. The backup is chosen from the target unless one
-is named. With --start the restored server is started and asked whether it arrived.
+is named. With --start the restored server is started and asked whether it arrived, and whether each --expect table is
+there: if one is not, the exit code is 3 and the server runs all the same.
 
 Example:
   pgvault restore main-db auto --host standby-db --target-time '2026-11-22 20:05:12 Europe/Paris' --start
+  pgvault restore main-db auto --host standby-db --target-end --start --expect shop.public.orders
   pgvault restore main-db latest /srv/copy --target-immediate
   pgvault restore main-db --host standby-db --target-name before-deploy --dry-run
   pgvault restore main-db --target-time '2026-11-22 20:05:12 Europe/Paris' --choices
@@ -49,6 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
     parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=False,
                         help="start the restored server and wait until it reports that it is at the target")
+    parser.add_argument("--expect", action="append", default=[], metavar="DATABASE.SCHEMA.TABLE",
+                        help="with --start: this table has to be there, and its rows are told; SQL's quoting; once for "
+                        "each")
     parser.add_argument("--choices", action="store_true",
                         help="tell where recovery would stop, which backups fit and what else is near; touches no host")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")

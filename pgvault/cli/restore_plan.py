@@ -35,6 +35,7 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
                 + (", the last one unfinished" if plan.wal.partial else "")),
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
         *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
+        *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
         ("Command", _command(plan)),
     ], title=f"Restore of server {plan.server}:")
@@ -71,6 +72,7 @@ def document(plan: RestorePlan) -> dict[str, object]:
         "bytes_to_send": plan.bytes_to_send, "bytes_to_write": plan.bytes_to_write, "estimate_seconds": None,
         "overwrites": plan.overwrites or None,
         "settings_changed": list(plan.settings_changed), "settings_to_look_at": list(plan.settings_to_look_at),
+        "expects": list(map(str, plan.expects)),
         "preconditions": list(plan.preconditions), "command": _command(plan),
     }
 

@@ -9,6 +9,7 @@ from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.model.errors import UsageError
 from pgvault.model.lsn import Lsn
 from pgvault.model.rate import parse_rate
+from pgvault.model.relation import RelationName, parse_relation
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target, TargetAction
 from pgvault.model.times import parse_time
 
@@ -29,7 +30,7 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
         timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
         tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, workers=args.jobs,
         bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit, start=args.start,
-        partial=args.partial)
+        partial=args.partial, expects=tuple(map(_relation, args.expect)))
 
 
 def _tablespaces(options: list[str]) -> dict[str, str]:
@@ -40,6 +41,13 @@ def _tablespaces(options: list[str]) -> dict[str, str]:
             raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
         spaces[name] = path
     return spaces
+
+
+def _relation(text: str) -> RelationName:
+    try:
+        return parse_relation(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _rate(text: str) -> int:

@@ -3,7 +3,7 @@
 PgvaultError                 1    could not do it
 ├── UsageError               2    wrong arguments
 ├── ConfigError              2    wrong configuration
-├── NotRight                 3    check or verify found something
+├── NotRight                 3    check, verify or restore --expect found something
 ├── NotFound                 4    no such server, backup, job or host
 ├── Refused                  5    a precondition does not hold; nothing was changed
 ├── Locked                   6    another job holds the lock

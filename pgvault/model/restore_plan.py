@@ -8,6 +8,7 @@ from datetime import datetime
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
 from pgvault.model.rate import format_size
+from pgvault.model.relation import RelationName
 from pgvault.model.target import Target, TargetAction, target_options
 
 
@@ -99,6 +100,8 @@ class RestorePlan:
     preconditions: tuple[Precondition, ...]
     stop_replayed: bool = False
     """Whether the record at `stop_lsn` is still replayed."""
+    expects: tuple[RelationName, ...] = ()
+    """What the started server is asked for."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -121,4 +124,6 @@ class RestorePlan:
         argv += ["--jobs", str(self.workers)]
         if self.bandwidth_limit is not None:
             argv += ["--bwlimit", format_size(self.bandwidth_limit)]
+        for relation in self.expects:
+            argv += ["--expect", str(relation)]
         return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]

@@ -19,6 +19,7 @@ from pgvault.io.probe import Contents, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
+from pgvault.model.relation import RelationName
 from pgvault.model.restore_plan import Precondition, RestorePlan, SettingChange, TablespacePlace, WalNeed
 from pgvault.model.target import EndOfWal, Target, TargetAction
 from pgvault.vault import catalog
@@ -49,6 +50,8 @@ class RestoreRequest:
     start: bool = False
     partial: bool = False
     """Use the unfinished last segment of the timeline too."""
+    expects: tuple[RelationName, ...] = ()
+    """What the started server is asked for."""
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host) -> RestorePlan:
@@ -89,6 +92,9 @@ def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
 
 def _check_action(request: RestoreRequest) -> None:
     """PostgreSQL does something else than go on only where it was given a target to stop at."""
+    if request.expects and (not request.start or request.action is TargetAction.SHUTDOWN):
+        raise UsageError("only a server that was started and still runs can be asked for what is expected",
+                         hint="--expect goes with --start, and not with --target-action shutdown.")
     if request.standby and not isinstance(request.target, EndOfWal):
         raise UsageError("a standby follows the original server to no end, so it takes no target")
     if request.standby and request.partial:
@@ -125,7 +131,7 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
         bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
-        stop_replayed=choice.stop.replayed)
+        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)))
 
 
 def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:

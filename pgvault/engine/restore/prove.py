@@ -11,18 +11,15 @@ import re
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-import psycopg
-
-from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.contents import LOG_FILE
-from pgvault.io.host import Host, SocketAddress
-from pgvault.io.postgres import connection_parameters
+from pgvault.engine.restore.expect import Found, Presence, look_for
+from pgvault.io.host import Host
 from pgvault.io.probe import Destination, Installation, probe_destination
 from pgvault.model.errors import PgvaultError, Refused, WalMissing
-from pgvault.model.event import Emit, Noted, Progressed
+from pgvault.model.event import Emit, Noted, PhaseStarted, Progressed
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import EndOfWal, TargetAction
@@ -72,6 +69,12 @@ class Proof:
     """Of a standby: how much of what the original server has sent is not replayed yet."""
     lag_seconds: float | None = None
     """How old its newest replayed commit is while there is such WAL, else 0."""
+    expected: tuple[Found, ...] = ()
+    """What became of each table that was asked for."""
+
+    @property
+    def lacking(self) -> tuple[Found, ...]:
+        return tuple(found for found in self.expected if found.presence is not Presence.THERE)
 
     def __str__(self) -> str:
         parts = [f"the server is {self.state}"]
@@ -82,7 +85,7 @@ class Proof:
         if self.lag_bytes is not None:
             parts.append(f"{self.lag_bytes} bytes behind the original server"
                          + (f" ({self.lag_seconds:.1f} s)" if self.lag_seconds is not None else ""))
-        return ", ".join(parts)
+        return "; ".join([", ".join(parts), *map(str, self.expected)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,19 @@ def programs_for(destination: Destination, major: int) -> Installation:
 
 async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
                 emit: Emit) -> Proof:
-    """Wait until the started server has reached the target; PgvaultError with its log when it gives up."""
+    """Wait until the started server has reached the target, then look for what the restore was made for.
+
+    PgvaultError with its log when it gives up. What is expected and not there is told, not raised.
+    """
     watcher = _Watcher(host, config, server, plan)
+    proof = await _reached(watcher, plan, begin, emit)
+    if not plan.expects:
+        return proof
+    emit(PhaseStarted("look"))
+    return replace(proof, expected=await look_for(plan.expects, watcher.asked, emit))
+
+
+async def _reached(watcher: _Watcher, plan: RestorePlan, begin: Lsn, emit: Emit) -> Proof:
     advance = _Advance(emit, begin, plan.stop_lsn)
     while True:
         state = await watcher.look()
@@ -136,8 +150,8 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
             if plan.standby and advance.stands_for > FOLLOW_SECONDS:
                 raise await watcher.not_following()
         elif (word := await watcher.look_without_sql()) is not None:
-            if watcher.refusal:
-                emit(Noted(f"the server takes no login for the proof ({watcher.refusal}); "
+            if watcher.asked.refusal:
+                emit(Noted(f"the server takes no login for the proof ({watcher.asked.refusal}); "
                            "its state is read from its files"))
             return await watcher.proof(word, None)
         await asyncio.sleep(_POLL_SECONDS)
@@ -192,16 +206,15 @@ class _Watcher:
     """Looks at the server by SQL through the host's connection, and at its files where SQL is not to be had."""
 
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan) -> None:
-        self._host, self._config, self._server, self._plan = host, config, server, plan
-        self.refusal = ""
+        self._host, self._config, self._plan = host, config, plan
+        self.asked = RestoredServer(host, config, server)
         self._seen_alive = False
         self._seen_dead = 0
         self._is_known = False
-        self._address: tuple[str, int] | None = None
 
     async def look(self) -> _State | None:
         """None when it cannot be asked (yet)."""
-        rows = await self._query(_STATE)
+        rows = await self.asked.query(_STATE)
         if rows is None or not await self._is_the_restored_one():
             return None
         recovering, lsn, moment, paused = rows[0]
@@ -209,9 +222,9 @@ class _Watcher:
 
     async def _is_the_restored_one(self) -> bool:
         """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
-        if self._is_known or self._config is None or not self._config.conninfo:
+        if self._is_known or self._config is None or not self.asked.conninfo:
             return True
-        rows = await self._query(_WHO)
+        rows = await self.asked.query(_WHO)
         if not rows:
             return False
         directory, started = rows[0]
@@ -234,8 +247,8 @@ class _Watcher:
         if postmaster is not None and postmaster.alive:
             self._seen_alive, self._seen_dead = True, 0
             if postmaster.port:
-                self._address = (postmaster.socket_directory or "localhost", postmaster.port)
-            if not self.refusal:
+                self.asked.address = (postmaster.socket_directory or "localhost", postmaster.port)
+            if not self.asked.refusal:
                 return None
         state = await self._controlled_state(destination)
         if postmaster is not None and postmaster.alive:
@@ -249,14 +262,14 @@ class _Watcher:
         return None
 
     async def proof(self, word: str, state: _State | None) -> Proof:
-        rows = await self._query(_TIMELINE) if word == PROMOTED else None
+        rows = await self.asked.query(_TIMELINE) if word == PROMOTED else None
         lines = tuple(line for line in await self.log() if _REACHED.search(line))
         return Proof(word, state.last_commit if state else None, rows[0][0] if rows else None,
                      state.lsn if state else None, lines[-4:])
 
     async def lag(self) -> tuple[int, float | None] | None:
         """Bytes and seconds behind the original server; None while nothing comes from it."""
-        rows = await self._query(_FOLLOWING)
+        rows = await self.asked.query(_FOLLOWING)
         if not rows or rows[0][0] is None:
             return None
         size, age = rows[0]
@@ -271,7 +284,7 @@ class _Watcher:
                  "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
     async def log(self) -> list[str]:
-        rows = await self._query("SELECT pg_current_logfile()")
+        rows = await self.asked.query("SELECT pg_current_logfile()")
         current = rows[0][0] if rows and rows[0][0] else LOG_FILE
         path = current if current.startswith("/") else f"{self._plan.directory}/{current}"
         done = await self._host.run_script(_TAIL, path, str(_LOG_LINES))
@@ -295,40 +308,3 @@ class _Watcher:
             if found := re.search(rb"Database cluster state:\s+(.+)", done.stdout):
                 return found[1].decode("utf-8", "replace").strip()
         return ""
-
-    async def _query(self, sql: str) -> list[tuple[Any, ...]] | None:
-        parameters = self._parameters()
-        if self._config is not None and self._config.conninfo:
-            return await self._ask(parameters, sql)
-        if self._address is None:
-            return None
-        async with self._host.forward_socket(*self._address) as address:
-            return await self._ask({**parameters, **_where(address)}, sql)
-
-    async def _ask(self, parameters: dict[str, Any], sql: str) -> list[tuple[Any, ...]] | None:
-        try:
-            async with await psycopg.AsyncConnection.connect(autocommit=True, **parameters) as connection:
-                return await (await connection.execute(sql)).fetchall()
-        except psycopg.OperationalError as error:
-            text = " ".join(str(error).split())
-            if any(sign in text for sign in ("password", "pg_hba.conf", "authentication", "role")):
-                self.refusal = text
-            return None
-        except psycopg.Error:
-            return None
-
-    def _parameters(self) -> dict[str, Any]:
-        if self._config is not None and self._config.conninfo:
-            return connection_parameters(self._config.conninfo, self._config.password_environment or "")
-        user = parse_conninfo(self._server.conninfo).get("user", "postgres")
-        parameters = connection_parameters(f"user={_quoted(user)} dbname=postgres",
-                                           self._server.password_environment or "")
-        return {**parameters, "connect_timeout": "5"}
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _where(address: SocketAddress) -> dict[str, Any]:
-    return {"host": address.host, "port": str(address.port)}

@@ -31,7 +31,7 @@ from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
+from pgvault.model.errors import Cancelled, NotRight, PgvaultError, Refused, Unreachable
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
@@ -194,7 +194,15 @@ class _Restore:
             self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
         if proof.state == PROMOTED:
             await self._end_recovery()
+        if proof.lacking:
+            raise self._lacks(proof)
         return proof
+
+    def _lacks(self, proof: Proof) -> NotRight:
+        return NotRight(f"the restored server runs, but {'; '.join(map(str, proof.lacking))}",
+                        detail=f"Nothing was undone; in {self.plan.directory} on {self.host.description} {proof}.",
+                        hint="Look there. If the target is after the loss or before the table was made, choose another "
+                             f"one: pgvault restore {self.plan.server} --choices shows what can be reached.")
 
     async def _end_recovery(self) -> None:
         """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""

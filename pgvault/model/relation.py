@@ -1,0 +1,69 @@
+"""Names of tables as people type them: `DATABASE.SCHEMA.TABLE`, each part an SQL identifier.
+
+    name       = part "." part "." part
+    part       = plain | quoted
+    plain      = (letter | "_" | non-ASCII) (letter | digit | "_" | "$" | non-ASCII)*     folded to lower case
+    quoted     = '"' (any character but '"' and NUL | '""')+ '"'                          taken as it is
+
+As in SQL (documentation 4.1.1) `Sales` and `sales` are one name and `"Sales"` is another; a name with a dot, a blank or
+a hyphen needs quotes; and as in PostgreSQL only the letters A to Z are folded. Key words need no quotes here. A part of
+more than 63 bytes is refused: PostgreSQL would cut it and mean another one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PLAIN = r"[A-Za-z_\u0080-\U0010FFFF][A-Za-z0-9_$\u0080-\U0010FFFF]*"
+_PART = re.compile(rf'(?P<plain>{_PLAIN})|"(?P<quoted>(?:[^"\0]|"")+)"')
+_NEEDS_NO_QUOTES = re.compile(r"[a-z_\u0080-\U0010FFFF][a-z0-9_$\u0080-\U0010FFFF]*")
+_LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
+_LONGEST = 63
+"""Bytes of an identifier, NAMEDATALEN - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationName:
+    """A table in its schema and database, each as the catalogue has it. `str` is what `parse_relation` reads."""
+
+    database: str
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return ".".join(map(_quoted, (self.database, self.schema, self.name)))
+
+
+def parse_relation(text: str) -> RelationName:
+    """The relation that `text` names; ValueError saying where it cannot be read."""
+    parts: list[str] = []
+    place = 0
+    while match := _PART.match(text, place):
+        parts.append(_read(match))
+        place = match.end()
+        if not text.startswith(".", place):
+            break
+        place += 1
+    if place < len(text) or len(parts) != 3 or text.endswith("."):
+        where = f" (from {text[place:][:20]!r} on)" if 0 < place < len(text) else ""
+        raise ValueError(f"not a table's name: {text!r}{where}; write DATABASE.SCHEMA.TABLE, and in double quotes "
+                         'what has upper case, dots, blanks or hyphens, as in shop.public."Order-Items"')
+    return RelationName(*parts)
+
+
+def _read(match: re.Match[str]) -> str:
+    plain, quoted = match["plain"], match["quoted"]
+    part: str = plain.translate(_LOWER) if plain else quoted.replace('""', '"')
+    try:
+        length = len(part.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"not a table's name: {match[0]!r} is not valid UTF-8") from None
+    if length > _LONGEST:
+        raise ValueError(f"not a table's name: {part[:20]!r}... has {length} bytes, PostgreSQL's names have at most "
+                         f"{_LONGEST}")
+    return part
+
+
+def _quoted(part: str) -> str:
+    return part if _NEEDS_NO_QUOTES.fullmatch(part) else '"' + part.replace('"', '""') + '"'
