@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted, Part, visible, width
 
-LABEL = 13
+LABEL = 14
 """Columns of the names."""
 Line = Sequence[Part]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pgvault.console.wizard.draft import Point, point_of
+from pgvault.model.relation import RelationName
 
 _VERBS = {"drop": "DROP", "truncate": "TRUNCATE"}
 _TABLES = frozenset({"table", "partitioned table", "materialized view", "relation"})
@@ -47,9 +48,10 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
     tables = [each for each in objects if each["kind"] in _TABLES]
     title, shown = _title(document, tables or objects)
     named = database and kind in ("drop", "truncate", "delete")
-    expect = tuple(f"{database}.{each['schema']}.{each['name']}" for each in tables if each["name"]) if named else ()
-    point = point_of(document["undo"], f"just before {title}")
+    expect = tuple(str(RelationName(database, each["schema"], each["name"]))
+                   for each in tables if each["name"]) if named else ()
     time = datetime.fromisoformat(document["time"])
+    point = point_of(document["undo"], f"just before {title}", time=time)
     return Accident(f"{document['timeline']}/{document['lsn']}/{kind}", kind, time, title, max(0, len(tables) - shown),
                     point, expect[:_MOST_EXPECTED])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -59,12 +60,21 @@ class Point:
     """What was chosen or typed, in the person's words."""
     partial: bool = False
     """Only the unfinished last segment has it."""
+    time: datetime | None = None
+    """When what was chosen happened, where that is known."""
 
     @property
     def options(self) -> list[str]:
         """The options of `pgvault restore` that name it."""
         timeline = [] if self.timeline is None else ["--target-timeline", str(self.timeline)]
         return [*target_options(self.target), *timeline, *["--partial"] * self.partial]
+
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, for a TOML file."""
+        typed = self.target.typed if isinstance(self.target, AtTime) else ""
+        time = {} if self.time is None else {"time": self.time}
+        return {"options": self.options, "label": self.label, "typed": typed, **time}
 
 
 class Then(Enum):
@@ -114,6 +124,11 @@ class Draft:
         return replace(self, point=point, backup=self.backup if backup is None else backup, then=then,
                        expect=tuple(expect))
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the restored server can be asked in the end: it was started and still runs."""
+        return self.start and self.then is not Then.SHUTDOWN
+
     # The command
 
     def question(self) -> list[str]:
@@ -132,7 +147,8 @@ class Draft:
             words.append(f"--tablespace={name}={place}")
         if self.overwrite:
             words += ["--overwrite", self.directory]
-        words += [f"--expect={name}" for name in self.expect if self.start]
+        if self.is_asked:
+            words += [f"--expect={name}" for name in self.expect]
         return [*words, *["--standby"] * (self.then is Then.STANDBY), "--start" if self.start else "--no-start"]
 
     def _point_options(self) -> list[str]:
@@ -151,8 +167,7 @@ class Draft:
         if self.host is not None:
             told["host"] = self.host
         if self.point:
-            typed = self.point.target.typed if isinstance(self.point.target, AtTime) else ""
-            told["point"] = {"options": self.point.options, "label": self.point.label, "typed": typed}
+            told["point"] = self.point.document()
         return told
 
     @classmethod
@@ -178,10 +193,15 @@ def _text(value: object) -> str:
 
 
 def _point(told: Mapping[str, Any] | None) -> Point | None:
-    return None if told is None else point_of(told["options"], _text(told["label"]), _text(told["typed"]))
+    if told is None:
+        return None
+    time = told.get("time")
+    if time is not None and not isinstance(time, datetime):
+        raise TypeError(f"not a time: {time!r}")
+    return point_of(told["options"], _text(told["label"]), _text(told["typed"]), time)
 
 
-def point_of(options: Sequence[str], label: str, typed: str = "") -> Point:
+def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime | None = None) -> Point:
     """The point that these options of `pgvault restore` name, as `Point.options` writes them.
 
     ValueError when they name none.
@@ -196,7 +216,7 @@ def point_of(options: Sequence[str], label: str, typed: str = "") -> Point:
             kind = name
         elif name.startswith("--target-"):
             kind, value = name, joined if equals else next(words, "")
-    return Point(_target(kind, value, inclusive, typed), timeline, label, partial)
+    return Point(_target(kind, value, inclusive, typed), timeline, label, partial, time)
 
 
 def _target(kind: str, value: str, inclusive: bool, typed: str) -> Target:

@@ -73,10 +73,10 @@ class Choice(LineView, can_focus=True):
         here = self.glyphs.cursor if self.has_focus else " "
         label = padded(f"{here}{self._label}", LABEL, self.glyphs.ellipsis)
         if len(self._options) < 2:
-            return [label, f"  {text}"]
+            return [label, f" {text}"]
         index = [key for key, _ in self._options].index(self.key) if self.key in dict(self._options) else 0
         count = Painted(f"   {index + 1} of {len(self._options)}", "dim")
-        return [label, Painted("< ", "accent"), text, Painted(" >", "accent"), count]
+        return [label, Painted("<", "accent"), text, Painted(">", "accent"), count]
 
     def background(self, y: int) -> str:
         return "cursor" if self.has_focus else ""
@@ -101,7 +101,7 @@ class Choice(LineView, can_focus=True):
 
 class Label(LineView):
     DEFAULT_CSS = f"""
-    Label {{ height: 1; width: {LABEL + 1}; }}
+    Label {{ height: 1; width: {LABEL}; }}
     """
 
 

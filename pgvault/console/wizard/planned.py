@@ -10,7 +10,7 @@ from typing import Any
 from pgvault.console.fields import Field
 from pgvault.console.wizard.answer import moment
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.typed import in_zones
+from pgvault.console.wizard.typed import readings
 from pgvault.model.text import size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
@@ -50,8 +50,8 @@ class Planned:
         return f"{'overwrite' if self.overwrites else 'restore to'} {self.place}"
 
 
-def told(plan: Planned, draft: Draft, zone: str | None) -> Iterator[Field]:
-    """The review, from what decides to what is good to know."""
+def told(plan: Planned, draft: Draft, zone: str | None, command: str) -> Iterator[Field]:
+    """The review, from what decides to what is good to know; `command` is the line that a person would type."""
     document = plan.document
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
@@ -70,6 +70,7 @@ def told(plan: Planned, draft: Draft, zone: str | None) -> Iterator[Field]:
     yield from _conditions(document)
     yield from _settings(document)
     yield Field("stays", "the restore runs as a job: it goes on when this console or the connection ends")
+    yield Field("command", command)
 
 
 def _source(document: Mapping[str, Any], draft: Draft, zone: str | None) -> Iterator[Field]:
@@ -81,9 +82,8 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None) -> Iter
         side = "after" if target["stop_replayed"] else "before"
         path = " -> ".join(map(str, document["timeline_path"]))
         yield Field("stops", f"{side} {target['stop_lsn']} on timeline {path}")
-        if time := moment(target["stop_time"]):
-            yield Field("", ", ".join(reading if clock == "UTC" else f"{reading} {clock}"
-                                      for clock, reading in in_zones(time, zone)))
+        if time := moment(target["stop_time"]) or (draft.point.time if draft.point else None):
+            yield Field("", ", ".join(readings(time, zone)))
     unfinished = ", the last one unfinished" if wal["partial"] else ""
     missing = "all present" if not wal["missing"] else f"MISSING: {wal['missing'][0]}"
     yield Field("WAL", f"{wal['first']} to {wal['last']}, {wal['segments']} segments, {missing}{unfinished}",
@@ -95,7 +95,7 @@ def _then(draft: Draft) -> str:
             Then.SHUTDOWN: "shuts down at the target", Then.STANDBY: "follows the original server"}[draft.then]
     start = "the server is started and asked whether it arrived; it" if draft.start else \
         "the server is not started; started by you, it"
-    tables = f"; {', '.join(draft.expect)} must be there" if draft.expect and draft.start else ""
+    tables = f"; {', '.join(draft.expect)} must be there" if draft.expect and draft.is_asked else ""
     return f"{start} {what}{tables}"
 
 

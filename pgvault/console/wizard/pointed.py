@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pgvault.console.fields import Field
 from pgvault.console.wizard.answer import Answer, Near, Reach
 from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.typed import in_zones
+from pgvault.console.wizard.typed import readings
 from pgvault.model.target import AtTime
 from pgvault.model.text import size, span, when
 
@@ -26,24 +26,22 @@ def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
         return
     stop = answer.stop
     yield Field("stops", f"{'after' if stop.replayed else 'before'} {stop.lsn} on timeline {stop.timeline}", "good")
-    if stop.time:
-        for clock, reading in in_zones(stop.time, zone):
-            yield Field("", reading if clock == "UTC" else f"{reading} ({clock})")
-    yield Field("backup", _backup(draft, answer))
+    time = stop.time or (draft.point.time if draft.point else None)
+    if time:
+        yield Field("", ", ".join(readings(time, zone)))
+    yield Field("backup", _backup(draft, answer, time))
     if answer.reach:
-        yield Field("WAL's end", _to_the_end(stop.time, answer.reach))
+        yield Field("WAL's end", _to_the_end(time, answer.reach))
 
 
 def _asked(point: Point, zone: str | None) -> Iterator[Field]:
     yield Field("point", point.label, "bold")
     if isinstance(point.target, AtTime):
-        yield Field("", "that is " + ", ".join(reading if clock == "UTC" else f"{reading} ({clock})"
-                                               for clock, reading in in_zones(point.target.time, zone)))
+        yield Field("", "that is " + ", ".join(readings(point.target.time, zone)))
 
 
-def _backup(draft: Draft, answer: Answer) -> str:
+def _backup(draft: Draft, answer: Answer, stop: datetime | None) -> str:
     parts = [f"{answer.backup}, {'proposed' if draft.backup == 'auto' else 'chosen by you'}"]
-    stop = answer.stop.time if answer.stop else None
     if stop and (began := _begin(answer.backup)) and stop >= began:
         parts.append(f"begun {span(round((stop - began).total_seconds()))} before the point")
     if (fit := answer.proposed) and fit.segments is not None:

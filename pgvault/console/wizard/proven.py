@@ -14,6 +14,7 @@ from pgvault.console.wizard.draft import Draft
 from pgvault.console.wizard.planned import told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted
 from pgvault.model.job import Job, JobState
+from pgvault.model.relation import parse_relation
 from pgvault.model.text import span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
@@ -63,7 +64,7 @@ def _connect(draft: Draft, server: ServerConfig, host: HostConfig | None) -> Ite
         yield Field("next", f"start it: pg_ctl start -D {shlex.quote(draft.directory)}")
         return
     known = parse_conninfo(server.conninfo)
-    database = draft.expect[0].partition(".")[0] if draft.expect else known.get("dbname", "postgres")
+    database = parse_relation(draft.expect[0]).database if draft.expect else known.get("dbname", "postgres")
     words = ["psql"]
     if host and host.socket_directory:
         words += ["-h", host.socket_directory]
@@ -88,7 +89,7 @@ def _failure(ended: Ended) -> Iterator[Field]:
             yield Field("cause", error.detail)
         if error.hint:
             yield Field("next step", error.hint, "bold")
-        yield Field("exit code", f"{error.exit_code} ({error.code})")
+        yield Field("exit code", f"{error.exit_code}: pgvault explain {error.code}")
     elif job.state is JobState.LOST:
         yield Field("next step", f"its process is gone: the same restore run again clears what it left; "
                                  f"pgvault job show {job.id}", "bold")

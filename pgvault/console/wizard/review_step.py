@@ -61,7 +61,8 @@ class ReviewStep(Stage):
         answer = await self.console.world.commands.ask(*self.recovery.draft.words(), "--dry-run")
         if answer.documents:
             self._plan = Planned(answer.document)
-            self.plan_text.show(told(self._plan, self.recovery.draft, self.recovery.zone))
+            command = self.console.world.commands.shown(self._plan.command)
+            self.plan_text.show(told(self._plan, self.recovery.draft, self.recovery.zone, command))
         else:
             self._show_failure(answer.failure)
         self._say()

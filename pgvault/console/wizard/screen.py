@@ -55,6 +55,8 @@ class RecoveryScreen(View):
         super().__init__()
         self.draft, self._drafts = draft, drafts
         self._made: dict[Step, Stage] = {}
+        self._ready: set[Stage] = set()
+        """Those that have come up and can be asked."""
         self._unsaved = False
 
     def body(self) -> Iterable[Widget]:
@@ -111,7 +113,9 @@ class RecoveryScreen(View):
 
     @property
     def stage(self) -> Stage | None:
-        return self._made.get(self.draft.step)
+        """The one of this step, once it has come up."""
+        stage = self._made.get(self.draft.step)
+        return stage if stage in self._ready else None
 
     def go(self, step: Step) -> None:
         """Show this step; the draft is saved with it."""
@@ -125,10 +129,11 @@ class RecoveryScreen(View):
 
     async def _come_up(self, stage: Stage) -> None:
         """Show it, unless another step was gone to meanwhile."""
-        if stage is not self.stage:
+        if stage.step is not self.draft.step:
             return
         if stage.parent is None:
             await self.stages.mount(stage)
+            self._ready.add(stage)
         stage.display = True
         stage.come_up()
         self.update_frame()

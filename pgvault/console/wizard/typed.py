@@ -95,18 +95,15 @@ def is_after(target: Target) -> bool:
     return target.inclusive if isinstance(target, AtTime | AtLsn | AtXid) else True
 
 
-def in_zones(time: datetime, zone: str | None) -> list[tuple[str, str]]:
-    """The instant as clocks show it: in UTC, in the server's zone where it is known, and here where that is another.
-
-    Pairs of a clock's name and its reading.
-    """
+def readings(time: datetime, zone: str | None) -> list[str]:
+    """The instant as clocks show it: in UTC, in the server's zone where it is known, and here where that is another."""
     clocks = [("UTC", time.astimezone(UTC))]
     if zone:
         clocks.append((zone, time.astimezone(ZoneInfo(zone))))
     here = time.astimezone()
     if here.utcoffset() not in {clock.utcoffset() for _, clock in clocks}:
         clocks.append(("here", here))
-    return [(name, utc(clock) if name == "UTC" else _local(clock)) for name, clock in clocks]
+    return [utc(clock) if name == "UTC" else f"{_local(clock)} ({name})" for name, clock in clocks]
 
 
 def _local(time: datetime) -> str:
