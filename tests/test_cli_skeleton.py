@@ -94,7 +94,7 @@ def test_wrong_words_exit_2_and_say_what_was_probably_meant() -> None:
     done = pgvault("list-bakups", "main", check=2)
     assert done.stderr == "pgvault: there is no verb 'list-bakups'\nhint: Did you mean list-backups?\n"
     assert done.stdout == b""
-    assert pgvault(check=2).stderr.startswith("pgvault: the console is not part of this version yet\n")
+    assert pgvault(check=2).stderr.startswith("pgvault: the console needs a terminal\n")
     assert "unrecognized arguments: --forma" in pgvault("--forma", "json", "job", "list", check=2).stderr
     assert "invalid choice: 'xml'" in pgvault("--format", "xml", "job", "list", check=2).stderr
     assert "file /nowhere not found" in pgvault("--config", "/nowhere", "job", "list", check=2).stderr

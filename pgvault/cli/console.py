@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
@@ -13,7 +14,6 @@ pgvault without a verb does the same. What is started from it goes on when it is
 little; --ascii is for terminals that cannot draw lines, --no-mouse leaves selecting text to the terminal.
 
 Example:
-  pgvault
   pgvault console --read-only
   pgvault --config /etc/pgvault/pgvault.toml --ascii
 """
@@ -29,8 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def console(args: argparse.Namespace, context: Context) -> int:
     from pgvault.console.options import Options
-    from pgvault.console.start import open_console
+    from pgvault.console.start import open_console, refuse_unfit_terminal
 
+    refuse_unfit_terminal(os.environ)
     closed = open_console(context.config, Options(
         config=context.config_path, read_only=args.read_only, ascii_only=args.ascii, mouse=not args.no_mouse,
         animations=args.animations, check_at_start=not args.no_check))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -122,7 +123,9 @@ def _finish(story: Story, loss: Loss, context: Context) -> None:
 
 def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Interruption, *, keep: bool) -> None:
     """Open the console on the sandbox; where there is no terminal, say what can be done and wait for Ctrl-C."""
-    if not context.is_terminal or not context.stdin_is_terminal or context.json:
+    from pgvault.console.start import fits_terminal
+
+    if context.json or not fits_terminal(os.environ):
         _hold(sandbox, loss, context, keep=keep)
         return
     _open_console(sandbox, loss)

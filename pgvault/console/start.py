@@ -40,6 +40,15 @@ def open_console(config: Config, options: Options) -> Closed:
     return Closed(app.return_code or 0, tuple(app.farewell))
 
 
+def fits_terminal(environ: Mapping[str, str]) -> bool:
+    """Whether there is a terminal that can show it."""
+    try:
+        refuse_unfit_terminal(environ)
+    except UsageError:
+        return False
+    return True
+
+
 def refuse_unfit_terminal(environ: Mapping[str, str]) -> None:
     hint = "The same is done by the verbs: pgvault --help lists them, pgvault status SERVER says how a server stands."
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
