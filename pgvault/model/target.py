@@ -109,7 +109,7 @@ def target_options(target: Target) -> list[str]:
         case AtXid(xid, inclusive):
             return ["--target-xid", str(xid), *_exclusive(inclusive)]
         case AtName(name):
-            return ["--target-name", name]
+            return [f"--target-name={name}"] if name.startswith("-") else ["--target-name", name]
         case Immediate():
             return ["--target-immediate"]
         case EndOfWal():

@@ -14,6 +14,9 @@ from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.rows import Column, ItemRows
 
+CONFIRM_COLUMNS = 70
+"""Of a line in the dialog, on a screen of 80."""
+
 
 class Confirm(Dialog[bool]):
     """Dismissed with True only when the act was chosen, or with `typed`, when exactly that was typed.
@@ -34,7 +37,8 @@ class Confirm(Dialog[bool]):
         super().__init__()
         self.title_text, self._lines = title, list(lines)
         self._act, self._back, self._typed = act, back, typed
-        self.hint = f"type {typed} and Enter to {act}   esc back" if typed else "Enter choose   esc back"
+        hint = f"type {typed} and Enter to {act}   esc back" if typed else "Enter choose   esc back"
+        self.hint = hint if len(hint) < CONFIRM_COLUMNS else "type it and press Enter   esc back"
 
     def body(self) -> Iterable[Widget]:
         view = LineView(self._lines, classes="lines")

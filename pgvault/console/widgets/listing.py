@@ -182,6 +182,7 @@ class Listing(LineView, can_focus=True):
 
     def on_resize(self, event: Resize) -> None:
         self._settle()
+        self.changed()
 
     def on_click(self, event: Click) -> None:
         index = self.top + event.y - self._headed

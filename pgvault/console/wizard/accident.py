@@ -67,8 +67,10 @@ def _title(document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) ->
     if not objects:
         return f"{_VERBS.get(kind, kind)} of something in {where}", 0
     main = objects[0]
-    name = f"{main['schema']}.{main['name']}" if main["name"] else f"number {main['oid'] or main['number']}"
+    name = f"{main['schema']}.{main['name']}" if main["name"] else f"{main['oid'] or main['number']}"
     place = f"{where}.{name}" if main["name"] and database["name"] else f"{name} in {where}"
+    if not main["name"]:
+        place += " (no backup knows its name)"
     if kind == "delete":
         return f"{_rows(main)} of {place}", 1
     return f"{_VERBS.get(kind, kind)} {str(main['kind']).upper()} {place}", 1

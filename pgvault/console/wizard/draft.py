@@ -140,7 +140,7 @@ class Draft:
         words = ["restore", self.server, self.backup, *([self.directory] if self.directory else [])]
         if self.host:
             words += ["--host", self.host]
-        words += self._point_options()
+        words += [word for word in self._point_options() if word != "--partial" or self.then is not Then.STANDBY]
         if self.then.needs_target:
             words += ["--target-action", TargetAction[self.then.name].value]
         for name, place in self.tablespaces:

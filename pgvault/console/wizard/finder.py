@@ -48,7 +48,7 @@ class Finder(ListPane):
         if self.failure:
             return "the WAL could not be searched"
         if not self._complete:
-            return "searching the WAL"
+            return f"searching the WAL, {len(self._found):,} found so far"
         return f"all archived WAL was searched, {len(self._found):,} found"
 
     def search(self, server: str, kinds: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from textual import getters
@@ -16,10 +16,13 @@ from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Point
 from pgvault.console.wizard.entry import Choice, Typed
+from pgvault.console.wizard.restore_points import RestorePoints
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
+from pgvault.model.errors import PgvaultError
 
 if TYPE_CHECKING:
     from pgvault.console.wizard.screen import RecoveryScreen
+    from pgvault.engine.wal_picture import RestorePoint
 
 _SIDES = {
     Kind.TIME: (("after", "after the last commit at or before it"),
@@ -55,6 +58,8 @@ class Kinds(Pane):
         self._texts: dict[Kind, str] = {}
         """What was typed for each kind."""
         self._sides: dict[Kind, str] = {Kind.XID: "before"}
+        self._picked: tuple[str, int] | None = None
+        """A restore point that was chosen from the list, and its timeline."""
 
     def compose(self) -> ComposeResult:
         yield Listing([Column("", 40, flexible=True)], headed=False, id="kind")
@@ -84,11 +89,12 @@ class Kinds(Pane):
 
     def read(self, *, take: bool = False) -> Aimed:
         """What the entry comes to."""
-        zone = cast("RecoveryScreen", self.screen).zone
         try:
-            point = read(self.kind, self.text.value, zone, after=self.side.key != "before")
+            point = read(self.kind, self.text.value, self._recovery.zone, after=self.side.key != "before")
         except ValueError as error:
             return self.Aimed(None, str(error), take)
+        if self.kind is Kind.NAME and self._picked and self._picked[0] == self.text.value:
+            point = replace(point, timeline=self._picked[1])
         return self.Aimed(point, "", take)
 
     def _fit(self) -> None:
@@ -109,10 +115,30 @@ class Kinds(Pane):
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         event.stop()
-        if self.kind.has_text and not self.text.value:
+        if self.kind is Kind.NAME and not self.text.value:
+            self.run_worker(self._pick_point(), group="points", exclusive=True, exit_on_error=False)
+        elif self.kind.has_text and not self.text.value:
             self.text.input.focus()
         else:
             self.post_message(self.read(take=True))
+
+    async def _pick_point(self) -> None:
+        """Offer the known restore points; any other name can be typed."""
+        found = await self._recovery.picture()
+        points = () if isinstance(found, PgvaultError) else found.restore_points
+        self.text.input.focus()
+        self.app.push_screen(RestorePoints(points), self._use_point)
+
+    def _use_point(self, point: RestorePoint | None) -> None:
+        if point:
+            self._picked = (point.name, point.timeline)
+            self._texts[Kind.NAME] = point.name
+            self._fit()
+            self.post_message(self.read())
+
+    @property
+    def _recovery(self) -> RecoveryScreen:
+        return cast("RecoveryScreen", self.screen)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

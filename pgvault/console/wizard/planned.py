@@ -56,6 +56,9 @@ def told(plan: Planned, draft: Draft, zone: str | None, command: str) -> Iterato
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
         yield Field("", each["fix"], "warn")
+        if each["name"] == "directory is free":
+            yield Field("", "Here: esc goes back to where this is chosen, with \"if not empty\" below the directory.",
+                        "bold")
     yield from _source(document, draft, zone)
     yield Field("to", plan.place, "bold")
     for name, place in document["destination"]["tablespaces"].items():

@@ -10,7 +10,7 @@ from typing import Any
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import Field, gap, heading
-from pgvault.console.wizard.draft import Draft
+from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted
 from pgvault.model.job import Job, JobState
@@ -71,7 +71,12 @@ def _connect(draft: Draft, server: ServerConfig, host: HostConfig | None) -> Ite
     if host and host.port:
         words += ["-p", str(host.port)]
     words += ["-U", known.get("user", "postgres"), "-d", database]
+    if draft.then is Then.SHUTDOWN:
+        yield Field("next", f"it was shut down at the target; start it: pg_ctl start -D {shlex.quote(draft.directory)}")
+        return
     yield Field("connect", f"on {f'host {draft.host}' if draft.host else 'this machine'}: {shlex.join(words)}", "bold")
+    if draft.then is Then.PAUSE:
+        yield Field("next", "look whether all is there, then open it: SELECT pg_wal_replay_resume()")
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:

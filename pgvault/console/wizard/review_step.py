@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from textual import getters
 from textual.app import ComposeResult
 
-from pgvault.console.fields import Field, failed
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
@@ -88,7 +88,7 @@ class ReviewStep(Stage):
         elif self.console.options.read_only:
             yield Painted(" READ-ONLY: this console plans and restores nothing; c shows the command", "warn")
         elif plan.overwrites:
-            yield Painted(f" Enter asks for the directory's name, then: {plan.act}", "bad")
+            yield Painted(" Enter asks for the directory's name, and then overwrites it", "bad")
         else:
             yield Painted(f" Enter: {plan.act}", "good")
 
@@ -117,10 +117,10 @@ class ReviewStep(Stage):
         if plan is None or self._why_not_run():
             return
         if plan.overwrites:
-            lines = [[Painted(line, "bad")] for line in (f"This overwrites {plan.place}:", plan.overwrites)]
-            self.console.push_screen(
-                Confirm("overwrite", [*lines, [], ["Type the directory's whole name to confirm."]], act=plan.act,
-                        typed=plan.directory), self._confirmed)
+            fields = [Field("", f"This overwrites {plan.place}:", "bad", 0), Field("", plan.overwrites, "bold", 0),
+                      Field("", "Type the directory's whole name to confirm.", "", 0)]
+            self.console.push_screen(Confirm("overwrite", laid_out(fields, CONFIRM_COLUMNS), act=plan.act,
+                                             typed=plan.directory), self._confirmed)
         else:
             self._confirmed(True)
 

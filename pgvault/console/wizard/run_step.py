@@ -6,7 +6,8 @@ from textual import getters
 from textual.app import ComposeResult
 
 from pgvault.console.app import Change
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.fields import Field, laid_out
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.running import told
@@ -68,12 +69,12 @@ class RunStep(Stage):
 
     def cancel(self) -> None:
         draft = self.recovery.draft
-        self.console.push_screen(Confirm(
-            f"cancel job {draft.job}",
-            [[f"The restore to {draft.destination} stops."], [],
-             ["Before its files are complete, the destination becomes what it was before."],
-             ["After that they stay, and the verdict says so. It is shown here."]],
-            act="cancel the restore", back="let it run"), self._confirmed)
+        told = [f"The restore to {draft.destination} stops.",
+                "Before its files are complete, the destination becomes what it was before. After that they stay. The "
+                "verdict, shown here, says which."]
+        self.console.push_screen(
+            Confirm(f"cancel job {draft.job}", laid_out((Field("", line, "", 0) for line in told), CONFIRM_COLUMNS),
+                    act="cancel the restore", back="let it run"), self._confirmed)
 
     def _confirmed(self, yes: bool | None) -> None:
         if yes:

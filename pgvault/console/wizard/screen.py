@@ -35,6 +35,7 @@ from pgvault.model.target import Target, describe
 
 if TYPE_CHECKING:
     from pgvault.engine.catalogue import Catalogue
+    from pgvault.engine.wal_picture import WalPicture
 
 _STAGES: dict[Step, type[Stage]] = {
     each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}
@@ -109,6 +110,9 @@ class RecoveryScreen(View):
     async def catalogue(self) -> Catalogue | PgvaultError:
         return await look(lambda: self.app.world.catalogue(self.draft.server))
 
+    async def picture(self) -> WalPicture | PgvaultError:
+        return await look(lambda: self.app.world.picture(self.draft.server))
+
     # From step to step
 
     @property
@@ -168,6 +172,8 @@ class RecoveryScreen(View):
                 continue
             if action.id == "go-on" and stage:
                 action = action._replace(label=stage.enter_label)
+            elif action.id == "retry":
+                action = action._replace(in_footer=not self.why_not("retry"))
             elif action.id == "back":
                 action = action._replace(in_footer=True, label=self._back_label())
             elif action.id == "leave":

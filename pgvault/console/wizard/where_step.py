@@ -67,6 +67,7 @@ class WhereStep(Stage):
             hosts = self.recovery.hosts
             draft = self._at_host(draft, hosts[0] if hosts else "")
             self.recovery.change(draft)
+        self.means.can_focus = False
         self._show(draft)
         self.host.focus()
         self.run_worker(self._look_at_backup(), group="backup", exclusive=True, exit_on_error=False)
