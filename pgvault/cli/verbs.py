@@ -45,6 +45,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "Jobs and upkeep": {
         "job": Verb("pgvault.cli.job", "list, show, watch or cancel jobs"),
         "config": Verb("pgvault.cli.config_command", "check or show the configuration"),
+        "explain": Verb("pgvault.cli.explain", "what an error code means, and what to do next"),
         "rebuild-index": Verb("pgvault.cli.rebuild_index", "make a server's indexes again from what is stored"),
     },
 }

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pgvault.jobs.journal import read_edges
 from pgvault.jobs.registry import create_job
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import PgvaultError, of_code
 from pgvault.vault.files import remove_tree
 
 OUTPUT = "output"
@@ -55,18 +55,8 @@ def _error_of(directory: Path, status: int, command: Sequence[str]) -> PgvaultEr
     for line in reversed(text.splitlines()):
         try:
             told = json.loads(line)["error"]
-            return _class_of(told["code"])(told["message"], detail=told["detail"], hint=told["hint"])
+            return of_code(told["code"])(told["message"], detail=told["detail"], hint=told["hint"])
         except (ValueError, KeyError, TypeError):
             continue
     return PgvaultError(f"pgvault {command[1]} ended without beginning a job", detail=f"Exit status {status}.\n{text}",
                         hint="Run the same command in a terminal.")
-
-
-def _class_of(code: str) -> type[PgvaultError]:
-    return next((kind for kind in _kinds(PgvaultError) if kind.code == code), PgvaultError)
-
-
-def _kinds(kind: type[PgvaultError]) -> Iterator[type[PgvaultError]]:
-    for inner in kind.__subclasses__():
-        yield inner
-        yield from _kinds(inner)

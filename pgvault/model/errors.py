@@ -22,6 +22,7 @@ sentences. `code` is a stable word for scripts and for the documentation.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -94,6 +95,18 @@ class Cancelled(PgvaultError):
 
 class InDoubt(PgvaultError):
     exit_code, code = 200, "in-doubt"
+
+
+def kinds(kind: type[PgvaultError] = PgvaultError) -> Iterator[type[PgvaultError]]:
+    """The class, and all below it."""
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from kinds(inner)
+
+
+def of_code(code: str) -> type[PgvaultError]:
+    """The class whose errors carry this code; the root where there is none, as for `internal`."""
+    return next((kind for kind in kinds() if kind.code == code), PgvaultError)
 
 
 def from_os_error(error: OSError, doing: str) -> PgvaultError:
