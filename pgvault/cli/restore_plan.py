@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 
 from pgvault.cli.context import Context
+from pgvault.engine.restore.contents import recovery_settings
+from pgvault.jobs.measured import measured_restores
+from pgvault.model.backup import Backup
+from pgvault.model.estimate import Estimate, estimate
 from pgvault.model.restore_plan import RestorePlan, SettingChange
 from pgvault.model.target import describe
-from pgvault.model.text import size
+from pgvault.model.text import size, span
 from pgvault.model.times import utc
 
 
@@ -19,14 +24,14 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
     """On standard output when it is what was asked for, else as talk beside the job."""
     if context.json:
         if as_data:
-            context.out.json(document(plan))
+            context.out.json(document(plan, _estimate(plan, context)))
         return
     out = context.out if as_data else context.err
     path = " -> ".join(map(str, plan.timeline_path))
     stop = f" {'after' if plan.stop_replayed else 'before'} {plan.stop_lsn}" if plan.stop_lsn else ""
     stop += f", {utc(plan.stop_time)}" if plan.stop_time else ""
     out.fields([
-        ("Backup", plan.backup),
+        ("Backup", _told_source(plan)),
         ("Destination", where(plan)),
         ("Target", f"{describe(plan.target)}; recovery stops{stop}"),
         ("Timeline", path),
@@ -34,6 +39,7 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         ("WAL", f"{plan.wal.first} to {plan.wal.last}, {plan.wal.count} segments, all present"
                 + (", the last one unfinished" if plan.wal.partial else "")),
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
+        ("Takes", _told_estimate(_estimate(plan, context))),
         *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
         *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
@@ -51,30 +57,69 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         out.line(f"  look at: {told(change)}")
 
 
+def _estimate(plan: RestorePlan, context: Context) -> Estimate:
+    return estimate(plan, measured_restores(context.config.vault.home))
+
+
 def told(change: SettingChange) -> str:
     if not change.line:
         return f"{change.file}: {change.action}"
     return f"{change.file} line {change.line}: {change.name} = {change.was} ({change.action})"
 
 
-def document(plan: RestorePlan) -> dict[str, object]:
+def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
     """The plan in the fields of the contract."""
     return {
-        "plan": "restore", "server": plan.server, "backup": plan.backup,
+        "plan": "restore", "server": plan.server, "backup": plan.backup, "backup_details": _source(plan.source),
         "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
                    "stop_replayed": plan.stop_replayed,
                    "stop_time": plan.stop_time},
         "destination": {"host": plan.host, "directory": plan.directory,
-                        "tablespaces": {s.name: s.location for s in plan.tablespaces}},
+                        "tablespaces": {s.name: s.location for s in plan.tablespaces},
+                        "state": plan.directory_state},
         "timeline": plan.timeline, "timeline_path": list(plan.timeline_path),
         "wal": {"first": plan.wal.first, "last": plan.wal.last, "segments": plan.wal.count,
                 "bytes": plan.wal.bytes, "missing": list(plan.wal.missing), "partial": plan.wal.partial},
-        "bytes_to_send": plan.bytes_to_send, "bytes_to_write": plan.bytes_to_write, "estimate_seconds": None,
-        "overwrites": plan.overwrites or None,
+        "then": "follow" if plan.standby else plan.action.value, "start": plan.start,
+        "recovery_settings": recovery_settings(plan),
+        "bytes_to_send": plan.bytes_to_send, "bytes_to_write": plan.bytes_to_write,
+        "space": [{"path": each.path, "mounted_on": each.mounted_on, "needed_bytes": each.needed,
+                   "free_bytes": each.free} for each in plan.room],
+        "estimate_seconds": None if takes.seconds is None else round(takes.seconds, 1), "estimate_basis": takes.basis,
+        "overwrites": plan.overwrites or None, "sets_aside": plan.sets_aside,
         "settings_changed": list(plan.settings_changed), "settings_to_look_at": list(plan.settings_to_look_at),
         "expects": list(map(str, plan.expects)),
         "preconditions": list(plan.preconditions), "command": _command(plan),
     }
+
+
+def _source(backup: Backup | None) -> dict[str, object] | None:
+    """Of the contract's backup object what its own facts tell."""
+    if backup is None:
+        return None
+    begin, end = backup.begin_segment, backup.end_segment
+    return {
+        "id": backup.id, "name": backup.name or None, "status": backup.status, "method": backup.method,
+        "started_at": backup.started_at, "finished_at": backup.finished_at, "begin_lsn": backup.begin_lsn,
+        "end_lsn": backup.end_lsn, "begin_wal": begin and begin.name(backup.segment_size),
+        "end_wal": end and end.name(backup.segment_size), "timeline": backup.timeline,
+        "system_identifier": backup.system_identifier, "server_version": backup.server_version,
+        "data_directory": backup.data_directory, "tablespaces": backup.tablespaces, "size_bytes": backup.size_bytes,
+        "stored_bytes": backup.stored_bytes, "file_count": backup.file_count, "corrupt_pages": backup.corrupt_pages}
+
+
+def _told_source(plan: RestorePlan) -> str:
+    """The backup in one line; its age is what a restore goes back behind the target."""
+    backup = plan.source
+    if backup is None:
+        return plan.backup
+    age = f", {span(round((datetime.now(UTC) - backup.finished_at).total_seconds()))} old" if backup.finished_at else ""
+    return f"{backup.id}{age}, PostgreSQL {backup.server_version}, {size(backup.size_bytes)}"
+
+
+def _told_estimate(takes: Estimate) -> str:
+    return f"about {span(round(takes.seconds))}, {takes.basis}" if takes.seconds is not None else \
+        f"not known: {takes.basis}"
 
 
 def _command(plan: RestorePlan) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
 from pgvault.model.rate import format_size
 from pgvault.model.relation import RelationName
-from pgvault.model.target import Target, TargetAction, target_options
+from pgvault.model.target import Target, TargetAction, option, target_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,35 @@ class Precondition:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryState:
+    """How the data directory was found when the plan was made."""
+
+    contents: str
+    """missing, empty, populated, unreadable or not-a-directory."""
+    pg_version: str | None
+    """The major of the cluster in it; None when there is none."""
+    running: bool
+    incomplete_restore: str | None
+    """The job whose restore into it has not completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is wanted and what is free on one file system; sizes in bytes."""
+
+    path: str
+    """The first of the directories that lie on it."""
+    mounted_on: str
+    needed: int
+    free: int | None
+    """Once what an incomplete restore left is removed; None when the host does not tell."""
+
+    @property
+    def is_enough(self) -> bool:
+        return self.free is None or self.needed <= self.free
+
+
+@dataclass(frozen=True, slots=True)
 class RestorePlan:
     server: str
     backup: str
@@ -102,6 +132,10 @@ class RestorePlan:
     """Whether the record at `stop_lsn` is still replayed."""
     expects: tuple[RelationName, ...] = ()
     """What the started server is asked for."""
+    source: Backup | None = None
+    """The facts of `backup`."""
+    directory_state: DirectoryState | None = None
+    room: tuple[Room, ...] = ()
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -118,7 +152,7 @@ class RestorePlan:
         if self.action is not TargetAction.PROMOTE:
             argv += ["--target-action", self.action.value]
         for space in self.tablespaces:
-            argv += ["--tablespace", f"{space.name}={space.location}"]
+            argv += option("--tablespace", f"{space.name}={space.location}")
         if self.sets_aside:
             argv += ["--overwrite", self.directory]
         argv += ["--jobs", str(self.workers)]

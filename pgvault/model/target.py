@@ -116,5 +116,10 @@ def target_options(target: Target) -> list[str]:
             return ["--target-end"]
 
 
+def option(name: str, value: str) -> list[str]:
+    """An option with its value, in one word where the value would be taken for an option."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
+
+
 def _exclusive(inclusive: bool) -> list[str]:
     return [] if inclusive else ["--exclusive"]

@@ -25,7 +25,7 @@ MICROSECOND = timedelta(microseconds=1)
 class Gap:
     """Values 1 to 4, each in a segment of its own; the second one's is lost. Backups before 1, before 4 and after 4.
 
-    Behind them value 5 with the restore point `twice` on either side, and 6 in a segment that was not archived.
+    Behind them value 5 with the restore point `twice` on either side.
     """
 
     def __init__(self, world: World) -> None:
@@ -39,6 +39,7 @@ class Gap:
         server.sql("SELECT pg_create_restore_point('twice')")
         self.add(5, close=False)
         server.sql("SELECT pg_create_restore_point('twice')")
+        server.sql("SELECT pg_create_restore_point('--start')")
         self.ended: list[Ended] = world.ended(world.take_wal())
         self.lost = names[1]
         path_of(world.vault, self.lost).unlink()
@@ -186,6 +187,12 @@ def test_a_name_that_was_given_twice_is_offered_as_both_places(gap: Gap) -> None
     first, second = (each["lsn"] for each in document["nearest"])
     assert first < second
     assert all(each["kind"] == "AtLsn" for each in document["nearest"])
+
+
+def test_a_name_that_looks_like_an_option_stays_a_name(gap: Gap) -> None:
+    document = gap.ask("--target-name=--start")
+    assert document["target"]["options"] == ["--target-name=--start"]
+    assert gap.ask(*document["target"]["options"])["reachable"]
 
 
 def test_an_unknown_name_and_an_unknown_timeline(gap: Gap) -> None:

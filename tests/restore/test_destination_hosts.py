@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -88,11 +90,38 @@ def test_a_host_without_tar_is_refused(site: Site, odd_host: Callable[..., SshHo
 def test_a_detached_restore_can_be_watched(site: Site) -> None:
     directory = site.place("detached")
     argv = [*site.restore_argv("here", directory), "--target-immediate", "--yes", "--detach"]
+    planned = site.run("--format", "json", *argv, "--dry-run").json()
     done = site.run("--format", "json", *argv)
     job = done.json()["job"]
+    assert set(done.json()) == {"schema", "job"}
     watched = site.run("job", "watch", job)
     assert "ready to be started" in watched.stderr + watched.text
     site.verify_files(directory)
+    where = shlex.join(["--config", str(site.config)])
+    began = json.loads((site.home / "jobs" / job / "events.jsonl").read_text().splitlines()[0])
+    assert began["command"] == planned["command"].replace("pgvault ", f"pgvault {where} ", 1)
+
+
+@pytest.mark.parametrize(("change", "code", "status"), [
+    ({"directory": "/usr"}, "refused", 5), ({"--target-immediate": "--target-name=-x"}, "refused", 5),
+    ({"--yes": "--no-start"}, "usage", 2), ({"here": "nowhere"}, "not-found", 4),
+    ({"--target-immediate": "--target-lsn=F/0"}, "wal-missing", 9)])
+def test_a_detached_restore_that_cannot_begin_says_so_as_json(site: Site, change: dict[str, str], code: str,
+                                                              status: int) -> None:
+    """And leaves no job behind."""
+    jobs = set((site.home / "jobs").iterdir())
+    argv = ["restore", "main", "auto", str(site.place("never")), "--host", "here", "--target-immediate", "--yes",
+            *(f"--tablespace={name}={site.place(f'never.{name}')}" for name in site.spaces)]
+    argv = [change.get("directory", word) if word == str(site.place("never")) else change.get(word, word)
+            for word in argv]
+    done = site.run("--format", "json", *argv, "--detach", check=status)
+    assert done.stdout == b""
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["exit_code"]) == (code, status)
+    assert set(error) == {"code", "message", "detail", "hint", "exit_code"}
+    assert error["message"]
+    assert set((site.home / "jobs").iterdir()) == jobs
+    assert not site.place("never").exists()
 
 
 def test_a_restore_outlives_its_terminal(site: Site) -> None:

@@ -231,6 +231,18 @@ def test_the_dry_run_tells_the_plan_as_the_contract_says(site: Site) -> None:
         "schema", "plan", "server", "backup", "target", "destination", "timeline_path", "wal", "bytes_to_send",
         "bytes_to_write", "estimate_seconds", "overwrites", "settings_changed", "preconditions", "command",
     }  # fmt: skip
+    backup = site.run("--format", "json", "show-backup", "main", plan["backup"]).json()
+    shared = plan["backup_details"].keys() & backup.keys()
+    assert shared >= {"id", "server_version", "size_bytes", "finished_at", "begin_wal", "end_wal", "tablespaces"}
+    assert {name: plan["backup_details"][name] for name in shared} == {name: backup[name] for name in shared}
+    assert plan["destination"]["state"] == {
+        "contents": "missing", "pg_version": None, "running": False, "incomplete_restore": None}  # fmt: skip
+    assert (plan["then"], plan["start"], plan["expects"]) == ("promote", False, [])
+    assert plan["recovery_settings"].items() >= {
+        "archive_mode": "off", "recovery_target": "immediate", "recovery_target_action": "promote",
+        "recovery_target_timeline": "1"}.items()  # fmt: skip
+    assert sum(each["needed_bytes"] for each in plan["space"]) > plan["bytes_to_write"]
+    assert all(each["free_bytes"] >= each["needed_bytes"] for each in plan["space"])
     assert set(plan["wal"]) >= {"first", "last", "segments", "bytes", "missing"}
     assert all(set(each) >= {"name", "outcome", "detail", "fix"} for each in plan["preconditions"])
     assert plan["destination"]["directory"] == str(directory)

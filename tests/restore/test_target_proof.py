@@ -79,6 +79,12 @@ def test_the_verdict_at_the_command_line(world: World) -> None:
         journal = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
         assert any("recovery stopping" in json.dumps(event) for event in journal)
         assert "on timeline 2, last replayed commit" in done.json()["verdict"]
+        job = journal[0]["job"]
+        plan = world.cli("restore", "main", "auto", world.root / "next", "--host", "target", "--start", "--dry-run",
+                         "--format", "json", check=0).json()
+        assert plan["estimate_seconds"] > 0
+        assert plan["estimate_basis"].startswith(f"measured by job {job} on target: ")
+        assert plan["estimate_basis"].endswith(" replay a GiB")
     finally:
         world.stop(data)
 

@@ -43,14 +43,19 @@ _LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "b
 server that was itself restored may still have what its restore left."""
 
 
-def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,
-                  upstream: str, job: str) -> SafeSettings:
-    """The configuration that the restored server will read."""
-    additions = dict(recovery_additions(
+def recovery_settings(plan: RestorePlan) -> dict[str, str]:
+    """What tells PostgreSQL how to recover, in the order it is written to postgresql.auto.conf; values unquoted."""
+    return dict(recovery_additions(
         target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
         timeline="latest" if plan.standby else str(plan.timeline),
         action=plan.action.value, restore_command=RESTORE_COMMAND,
         recovery_end_command=RECOVERY_END_COMMAND))
+
+
+def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,
+                  upstream: str, job: str) -> SafeSettings:
+    """The configuration that the restored server will read."""
+    additions = recovery_settings(plan)
     if plan.standby and upstream:
         additions["primary_conninfo"] = upstream
     if config is not None and config.port:

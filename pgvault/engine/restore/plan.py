@@ -11,16 +11,22 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
-from pgvault.engine.restore.preconditions import destination_conditions
+from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import archive_of
 from pgvault.io.host import Host
-from pgvault.io.probe import Contents, probe_destination
+from pgvault.io.probe import Contents, Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
 from pgvault.model.relation import RelationName
-from pgvault.model.restore_plan import Precondition, RestorePlan, SettingChange, TablespacePlace, WalNeed
+from pgvault.model.restore_plan import (
+    DirectoryState,
+    Precondition,
+    RestorePlan,
+    TablespacePlace,
+    WalNeed,
+)
 from pgvault.model.target import EndOfWal, Target, TargetAction
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
@@ -73,7 +79,8 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     destination = await probe_destination(host, directory, [s.location for s in plan.tablespaces],
                                           (host_config and host_config.bin_directory) or "")
     plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
-                   bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write)
+                   bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
+                   directory_state=_state(destination), room=room(destination, plan, choice.backup.segment_size))
     if destination.directory.contents is Contents.POPULATED:
         plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
     return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
@@ -131,7 +138,7 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
         bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
-        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)))
+        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)), source=backup)
 
 
 def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:
@@ -164,6 +171,12 @@ def _overwriting(plan: RestorePlan, request: RestoreRequest, version: str | None
                          hint="Name the very directory that is to be replaced.")
     what = f"the cluster of PostgreSQL {version}" if version else "the directory"
     return replace(plan, overwrites=f"{what} in {plan.directory}", sets_aside=True)
+
+
+def _state(destination: Destination) -> DirectoryState:
+    running = destination.postmaster is not None and destination.postmaster.alive
+    return DirectoryState(destination.directory.contents.value, destination.pg_version, running,
+                          destination.incomplete_restore)
 
 
 def _whole(backup: Backup) -> Precondition:
@@ -200,8 +213,3 @@ def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
         if isinstance(each, catalog.Unreadable) and each.id > chosen.id:
             yield Precondition(f"backup {each.id} is readable", Outcome.WARNING, f"It was passed over: {each.reason}.",
                                f"pgvault verify {server.name} {each.id}")
-
-
-def listed(changes: Sequence[SettingChange]) -> list[str]:
-    """For people: file, line, setting and what is done about it."""
-    return [f"{c.file} line {c.line}: {c.name} = {c.was} ({c.action})" for c in changes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import humanize
 
@@ -11,7 +11,7 @@ from pgvault.io.probe import Contents, Destination, Place
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.restore_plan import Precondition, RestorePlan
+from pgvault.model.restore_plan import Precondition, RestorePlan, Room
 
 RECOVERY_SEGMENTS = 3
 """What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
@@ -112,29 +112,34 @@ def _overlap(one: str, other: str) -> bool:
     return posixpath.commonpath([one, other]) in (one, other)
 
 
-def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Precondition:
-    """Needs on one file system add up, and recovery needs room of its own in pg_wal."""
-    needs: dict[str, int] = {}
-    places: dict[str, Place] = {}
-    room: dict[str, int | None] = {}
+def room(destination: Destination, plan: RestorePlan, segment_size: int) -> tuple[Room, ...]:
+    """For each file system: needs on one add up, and recovery needs room of its own in pg_wal."""
     in_spaces = sum(space.size_bytes for space in plan.tablespaces)
     wanted = [(destination.directory, plan.bytes_to_write - in_spaces + RECOVERY_SEGMENTS * segment_size),
               *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
                                                                    strict=True))]
+    on: dict[str, list[tuple[Place, int]]] = {}
     for place, size in wanted:
-        needs[place.file_system] = needs.get(place.file_system, 0) + size
-        places.setdefault(place.file_system, place)
-        # What an incomplete restore left is removed before anything is written.
-        before = room.get(place.file_system, place.free_bytes)
-        room[place.file_system] = None if before is None else before + place.left_bytes
-    for file_system, need in needs.items():
-        place = places[file_system]
-        free = room[file_system]
-        if free is not None and free < need:
-            return _failed("space", f"{place.path} needs {_size(need)} and {place.mounted_on} has "
-                                    f"{_size(free)} free ({need - free} bytes too few).",
+        on.setdefault(place.file_system, []).append((place, size))
+    return tuple(_room(places) for places in on.values())
+
+
+def _room(places: Sequence[tuple[Place, int]]) -> Room:
+    """What an incomplete restore left is removed before anything is written."""
+    first = places[0][0]
+    left = sum(place.left_bytes for place, _ in places)
+    free = None if first.free_bytes is None else first.free_bytes + left
+    return Room(first.path, first.mounted_on, sum(size for _, size in places), free)
+
+
+def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Precondition:
+    found = room(destination, plan, segment_size)
+    for each in found:
+        if not each.is_enough:
+            return _failed("space", f"{each.path} needs {_size(each.needed)} and {each.mounted_on} has "
+                                    f"{_size(each.free)} free ({each.needed - (each.free or 0)} bytes too few).",
                            "Free space there, or choose another directory.")
-    return _ok("space", ", ".join(f"{_size(room[fs])} free for {_size(need)}" for fs, need in needs.items()))
+    return _ok("space", ", ".join(f"{_size(each.free)} free for {_size(each.needed)}" for each in found))
 
 
 def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:

@@ -1,0 +1,56 @@
+"""What earlier restores of a vault took, read from their journals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+from pgvault.jobs.journal import read_edges, read_events
+from pgvault.jobs.plan import read_plan
+from pgvault.jobs.registry import job_ids, jobs_directory
+from pgvault.model.errors import PgvaultError
+from pgvault.model.estimate import Measured
+from pgvault.model.event import Event, JobFinished, PhaseStarted
+from pgvault.model.job import JobKind, JobState
+
+_JOBS = 500
+"""The newest so many jobs are looked at,"""
+_RESTORES = 10
+"""and of so many restores among them the journal is read."""
+_COPY = frozenset({"copy", "flush"})
+_REPLAY = frozenset({"recover"})
+
+
+def measured_restores(home: Path) -> list[Measured]:
+    """Of the restores that succeeded, the newest first."""
+    return list(islice(_measured(home), _RESTORES))
+
+
+def _measured(home: Path) -> Iterator[Measured]:
+    for job in sorted(job_ids(home), reverse=True)[:_JOBS]:
+        directory = jobs_directory(home) / job
+        started, finished = read_edges(directory)
+        if started is None or finished is None or started.kind != JobKind.RESTORE.value:
+            continue
+        if finished.state is JobState.SUCCEEDED:
+            try:
+                host = str(read_plan(directory).get("host", ""))
+            except (PgvaultError, OSError):
+                continue
+            events = read_events(directory)
+            copied, copying = _took(events, _COPY)
+            replayed, replaying = _took(events, _REPLAY)
+            yield Measured(job, host, copied / copying if copied and copying else None,
+                           replaying / replayed if replayed else None)
+
+
+def _took(events: Sequence[Event], phases: frozenset[str]) -> tuple[int, float]:
+    """How many bytes these phases were about, and how many seconds they lasted."""
+    size, seconds = 0, 0.0
+    edges = [event for event in events if isinstance(event, PhaseStarted | JobFinished)]
+    for event, following in pairwise(edges):
+        if isinstance(event, PhaseStarted) and event.phase in phases:
+            size += event.total_bytes or 0
+            seconds += max((following.at - event.at).total_seconds(), 0.0)
+    return size, seconds

@@ -1,0 +1,64 @@
+"""How long a restore will take, by what earlier ones took: pure rules on measured rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.text import size, span
+
+UNKNOWN = "no restore has been measured yet"
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an earlier restore took. Sizes in bytes, rates None where there was nothing to measure."""
+
+    job: str
+    host: str
+    """The configured name; empty for the vault's own machine."""
+    copied: float | None
+    """Bytes a second, as they are written there."""
+    replayed: float | None
+    """Seconds for each byte of WAL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    seconds: float | None
+    """None when nothing was measured."""
+    basis: str
+    """In words: what it stands on."""
+
+
+def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
+    """By the newest restore to the same host, or else by the newest to any; `earlier` has the newest first."""
+    there = sorted(earlier, key=lambda each: each.host != plan.host)
+    copy = next((each for each in there if each.copied), None)
+    if copy is None or copy.copied is None:
+        return Estimate(None, UNKNOWN)
+    seconds = plan.bytes_to_write / copy.copied
+    if plan.bandwidth_limit:
+        seconds = max(seconds, plan.bytes_to_send / plan.bandwidth_limit)
+    basis = f"measured by {_named(copy)}: {size(round(copy.copied))}/s copy"
+    if not plan.start:
+        return Estimate(seconds, basis)
+    replay = next((each for each in there if each.replayed is not None), None)
+    if replay is None or replay.replayed is None:
+        return Estimate(seconds, f"{basis}; no replay has been measured yet, and none is counted")
+    by = "" if replay.job == copy.job else f" by {_named(replay)}"
+    basis += f", {span(replay.replayed * _GIB)} replay a GiB{by}"
+    return Estimate(seconds + replay.replayed * replayed_bytes(plan), basis)
+
+
+def replayed_bytes(plan: RestorePlan) -> int:
+    """The WAL between the backup's begin and the place where recovery stops."""
+    begin = (plan.source and plan.source.begin_lsn) or Lsn(0)
+    return max(plan.stop_lsn - begin, 0) if plan.stop_lsn is not None else 0
+
+
+def _named(each: Measured) -> str:
+    return f"job {each.job} on {each.host or 'this machine'}"

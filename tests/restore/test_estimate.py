@@ -1,0 +1,99 @@
+"""How long a restore will take: by what earlier ones of the vault took, said with what it stands on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgvault.jobs.journal import Journal
+from pgvault.jobs.measured import measured_restores
+from pgvault.jobs.plan import write_plan
+from pgvault.jobs.registry import jobs_directory
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.estimate import Measured, estimate
+from pgvault.model.event import Event, JobFinished, JobStarted, PhaseStarted, Progressed
+from pgvault.model.job import JobState
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import RestorePlan, WalNeed
+from pgvault.model.target import EndOfWal, TargetAction
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+MIB, GIB = 1 << 20, 1 << 30
+SLOW, FAST = Measured("slow", "there", 50.0 * MIB, 20 / GIB), Measured("fast", "elsewhere", 100.0 * MIB, 10 / GIB)
+
+
+def plan(*, host: str = "there", start: bool = True, limit: int | None = None) -> RestorePlan:
+    """10 GiB to write, 5 GiB to send, 2 GiB of WAL to replay."""
+    source = Backup("20261124T110000Z", "main", BackupStatus.DONE, "full", NOON, "1", "18.1", 16 * MIB, 1, "/data",
+                    begin_lsn=Lsn(GIB), end_lsn=Lsn(GIB + 100))
+    return RestorePlan(
+        server="main", backup=source.id, host=host, directory="/new", target=EndOfWal(), timeline=1, timeline_path=(1,),
+        stop_lsn=Lsn(3 * GIB), stop_time=None, action=TargetAction.PROMOTE, standby=False, tablespaces=(),
+        wal=WalNeed("a", "b", ("a", "b"), (), 0, ()), bytes_to_send=5 * GIB, bytes_to_write=10 * GIB, workers=1,
+        bandwidth_limit=limit, start=start, overwrites="", sets_aside=False, settings_changed=(),
+        settings_to_look_at=(), preconditions=(), source=source)
+
+
+def test_with_nothing_measured_nothing_is_guessed() -> None:
+    found = estimate(plan(), [])
+    assert (found.seconds, found.basis) == (None, "no restore has been measured yet")
+
+
+def test_the_same_host_is_preferred_and_else_the_newest_is_taken() -> None:
+    there = estimate(plan(), [FAST, SLOW])
+    assert there.seconds == pytest.approx(10 * 1024 / 50 + 2 * 20)
+    assert there.basis == "measured by job slow on there: 50.0 MiB/s copy, 20 s replay a GiB"
+    new = estimate(plan(host=""), [FAST, SLOW])
+    assert new.seconds == pytest.approx(10 * 1024 / 100 + 2 * 10)
+    assert new.basis.startswith("measured by job fast on elsewhere: ")
+
+
+def test_replay_counts_where_the_server_is_started_and_was_measured() -> None:
+    assert estimate(plan(start=False), [SLOW]).seconds == pytest.approx(10 * 1024 / 50)
+    only_copied = Measured("copied", "there", 50.0 * MIB, None)
+    assert estimate(plan(), [only_copied]).seconds == pytest.approx(10 * 1024 / 50)
+    assert "no replay has been measured yet" in estimate(plan(), [only_copied]).basis
+    mixed = estimate(plan(), [only_copied, FAST])
+    assert mixed.seconds == pytest.approx(10 * 1024 / 50 + 2 * 10)
+    assert mixed.basis.endswith("50.0 MiB/s copy, 10 s replay a GiB by job fast on elsewhere")
+
+
+def test_a_limit_that_is_slower_than_the_host_decides() -> None:
+    assert estimate(plan(start=False, limit=MIB), [SLOW]).seconds == pytest.approx(5 * 1024)
+    assert estimate(plan(start=False, limit=GIB), [SLOW]).seconds == pytest.approx(10 * 1024 / 50)
+
+
+def record(home: Path, number: int, *events: tuple[float, Event], kind: str = "restore", host: str = "there",
+           state: JobState = JobState.SUCCEEDED) -> str:
+    """A job in the vault that began at noon; each event so many seconds later."""
+    job = f"20261124T120000Z-{number:02}"
+    directory = jobs_directory(home) / job
+    directory.mkdir(parents=True)
+    write_plan(directory, {"host": host})
+    journal = Journal(directory)
+    journal.emit(JobStarted(job, kind, "main", "pgvault ...", at=NOON))
+    for seconds, event in events:
+        journal.emit(type(event)(**{**{name: getattr(event, name) for name in event.__slots__},
+                                    "at": NOON + timedelta(seconds=seconds)}))
+    if state.final:
+        journal.emit(JobFinished(state, at=NOON + timedelta(seconds=100)))
+    journal.close()
+    return job
+
+
+def test_rates_are_read_from_the_journals(tmp_path: Path) -> None:
+    """Copying lasts until all is on the disk, replaying until what follows it; other jobs are passed over."""
+    first = record(tmp_path, 1, (1, PhaseStarted("copy", 300 * MIB)), (2, Progressed(MIB)), (4, PhaseStarted("flush")),
+                   (7, PhaseStarted("start")), (8, PhaseStarted("recover", GIB)), (18, PhaseStarted("look")))
+    second = record(tmp_path, 2, (50, PhaseStarted("copy", 500 * MIB)), host="")
+    record(tmp_path, 3, (1, PhaseStarted("copy", 300 * MIB)), state=JobState.FAILED)
+    record(tmp_path, 4, (1, PhaseStarted("copy", 300 * MIB)), state=JobState.RUNNING)
+    record(tmp_path, 5, (1, PhaseStarted("copy", 300 * MIB)), kind="backup")
+    assert measured_restores(tmp_path) == [
+        Measured(second, "", 10.0 * MIB, None), Measured(first, "there", 50.0 * MIB, 10 / GIB)]
+
+
+def test_a_vault_without_jobs(tmp_path: Path) -> None:
+    assert measured_restores(tmp_path) == []
