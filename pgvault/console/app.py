@@ -191,10 +191,8 @@ class ConsoleApp(App[None]):
         self.tell_views(Change.CHECKS)
 
     def _commands_changed(self) -> None:
-        from pgvault.console.screens.command_log import CommandLogScreen
-
-        if isinstance(self.screen, CommandLogScreen):
-            self.screen.show_commands()
+        if show := getattr(self.screen, "show_commands", None):
+            show()
 
     # What is said
 
