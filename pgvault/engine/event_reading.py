@@ -110,8 +110,8 @@ class _Waiting:
             if (ended := item.ended) is not None:
                 ended.absorb(earlier)
                 item.age += 1
-                if (ended.begins_after(earlier) and not ended.lacks_mark()) or item.age >= LOOK_BACK \
-                        or (ended.lacks_mark() and item.age > 1 and ended.begins_after(earlier)):
+                # The mark of a dropped database is no part of the transaction, and comes shortly before it.
+                if item.age >= LOOK_BACK or (ended.begins_after(earlier) and (item.age > 1 or not ended.lacks_mark())):
                     item.judge(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))

@@ -89,8 +89,8 @@ def find_events(server: ServerVault, *, since: datetime | None = None, until: da
                 emit: Emit = discard) -> Iterator[WalEvent]:
     """The events between two times, both included. `object` is a relation's or a database's name, or its number.
 
-    `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over.
-    NotFound, at once, when nothing was archived or there is no such timeline.
+    `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over. Take
+    all of them in one thread, and close the iterator when enough have come. NotFound when nothing was archived or there is no such timeline.
     """
     identity = read_identity(server)
     if identity is None:

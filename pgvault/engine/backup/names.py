@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Generator
 from contextlib import closing
 from itertools import islice
+from typing import Any, cast
 
 import psycopg
 from psycopg import conninfo as libpq
@@ -26,7 +28,9 @@ from pgvault.vault.names import DatabaseName, RelationName
 GRACE_SECONDS = 10.0
 """How long the backup waits for names when its copy is over."""
 _BATCH = 1000
-_FAILURES = (PgvaultError, psycopg.Error, sqlite3.Error)
+_MOST_TOLD = 3
+_FAILURES = (PgvaultError, psycopg.Error, sqlite3.Error, UnicodeError)
+Row = tuple[Any, ...]
 
 _LIMITS = "SET statement_timeout = '60s'; SET lock_timeout = '5s'"
 _DATABASES = """
@@ -65,8 +69,11 @@ class NameCollector:
         """Wait a little for what is still being asked, then tell what could not be."""
         self._thread.join(GRACE_SECONDS)
         self.__exit__()
-        failures = self._failures if not self._thread.is_alive() else [
-            *self._failures, "the server did not tell all its names in time"]
+        failures = self._failures[:_MOST_TOLD]
+        if (more := len(self._failures) - len(failures)) > 0:
+            failures.append(f"could not ask for the names of things in {more} more databases")
+        if self._thread.is_alive():
+            failures.append("the server did not tell all its names in time")
         for failure in failures:
             emit(Noted(f"{failure}; events in the WAL may be told in numbers instead of names", Level.WARNING,
                        "no-names"))
@@ -74,9 +81,10 @@ class NameCollector:
     def _run(self) -> None:
         try:
             with closing(self._connect(None)) as connection:
+                _prepare(connection)
                 databases = connection.execute(_DATABASES).fetchall()
                 self._add_databases([DatabaseName(oid, name) for oid, name, *_ in databases])
-                if databases and databases[0][3]:
+                if databases and databases[0][3]:  # the very one that was asked
                     self._collect(connection, databases[0][0])
         except _FAILURES as error:
             self._failures.append(f"could not ask the server for the names of things: {_reason(error)}")
@@ -88,6 +96,7 @@ class NameCollector:
                 return
             try:
                 with closing(self._connect(name)) as connection:
+                    _prepare(connection)
                     self._collect(connection, oid)
             except _FAILURES as error:
                 self._failures.append(f"could not ask for the names of things in database {name}: {_reason(error)}")
@@ -97,16 +106,13 @@ class NameCollector:
         if database is not None:
             conninfo = libpq.make_conninfo(config.conninfo, dbname=database)
             config = ServerConfig(**{**vars(config), "conninfo": conninfo})
-        connection = connect(config)
-        connection.adapters.register_loader("name", _AnyName)
-        connection.execute(_LIMITS)
-        return connection
+        return connect(config)
 
     def _collect(self, connection: Connection, database: int) -> None:
-        rows = (RelationName(database, *row) for row in connection.cursor().stream(_RELATIONS))
-        while batch := list(islice(rows, _BATCH)):
-            if not self._add_relations(batch):
-                return
+        with closing(cast("Generator[Row, None, None]", connection.cursor().stream(_RELATIONS))) as rows:
+            while batch := [RelationName(database, *row) for row in islice(rows, _BATCH)]:
+                if not self._add_relations(batch):
+                    return
 
     def _add_databases(self, databases: list[DatabaseName]) -> None:
         with self._lock:
@@ -121,7 +127,15 @@ class NameCollector:
             return not self._over
 
 
-class _AnyName(Loader):
+def _prepare(connection: Connection) -> None:
+    for kind in ("name", "text"):
+        connection.adapters.register_loader(kind, _AnyText)
+    connection.execute(_LIMITS)
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # it would refuse to send what it has
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
+
+
+class _AnyText(Loader):
     """A name as it is: a database of encoding SQL_ASCII may hold any bytes."""
 
     def load(self, data: Buffer) -> str:

@@ -1,0 +1,72 @@
+"""Transactions made by hand: records of the kinds that accidents are told from."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from wal.wal_writer import XLOG, Writer, restore_point, short
+
+from pgvault.wal.evidence import HEAP, RMGRS, STANDBY, STORAGE, Ended, Ledger
+from pgvault.wal.facts import RestorePoint
+from pgvault.wal.records import Reading
+
+DATABASE = 5
+DELETE, UPDATE = 0x10, 0x20
+_ABORT, _HAS_XINFO = 0x20, 0x80
+
+
+class Deeds(Writer):
+    """A `Writer` that knows what transactions do."""
+
+    def row(self, xid: int, number: int, *, operation: int = DELETE) -> None:
+        main = struct.pack("<IHBB", xid, 1, 0, 0) if operation == DELETE else struct.pack("<IHBBIH", xid, 1, 0, 0, 0, 2)
+        block = struct.pack("<BBHIIII", 0, 0, 0, 1663, DATABASE, number, 0)
+        self.append(block + short(main), rmid=HEAP, info=operation, xid=xid)
+
+    def lock(self, xid: int, oid: int) -> None:
+        self.append(short(struct.pack("<IIII", 1, xid, DATABASE, oid)), rmid=STANDBY, xid=xid)
+
+    def create(self, xid: int, number: int) -> None:
+        self.append(short(struct.pack("<IIII", 1663, DATABASE, number, 0)), rmid=STORAGE, info=0x10, xid=xid)
+
+    def end(self, xid: int, *, subxids: tuple[int, ...] = (), files: tuple[int, ...] = (),
+            dropped: tuple[int, ...] = (), commits: bool = True) -> None:
+        """Its commit or abort; as PostgreSQL 18 writes it."""
+        has = 2 * bool(subxids) | 4 * bool(files) | 256 * bool(dropped)
+        rest = struct.pack("<I", has) if has else b""
+        if subxids:
+            rest += struct.pack(f"<i{len(subxids)}I", len(subxids), *subxids)
+        if files:
+            rest += struct.pack("<i", len(files)) + b"".join(struct.pack("<III", 1663, DATABASE, n) for n in files)
+        if dropped:
+            rest += struct.pack("<i", len(dropped)) + b"".join(struct.pack("<iIQ", 2, DATABASE, n) for n in dropped)
+        self.commit(xid, self.at, rest=rest, info=(0 if commits else _ABORT) | (_HAS_XINFO if has else 0))
+
+    def running(self, following: int, oldest: int) -> None:
+        self.append(short(struct.pack("<IIB3xIII", 0, 0, 0, following, oldest, 0)), rmid=STANDBY, info=0x10)
+
+    def point(self, name: str) -> None:
+        self.append(restore_point(name, self.at), rmid=XLOG, info=0x70)
+
+
+class InMemory:
+    """As `event_reading.Stretch`, of segments in memory, whose rows are their numbers."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.segments = writer.segments()
+        self._carries: list[Any] = [None]
+        for start, data in self.segments:
+            reading = Reading(data, start, self._carries[-1], rmgrs=RMGRS)
+            for _ in reading:
+                continue
+            self._carries.append(reading.carry)
+
+    @property
+    def rows(self) -> list[int]:
+        return list(range(len(self.segments)))
+
+    def read(self, row: int, ledger: Ledger) -> Iterator[Ended | RestorePoint]:
+        start, data = self.segments[row]
+        yield from ledger.read(Reading(data, start, self._carries[row], rmgrs=RMGRS))
