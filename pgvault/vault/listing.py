@@ -14,7 +14,7 @@ from contextlib import closing
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.manifest import Entry, Manifest, _entry
+from pgvault.vault.manifest import Entry, Manifest, entry_of
 
 _BLOCK = 20_000
 """Entries that are searched at a time: some milliseconds' worth."""
@@ -34,33 +34,22 @@ class Listing(Manifest):
             self._db.close()
             raise
 
-    def __enter__(self) -> Listing:
-        return self
-
     def __len__(self) -> int:
         return int(self._count)
 
     def entries_at(self, first: int, limit: int) -> list[Entry]:
         """At most `limit` of them from place `first` on; places are counted from 0."""
-        return [_entry(row) for row in self._query(
+        return [entry_of(row) for row in self._query(
             "SELECT * FROM file WHERE id > ? ORDER BY id LIMIT ?", (first, limit))]
 
     def entries_of(self, ids: Sequence[int]) -> list[Entry]:
         """In the order of `ids`; what is no entry's id is passed over."""
         query = "SELECT * FROM file WHERE id = ?"
-        return [_entry(row) for each in ids for row in self._query(query, (each,))]
+        return [entry_of(row) for each in ids for row in self._query(query, (each,))]
 
     def search(self, text: str, *, invert: bool = False) -> Search:
         """For the entries whose path holds `text`, or with `invert` does not; ASCII letters match in either case."""
         return Search(self, text, invert)
-
-    def connect(self) -> sqlite3.Connection:
-        """Another connection, for another thread."""
-        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
-                               check_same_thread=False)
-
-    def damage(self, error: sqlite3.DatabaseError) -> Corrupt:
-        return self._unreadable(error)
 
 
 class Search:
@@ -105,7 +94,7 @@ class Search:
             except sqlite3.DatabaseError as error:
                 if self._stopped:
                     return
-                raise self._listing.damage(error) from None
+                raise self._listing.unreadable(error) from None
             if self._stopped:
                 return
             self.searched = min(first + _BLOCK - 1, len(self._listing))

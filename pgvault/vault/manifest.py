@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
@@ -191,17 +191,20 @@ class Manifest:
             raise Corrupt(f"the manifest of backup {backup.id} is missing", detail=f"{self.path} should be it.",
                           hint="Restore from another backup, or bring the file back from a copy.") from None
         self._backup = backup
-        # Read-only, or SQLite would make the file if it were missing.
-        self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
-                                   check_same_thread=False)
+        self._db = self.connect()
         self._server = server
         self._located = False
 
-    def __enter__(self) -> Manifest:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._db.close()
+
+    def connect(self) -> sqlite3.Connection:
+        """Another connection, for another thread. Read-only, or SQLite would make the file if it were missing."""
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
+                               check_same_thread=False)
 
     def entries(self, under: str = "") -> Iterator[Entry]:
         """In the order of the backup; `under` keeps a directory and what is below it."""
@@ -212,11 +215,11 @@ class Manifest:
             prefix = os.fsencode(under) + b"/"
             where, values = "WHERE path = ? OR substr(CAST(path AS BLOB), 1, ?) = ?", (
                 _to_sql(under), len(prefix), prefix)
-        yield from map(_entry, self._query(f"SELECT * FROM file {where} ORDER BY id", values))
+        yield from map(entry_of, self._query(f"SELECT * FROM file {where} ORDER BY id", values))
 
     def find(self, path: str) -> Entry | None:
         row = next(self._query("SELECT * FROM file WHERE path = ?", (_to_sql(path),)), None)
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def run(self, path: str, number: int) -> Run | None:
         """One run of a file, by its path: what the next backup compares with."""
@@ -275,14 +278,15 @@ class Manifest:
             for row in self._db.execute(sql, values):  # noqa: UP028
                 yield row
         except sqlite3.DatabaseError as error:
-            raise self._unreadable(error) from None
+            raise self.unreadable(error) from None
 
-    def _unreadable(self, error: sqlite3.DatabaseError) -> Corrupt:
+    def unreadable(self, error: sqlite3.DatabaseError) -> Corrupt:
+        """SQLite's error in pgvault's words."""
         files = f"{self.path}, with {self._server.frames_index}" if self._located else str(self.path)
         return Corrupt(f"could not read the manifest of backup {self._backup.id}", detail=f"{files}: {error}.",
                        hint=f"pgvault rebuild-index {self._server.name}; if that does not help, use another backup.")
 
 
-def _entry(row: Row) -> Entry:
+def entry_of(row: Row) -> Entry:
     number, path, kind, *rest = row
     return Entry(number, _from_sql(path), Kind(kind), *rest)
