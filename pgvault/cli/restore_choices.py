@@ -27,8 +27,9 @@ def show(found: Choices, out: Output) -> None:
         out.line()
         out.line(out.paint("Nearest targets", "bold"))
         for each in found.nearest:
-            moment = f", {utc(each.stop.time)}" if each.stop.time else ""
-            out.line(f"  {each.when.value:<7}  {each.text}{moment}: {each.aim.reason}")
+            moment = utc(each.stop.time) if each.stop.time else ""
+            told = "" if moment in each.text else f", {moment}"
+            out.line(f"  {each.when.value:<7}  {each.text}{told}: {each.aim.reason}")
             out.line(f"           {shlex.join(_words(found, each))}")
     out.line()
     words = {True: ("fits", "good"), False: ("no", "dim")}

@@ -192,7 +192,7 @@ def _too_late(way: Way, rows: list[Row], backup: Backup) -> NoStop:
     gap = way.break_behind(rows[-1])
     reason = f"on timeline {way.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
     return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, rows)}",
-                  f"reaches only to {reach}{gap and f': {gap}'}", backup, way.history.timeline, last)
+                  f"cannot go so far: {gap}" if gap else f"reaches only to {reach}", backup, way.history.timeline, last)
 
 
 def _unknown(way: Way, rows: list[Row], backup: Backup, reason: str) -> NoStop:
