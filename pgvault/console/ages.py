@@ -1,0 +1,29 @@
+"""How long ago something was, in as few columns as tell it: it grows by the minute, so that an idle screen rests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+UNKNOWN = "-"
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """`<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for what has not been. A time yet to come is no age: `<1m`."""
+    if moment is None:
+        return UNKNOWN
+    minutes = int((now - moment).total_seconds()) // 60
+    if minutes < 1:
+        return "<1m"
+    if minutes < 100:
+        return f"{minutes}m"
+    return f"{minutes // 60}h" if minutes < 48 * 60 else f"{minutes // 1440}d"
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """`5m ago`; `-` for what has not been."""
+    return UNKNOWN if moment is None else f"{age(moment, now)} ago"
+
+
+def stamp(moment: datetime | None) -> str:
+    """`2026-11-22 20:05:12Z`: the time itself, in UTC."""
+    return UNKNOWN if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"

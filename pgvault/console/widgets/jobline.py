@@ -1,0 +1,126 @@
+"""A job on one line: what it does, how far it is, and when nothing has been heard of it.
+
+Pure. Of a job that lives the most important is said first, and what has no room is left out: never half of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pgvault.console.ages import ago
+from pgvault.console.glyphs import Glyphs
+from pgvault.console.jobbook import SILENT_SECONDS, Followed
+from pgvault.model.job import Job, JobState
+from pgvault.model.pace import Progress
+from pgvault.model.text import Painted, Part, size, span, visible, width
+
+Line = Sequence[Part]
+_GAP = 2
+_LEAST_BAR, _MOST_BAR = 8, 30
+_ENDED: Mapping[JobState, tuple[str, str]] = {
+    JobState.SUCCEEDED: ("good", "good"), JobState.FAILED: ("failed", "bad"), JobState.LOST: ("failed", "bad"),
+    JobState.CANCELLED: ("skipped", "dim"), JobState.PLANNED: ("skipped", "dim")}
+"""The name of the glyph, and the style."""
+
+
+class _Piece(NamedTuple):
+    part: Part
+    rank: int
+    """The lower, the longer it is kept."""
+
+
+def job_line(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Line:
+    """A job that lives, in at most so many columns: `» backup main-db  copy  42%  110.0 MiB/s  12 s left`."""
+    job = followed.job
+    lead = Painted(f"{glyphs.running} {job_name(job)}", "accent")
+    pieces = [_Piece(lead, 0), *_state(job), *_how_far(followed, now)]
+    kept = _kept(pieces, columns)
+    if followed.progress and followed.progress.share is not None and not silence(followed, now):
+        room = min(_MOST_BAR, columns - _columns(kept) - _GAP)
+        if room >= _LEAST_BAR:
+            place = next((i for i, piece in enumerate(kept) if str(piece.part).endswith("%")), len(kept))
+            kept.insert(place, _Piece(bar(followed.progress.share, room, glyphs), 0))
+    return _joined(kept)
+
+
+def ended_line(job: Job, now: datetime, glyphs: Glyphs) -> Line:
+    """A job that has ended: `✓ backup main-db  succeeded 2h ago  20261122T120000Z`."""
+    return [state_part(job.state, glyphs, before=job_name(job)), "  ",
+            Painted(f"{ago(job.finished_at, now) if job.finished_at else ago(job.started_at, now)}", "dim"), "  ",
+            job.verdict]
+
+
+def state_part(state: JobState, glyphs: Glyphs, before: str = "") -> Painted:
+    """The state's word with its symbol; `before` stands between them, as in `✓ backup main-db  succeeded`."""
+    name, style = _ENDED.get(state, ("running", "warn" if state is JobState.CANCELLING else "accent"))
+    return Painted(" ".join(filter(None, (getattr(glyphs, name), f"{before} " * bool(before), state.value))), style)
+
+
+def job_name(job: Job) -> str:
+    return f"{job.kind.value} {job.server}".rstrip()
+
+
+def silence(followed: Followed, now: datetime) -> str:
+    """`no news for 12 s` and what it waits for; empty while there is news."""
+    heard = followed.heard_at or followed.job.started_at
+    seconds = int((now - heard).total_seconds())
+    if seconds < SILENT_SECONDS:
+        return ""
+    return f"no news for {span(seconds)}, in: {followed.phase}" if followed.phase else f"no news for {span(seconds)}"
+
+
+def bar(share: float, columns: int, glyphs: Glyphs) -> str:
+    done = int(min(max(share, 0.0), 1.0) * columns)
+    return glyphs.filled * done + glyphs.empty * (columns - done)
+
+
+def _state(job: Job) -> Iterator[_Piece]:
+    if job.state is not JobState.RUNNING:
+        yield _Piece(Painted(job.state.value, "warn" if job.state is JobState.CANCELLING else "accent"), 1)
+
+
+def _how_far(followed: Followed, now: datetime) -> Iterator[_Piece]:
+    quiet = silence(followed, now)
+    if followed.phase and not quiet:
+        yield _Piece(followed.phase, 4)
+    if followed.progress:
+        yield from _progress(followed.progress, moving=not quiet)
+    elif not quiet:
+        since = followed.phase_at or followed.job.started_at
+        yield _Piece(f"for {span(max(0, int((now - since).total_seconds())))}", 2)
+    if quiet:
+        yield _Piece(Painted(quiet, "warn"), 1)
+
+
+def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
+    """`moving`: the rate of a job that is silent is not told, it is past."""
+    if progress.share is not None:
+        yield _Piece(f"{progress.share:.0%}", 1)
+    yield _Piece(size(progress.done) + (f" of {size(progress.total)}" if progress.total else ""),
+                 5 if progress.total else 1)
+    if moving and progress.rate:
+        yield _Piece(f"{size(round(progress.rate))}/s", 3)
+    if moving and progress.seconds_left is not None:
+        yield _Piece(f"{span(round(progress.seconds_left))} left", 2)
+
+
+def _kept(pieces: Sequence[_Piece], columns: int) -> list[_Piece]:
+    """Without the least important ones, until the rest has room."""
+    kept = list(pieces)
+    while len(kept) > 1 and _columns(kept) > columns:
+        worst = max(kept[1:], key=lambda piece: piece.rank)
+        kept.remove(worst)
+    return kept
+
+
+def _columns(pieces: Sequence[_Piece]) -> int:
+    return sum(width(visible(str(piece.part))) for piece in pieces) + _GAP * (len(pieces) - 1)
+
+
+def _joined(pieces: Sequence[_Piece]) -> Line:
+    line: list[Part] = []
+    for piece in pieces:
+        line += [" " * _GAP, piece.part] if line else [piece.part]
+    return line
