@@ -31,6 +31,7 @@ class Accident:
     """Just before it."""
     expect: tuple[str, ...]
     """The tables that are there again then, where their names are known."""
+    xid: int = 0
 
     @property
     def clock(self) -> str:
@@ -53,7 +54,7 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
     time = datetime.fromisoformat(document["time"])
     point = point_of(document["undo"], f"just before {title}", time=time)
     return Accident(f"{document['timeline']}/{document['lsn']}/{kind}", kind, time, title, max(0, len(tables) - shown),
-                    point, expect[:_MOST_EXPECTED])
+                    point, expect[:_MOST_EXPECTED], int(document.get("xid") or 0))
 
 
 def _title(document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> tuple[str, int]:

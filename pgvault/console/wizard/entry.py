@@ -30,18 +30,10 @@ class Form(ScrollableContainer, can_focus=False):
     ]
 
     def action_previous(self) -> None:
-        self._focus(-1)
+        self.screen.focus_previous()
 
     def action_next(self) -> None:
-        self._focus(1)
-
-    def _focus(self, by: int) -> None:
-        """The entry before or behind the one with the focus; at both ends it stays."""
-        entries = [each for each in self.query("*") if each.focusable]
-        if self.screen.focused in entries:
-            index = entries.index(self.screen.focused) + by
-            if 0 <= index < len(entries):
-                entries[index].focus()
+        self.screen.focus_next()
 
 
 class Choice(LineView, can_focus=True):

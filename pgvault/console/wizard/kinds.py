@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from textual import getters
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
@@ -15,7 +14,7 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Point
-from pgvault.console.wizard.entry import Choice, Typed
+from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
@@ -63,7 +62,7 @@ class Kinds(Pane):
 
     def compose(self) -> ComposeResult:
         yield Listing([Column("", 40, flexible=True)], headed=False, id="kind")
-        with Vertical():
+        with Form():
             yield Typed("", id="text")
             yield Choice("and stop", id="side")
 

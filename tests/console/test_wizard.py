@@ -1,0 +1,400 @@
+"""The recovery wizard as it is used: from what happened to the proof, back again, and where it says no."""
+
+from __future__ import annotations
+
+from desk import Desk, failure, press, screen, settle, write
+from recovery import (
+    BACKUP,
+    COMMAND,
+    DIRECTORY,
+    DROPPED,
+    JOB,
+    OCCUPIED,
+    OLDER,
+    TOO_LATE,
+    VERDICT,
+    accident,
+    choices,
+    drafts,
+    plan,
+    planned,
+    ready,
+    recovering,
+    running,
+    succeeded,
+    wizard,
+)
+
+from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.text_box import TextBox
+from pgvault.console.wizard.draft import Then, What
+from pgvault.console.wizard.screen import open_wizard
+from pgvault.console.wizard.steps import Step
+from pgvault.model.backup import Tablespace
+from pgvault.model.event import Failure, Level, Noted, PhaseStarted
+from pgvault.model.job import JobState
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn, AtName, AtTime
+from pgvault.vault import wal_index
+
+TO_POINT = ("enter",)
+TO_WHERE = (*TO_POINT, "enter")
+TO_REVIEW = (*TO_WHERE, "enter")
+TO_RUN = (*TO_REVIEW, "enter")
+
+
+# The straight way
+
+
+async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> None:
+    ready(desk)
+    assert succeeded(desk) == JOB
+    async with recovering(desk) as pilot:
+        assert "step 1 of 6" in screen(pilot)
+        await press(pilot, "enter")
+        assert DROPPED in screen(pilot)
+        assert "before 0/E01ADF0 on timeline 1" in screen(pilot)
+        await press(pilot, "enter")
+        assert f"standby:{DIRECTORY}" in screen(pilot)
+        await press(pilot, "enter")
+        assert f"Enter: restore to standby:{DIRECTORY}" in screen(pilot)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.PROOF
+        assert "is there with 1500 rows" in " ".join(screen(pilot).replace("┃", "").split())
+        await press(pilot, "enter")
+        assert drafts(desk).read("main") is None
+        asked = [" ".join(words) for words in pilot.app.world.commands.asked]
+    assert asked[0] == "events main --newest-first --partial --kind drop --kind truncate"
+    assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
+
+
+async def test_the_finder_names_the_newest_accident_first(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main", accident(), accident(name="customers", at="2026-11-23T10:00:00Z", lsn="0/D000000"))
+    async with recovering(desk, *TO_POINT) as pilot:
+        text = screen(pilot)
+        assert text.index(DROPPED) < text.index("DROP TABLE shop.public.customers") < text.index("another point")
+        await press(pilot, "down", "enter")
+        draft = wizard(pilot).draft
+        assert draft.point
+        assert (draft.point.target, draft.point.timeline) == (AtLsn(Lsn(0xD000000), False), 1)
+        assert draft.expect == ("shop.public.customers",)
+
+
+async def test_the_command_is_shown_from_the_third_step_on(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE, "c") as pilot:
+        assert isinstance(pilot.app.screen, TextBox)
+        assert f"restore main auto {DIRECTORY} --host standby --target-lsn 0/E01ADF0 --exclusive" in \
+            pilot.app.screen._text
+        await press(pilot, "escape", "enter", "c")
+        assert pilot.app.screen._text.endswith(COMMAND.removeprefix("pgvault "))
+
+
+# Points
+
+
+async def test_a_point_that_cannot_be_reached_cannot_be_chosen(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto --target-time 2026-11-23 13:00:00+00", TOO_LATE)
+    async with recovering(desk, "down", "down", "down", "enter") as pilot:  # a bad deploy
+        await write(pilot, "2026-11-23 14:00 Europe/Paris")
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.POINT
+        assert "that is 2026-11-23 13:00:00+00" in screen(pilot)
+        assert "the archived WAL reaches to 0/F000000" in screen(pilot)
+        assert "earlier  2026-11-23 11:50:00Z" in screen(pilot)
+        await press(pilot, "enter")  # the nearest one has the focus
+        draft = wizard(pilot).draft
+        assert draft.step is Step.WHERE
+        assert draft.point
+        assert isinstance(draft.point.target, AtTime)
+        assert draft.point.target.time.isoformat() == "2026-11-23T11:50:00+00:00"
+
+
+async def test_a_time_without_a_zone_is_refused_with_what_to_write(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "down", "down", "down", "enter") as pilot:
+        await write(pilot, "2026-11-23 11:00")
+        await press(pilot, "enter")
+        assert "names no time zone; add one" in screen(pilot)
+        assert wizard(pilot).draft.point is None
+
+
+async def test_another_point_than_the_accidents(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_POINT, "end", "enter") as pilot:
+        assert "the latest: all archived WAL" in screen(pilot)
+        await press(pilot, "down", "down", "down", "down", "enter")
+        await write(pilot, "0/E000000")
+        await press(pilot, "down", "right", "enter")  # just before it
+        draft = wizard(pilot).draft
+        assert draft.step is Step.WHERE
+        assert draft.point
+        assert draft.point.target == AtLsn(Lsn(0xE000000), False)
+        await press(pilot, "escape")
+        assert "0/E000000" in screen(pilot)
+        await press(pilot, "escape")  # from what was typed to the accidents
+        assert DROPPED in screen(pilot)
+
+
+async def test_known_restore_points_are_offered(desk: Desk) -> None:
+    ready(desk)
+    with wal_index.writing(desk.shelf.server("main")) as index:
+        index.connection.execute("INSERT INTO restore_point (name, timeline, number, lsn, end_lsn, at) VALUES "
+                                 "('before [red] deploy', 1, 14, 234881024, 234881100, 1795432800000000)")
+    async with recovering(desk, *TO_POINT, "end", "enter", "down", "down", "enter") as pilot:
+        assert "before [red] deploy" in screen(pilot)
+        await press(pilot, "enter", "enter")
+        draft = wizard(pilot).draft
+        assert draft.point
+        assert (draft.point.target, draft.point.timeline) == (AtName("before [red] deploy"), 1)
+
+
+async def test_another_backup_is_chosen_from_those_that_fit(desk: Desk) -> None:
+    ready(desk)
+    desk.says(f"restore main {OLDER} --target", choices(backup=OLDER))
+    async with recovering(desk, *TO_POINT, "B") as pilot:
+        await press(pilot, "end", "enter")
+        assert "does not fit: it failed" in screen(pilot)
+        await press(pilot, "up", "enter")
+        assert f"{OLDER}, chosen by you" in screen(pilot)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.backup == OLDER
+
+
+async def test_a_search_that_fails_says_why_and_any_point_can_still_be_named(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main", answer=failure("could not read the WAL", "Input/output error.", "Check the disk."))
+    async with recovering(desk, *TO_POINT) as pilot:
+        assert "could not read the WAL" in screen(pilot)
+        assert "Check the disk." in screen(pilot)
+        desk.says("events main", accident())
+        await press(pilot, "t")
+        assert DROPPED in screen(pilot)
+
+
+async def test_outside_text_is_never_markup(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main", accident(name="x [/data/pg] y"), accident(name="[red]\x1b[31m" + "表" * 5000, lsn="0/D"),
+              accident(name="b\u202eackwards", lsn="0/C"))
+    async with recovering(desk, *TO_POINT) as pilot:
+        assert "x [/data/pg] y" in screen(pilot)
+        assert "\\x1b[31m" in screen(pilot)
+        assert "\x1b" not in screen(pilot)
+        await press(pilot, "down", "down", "enter")
+        assert wizard(pilot).draft.step is Step.WHERE
+
+
+async def test_a_point_from_elsewhere_begins_where_it_is_checked(desk: Desk) -> None:
+    ready(desk)
+    async with desk.open() as pilot:
+        open_wizard(pilot.app, "main", target=AtLsn(Lsn(0xE000000), False), timeline=1, expect=("shop.public.orders",))
+        await settle(pilot)
+        await press(pilot, "enter")
+        draft = wizard(pilot).draft
+        assert (draft.step, draft.expect) == (Step.WHERE, ("shop.public.orders",))
+
+
+# Where to
+
+
+async def test_going_back_loses_nothing(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE, "right") as pilot:
+        assert wizard(pilot).draft.host == "other"
+        await press(pilot, "enter")
+        assert "no directory is named" in screen(pilot)
+        await press(pilot, "tab")
+        await write(pilot, "/srv/copy [1]")
+        await press(pilot, "tab", "right")
+        before = wizard(pilot).draft
+        assert (before.directory, before.then) == ("/srv/copy [1]", Then.PAUSE)
+        await press(pilot, "escape", "escape")
+        assert wizard(pilot).draft.step is Step.WHAT
+        await press(pilot, "enter", "enter")
+        assert wizard(pilot).draft == before
+        assert "/srv/copy [1]" in screen(pilot)
+
+
+async def test_escape_never_leaves_the_console(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE, *["escape"] * 5) as pilot:
+        assert pilot.app.is_running
+        assert "what you said is kept" in screen(pilot)
+
+
+async def test_each_tablespace_needs_a_place(desk: Desk) -> None:
+    ready(desk, tablespaces=(Tablespace(16400, "fast", "/mnt/fast"),))
+    async with recovering(desk, *TO_WHERE) as pilot:
+        assert "tablespace fast: no directory is named" in screen(pilot)
+        await press(pilot, "down", "down", "down", "down", "down")
+        await write(pilot, "/srv/fast")
+        assert wizard(pilot).draft.tablespaces == (("fast", "/srv/fast"),)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+
+
+# The plan
+
+
+async def test_a_plan_that_cannot_run_says_what_to_change(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto /srv", answer=planned(plan(OCCUPIED)))
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        assert "cannot run" in screen(pilot)
+        assert "holds a cluster of PostgreSQL 18" in " ".join(screen(pilot).replace("┃", "").split())
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+
+
+async def test_what_overwrites_asks_for_the_directory(desk: Desk) -> None:
+    ready(desk)
+    succeeded(desk)
+    what = f"the cluster of PostgreSQL 18 in {DIRECTORY}"
+    desk.says("restore main auto /srv", answer=planned(plan(overwrites=what)))
+    async with recovering(desk, *TO_REVIEW, "enter") as pilot:
+        assert isinstance(pilot.app.screen, Confirm)
+        await press(pilot, "enter")  # on an empty line
+        assert isinstance(pilot.app.screen, Confirm)
+        await write(pilot, "/srv/pg")
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, Confirm)
+        await write(pilot, "/18/main")
+        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.PROOF
+
+
+async def test_an_unreachable_host_is_tried_again(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto /srv", answer=failure("could not reach standby", "Connection refused.",
+                                                       "Check that sshd runs there.", "unreachable", 7))
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        assert "could not reach standby" in screen(pilot)
+        assert "Check that sshd runs there." in screen(pilot)
+        desk.says("restore main auto /srv", answer=planned(plan()))
+        await press(pilot, "t")
+        assert f"Enter: restore to standby:{DIRECTORY}" in screen(pilot)
+
+
+async def test_a_world_that_moved_since_the_plan_is_told(desk: Desk) -> None:
+    ready(desk)
+    desk.says(f"restore main {BACKUP} /srv", answer=failure(
+        "cannot restore to standby:/srv/pg/18/main: the condition \"directory is free\" does not hold",
+        f"{DIRECTORY} holds a file.", "Choose another directory.", "refused", 5))
+    async with recovering(desk, *TO_RUN) as pilot:
+        assert wizard(pilot).draft.step is Step.REVIEW
+        text = " ".join(screen(pilot).replace("┃", "").split())
+        assert "the world is not as it was when the plan was made" in text
+        assert "holds a file." in text
+        assert wizard(pilot).draft.job == ""
+
+
+async def test_read_only_plans_and_restores_nothing(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_REVIEW, read_only=True) as pilot:
+        assert "step 4 of 4" in screen(pilot)
+        assert "proof" not in wizard(pilot).path_bar.text
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+
+
+# Running, and how it ends
+
+
+async def test_a_running_restore_is_left_and_found_again(desk: Desk) -> None:
+    ready(desk)
+    running(desk)
+    async with recovering(desk, *TO_RUN) as pilot:
+        assert "copies the backup and its WAL" in screen(pilot)
+        assert "72.0 MiB of 144.0 MiB" in screen(pilot)
+        await press(pilot, "escape")
+        assert f"job {JOB} continues" in screen(pilot)
+    async with recovering(desk, "enter") as pilot:  # another console: the draft leads to the job
+        assert wizard(pilot).draft.step is Step.RUN
+        assert "72.0 MiB of 144.0 MiB" in screen(pilot)
+
+
+async def test_silence_is_told_with_what_it_waits_for(desk: Desk) -> None:
+    ready(desk)
+    running(desk)
+    desk.now = desk.now.replace(second=42)
+    async with recovering(desk, *TO_RUN) as pilot:
+        assert "no news for 42 s: it waits for the destination" in screen(pilot)
+
+
+async def test_cancelling_takes_two_steps(desk: Desk) -> None:
+    ready(desk)
+    running(desk)
+    desk.says("job cancel", {"schema": 1, "job": {}})
+    async with recovering(desk, *TO_RUN, "X", "enter") as pilot:  # the cursor begins on what does nothing
+        assert ("job", "cancel", JOB) not in pilot.app.world.commands.asked
+        await press(pilot, "X", "down", "enter")
+        assert ("job", "cancel", JOB) in pilot.app.world.commands.asked
+        await press(pilot, "X")
+        assert "it is being cancelled" in screen(pilot)
+
+
+async def test_a_restore_that_failed_says_why_and_in_which_state_things_are(desk: Desk) -> None:
+    ready(desk)
+    running(desk, PhaseStarted("copy", 144 << 20, desk.now),
+            Noted(f"{DIRECTORY} on standby is incomplete and marked so", Level.WARNING, "incomplete", desk.now),
+            desk.ended(state=JobState.FAILED, error=Failure("could not write: no space left", "It is full.",
+                                                            "Free space there.", "no-space", 10)), lives=False)
+    async with recovering(desk, *TO_RUN) as pilot:
+        text = screen(pilot)
+        for expected in ("the restore failed", "no space left", "It is full.", "Free space there.",
+                         "10: pgvault explain", "is incomplete and marked so"):
+            assert expected in text
+        await press(pilot, "enter")  # the plan is made again, with all that was said
+        draft = wizard(pilot).draft
+        assert (draft.step, draft.job, draft.what) == (Step.REVIEW, "", What.TABLE)
+
+
+async def test_the_proof_has_the_verdict_and_the_way_in(desk: Desk) -> None:
+    ready(desk)
+    succeeded(desk)
+    async with recovering(desk, *TO_RUN) as pilot:
+        text = " ".join(screen(pilot).replace("┃", "").split())
+        for expected in (VERDICT, "psql -h /run/postgresql -p 5432", "-d shop", "archiving is off there",
+                         "recovery stopping before"):
+            assert expected in text
+
+
+# After a crash
+
+
+async def test_a_crash_loses_nothing(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE, "right", "tab") as pilot:
+        await write(pilot, "/srv/else")
+        said = wizard(pilot).draft
+    async with recovering(desk) as pilot:
+        assert "an unfinished recovery of main" in screen(pilot)
+        assert f"just before {DROPPED}" in screen(pilot)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft == said
+        assert "/srv/else" in screen(pilot)
+
+
+async def test_an_unfinished_recovery_can_be_forgotten(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE):
+        pass
+    async with recovering(desk, "down", "enter") as pilot:
+        draft = wizard(pilot).draft
+        assert (draft.step, draft.what, draft.point) == (Step.WHAT, None, None)
+    async with recovering(desk, "escape") as pilot:
+        assert "servers" in screen(pilot)
+
+
+async def test_a_draft_that_cannot_be_saved_is_told_once(desk: Desk) -> None:
+    ready(desk)
+    drafts(desk).directory.parent.parent.mkdir(parents=True)
+    drafts(desk).directory.parent.write_text("")  # where a directory has to be
+    async with recovering(desk, *TO_WHERE) as pilot:
+        assert "could not save the draft" in screen(pilot)
+        assert wizard(pilot).draft.step is Step.WHERE
