@@ -90,7 +90,8 @@ def find_events(server: ServerVault, *, since: datetime | None = None, until: da
     """The events between two times, both included. `object` is a relation's or a database's name, or its number.
 
     `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over. Take
-    all of them in one thread, and close the iterator when enough have come. NotFound when nothing was archived or there is no such timeline.
+    all events in one thread, and close the iterator when enough have come. NotFound when nothing was archived, and
+    with the first event when there is no such timeline.
     """
     identity = read_identity(server)
     if identity is None:
