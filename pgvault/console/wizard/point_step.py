@@ -65,6 +65,10 @@ class PointStep(Stage):
             yield Reading(id="told")
             yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
 
+    @property
+    def enter_label(self) -> str:  # type: ignore[override]
+        return "take it" if self.near.has_focus else "go on"
+
     # Coming and going
 
     def come_up(self) -> None:
@@ -230,7 +234,8 @@ class PointStep(Stage):
     # Other actions
 
     def why_not(self, action: str) -> str:
-        if action == "go-on" and isinstance(self._answer, Answer) and not self._answer.reachable:
+        if action == "go-on" and isinstance(self._answer, Answer) and not self._answer.reachable \
+                and not self.near.has_focus:
             return "this point cannot be reached; the reason is shown, and the nearest ones that can be"
         if action == "other-backup" and not isinstance(self._answer, Answer):
             return "no point is known yet that a backup could fit"

@@ -52,7 +52,8 @@ class RunStep(Stage):
         if followed is None and job_id in world.jobs.ids and world.jobs.job(job_id).state.final:
             self.recovery.go(Step.PROOF)
             return
-        self.text.show(told(job_id, followed, world.now(), self.console.glyphs, self.text.size.width))
+        self.text.show(told(job_id, followed, world.now(), self.console.glyphs,
+                            self.text.size.width or self.console.size.width))
 
     # Ending it
 
