@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pgvault.console.fields import Field
@@ -50,7 +51,7 @@ class Planned:
         return f"{'overwrite' if self.overwrites else 'restore to'} {self.place}"
 
 
-def told(plan: Planned, draft: Draft, zone: str | None, command: str) -> Iterator[Field]:
+def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: datetime) -> Iterator[Field]:
     """The review, from what decides to what is good to know; `command` is the line that a person would type."""
     document = plan.document
     for each in plan.failed:
@@ -59,15 +60,15 @@ def told(plan: Planned, draft: Draft, zone: str | None, command: str) -> Iterato
         if each["name"] == "directory is free":
             yield Field("", "Here: esc goes back to where this is chosen, with \"if not empty\" below the directory.",
                         "bold")
-    yield from _source(document, draft, zone)
+    yield from _source(document, draft, zone, now)
     yield Field("to", plan.place, "bold")
     for name, place in document["destination"]["tablespaces"].items():
         yield Field("", f"tablespace {name} to {place}")
     yield Field("then", _then(draft))
     yield from _amounts(document)
     if plan.overwrites:
-        yield Field("OVERWRITES", f"{plan.overwrites}; what is there is renamed and kept until you remove it"
-                    if draft.overwrite else plan.overwrites, "bad")
+        kept = "; what is there is renamed and kept until you remove it" if document["sets_aside"] else ""
+        yield Field("OVERWRITES", f"{plan.overwrites}{kept}", "bad")
     else:
         yield Field("overwrites", "nothing")
     yield from _conditions(document)
@@ -76,10 +77,10 @@ def told(plan: Planned, draft: Draft, zone: str | None, command: str) -> Iterato
     yield Field("command", command)
 
 
-def _source(document: Mapping[str, Any], draft: Draft, zone: str | None) -> Iterator[Field]:
+def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: datetime) -> Iterator[Field]:
     target, wal = document["target"], document["wal"]
     chosen = "chosen from the point" if draft.backup == "auto" else "chosen by you"
-    yield Field("backup", f"{document['backup']} of {document['server']}, {chosen}")
+    yield Field("backup", f"{document['backup']}{_details(document['backup_details'], now)}; {chosen}")
     yield Field("target", draft.point.label if draft.point and draft.point.label else target["text"], "bold")
     if target["stop_lsn"]:
         side = "after" if target["stop_replayed"] else "before"
@@ -93,6 +94,14 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None) -> Iter
                 "bad" if wal["missing"] else "")
 
 
+def _details(backup: Mapping[str, Any] | None, now: datetime) -> str:
+    if backup is None:
+        return ""
+    finished = moment(backup["finished_at"])
+    age = f", {span(round((now - finished).total_seconds()))} old" if finished else ""
+    return f"{age}, PostgreSQL {backup['server_version']}, {size(backup['size_bytes'])}"
+
+
 def _then(draft: Draft) -> str:
     what = {Then.PROMOTE: "opens for use, on a timeline of its own", Then.PAUSE: "pauses at the target, read-only",
             Then.SHUTDOWN: "shuts down at the target", Then.STANDBY: "follows the original server"}[draft.then]
@@ -104,10 +113,11 @@ def _then(draft: Draft) -> str:
 
 def _amounts(document: Mapping[str, Any]) -> Iterator[Field]:
     yield Field("amount", f"sends {size(document['bytes_to_send'])}, writes {size(document['bytes_to_write'])}")
-    seconds = document["estimate_seconds"]
-    basis = document.get("estimate_basis") or "measured before"
-    yield Field("takes", f"about {span(round(seconds))} ({basis})" if seconds is not None else
-                "not known: nothing was measured on this host yet")
+    for each in document["space"]:
+        yield Field("space", f"{size(each['needed_bytes'])} needed on {each['mounted_on']}, "
+                             f"{size(each['free_bytes'])} free")
+    seconds, basis = document["estimate_seconds"], document["estimate_basis"]
+    yield Field("takes", f"about {span(round(seconds))}, {basis}" if seconds is not None else f"not known: {basis}")
 
 
 def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
@@ -124,6 +134,8 @@ def _settings(document: Mapping[str, Any]) -> Iterator[Field]:
     for name, what in (("settings_changed", "made safe"), ("settings_to_look_at", "look at")):
         for number, change in enumerate(document[name]):
             yield Field(what if not number else "", told_change(change), "warn" if what == "look at" else "")
+    for number, (name, value) in enumerate(document["recovery_settings"].items()):
+        yield Field("recovery" if not number else "", f"{name} = {value}", "dim")
 
 
 def told_change(change: Mapping[str, Any]) -> str:

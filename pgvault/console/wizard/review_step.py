@@ -61,8 +61,9 @@ class ReviewStep(Stage):
         answer = await self.console.world.commands.ask(*self.recovery.draft.words(), "--dry-run")
         if answer.documents:
             self._plan = Planned(answer.document)
-            command = self.console.world.commands.shown(self._plan.command)
-            self.plan_text.show(told(self._plan, self.recovery.draft, self.recovery.zone, command))
+            world = self.console.world
+            self.plan_text.show(told(self._plan, self.recovery.draft, zone=self.recovery.zone, now=world.now(),
+                                     command=world.commands.shown(self._plan.command)))
         else:
             self._show_failure(answer.failure)
         self._say()
