@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted, Part, visible, width
 
@@ -74,7 +75,7 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
         yield "".join(piece)
 
 
-def failed(failure: Failure, *, retry: str = "") -> Iterator[Field]:
+def failed(failure: Failure | PgvaultError, *, retry: str = "") -> Iterator[Field]:
     """What failed, why, and what to do next; `retry` names the key that tries it again."""
     yield Field("could not", failure.message, "bad")
     if failure.detail:

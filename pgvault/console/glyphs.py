@@ -43,6 +43,8 @@ class Glyphs:
     """Where a timeline leaves its parent."""
     place: str
     """The cursor's column."""
+    tick: str
+    """In front of a label of the axis: that is the place it names."""
     density: str
     """From few commits to many."""
 
@@ -56,12 +58,12 @@ class Glyphs:
 UNICODE = Glyphs(
     ascii_only=False, good="✓", warning="!", failed="✗", unknown="?", running="»", skipped="-", cursor="▸",
     separator="·", arrow="→", ellipsis="…", filled="━", empty="╌", wal="━", streaming="╍", gap=" ", backup="◆",
-    restore_point="⚑", accident="!", window="─", window_begin="├", window_end="┤", branch="╰", place="│",
+    restore_point="⚑", accident="!", window="─", window_begin="├", window_end="┤", branch="╰", place="│", tick="╵",
     density="▁▂▃▄▅▆▇█")
 ASCII = Glyphs(
     ascii_only=True, good="+", warning="!", failed="x", unknown="?", running=">", skipped="-", cursor=">",
     separator="-", arrow="->", ellipsis="~", filled="#", empty="-", wal="=", streaming="~", gap=" ", backup="B",
-    restore_point="P", accident="!", window="-", window_begin="[", window_end="]", branch="`", place="|",
+    restore_point="P", accident="!", window="-", window_begin="[", window_end="]", branch="`", place="|", tick="'",
     density=".:-=+*%@")
 
 

@@ -22,8 +22,10 @@ from pgvault.vault.layout import ServerVault, Vault
 
 if TYPE_CHECKING:
     from pgvault.engine.catalogue import Catalogue
+    from pgvault.engine.event_neighbours import NearTransaction
     from pgvault.engine.overview import Protection
     from pgvault.engine.wal_picture import WalPicture
+    from pgvault.model.lsn import Lsn
 
 T = TypeVar("T")
 
@@ -76,7 +78,13 @@ class World:
     def picture(self, server: str) -> WalPicture:
         from pgvault.engine.wal_picture import wal_picture
 
-        return wal_picture(self.vault_of(server))
+        return wal_picture(Vault.open(self.home).server(server))  # a vault that is not there is no empty one
+
+    def transactions(self, server: str, timeline: int, lsn: Lsn, count: int) -> list[NearTransaction]:
+        """Those around a position, as many on either side; the WAL there is read."""
+        from pgvault.engine.event_neighbours import transactions_near
+
+        return transactions_near(self.vault_of(server), timeline, lsn, count)
 
 
 async def look(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:

@@ -70,15 +70,16 @@ class LineView(Widget):
         return ""
 
     def changed(self) -> None:
-        """Repaint the visible lines that are no longer as they stand on the screen."""
+        """Repaint what is no longer as it stands on the screen: of each visible line the columns that differ."""
         if not self.is_attached or not self.size:
             return
         for y in [y for y in self._drawn if y >= self.size.height]:
             del self._drawn[y]
         for y in range(self.size.height):
             drawn = self._drawn.get(y)  # none: forgotten with a change of style, after which it may not be asked again
-            if drawn is None or not _same(self._strip(y), drawn):
-                self.refresh(Region(0, y, self.size.width, 1))
+            begin, end = (0, self.size.width) if drawn is None else _difference(self._strip(y), drawn)
+            if begin < end:
+                self.refresh(Region(begin, y, end - begin, 1))
 
     def render_line(self, y: int) -> Strip:
         strip = self._drawn[y] = self._strip(y)
@@ -141,5 +142,21 @@ def padded(text: str, columns: int, ellipsis: str, *, right: bool = False) -> st
     return gap + text if right else text + gap
 
 
-def _same(one: Strip, other: Strip) -> bool:
-    return one.cell_length == other.cell_length and list(one) == list(other)
+def _difference(one: Strip, other: Strip) -> tuple[int, int]:
+    """From which column up to which, not included, two strips differ; the whole line where columns are no characters.
+    """
+    columns = max(one.cell_length, other.cell_length)
+    if list(one) == list(other):
+        return 0, 0
+    first, second = _characters(one), _characters(other)
+    if len(first) != columns or len(second) != columns:
+        return 0, columns
+    different = [column for column in range(columns) if first[column] != second[column]]
+    return (different[0], different[-1] + 1) if different else (0, 0)
+
+
+def _characters(strip: Strip) -> list[tuple[str, Style | None]]:
+    """One for each column; empty when a character takes more or less than one."""
+    if not all(segment.text.isascii() or all(width(char) == 1 for char in segment.text) for segment in strip):
+        return []
+    return [(char, segment.style) for segment in strip for char in segment.text]

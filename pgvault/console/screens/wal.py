@@ -1,0 +1,344 @@
+"""The WAL view: what is archived, laid on a line of time, and what lies under the cursor; the way to a recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.events import DescendantFocus, Resize
+from textual.timer import Timer
+from textual.widget import Widget
+
+from pgvault.console.app import Change
+from pgvault.console.commands import Document
+from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.screens.wal_lists import AccidentBook, NearbyPane
+from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
+from pgvault.console.timeline.around import COUNT, find
+from pgvault.console.timeline.axis import microseconds
+from pgvault.console.timeline.chart import Chart, chart_of
+from pgvault.console.timeline.cursor import Cursor, aim, position, reach_of, told
+from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import Pane
+from pgvault.console.widgets.timeline import TimelineView
+from pgvault.console.world import World, look
+from pgvault.engine.overview import Protection
+from pgvault.model.errors import NotFound, PgvaultError
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import target_options
+from pgvault.model.times import utc
+
+_DETAILS = 5
+"""Lines below the timeline."""
+_LEAST_LIST = 6
+"""Lines of the list, with its border."""
+_REST = 0.2
+"""Seconds that the cursor has to stand before the WAL there is read."""
+_PROGRESS = 0.3
+"""Seconds between two showings of what a search found."""
+
+
+class WalScreen(View):
+    view = "wal"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("wal")]
+    pane = getters.query_one("#wal-timeline", Pane)
+    timeline = getters.query_one(TimelineView)
+    details = getters.query_one("#wal-details", LineView)
+    nearby = getters.query_one("#wal-list", NearbyPane)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server = ""
+        self._stamp: object = None
+        self._problem: PgvaultError | None = None
+        """Why it could not be read, or not again."""
+        self._is_read = False
+        """The vault was asked about this server."""
+        self._accidents: dict[str, AccidentBook] = {}
+        """Of each server."""
+        self._rest: Timer | None = None
+        self._progress: Timer | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield Pane("wal", TimelineView(id="wal-lanes"), LineView(id="wal-details"), id="wal-timeline")
+        yield NearbyPane(id="wal-list")
+
+    def crumbs(self) -> list[str]:
+        return [self.app.server, "wal", *(["accidents"] if self.nearby.shows_accidents else [])]
+
+    # What is known
+
+    @property
+    def chart(self) -> Chart | None:
+        """None before it was read, and when there is no WAL to show."""
+        return self.timeline.chart
+
+    def world_changed(self, change: Change) -> None:
+        if self.app.server != self._server:
+            self._server, self._stamp, self._problem, self._is_read = self.app.server, None, None, False
+            self.nearby.around, self.nearby.book = None, self._accidents.setdefault(self._server, AccidentBook())
+            self.timeline.clear()
+            self._draw()
+        if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
+            self.run_worker(self._read(), group="wal", exclusive=True, exit_on_error=False)
+        elif change is Change.CLOCK:
+            self._draw()
+
+    async def _read(self) -> None:
+        server, world = self._server, self.app.world
+        if not server:
+            return
+        stamp = await look(lambda: world.stamp(server))
+        if stamp == self._stamp:
+            return
+        chart = await look(lambda: _chart(world, server))
+        if server != self._server:
+            return
+        self._problem, self._is_read = chart if isinstance(chart, PgvaultError) else None, True
+        if isinstance(chart, Chart):
+            self._stamp = stamp
+            self._show(chart)
+            if chart.picture.unread and not self.app.options.read_only:
+                self.run_worker(self._read_on(server), group="wal-facts", exit_on_error=False)
+        self._draw()
+
+    async def _read_on(self, server: str) -> None:
+        """Have the verb read what is archived and not read yet, a portion at a time; the vault's change is seen."""
+        if sum(worker.group == "wal-facts" and not worker.is_finished for worker in self.workers) == 1:
+            await self.app.world.commands.ask("wal", server)
+
+    def _show(self, chart: Chart) -> None:
+        self.timeline.show(chart.with_accidents(self.nearby.book.marks()), microseconds(self.app.world.now()))
+        if around := self.nearby.around:  # more may have come behind them
+            self.nearby.around = replace(around, is_last=False)
+            self.timeline.set_exact(around.exact(self.timeline.cursor.timeline))
+
+    @property
+    def _is_receiving(self) -> bool:
+        protection = self.app.protections.get(self._server)
+        return isinstance(protection, Protection) and protection.receiver is not None
+
+    # What is drawn
+
+    def _draw(self) -> None:
+        chart, now = self.chart, self.app.world.now()
+        is_shown = chart is not None and any(lane.slots.numbers for lane in chart.lanes)
+        for widget in (self.timeline, self.nearby):
+            widget.display = is_shown
+        self.pane.set_class(not is_shown, "-alone")
+        if chart and is_shown:
+            self._arrange()
+            self.timeline.set_receiving(microseconds(now) if self._is_receiving else None)
+            self.pane.retitle(title(chart, self.timeline.cursor, self.timeline.frame, self.timeline.is_whole))
+            self.pane.say(remark(chart, self._problem, now))
+            self._tell(self._told(chart))
+        else:
+            self.pane.retitle(self._server or "wal")
+            self.pane.say("")
+            self._tell(failed(self._problem) if self._problem else nothing_archived(self._server) if self._is_read
+                       else reading(self._server))
+        self.update_frame()
+
+    def _told(self, chart: Chart) -> list[Field]:
+        zone = self.app.world.config.server(self._server).timezone
+        fields = list(told(chart, self.timeline.cursor, self.timeline.frame.step, zone))
+        lines = laid_out(fields, self.details.size.width or 80)
+        return fields if len(lines) <= _DETAILS else [field for field in fields if field.text]
+
+    def _tell(self, fields: Iterable[Field]) -> None:
+        self.details.set_lines(laid_out(fields, self.details.size.width or 78))
+
+    def _arrange(self) -> None:
+        """As many lanes as leave room for the list."""
+        self.timeline.set_room(self.size.height - 3 - 2 - _DETAILS - _LEAST_LIST)
+        self.timeline.styles.height = self.timeline.height_wanted
+        self.details.styles.height = _DETAILS
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._draw)
+
+    def on_timeline_view_moved(self, event: TimelineView.Moved) -> None:
+        self._draw()
+        self.nearby.put(self.timeline.cursor)
+        if self._rest:
+            self._rest.stop()
+        if not self.nearby.shows_accidents:
+            self._rest = self.set_timer(_REST, self.read_around)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        self.update_frame()
+
+    # The transactions around the cursor
+
+    def read_around(self) -> None:
+        """Read the WAL around the cursor, unless that was done."""
+        if self.chart and not (self.nearby.around and self.nearby.around.holds(self.timeline.cursor)):
+            self.run_worker(self._look_around(self.chart, self.timeline.cursor), group="wal-around", exclusive=True,
+                            exit_on_error=False)
+
+    async def _look_around(self, chart: Chart, cursor: Cursor) -> None:
+        place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
+        guess = place.lsn if place.lsn is not None else Lsn(0)
+        world, server = self.app.world, self._server
+        found = await look(lambda: find(lambda lsn: world.transactions(server, cursor.timeline, lsn, COUNT), cursor,
+                                        guess), "read the WAL")
+        if server != self._server:
+            return
+        self.nearby.problem = found if isinstance(found, PgvaultError) else None
+        self.nearby.around = None if isinstance(found, PgvaultError) else found
+        around = self.nearby.around
+        self.timeline.set_exact(around.exact(self.timeline.cursor.timeline) if around else None)
+        if not self.nearby.shows_accidents:
+            self.nearby.refill(self.timeline.cursor)
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        if event.listing.has_focus:
+            self._follow(event.key)
+
+    def _follow(self, key: str) -> None:
+        """The timeline's cursor goes where the list's is."""
+        if self.chart and (cursor := self.nearby.place(key, self.chart)):
+            self.timeline.go(cursor)
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self._follow(event.key)
+        self.run_worker(self.do("restore"), exit_on_error=False)
+
+    # Accidents
+
+    async def do_accidents(self) -> None:
+        """Show what was found, and search unless that was done or is being done."""
+        self.nearby.shows_accidents = True
+        if not self.nearby.book.is_searching:
+            self.run_worker(self._search(self._server, self.nearby.book), group="wal-accidents", exclusive=True,
+                            exit_on_error=False)
+        self.nearby.refill(self.timeline.cursor)
+        self.nearby.listing.focus()
+
+    async def _search(self, server: str, book: AccidentBook) -> None:
+        def take(document: Document) -> None:
+            book.take(document)
+            if self._progress is None:
+                self._progress = self.set_timer(_PROGRESS, self._show_progress)
+
+        timeline = self.timeline.cursor.timeline
+        book.begin(self.app.world.now())
+        try:
+            answer = await self.app.world.commands.ask(*_search_words(server, timeline), each=take)
+            book.end(answer.failure)
+        finally:
+            book.is_searching = False
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        self._progress = None
+        if self.is_attached:
+            self.timeline.mark_accidents(self.nearby.book.marks())
+            if self.nearby.shows_accidents:
+                self.nearby.refill(self.timeline.cursor)
+
+    def do_back(self) -> None:
+        if self.nearby.clear_filter():
+            return
+        if self.nearby.shows_accidents:
+            self.workers.cancel_group(self, "wal-accidents")
+            self.nearby.shows_accidents = False
+            self.nearby.refill(self.timeline.cursor)
+            self.timeline.focus()
+            self.read_around()
+        else:
+            super().do_back()
+
+    # The other keys
+
+    def why_not(self, action: str) -> str:
+        if action in ("previous-server", "next-server") and len(self.app.world.servers) < 2:
+            return "there is no other server"
+        if action not in ("restore", "open", "zoom-in", "zoom-out", "zoom-all", "next-mark", "previous-mark",
+                          "accidents", "filter"):
+            return ""
+        chart = self.chart
+        if chart is None or not any(lane.slots.numbers for lane in chart.lanes):
+            return "no WAL of this server is known"
+        if action in ("restore", "open"):
+            found = reach_of(chart, self.timeline.cursor)
+            return "" if found.backup or self._is_partial else f"this instant cannot be restored: {found.reason}"
+        if action == "zoom-in" and self.timeline.is_closest:
+            return "nothing is closer than this: a column is a microsecond"
+        if action in ("zoom-out", "zoom-all") and self.timeline.is_whole:
+            return "the whole archive is shown"
+        return ""
+
+    @property
+    def _is_partial(self) -> bool:
+        """The cursor is on an accident that only the unfinished segment has, which is not in the picture."""
+        accident = self.nearby.accident_at(self.timeline.cursor)
+        return accident is not None and accident.point.partial
+
+    def do_restore(self) -> None:
+        chart, cursor = self.chart, self.timeline.cursor
+        if chart is None:
+            return
+        accident = self.nearby.accident_at(cursor)
+        target, backup = aim(chart, cursor)
+        self.app.open_recovery(backup=backup, target=target, timeline=cursor.timeline,
+                               expect=accident.expect if accident else ())
+
+    def do_open(self) -> None:
+        self.do_restore()
+
+    def do_zoom_in(self) -> None:
+        self.timeline.zoom()
+
+    def do_zoom_out(self) -> None:
+        self.timeline.zoom(out=True)
+
+    def do_zoom_all(self) -> None:
+        self.timeline.show_all()
+
+    def do_next_mark(self) -> None:
+        if not self.timeline.go_to_mark(back=False):
+            self.app.tell("there is no mark later than this")
+
+    def do_previous_mark(self) -> None:
+        if not self.timeline.go_to_mark(back=True):
+            self.app.tell("there is no mark earlier than this")
+
+    def command_words(self) -> list[str] | None:
+        chart, cursor = self.chart, self.timeline.cursor
+        if chart is None or not self._server:
+            return ["wal", self._server] if self._server else None
+        if self.nearby.shows_accidents and not self.nearby.listing.key:
+            return _search_words(self._server, cursor.timeline)
+        target, backup = aim(chart, cursor)
+        return ["restore", self._server, *([backup] if backup != "auto" else []), "--choices",
+                *target_options(target), "--target-timeline", str(cursor.timeline)]
+
+    def copyable(self) -> str:
+        cursor = self.timeline.cursor
+        if self.chart is None:
+            return super().copyable()
+        from pgvault.console.timeline.axis import moment
+
+        where = position(cursor)
+        return str(where) if where is not None and self.nearby.has_focus_within else utc(moment(cursor.at))
+
+
+def _chart(world: World, server: str) -> Chart | None:
+    """None when nothing of the server is in the vault yet."""
+    try:
+        return chart_of(world.picture(server))
+    except NotFound:
+        if world.vault_of(server).identity.exists():
+            raise
+        return None
+
+
+def _search_words(server: str, timeline: int) -> list[str]:
+    kinds = [word for kind in ("drop", "truncate", "drop-database", "delete") for word in ("--kind", kind)]
+    return ["events", server, *kinds, "--timeline", str(timeline), "--newest-first", "--partial"]

@@ -1,0 +1,158 @@
+"""What the WAL view lists: the transactions around the cursor, or the accidents that a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pgvault.console.commands import Document
+from pgvault.console.fields import wrapped
+from pgvault.console.timeline.around import Around
+from pgvault.console.timeline.axis import microseconds
+from pgvault.console.timeline.chart import Chart, Mark, MarkKind
+from pgvault.console.timeline.cursor import Cursor
+from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.wizard.accident import Accident, accident_of
+from pgvault.engine.event_neighbours import NearTransaction
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Failure
+from pgvault.model.target import AtLsn
+from pgvault.model.text import Painted, Part
+
+_ROOM = 74
+"""Columns of a text in the list."""
+_ENDS = {"COMMIT": "commit", "ABORT": "abort", "COMMIT_PREPARED": "commit prepared", "ABORT_PREPARED": "abort prepared"}
+_COLUMNS = (Column("time, UTC", 21), Column("WAL position", 12), Column("transaction", 11, right=True),
+            Column("what", 20, flexible=True))
+"""The same for both lists."""
+
+
+def _time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%m-%d %H:%M:%S.%f}"
+
+
+def transaction_rows(found: Sequence[NearTransaction]) -> ItemRows[NearTransaction]:
+    return ItemRows(found, _transaction, lambda each: str(each.lsn))
+
+
+def _transaction(each: NearTransaction) -> list[Part]:
+    end = _ENDS[each.kind.name]
+    if each.removed:
+        names = [f"{found.schema}.{found.name}" for found in each.objects if found.name and found.is_main]
+        files = f"removed {each.removed} file{'s' * (each.removed != 1)}"
+        what: Part = Painted(f"{end}, {files}" + (f" of {', '.join(names)}" if names else ""), "bad")
+    else:
+        what = end if each.kind.commits else Painted(end, "dim")
+    return [_time(each.time), str(each.lsn), str(each.xid), what]
+
+
+@dataclass(slots=True)
+class AccidentBook:
+    """What searches of one server's WAL found."""
+
+    found: dict[str, Accident] = field(default_factory=dict)
+    is_searching: bool = False
+    began: datetime | None = None
+    failure: Failure | None = None
+
+    def begin(self, now: datetime) -> None:
+        self.is_searching, self.began, self.failure = True, now, None
+
+    def take(self, document: Document) -> None:
+        with suppress(ValueError):  # one that offers no way back
+            accident = accident_of(document)
+            self.found[accident.key] = accident
+
+    def end(self, failure: Failure | None) -> None:
+        self.failure = failure
+
+    @property
+    def title(self) -> str:
+        doing = "searching the WAL, esc stops" if self.is_searching else \
+            "the search failed" if self.failure else "newest first"
+        return f"accidents: {doing}"
+
+    def marks(self) -> list[tuple[int, Mark]]:
+        """Each with the timeline that it is on."""
+        marks = []
+        for key, each in self.found.items():
+            if isinstance(each.point.target, AtLsn):
+                mark = Mark(microseconds(each.time), MarkKind.ACCIDENT, each.what, each.point.target.lsn, key)
+                marks.append((each.point.timeline or 1, mark))
+        return marks
+
+    def rows(self) -> ItemRows[Accident]:
+        newest = sorted(self.found.values(), key=lambda each: each.time, reverse=True)
+        return ItemRows(newest, _accident, lambda each: each.key)
+
+
+def _accident(each: Accident) -> list[Part]:
+    lsn = str(each.point.target.lsn) if isinstance(each.point.target, AtLsn) else ""
+    return [_time(each.time), lsn, str(each.xid), Painted(each.what, "bad")]
+
+
+class NearbyPane(ListPane):
+    """One of the two lists, whose cursor goes with the timeline's."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("transactions", _COLUMNS, id=id)
+        self.around: Around | None = None
+        self.problem: PgvaultError | None = None
+        """Why the transactions could not be read."""
+        self.book = AccidentBook()
+        self.shows_accidents = False
+
+    def refill(self, cursor: Cursor) -> None:
+        """Show what is known now."""
+        self.listing.empty = self._empty_text()
+        if self.shows_accidents:
+            self.retitle(self.book.title)
+            self.show(self.book.rows())
+        else:
+            self.retitle("transactions around the cursor: r recovers to just before one")
+            self.show(transaction_rows(self.around.found if self.around else ()))
+        self.put(cursor)
+        self.listing.changed()
+
+    def put(self, cursor: Cursor) -> None:
+        """The list's cursor goes where the timeline's is, unless the list leads."""
+        if self.has_focus_within or self.pattern:
+            return
+        if self.shows_accidents:
+            if cursor.mark and cursor.mark.key:
+                self.listing.go_to_key(cursor.mark.key)
+        elif self.around and self.around.timeline == cursor.timeline:
+            self.listing.go_to(max(0, self.around.index_at(cursor)))
+
+    def place(self, key: str, chart: Chart) -> Cursor | None:
+        """Where the row with this key lies."""
+        if self.shows_accidents:
+            found = ((lane.timeline, mark) for lane in chart.lanes for mark in lane.marks if key and mark.key == key)
+            return next((Cursor(timeline, mark.at, mark) for timeline, mark in found), None)
+        if self.around is None:
+            return None
+        each = next((each for each in self.around.found if str(each.lsn) == key), None)
+        if each is None:
+            return None
+        end = "commit" if each.kind.commits else "abort"
+        return Cursor(self.around.timeline, microseconds(each.time), None, each.lsn,
+                      f"the {end} of transaction {each.xid}; r stops before it")
+
+    def accident_at(self, cursor: Cursor) -> Accident | None:
+        return self.book.found.get(cursor.mark.key) if cursor.mark else None
+
+    def _empty_text(self) -> str:
+        """What stands in an empty list: what belongs there, or why it is not there."""
+        failure = self.book.failure if self.shows_accidents else self.problem
+        if failure:
+            texts = [failure.message, failure.detail, failure.hint]
+        elif self.shows_accidents:
+            texts = ["Drops, truncations and mass deletes appear here as they are found, the newest first."
+                     if self.book.is_searching else "No drop, truncation or mass delete is in the archived WAL."]
+        else:
+            texts = ["No transaction ended near this place." if self.around else
+                     "The transactions around the cursor appear here once it rests."]
+        return "\n".join(line for text in texts if text for line in wrapped(text, _ROOM))

@@ -1,0 +1,85 @@
+"""The transactions around a place: which were read, whether a place lies well among them, and where else to look."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from pgvault.console.timeline.axis import microseconds
+from pgvault.console.timeline.cursor import Cursor, position
+from pgvault.console.timeline.rows import Exact
+from pgvault.engine.event_neighbours import NearTransaction
+from pgvault.model.lsn import Lsn
+
+COUNT = 100
+"""Asked for on either side."""
+_TRIES = 6
+_EDGE = 10
+"""So near to the last one that was read, more are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Some neighbouring transactions on the way to a timeline, in order."""
+
+    timeline: int
+    found: tuple[NearTransaction, ...]
+    is_first: bool
+    """There is none before them, or none near."""
+    is_last: bool
+
+    def index_at(self, cursor: Cursor) -> int:
+        """Of the transaction at a place, or the last one before it; -1 when all are behind it."""
+        if (lsn := position(cursor)) is not None:
+            return bisect_right(self.found, lsn, key=lambda each: each.lsn) - 1
+        return bisect_right(self._times, cursor.at) - 1
+
+    def holds(self, cursor: Cursor) -> bool:
+        """Whether what is around the place has been read."""
+        if cursor.timeline != self.timeline:
+            return False
+        index = self.index_at(cursor)
+        return (self.is_first or index >= _EDGE) and (self.is_last or index < len(self.found) - _EDGE)
+
+    def exact(self, timeline: int) -> Exact | None:
+        """When the commits among them on one timeline were; None when there are too few to say anything."""
+        times = sorted(microseconds(each.time) for each in self.found if each.timeline == timeline)
+        commits = sorted(microseconds(each.time) for each in self.found
+                         if each.timeline == timeline and each.kind.commits)
+        return Exact(commits, times[0], times[-1]) if times else None
+
+    @property
+    def _times(self) -> list[int]:
+        """In the order of positions, made monotonic as on the timeline."""
+        return list(accumulate((microseconds(each.time) for each in self.found), max))
+
+
+def find(ask: Callable[[Lsn], Sequence[NearTransaction]], cursor: Cursor, guess: Lsn) -> Around:
+    """Ask at the cursor's position, or, where only its time is known, ever nearer to that, beginning with a guess."""
+    lsn = exact if (exact := position(cursor)) is not None else guess
+    around = _asked(ask, cursor.timeline, lsn)
+    for _ in range(_TRIES):
+        if exact is not None or around.holds(cursor) or not around.found:
+            break
+        behind = around.index_at(cursor) >= len(around.found) - _EDGE
+        lsn = _nearer(around.found, cursor.at, behind)
+        around = _asked(ask, cursor.timeline, lsn)
+    return around
+
+
+def _asked(ask: Callable[[Lsn], Sequence[NearTransaction]], timeline: int, lsn: Lsn) -> Around:
+    found = tuple(ask(lsn))
+    before = sum(each.lsn < lsn for each in found)
+    return Around(timeline, found, before < COUNT, len(found) - before < COUNT)
+
+
+def _nearer(found: Sequence[NearTransaction], at: int, behind: bool) -> Lsn:
+    """As far on as the time says, if WAL goes on being written as fast as among those that were found."""
+    first, last = found[0], found[-1]
+    times, bytes_ = microseconds(last.time) - microseconds(first.time), last.lsn - first.lsn
+    edge = last if behind else first
+    missing = abs(at - microseconds(edge.time))
+    far = max(bytes_ // 2, bytes_ * missing // times if times > 0 else bytes_)
+    return Lsn(edge.lsn + far) if behind else Lsn(max(0, edge.lsn - far))

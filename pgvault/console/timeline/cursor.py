@@ -1,0 +1,144 @@
+"""The place that is looked at, and what is said of it: clocks, position, whether it can be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from pgvault.console.fields import Field
+from pgvault.console.timeline.axis import clock, fraction_digits, moment
+from pgvault.console.timeline.chart import Chart, Mark, MarkKind
+from pgvault.console.timeline.reach import Reach, reach
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.target import AtLsn, AtName, AtTime, Immediate, Target
+from pgvault.model.text import size
+
+LABEL = 10
+"""Columns of the names at the left."""
+
+
+class Cursor(NamedTuple):
+    """A place on the way to a timeline."""
+
+    timeline: int
+    at: int
+    mark: Mark | None = None
+    """It is on this one."""
+    lsn: Lsn | None = None
+    """Where it is known better than by the time: of the end of a transaction."""
+    what: str = ""
+    """That transaction, in words."""
+
+    @property
+    def is_exact(self) -> bool:
+        return self.mark is not None or self.lsn is not None
+
+
+class Aim(NamedTuple):
+    """What a recovery from the cursor would be asked for."""
+
+    target: Target
+    backup: str = "auto"
+
+
+def reach_of(chart: Chart, cursor: Cursor) -> Reach:
+    return reach(chart, chart.lane_of(cursor.timeline), cursor.at, position(cursor))
+
+
+def position(cursor: Cursor) -> Lsn | None:
+    """The exact one."""
+    return cursor.lsn if cursor.lsn is not None else cursor.mark.lsn if cursor.mark else None
+
+
+def aim(chart: Chart, cursor: Cursor) -> Aim:
+    """Just before a transaction or an accident, at a restore point, at a backup's end, or else at the instant."""
+    mark = cursor.mark
+    if cursor.lsn is not None:
+        return Aim(AtLsn(cursor.lsn, inclusive=False))
+    if mark and mark.lsn is not None and mark.kind is MarkKind.ACCIDENT:
+        return Aim(AtLsn(mark.lsn, inclusive=False))
+    if mark and mark.lsn is not None and mark.kind is MarkKind.RESTORE_POINT:
+        names = [point.name for point in chart.picture.restore_points]
+        return Aim(AtName(mark.text) if names.count(mark.text) == 1 else AtLsn(mark.lsn))
+    if mark and mark.kind is MarkKind.BACKUP:
+        return Aim(Immediate(), mark.text)
+    return Aim(AtTime(moment(cursor.at)))
+
+
+def told(chart: Chart, cursor: Cursor, step: int, zone: str | None, here: tzinfo | None = None) -> Iterator[Field]:
+    """Five values. `step` is what a column stands for, in microseconds; `zone` the server's, `here` this machine's."""
+    digits = 6 if cursor.is_exact else fraction_digits(step)
+    yield _field("time", "   ".join(clocks(cursor.at, digits, zone, here)), "bold")
+    yield _field("position", _position(chart, cursor))
+    yield _field("here", cursor.what or _under(chart, cursor))
+    yield from _restore(reach_of(chart, cursor), chart, digits)
+
+
+def clocks(at: int, digits: int, zone: str | None, here: tzinfo | None = None) -> Iterator[str]:
+    """UTC, the server's zone where it is configured, and this machine's where that shows another time.
+
+    The fraction of a second is the same on all of them, and stands with the first.
+    """
+    time = moment(at)
+    yield f"{time:%Y-%m-%d} {clock(at, digits)}Z"
+    shown = {time.astimezone(UTC).utcoffset()}
+    for name, area in ((zone or "", ZoneInfo(zone) if zone else None), ("here", here)):
+        try:
+            local = time.astimezone(area) if name else time
+        except OverflowError:
+            continue
+        if local.utcoffset() not in shown or (name and name == zone):
+            shown.add(local.utcoffset())
+            date = "" if local.date() == time.date() else f"{local:%m-%d} "
+            yield f"{date}{local:%H:%M:%S} {name}"
+
+
+def _field(name: str, text: str, style: str = "") -> Field:
+    return Field(name, text, style, LABEL)
+
+
+def _position(chart: Chart, cursor: Cursor) -> str:
+    exact, size_ = position(cursor), chart.picture.segment_size
+    place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
+    if exact is not None:
+        timeline = place.segment.timeline if place.segment else cursor.timeline
+        is_end = cursor.mark is not None and (cursor.mark.kind.is_backup or cursor.mark.kind is MarkKind.WINDOW_END)
+        segment = (Segment.ending if is_end else Segment.holding)(timeline, exact, size_)
+        return f"{exact}   {segment.name(size_)}   timeline {timeline}"
+    if place.segment and place.lsn is not None:
+        return f"about {place.lsn}   {place.segment.name(size_)}   timeline {place.segment.timeline}"
+    if place.gap:
+        return f"in a gap behind {place.lsn}   timeline {place.gap.after.timeline}"
+    return f"outside of the WAL archived of timeline {cursor.timeline}"
+
+
+def _under(chart: Chart, cursor: Cursor) -> str:
+    if cursor.mark is None:
+        return ""
+    lane = chart.lanes[chart.lane_of(cursor.timeline)]
+    marks: Sequence[Mark] = [cursor.mark, *(mark for mark in lane.marks_in(cursor.at, cursor.at + 1)
+                                            if mark != cursor.mark)]
+    return ", ".join(_named(mark) for mark in marks)
+
+
+def _named(mark: Mark) -> str:
+    if mark.kind.is_backup:
+        return f"{mark.kind.value} {mark.text}" + (", its end" if mark.kind is MarkKind.BACKUP else "")
+    return f"restore point {mark.text}" if mark.kind is MarkKind.RESTORE_POINT else mark.text
+
+
+def _restore(found: Reach, chart: Chart, digits: int) -> Iterator[Field]:
+    if found.backup:
+        count = found.segments
+        wal = f" + {count:,} segment{'s' * (count != 1)} of WAL ({size(count * chart.picture.segment_size)})" if (
+            count is not None) else ""
+        yield _field("restore", f"from {found.backup.id}{wal}", "good")
+        yield _field("", "")
+        return
+    yield _field("restore", f"cannot be: {found.reason}", "bad")
+    nearest = [f"{word} {next(clocks(at, digits, None))}" for word, at in (
+        ("earlier", found.earlier), ("later", found.later)) if at is not None]
+    yield _field("nearest", "   ".join(nearest) or "none on this timeline")

@@ -1,0 +1,151 @@
+"""What stands in each column of a lane: one character and the name of its style."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log
+from typing import NamedTuple
+
+from pgvault.console.glyphs import Glyphs
+from pgvault.console.timeline.axis import labels
+from pgvault.console.timeline.chart import ChartLane, MarkKind, foremost
+from pgvault.console.timeline.frame import Frame
+
+ROWS = ("backups", "marks", "wal", "window", "commits")
+"""Of the lane that is looked at, from the top."""
+
+
+class Cell(NamedTuple):
+    glyph: str
+    style: str = ""
+
+
+BLANK = Cell(" ")
+
+
+class Exact(NamedTuple):
+    """Commits whose times were read, in order, and from when to when those are all."""
+
+    times: Sequence[int] = ()
+    begin: int = 0
+    until: int = 0
+
+
+class Drawing(NamedTuple):
+    """One lane on the columns of a frame."""
+
+    rows: dict[str, list[Cell]]
+    summary: list[Cell]
+    """The lane on one row: its WAL, with the marks above it."""
+
+
+def draw(lane: ChartLane, frame: Frame, glyphs: Glyphs, *, exact: Exact | None = None,
+         receiving_until: int | None = None) -> Drawing:
+    """`receiving_until` is now, while WAL of this timeline is being received."""
+    marks = [foremost(lane.marks_in(begin, until)) for begin, until in pairwise(_edges(frame))]
+    backups = [foremost([m for m in lane.marks_in(begin, until) if m.kind.is_backup])
+               for begin, until in pairwise(_edges(frame))]
+    events = [foremost([m for m in lane.marks_in(begin, until) if m.kind in _EVENTS])
+              for begin, until in pairwise(_edges(frame))]
+    looks = _looks(glyphs)
+    wal = _wal(lane, frame, glyphs, receiving_until)
+    rows = {
+        "backups": [looks[mark.kind] if mark else BLANK for mark in backups],
+        "marks": [looks[mark.kind] if mark else BLANK for mark in events],
+        "wal": _named_gaps(lane, frame, wal, glyphs),
+        "window": _windows(lane, frame, glyphs),
+        "commits": _commits(lane, frame, glyphs, exact or Exact()),
+    }
+    over = [looks[mark.kind] if mark and mark.kind in looks else None for mark in marks]
+    return Drawing(rows, [cell or below for cell, below in zip(over, wal, strict=True)])
+
+
+_EVENTS = (MarkKind.ACCIDENT, MarkKind.RESTORE_POINT, MarkKind.BRANCH)
+
+
+def axis(frame: Frame, glyphs: Glyphs) -> list[Cell]:
+    cells = [BLANK] * frame.width
+    for column, text in labels(frame):
+        for place, char in enumerate(f"{glyphs.tick}{text}", column):
+            cells[place] = Cell(char, "dim")
+    return cells
+
+
+def _edges(frame: Frame) -> list[int]:
+    return [frame.edge(column) for column in range(frame.width + 1)]
+
+
+def _looks(glyphs: Glyphs) -> dict[MarkKind, Cell]:
+    return {
+        MarkKind.ACCIDENT: Cell(glyphs.accident, "bad"), MarkKind.RESTORE_POINT: Cell(glyphs.restore_point, "accent"),
+        MarkKind.BACKUP: Cell(glyphs.backup, "good"), MarkKind.BACKUP_RUNNING: Cell(glyphs.running, "accent"),
+        MarkKind.BACKUP_UNUSABLE: Cell(glyphs.failed, "bad"), MarkKind.BRANCH: Cell(glyphs.branch, "accent")}
+
+
+def _wal(lane: ChartLane, frame: Frame, glyphs: Glyphs, receiving_until: int | None) -> list[Cell]:
+    """A column that a gap touches is never drawn as covered."""
+    cells: list[Cell] = []
+    end = lane.slots.end[-1] if lane.slots.end else None
+    for begin, until in pairwise(_edges(frame)):
+        covered = lane.slots.covers(begin, until)
+        if span := lane.gap_in(begin, until):
+            inside = span.begin < begin and until <= span.until
+            cells.append(Cell(glyphs.gap, "bad") if inside and not covered else Cell(glyphs.failed, "bad"))
+        elif covered:
+            cells.append(Cell(glyphs.wal))
+        elif receiving_until is not None and end is not None and end < begin <= receiving_until:
+            cells.append(Cell(glyphs.streaming, "accent"))
+        else:
+            cells.append(BLANK)
+    return cells
+
+
+def _named_gaps(lane: ChartLane, frame: Frame, wal: list[Cell], glyphs: Glyphs) -> list[Cell]:
+    """How many segments are missing, where the gap is wide enough to say so."""
+    cells = list(wal)
+    for span in lane.gaps[bisect_left(lane.gaps, frame.begin, key=lambda span: span.until):]:
+        if span.begin >= frame.until:
+            break
+        first, last = max(0, frame.column(span.begin) + 1), min(frame.width, frame.column(span.until))
+        text = next((text for text in (f" {span.gap.missing:,} missing ", f" {span.gap.missing:,} ")
+                     if len(text) <= last - first), "")
+        begin = first + (last - first - len(text)) // 2
+        for column, char in enumerate(text, begin):
+            if cells[column].glyph == glyphs.gap:
+                cells[column] = Cell(char, "bad")
+    return cells
+
+
+def _windows(lane: ChartLane, frame: Frame, glyphs: Glyphs) -> list[Cell]:
+    cells = [BLANK] * frame.width
+    for span in lane.windows:
+        first, last = frame.column(span.begin), frame.column(span.until)
+        for column in range(max(first, 0), min(last + 1, frame.width)):
+            glyph = glyphs.window_begin if column == first else glyphs.window_end if column == last else glyphs.window
+            cells[column] = Cell(glyph, "good")
+    return cells
+
+
+def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact) -> list[Cell]:
+    """From few to many by the logarithm of their number: one column may have a million times as many as another."""
+    edges = _edges(frame)
+    counts = [_count(lane, begin, until, exact) for begin, until in pairwise(edges)]
+    most, levels = max(1.0, *counts), len(glyphs.density)
+    cells = []
+    for count, (begin, until) in zip(counts, pairwise(edges), strict=True):
+        if count > 0:
+            level = min(levels - 1, int(levels * log(1 + count) / log(1 + most)))
+            cells.append(Cell(glyphs.density[level], "dim"))
+        else:
+            cells.append(Cell(glyphs.unknown, "dim") if lane.slots.unread(begin, until) else BLANK)
+    return cells
+
+
+def _count(lane: ChartLane, begin: int, until: int, exact: Exact) -> float:
+    if exact.begin <= begin and until <= exact.until:
+        return bisect_left(exact.times, until) - bisect_left(exact.times, begin)
+    count = lane.slots.committed_before(until) - lane.slots.committed_before(begin)
+    return count if count > 1e-9 else 0.0
+
