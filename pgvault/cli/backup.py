@@ -80,20 +80,17 @@ def _say_done(context: Context, done: Backup) -> None:
 
 
 def _plan(args: argparse.Namespace, server: ServerConfig) -> BackupPlan:
+    from pgvault.engine.backup.plan import plan_backup
+
     try:
-        limit = parse_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit
+        limit = parse_rate(args.bwlimit) if args.bwlimit else None
         label = check_label(args.name, "backup's name")
     except ValueError as error:
         raise UsageError(str(error)) from None
     if args.jobs is not None and args.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
-    checkpoint = args.immediate_checkpoint
-    return BackupPlan(
-        server=server.name, name=label, full=args.full,
-        immediate_checkpoint=server.immediate_checkpoint if checkpoint is None else checkpoint,
-        workers=args.jobs or server.parallel_jobs, bandwidth_limit=limit, compression_level=server.compression_level,
-        retry_times=server.basebackup_retry_times, retry_seconds=server.basebackup_retry_sleep.total_seconds(),
-        wait_lock=args.wait_lock)
+    return plan_backup(server, name=label, full=args.full, immediate_checkpoint=args.immediate_checkpoint,
+                       workers=args.jobs, bandwidth_limit=limit, wait_lock=args.wait_lock)
 
 
 def _say_detached(context: Context, job: str) -> None:

@@ -34,6 +34,8 @@ class Catalogued(NamedTuple):
     """The last commit that can be reached from it; None when nothing later than its end can, or is not known."""
     previous: str | None
     next: str | None
+    flaw: str = ""
+    """Why it cannot be restored though it is DONE: WAL that it needs is missing. Empty also when that is not known."""
 
     @property
     def restorable_from(self) -> datetime | None:
@@ -67,7 +69,7 @@ def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, r
     flaws = {b.id: flaw for b in backups if b.status is BackupStatus.DONE and (flaw := wal.flaw(b))} if wal else None
     verdicts = judge(backups, server.retention_policy, server.minimum_redundancy, now, unusable=flaws,
                      timelines=wal.tree if wal else None)
-    entries = tuple(_entry(*neighbours, wal, verdicts) for neighbours in _neighbours(backups))
+    entries = tuple(_entry(*neighbours, wal, verdicts, flaws or {}) for neighbours in _neighbours(backups))
     return Catalogue(server.name, entries, tuple(each for each in found if isinstance(each, Unreadable)), problem)
 
 
@@ -96,13 +98,14 @@ def _neighbours(backups: Sequence[Backup]) -> Iterator[tuple[Backup, Backup | No
 
 
 def _entry(backup: Backup, before: Backup | None, behind: Backup | None, wal: CatalogueWal | None,
-           verdicts: Mapping[str, RetentionVerdict]) -> Catalogued:
+           verdicts: Mapping[str, RetentionVerdict], flaws: Mapping[str, str]) -> Catalogued:
     if not backup.status.copied:
         wal = None
     return Catalogued(
         backup=backup, own_wal=wal.own(backup) if wal else None, wal=wal.behind(backup, behind) if wal else None,
         keep=None, retention=verdicts[backup.id], restorable_until=wal.until.get(backup.id) if wal else None,
-        previous=before.id if before else None, next=behind.id if behind else None)
+        previous=before.id if before else None, next=behind.id if behind else None,
+        flaw=flaws.get(backup.id, ""))
 
 
 def backup_object(config: Config, backup: Backup) -> dict[str, object]:

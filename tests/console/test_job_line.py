@@ -37,7 +37,7 @@ def test_what_runs_says_phase_share_rate_and_time_left() -> None:
 
 
 def test_where_there_is_less_room_the_least_important_goes_whole() -> None:
-    assert text(job_line(COPYING, NOW, ASCII, 50)) == "> backup main-db  copy  50%  1.0.0 MiB/s  9 s left"
+    assert text(job_line(COPYING, NOW, ASCII, 50)) == "> backup main-db  copy  50%  110.0 MiB/s  9 s left"
     assert "110" not in text(job_line(COPYING, NOW, ASCII, 36))
 
 
@@ -46,7 +46,7 @@ def test_unmeasured_work_says_how_long_it_takes_and_shows_no_bar() -> None:
     assert line == "» backup main-db  start backup  for 30 s"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(9, ""), (12, "no news for 12 s, in: copy")])
+@pytest.mark.parametrize(("seconds", "said"), [(9, ""), (12, "no news for 12 s, waits on: copy")])
 def test_after_ten_seconds_without_news_it_says_so(seconds: int, said: str) -> None:
     """R28; what was the rate is not told any more."""
     later = NOW + timedelta(seconds=seconds)

@@ -2,34 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.events import Resize
 from textual.widget import Widget
 
+from pgvault.console import standing
 from pgvault.console.app import Change
+from pgvault.console.fields import Field, laid_out
+from pgvault.console.screens.back_up import back_up, why_no_backup
+from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
-from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.bars import Bar
+from pgvault.console.widgets.jobstrip import JobStrip
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.model.text import Part
+from pgvault.model.text import Painted, Part, width
 
-_COLUMNS = (Column("server", 16, flexible=True), Column("state", 9), Column("last backup", 12),
-            Column("window from", 17), Column("until", 17))
+_NAME_AT_MOST = 20
+_ENDED = 3
+"""Jobs that have ended and are still shown."""
+_CHECKS = (Column("outcome", 9), Column("check", 20), Column("detail", 20, flexible=True))
+_NO_SERVERS = """No servers yet.
+
+Add a table to {path}:
+
+  [servers.main-db]
+  conninfo = "host=10.0.0.5 user=pgvault dbname=postgres"
+
+then start the console again. pgvault check main-db says what the server lacks."""
 
 
 class OverviewScreen(View):
     view = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("overview")]
+    notice = getters.query_one("#notice", Bar)
     servers = getters.query_one("#servers", ListPane)
+    why = getters.query_one("#why", Pane)
+    reasons = getters.query_one("#reasons", Reading)
+    checks = getters.query_one("#checks", ListPane)
+    strip = getters.query_one("#strip", JobStrip)
 
     def body(self) -> Iterable[Widget]:
-        yield ListPane("servers", _COLUMNS, empty="No servers yet.\nAdd a table [servers.NAME] to the configuration.",
-                       id="servers")
+        names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
+        columns = [Column("server", min(_NAME_AT_MOST, max(map(width, names), default=8)), flexible=True)]
+        if any(words):
+            columns.append(Column("", min(10, max(map(width, words)))))
+        columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 14), Column("checks", 9),
+                    Column("WAL", 12, wide=True), Column("runs", 14, wide=True)]
+        yield Bar(id="notice")
+        yield ListPane("servers", columns, id="servers",
+                       empty=_NO_SERVERS.format(path=self.app.world.config.path))
+        with_side = Vertical(Pane("", Reading(id="reasons"), id="why"), Pane("jobs", JobStrip(id="strip"), id="jobs"),
+                             id="standing")
+        yield Vertical(with_side, ListPane("checks", _CHECKS, id="checks"), id="lower")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.servers.listing.focus()
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._fit)
+
+    def crumbs(self) -> list[str]:
+        return list(filter(None, (self.app.server, "overview")))
+
+    # What can be done
+
+    def why_not(self, action: str) -> str:
+        if action in ("backup", "check", "check-all", "restore", "open") and not self.app.server:
+            return "no server is configured yet"
+        if action == "backup":
+            return why_no_backup(self.app, self.app.server)
+        if action == "check" and self.app.server in self.app.checks.running:
+            return f"{self.app.server} is being checked"
+        return ""
+
+    def command_words(self) -> list[str] | None:
+        if not self.app.server:
+            return None
+        return ["check" if self.checks.has_focus_within else "status", self.app.server]
+
+    def copyable(self) -> str:
+        if self.checks.has_focus_within and (row := self._check_row(self.checks.listing.key)):
+            return standing.finding_text(row.finding)
+        return f"{self.app.server}\n{self.reasons.text}"
+
+    def do_check(self) -> None:
+        self._check(self.app.server)
+
+    def do_check_all(self) -> None:
+        self._check("all")
+
+    def do_backup(self) -> None:
+        back_up(self, self.app.server)
+
+    def _check(self, server: str) -> None:
+        """By the app: it goes on when another view is opened."""
+        self.app.run_worker(self.app.checks.run(server, lambda: self.app.tell_views(Change.CHECKS)), group="checks",
+                            exit_on_error=False)
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        if event.listing is self.servers.listing and event.key:
+            self.app.select_server(event.key)
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        if event.listing is self.servers.listing:
+            self.app.switch_mode("backups")
+        elif row := self._check_row(event.key):
+            self.app.push_screen(TextBox(row.finding.name, standing.finding_text(row.finding)))
+
+    # What is shown
 
     def world_changed(self, change: Change) -> None:
+        if change in (Change.SHOWN, Change.VAULT, Change.CHECKS, Change.CLOCK, Change.JOBS):
+            self._show_servers()
+        if change is Change.SHOWN:
+            self.servers.listing.go_to_key(self.app.server)
+        if change is not Change.JOBS:
+            self._show_reasons()
+        if change in (Change.SHOWN, Change.SERVER, Change.CHECKS, Change.CLOCK):
+            self._show_checks()
+        self._show_jobs()
+        self.notice.display = bool(self.app.notice)
+        self.notice.set([" ", Painted(self.app.notice, "accent")])
+        self._fit()
+
+    def _show_servers(self) -> None:
         self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
 
     def _cells(self, name: str) -> list[Part]:
-        return [name, "?", "-", "-", "-"]
+        known, now = self.app.protections.get(name), self.app.world.now()
+        word: list[Part] = [Painted(self.app.environment_of(name), "accent")] if len(
+            self.servers.listing.columns) > 7 else []
+        runs = ", ".join(each.job.kind.value for each in self.app.world.jobs.running if each.job.server == name)
+        return [name, *word, standing.state_part(known, self.app.glyphs), standing.last_backup(known, now),
+                standing.reach(known, now), standing.check_part(self.app.checks, name, now), standing.wal(known),
+                Painted(runs, "accent") if runs else Painted("-", "dim")]
+
+    def _show_reasons(self) -> None:
+        server = self.app.server
+        if not server:
+            return
+        word = self.app.environment_of(server)
+        self.why.retitle(f"{server}  {word}".rstrip())
+        self.reasons.show(self._reasons())
+
+    def _reasons(self) -> Sequence[Field]:
+        server, world = self.app.server, self.app.world
+        if not server:
+            return ()
+        return tuple(standing.told(self.app.protections.get(server), world.config.server(server),
+                                   self.app.checks.found.get(server), world.now(),
+                                   read_only=self.app.options.read_only))
+
+    def _show_checks(self) -> None:
+        server, checks, now = self.app.server, self.app.checks, self.app.world.now()
+        found = checks.found.get(server)
+        self.checks.retitle(f"checks  {standing.check_part(checks, server, now)}" if server else "checks")
+        self.checks.listing.empty = self._no_checks()
+        rows = standing.check_rows(found.findings if found else ())
+        self.checks.show(ItemRows(rows, lambda row: row.cells(self.app.glyphs), lambda row: row.key))
+
+    def _no_checks(self) -> str:
+        server, checks = self.app.server, self.app.checks
+        if server in checks.running:
+            return "The server is asked; each finding comes with its cause and what to do."
+        if failure := checks.failures.get(server):
+            return "\n".join(filter(None, (failure.message, failure.detail, failure.hint, "x asks again")))
+        return "Not checked yet: x checks this server, a all of them." if server else ""
+
+    def _show_jobs(self) -> None:
+        jobs = self.app.world.jobs
+        living = jobs.running
+        names = {each.job.id for each in living}
+        ended = [jobs.job(job_id) for job_id in jobs.ids[:_ENDED + len(names)] if job_id not in names][:_ENDED]
+        self.strip.show(living, ended, self.app.world.now())
+
+    def _check_row(self, key: str) -> standing.CheckRow | None:
+        found = self.app.checks.found.get(self.app.server)
+        return next((row for row in standing.check_rows(found.findings if found else ()) if row.key == key), None)
+
+    def _fit(self) -> None:
+        """Each pane as high as what is in it, so that the rest is the checks'; with no server there is one pane."""
+        if not self.is_attached or not self.size:
+            return
+        any_server, wide = bool(self.app.server), self.has_class("-wide")
+        self.query_one("#lower").display = any_server
+        self.servers.styles.max_height = len(self.app.world.servers) + 3 if any_server else None
+        columns = (self.size.width // 2 if wide else self.size.width) - 2
+        lines = len(laid_out(self._reasons(), columns))
+        room = self.size.height - 3
+        self.why.styles.height = min(lines, room // 2 if wide else 6) + 2
+        self.query_one("#jobs").styles.height = None if wide else min(self.strip.wanted, 3 if room > 22 else 2) + 2
+
+

@@ -63,12 +63,11 @@ def job_name(job: Job) -> str:
 
 
 def silence(followed: Followed, now: datetime) -> str:
-    """`no news for 12 s` and what it waits for; empty while there is news."""
-    heard = followed.heard_at or followed.job.started_at
-    seconds = int((now - heard).total_seconds())
+    """`no news for 12 s, waits on: copy`; empty while there is news."""
+    seconds = int((now - (followed.heard_at or followed.job.started_at)).total_seconds())
     if seconds < SILENT_SECONDS:
         return ""
-    return f"no news for {span(seconds)}, in: {followed.phase}" if followed.phase else f"no news for {span(seconds)}"
+    return f"no news for {span(seconds)}" + f", waits on: {followed.phase}" * bool(followed.phase)
 
 
 def bar(share: float, columns: int, glyphs: Glyphs) -> str:

@@ -1,0 +1,180 @@
+"""The backups of the selected server, the newest first, and all about the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from pgvault.console import backup_facts
+from pgvault.console.app import Change
+from pgvault.console.backup_facts import Row
+from pgvault.console.fields import Field, failed
+from pgvault.console.screens.back_up import back_up, why_no_backup
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.world import look
+from pgvault.engine.catalogue import Catalogue
+from pgvault.model.errors import PgvaultError
+
+_COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9, right=True),
+            Column("stored", 9, right=True), Column("state", 10), Column("retention", 11),
+            Column("name", 5, flexible=True), Column("took", 10, right=True, wide=True),
+            Column("WAL since", 9, right=True, wide=True))
+
+
+class BackupsScreen(View):
+    view = "backups"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("backups")]
+    backups = getters.query_one("#backups", ListPane)
+    details = getters.query_one("#details", Reading)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[str, Catalogue | PgvaultError] = {}
+        """By server: one that was looked at before is shown at once, and read again."""
+        self._basis: dict[str, object] = {}
+        """What was known of the server's protection when it was read: it is read again when that is told anew."""
+
+    def body(self) -> Iterable[Widget]:
+        yield ListPane("backups", _COLUMNS, id="backups")
+        yield Pane("details", Reading(id="details"), id="about")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.backups.listing.focus()
+
+    def crumbs(self) -> list[str]:
+        row = self.row
+        return list(filter(None, (self.app.server, "backups", row.id if row else "")))
+
+    @property
+    def row(self) -> Row | None:
+        """The one under the cursor."""
+        catalogue = self._read.get(self.app.server)
+        if not isinstance(catalogue, Catalogue):
+            return None
+        key = self.backups.listing.key
+        return next((row for row in backup_facts.rows(catalogue) if row.id == key), None)
+
+    # What can be done
+
+    def why_not(self, action: str) -> str:
+        server, row = self.app.server, self.row
+        if action in ("check", "restore", "next-server", "previous-server") and not server:
+            return "no server is configured yet"
+        if action == "backup":
+            return why_no_backup(self.app, server)
+        if action == "check" and server in self.app.checks.running:
+            return f"{server} is being checked"
+        if action in ("next-server", "previous-server") and len(self.app.world.servers) < 2:
+            return "there is no other server"
+        if action in ("open", "restore") and row is None:
+            return f"there is no backup of {server} yet" if not self._failed else "the backups could not be read"
+        if action == "open" and row and row.backup is None:
+            return f"the facts of backup {row.id} cannot be read"
+        return backup_facts.restorable(row) if action == "restore" and row else ""
+
+    @property
+    def _failed(self) -> bool:
+        return isinstance(self._read.get(self.app.server), PgvaultError)
+
+    def command_words(self) -> list[str] | None:
+        if not self.app.server:
+            return None
+        row = self.row
+        return ["show-backup", self.app.server, row.id] if row else ["list-backups", self.app.server]
+
+    def copyable(self) -> str:
+        return self.row.id if self.row else self.app.server
+
+    def do_restore(self) -> None:
+        if self.row:
+            self.app.open_recovery(backup=self.row.id)
+
+    def do_backup(self) -> None:
+        back_up(self, self.app.server)
+
+    def do_check(self) -> None:
+        self.app.run_worker(self.app.checks.run(self.app.server, lambda: self.app.tell_views(Change.CHECKS)),
+                            group="checks", exit_on_error=False)
+        self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
+
+    def do_next_server(self) -> None:
+        self._go_to_server(1)
+
+    def do_previous_server(self) -> None:
+        self._go_to_server(-1)
+
+    def _go_to_server(self, by: int) -> None:
+        servers = self.app.world.servers
+        self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        self._show_details()
+        self.update_frame()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        from pgvault.console.screens.backup import BackupScreen
+
+        if reason := self.why_not("open"):
+            self.app.tell(reason, "warning")
+        elif (row := self.row) and isinstance(catalogue := self._read[self.app.server], Catalogue):
+            self.app.push_screen(BackupScreen(self.app.server, row, catalogue.wal_problem))
+
+    # What is shown
+
+    def world_changed(self, change: Change) -> None:
+        server = self.app.server
+        if change in (Change.SHOWN, Change.SERVER):
+            self.backups.clear_filter()
+        if change is not Change.JOBS and change is not Change.CHECKS:
+            self._show()
+        moved = self._basis.get(server) is not self.app.protections.get(server)
+        if server and (change in (Change.SHOWN, Change.SERVER) or (change is Change.VAULT and moved)):
+            self.run_worker(self._look(server), group="catalogue", exclusive=True, exit_on_error=False)
+
+    async def _look(self, server: str) -> None:
+        basis = self.app.protections.get(server)
+        self._read[server] = await look(lambda: self.app.world.catalogue(server), "read the catalogue")
+        self._basis[server] = basis
+        self._show()
+        self.update_frame()
+
+    def _show(self) -> None:
+        server, now = self.app.server, self.app.world.now()
+        catalogue = self._read.get(server)
+        rows = backup_facts.rows(catalogue) if isinstance(catalogue, Catalogue) else []
+        word = self.app.environment_of(server)
+        self.backups.retitle(" ".join(filter(None, ("backups of", server, word))) if server else "backups")
+        self.backups.listing.empty = self._empty(catalogue)
+        self.backups.show(ItemRows(rows, lambda row: backup_facts.cells(row, now), lambda row: row.id))
+        self._show_details()
+
+    def _show_details(self) -> None:
+        catalogue, row = self._read.get(self.app.server), self.row
+        fields: Iterable[Field] = ()
+        if isinstance(catalogue, PgvaultError):
+            fields = failed(catalogue)
+        elif catalogue and row:
+            fields = backup_facts.told(row, catalogue.wal_problem)
+        self.query_one("#about", Pane).retitle(f"backup {row.id}" if row else "details")
+        self.details.show(fields)
+
+    def _empty(self, catalogue: Catalogue | PgvaultError | None) -> str:
+        server = self.app.server
+        if not server:
+            return "No servers yet: 1 shows how the first one is made."
+        if catalogue is None:
+            return "The catalogue is being read."
+        if isinstance(catalogue, PgvaultError):
+            return "The backups cannot be read; what is known of why stands below."
+        if self.app.options.read_only:
+            return f"No backup of {server} was taken yet.\npgvault backup {server} takes the first one."
+        return f"No backup of {server} was taken yet.\nb takes the first one; its plan is shown before."

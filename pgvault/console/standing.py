@@ -1,0 +1,192 @@
+"""How a server stands, in the words and cells of the console: pure, from what the vault and the checks say.
+
+What is not known is never drawn as good: not read yet, not checked and no answer all look different from OK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pgvault.config.schema import ServerConfig
+from pgvault.console.ages import age, ago, stamp
+from pgvault.console.checks import Checked, Checks
+from pgvault.console.fields import Field
+from pgvault.console.glyphs import Glyphs
+from pgvault.engine.overview import Protection
+from pgvault.engine.protection import ProtectionState
+from pgvault.model.check import Finding, Outcome
+from pgvault.model.errors import PgvaultError
+from pgvault.model.text import Painted, Part, size, span
+
+Known = Protection | PgvaultError | None
+"""None: not read yet. An error: the question itself failed."""
+INDENT = 12
+_STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warning", "warn"),
+           ProtectionState.FAILED: ("failed", "bad"), ProtectionState.UNKNOWN: ("unknown", "warn")}
+_OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "warn", "WARN"),
+             Outcome.FAILED: ("failed", "bad", "FAILED"), Outcome.SKIPPED: ("skipped", "dim", "not run")}
+
+
+# In the list of servers
+
+
+def state_part(known: Known, glyphs: Glyphs) -> Painted:
+    if known is None:
+        return Painted("reading", "dim")
+    state = known.state if isinstance(known, Protection) else ProtectionState.UNKNOWN
+    glyph, style = _STATES[state]
+    return Painted(f"{getattr(glyphs, glyph)} {state.value.upper()}", style)
+
+
+def last_backup(known: Known, now: datetime) -> Part:
+    """Its age; `none` is a finding, `-` is not known."""
+    if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.last_backup):
+        return Painted("-", "dim")
+    return age(known.last_backup.finished_at, now) if known.last_backup else Painted("none", "bad")
+
+
+def reach(known: Known, now: datetime) -> Part:
+    """From when to when it can be restored: `3d to 10m ago`."""
+    if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.window):
+        return Painted("-", "dim")
+    if known.window is None:
+        return Painted("nothing", "bad")
+    until = known.window.until_time
+    return f"{age(known.window.from_time, now)} to {ago(until, now)}" if until else ago(known.window.from_time, now)
+
+
+def wal(known: Known) -> Part:
+    """How WAL comes in, or what of it is missing."""
+    if not isinstance(known, Protection):
+        return Painted("-", "dim")
+    if missing := sum(gap.missing for gap in known.gaps):
+        return Painted(f"{missing:,} missing", "bad")
+    return "streaming" if known.receiver else Painted("no receiver", "dim")
+
+
+def check_part(checks: Checks, server: str, now: datetime) -> Painted:
+    """The outcome of the last check with its age; never good when there was none."""
+    if server in checks.running:
+        return Painted("running", "accent")
+    if server in checks.failures:
+        return Painted("no answer", "warn")
+    if (found := checks.found.get(server)) is None:
+        return Painted("not run", "dim")
+    _, style, word = _OUTCOMES[found.outcome]
+    return Painted(f"{word} {age(found.at, now)}", style)
+
+
+# Why it stands so
+
+
+def told(known: Known, server: ServerConfig, checked: Checked | None, now: datetime, *,
+         read_only: bool) -> Iterator[Field]:
+    """The state's reasons, the next step, and what can be restored."""
+    if known is None:
+        yield Field("", "The vault is being read.", "dim", 1)
+    elif isinstance(known, PgvaultError):
+        yield Field("UNKNOWN", known.message, "warn", INDENT)
+        yield from _if_any(("cause", known.detail), ("next step", known.hint))
+    else:
+        yield from _reasons(known)
+        if step := next_step(known, server, checked, now, read_only=read_only):
+            yield Field("next step", step, "bold", INDENT)
+        yield from _facts(known)
+
+
+def next_step(known: Protection, server: ServerConfig, checked: Checked | None, now: datetime, *,
+              read_only: bool) -> str:
+    """What to do about the state; empty when there is nothing to do."""
+    back_up = f"pgvault backup {server.name}" if read_only else "b"
+    limit = server.last_backup_maximum_age
+    if known.state is ProtectionState.OK:
+        return ""
+    if checked and (worst := first_failure(checked.findings)) and worst.fix:
+        return f"{worst.name}: {worst.fix}"
+    if known.state is ProtectionState.UNKNOWN:
+        return "x checks the server and its vault, and says what to do"
+    if known.last_backup is None:
+        return f"{back_up} takes a backup; x checks that all it needs is there"
+    if known.state is ProtectionState.FAILED or known.gaps:
+        return f"{back_up} takes a new backup, from which everything to come can be restored; 3 shows what is missing"
+    if (limit and known.last_backup.age(now) > limit) or known.backup_count < server.minimum_redundancy:
+        return f"{back_up} takes one"
+    return "x checks the server, and says what to do"
+
+
+def _reasons(known: Protection) -> Iterator[Field]:
+    _, style = _STATES[known.state]
+    for number, reason in enumerate(known.reasons or ("everything that was promised can be restored",)):
+        yield Field("" if number else known.state.value.upper(), reason, style if not number else "", INDENT)
+
+
+def _facts(known: Protection) -> Iterator[Field]:
+    if window := known.window:
+        until = f"to {stamp(window.until_time)}" if window.until_time else "; nothing was committed since"
+        yield Field("restorable", f"{stamp(window.from_time)} {until}, timeline {window.timeline}".replace(" ;", ";"),
+                    "", INDENT)
+    if last := known.last_backup:
+        took = f", took {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
+        good = f"{known.backup_count:,} good, the last one {last.id}{took}"
+        yield Field("backups", f"{good}; {size(known.stored_bytes)} stored", "", INDENT)
+    if known.receiver:
+        yield Field("receiver", known.receiver, "", INDENT)
+
+
+def _if_any(*named: tuple[str, str]) -> Iterator[Field]:
+    return (Field(name, text, "", INDENT) for name, text in named if text)
+
+
+# The checks of one server
+
+
+class CheckRow(NamedTuple):
+    """A finding, or the cause or fix below it."""
+
+    finding: Finding
+    label: str
+    """Empty for the finding itself."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.finding.name}/{self.label}"
+
+    def cells(self, glyphs: Glyphs) -> Sequence[Part]:
+        finding = self.finding
+        glyph, style, word = _OUTCOMES[finding.outcome]
+        if self.label:
+            text = finding.cause if self.label == "cause" else finding.fix
+            return "", Painted(f"  {self.label}", "dim"), Painted(text, "bold" if self.label == "fix" else "")
+        under = "dim" if finding.outcome is Outcome.SKIPPED else ""
+        return (Painted(f"{getattr(glyphs, glyph)} {word}", style), Painted(finding.name, under),
+                Painted(finding.detail, under))
+
+
+def check_rows(findings: Sequence[Finding]) -> list[CheckRow]:
+    """What is wrong first, each with its cause and fix, then what that blocks, then what is well."""
+    rows: list[CheckRow] = []
+    for finding in sorted(findings, key=_rank):
+        rows.append(CheckRow(finding, ""))
+        if finding.outcome in (Outcome.FAILED, Outcome.WARNING):
+            rows += [CheckRow(finding, label) for label in ("cause", "fix") if getattr(finding, label)]
+    return rows
+
+
+def first_failure(findings: Sequence[Finding]) -> Finding | None:
+    """The first cause."""
+    return next((each for each in sorted(findings, key=_rank)
+                 if each.outcome in (Outcome.FAILED, Outcome.WARNING)), None)
+
+
+def finding_text(finding: Finding) -> str:
+    """All of a finding, to be read and copied."""
+    named = (("", finding.detail), ("cause: ", finding.cause), ("fix: ", finding.fix))
+    return "\n".join([f"{finding.name}: {_OUTCOMES[finding.outcome][2]}", *(f"{n}{t}" for n, t in named if t)])
+
+
+def _rank(finding: Finding) -> int:
+    if finding.outcome is Outcome.SKIPPED:
+        return 2 if finding.cause else 4
+    return {Outcome.FAILED: 0, Outcome.WARNING: 1, Outcome.OK: 3}[finding.outcome]

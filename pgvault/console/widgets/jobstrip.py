@@ -1,0 +1,42 @@
+"""What runs now and what ended last, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pgvault.console.jobbook import Followed
+from pgvault.console.widgets.jobline import ended_line, job_line
+from pgvault.console.widgets.lineview import Line, LineView
+from pgvault.model.job import Job
+from pgvault.model.text import Painted
+
+
+class JobStrip(LineView):
+    """As many of the jobs as there is room for: those that live first."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._living: Sequence[Followed] = ()
+        self._ended: Sequence[Job] = ()
+        self._now: datetime | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Lines that it would fill."""
+        return max(1, len(self._living) + len(self._ended))
+
+    def show(self, living: Sequence[Followed], ended: Sequence[Job], now: datetime) -> None:
+        self._living, self._ended, self._now = living, ended, now
+        self.changed()
+
+    def line(self, y: int) -> Line:
+        if (not self._living and not self._ended) or self._now is None:
+            return [Painted(" nothing runs; backups and restores are seen here while they do", "dim")] if not y else ()
+        hidden = len(self._living) - self.size.height
+        if hidden > 0 and y == self.size.height - 1:
+            return [Painted(f" and {hidden + 1} more that run: 4 shows them all", "dim")]
+        if y < len(self._living):
+            return [" ", *job_line(self._living[y], self._now, self.glyphs, self.size.width - 2)]
+        index = y - len(self._living)
+        return [" ", *ended_line(self._ended[index], self._now, self.glyphs)] if index < len(self._ended) else ()

@@ -1,0 +1,17 @@
+"""The plan of a backup: a server's settings, and what a person asks for beside them."""
+
+from __future__ import annotations
+
+from pgvault.config.schema import ServerConfig
+from pgvault.model.backup_plan import BackupPlan
+
+
+def plan_backup(server: ServerConfig, *, name: str = "", full: bool = False, immediate_checkpoint: bool | None = None,
+                workers: int | None = None, bandwidth_limit: int | None = None, wait_lock: bool = False) -> BackupPlan:
+    """What is None is as the server's settings say. `bandwidth_limit` in bytes a second."""
+    return BackupPlan(
+        server=server.name, name=name, full=full,
+        immediate_checkpoint=server.immediate_checkpoint if immediate_checkpoint is None else immediate_checkpoint,
+        workers=workers or server.parallel_jobs, bandwidth_limit=bandwidth_limit or server.bandwidth_limit,
+        compression_level=server.compression_level, retry_times=server.basebackup_retry_times,
+        retry_seconds=server.basebackup_retry_sleep.total_seconds(), wait_lock=wait_lock)
