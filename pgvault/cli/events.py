@@ -54,7 +54,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="only of this table, index, ... or database: a name, schema.name, or an OID")
     parser.add_argument("--limit", type=_positive, metavar="N", help="no more than N events")
     parser.add_argument("--newest-first", action="store_true", help="begin with the newest (default: the oldest)")
-    parser.add_argument("--timeline", type=_positive, metavar="N", help="on the way to this timeline (default: newest)")
+    timelines = parser.add_mutually_exclusive_group()
+    timelines.add_argument("--timeline", type=_positive, metavar="N",
+                           help="on the way to this timeline (default: newest)")
+    timelines.add_argument("--all-timelines", action="store_true", help="on every timeline, one after the other")
     parser.add_argument("--rows", type=_positive, metavar="N", default=100,
                         help="how many rows of a table make a mass deletion or update (default: %(default)s)")
     parser.add_argument("--partial", action="store_true", help="read the unfinished last segment too")
@@ -71,8 +74,8 @@ def events(args: argparse.Namespace, context: Context) -> int:
     since, until = (_time(text, server, option) for text, option in ((args.since, "--since"), (args.until, "--until")))
     found = find_events(
         Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
-        object=args.object, timeline=args.timeline, newest_first=args.newest_first, limit=args.limit,
-        partial=args.partial, mass=args.rows, emit=listener(context.err, as_json=context.json))
+        object=args.object, timeline=args.timeline, everywhere=args.all_timelines, newest_first=args.newest_first,
+        limit=args.limit, partial=args.partial, mass=args.rows, emit=listener(context.err, as_json=context.json))
     zone = ZoneInfo(server.timezone or "UTC")
     none = True
     for event in found:

@@ -85,9 +85,12 @@ class WalEvent:
 
 def find_events(server: ServerVault, *, since: datetime | None = None, until: datetime | None = None,
                 kinds: Collection[EventKind] = SHOWN, object: str = "", timeline: int | None = None,
-                newest_first: bool = False, limit: int | None = None, partial: bool = False, mass: int = MASS,
-                emit: Emit = discard) -> Iterator[WalEvent]:
+                everywhere: bool = False, newest_first: bool = False, limit: int | None = None, partial: bool = False,
+                mass: int = MASS, emit: Emit = discard) -> Iterator[WalEvent]:
     """The events between two times, both included. `object` is a relation's or a database's name, or its number.
+
+    `everywhere` reads all timelines, one after the other, each from where it left its parent: the segment in which it
+    did belongs to both, and so do the events in it before that place.
 
     `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over. Take
     all events in one thread, and close the iterator when enough have come. NotFound when nothing was archived, and
@@ -96,7 +99,7 @@ def find_events(server: ServerVault, *, since: datetime | None = None, until: da
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
-    query = _Query(since, until, frozenset(kinds), object, newest_first, partial, mass, limit)
+    query = _Query(since, until, frozenset(kinds), object, newest_first, partial, mass, limit, everywhere)
     return _find(server, identity, timeline, query, emit)
 
 
@@ -110,6 +113,7 @@ class _Query:
     partial: bool
     mass: int
     limit: int | None
+    everywhere: bool
 
     def wants(self, event: WalEvent) -> bool:
         if event.kind not in self.kinds or not self._is_between(event.time):
@@ -123,8 +127,15 @@ class _Query:
     def _is_between(self, time: datetime) -> bool:
         return not (self.since and time < self.since) and not (self.until and time > self.until)
 
-    def span(self, search: WalSearch, rows: list[Row]) -> tuple[int, int]:
-        """The rows from the first to the last that may hold something of interest."""
+    def span(self, search: WalSearch, rows: list[Row], timeline: int) -> tuple[int, int]:
+        """The rows from the first to the last that may hold something of interest, on the way to this timeline."""
+        first, behind = self._span(search, rows)
+        if self.everywhere:
+            own = next((i for i, row in enumerate(rows) if row.segment.timeline == timeline), behind)
+            first = min(max(first, own), behind)
+        return first, behind
+
+    def _span(self, search: WalSearch, rows: list[Row]) -> tuple[int, int]:
         if self.since is None and self.until is None:
             return 0, len(rows)
         since = microseconds(self.since) if self.since else None
@@ -140,21 +151,30 @@ def _find(server: ServerVault, identity: Identity, timeline: int | None, query: 
           emit: Emit) -> Iterator[WalEvent]:
     with current(server, identity) as index:
         search = WalSearch(server, index, identity, partial=query.partial)
-        history = path_to(server, search, timeline)
-        rows = list(search.on_path(history))
-        if not query.partial and (left_out := search.unfinished(history)):
-            emit(Noted(f"the unfinished segment {left_out.name} was not read; --partial reads it too", Level.INFO,
-                       "unfinished"))
-        with NameBook(server, history) as book:
-            rules = Rules(query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
-            stretch = Stretch(RecordReader(server, index, identity, search, RMGRS), emit)
-            first, behind = query.span(search, rows)
-            if query.newest_first:
-                found = backwards(stretch, rows[first:behind][::-1], rows[max(first - LOOK_BACK, 0):first][::-1], rules)
-            else:
-                found = forwards(stretch, rows[max(first - _LEAD, 0):first], rows[first:behind], rules)
-            wanted = filter(query.wants, _told_all(found, book))
-            yield from wanted if query.limit is None else islice(wanted, query.limit)
+        histories = [path_to(server, search, timeline)]
+        if query.everywhere:
+            timelines = sorted(search.timelines(), reverse=query.newest_first)
+            histories = [search.tree.history(each) for each in timelines]
+        reader = RecordReader(server, index, identity, search, RMGRS)
+        found = (event for history in histories for event in _on_path(server, search, reader, history, query, emit))
+        yield from found if query.limit is None else islice(found, query.limit)
+
+
+def _on_path(server: ServerVault, search: WalSearch, reader: RecordReader, history: History, query: _Query,
+             emit: Emit) -> Iterator[WalEvent]:
+    rows = list(search.on_path(history))
+    if not query.partial and (left_out := search.unfinished(history)):
+        emit(Noted(f"the unfinished segment {left_out.name} was not read; --partial reads it too", Level.INFO,
+                   "unfinished"))
+    with NameBook(server, history) as book:
+        rules = Rules(query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
+        stretch = Stretch(reader, emit)
+        first, behind = query.span(search, rows, history.timeline)
+        if query.newest_first:
+            found = backwards(stretch, rows[first:behind][::-1], rows[max(first - LOOK_BACK, 0):first][::-1], rules)
+        else:
+            found = forwards(stretch, rows[max(first - _LEAD, 0):first], rows[first:behind], rules)
+        yield from filter(query.wants, _told_all(found, book))
 
 
 def _told_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:

@@ -64,7 +64,7 @@ async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> Non
         await press(pilot, "enter")
         assert drafts(desk).read("main") is None
         asked = [" ".join(words) for words in pilot.app.world.commands.asked]
-    assert asked[0] == "events main --newest-first --partial --kind drop --kind truncate"
+    assert asked[0] == "events main --newest-first --all-timelines --partial --kind drop --kind truncate"
     assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
 
 

@@ -93,3 +93,20 @@ async def test_a_directory_that_was_filled_meanwhile_is_refused(loss: World) -> 
         assert wizard(pilot).draft.step is Step.REVIEW
         assert 'the condition "directory is free" does not hold' in told
         assert (data / "precious").read_text() == "somebody's"
+
+
+def test_an_accident_is_found_beside_a_newer_timeline(loss: World) -> None:
+    """A restored server that was overwritten again left the WAL of its own timeline, on which nothing was dropped."""
+    data = loss.root / "overwritten"
+    [drop] = loss.cli("events", "main", "--kind", "drop", "--format", "json", check=0).json_lines()
+    words = ["restore", "main", "auto", data, "--host", "target", *drop["undo"], "--yes"]
+    try:
+        loss.cli(*words, "--start", check=0)
+        loss.stop(data)
+        loss.cli(*words, "--overwrite", data, check=0)
+    finally:
+        loss.stop(data)
+    ask = ["events", "main", "--kind", "drop", "--partial", "--format", "json"]
+    assert loss.cli(*ask, check=0).json_lines() == []  # along the newest timeline
+    [found] = loss.cli(*ask, "--all-timelines", check=0).json_lines()
+    assert (found["lsn"], found["undo"]) == (drop["lsn"], drop["undo"])

@@ -184,3 +184,6 @@ def test_on_the_way_to_another_timeline(fleet: Fleet) -> None:
         drop, later = made.events(kinds={EventKind.DROP})
         assert drop.objects[0].title == "table public.lost"
         assert (drop.timeline, later.timeline) == (2, 2)
+        found = made.events(kinds={EventKind.DROP}, everywhere=True, newest_first=True)
+        assert {(each.time, each.objects[0].title) for each in found} == {
+            (each.time, each.objects[0].title) for each in (drop, later)}

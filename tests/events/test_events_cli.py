@@ -57,4 +57,5 @@ def test_what_cannot_be_asked_is_said(lived: Site) -> None:
     assert "--since" in lived.cli("events", "main", "--since", "yesterday", check=2).stderr
     assert "limit" in lived.cli("events", "main", "--limit", "0", check=2).stderr
     assert "timeline 7" in lived.cli("events", "main", "--timeline", "7", check=4).stderr
+    assert "--timeline" in lived.cli("events", "main", "--timeline", "1", "--all-timelines", check=2).stderr
     assert lived.cli("events", "nobody", check=4).stderr

@@ -18,7 +18,7 @@ _MOST_EXPECTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Accident:
-    """One event; `key` tells it from all others of its server."""
+    """One event; `key` tells it from all others of its server, and is the same on timelines that share it."""
 
     key: str
     kind: str
@@ -53,7 +53,7 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
                    for each in tables if each["name"]) if named else ()
     time = datetime.fromisoformat(document["time"])
     point = point_of(document["undo"], f"just before {title}", time=time)
-    return Accident(f"{document['timeline']}/{document['lsn']}/{kind}", kind, time, title, max(0, len(tables) - shown),
+    return Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, title, max(0, len(tables) - shown),
                     point, expect[:_MOST_EXPECTED], int(document.get("xid") or 0))
 
 

@@ -69,7 +69,7 @@ class Finder(ListPane):
     async def _search(self, server: str, kinds: tuple[str, ...]) -> None:
         chosen = [word for kind in kinds for word in ("--kind", kind)]
         answer = await cast("ConsoleApp", self.app).world.commands.ask(
-            "events", server, "--newest-first", "--partial", *chosen, each=self._take)
+            "events", server, "--newest-first", "--all-timelines", "--partial", *chosen, each=self._take)
         self.failure, self._complete = answer.failure, answer.failure is None
         self._draw()
         if answer.failure:
@@ -85,7 +85,8 @@ class Finder(ListPane):
 
     def _draw(self) -> None:
         waiting = self.listing.key in ("", OTHER) and self.listing.index == 0
-        rows: list[_Row] = [*self._found.values(), None]
+        newest_first = sorted(self._found.values(), key=lambda accident: accident.time, reverse=True)
+        rows: list[_Row] = [*newest_first, None]
         self.show(ItemRows(rows, self._cells, lambda row: row.key if row else OTHER))
         if waiting:
             self.listing.go_to(0)

@@ -158,6 +158,7 @@ class PointStep(Stage):
         self.workers.cancel_group(self, "choices")
         self._candidate, self._answer, self._take = None, None, False
         self._show_nearest(())
+        self.recovery.update_frame()
 
     def _ask(self, candidate: Draft, *, take: bool) -> None:
         if self._candidate and candidate.question() == self._candidate.question() and self._answer:
