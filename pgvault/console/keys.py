@@ -39,14 +39,15 @@ def _view(number: int, name: str, meaning: str) -> Action:
 
 
 _SERVERS = ("overview", "backups", "wal")
-_LISTS = ("overview", "backups", "wal", "jobs", "logs", "backup", "command-log")
+_LISTS = ("overview", "backups", "wal", "jobs", "logs", "backup", "job", "command-log")
 
 ACTIONS: tuple[Action, ...] = (
     Action("go-on", ("enter",), "go on", "Go on to the next step of the recovery", ("recovery",)),
     Action("other-backup", ("B",), "other backup", "Recover from another backup; each says why it fits or not",
            ("recovery",)),
     Action("retry", ("t",), "try again", "Try again what failed", ("recovery",)),
-    Action("open", ("enter",), "open", "Open what is under the cursor", ("overview", "backups", "wal", "jobs")),
+    Action("open", ("enter",), "open", "Open what is under the cursor",
+           ("overview", "backups", "backup", "wal", "jobs", "job", "logs", "command-log")),
     Action("restore", ("r",), "restore", "Recover: plan a restore from here, step by step",
            (*_SERVERS, "backup")),
     Action("backup", ("b",), "back up", "Back up the selected server now; its plan is shown first", _SERVERS,
@@ -88,6 +89,25 @@ ACTIONS: tuple[Action, ...] = (
     Action("quit", ("ctrl+q",), "quit", "Leave the console from anywhere; jobs go on", in_footer=False),
     Action("suspend", ("ctrl+z",), "suspend", "Suspend; fg brings the console back", in_footer=False),
     Action("help", ("question_mark",), "help", "The keys of this view, by name"),
+)
+
+
+class Move(NamedTuple):
+    """Keys that move in what has the focus; they are the same everywhere and are not given to anything else."""
+
+    keys: str
+    """As they are shown."""
+    label: str
+    meaning: str
+    names: tuple[str, ...]
+    """As Textual names them."""
+
+
+MOVES = (
+    Move("arrows hjkl", "move", "Move the cursor; left and right where there is something at the side",
+         ("up", "down", "left", "right", "h", "j", "k", "l")),
+    Move("pgup pgdn", "page", "Move by a page; space goes down, too", ("pageup", "pagedown", "space")),
+    Move("g G", "ends", "Go to the first and to the last one; home and end do the same", ("g", "G", "home", "end")),
 )
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 

@@ -129,7 +129,7 @@ def _facts(known: Protection) -> Iterator[Field]:
                     "", INDENT)
     if last := known.last_backup:
         took = f", took {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
-        good = f"{known.backup_count:,} good, the last one {last.id}{took}"
+        good = f"{known.backup_count:,} good, the last {last.id}{took}"
         yield Field("backups", f"{good}; {size(known.stored_bytes)} stored", "", INDENT)
     if known.receiver:
         yield Field("receiver", known.receiver, "", INDENT)

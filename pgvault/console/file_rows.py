@@ -1,0 +1,78 @@
+"""The files of a backup as a list of any length: what is on the screen is read when it is drawn, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pgvault.engine.backup_files import BackupFiles
+from pgvault.model.errors import PgvaultError
+from pgvault.model.text import Painted, Part, size
+from pgvault.vault.manifest import Entry, Kind
+
+_PAGE = 128
+_PAGES = 8
+"""Kept in memory."""
+
+
+class FileRows:
+    """All files, or with `ids` those that a search has found, which may still grow."""
+
+    def __init__(self, files: BackupFiles, ids: Sequence[int] | None = None, *,
+                 failure: PgvaultError | None = None) -> None:
+        self._files, self._ids = files, ids
+        self._pages: dict[int, list[Entry]] = {}
+        self.failure = failure
+        """Why rows could not be read or found, since the first that could not."""
+
+    def __len__(self) -> int:
+        return len(self._files) if self._ids is None else len(self._ids)
+
+    def entry(self, index: int) -> Entry | None:
+        """None when it could not be read."""
+        page, place = divmod(index, _PAGE)
+        entries = self._pages.get(page, [])
+        if place >= len(entries):
+            entries = self._pages[page] = self._read(page * _PAGE)
+            while len(self._pages) > _PAGES:
+                self._pages.pop(next(iter(self._pages)))
+        return entries[place] if place < len(entries) else None
+
+    def cells(self, index: int) -> Sequence[Part]:
+        entry = self.entry(index)
+        if entry is None:
+            return Painted("could not be read", "bad"), "-", "-", "-"
+        path = f"{entry.path} -> {entry.link}" if entry.link else entry.path
+        return (path, Painted(entry.kind.value, "" if entry.kind is Kind.FILE else "dim"),
+                size(entry.size) if entry.kind is Kind.FILE else Painted("-", "dim"), modified(entry.mtime))
+
+    def key(self, index: int) -> str:
+        return str(index if self._ids is None else self._ids[index])
+
+    def _read(self, first: int) -> list[Entry]:
+        try:
+            if self._ids is None:
+                return self._files.rows(first, _PAGE)
+            return self._files.rows_of(self._ids[first:first + _PAGE])
+        except PgvaultError as error:
+            self.failure = error
+            return []
+
+
+def modified(seconds: int) -> str:
+    """In UTC, to the minute; `-` for what is no time of our calendar."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%MZ}"
+    except (ValueError, OverflowError, OSError):
+        return "-"
+
+
+def entry_text(entry: Entry) -> str:
+    """All about a file, to be read and copied."""
+    lines = [entry.path]
+    if entry.link:
+        lines.append(f"link to {entry.link}")
+    checksum = f", CRC-32C {entry.crc32c:08x}" if entry.crc32c is not None else ""
+    lines.append(f"{entry.kind.value}, {entry.size:,} bytes{checksum}, mode {entry.mode & 0o7777:04o}, "
+                 f"modified {modified(entry.mtime)}")
+    return "\n".join(lines)
