@@ -170,7 +170,7 @@ class LineFile:
                 yield array("q", [each for each in range(max(number, first), end) if each not in passed])
             else:
                 yield array("q", [each for each in hits if each > last])
-            last = hits[-1] if hits else last
+            last = max(last, hits[-1]) if hits else last
 
     # --- the file
 
