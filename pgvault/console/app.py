@@ -19,6 +19,7 @@ from textual.widgets import Static
 from pgvault.console.checks import Checks
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.options import Options
+from pgvault.console.seen import Seen, told_news
 from pgvault.console.theme import THEMES, theme_for
 from pgvault.console.world import World, look, operator
 from pgvault.model.errors import PgvaultError
@@ -68,7 +69,8 @@ class ConsoleApp(App[None]):
         "jobs": _mode("jobs", "JobsScreen"),
         "logs": _mode("logs", "LogsScreen"),
     }
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (80, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-high")]
     BINDINGS: ClassVar[list[Any]] = []
 
     def __init__(self, world: World, options: Options) -> None:
@@ -80,6 +82,7 @@ class ConsoleApp(App[None]):
         self.server = world.servers[0] if world.servers else ""
         self.protections: dict[str, Protection | PgvaultError] = {}
         self.checks = Checks(world)
+        self.seen = Seen(world.home)
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
@@ -106,8 +109,13 @@ class ConsoleApp(App[None]):
 
     def _begin(self) -> None:
         """Once the first screen stands."""
-        self.run_worker(self.read_jobs(), group="jobs", exclusive=True, exit_on_error=False)
+        self.run_worker(self._first_look(), group="jobs", exclusive=True, exit_on_error=False)
         self.run_worker(self._read_all(), group="vault", exclusive=True, exit_on_error=False)
+
+    async def _first_look(self) -> None:
+        await self.read_jobs()
+        if news := told_news(self.seen, self.world.jobs):
+            self.tell(news, "warning")
 
     async def _read_all(self) -> None:
         await self.read_vault(self.world.servers)
@@ -191,8 +199,14 @@ class ConsoleApp(App[None]):
         self.tell_views(Change.CHECKS)
 
     def _commands_changed(self) -> None:
-        if show := getattr(self.screen, "show_commands", None):
-            show()
+        """In whatever thread a command was noted."""
+        self.call_later(self._show_commands)
+
+    def _show_commands(self) -> None:
+        from pgvault.console.screens.command_log import CommandLogScreen
+
+        if isinstance(self.screen, CommandLogScreen):
+            self.screen.show_commands()
 
     # What is said
 
@@ -233,6 +247,19 @@ class ConsoleApp(App[None]):
     def do_restore(self) -> None:
         """Where nothing more is selected than the server."""
         self.open_recovery()
+
+    def do_next_server(self) -> None:
+        self._select_beside(1)
+
+    def do_previous_server(self) -> None:
+        self._select_beside(-1)
+
+    def _select_beside(self, by: int) -> None:
+        """Behind the last server comes the first one."""
+        servers = self.world.servers
+        if servers:
+            place = servers.index(self.server) if self.server in servers else 0
+            self.select_server(servers[(place + by) % len(servers)])
 
     def do_view_overview(self) -> None:
         self.switch_mode("overview")
@@ -300,7 +327,7 @@ class ConsoleApp(App[None]):
         from pgvault.console.dump import save_screen
 
         try:
-            paths = save_screen(self, Path.cwd())
+            paths = save_screen(self, Path.cwd(), self.world.now())
         except OSError as error:
             self.tell(f"could not save the screen: {error.strerror}: {error.filename}", "error")
         else:

@@ -68,11 +68,15 @@ class CommandLog:
     _count: int = 0
 
     def begin(self, command: str, where: str = "") -> Ran:
-        self._count += 1
-        ran = Ran(self._count, now(), where, mask(command))
-        self.ran.append(ran)
-        self.on_change()
-        return ran
+        return self._append(now(), where, command)
+
+    def record(self, command: str, where: str, at: datetime, seconds: float, status: int) -> None:
+        """One that ended already, such as those a job tells of; `at` is when it began."""
+        self._append(at, where, command, seconds, status)
+
+    @property
+    def newest_first(self) -> list[Ran]:
+        return sorted(self.ran, key=lambda ran: (ran.at, ran.number), reverse=True)
 
     def end(self, ran: Ran, seconds: float, status: int | None) -> None:
         ended = replace(ran, seconds=seconds, status=status)
@@ -80,6 +84,14 @@ class CommandLog:
             if self.ran[index].number == ran.number:
                 self.ran[index] = ended
         self.on_change()
+
+    def _append(self, at: datetime, where: str, command: str, seconds: float | None = None,
+                status: int | None = None) -> Ran:
+        self._count += 1
+        ran = Ran(self._count, at, where, mask(command), seconds, status)
+        self.ran.append(ran)
+        self.on_change()
+        return ran
 
 
 class Commands:

@@ -7,15 +7,15 @@ in the middle shows the whole history.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pgvault.console.commands import CommandLog
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import job_ids, jobs_directory, read_job
-from pgvault.model.event import CommandRan, Noted, PhaseStarted, Progressed
-from pgvault.model.job import Job
+from pgvault.model.event import CommandRan, Event, Noted, PhaseStarted, Progressed
+from pgvault.model.job import Job, JobState
 from pgvault.model.pace import Pace, Progress
 
 LOOKED_AT = 500
@@ -36,6 +36,8 @@ class Followed:
     """Of the last event."""
     note: str = ""
     """The last thing that it said in words."""
+    command: str = ""
+    """The last one that it ran, with its host."""
 
 
 class _Follower:
@@ -50,26 +52,27 @@ class _Follower:
         job = read_job(self.directory)
         if not events and job == self.state.job:
             return False
-        phase, phase_at, progress, heard, note = (
-            self.state.phase, self.state.phase_at, self.state.progress, self.state.heard_at, self.state.note)
+        state = replace(self.state, job=job)
         for event in events:
-            heard = event.at
-            match event:
-                case PhaseStarted():
-                    self._pace.start(event)
-                    phase, phase_at, progress = event.phase, event.at, None
-                case Progressed():
-                    progress = self._pace.at(event)
-                case Noted(text):
-                    note = text
-                case CommandRan():
-                    self._remember(event)
-        self.state = Followed(job, phase, phase_at, progress, heard, note)
+            state = replace(self._after(state, event), heard_at=event.at)
+        self.state = state
         return True
 
-    def _remember(self, event: CommandRan) -> None:
-        if self._log:
-            self._log.end(self._log.begin(event.command, event.host), event.seconds, event.status)
+    def _after(self, state: Followed, event: Event) -> Followed:
+        match event:
+            case PhaseStarted():
+                self._pace.start(event)
+                return replace(state, phase=event.phase, phase_at=event.at, progress=None, command="")
+            case Progressed():
+                return replace(state, progress=self._pace.at(event))
+            case Noted(text):
+                return replace(state, note=text)
+            case CommandRan():
+                if self._log:
+                    began = event.at - timedelta(seconds=event.seconds)
+                    self._log.record(event.command, event.host, began, event.seconds, event.status)
+                return replace(state, command=f"{event.host}: {event.command}" if event.host else event.command)
+        return state
 
 
 class JobBook:
@@ -81,6 +84,7 @@ class JobBook:
         self._followers: dict[str, _Follower] = {}
         self.ids: tuple[str, ...] = ()
         """Newest first."""
+        self._looked = False
 
     def look(self) -> bool:
         """Read what has changed; True when anything did. Blocks for as long as a few small files take."""
@@ -90,6 +94,7 @@ class JobBook:
         for job_id in ids[:LOOKED_AT]:
             if job_id not in self._ended:
                 changed = self._look_at(job_id) or changed
+        self._looked = True
         return changed
 
     def job(self, job_id: str) -> Job:
@@ -103,7 +108,8 @@ class JobBook:
     @property
     def running(self) -> Sequence[Followed]:
         """Newest first."""
-        return [self._followers[job_id].state for job_id in self.ids if job_id in self._followers]
+        followed = [self._followers[job_id].state for job_id in sorted(self._followers, reverse=True)]
+        return [each for each in followed if each.job.state is not JobState.PLANNED]
 
     def followed(self, job_id: str) -> Followed | None:
         """None when it has ended."""
@@ -115,9 +121,10 @@ class JobBook:
         if follower is None:
             directory = jobs_directory(self._home) / job_id
             job = read_job(directory)
-            if job.state.final:
+            if job.state.final and not self._looked:
                 self._ended[job_id] = job
                 return True
+            # One that began and ended since the last look is read too: its commands belong in the log.
             follower = self._followers[job_id] = _Follower(directory, self._log)
         changed = follower.look()
         if follower.state.job.state.final:

@@ -12,14 +12,17 @@ from pgvault.console.screens.dialog import Dialog
 from pgvault.model.text import visible
 
 COPIED_AT_MOST = 64 * 1024
-"""Characters handed to the terminal: some take no more, and tmux buffers what it is given."""
+"""Bytes handed to the terminal: some take no more, and tmux buffers what it is given."""
 
 
 class TextBox(Dialog[None]):
     """Shows the text, selectable; with `copy` it goes to the clipboard at once, else with `y`."""
 
     DEFAULT_CSS = """
-    TextBox TextArea { height: auto; max-height: 16; border: none; padding: 0; background: $surface; }
+    TextBox TextArea {
+        height: auto; max-height: 16; border: none; padding: 0; background: $surface;
+        &:focus { border: none; }
+    }
     """
     BINDINGS = [Binding("y", "copy", show=False, id="text-copy")]
 
@@ -39,8 +42,9 @@ class TextBox(Dialog[None]):
             self.action_copy()
 
     def action_copy(self) -> None:
-        if len(self._text) > COPIED_AT_MOST:
-            self.console.tell(f"too long for the clipboard ({len(self._text):,} characters): select it here", "warning")
+        text = self._text.encode("utf-8", "backslashreplace")  # names that are no UTF-8 come as surrogates
+        if len(text) > COPIED_AT_MOST:
+            self.console.tell(f"too long for the clipboard ({len(text):,} bytes): select it here", "warning")
             return
-        self.console.copy_to_clipboard(self._text)
+        self.console.copy_to_clipboard(text.decode())
         self.console.tell("handed to the terminal's clipboard")

@@ -20,7 +20,12 @@ from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.too_small import TooSmall
 from pgvault.model.text import Painted, Part
+
+
+_BLIND = ("leave", "quit", "suspend")
+"""What can be done where the terminal is too small to see anything else."""
 
 
 def bindings(view: str) -> list[Binding]:
@@ -43,6 +48,7 @@ class View(Screen[None]):
         yield Bar(id="path")
         yield from self.body()
         yield KeyBar(id="keys")
+        yield TooSmall()
 
     def body(self) -> Iterable[Widget]:
         """The screen's panes."""
@@ -64,6 +70,11 @@ class View(Screen[None]):
         """What `y` copies: what is under the cursor."""
         return " / ".join(self.crumbs())
 
+    def show_item(self, key: str) -> None:
+        """Put the cursor on a row of the first list by its key: how the palette goes to a backup."""
+        if pane := self.focused_list():
+            pane.listing.go_to_key(key)
+
     def world_changed(self, change: Change) -> None:
         """Something that may be shown here has changed, or the screen came up: draw what differs."""
 
@@ -83,6 +94,7 @@ class View(Screen[None]):
         self.head.set(*self.app.head_parts())
         right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
         self.path.set([" ", self.app.crumb_line(self.crumbs())], right)
+        self.query_one(TooSmall).changed()
         self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
 
     def actions(self) -> Iterable[Action]:
@@ -101,6 +113,8 @@ class View(Screen[None]):
     async def do(self, action_id: str) -> None:
         """Do it, or say why it cannot be done."""
         action = BY_ID[action_id]
+        if self.query_one(TooSmall).display and action_id not in _BLIND:
+            return
         if action.mutates and self.app.options.read_only:
             self.app.tell("this console was started with --read-only", "warning")
             return

@@ -14,7 +14,7 @@ from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
 
 from pgvault.console.widgets.lineview import Line, LineView, padded
-from pgvault.console.widgets.rows import Column, ItemRows, Rows
+from pgvault.console.widgets.rows import Column, ItemRows, LazyRows, Rows
 from pgvault.model.text import Painted, Part, visible
 
 _GAP = 2
@@ -60,6 +60,8 @@ class Listing(LineView, can_focus=True):
         self._rows: Rows = ItemRows((), lambda _: (), str)
         self.index = 0
         self.top = 0
+        self._wanted = ""
+        """The key of a row that is to be gone to once it is there."""
 
     # What is shown
 
@@ -76,7 +78,9 @@ class Listing(LineView, can_focus=True):
         """Show other rows; the cursor stays on the row with its key, else where it was."""
         before = self.key
         self._rows = rows
-        self.index = self._index_of(before)
+        self.index = self._index_of(self._wanted, before)
+        if self.key == self._wanted:
+            self._wanted = ""
         self._settle()
         self.changed()
         if self.key != before:
@@ -84,7 +88,7 @@ class Listing(LineView, can_focus=True):
 
     def go_to(self, index: int) -> None:
         """Put the cursor on a row, or the one nearest to it."""
-        before = self.key
+        before, self._wanted = self.key, ""
         self.index = max(0, min(index, len(self._rows) - 1))
         self._settle()
         self.changed()
@@ -92,18 +96,21 @@ class Listing(LineView, can_focus=True):
             self.post_message(self.Moved(self, self.key))
 
     def go_to_key(self, key: str) -> None:
-        """Put the cursor on the row with this key, where there is one."""
+        """Put the cursor on the row with this key, or do so once rows are shown that have it."""
         for index in range(len(self._rows)):
             if self._rows.key(index) == key:
                 self.go_to(index)
                 return
+        self._wanted = key
 
-    def _index_of(self, key: str) -> int:
+    def _index_of(self, *keys: str) -> int:
+        """Of the first of the keys that is there; else the place where the cursor was."""
         count = len(self._rows)
-        if key and isinstance(self._rows, ItemRows):
-            for index in range(count):
-                if self._rows.key(index) == key:
-                    return index
+        for key in filter(None, keys):
+            if isinstance(self._rows, LazyRows):
+                for index in range(count):
+                    if self._rows.key(index) == key:
+                        return index
         return max(0, min(self.index, count - 1))
 
     # How it is drawn

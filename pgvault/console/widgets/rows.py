@@ -35,8 +35,8 @@ class Rows(Protocol):
         ...
 
 
-class ItemRows(Generic[T]):
-    """Some values, each drawn by one function; their number is small enough to be filtered in place."""
+class LazyRows(Generic[T]):
+    """Some values, each drawn by one function when it is on the screen. Whoever owns them filters them."""
 
     def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str]) -> None:
         self.items, self._cells, self._key = items, cells, key
@@ -49,6 +49,10 @@ class ItemRows(Generic[T]):
 
     def key(self, index: int) -> str:
         return self._key(self.items[index])
+
+
+class ItemRows(LazyRows[T]):
+    """Values that are quickly drawn, and few enough to be filtered in place."""
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
         """Those that fit: see `fits`."""

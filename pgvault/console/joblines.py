@@ -1,0 +1,54 @@
+"""What lists of jobs say beside the line of `widgets.jobline`: two lines of a job at work, and times in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pgvault.console.glyphs import Glyphs
+from pgvault.console.jobbook import Followed
+from pgvault.console.widgets.jobline import job_name, silence, state_part
+from pgvault.model.job import Job, JobState
+from pgvault.model.text import Painted, Part, span, width
+
+_INDENT = "   "
+
+
+def took(job: Job, now: datetime) -> str:
+    """How long it ran, or runs; `-` where that is not known."""
+    if job.state in (JobState.PLANNED, JobState.LOST):
+        return "-"
+    return span(max(0, round(((job.finished_at or now) - job.started_at).total_seconds())))
+
+
+def short_time(moment: datetime, now: datetime) -> str:
+    """In twelve columns: `11-24 20:19Z`, or the day alone where the year is another."""
+    here = moment.astimezone(UTC)
+    return f"{here:%m-%d %H:%MZ}" if here.year == now.year else f"{here:%Y-%m-%d}"
+
+
+def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> list[Sequence[Part]]:
+    """Two lines of a job at work: what it is and for how long, and how far it is."""
+    job = followed.job
+    left: list[Part] = [" ", state_part(job.state, glyphs), f"  {job_name(job)}  ", Painted(job.id, "dim")]
+    right = f"{took(job, now)} elapsed "
+    room = columns - sum(width(str(part)) for part in left) - len(right)
+    return [[*left, " " * max(1, room), right], _news(followed, now, columns, glyphs)]
+
+
+def brief(followed: Followed) -> str:
+    """`copy 34%`."""
+    share = followed.progress.share if followed.progress else None
+    return " ".join(filter(None, (followed.phase, f"{share:.0%}" if share is not None else "")))
+
+
+def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Sequence[Part]:
+    """How far it is; once nothing was heard for long, that, and what it waits on."""
+    if quiet := silence(followed, now):
+        last = f"; last command: {followed.command}" if followed.command else ""
+        share = followed.progress.share if followed.progress else None
+        return [_INDENT, Painted(f"{quiet}{f' {share:.0%}' if share is not None else ''}{last}", "warn")]
+    if followed.progress:
+        return [_INDENT, followed.progress.line(columns - len(_INDENT) - 1, glyphs.filled, glyphs.empty)]
+    since = f" for {span(round((now - followed.phase_at).total_seconds()))}" if followed.phase_at else ""
+    return [_INDENT, f"{followed.phase or 'beginning'}{since}"]

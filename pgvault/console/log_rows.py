@@ -1,0 +1,121 @@
+"""A log file as the rows of a list: its last lines at once, all of them when they are counted, or those that fit."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pgvault.console.widgets.rows import Column
+from pgvault.io.lines import LineFile
+from pgvault.model.text import Painted, Part
+
+COLUMNS = (Column("", 20, flexible=True),)
+LAST_LINES = 500
+"""Shown before the file's lines are counted."""
+_STYLES = {" ERROR ": "bad", " WARNING ": "warn", " CRITICAL ": "bad", " DEBUG ": "dim"}
+_LEVEL_WITHIN = 60
+"""Columns at a line's beginning in which its level stands."""
+
+
+class LogRows(Protocol):
+    def __len__(self) -> int: ...
+    def cells(self, index: int) -> Sequence[Part]: ...
+    def key(self, index: int) -> str: ...
+    def text(self, index: int) -> str: ...
+
+
+class LastLines:
+    """Of a file whose lines are being counted."""
+
+    def __init__(self, file: LineFile) -> None:
+        self._lines = file.tail(LAST_LINES)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def text(self, index: int) -> str:
+        return self._lines[index]
+
+    def cells(self, index: int) -> Sequence[Part]:
+        return [painted(self._lines[index])]
+
+    def key(self, index: int) -> str:
+        return f"last {index - len(self._lines)}"
+
+
+class AllLines:
+    """As many as were there when it was made."""
+
+    def __init__(self, file: LineFile) -> None:
+        self._file, self._count = file, file.count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def text(self, index: int) -> str:
+        return _line(self._file, index)
+
+    def cells(self, index: int) -> Sequence[Part]:
+        return [painted(self.text(index))]
+
+    def key(self, index: int) -> str:
+        return str(index)
+
+
+class FoundLines:
+    """Those that a filter lets through; `go_on` finds further ones until there are no more."""
+
+    def __init__(self, file: LineFile, pattern: str) -> None:
+        self._file, self._numbers = file, array("q")
+        self.pattern = pattern
+        self._searched = 0
+        self._search = self._begin()
+
+    def _begin(self) -> Iterator[array[int]]:
+        inverted = self.pattern.startswith("!")
+        return self._file.search(self.pattern.removeprefix("!"), invert=inverted, first=self._searched)
+
+    def go_on(self, seconds: float = 0.2) -> bool:
+        """Search for about so long; whether there may be more. Blocks: call it in a thread."""
+        limit = time.monotonic() + seconds
+        for numbers in self._search:
+            self._numbers.extend(numbers)
+            if time.monotonic() > limit:
+                return True
+        self._searched = max(self._file.count - 1, 0)  # the last line may become longer
+        return False
+
+    def grew(self) -> None:
+        """The file has more lines: search those, too."""
+        while self._numbers and self._numbers[-1] >= self._searched:
+            self._numbers.pop()
+        self._search = self._begin()
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def text(self, index: int) -> str:
+        return _line(self._file, self._numbers[index])
+
+    def cells(self, index: int) -> Sequence[Part]:
+        return [painted(self.text(index))]
+
+    def key(self, index: int) -> str:
+        return str(self._numbers[index])
+
+
+def painted(line: str) -> Part:
+    """By the level that stands in it."""
+    head = line[:_LEVEL_WITHIN]
+    style = next((style for word, style in _STYLES.items() if word in head), "")
+    return Painted(line, style) if style else line
+
+
+def _line(file: LineFile, number: int) -> str:
+    """Empty where the file was truncated meanwhile."""
+    try:
+        return file.line(number)
+    except (IndexError, OSError):
+        return ""

@@ -1,0 +1,251 @@
+"""Help and palette: one dialog in which what is typed finds an entry, and Enter does it.
+
+Help has the keys of the view below it. The palette has every action of every view, the servers, their backups and the
+jobs. Both come from the one table of keys, and what cannot be done now is shown with its reason.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import getters
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import Input
+
+from pgvault.console.ages import ago
+from pgvault.console.fields import wrapped
+from pgvault.console.finding import Entry, found
+from pgvault.console.keys import ACTIONS, EVERYWHERE, MOVES, VIEWS, Action, keys_of, shown
+from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.jobline import job_name
+from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.world import look
+from pgvault.model.errors import PgvaultError
+from pgvault.model.text import Painted, Part, size
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+    from pgvault.console.screens.view import View
+
+_COLUMNS = (Column("", 11), Column("", 20), Column("", 20, flexible=True))
+_ABOUT_COLUMNS = 70
+More = Callable[[], Awaitable[Sequence[Entry]]]
+
+
+class Finder(Dialog[Entry]):
+    """Dismissed with the chosen entry. `more` gives entries that take a moment to find."""
+
+    DEFAULT_CSS = """
+    Finder Listing { height: 13; margin-top: 1; }
+    Finder.-wide Listing { height: 24; }
+    Finder #about { height: 2; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", show=False, id="finder-up"),
+        Binding("down", "move(1)", show=False, id="finder-down"),
+        Binding("pageup", "page(-1)", show=False, id="finder-page-up"),
+        Binding("pagedown", "page(1)", show=False, id="finder-page-down"),
+    ]
+    hint = "type to find   enter do it   esc back"
+    listing = getters.query_one(Listing)
+    about = getters.query_one("#about", LineView)
+
+    def __init__(self, title: str, entries: Sequence[Entry], more: More | None = None) -> None:
+        super().__init__()
+        self.title_text, self._entries, self._more = title, list(entries), more
+        self._typed = ""
+
+    def body(self) -> Iterable[Widget]:
+        typed = Input(placeholder="a key or a word")
+        typed.cursor_blink = False
+        yield typed
+        yield Listing(_COLUMNS, headed=False, empty="Nothing fits.")
+        yield LineView(id="about")
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+        self._show()
+        if self._more:
+            self.run_worker(self._find_more(self._more), exit_on_error=False)
+
+    async def _find_more(self, more: More) -> None:
+        self._entries += await more()
+        self._show()
+
+    def _show(self) -> None:
+        self.listing.show(ItemRows(found(self._entries, self._typed), _cells, lambda entry: entry.key))
+        self._show_about()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._typed = event.value
+        self._show()
+        self.listing.go_to(0)
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        self._show_about()
+
+    def _show_about(self) -> None:
+        entry = self.entry
+        text = "" if entry is None else f"not now: {entry.why_not}" if entry.why_not else entry.meaning
+        self.about.set_lines([Painted(line, "warn" if entry and entry.why_not else "dim")]
+                             for line in wrapped(text, _ABOUT_COLUMNS))
+
+    @property
+    def entry(self) -> Entry | None:
+        """The one under the cursor."""
+        key = self.listing.key
+        return next((entry for entry in self._entries if entry.key == key), None)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._choose()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self._choose()
+
+    def _choose(self) -> None:
+        entry = self.entry
+        if entry and entry.why_not:
+            self.console.tell(entry.why_not, "warning")
+        elif entry:
+            self.dismiss(entry)
+
+    def action_move(self, by: int) -> None:
+        self.listing.action_move(by)
+
+    def action_page(self, by: int) -> None:
+        self.listing.action_page(by)
+
+
+def _cells(entry: Entry) -> Sequence[Part]:
+    if entry.why_not:
+        return [Painted(entry.keys, "dim"), Painted(entry.label, "dim"), Painted(f"({entry.why_not})", "dim")]
+    return [Painted(entry.keys, "accent"), Painted(entry.label, "bold"), entry.meaning]
+
+
+async def open_help(app: ConsoleApp) -> None:
+    if view := app.view:
+        _open(app, Finder(f"keys of {view.view}", list(help_entries(view))))
+
+
+async def open_palette(app: ConsoleApp) -> None:
+    async def backups() -> Sequence[Entry]:
+        return [entry for server in app.world.servers for entry in await _backups(app, server)]
+
+    _open(app, Finder("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
+
+
+def _open(app: ConsoleApp, finder: Finder) -> None:
+    def chosen(entry: Entry | None) -> None:
+        if entry:  # by the app, once the dialog is gone: it may go to another screen
+            app.run_worker(_run(entry), group="found", exit_on_error=False)
+
+    app.push_screen(finder, chosen)
+
+
+async def _run(entry: Entry) -> None:
+    result = entry.run()
+    if inspect.isawaitable(result):
+        await result
+
+
+# What is offered
+
+
+def help_entries(view: View) -> Iterator[Entry]:
+    """The keys of a view: its own first, then those for moving, then those that work everywhere."""
+    actions = list(view.actions())
+    own = [action for action in actions if EVERYWHERE not in action.where]
+    for action in own:
+        yield _here(view, action)
+    for move in MOVES:
+        yield Entry(f"move {move.label}", move.keys, move.label, move.meaning, lambda: None)
+    for action in actions:
+        if action not in own:
+            yield _here(view, action)
+
+
+def palette_entries(app: ConsoleApp) -> Iterator[Entry]:
+    """Every action, those of the view first; then the servers and the jobs."""
+    view = app.view
+    here = [] if view is None else list(view.actions())
+    if view:
+        for action in here:
+            yield _here(view, action)
+    for action in ACTIONS:
+        if action not in here and not (action.mutates and app.options.read_only):
+            yield _elsewhere(app, action)
+    for server in app.world.servers:
+        config = app.world.config.server(server)
+        yield Entry(f"server {server}", "", server, f"server {config.description}".rstrip(),
+                    lambda name=server: _go_to_server(app, name))  # type: ignore[misc]
+    for number, job_id in enumerate(app.world.jobs.ids):
+        yield Entry(f"job {job_id}", "", job_id, _job_meaning(app, job_id, number),
+                    lambda name=job_id: _go_to_job(app, name))  # type: ignore[misc]
+
+
+def _here(view: View, action: Action) -> Entry:
+    return Entry(action.id, _keys(view.app, action), action.label, action.meaning, lambda: view.do(action.id),
+                 view.why_not(action.id))
+
+
+def _elsewhere(app: ConsoleApp, action: Action) -> Entry:
+    place = next((name for name in action.where if name in VIEWS), "")
+
+    async def go_and_do() -> None:
+        await app.switch_mode(place)
+        if view := app.view:
+            await view.do(action.id)
+
+    meaning = f"{action.meaning} ({place})" if place else action.meaning
+    return Entry(action.id, _keys(app, action), action.label, meaning, go_and_do,
+                 "" if place else f"works in: {', '.join(action.where)}")
+
+
+def _keys(app: ConsoleApp, action: Action) -> str:
+    return " ".join(map(shown, keys_of(action, app.keymap)))
+
+
+async def _go_to_server(app: ConsoleApp, server: str) -> None:
+    """Selected, and shown by a view of servers."""
+    app.select_server(server)
+    if app.view is None or app.view.view not in ("overview", "backups", "wal"):
+        await app.switch_mode("overview")
+
+
+def _go_to_job(app: ConsoleApp, job_id: str) -> None:
+    from pgvault.console.screens.job import JobScreen
+
+    app.push_screen(JobScreen(job_id))
+
+
+def _job_meaning(app: ConsoleApp, job_id: str, number: int) -> str:
+    """Of those that were not read yet only that they are jobs: there may be tens of thousands."""
+    from pgvault.console.jobbook import LOOKED_AT
+
+    if number >= LOOKED_AT:
+        return "job"
+    job = app.world.jobs.job(job_id)
+    return f"job {job_name(job)}, {job.state.value}"
+
+
+async def _backups(app: ConsoleApp, server: str) -> list[Entry]:
+    """None of a server whose catalogue cannot be read: its view says why."""
+    catalogue = await look(lambda: app.world.catalogue(server))
+    if isinstance(catalogue, PgvaultError):
+        return []
+    return [Entry(f"backup {server} {each.backup.id}", "", each.backup.id,
+                  f"backup of {server}, {size(each.backup.size_bytes)}, {ago(each.backup.started_at, app.world.now())}",
+                  lambda name=each.backup.id: _go_to_backup(app, server, name))  # type: ignore[misc]
+            for each in catalogue.backups]
+
+
+async def _go_to_backup(app: ConsoleApp, server: str, backup: str) -> None:
+    app.select_server(server)
+    await app.switch_mode("backups")
+    if view := app.view:
+        view.show_item(backup)

@@ -1,0 +1,134 @@
+"""One job: how it stands or ended, what it was to do, and its whole journal, followed while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from pgvault.console.app import Change
+from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
+from pgvault.console.job_facts import Facts, explained, read_facts, told
+from pgvault.console.joblines import live
+from pgvault.console.journal_rows import COLUMNS, JournalRows
+from pgvault.console.screens.text_box import TextBox
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.reading import Reading
+from pgvault.console.world import look
+from pgvault.jobs.journal import EVENTS
+from pgvault.jobs.registry import jobs_directory
+from pgvault.model.errors import PgvaultError
+
+
+class JobScreen(View):
+    view = "job"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("job")]
+    DEFAULT_CSS = """
+    JobScreen #facts { height: 11; }
+    JobScreen #live { display: none; height: 2; }
+    JobScreen.-wide #facts { height: 20; }
+    """
+    live = getters.query_one("#live", LineView)
+    facts = getters.query_one("#about-job", Reading)
+    journal = getters.query_one("#journal", ListPane)
+
+    def __init__(self, job_id: str, *, follow: bool = False) -> None:
+        super().__init__()
+        self.job_id, self._follows = job_id, follow
+        self._facts: Facts | None = None
+
+    def body(self) -> Iterable[Widget]:
+        self._directory = jobs_directory(self.app.world.home) / self.job_id
+        self._rows = JournalRows(self._directory / EVENTS)
+        yield Pane("job", LineView(id="live"), Reading(id="about-job"), id="facts")
+        yield ListPane("journal", COLUMNS, id="journal", empty="No journal: the job never began.")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.journal.listing.focus()
+
+    def world_changed(self, change: Change) -> None:
+        if change in (Change.SHOWN, Change.JOBS):
+            self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
+            self._show_live()
+
+    async def _read(self) -> None:
+        """Its facts, which may change until it has ended, and what came to the journal."""
+        if self._facts is None or not self._facts.job.state.final:
+            facts = await look(lambda: read_facts(self._directory), "read the job")
+            if isinstance(facts, PgvaultError):
+                self.facts.show(explained(facts))
+                return
+            self._facts = facts
+            self.facts.show(told(facts, self.app.world.now(), self.app.glyphs))
+        first = not len(self._rows)
+        if await look(self._rows.read, "read the journal") is True or first:
+            self.journal.show(self._rows)
+            if self._follows:
+                self._go_to_the_end()
+        self._show_live()
+        self.update_frame()
+
+    def _show_live(self) -> None:
+        followed = self.app.world.jobs.followed(self.job_id)
+        self.live.display = followed is not None
+        if followed:
+            self.live.set_lines(live(followed, self.app.world.now(), self.size.width - 2, self.app.glyphs))
+
+    # What can be done
+
+    def crumbs(self) -> list[str]:
+        return ["jobs", self.job_id]
+
+    def command_words(self) -> list[str]:
+        ended = self._facts is None or self._facts.job.state.final
+        return ["job", "show" if ended else "watch", self.job_id]
+
+    def copyable(self) -> str:
+        if self.journal.has_focus_within and (key := self.journal.listing.key):
+            return self._rows.text(int(key))
+        return self.facts.text
+
+    def why_not(self, action: str) -> str:
+        return why_not_cancel(self._facts.job if self._facts else None) if action == "cancel" else ""
+
+    def do_cancel(self) -> None:
+        if self._facts:
+            ask_to_cancel(self.app, self._facts.job)
+
+    def do_follow(self) -> None:
+        self._follows = not self._follows
+        if self._follows:
+            self._go_to_the_end()
+        self._say_follows()
+
+    def _go_to_the_end(self) -> None:
+        self.journal.listing.go_to(len(self.journal.listing.rows) - 1)
+        self._say_follows()
+
+    def _say_follows(self) -> None:
+        self.journal.retitle("journal, following" if self._follows else "journal")
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        """Whoever goes back to read something is left there."""
+        if self._follows and event.listing.index < len(event.listing.rows) - 1:
+            self._follows = False
+            self._say_follows()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self.app.push_screen(TextBox("event", self._rows.text(int(event.key))))
+
+    def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
+        self.run_worker(self._find(event.pattern), group="filter", exclusive=True, exit_on_error=False)
+
+    async def _find(self, pattern: str) -> None:
+        found = await look(lambda: self._rows.found(pattern), "read the journal")
+        if not isinstance(found, PgvaultError) and pattern == self.journal.pattern:
+            self.journal.show_found(found)

@@ -1,0 +1,150 @@
+"""The jobs of the vault: those at work with how far they are, and below them all others, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from pgvault.console.app import Change
+from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
+from pgvault.console.joblines import brief, live, short_time, took
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.widgets.jobline import job_name, state_part
+from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.rows import Column, LazyRows, fits
+from pgvault.console.world import look
+from pgvault.model.errors import PgvaultError
+from pgvault.model.job import Job
+from pgvault.model.text import Painted, Part
+
+_COLUMNS = (Column("state", 12), Column("job", 20, flexible=True), Column("started", 12),
+            Column("took", 11, right=True), Column("", 3), Column("verdict", 40, flexible=True, wide=True))
+_EMPTY = """No jobs yet.
+Every backup and every restore is one: b on the overview makes the first backup.
+A job goes on when this console is closed, and is shown here again."""
+_SHOWN_LIVE = 3
+"""Jobs at work that are shown with their progress."""
+
+
+class JobsScreen(View):
+    view = "jobs"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("jobs")]
+    DEFAULT_CSS = """
+    JobsScreen #at-work { display: none; }
+    JobsScreen #about { height: 2; }
+    """
+    at_work = getters.query_one("#at-work", Pane)
+    live = getters.query_one("#live", LineView)
+    jobs = getters.query_one("#jobs", ListPane)
+    about = getters.query_one("#about", LineView)
+
+    def body(self) -> Iterable[Widget]:
+        yield Pane("at work", LineView(id="live"), id="at-work")
+        yield ListPane("jobs, newest first", _COLUMNS, empty=_EMPTY, id="jobs")
+        yield LineView(id="about")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.jobs.listing.focus()
+
+    def world_changed(self, change: Change) -> None:
+        if change in (Change.SHOWN, Change.JOBS):
+            self.jobs.show(LazyRows(self.app.world.jobs.ids, self._cells, str))
+            self.app.seen.looks(self.app.world.jobs.ids, (each.job.id for each in self.app.world.jobs.running))
+        if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
+            self._show_live()
+            self.jobs.listing.changed()
+            self._show_about()
+
+    def on_screen_suspend(self) -> None:
+        if self.app.current_mode != self.view:
+            self.app.seen.turn()
+
+    def _cells(self, job_id: str) -> Sequence[Part]:
+        book, now = self.app.world.jobs, self.app.world.now()
+        job = book.job(job_id)
+        followed = book.followed(job_id)
+        news = job.state.final and self.app.seen.is_news(job_id)
+        return [state_part(job.state, self.app.glyphs), job_name(job), short_time(job.started_at, now), took(job, now),
+                Painted("new", "accent") if news else "", brief(followed) if followed else job.verdict]
+
+    def _show_live(self) -> None:
+        running = self.app.world.jobs.running
+        shown = running[:_SHOWN_LIVE]
+        self.at_work.display = bool(running)
+        self.at_work.styles.height = 2 + 2 * len(shown)
+        self.at_work.say(f"{len(running) - len(shown)} more below" if len(running) > len(shown) else "")
+        columns, now = self.size.width - 2, self.app.world.now()
+        self.live.set_lines(line for followed in shown for line in live(followed, now, columns, self.app.glyphs))
+
+    def _show_about(self) -> None:
+        job = self.job
+        if job is None:
+            self.about.set_lines([])
+            return
+        followed = self.app.world.jobs.followed(job.id)
+        verdict = brief(followed) if followed else job.verdict or "it told no verdict"
+        self.about.set_lines([[" ", Painted(job.id, "bold"), "  ", Painted(job.command, "dim")], [" ", verdict]])
+
+    # The selected one
+
+    @property
+    def job(self) -> Job | None:
+        key = self.jobs.listing.key
+        return self.app.world.jobs.job(key) if key else None
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        self._show_about()
+        self.update_frame()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self._open(follow=False)
+
+    def _open(self, *, follow: bool) -> None:
+        from pgvault.console.screens.job import JobScreen
+
+        if job := self.job:
+            self.app.push_screen(JobScreen(job.id, follow=follow))
+
+    def crumbs(self) -> list[str]:
+        return ["jobs", *filter(None, [self.jobs.listing.key])]
+
+    def command_words(self) -> list[str]:
+        job = self.job
+        return ["job", "list"] if job is None else ["job", "show", job.id]
+
+    def why_not(self, action: str) -> str:
+        if action == "cancel":
+            return why_not_cancel(self.job)
+        return "no job is selected" if action in ("open", "follow") and self.job is None else ""
+
+    def do_cancel(self) -> None:
+        if job := self.job:
+            ask_to_cancel(self.app, job)
+
+    def do_follow(self) -> None:
+        self._open(follow=True)
+
+    # Filtering: all of them have to be read for it
+
+    def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
+        self.run_worker(self._find(event.pattern), group="filter", exclusive=True, exit_on_error=False)
+
+    async def _find(self, pattern: str) -> None:
+        ids = self.app.world.jobs.ids
+        found = await look(lambda: [each for each in ids if fits(pattern, f"{each} {_text(self._cells(each))}")],
+                           "read the jobs")
+        if isinstance(found, PgvaultError):
+            self.app.tell(found.message, "error")
+        elif pattern == self.jobs.pattern:
+            self.jobs.show_found(LazyRows(found, self._cells, str))
+
+
+def _text(cells: Sequence[Part]) -> str:
+    return " ".join(map(str, cells))

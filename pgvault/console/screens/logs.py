@@ -1,0 +1,241 @@
+"""The log file: its end at once however large it is, filtered, followed, and written to another file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import getters
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from pgvault.console.app import Change
+from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
+from pgvault.console.screens.ask_name import AskName
+from pgvault.console.screens.text_box import TextBox
+from pgvault.console.screens.view import View, bindings
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane
+from pgvault.console.world import look
+from pgvault.io.lines import Change as FileChange
+from pgvault.io.lines import LineFile
+from pgvault.model.errors import PgvaultError
+
+FOLLOW_SECONDS = 1.0
+_NOT_CONFIGURED = """No log file is configured.
+
+pgvault then logs nowhere but in the jobs' journals (4). Set it in {config}:
+
+  [vault]
+  log_file = "/var/log/pgvault.log"
+
+and start the console again."""
+_MISSING = """{path} is not there yet.
+
+The first job makes it: b on the overview backs up a server."""
+_EMPTY = "{path} is empty."
+_FAILED = """{message}
+
+{detail}
+{hint}"""
+
+
+class LogsScreen(View):
+    view = "logs"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("logs")]
+    lines = getters.query_one("#lines", ListPane)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file: LineFile | None = None
+        self._rows: LogRows | None = None
+        self._found: FoundLines | None = None
+        self._follows = False
+        self._reading = asyncio.Lock()
+
+    def body(self) -> Iterable[Widget]:
+        yield ListPane("log", COLUMNS, headed=False, id="lines")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.lines.listing.focus()
+        self.set_interval(FOLLOW_SECONDS, self._tick)
+
+    def on_unmount(self) -> None:
+        if self._file:
+            self._file.close()
+
+    @property
+    def log_file(self) -> Path | None:
+        return self.app.world.config.vault.log_file
+
+    def world_changed(self, change: Change) -> None:
+        if change in (Change.SHOWN, Change.CLOCK) and not (self.app.paused and self._rows):
+            self._read_on()
+
+    def _tick(self) -> None:
+        if self._follows and not self.app.paused and self.is_current:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self.run_worker(self._read(), group="read", exit_on_error=False)
+
+    # Reading
+
+    async def _read(self) -> None:
+        """Open the file where that is not done yet; take in what came to it."""
+        async with self._reading:
+            if self._file is None:
+                await self._open()
+            elif (change := await look(self._file.grew, "read the log file")) is not FileChange.NONE:
+                await self._count(afresh=change is FileChange.REPLACED)
+
+    async def _open(self) -> None:
+        path = self.log_file
+        if path is None:
+            self._say(_NOT_CONFIGURED.format(config=self.app.world.config.path))
+            return
+        self.lines.retitle(str(path))
+        file = await look(lambda: _opened(path), "open the log file")
+        if isinstance(file, PgvaultError):
+            self._say(_FAILED.format(message=file.message, detail=file.detail, hint=file.hint))
+        elif file is None:
+            self._say(_MISSING.format(path=path))
+        else:
+            self._file = file
+            self._say(_EMPTY.format(path=path))
+            await self._count(afresh=True)
+
+    async def _count(self, *, afresh: bool) -> None:
+        """Show the last lines at once, and all as soon as they are counted; the cursor stays where it was."""
+        file, listing = self._file, self.lines.listing
+        assert file
+        at_end = afresh or self._follows
+        if afresh:
+            self._show(await asyncio.to_thread(LastLines, file))
+            listing.go_to(len(listing.rows))
+        while not await asyncio.to_thread(file.index_some):
+            pass
+        from_end = len(listing.rows) - listing.index
+        self._show(AllLines(file))
+        if self.lines.pattern:
+            await self._find(self.lines.pattern, afresh=afresh)
+        elif afresh:
+            listing.go_to(len(listing.rows) - from_end)
+        if at_end and self._follows:
+            listing.go_to(len(listing.rows) - 1)
+
+    def _show(self, rows: LogRows) -> None:
+        self._rows = rows
+        self.lines.show(rows)
+        self.update_frame()
+
+    def _say(self, text: str) -> None:
+        """In place of lines, as long as there are none."""
+        self.lines.listing.empty = text
+        self.lines.listing.changed()
+
+    # Filtering
+
+    def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
+        if self._found is None or self._found.pattern != event.pattern:
+            self.run_worker(self._find(event.pattern, afresh=True), group="filter", exclusive=True, exit_on_error=False)
+
+    async def _find(self, pattern: str, *, afresh: bool) -> None:
+        """Show what the filter lets through as it is found."""
+        file = self._file
+        if file is None:
+            return
+        if afresh or self._found is None:
+            self._found = FoundLines(file, pattern)
+        else:
+            self._found.grew()
+        found = self._found
+        more = True
+        while more and found is self._found and pattern == self.lines.pattern:
+            more = await asyncio.to_thread(found.go_on)
+            if found is self._found and pattern == self.lines.pattern:
+                self.lines.show_found(found)
+
+    # What can be done
+
+    def crumbs(self) -> list[str]:
+        return ["logs"]
+
+    def _text(self) -> str:
+        """Of the line under the cursor."""
+        rows = self._shown
+        return rows.text(self.lines.listing.index) if rows and len(rows) else ""
+
+    @property
+    def _shown(self) -> LogRows | None:
+        return self._found if self.lines.pattern else self._rows
+
+    def copyable(self) -> str:
+        return self._text()
+
+    def why_not(self, action: str) -> str:
+        if action not in ("open", "follow", "export", "filter") or (self._rows is not None and len(self._rows)):
+            return ""
+        return "no log file is configured" if self.log_file is None else "the log has no lines"
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self.app.push_screen(TextBox("line of the log", self._text()))
+
+    def do_follow(self) -> None:
+        self._follow(not self._follows)
+        if self._follows:
+            self.lines.listing.go_to(len(self.lines.listing.rows) - 1)
+            self._read_on()
+
+    def _follow(self, follows: bool) -> None:
+        self._follows = follows
+        self.lines.retitle(f"{self.log_file}{', following' if follows else ''}")
+
+    def on_listing_moved(self, event: Listing.Moved) -> None:
+        """Whoever goes back to read something is left there."""
+        if self._follows and event.listing.index < len(event.listing.rows) - 1:
+            self._follow(False)
+
+    # Writing it elsewhere
+
+    def do_export(self) -> None:
+        """What the filter lets through or, without one, the lines on the screen."""
+        rows, listing = self._shown, self.lines.listing
+        assert rows
+        indexes = range(len(rows)) if self.lines.pattern else \
+            range(listing.top, min(listing.top + listing.size.height, len(rows)))
+        which = f"that /{self.lines.pattern} finds" if self.lines.pattern else "on the screen"
+        name = Path.cwd() / f"pgvault-log-{self.app.world.now():%Y%m%dT%H%M%SZ}.txt"
+
+        def named(path: Path | None) -> None:
+            if path:
+                self.run_worker(self._export(rows, indexes, path), group="export", exit_on_error=False)
+
+        lines = f"{len(indexes):,} line{'s' * (len(indexes) != 1)}"
+        self.app.push_screen(AskName("write lines of the log to a file", f"The {lines} {which} are written to:", name),
+                             named)
+
+    async def _export(self, rows: LogRows, indexes: Sequence[int], path: Path) -> None:
+        written = await look(lambda: _write(rows, indexes, path), "write the lines")
+        if isinstance(written, PgvaultError):
+            self.app.tell(f"{written.message}. {written.detail}", "error")
+        else:
+            self.app.tell(f"{written:,} lines are in {path}")
+
+
+def _opened(path: Path) -> LineFile | None:
+    """None while there is no such file."""
+    try:
+        return LineFile(path)
+    except FileNotFoundError:
+        return None
+
+
+def _write(rows: LogRows, indexes: Sequence[int], path: Path) -> int:
+    with open(path, "x", encoding="utf-8", errors="backslashreplace") as file:
+        for index in indexes:
+            file.write(rows.text(index) + "\n")
+    return len(indexes)

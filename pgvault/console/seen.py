@@ -1,0 +1,100 @@
+"""Which jobs a person has seen the end of: kept beside their other state, for each vault.
+
+What is kept are the newest job and those at work when the jobs were last looked at; a job has ended unseen when it is
+newer than that, or was at work then. Nothing is kept of who looked, and a state that cannot be read or written is no
+reason to stop: then nothing counts as new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgvault.console.jobbook import LOOKED_AT, JobBook
+from pgvault.vault.files import write_durably
+
+
+def state_file() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pgvault" / "seen.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the jobs stood when somebody looked."""
+
+    newest: str
+    """A job's id; empty when there was none."""
+    at_work: frozenset[str]
+
+    def is_news(self, job_id: str) -> bool:
+        """Whether this job, which has ended, had not ended then."""
+        return job_id > self.newest or job_id in self.at_work
+
+
+class Seen:
+    """The last look at one vault's jobs."""
+
+    def __init__(self, home: Path, file: Path | None = None) -> None:
+        self._home, self._file = str(home), file or state_file()
+        self._before = self._kept = self._read()
+
+    @property
+    def is_first(self) -> bool:
+        """Nobody looked yet: then nothing is news."""
+        return self._before is None
+
+    def is_news(self, job_id: str) -> bool:
+        """Whether a job, which has ended, had not at the look before this one."""
+        return self._before is not None and self._before.is_news(job_id)
+
+    def looks(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
+        """All jobs are being looked at as they are now; what is news stays so until `turn`."""
+        look = Look(max(ids, default=""), frozenset(at_work))
+        if look != self._kept:
+            self._kept = look
+            self._write(look)
+
+    def turn(self) -> None:
+        """Whoever looked has turned to something else."""
+        self._before = self._kept
+
+    def _read(self) -> Look | None:
+        try:
+            kept = _kept(self._file)[self._home]
+            return Look(str(kept["newest"]), frozenset(map(str, kept["at_work"])))
+        except (KeyError, TypeError):
+            return None
+
+    def _write(self, look: Look) -> None:
+        every = {**_kept(self._file), self._home: {"newest": look.newest, "at_work": sorted(look.at_work)}}
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(self._file, json.dumps(every, indent=1).encode())
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """Of every vault; empty when it cannot be read."""
+    try:
+        kept = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def told_news(seen: Seen, book: JobBook) -> str:
+    """What ended since anybody looked, in one line; empty when nothing did. At the very first look nothing is news."""
+    if seen.is_first:
+        seen.looks(book.ids, (each.job.id for each in book.running))
+        seen.turn()
+        return ""
+    states = [book.job(job_id).state for job_id in book.ids[:LOOKED_AT]
+              if seen.is_news(job_id) and not book.followed(job_id)]
+    if not states:
+        return ""
+    words = ", ".join(f"{states.count(state)} {state.value}" for state in dict.fromkeys(states))
+    return f"ended since you last looked at the jobs (4): {words}"

@@ -1,0 +1,33 @@
+"""What a terminal shows that is too small for a screen: what is needed, the jobs at work, and how to leave."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pgvault.console.widgets.jobline import job_line
+from pgvault.console.widgets.lineview import Line, LineView
+from pgvault.model.text import Painted
+
+COLUMNS, LINES = 80, 24
+"""The least in which every screen is complete."""
+
+
+class TooSmall(LineView):
+    """Hidden while there is room; `View` shows it in front of everything else."""
+
+    DEFAULT_CSS = """
+    TooSmall { display: none; layer: front; dock: top; width: 100%; height: 100%; background: $background; }
+    """
+
+    def line(self, y: int) -> Line:
+        from pgvault.console.app import ConsoleApp
+
+        app = cast(ConsoleApp, self.app)
+        if y == 0:
+            return [Painted(f"needs {COLUMNS}x{LINES}, this is {app.size.width}x{app.size.height}", "warn")]
+        if y == 1:
+            return [Painted("q", "accent"), " quit; jobs go on"]
+        running = app.world.jobs.running
+        if y - 2 < len(running):
+            return job_line(running[y - 2], app.world.now(), self.glyphs, self.size.width)
+        return [Painted("no jobs running", "dim")] if y == 2 else ()
