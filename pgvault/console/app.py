@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from pgvault.console.checks import Checks
 from pgvault.console.glyphs import ASCII, fitting
+from pgvault.console.keys import in_textual
 from pgvault.console.options import Options
 from pgvault.console.seen import Seen, told_news
 from pgvault.console.theme import THEMES, theme_for
@@ -92,7 +93,7 @@ class ConsoleApp(App[None]):
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme
-        self.set_keymap(dict(self.keymap))
+        self.set_keymap(in_textual(self.keymap))
 
     # Life
 

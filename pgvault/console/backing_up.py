@@ -35,7 +35,7 @@ def told(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Ite
     yield _field("WAL", "goes on being archived; what the backup needs is in the archive when it ends, or the backup "
                         "says what it waits for")
     if plan.bandwidth_limit:
-        yield _field("at most", f"{format_rate(plan.bandwidth_limit)} a second")
+        yield _field("at most", f"{format_rate(plan.bandwidth_limit)}")
     yield _field("command", command, "bold")
     yield Field("", "It is a job of its own: it runs on when the console or the connection ends.", "dim", _INDENT)
 

@@ -38,7 +38,7 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
     for field in fields:
         indent = min(field.indent, max(0, columns - 20))
         for number, text in enumerate(wrapped(visible(field.text), columns - indent - 1) or [""]):
-            name = f" {field.name}" if not number else ""
+            name = f" {field.name}" if field.name and not number else ""
             lead = name + " " * max(indent - width(name), 0)
             lines.append([Painted(lead, "dim") if name.strip() else lead,
                           Painted(text, field.style) if field.style else text])

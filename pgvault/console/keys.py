@@ -113,6 +113,7 @@ BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 
 _SHOWN = {"slash": "/", "question_mark": "?", "plus": "+", "minus": "-", "equals_sign": "=", "at": "@",
           "left_square_bracket": "[", "right_square_bracket": "]", "escape": "esc"}
+_NAMES = {sign: name for name, sign in _SHOWN.items()}
 
 
 def shown(key: str) -> str:
@@ -130,9 +131,60 @@ def actions_of(view: str, *, read_only: bool) -> Iterator[Action]:
 def keys_of(action: Action, keymap: Mapping[str, str]) -> tuple[str, ...]:
     """Those that the user gave it, or its own."""
     given = keymap.get(action.id)
-    return action.keys if given is None else tuple(key.strip() for key in given.split(",") if key.strip())
+    if given is None:
+        return action.keys
+    return tuple(_NAMES.get(key, key) for each in given.split(",") if (key := each.strip()))
 
 
-def unknown_ids(keymap: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The ids in a keymap that name no action, each with what was probably meant."""
-    return [(wrong, nearest(wrong, BY_ID)) for wrong in keymap if wrong not in BY_ID]
+def in_textual(keymap: Mapping[str, str]) -> dict[str, str]:
+    """The user's keys as Textual names them."""
+    return {each: ",".join(keys_of(BY_ID[each], keymap)) for each in keymap if each in BY_ID}
+
+
+class KeyProblem(NamedTuple):
+    """What is wrong with a key that the user gave to an action."""
+
+    id: str
+    message: str
+    hint: str = ""
+
+
+def problems(keymap: Mapping[str, str]) -> list[KeyProblem]:
+    """An id that names no action, a key that moves the cursor, a key that does two things in one view."""
+    wrong = [KeyProblem(each, "the console has no such action", nearest(each, BY_ID))
+             for each in keymap if each not in BY_ID]
+    moving = {name: move for move in MOVES for name in move.names}
+    for action_id in keymap:
+        if action := BY_ID.get(action_id):
+            wrong += [KeyProblem(action_id, f'"{shown(key)}" moves in lists', "Choose another key.")
+                      for key in keys_of(action, keymap) if key in moving]
+            wrong += [KeyProblem(action_id, f'"{shown(key)}" is also the key of {other.id} ({view})',
+                                 f"Choose another key, or give another one to {other.id}.")
+                      for key, other, view in _also(action, keymap)]
+    return wrong
+
+
+def _also(action: Action, keymap: Mapping[str, str]) -> Iterator[tuple[str, Action, str]]:
+    """The keys of an action that mean another one, too, with a view in which both work; told of the later of two."""
+    given = list(keymap)
+    for other in ACTIONS:
+        if other is action or (other.id in given and given.index(other.id) > given.index(action.id)):
+            continue
+        if places := _together(action, other):
+            for key in sorted(set(keys_of(action, keymap)) & set(keys_of(other, keymap))):
+                yield key, other, places[0]
+
+
+def _together(one: Action, other: Action) -> tuple[str, ...]:
+    """Where both work."""
+    if EVERYWHERE in one.where:
+        return other.where
+    return one.where if EVERYWHERE in other.where else tuple(place for place in one.where if place in other.where)
+
+
+def reference() -> str:
+    """The table for people: how each action is named in the configuration, its keys, and what it does."""
+    lines = [f"{action.id} = \"{','.join(map(shown, action.keys))}\"" for action in ACTIONS]
+    column = max(map(len, lines)) + 2
+    return "[console.keys]\n" + "\n".join(
+        f"{line:<{column}}# {action.meaning}" for line, action in zip(lines, ACTIONS, strict=True))

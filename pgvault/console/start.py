@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvault.model.errors import ConfigError, UsageError
+from pgvault.config.problems import ConfigProblem, first_of
+from pgvault.model.errors import UsageError
 
 if TYPE_CHECKING:
     from pgvault.config.load import Config
@@ -67,9 +69,18 @@ def prepare(environ: MutableMapping[str, str], options: Options) -> None:
 
 
 def check_keymap(config: Config) -> None:
-    """ConfigError for a key that is given to an action that there is not."""
-    from pgvault.console.keys import unknown_ids
+    """ConfigError for the first of the keys that cannot be given so."""
+    if problems := key_problems(config):
+        raise first_of(problems)
 
-    for wrong, hint in unknown_ids(config.keys):
-        where = config.origins.get(f"console.keys.{wrong}", str(config.path))
-        raise ConfigError(f"{where}: console.keys.{wrong}: the console has no such action", hint=hint)
+
+def key_problems(config: Config) -> list[ConfigProblem]:
+    """What is wrong in [console.keys], which only the console can know."""
+    from pgvault.console.keys import problems
+
+    found = []
+    for each in problems(config.keys):
+        key = f"console.keys.{each.id}"
+        path, _, line = config.origins.get(key, f"{config.path}:0").rpartition(":")
+        found.append(ConfigProblem(Path(path), int(line), key, each.message, each.hint))
+    return found

@@ -2,10 +2,213 @@
 
 from __future__ import annotations
 
-from desk import Desk, screen
+import asyncio
+from datetime import timedelta
+
+import pytest
+from catalogue.shelf import SERVER
+from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle
+from textual.pilot import Pilot
+
+from pgvault.console.app import Change
+from pgvault.console.checks import Checked
+from pgvault.console.screens.text_box import TextBox
+from pgvault.model.check import Finding, Outcome
+from pgvault.model.event import PhaseStarted, Progressed
+from pgvault.model.job import JobKind, JobState
+
+DOWN = (
+    Finding("PostgreSQL", Outcome.FAILED, "connection refused", "nothing listens on port 5432", "start the server"),
+    Finding("wal_level", Outcome.SKIPPED, "blocked by: PostgreSQL", "PostgreSQL"),
+    Finding("directories", Outcome.OK), Finding("ssh", Outcome.SKIPPED, "not configured"))
 
 
-async def test_the_first_screen_says_how_every_server_stands(desk: Desk) -> None:
-    desk.protect()
+def lines(pilot: Pilot[None], text: str) -> list[str]:
+    """Those of the screen that hold the text."""
+    return [line for line in screen(pilot).splitlines() if text in line]
+
+
+def document(*findings: Finding, outcome: str = "ok", server: str = "main") -> dict[str, object]:
+    return {"server": server, "outcome": outcome, "checks": [
+        {"name": f.name, "outcome": f.outcome.value, "detail": f.detail, "cause": f.cause, "fix": f.fix}
+        for f in findings]}
+
+
+async def test_the_first_screen_says_how_the_server_stands(desk: Desk) -> None:
+    desk.protect(days=(20, 21, 22))
     async with desk.open() as pilot:
-        assert "main" in screen(pilot)
+        row, = lines(pilot, "▸main")
+        assert "not run" in row
+        for said in ("✓ OK", "23h", "2d to 10m ago"):
+            assert said in row
+        shown = screen(pilot)
+        assert "everything that was promised can be restored" in shown
+        assert "2026-11-20 12:01:00Z to 2026-11-23 11:50:00Z, timeline 1" in shown
+        assert "3 good, the last 20261122T120000Z, took 1 min 00 s" in shown
+
+
+async def test_an_environment_is_a_word_beside_the_name(desk: Desk) -> None:
+    """R11."""
+    desk.serve("main", settings='environment = "production"')
+    async with desk.open() as pilot:
+        assert "PRODUCTION" in lines(pilot, "▸main")[0]
+        assert "PRODUCTION" in lines(pilot, "─ main")[0]
+
+
+async def test_without_any_backup_it_says_the_key_that_makes_the_first(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        assert "✗ FAILED" in lines(pilot, "▸main")[0]
+        assert "no backup was taken yet" in screen(pilot)
+        assert "b takes a backup" in screen(pilot)
+    async with desk.open(read_only=True) as pilot:
+        assert "pgvault backup main takes a backup" in screen(pilot)
+
+
+async def test_an_old_backup_is_a_reason_with_its_next_step(desk: Desk) -> None:
+    desk.serve("main", settings='last_backup_maximum_age = "1 DAY"')
+    desk.protect(days=(20,))
+    async with desk.open() as pilot:
+        assert "! WARNING" in lines(pilot, "▸main")[0]
+        assert lines(pilot, "the last backup is 2 d 23 h old, more than 1 day")
+        assert "b takes one" in lines(pilot, "next step")[0]
+
+
+async def test_a_vault_that_cannot_be_read_is_unknown_and_nothing_of_it_is_good(desk: Desk) -> None:
+    """R21."""
+    desk.shelf.home.rename(desk.shelf.home.with_name("gone"))
+    async with desk.open() as pilot:
+        row = lines(pilot, "▸main")[0]
+        assert "? UNKNOWN" in row
+        assert "OK" not in row
+        assert "there is no vault in" in screen(pilot)
+        assert "x checks" in lines(pilot, "next step")[0]
+
+
+async def test_no_server_is_configured(desk: Desk) -> None:
+    """R44."""
+    desk.shelf.configure(servers=())
+    async with desk.open() as pilot:
+        shown = screen(pilot)
+        assert "No servers yet." in shown
+        assert "[servers.main-db]" in shown
+        await press(pilot, "b")
+        assert "no server is configured yet" in screen(pilot)
+
+
+async def test_x_checks_and_the_finding_comes_with_its_cause_and_fix(desk: Desk) -> None:
+    desk.says("check main", document(*DOWN, outcome="failed"))
+    async with desk.open(size=WIDE) as pilot:
+        assert "Not checked yet: x checks this server" in screen(pilot)
+        await press(pilot, "x")
+        desk.now += timedelta(hours=3)
+        pilot.app.tell_views(Change.CLOCK)
+        await settle(pilot)
+        assert "FAILED 3h" in lines(pilot, "▸main")[0]
+        names = [name for name in ("PostgreSQL", "cause", "fix", "wal_level", "directories", "ssh")
+                 if lines(pilot, f" {name} ")]
+        assert names == ["PostgreSQL", "cause", "fix", "wal_level", "directories", "ssh"]
+        assert "start the server" in lines(pilot, "next step")[0]
+        await press(pilot, "tab", "tab", "enter")
+        assert isinstance(pilot.app.screen, TextBox)
+        assert "cause: nothing listens on port 5432" in screen(pilot)
+
+
+async def test_running_not_run_and_no_answer_look_different(desk: Desk) -> None:
+    """R21."""
+    desk.says("check main", answer=failure("could not start", hint="Try again."))
+    async with desk.open() as pilot:
+        commands = pilot.app.world.commands
+        commands.held = asyncio.Event()
+        await pilot.press("x")
+        await pilot.pause()
+        assert "running" in lines(pilot, "▸main")[0]
+        assert "The server is asked" in screen(pilot)
+        await pilot.press("x")
+        await pilot.pause()
+        assert "main is being checked" in screen(pilot)
+        commands.held.set()
+        await settle(pilot)
+        assert "no answer" in lines(pilot, "▸main")[0]
+        assert lines(pilot, "could not start")
+        assert commands.asked == [("check", "main")]
+
+
+async def test_all_are_checked_by_a(desk: Desk) -> None:
+    desk.serve("main", "other")
+    desk.says("check all", document(Finding("PostgreSQL", Outcome.OK)),
+              document(Finding("PostgreSQL", Outcome.WARNING, "slow"), outcome="warning", server="other"))
+    async with desk.open() as pilot:
+        await press(pilot, "a")
+        assert "OK <1m" in lines(pilot, "▸main")[0]
+        assert "WARN <1m" in lines(pilot, " other ")[0]
+
+
+async def test_what_runs_is_seen_with_its_progress_and_its_silence(desk: Desk) -> None:
+    """R27, R28."""
+    desk.protect()
+    job = desk.job(PhaseStarted("copy", 100 << 20, NOW - timedelta(seconds=20)),
+                   Progressed(42 << 20, 7, NOW), lives=True)
+    desk.job(desk.ended("copied"), kind=JobKind.RESTORE)
+    async with desk.open() as pilot:
+        row, = lines(pilot, "» backup main")
+        assert "42%" in row
+        assert "MiB/s" in row
+        assert lines(pilot, "✓ restore main  succeeded  <1m ago  copied")
+        desk.now += timedelta(seconds=12)
+        pilot.app.tell_views(Change.CLOCK)
+        await settle(pilot)
+        assert lines(pilot, "no news for 12 s, waits on: copy")
+        await press(pilot, "b")
+        assert f"a backup of main runs already: job {job}" in " ".join(screen(pilot).split()).replace(" ┃ ", "")
+
+
+async def test_a_job_that_failed_says_why(desk: Desk) -> None:
+    desk.job(desk.ended(state=JobState.FAILED, error=failure("could not reach main").failure))
+    async with desk.open() as pilot:
+        assert "could not reach main" in lines(pilot, "✗ backup main  failed")[0]
+
+
+async def test_fifty_servers_fill_in_as_they_are_read(desk: Desk) -> None:
+    """R42: the list stands before anything was read."""
+    names = [f"db-{number:02}" for number in range(50)]
+    desk.shelf.config.write_text(f'[vault]\nhome = "{desk.shelf.home}"\n' + "".join(
+        SERVER.format(name=name, settings="") for name in names))
+    app = desk.app()
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        await pilot.pause()
+        assert "50 servers" in screen(pilot)
+        assert "db-00" in screen(pilot)
+        await settle(pilot)
+        await press(pilot, "G")
+        assert "✗ FAILED" in lines(pilot, "▸db-49")[0]
+        assert pilot.app.server == "db-49"
+        await press(pilot, *"/db-3")
+        assert "10 of 50" in screen(pilot)
+
+
+async def test_enter_on_a_server_shows_its_backups(desk: Desk) -> None:
+    desk.serve("main", "other")
+    desk.protect("other", days=(22,))
+    async with desk.open() as pilot:
+        await press(pilot, "j", "enter")
+        assert "backups of other" in screen(pilot)
+        assert "20261122T120000Z" in screen(pilot)
+
+
+async def test_a_notice_stands_calmly_on_top(desk: Desk) -> None:
+    async with desk.open(notice="mytesttable2 was dropped: press r") as pilot:
+        assert screen(pilot).splitlines()[2].strip() == "mytesttable2 was dropped: press r"
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_everything_has_its_place(desk: Desk, size: tuple[int, int]) -> None:
+    """R36: servers, reason, checks and jobs are all on the screen."""
+    desk.protect()
+    desk.job(desk.ended("20261122T120000Z"))
+    app = desk.app(notice="a notice")
+    app.checks.found["main"] = Checked(NOW - timedelta(minutes=2), Outcome.FAILED, DOWN)
+    async with desk.open(app, size=size) as pilot:
+        shown = screen(pilot)
+        for part in ("servers", "OK", "checks", "jobs", "start the server", "✓ backup main", "? help", "a notice",
+                     "connection refused"):
+            assert part in shown, part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import ClassVar
 
 from textual import getters
@@ -144,7 +145,7 @@ class BackupScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if isinstance(self._opened, BackupFiles):
-            self.run_worker(self._search(self._opened, event.pattern), group="search", exclusive=True,
+            self.run_worker(partial(self._search, self._opened, event.pattern), group="search", exclusive=True,
                             exit_on_error=False)
 
     async def _search(self, opened: BackupFiles, pattern: str) -> None:

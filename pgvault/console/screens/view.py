@@ -23,7 +23,6 @@ from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.too_small import TooSmall
 from pgvault.model.text import Painted, Part
 
-
 _BLIND = ("leave", "quit", "suspend")
 """What can be done where the terminal is too small to see anything else."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
-from math import log
+from math import sqrt
 from typing import NamedTuple
 
 from pgvault.console.glyphs import Glyphs
@@ -129,14 +129,14 @@ def _windows(lane: ChartLane, frame: Frame, glyphs: Glyphs) -> list[Cell]:
 
 
 def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact) -> list[Cell]:
-    """From few to many by the logarithm of their number: one column may have a million times as many as another."""
+    """From few to many by the square root of their number: quiet hours beside busy ones are still seen."""
     edges = _edges(frame)
     counts = [_count(lane, begin, until, exact) for begin, until in pairwise(edges)]
     most, levels = max(1.0, *counts), len(glyphs.density)
     cells = []
     for count, (begin, until) in zip(counts, pairwise(edges), strict=True):
         if count > 0:
-            level = min(levels - 1, int(levels * log(1 + count) / log(1 + most)))
+            level = min(levels - 1, int(levels * sqrt(count / most)))
             cells.append(Cell(glyphs.density[level], "dim"))
         else:
             cells.append(Cell(glyphs.unknown, "dim") if lane.slots.unread(begin, until) else BLANK)

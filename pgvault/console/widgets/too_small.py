@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pgvault.console.widgets.jobline import job_line
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
 
 COLUMNS, LINES = 80, 24
 """The least in which every screen is complete."""
@@ -20,9 +23,7 @@ class TooSmall(LineView):
     """
 
     def line(self, y: int) -> Line:
-        from pgvault.console.app import ConsoleApp
-
-        app = cast(ConsoleApp, self.app)
+        app = cast("ConsoleApp", self.app)
         if y == 0:
             return [Painted(f"needs {COLUMNS}x{LINES}, this is {app.size.width}x{app.size.height}", "warn")]
         if y == 1:

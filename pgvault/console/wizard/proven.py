@@ -12,7 +12,7 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import Field, gap, heading
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import told_change
-from pgvault.model.event import Checked, Event, JobFinished, Level, Noted
+from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobState
 from pgvault.model.relation import parse_relation
 from pgvault.model.text import span
@@ -102,14 +102,12 @@ def _failure(ended: Ended) -> Iterator[Field]:
 
 def _left(ended: Ended) -> Iterator[Field]:
     """In which state the destination is."""
-    told = [each for each in ended.events if isinstance(each, Noted) and each.level is not Level.INFO
-            and each.code not in ("cancelling", "internal-error")]
+    told = [each for each in ended.events if isinstance(each, Noted) and (each.level is not Level.INFO
+            or each.code == "undone") and each.code not in ("cancelling", "internal-error")]
     for number, each in enumerate(told):
-        yield Field("destination" if not number else "", each.text, "warn")
-    if not told and ended.job.state is JobState.CANCELLED:
-        yield Field("destination", "as it was before: what was begun is undone")
-    if not told and ended.job.state is JobState.FAILED:
-        yield Field("destination", "nothing was written there that is not told above")
+        yield Field("destination" if not number else "", each.text, "" if each.code == "undone" else "warn")
+    if not any(isinstance(each, PhaseStarted) for each in ended.events):
+        yield Field("destination", "nothing was written there")
 
 
 def _log(ended: Ended) -> Iterator[Field]:

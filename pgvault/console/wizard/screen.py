@@ -171,7 +171,7 @@ class RecoveryScreen(View):
             if typing and len(action.keys[0]) == 1:  # it would be typed
                 continue
             if action.id == "go-on" and stage:
-                action = action._replace(label=stage.enter_label)
+                action = action._replace(label=stage.enter_label, in_footer=stage.step is not Step.RUN)
             elif action.id == "retry":
                 action = action._replace(in_footer=not self.why_not("retry"))
             elif action.id == "back":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
-from pgvault.console.fields import Field
+from pgvault.console.fields import Field, gap
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
@@ -70,6 +70,6 @@ class WhatStep(Stage):
     def _explain(self) -> None:
         if what := self._chosen():
             self.means.show([
-                Field("", _LEADS_TO[what], "", 0), Field("", "", "", 0),
+                Field("", _LEADS_TO[what], "", 1), gap(),
                 Field("", "The original server is not touched: the restore goes to another directory or host, its plan "
-                          "is shown first, and nothing is written before you say so.", "dim", 0)])
+                          "is shown first, and nothing is written before you say so.", "dim", 1)])
