@@ -172,6 +172,8 @@ class _Restore:
             yield
         except asyncio.CancelledError:
             await site.undo()
+            self.emit(Noted(f"what was begun is undone: {site.directory} on {self.host.description} is as it was "
+                            "before", code="undone"))
             raise
         except Exception:
             kept = f"; what was there is kept as {site.aside}" if site.aside else ""
