@@ -13,6 +13,8 @@ from pgvault.cli.context import Context
 from pgvault.cli.output import Output
 from pgvault.config.load import Config, find, find_problems
 from pgvault.config.schema import SECTIONS, HostConfig, ServerConfig, Setting, VaultConfig, reference, settings_of
+from pgvault.console import keys
+from pgvault.console.start import key_problems
 from pgvault.model.errors import ConfigError
 from pgvault.model.text import width
 
@@ -21,7 +23,7 @@ HELP = """Check or show the configuration.
 check   every problem with its file and line; exits 2 when there is any
 show    every setting as it stands, with the place where it was set, as text that could be pasted into the file;
         with SERVER only that one's
-help    every setting: its default and its meaning
+help    every setting: its default and its meaning; and every key of the console
 
 Example:
   pgvault config check
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _check(context: Context) -> int:
     path = find(context.config_path, os.environ).absolute()
-    problems = find_problems(path)
+    problems = find_problems(path) or key_problems(context.config)
     if context.json:
         context.out.json({"path": path, "ok": not problems, "problems": [
             {"path": each.path, "line": each.line or None, "key": each.key or None, "message": each.message,
@@ -69,9 +71,11 @@ def _help(context: Context) -> int:
         context.out.json({"settings": [
             {"table": table, "key": setting.key, "meaning": setting.meaning, "required": setting.required,
              "default": setting.default or None, "inherits": setting.inherits}
-            for table, section in SECTIONS.items() for setting in settings_of(section).values()]})
+            for table, section in SECTIONS.items() for setting in settings_of(section).values()],
+            "keys": [{"action": action.id, "keys": action.keys, "meaning": action.meaning, "where": action.where}
+                     for action in keys.ACTIONS]})
     else:
-        context.out.lines(reference())
+        context.out.lines(f"{reference()}\n\n{keys.reference()}")
     return 0
 
 

@@ -39,6 +39,11 @@ class Followed:
     command: str = ""
     """The last one that it ran, with its host."""
 
+    def silent_seconds(self, now: datetime) -> float | None:
+        """Since it was last heard of, once that is long enough to be told: it waits then on its phase or command."""
+        seconds = (now - (self.heard_at or self.job.started_at)).total_seconds()
+        return seconds if seconds >= SILENT_SECONDS else None
+
 
 class _Follower:
     def __init__(self, directory: Path, log: CommandLog | None) -> None:

@@ -55,7 +55,7 @@ class JobScreen(View):
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
-            self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+            self.begin(self._read, "read")
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
 
@@ -126,7 +126,7 @@ class JobScreen(View):
         self.app.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.run_worker(self._find(event.pattern), group="filter", exclusive=True, exit_on_error=False)
+        self.begin(lambda: self._find(event.pattern), "filter")
 
     async def _find(self, pattern: str) -> None:
         found = await look(lambda: self._rows.found(pattern), "read the journal")

@@ -134,7 +134,7 @@ class JobsScreen(View):
     # Filtering: all of them have to be read for it
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.run_worker(self._find(event.pattern), group="filter", exclusive=True, exit_on_error=False)
+        self.begin(lambda: self._find(event.pattern), "filter")
 
     async def _find(self, pattern: str) -> None:
         ids = self.app.world.jobs.ids

@@ -141,7 +141,7 @@ class LogsScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if self._found is None or self._found.pattern != event.pattern:
-            self.run_worker(self._find(event.pattern, afresh=True), group="filter", exclusive=True, exit_on_error=False)
+            self.begin(lambda: self._find(event.pattern, afresh=True), "filter")
 
     async def _find(self, pattern: str, *, afresh: bool) -> None:
         """Show what the filter lets through as it is found."""

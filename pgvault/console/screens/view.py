@@ -7,8 +7,8 @@ asked; its answer, one line, is what the person is told instead.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, ClassVar, cast
 
 from textual import getters
 from textual.app import ComposeResult
@@ -76,6 +76,13 @@ class View(Screen[None]):
 
     def world_changed(self, change: Change) -> None:
         """Something that may be shown here has changed, or the screen came up: draw what differs."""
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> None:
+        """Do something beside the screen, in place of what of its group is still being done.
+
+        A function and no coroutine: one that is replaced before it began is then not made, and nobody misses it.
+        """
+        self.run_worker(cast("Any", work), group=group, exclusive=True, exit_on_error=False)
 
     # The frame
 
