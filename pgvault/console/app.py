@@ -15,6 +15,7 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
+from textual.worker import Worker, WorkerState
 
 from pgvault.console.checks import Checks
 from pgvault.console.glyphs import ASCII, fitting
@@ -215,6 +216,15 @@ class ConsoleApp(App[None]):
         """A line that goes away by itself."""
         self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
                     severity=cast("Any", severity), markup=False)
+
+    def tell_fault(self, event: Worker.StateChanged) -> None:
+        """A worker that failed with what nobody expected; known errors are drawn by whoever asked."""
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            self.tell(f"{type(error).__name__}: {error}", "error", title=f"internal error ({event.worker.group})")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.tell_fault(event)
 
     def head_parts(self) -> tuple[list[Part], list[Part]]:
         """What the head says at its left and its right."""

@@ -97,4 +97,4 @@ def told_news(seen: Seen, book: JobBook) -> str:
     if not states:
         return ""
     words = ", ".join(f"{states.count(state)} {state.value}" for state in dict.fromkeys(states))
-    return f"ended since you last looked at the jobs (4): {words}"
+    return f"ended since you last looked (4): {words}"

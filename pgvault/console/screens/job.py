@@ -55,7 +55,7 @@ class JobScreen(View):
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
-            self.begin(self._read, "read")
+            self.begin("read", self._read)
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
 
@@ -126,7 +126,7 @@ class JobScreen(View):
         self.app.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.begin(lambda: self._find(event.pattern), "filter")
+        self.begin("filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
         found = await look(lambda: self._rows.found(pattern), "read the journal")

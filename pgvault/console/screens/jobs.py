@@ -134,7 +134,7 @@ class JobsScreen(View):
     # Filtering: all of them have to be read for it
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.begin(lambda: self._find(event.pattern), "filter")
+        self.begin("filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
         ids = self.app.world.jobs.ids

@@ -121,7 +121,7 @@ class LogsScreen(View):
         from_end = len(listing.rows) - listing.index
         self._show(AllLines(file))
         if self.lines.pattern:
-            await self._find(self.lines.pattern, afresh=afresh)
+            await self._find(self.lines.pattern, afresh)
         elif afresh:
             listing.go_to(len(listing.rows) - from_end)
         if at_end and self._follows:
@@ -141,9 +141,9 @@ class LogsScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if self._found is None or self._found.pattern != event.pattern:
-            self.begin(lambda: self._find(event.pattern, afresh=True), "filter")
+            self.begin("filter", self._find, event.pattern, True)
 
-    async def _find(self, pattern: str, *, afresh: bool) -> None:
+    async def _find(self, pattern: str, afresh: bool) -> None:
         """Show what the filter lets through as it is found."""
         file = self._file
         if file is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from textual import getters
@@ -15,11 +16,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker
 
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import TooSmall
 from pgvault.model.text import Painted, Part
 
@@ -41,6 +44,10 @@ class View(Screen[None]):
     head = getters.query_one("#head", Bar)
     path = getters.query_one("#path", Bar)
     keybar = getters.query_one(KeyBar)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = SparingCompositor()
 
     def compose(self) -> ComposeResult:
         yield Bar(id="head")
@@ -77,12 +84,16 @@ class View(Screen[None]):
     def world_changed(self, change: Change) -> None:
         """Something that may be shown here has changed, or the screen came up: draw what differs."""
 
-    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> None:
+    def begin(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
         """Do something beside the screen, in place of what of its group is still being done.
 
         A function and no coroutine: one that is replaced before it began is then not made, and nobody misses it.
         """
-        self.run_worker(cast("Any", work), group=group, exclusive=True, exit_on_error=False)
+        self.run_worker(cast("Any", partial(work, *arguments)), group=group, exclusive=True, exit_on_error=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What failed beside the screen is told: nothing ends unheard."""
+        self.app.tell_fault(event)
 
     # The frame
 

@@ -1,0 +1,295 @@
+"""Jobs: those at work as they go, those that ended while nobody looked, and how one is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from desk import Desk, press, screen, settle, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgvault.console.commands import Answer
+from pgvault.console.jobbook import JobBook
+from pgvault.console.journal_rows import JournalRows
+from pgvault.console.seen import Seen
+from pgvault.jobs.journal import Journal
+from pgvault.jobs.registry import jobs_directory, next_id
+from pgvault.model.event import CommandRan, Failure, Level, Noted, PhaseStarted, Progressed
+from pgvault.model.job import JobKind, JobState
+
+OUT_OF_REACH = Failure("could not reach standby-db-server", "ssh: connect to host 10.0.0.9: Connection refused",
+                       "Start sshd there.", "unreachable", 7)
+GIB = 1 << 30
+
+
+def copying(desk: Desk, *, silent: int = 2) -> str:
+    """A backup that has copied half, and was heard of so many seconds ago."""
+    began, heard = desk.now - timedelta(minutes=4), desk.now - timedelta(seconds=silent)
+    return desk.job(
+        PhaseStarted("copy", 2 * GIB, at=began), CommandRan("db1", "df -P /srv", 0.2, 0, at=began),
+        Progressed(GIB // 2, 10, at=heard - timedelta(seconds=8)), Progressed(GIB, 20, at=heard), started=began,
+        lives=True)
+
+
+def failed(desk: Desk) -> str:
+    began = desk.now - timedelta(hours=2)
+    return desk.job(Noted("Copying files.", at=began), CommandRan("standby-db-server", "tar -xf -", 2.5, 1, at=began),
+                    desk.ended(state=JobState.FAILED, error=OUT_OF_REACH, when=began + timedelta(minutes=1)),
+                    kind=JobKind.RESTORE, started=began)
+
+
+def marked(shown: str) -> list[str]:
+    """The states of the jobs that are marked as new."""
+    return re.findall(r"(\w+)   .* new\b", shown)
+
+
+# The list
+
+
+async def test_a_job_at_work_shows_how_far_it_is(desk: Desk) -> None:
+    copying(desk)
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+        shown = screen(pilot)
+        assert "4 min 00 s elapsed" in shown
+        line = next(line for line in shown.splitlines() if "1.0 GiB of 2.0 GiB" in line)
+        assert "copy" in line
+        assert "50%" in line
+        assert "64.0 MiB/s" in line
+        assert "16 s left" in line
+
+
+async def test_after_ten_seconds_of_silence_it_says_what_it_waits_on(desk: Desk) -> None:
+    copying(desk, silent=9)
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+        assert "no news" not in screen(pilot)
+        desk.now += timedelta(seconds=1)
+        pilot.app._poll_vault()
+        await settle(pilot)
+        assert "no news for 10 s, waits on: copy 50%; last command: db1: df -P /srv" in screen(pilot)
+
+
+async def test_without_jobs_it_says_what_makes_one(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+        assert "No jobs yet." in screen(pilot)
+        assert "(X cancel)" in screen(pilot)
+        await press(pilot, "X")
+        assert "no job is selected" in screen(pilot)
+
+
+async def test_ten_thousand_jobs_open_at_once(desk: Desk) -> None:
+    jobs = jobs_directory(desk.shelf.home)
+    newest = None
+    for _ in range(10_000):
+        newest = next_id(newest, desk.now - timedelta(days=40))
+        (jobs / newest).mkdir(parents=True)
+    copying(desk)
+    async with desk.open() as pilot:
+        began = time.monotonic()
+        await press(pilot, "4")
+        assert time.monotonic() - began < 2, "they are read when they are shown"
+        assert "1/10,001" in screen(pilot)
+        await press(pilot, "G")
+        assert "10,001/10,001" in screen(pilot)
+        await press(pilot, "slash")
+        await write(pilot, "running")
+        assert "/running  1 of 10,001" in screen(pilot)
+
+
+async def test_the_cursor_stays_on_its_job_when_another_begins(desk: Desk) -> None:
+    job = failed(desk)
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+        copying(desk)
+        await pilot.app.read_jobs()
+        await settle(pilot)
+        assert f"jobs / {job}" in screen(pilot)
+
+
+# What ended while nobody looked
+
+
+async def test_what_ended_since_the_last_look_is_told_and_marked(desk: Desk) -> None:
+    failed(desk)
+    async with desk.open() as pilot:
+        assert "ended since" not in screen(pilot), "nobody looked before: nothing is news"
+        await press(pilot, "4")
+        assert not marked(screen(pilot))
+    desk.job(desk.ended("backup x is DONE"), started=desk.now)
+    desk.job(started=desk.now)  # its process is gone
+    async with desk.open() as pilot:
+        assert "ended since you last looked (4): 1 lost, 1 succeeded" in screen(pilot)
+        await press(pilot, "4")
+        assert marked(screen(pilot)) == ["lost", "succeeded"]
+        await press(pilot, "1", "4")
+        assert not marked(screen(pilot)), "they have been looked at"
+    async with desk.open() as pilot:
+        assert "ended since" not in screen(pilot)
+
+
+async def test_a_job_that_was_at_work_then_is_news_when_it_has_ended(desk: Desk) -> None:
+    job = copying(desk)
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+    desk.close()
+    journal = Journal(jobs_directory(desk.shelf.home) / job)
+    journal.emit(desk.ended("backup x is DONE"))
+    journal.close()
+    async with desk.open() as pilot:
+        assert "(4): 1 succeeded" in screen(pilot)
+
+
+@given(st.binary(max_size=80) | st.builds(lambda value: json.dumps({"/vault": value}).encode(), st.recursive(
+    st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
+def test_a_state_that_makes_no_sense_is_no_state(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / f"seen-{os.getpid()}.json"
+    file.write_bytes(content)
+    seen = Seen(Path("/vault"), file)
+    assert seen.is_news("20261101T000000Z-01") in (True, False)
+    seen.looks(["20261101T000000Z-01", "20261102T000000Z-01"], ["20261101T000000Z-01"])
+    again = Seen(Path("/vault"), file)
+    assert again.is_news("20261101T000000Z-01")
+    assert not again.is_news("20261102T000000Z-01")
+    assert again.is_news("20261103T000000Z-01")
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Seen(Path("/vault"), tmp_path / "file" / "seen.json").looks(["20261101T000000Z-01"], [])
+
+
+# One job
+
+
+async def test_a_failed_job_says_what_failed_where_why_and_what_next(desk: Desk) -> None:
+    failed(desk)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "enter")
+        shown = screen(pilot)
+        for told in ("failed: restore main", "what failed  could not reach standby-db-server",
+                     "where        standby-db-server: tar -xf - (exit 1)", "cause        ssh: connect",
+                     "next step    Start sshd there.", "code         unreachable: pgvault explain unreachable"):
+            assert told in shown, told
+        await press(pilot, "X")
+        assert "has ended: failed" in screen(pilot)
+        await press(pilot, "c")
+        assert "job show" in screen(pilot)
+
+
+async def test_a_lost_job_says_what_that_means(desk: Desk) -> None:
+    desk.job(started=desk.now)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "enter")
+        assert "its process ended without saying how" in screen(pilot)
+        assert "Run the same command again" in screen(pilot)
+
+
+async def test_the_journal_is_followed_until_somebody_goes_back(desk: Desk) -> None:
+    job = desk.job(*(Noted(f"note {number}", at=desk.now) for number in range(30)), started=desk.now, lives=True)
+    journal = Journal(jobs_directory(desk.shelf.home) / job)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "f")
+        assert "journal, following" in screen(pilot)
+        assert "note 29" in screen(pilot)
+        journal.emit(Progressed(1, at=desk.now))
+        journal.emit(Noted("what came last", at=desk.now))
+        await pilot.app.read_jobs()
+        await settle(pilot)
+        assert "what came last" in screen(pilot)
+        assert "32/32" in screen(pilot), "the steps of the progress are no rows"
+        await press(pilot, "up")
+        assert "following" not in screen(pilot)
+        await press(pilot, "g", "enter")
+        assert "started  pgvault backup main" in screen(pilot), "the whole event, to be read and copied"
+        await press(pilot, "escape", "slash")
+        await write(pilot, "note 2")
+        assert "/note 2  11 of 32" in screen(pilot)
+    journal.close()
+
+
+def test_a_journal_is_read_as_it_grows_and_torn_lines_later(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    rows = JournalRows(path)
+    assert not rows.read()
+    path.write_bytes(b'{"event":"Noted","text":"a"}\n{"event":"Progressed","done_bytes":1}\n{"event":"No')
+    assert rows.read()
+    assert [str(rows.cells(0)[2])] == ["a"]
+    with path.open("ab") as file:
+        file.write(b'ted","text":"b","level":"error"}\n\n{"event":"Later"}\nrubbish \xff\n')
+    assert rows.read()
+    assert [rows.text(index).split("  ")[-1] for index in range(len(rows))] == [
+        "a", "b", '{"event":"Later"}', "rubbish \\xff"]
+    assert len(rows.found("rubbish")) == 1
+    path.unlink()
+    assert rows.text(0) == "unknown", "removed meanwhile"
+
+
+@given(st.lists(st.tuples(st.sampled_from(Level), st.text(max_size=200))))
+def test_no_text_of_a_journal_breaks_its_rows(tmp_path_factory: pytest.TempPathFactory, notes: list) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    journal = Journal(directory)
+    for level, text in notes:
+        journal.emit(Noted(text, level))
+    journal.close()
+    rows = JournalRows(directory / "events.jsonl")
+    rows.read()
+    assert [str(rows.cells(index)[2]) for index in range(len(rows))] == [text for _, text in notes]
+
+
+def test_the_commands_of_a_job_that_began_and_ended_between_two_looks_are_kept(desk: Desk) -> None:
+    book = desk.app().world.jobs
+    book.look()
+    failed(desk)
+    book.look()
+    assert isinstance(book, JobBook)
+    assert [(ran.where, ran.status) for ran in book._log.ran] == [("standby-db-server", 1)]
+    assert not book.running
+
+
+# Cancelling
+
+
+async def test_cancelling_takes_two_steps_and_ends_with_the_verdict(desk: Desk) -> None:
+    job = copying(desk)
+    desk.says(f"job cancel {job} --wait", answer=Answer(
+        130, ({"job": {"id": job, "state": "cancelled", "verdict": "backup cancelled"}},), None))
+    async with desk.open() as pilot:
+        commands = pilot.app.world.commands
+        commands.held = asyncio.Event()
+        await press(pilot, "4", "X")
+        assert "nothing can be restored from it" in screen(pilot), "it says what is left behind"
+        await press(pilot, "enter")
+        assert not commands.asked, "the first choice changes nothing"
+        await press(pilot, "X", "down")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert commands.asked == [("job", "cancel", job, "--wait")]
+        assert f"job {job} was asked to stop" in screen(pilot)
+        commands.held.set()
+        await settle(pilot)
+        assert f"job {job}: cancelled: backup cancelled" in screen(pilot)
+
+
+async def test_cancelling_a_restore_says_what_becomes_of_the_destination(desk: Desk) -> None:
+    desk.job(PhaseStarted("copy", at=desk.now), kind=JobKind.RESTORE, started=desk.now, lives=True)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "enter", "X")
+        assert "the destination becomes what it was" in screen(pilot)
+
+
+async def test_a_cancel_that_is_refused_says_why_with_its_code(desk: Desk) -> None:
+    job = copying(desk)
+    refused = Failure(f"job {job} has already ended: succeeded", "", "", "refused", 5)
+    desk.says("job cancel", answer=Answer(5, (), refused))
+    async with desk.open() as pilot:
+        await press(pilot, "4", "X", "down", "enter")
+        assert "pgvault explain refused" in screen(pilot).replace("\n", " ")
