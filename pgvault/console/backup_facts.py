@@ -53,7 +53,7 @@ def cells(row: Row, now: datetime) -> Sequence[Part]:
     backup, entry = row.found.backup, row.found
     return (backup.id, age(backup.finished_at or backup.started_at, now), _size(backup, backup.size_bytes),
             _size(backup, backup.stored_bytes), state(entry),
-            Painted(entry.retention.state.value.lower().replace("_", " "), _VERDICTS[entry.retention.state]),
+            Painted(verdict(entry), _VERDICTS[entry.retention.state]),
             backup.name, _took(backup), size(entry.wal.stored) if entry.wal else "-")
 
 
@@ -62,6 +62,11 @@ def state(entry: Catalogued) -> Painted:
     if flaw(entry) and entry.backup.status is BackupStatus.DONE:
         return Painted("BROKEN", "bad")
     return Painted(*_STATES[entry.backup.status])
+
+
+def verdict(entry: Catalogued) -> str:
+    """The retention policy's, as a word."""
+    return entry.retention.state.value.lower().replace("_", " ")
 
 
 def flaw(entry: Catalogued) -> str:
@@ -95,7 +100,7 @@ def told(row: Row, wal_problem: str = "") -> Iterator[Field]:
     entry, backup = row.found, row.found.backup
     yield from _what_is_wrong(entry, wal_problem)
     yield _field("restorable", _reach(entry))
-    yield _field("retention", f"{entry.retention.state.value}: {entry.retention.reason}")
+    yield _field("retention", f"{verdict(entry)}: {entry.retention.reason}")
     yield _field("size", _amounts(backup))
     took = f", took {_took(backup)}" if backup.finished_at else ""
     yield _field("begun", f"{stamp(backup.started_at)}{took}{f', named {backup.name}' * bool(backup.name)}")

@@ -5,7 +5,7 @@ What is not known is never drawn as good: not read yet, not checked and no answe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -38,6 +38,13 @@ def state_part(known: Known, glyphs: Glyphs) -> Painted:
     state = known.state if isinstance(known, Protection) else ProtectionState.UNKNOWN
     glyph, style = _STATES[state]
     return Painted(f"{getattr(glyphs, glyph)} {state.value.upper()}", style)
+
+
+def counted(known: Iterable[Known]) -> str:
+    """How many are in trouble, the worst first: `2 FAILED, 1 WARNING`; empty when none that was read is."""
+    states = [each.state if isinstance(each, Protection) else ProtectionState.UNKNOWN for each in known if each]
+    troubles = (ProtectionState.FAILED, ProtectionState.UNKNOWN, ProtectionState.WARNING)
+    return ", ".join(f"{number:,} {state.value.upper()}" for state in troubles if (number := states.count(state)))
 
 
 def last_backup(known: Known, now: datetime) -> Part:
@@ -83,16 +90,20 @@ def check_part(checks: Checks, server: str, now: datetime) -> Painted:
 
 def told(known: Known, server: ServerConfig, checked: Checked | None, now: datetime, *,
          read_only: bool) -> Iterator[Field]:
-    """The state's reasons, the next step, and what can be restored."""
+    """The worst reason and the next step, which have to be seen; then the other reasons and what can be restored."""
     if known is None:
         yield Field("", "The vault is being read.", "dim", 1)
     elif isinstance(known, PgvaultError):
         yield Field("UNKNOWN", known.message, "warn", INDENT)
         yield from _if_any(("cause", known.detail), ("next step", known.hint))
     else:
-        yield from _reasons(known)
+        _, style = _STATES[known.state]
+        yield Field(known.state.value.upper(), known.reason or "everything that was promised can be restored", style,
+                    INDENT)
         if step := next_step(known, server, checked, now, read_only=read_only):
             yield Field("next step", step, "bold", INDENT)
+        for number, reason in enumerate(known.reasons[1:]):
+            yield Field("" if number else "also", reason, "", INDENT)
         yield from _facts(known)
 
 
@@ -101,10 +112,10 @@ def next_step(known: Protection, server: ServerConfig, checked: Checked | None, 
     """What to do about the state; empty when there is nothing to do."""
     back_up = f"pgvault backup {server.name}" if read_only else "b"
     limit = server.last_backup_maximum_age
-    if known.state is ProtectionState.OK:
-        return ""
     if checked and (worst := first_failure(checked.findings)) and worst.fix:
         return f"{worst.name}: {worst.fix}"
+    if known.state is ProtectionState.OK:
+        return ""
     if known.state is ProtectionState.UNKNOWN:
         return "x checks the server and its vault, and says what to do"
     if known.last_backup is None:
@@ -116,19 +127,13 @@ def next_step(known: Protection, server: ServerConfig, checked: Checked | None, 
     return "x checks the server, and says what to do"
 
 
-def _reasons(known: Protection) -> Iterator[Field]:
-    _, style = _STATES[known.state]
-    for number, reason in enumerate(known.reasons or ("everything that was promised can be restored",)):
-        yield Field("" if number else known.state.value.upper(), reason, style if not number else "", INDENT)
-
-
 def _facts(known: Protection) -> Iterator[Field]:
     if window := known.window:
         until = f"to {stamp(window.until_time)}" if window.until_time else "; nothing was committed since"
         yield Field("restorable", f"{stamp(window.from_time)} {until}, timeline {window.timeline}".replace(" ;", ";"),
                     "", INDENT)
     if last := known.last_backup:
-        took = f", took {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
+        took = f" in {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
         good = f"{known.backup_count:,} good, the last {last.id}{took}"
         yield Field("backups", f"{good}; {size(known.stored_bytes)} stored", "", INDENT)
     if known.receiver:

@@ -54,6 +54,11 @@ def test_after_ten_seconds_without_news_it_says_so(seconds: int, said: str) -> N
     assert ("MiB/s" in text(job_line(COPYING, later, UNICODE, 78))) is not bool(said)
 
 
+def test_silence_is_told_however_little_room_there_is() -> None:
+    later = NOW + timedelta(seconds=40)
+    assert text(job_line(replace(COPYING, progress=None), later, UNICODE, 45)) == "» backup main-db  no news for 40 s"
+
+
 def test_a_job_that_is_being_cancelled_says_so() -> None:
     line = text(job_line(replace(COPYING, job=replace(JOB, state=JobState.CANCELLING)), NOW, UNICODE, 78))
     assert "cancelling" in line

@@ -44,7 +44,7 @@ async def test_the_first_screen_says_how_the_server_stands(desk: Desk) -> None:
         shown = screen(pilot)
         assert "everything that was promised can be restored" in shown
         assert "2026-11-20 12:01:00Z to 2026-11-23 11:50:00Z, timeline 1" in shown
-        assert "3 good, the last 20261122T120000Z, took 1 min 00 s" in shown
+        assert "3 good, the last 20261122T120000Z in 1 min 00 s" in shown
 
 
 async def test_an_environment_is_a_word_beside_the_name(desk: Desk) -> None:
@@ -157,7 +157,7 @@ async def test_what_runs_is_seen_with_its_progress_and_its_silence(desk: Desk) -
         desk.now += timedelta(seconds=12)
         pilot.app.tell_views(Change.CLOCK)
         await settle(pilot)
-        assert lines(pilot, "no news for 12 s, waits on: copy")
+        assert lines(pilot, "no news for 12 s  waits on: copy")
         await press(pilot, "b")
         assert f"a backup of main runs already: job {job}" in " ".join(screen(pilot).split()).replace(" ┃ ", "")
 
@@ -179,11 +179,26 @@ async def test_fifty_servers_fill_in_as_they_are_read(desk: Desk) -> None:
         assert "50 servers" in screen(pilot)
         assert "db-00" in screen(pilot)
         await settle(pilot)
+        assert "servers  50 FAILED" in screen(pilot)
         await press(pilot, "G")
         assert "✗ FAILED" in lines(pilot, "▸db-49")[0]
         assert pilot.app.server == "db-49"
         await press(pilot, *"/db-3")
         assert "10 of 50" in screen(pilot)
+
+
+async def test_a_server_in_trouble_is_seen_beside_all_that_goes_on(desk: Desk) -> None:
+    """R36: three servers, two jobs, a notice and a check leave room for each server at 80x24."""
+    desk.serve("main", "report", "archive")
+    desk.protect("main")
+    desk.protect("report")
+    desk.job(PhaseStarted("copy", 1, NOW), lives=True)
+    desk.job(PhaseStarted("copy", 1, NOW), server="report", lives=True)
+    app = desk.app(notice="a notice")
+    app.checks.found["main"] = Checked(NOW, Outcome.FAILED, DOWN)
+    async with desk.open(app) as pilot:
+        assert "✗ FAILED" in lines(pilot, " archive ")[0]
+        assert "start the server" in lines(pilot, " fix ")[0]
 
 
 async def test_enter_on_a_server_shows_its_backups(desk: Desk) -> None:

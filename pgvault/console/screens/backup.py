@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import ClassVar
 
-from textual import getters
+from textual import getters, work
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -145,9 +144,9 @@ class BackupScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if isinstance(self._opened, BackupFiles):
-            self.run_worker(partial(self._search, self._opened, event.pattern), group="search", exclusive=True,
-                            exit_on_error=False)
+            self._search(self._opened, event.pattern)
 
+    @work(group="search", exclusive=True, exit_on_error=False)
     async def _search(self, opened: BackupFiles, pattern: str) -> None:
         """Show what fits as it is found; cancelled by the next key, which ends the walk at once."""
         search = opened.search(pattern.removeprefix("!"), invert=pattern.startswith("!"))

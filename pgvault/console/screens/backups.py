@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import ClassVar
 
-from textual import getters
+from textual import getters, work
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -139,8 +138,9 @@ class BackupsScreen(View):
             self._show()
         moved = self._basis.get(server) is not self.app.protections.get(server)
         if server and (change in (Change.SHOWN, Change.SERVER) or (change is Change.VAULT and moved)):
-            self.run_worker(partial(self._look, server), group="catalogue", exclusive=True, exit_on_error=False)
+            self._look(server)
 
+    @work(group="catalogue", exclusive=True, exit_on_error=False)
     async def _look(self, server: str) -> None:
         basis = self.app.protections.get(server)
         self._read[server] = await look(lambda: self.app.world.catalogue(server), "read the catalogue")

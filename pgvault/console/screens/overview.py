@@ -28,6 +28,12 @@ from pgvault.model.text import Painted, Part, width
 _NAME_AT_MOST = 20
 _ENDED = 3
 """Jobs that have ended and are still shown."""
+_SERVERS = 4
+"""So many are seen on any terminal; how many are in trouble is said in the border."""
+_JOBS, _JOBS_WIDE = 2, 6
+_LEAST_REASONS, _REASONS = 2, 6
+_LEAST_CHECKS = 6
+"""Lines, with its border."""
 _CHECKS = (Column("outcome", 9), Column("check", 20), Column("detail", 20, flexible=True))
 _NO_SERVERS = """No servers yet.
 
@@ -59,9 +65,8 @@ class OverviewScreen(View):
         yield Bar(id="notice")
         yield ListPane("servers", columns, id="servers",
                        empty=_NO_SERVERS.format(path=self.app.world.config.path))
-        with_side = Vertical(Pane("", Reading(id="reasons"), id="why"), Pane("jobs", JobStrip(id="strip"), id="jobs"),
-                             id="standing")
-        yield Vertical(with_side, ListPane("checks", _CHECKS, id="checks"), id="lower")
+        yield Vertical(Pane("", Reading(id="reasons"), id="why"), ListPane("checks", _CHECKS, id="checks"), id="lower")
+        yield Pane("jobs", JobStrip(id="strip"), id="jobs")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -135,6 +140,8 @@ class OverviewScreen(View):
         self._fit()
 
     def _show_servers(self) -> None:
+        known = map(self.app.protections.get, self.app.world.servers)
+        self.servers.retitle("  ".join(filter(None, ("servers", standing.counted(known)))))
         self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
 
     def _cells(self, name: str) -> list[Part]:
@@ -190,16 +197,21 @@ class OverviewScreen(View):
         return next((row for row in standing.check_rows(found.findings if found else ()) if row.key == key), None)
 
     def _fit(self) -> None:
-        """Each pane as high as what is in it, so that the rest is the checks'; with no server there is one pane."""
+        """Each pane as high as what is in it, and the checks as high as they can be; with no server there is one pane.
+        """
         if not self.is_attached or not self.size:
             return
         any_server, wide = bool(self.app.server), self.has_class("-wide")
-        self.query_one("#lower").display = any_server
-        self.servers.styles.max_height = len(self.app.world.servers) + 3 if any_server else None
-        columns = (self.size.width // 2 if wide else self.size.width) - 2
-        lines = len(laid_out(self._reasons(), columns))
-        room = self.size.height - 3
-        self.why.styles.height = min(lines, room // 2 if wide else 6) + 2
-        self.query_one("#jobs").styles.height = None if wide else min(self.strip.wanted, 3 if room > 22 else 2) + 2
-
-
+        jobs = self.query_one("#jobs")
+        jobs.display = self.query_one("#lower").display = any_server
+        servers = len(self.app.world.servers)
+        self.servers.styles.max_height = servers + 3 if any_server else None
+        self.servers.styles.min_height = min(servers, _SERVERS) + 3
+        jobs.styles.height = min(self.strip.wanted, _JOBS_WIDE if wide else _JOBS) + 2
+        if wide:
+            self.why.styles.height = None
+            return
+        lines = len(laid_out(self._reasons(), self.size.width - 2))
+        others = sum((3, bool(self.app.notice), min(servers, _SERVERS) + 3, min(self.strip.wanted, _JOBS) + 2,
+                      _LEAST_CHECKS))
+        self.why.styles.height = max(_LEAST_REASONS, min(lines, _REASONS, self.size.height - others - 2)) + 2

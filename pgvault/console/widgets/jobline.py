@@ -64,10 +64,15 @@ def job_name(job: Job) -> str:
 
 def silence(followed: Followed, now: datetime) -> str:
     """`no news for 12 s, waits on: copy`; empty while there is news."""
+    return ", ".join(_silence(followed, now))
+
+
+def _silence(followed: Followed, now: datetime) -> Iterator[str]:
     seconds = int((now - (followed.heard_at or followed.job.started_at)).total_seconds())
-    if seconds < SILENT_SECONDS:
-        return ""
-    return f"no news for {span(seconds)}" + f", waits on: {followed.phase}" * bool(followed.phase)
+    if seconds >= SILENT_SECONDS:
+        yield f"no news for {span(seconds)}"
+        if followed.phase:
+            yield f"waits on: {followed.phase}"
 
 
 def bar(share: float, columns: int, glyphs: Glyphs) -> str:
@@ -89,8 +94,8 @@ def _how_far(followed: Followed, now: datetime) -> Iterator[_Piece]:
     elif not quiet:
         since = followed.phase_at or followed.job.started_at
         yield _Piece(f"for {span(max(0, int((now - since).total_seconds())))}", 2)
-    if quiet:
-        yield _Piece(Painted(quiet, "warn"), 1)
+    for said, rank in zip(_silence(followed, now), (1, 6), strict=False):
+        yield _Piece(Painted(said, "warn"), rank)
 
 
 def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
