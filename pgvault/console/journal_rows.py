@@ -60,6 +60,9 @@ class JournalRows:
     def key(self, index: int) -> str:
         return str(index)
 
+    def place_of(self, key: str) -> int | None:
+        return int(key)
+
     def cells(self, index: int) -> Sequence[Part]:
         line = self._line(index)
         event = decode(line)

@@ -63,6 +63,9 @@ class AllLines:
     def key(self, index: int) -> str:
         return str(index)
 
+    def place_of(self, key: str) -> int | None:
+        return int(key) if key.isdigit() and int(key) < self._count else None
+
 
 class FoundLines:
     """Those that a filter lets through; `go_on` finds further ones until there are no more."""

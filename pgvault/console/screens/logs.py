@@ -32,10 +32,10 @@ pgvault then logs nowhere but in the jobs' journals (4). Set it in {config}:
   log_file = "/var/log/pgvault.log"
 
 and start the console again."""
-_MISSING = """{path} is not there yet.
+_MISSING = """The log file is not there yet. The first job makes it: b on the overview backs up a server.
 
-The first job makes it: b on the overview backs up a server."""
-_EMPTY = "{path} is empty."
+{path}"""
+_EMPTY = "The log file is empty."
 _FAILED = """{message}
 
 {detail}
@@ -97,7 +97,6 @@ class LogsScreen(View):
         if path is None:
             self._say(_NOT_CONFIGURED.format(config=self.app.world.config.path))
             return
-        self.lines.retitle(str(path))
         file = await look(lambda: _opened(path), "open the log file")
         if isinstance(file, PgvaultError):
             self._say(_FAILED.format(message=file.message, detail=file.detail, hint=file.hint))
@@ -105,7 +104,7 @@ class LogsScreen(View):
             self._say(_MISSING.format(path=path))
         else:
             self._file = file
-            self._say(_EMPTY.format(path=path))
+            self._say(_EMPTY)
             await self._count(afresh=True)
 
     async def _count(self, *, afresh: bool) -> None:
@@ -162,7 +161,7 @@ class LogsScreen(View):
     # What can be done
 
     def crumbs(self) -> list[str]:
-        return ["logs"]
+        return ["logs", *([str(self.log_file)] if self.log_file else [])]
 
     def _text(self) -> str:
         """Of the line under the cursor."""
@@ -192,7 +191,7 @@ class LogsScreen(View):
 
     def _follow(self, follows: bool) -> None:
         self._follows = follows
-        self.lines.retitle(f"{self.log_file}{', following' if follows else ''}")
+        self.lines.retitle("log, following" if follows else "log")
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         """Whoever goes back to read something is left there."""

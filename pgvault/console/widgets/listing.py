@@ -14,7 +14,7 @@ from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
 
 from pgvault.console.widgets.lineview import Line, LineView, padded
-from pgvault.console.widgets.rows import Column, ItemRows, LazyRows, Rows
+from pgvault.console.widgets.rows import Column, ItemRows, PlacedRows, Rows
 from pgvault.model.text import Painted, Part, visible
 
 _GAP = 2
@@ -105,13 +105,11 @@ class Listing(LineView, can_focus=True):
 
     def _index_of(self, *keys: str) -> int:
         """Of the first of the keys that is there; else the place where the cursor was."""
-        count = len(self._rows)
-        for key in filter(None, keys):
-            if isinstance(self._rows, LazyRows):
-                for index in range(count):
-                    if self._rows.key(index) == key:
-                        return index
-        return max(0, min(self.index, count - 1))
+        if isinstance(self._rows, PlacedRows):
+            for key in filter(None, keys):
+                if (place := self._rows.place_of(key)) is not None:
+                    return place
+        return max(0, min(self.index, len(self._rows) - 1))
 
     # How it is drawn
 

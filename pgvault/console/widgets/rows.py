@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pgvault.model.text import Part
 
@@ -35,6 +35,13 @@ class Rows(Protocol):
         ...
 
 
+@runtime_checkable
+class PlacedRows(Rows, Protocol):
+    """Rows that know where one is, so that the cursor stays on it when others come or a filter is cleared."""
+
+    def place_of(self, key: str) -> int | None: ...
+
+
 class LazyRows(Generic[T]):
     """Some values, each drawn by one function when it is on the screen. Whoever owns them filters them."""
 
@@ -49,6 +56,9 @@ class LazyRows(Generic[T]):
 
     def key(self, index: int) -> str:
         return self._key(self.items[index])
+
+    def place_of(self, key: str) -> int | None:
+        return next((index for index, item in enumerate(self.items) if self._key(item) == key), None)
 
 
 class ItemRows(LazyRows[T]):
