@@ -331,11 +331,14 @@ async def test_cancelling_takes_two_steps(desk: Desk) -> None:
     running(desk)
     desk.says("job cancel", {"schema": 1, "job": {}})
     async with recovering(desk, *TO_RUN, "X", "enter") as pilot:  # the cursor begins on what does nothing
-        assert ("job", "cancel", JOB) not in pilot.app.world.commands.asked
+        assert not any("cancel" in words for words in pilot.app.world.commands.asked)
         await press(pilot, "X", "down", "enter")
-        assert ("job", "cancel", JOB) in pilot.app.world.commands.asked
+        assert ("job", "cancel", JOB, "--wait") in pilot.app.world.commands.asked
+        (desk.journal(JOB).parent / "cancel").touch()
+        await pilot.app.read_jobs()
         await press(pilot, "X")
-        assert "it is being cancelled" in screen(pilot)
+        assert "what was begun is being undone" in screen(pilot)
+        assert not isinstance(pilot.app.screen, Confirm)
 
 
 async def test_a_restore_that_failed_says_why_and_in_which_state_things_are(desk: Desk) -> None:

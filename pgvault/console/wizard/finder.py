@@ -11,6 +11,7 @@ from pgvault.console.commands import Document
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.accident import Accident, accident_of
+from pgvault.console.wizard.stage import begin
 from pgvault.model.event import Failure
 from pgvault.model.text import Part
 
@@ -60,7 +61,7 @@ class Finder(ListPane):
             self._question, self._found = question, {}
         self._complete, self.failure = False, None
         self._draw()
-        self.run_worker(self._search(server, kinds), group="events", exclusive=True, exit_on_error=False)
+        begin(self, "events", self._search, server, kinds)
 
     def stop(self) -> None:
         """Search no further; what was found stays."""

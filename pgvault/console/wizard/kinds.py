@@ -16,6 +16,7 @@ from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Point
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
+from pgvault.console.wizard.stage import begin
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
 
@@ -115,7 +116,7 @@ class Kinds(Pane):
     def on_listing_opened(self, event: Listing.Opened) -> None:
         event.stop()
         if self.kind is Kind.NAME and not self.text.value:
-            self.run_worker(self._pick_point(), group="points", exclusive=True, exit_on_error=False)
+            begin(self, "points", self._pick_point)
         elif self.kind.has_text and not self.text.value:
             self.text.input.focus()
         else:

@@ -23,7 +23,7 @@ from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import nearest, told
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
@@ -169,7 +169,7 @@ class PointStep(Stage):
         self._show_nearest(())
         label = candidate.point.label if candidate.point else ""
         self.told.show([Field("point", label, "bold"), Field("", "is being looked up in the archived WAL", "dim")])
-        self.run_worker(self._look_up(candidate), group="choices", exclusive=True, exit_on_error=False)
+        begin(self, "choices", self._look_up, candidate)
 
     async def _look_up(self, candidate: Draft) -> None:
         if not self._take:

@@ -11,7 +11,7 @@ from pgvault.console.fields import Field
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.proven import Ended, told
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
 from pgvault.console.world import look
 from pgvault.jobs.journal import read_events
@@ -47,7 +47,7 @@ class ProofStep(Stage):
     def come_up(self) -> None:
         self.text.focus()
         self.text.show([Field("", "reading what the job wrote", "dim", 1)])
-        self.run_worker(self._read(), group="proof", exclusive=True, exit_on_error=False)
+        begin(self, "proof", self._read)
 
     async def _read(self) -> None:
         directory = jobs_directory(self.console.world.home) / self.recovery.draft.job

@@ -13,7 +13,7 @@ from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.planned import Planned, told
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted, Part
@@ -55,7 +55,7 @@ class ReviewStep(Stage):
         place = self.recovery.draft.destination
         self.plan_text.show([Field("", f"the vault and {place} are being looked at; nothing is written", "", 1)])
         self._say()
-        self.run_worker(self._make_plan(), group="plan", exclusive=True, exit_on_error=False)
+        begin(self, "plan", self._make_plan)
 
     async def _make_plan(self) -> None:
         answer = await self.console.world.commands.ask(*self.recovery.draft.words(), "--dry-run")
@@ -126,10 +126,10 @@ class ReviewStep(Stage):
             self._confirmed(True)
 
     def _confirmed(self, yes: bool | None) -> None:
-        if yes and self._plan:
+        if yes and (plan := self._plan):
             self._starting = True
             self._say()
-            self.run_worker(self._start(self._plan), group="start", exclusive=True, exit_on_error=False)
+            begin(self, "start", self._start, plan)
 
     async def _start(self, plan: Planned) -> None:
         """Exactly the plan's command; when the world has moved since, it stops there and says what changed."""

@@ -6,14 +6,12 @@ from textual import getters
 from textual.app import ComposeResult
 
 from pgvault.console.app import Change
-from pgvault.console.fields import Field, laid_out
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
+from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.running import told
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
-from pgvault.model.job import JobState
 
 _REDRAW_SECONDS = 1.0
 
@@ -23,10 +21,6 @@ class RunStep(Stage):
     acts = frozenset({"cancel"})
     text = getters.query_one("#run", Reading)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._cancelling = False
-
     def compose(self) -> ComposeResult:
         yield Pane("the restore runs", Reading(id="run"))
 
@@ -34,9 +28,8 @@ class RunStep(Stage):
         self.set_interval(_REDRAW_SECONDS, self._draw)
 
     def come_up(self) -> None:
-        self._cancelling = False
         self.text.focus()
-        self.run_worker(self.console.read_jobs(), group="jobs", exit_on_error=False)
+        begin(self, "jobs", self.console.read_jobs)
         self._draw()
 
     def world_changed(self, change: Change) -> None:
@@ -62,33 +55,12 @@ class RunStep(Stage):
             return "the restore runs; its verdict is shown here when it has ended, and esc leaves it running"
         if action == "cancel":
             followed = self.console.world.jobs.followed(self.recovery.draft.job)
-            if followed is None:
-                return "the job was not heard of yet"
-            if self._cancelling or followed.job.state is JobState.CANCELLING:
-                return "it is being cancelled: what was begun is being undone"
+            return why_not_cancel(followed.job) if followed else "the job was not heard of yet"
         return ""
 
     def cancel(self) -> None:
-        draft = self.recovery.draft
-        told = [f"The restore to {draft.destination} stops.",
-                "Before its files are complete, the destination becomes what it was before. After that they stay. The "
-                "verdict, shown here, says which."]
-        self.console.push_screen(
-            Confirm(f"cancel job {draft.job}", laid_out((Field("", line, "", 0) for line in told), CONFIRM_COLUMNS),
-                    act="cancel the restore", back="let it run"), self._confirmed)
-
-    def _confirmed(self, yes: bool | None) -> None:
-        if yes:
-            self._cancelling = True
-            self.run_worker(self._cancel(), group="cancel", exit_on_error=False)
-
-    async def _cancel(self) -> None:
-        answer = await self.console.world.commands.ask("job", "cancel", self.recovery.draft.job)
-        if answer.failure:
-            self._cancelling = False
-            self.console.tell(answer.failure.message, "warning")
-        await self.console.read_jobs()
-        self._draw()
+        if followed := self.console.world.jobs.followed(self.recovery.draft.job):
+            ask_to_cancel(self.console, followed.job)
 
     def words(self) -> list[str] | None:
         return ["job", "watch", self.recovery.draft.job]

@@ -8,6 +8,7 @@ from datetime import datetime
 from pgvault.console.fields import Field, gap
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import SILENT_SECONDS, Followed
+from pgvault.console.widgets.jobline import bar
 from pgvault.model.job import JobState
 from pgvault.model.pace import Progress
 from pgvault.model.text import size, span
@@ -57,8 +58,7 @@ def _progress(progress: Progress, glyphs: Glyphs, columns: int) -> Iterator[Fiel
     amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
     if progress.share is not None:
         room = max(10, min(columns - 24, 50))
-        done = int(progress.share * room)
-        yield Field("done", f"{glyphs.filled * done}{glyphs.empty * (room - done)} {progress.share:4.0%}")
+        yield Field("done", f"{bar(progress.share, room, glyphs)} {progress.share:4.0%}")
         yield Field("", amount)
     else:
         yield Field("done", amount)
@@ -68,13 +68,12 @@ def _progress(progress: Progress, glyphs: Glyphs, columns: int) -> Iterator[Fiel
 
 
 def _news(followed: Followed, now: datetime) -> Iterator[Field]:
-    if followed.heard_at:
-        age = _age(followed.heard_at, now)
-        if age >= SILENT_SECONDS:
-            waits = _WAITS.get(followed.phase, "the job's process")
-            yield Field("last news", f"no news for {span(age)}: it waits for {waits}", "warn")
-        else:
-            yield Field("last news", f"{span(age)} ago")
+    age = _age(followed.heard_at or followed.job.started_at, now)
+    if age >= SILENT_SECONDS:
+        waits = _WAITS.get(followed.phase, "the job's process")
+        yield Field("last news", f"no news for {span(age)}: it waits for {waits}", "warn")
+    elif followed.heard_at:
+        yield Field("last news", f"{span(age)} ago")
     if followed.note:
         yield Field("it says", followed.note)
 

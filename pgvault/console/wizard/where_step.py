@@ -14,7 +14,7 @@ from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.backup import Tablespace
@@ -70,7 +70,7 @@ class WhereStep(Stage):
         self.means.can_focus = False
         self._show(draft)
         self.host.focus()
-        self.run_worker(self._look_at_backup(), group="backup", exclusive=True, exit_on_error=False)
+        begin(self, "backup", self._look_at_backup)
 
     def _show(self, draft: Draft) -> None:
         self._showing = True
