@@ -119,7 +119,7 @@ def keys_to_echo(terminal: Terminal) -> list[float]:
         while terminal.read_one(0.03):
             pass
         began = time.monotonic()
-        terminal.type("j" if number % 8 < 4 else "k")
+        terminal.type("k" if number % 2 else "j")
         assert terminal.read_one(5.0), "a key was not answered"
         took.append(time.monotonic() - began)
     return took

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pgvault.config.load import Config
     from pgvault.console.options import Options
 
-_FRAMES = "10"
-"""A second, at most: keys are not slowed by it, and a running job sends a third of what 60 would."""
+_FRAMES = "30"
+"""A second, at most. A key's answer waits for the next frame, so 10 would be felt; only what changed is sent anyway."""
 
 
 class Closed(NamedTuple):
