@@ -131,7 +131,8 @@ async def test_the_lines_that_a_filter_finds_are_written_to_a_file(desk: Desk, l
         assert "choose another name" in screen(pilot), "nothing is written over"
         await press(pilot, "escape", "escape", "w", "enter")
         await press(pilot, "end", "x", "enter")
-        assert len((tmp_path / "pgvault-log-20261123T120000Z.txtx").read_text().splitlines()) == 19, "those on the screen"
+        written = tmp_path / "pgvault-log-20261123T120000Z.txtx"
+        assert len(written.read_text().splitlines()) == 19, "those on the screen"
 
 
 async def test_without_a_log_file_it_says_what_to_set(desk: Desk) -> None:
