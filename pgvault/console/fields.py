@@ -25,7 +25,7 @@ class Field(NamedTuple):
 
 
 def heading(text: str) -> Field:
-    return Field("", text, "title", 0)
+    return Field("", text, "title", 1)
 
 
 def gap() -> Field:

@@ -201,7 +201,7 @@ def test_a_dropped_table_is_named_and_expected() -> None:
 
 
 def test_accidents_in_words() -> None:
-    assert accident_of(event("drop", "", table(""))).what == "DROP TABLE 16390 in database 5 (no backup knows its name)"
+    assert accident_of(event("drop", "", table(""))).what == "DROP TABLE 16390 in database 5 (name not known)"
     assert accident_of(event("drop", "", table(""))).expect == ()
     assert accident_of(event("drop-database", "shop")).what == "DROP DATABASE shop"
     assert accident_of(event("delete", "shop", table(deleted=1200, updated=3))).what == (

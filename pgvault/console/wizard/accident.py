@@ -71,7 +71,7 @@ def _title(document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) ->
     name = f"{main['schema']}.{main['name']}" if main["name"] else f"{main['oid'] or main['number']}"
     place = f"{where}.{name}" if main["name"] and database["name"] else f"{name} in {where}"
     if not main["name"]:
-        place += " (no backup knows its name)"
+        place += " (name not known)"
     if kind == "delete":
         return f"{_rows(main)} of {place}", 1
     return f"{_VERBS.get(kind, kind)} {str(main['kind']).upper()} {place}", 1

@@ -114,6 +114,6 @@ def _log(ended: Ended) -> Iterator[Field]:
     lines = [each.text.partition(_SAYS)[2] for each in ended.events if isinstance(each, Noted) and _SAYS in each.text]
     if lines:
         yield gap()
-        yield heading(" The restored server's own log")
+        yield heading("The restored server's own log")
         for line in lines:
             yield Field("", line, "dim", 1)
