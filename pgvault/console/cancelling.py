@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pgvault.console.fields import Field, laid_out
-from pgvault.console.widgets.jobline import job_name
 from pgvault.model.job import Job, JobKind, JobState
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
         if yes:  # by the app: leaving the screen does not end the waiting
             app.run_worker(_cancel(app, job), group=f"cancel-{job.id}", exit_on_error=False)
 
-    app.push_screen(Confirm(f"cancel the {job_name(job)}", laid_out(lines, CONFIRM_COLUMNS),
-                            act=f"cancel the {job_name(job)}", back="let it run"), confirmed)
+    act = f"cancel the {job.kind.value}{f' of {job.server}' if job.server else ''}"
+    app.push_screen(Confirm(act, laid_out(lines, CONFIRM_COLUMNS), act=act, back="let it run"), confirmed)
 
 
 async def _cancel(app: ConsoleApp, job: Job) -> None:

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from desk import Desk, press, screen, settle, write
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs.workshop import Workshop
 
 from pgvault.console.commands import Answer
 from pgvault.console.jobbook import JobBook
@@ -293,3 +294,20 @@ async def test_a_cancel_that_is_refused_says_why_with_its_code(desk: Desk) -> No
     async with desk.open() as pilot:
         await press(pilot, "4", "X", "down", "enter")
         assert "pgvault explain refused" in screen(pilot).replace("\n", " ")
+
+
+async def test_a_job_of_another_process_is_cancelled_and_its_cleanup_waited_for(desk: Desk, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    desk.real_verbs, desk.now = True, datetime.now(UTC)
+    shop = Workshop(desk.shelf.home, place, desk.shelf.config)
+    with shop.start_working() as process:
+        async with desk.open() as pilot:
+            await press(pilot, "4", "X", "down", "enter")
+            assert not (place / "begun").exists(), "what was begun is undone when the verdict is told"
+            shown = " ".join(screen(pilot).split())
+            assert f"job {shop.job().id}: cancelled: work cancelled" in shown
+            assert "- cancelled backup main-db" in shown
+            await press(pilot, "enter")
+            assert "What was begun is removed." in screen(pilot)
+        process.communicate(timeout=60)

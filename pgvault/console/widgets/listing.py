@@ -13,11 +13,13 @@ from textual.binding import Binding, BindingType
 from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
 
+from pgvault.console.fields import wrapped
 from pgvault.console.widgets.lineview import Line, LineView, padded
 from pgvault.console.widgets.rows import Column, ItemRows, PlacedRows, Rows
 from pgvault.model.text import Painted, Part, visible
 
 _GAP = 2
+_NO_MATCH = "The filter lets nothing through; esc clears it."
 
 
 class Listing(LineView, can_focus=True):
@@ -60,6 +62,8 @@ class Listing(LineView, can_focus=True):
         self._rows: Rows = ItemRows((), lambda _: (), str)
         self.index = 0
         self.top = 0
+        self.is_filtered = False
+        """A filter is at work: it is the reason when there are no rows."""
         self._wanted = ""
         """The key of a row that is to be gone to once it is there."""
 
@@ -142,7 +146,8 @@ class Listing(LineView, can_focus=True):
         return "cursor" if self.has_focus else "mark"
 
     def _empty_line(self, y: int) -> Line:
-        lines = self.empty.splitlines()
+        text = _NO_MATCH if self.is_filtered else self.empty
+        lines = [each for line in text.splitlines() for each in wrapped(line, self.size.width - 3) or [""]]
         return (Painted(f"  {lines[y - 1]}", "dim"),) if 0 < y <= len(lines) else ()
 
     def _columns_shown(self) -> list[Column]:

@@ -190,6 +190,7 @@ class ListPane(Pane):
         if pattern == self.pattern:
             return
         self.pattern = pattern
+        self.listing.is_filtered = bool(pattern)
         if isinstance(self._all, ItemRows):
             self.listing.show(self._all.narrowed(pattern) if pattern else self._all)
         elif pattern:
