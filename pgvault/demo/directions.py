@@ -33,6 +33,5 @@ def directions(sandbox: Sandbox, loss: Loss) -> Iterator[str]:
 
 
 def notice(loss: Loss) -> str:
-    """What the visitor of the console came for, in one line."""
-    return (f"mytesttable2 was dropped from {PRIMARY} just after {loss.moment[11:19]}Z. "
-            f"Press r to bring it back on {STANDBY}.")
+    """What the visitor of the console came for, in one line of a small terminal."""
+    return f"mytesttable2 was dropped just after {loss.moment[11:19]}Z. Press r to bring it back."

@@ -49,6 +49,8 @@ class WhereStep(Stage):
         self._problem: PgvaultError | Failure | None = None
         """Why they are not."""
         self._showing = False
+        self._goes_on = False
+        """Enter was pressed before the tablespaces were known."""
 
     def compose(self) -> ComposeResult:
         with Pane("where to", id="form-pane"), Form():
@@ -99,6 +101,9 @@ class WhereStep(Stage):
             if isinstance(found, Catalogue):
                 await self._offer_spaces(found.entry(answer.backup).backup.tablespaces if answer.backup else ())
         self._explain()
+        if self._goes_on and not self.flaw():
+            self.go_on()
+        self._goes_on = False
 
     async def _offer_spaces(self, spaces: tuple[Tablespace, ...]) -> None:
         """One line for each; a place that was typed before stays."""
@@ -118,6 +123,7 @@ class WhereStep(Stage):
     # What is chosen and typed
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
+        self._goes_on = False
         draft = self.recovery.draft
         match event.choice.id:
             case "host":
@@ -152,6 +158,7 @@ class WhereStep(Stage):
                 places[number] = (places[number][0], event.value.strip())
             draft = replace(draft, tablespaces=tuple(places))
         if draft != self.recovery.draft:
+            self._goes_on = False
             self.recovery.change(draft)
             self._explain()
 
@@ -162,17 +169,23 @@ class WhereStep(Stage):
     # Going on
 
     def go_on(self) -> None:
+        """Enter before the tablespaces are known is not lost: it counts when they are, and need no place."""
+        self._goes_on = self._is_looking
         if flaw := self.flaw():
             self.console.tell(flaw, "warning")
         else:
             self.recovery.go(Step.REVIEW)
+
+    @property
+    def _is_looking(self) -> bool:
+        return self._spaces is None and self._problem is None
 
     def flaw(self) -> str:
         """What is still missing, as one line."""
         draft = self.recovery.draft
         if flaw := flaw_of_path(draft.directory):
             return flaw
-        if self._spaces is None and self._problem is None:
+        if self._is_looking:
             return "the backup's tablespaces are still being looked up"
         for name, place in draft.tablespaces:
             if flaw := flaw_of_path(place):
