@@ -147,7 +147,7 @@ def _reach(entry: Catalogued) -> str:
 def _amounts(backup: Backup) -> str:
     if not backup.file_count:
         return "not known"
-    saved = f" ({backup.deduplication_ratio:.0%} deduplicated)" if backup.size_bytes else ""
+    saved = f" ({backup.deduplication_ratio:.0%} deduplicated)" if backup.deduplication_ratio > 0 else ""
     return f"{size(backup.size_bytes)} in {backup.file_count:,} files; {size(backup.stored_bytes)} stored{saved}"
 
 

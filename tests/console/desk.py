@@ -156,12 +156,14 @@ class Desk:
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Until everything that was begun is done and drawn."""
+    """Until everything that was begun is done, and what is drawn no longer changes."""
     await pilot.pause()
-    while any(not worker.is_finished for worker in pilot.app.workers):
-        await pilot.app.workers.wait_for_complete()
+    drawn = ""
+    while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or drawn != screen(pilot):
+        if busy:
+            await pilot.app.workers.wait_for_complete()
+        drawn = screen(pilot)
         await pilot.pause()
-    await pilot.pause()
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:

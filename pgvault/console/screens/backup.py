@@ -172,10 +172,8 @@ class BackupScreen(View):
         """The pattern may have been cleared meanwhile: then all of them are shown already."""
         if self.files.pattern != pattern:
             return
-        done, listing = share >= 1, self.files.listing
-        listing.empty = "Nothing fits the filter." if done else "Nothing that fits was found so far."
         self.files.show_found(rows)
-        self.files.retitle("files" if done else f"files, {share:.0%} searched")
+        self.files.retitle("files" if share >= 1 else f"files, {share:.0%} searched")
         self._look_after()
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
