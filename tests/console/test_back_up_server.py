@@ -1,0 +1,65 @@
+"""Backing up a real server from the console, from `b` to the backup in the list, by the verb as a person would type it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from backup.station import Station
+from desk import NARROW, press, screen, settle
+from support.postgres import Server
+
+from pgvault.config.load import load
+from pgvault.console.app import ConsoleApp
+from pgvault.console.options import Options
+from pgvault.console.world import World
+from pgvault.console.world import utc_now as now
+from pgvault.model.job import JobState
+from pgvault.vault import catalog
+
+WAIT_SECONDS = 120
+"""Only ends a test that would hang."""
+
+
+@pytest.fixture
+def station(open_tmp: Path, own_server: Callable[..., Server]) -> Station:
+    return Station(own_server(18, wal_segsize=1), open_tmp / "vault", open_tmp)
+
+
+async def test_b_takes_a_backup_that_is_then_in_the_list(station: Station) -> None:
+    world = World(load(station.config), config_argument=station.config, clock=now)
+    app = ConsoleApp(world, Options(config=station.config, check_at_start=False))
+    async with app.run_test(size=NARROW, notifications=True) as pilot:
+        await settle(pilot)
+        await press(pilot, "2", "b", "j", "enter")
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not world.jobs.ids or not world.jobs.job(world.jobs.ids[0]).state.final:
+                await app.read_jobs()
+                await asyncio.sleep(0.1)
+        job = world.jobs.job(world.jobs.ids[0])
+        assert "backup main --jobs" in job.command
+        assert job.state is JobState.SUCCEEDED, job.verdict
+        await app._look_at_vault()
+        await press(pilot, "2")
+        backup_id, = catalog.ids(world.vault_of("main"))
+        assert backup_id in screen(pilot)
+        await press(pilot, "enter")
+        await press(pilot, "/", *"PG_VERSION")
+        assert "PG_VERSION" in screen(pilot)
+
+
+async def test_a_server_that_is_out_of_reach_is_refused_with_its_reason(station: Station) -> None:
+    station.server.stop()
+    world = World(load(station.config), config_argument=station.config, clock=now)
+    async with ConsoleApp(world, Options(config=station.config, check_at_start=False)).run_test(
+            size=NARROW, notifications=True) as pilot:
+        await settle(pilot)
+        await press(pilot, "b", "j", "enter")
+        async with asyncio.timeout(WAIT_SECONDS):
+            while "main is not backed up" not in screen(pilot) and "✗ backup main" not in screen(pilot):
+                await pilot.app.read_jobs()
+                await asyncio.sleep(0.1)
+        await settle(pilot)
+        assert "could not connect" in screen(pilot)
