@@ -7,14 +7,14 @@ from datetime import datetime
 UNKNOWN = "-"
 
 
-def age(moment: datetime | None, now: datetime) -> str:
+def age(moment: datetime | None, now: datetime, *, minutes_below: int = 100) -> str:
     """`<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for what has not been. A time yet to come is no age: `<1m`."""
     if moment is None:
         return UNKNOWN
     minutes = int((now - moment).total_seconds()) // 60
     if minutes < 1:
         return "<1m"
-    if minutes < 100:
+    if minutes < minutes_below:
         return f"{minutes}m"
     return f"{minutes // 60}h" if minutes < 48 * 60 else f"{minutes // 1440}d"
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pgvault.config.schema import ServerConfig
-from pgvault.console.ages import age, ago, stamp
+from pgvault.console.ages import UNKNOWN, age, stamp
 from pgvault.console.checks import Checked, Checks
 from pgvault.console.fields import Field
 from pgvault.console.glyphs import Glyphs
@@ -60,8 +60,8 @@ def reach(known: Known, now: datetime) -> Part:
         return Painted("-", "dim")
     if known.window is None:
         return Painted("nothing", "bad")
-    until = known.window.until_time
-    return f"{age(known.window.from_time, now)} to {ago(until, now)}" if until else ago(known.window.from_time, now)
+    begin, until = (age(moment, now, minutes_below=200) for moment in (known.window.from_time, known.window.until_time))
+    return f"{begin} ago" if until in (UNKNOWN, begin) else f"{begin} to {until} ago"
 
 
 def wal(known: Known) -> Part:

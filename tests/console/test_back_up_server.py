@@ -1,4 +1,4 @@
-"""Backing up a real server from the console, from `b` to the backup in the list, by the verb as a person would type it."""
+"""Backing up a real server from the console, from `b` to the backup in the list, by the verb itself."""
 
 from __future__ import annotations
 

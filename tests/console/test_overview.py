@@ -47,6 +47,13 @@ async def test_the_first_screen_says_how_the_server_stands(desk: Desk) -> None:
         assert "3 good, the last 20261122T120000Z in 1 min 00 s" in shown
 
 
+async def test_a_short_window_of_some_time_ago_is_not_rounded_away(desk: Desk) -> None:
+    desk.protect(days=(23,), until=NOW + timedelta(minutes=3))
+    desk.now = NOW + timedelta(minutes=113)
+    async with desk.open() as pilot:
+        assert "112m to 110m ago" in lines(pilot, "▸main")[0]
+
+
 async def test_an_environment_is_a_word_beside_the_name(desk: Desk) -> None:
     """R11."""
     desk.serve("main", settings='environment = "production"')

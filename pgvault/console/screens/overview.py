@@ -60,7 +60,7 @@ class OverviewScreen(View):
         columns = [Column("server", min(_NAME_AT_MOST, max(map(width, names), default=8)), flexible=True)]
         if any(words):
             columns.append(Column("", min(10, max(map(width, words)))))
-        columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 14), Column("checks", 9),
+        columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 16), Column("checks", 9),
                     Column("WAL", 12, wide=True), Column("runs", 14, wide=True)]
         yield Bar(id="notice")
         yield ListPane("servers", columns, id="servers",
