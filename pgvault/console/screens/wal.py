@@ -85,7 +85,7 @@ class WalScreen(View):
             self.timeline.clear()
             self._draw()
         if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
-            self.run_worker(self._read(), group="wal", exclusive=True, exit_on_error=False)
+            self.begin("wal", self._read)
         elif change is Change.CLOCK:
             self._draw()
 
@@ -103,14 +103,16 @@ class WalScreen(View):
         if isinstance(chart, Chart):
             self._stamp = stamp
             self._show(chart)
-            if chart.picture.unread and not self.app.options.read_only:
-                self.run_worker(self._read_on(server), group="wal-facts", exit_on_error=False)
+            if chart.picture.unread and not self.app.options.read_only and not self._is_busy("wal-facts"):
+                self.begin("wal-facts", self._read_on, server)
         self._draw()
 
     async def _read_on(self, server: str) -> None:
         """Have the verb read what is archived and not read yet, a portion at a time; the vault's change is seen."""
-        if sum(worker.group == "wal-facts" and not worker.is_finished for worker in self.workers) == 1:
-            await self.app.world.commands.ask("wal", server)
+        await self.app.world.commands.ask("wal", server)
+
+    def _is_busy(self, group: str) -> bool:
+        return any(worker.group == group and worker.node is self and not worker.is_finished for worker in self.workers)
 
     def _show(self, chart: Chart) -> None:
         self.timeline.show(chart.with_accidents(self.nearby.book.marks()), microseconds(self.app.world.now()))
@@ -130,13 +132,16 @@ class WalScreen(View):
         is_shown = chart is not None and any(lane.slots.numbers for lane in chart.lanes)
         for widget in (self.timeline, self.nearby):
             widget.display = is_shown
-        self.pane.set_class(not is_shown, "-alone")
+        self.pane.styles.height = "auto" if is_shown else "1fr"
+        self.details.styles.height = _DETAILS if is_shown else "1fr"
         if chart and is_shown:
             self._arrange()
             self.timeline.set_receiving(microseconds(now) if self._is_receiving else None)
             self.pane.retitle(title(chart, self.timeline.cursor, self.timeline.frame, self.timeline.is_whole))
             self.pane.say(remark(chart, self._problem, now))
             self._tell(self._told(chart))
+            if self.focused is None and self.is_current:
+                self.timeline.focus()
         else:
             self.pane.retitle(self._server or "wal")
             self.pane.say("")
@@ -157,7 +162,6 @@ class WalScreen(View):
         """As many lanes as leave room for the list."""
         self.timeline.set_room(self.size.height - 3 - 2 - _DETAILS - _LEAST_LIST)
         self.timeline.styles.height = self.timeline.height_wanted
-        self.details.styles.height = _DETAILS
 
     def on_resize(self, event: Resize) -> None:
         self.call_after_refresh(self._draw)
@@ -178,8 +182,7 @@ class WalScreen(View):
     def read_around(self) -> None:
         """Read the WAL around the cursor, unless that was done."""
         if self.chart and not (self.nearby.around and self.nearby.around.holds(self.timeline.cursor)):
-            self.run_worker(self._look_around(self.chart, self.timeline.cursor), group="wal-around", exclusive=True,
-                            exit_on_error=False)
+            self.begin("wal-around", self._look_around, self.chart, self.timeline.cursor)
 
     async def _look_around(self, chart: Chart, cursor: Cursor) -> None:
         place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
@@ -207,16 +210,15 @@ class WalScreen(View):
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         self._follow(event.key)
-        self.run_worker(self.do("restore"), exit_on_error=False)
+        self.begin("wal-restore", self.do, "restore")
 
     # Accidents
 
-    async def do_accidents(self) -> None:
+    def do_accidents(self) -> None:
         """Show what was found, and search unless that was done or is being done."""
         self.nearby.shows_accidents = True
         if not self.nearby.book.is_searching:
-            self.run_worker(self._search(self._server, self.nearby.book), group="wal-accidents", exclusive=True,
-                            exit_on_error=False)
+            self.begin("wal-accidents", self._search, self._server, self.nearby.book)
         self.nearby.refill(self.timeline.cursor)
         self.nearby.listing.focus()
 

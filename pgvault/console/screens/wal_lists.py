@@ -125,7 +125,9 @@ class NearbyPane(ListPane):
             if cursor.mark and cursor.mark.key:
                 self.listing.go_to_key(cursor.mark.key)
         elif self.around and self.around.timeline == cursor.timeline:
-            self.listing.go_to(max(0, self.around.index_at(cursor)))
+            index = max(0, self.around.index_at(cursor))
+            self.listing.top = max(0, index - self.listing.size.height // 2)  # with what comes before and behind it
+            self.listing.go_to(index)
 
     def place(self, key: str, chart: Chart) -> Cursor | None:
         """Where the row with this key lies."""

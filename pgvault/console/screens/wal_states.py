@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from pgvault.console.fields import Field, gap, heading
+from pgvault.console.fields import Field, gap
 from pgvault.console.timeline.chart import Chart
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.timeline.frame import Frame
@@ -18,7 +18,7 @@ def reading(server: str) -> Iterator[Field]:
 
 
 def nothing_archived(server: str) -> Iterator[Field]:
-    yield heading(f"No WAL of {server} is archived yet")
+    yield Field("", f"No WAL of {server} is archived yet", "title", 1)
     yield gap()
     yield Field("", "Here the archived WAL lies on a line of time, with backups, restore points, gaps and what can be "
                 "restored. Without WAL only the end of a backup can be.", "", 1)
