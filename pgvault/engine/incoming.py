@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgvault.model.errors import Locked, NoSpace, PgvaultError, from_os_error
+from pgvault.model.errors import Locked, NoSpace, PgvaultError, Rejected, from_os_error
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.segment import PartialFile, SegmentFile, parse_wal_name
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.quarantine import set_aside
-from pgvault.vault.wal_archive import Rejected, accept
+from pgvault.vault.wal_archive import accept
 from pgvault.wal.pages import LONG_HEADER, read_header
 
 ARRIVING_SECONDS = 60

@@ -17,8 +17,7 @@ from contextlib import closing, suppress
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.receive_session import Ending, Session
 from pgvault.io.postgres import connect
-from pgvault.io.replication_stream import WalRemoved
-from pgvault.model.errors import ConfigError, Locked, PgvaultError, Refused, from_os_error
+from pgvault.model.errors import ConfigError, Locked, PgvaultError, Refused, WalRemoved, from_os_error
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked

@@ -21,13 +21,12 @@ from pgvault.io.replication_stream import (
     System,
     TimelineEnd,
     WalData,
-    WalRemoved,
     create_slot,
     drop_slot,
     identify,
     timeline_history,
 )
-from pgvault.model.errors import Corrupt, PgvaultError, Refused, Unreachable
+from pgvault.model.errors import Corrupt, PgvaultError, Refused, Unreachable, WalRemoved
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment

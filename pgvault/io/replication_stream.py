@@ -16,7 +16,7 @@ import psycopg
 from psycopg import pq
 
 from pgvault.io.postgres import Connection, translated
-from pgvault.model.errors import PgvaultError, Unreachable
+from pgvault.model.errors import PgvaultError, ServerBehind, Unreachable, WalRemoved
 from pgvault.model.lsn import Lsn
 
 _WAL = Struct(">cQQq")
@@ -27,18 +27,6 @@ _SIZE = re.compile(r"(\d+)(kB|MB|GB)")
 _UNITS = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 _REMOVED = re.compile(r"requested WAL segment \S+ has already been removed")
 _BEHIND = re.compile(r"requested starting point .* is ahead of the WAL flush position")
-
-
-class WalRemoved(PgvaultError):
-    """The server does not have the WAL any more from which it was asked to send."""
-
-    code = "wal-removed"
-
-
-class ServerBehind(PgvaultError):
-    """The server has not written the WAL yet from which it was asked to send."""
-
-    code = "server-behind"
 
 
 @dataclass(frozen=True, slots=True)

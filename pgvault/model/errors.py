@@ -1,11 +1,15 @@
 """Every way pgvault fails, and the exit code of each.
 
 PgvaultError                 1    could not do it
+├── UnknownWal               1    WAL of a PostgreSQL version whose records are not known
+├── WalRemoved               1    the server does not have the WAL any more
+├── ServerBehind             1    the server has not written the WAL yet
 ├── UsageError               2    wrong arguments
 ├── ConfigError              2    wrong configuration
 ├── NotRight                 3    check, verify or restore --expect found something
 ├── NotFound                 4    no such server, backup, job or host
 ├── Refused                  5    a precondition does not hold; nothing was changed
+│   └── Rejected             5    a WAL file cannot be accepted; its sender must keep it
 ├── Locked                   6    another job holds the lock
 ├── Unreachable              7    a server or host cannot be reached
 ├── Corrupt                  8    stored data does not match its hash
@@ -45,6 +49,24 @@ class PgvaultError(Exception):
         return "\n".join(parts)
 
 
+class UnknownWal(PgvaultError):
+    """The WAL is of a PostgreSQL version whose records are not known: they are not read, rather than guessed at."""
+
+    code = "unknown-wal"
+
+
+class WalRemoved(PgvaultError):
+    """The server does not have the WAL any more from which it was asked to send."""
+
+    code = "wal-removed"
+
+
+class ServerBehind(PgvaultError):
+    """The server has not written the WAL yet from which it was asked to send."""
+
+    code = "server-behind"
+
+
 class UsageError(PgvaultError):
     exit_code, code = 2, "usage"
 
@@ -63,6 +85,12 @@ class NotFound(PgvaultError):
 
 class Refused(PgvaultError):
     exit_code, code = 5, "refused"
+
+
+class Rejected(Refused):
+    """A file that cannot be accepted: its sender must keep it."""
+
+    code = "rejected"
 
 
 class Locked(PgvaultError):

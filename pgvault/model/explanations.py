@@ -92,6 +92,33 @@ EXPLANATIONS: Mapping[str, Explanation] = {
          "pgvault restore SERVER --target-time TIME --choices tells the nearest targets that can be reached.",
          "If the server still has it: pgvault switch-wal SERVER, then pgvault check SERVER.",
          "After a gap take a backup: every instant from its end on can be restored again.")),
+    "wal-removed": Explanation(
+        "The server was asked to stream from a place whose WAL it does not have any more.",
+        ("Nobody received for longer than the server keeps WAL, and no slot held it back.",
+         "The slot was dropped, or lost its WAL to max_slot_wal_keep_size."),
+        ("The receiver goes on with the oldest WAL that there is, and the gap is shown: pgvault wal SERVER.",
+         "Take a backup: every instant from its end on can be restored again.",
+         "pgvault check SERVER says whether a slot holds WAL back from now on.")),
+    "server-behind": Explanation(
+        "The server was asked to stream from a place that it has not written yet: the archive is ahead of it.",
+        ("The server was put back in time, or another one now answers under its address.",
+         "A standby that lags answers in place of its primary."),
+        ("pgvault status SERVER shows how far the archive and the server are, and on which timelines.",
+         "If the server was restored or replaced, see that it runs on a timeline of its own.",
+         "If it is another server, give it a new name in the configuration.")),
+    "unknown-wal": Explanation(
+        "The WAL was written by a PostgreSQL version whose records this pgvault does not know. It is archived and can "
+        "be replayed, but is not read here, rather than guessed at.",
+        ("The server was upgraded to a newer major version.",),
+        ("Backups, archiving and restores to the end of the WAL work.",
+         "For targets and events, use a pgvault that knows this version.")),
+    "rejected": Explanation(
+        "A WAL file was not accepted into the archive. Its sender must keep it; a copy is in the quarantine.",
+        ("It is cut short or damaged, or no WAL at all.",
+         "It belongs to another cluster, or the archive holds other content under its name."),
+        ("HOME/SERVER/quarantine has the file, and beside it the reason.",
+         "If two servers archive as one, give each a name of its own in the configuration.",
+         "pgvault check SERVER tells what hangs on it.")),
     "no-space": Explanation(
         "A file system is full, or a quota is used up.",
         ("The vault's file system: backups and WAL grew.", "The destination's, while restoring.",

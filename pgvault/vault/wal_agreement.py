@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from pgvault.model.errors import UnknownWal
 from pgvault.vault.compression import decompressed
 from pgvault.wal.facts import skim_all
-from pgvault.wal.pages import UnknownWal, read_header
+from pgvault.wal.pages import read_header
 from pgvault.wal.pieces import pieces
 
 _PADDING = 7

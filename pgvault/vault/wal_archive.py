@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pgvault.model.errors import Corrupt, PgvaultError, Refused
+from pgvault.model.errors import Corrupt, PgvaultError, Rejected
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, WalFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
@@ -29,12 +29,6 @@ SUFFIX = ".zst"
 TEXT_LIMIT = 1 << 20
 """The most bytes of a history or label file; PostgreSQL's have a few hundred."""
 LARGEST_SEGMENT = 1 << 30
-
-
-class Rejected(Refused):
-    """A file that cannot be accepted: its sender must keep it."""
-
-    code = "rejected"
 
 
 class Accepted(NamedTuple):

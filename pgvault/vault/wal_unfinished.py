@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.compression import PIECE
@@ -24,7 +25,7 @@ from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch, read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.facts import SegmentFacts, skim_all
-from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER, UnknownWal, read_header
+from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER, read_header
 from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Carry
 

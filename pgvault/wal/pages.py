@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
 
@@ -33,12 +33,6 @@ _NEWEST = max(MAJORS)
 _NEXT_MAJOR = range(_NEWEST + 1, 0xD121 + 1)
 _OLD_MAJORS = {0xD087: "9.5", 0xD093: "9.6", 0xD097: "10", 0xD098: "11", 0xD101: "12"}
 _MAGICS = range(0xD000, 0xE000)
-
-
-class UnknownWal(PgvaultError):
-    """The WAL is of a PostgreSQL version whose records are not known: they are not read, rather than guessed at."""
-
-    code = "unknown-wal"
 
 
 class PageHeader(NamedTuple):

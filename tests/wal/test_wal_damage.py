@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wal_history import SIZE, History
 
+from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import parse_body
 from pgvault.wal.facts import SegmentFacts, skim
-from pgvault.wal.pages import UnknownWal, read_header
+from pgvault.wal.pages import read_header
 from pgvault.wal.records import Carry, Cause, Reading
 from pgvault.wal.transactions import read_transaction, transactions
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wal_writer import RESTORE_POINT, SYSTEM, TRANSACTION, XLOG, Writer, restore_point, short
 
+from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.wal.facts import Xids, skim
-from pgvault.wal.pages import UnknownWal, check_segment, read_header
+from pgvault.wal.pages import check_segment, read_header
 from pgvault.wal.records import Cause, Reading, follow
 from pgvault.wal.transactions import Kind, transactions
 

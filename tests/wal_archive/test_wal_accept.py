@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from making_wal import MIB, SYSTEM, names_on_disk, new_vault, put, quarantined, rows, segment
 
-from pgvault.model.errors import NoSpace, Refused
+from pgvault.model.errors import NoSpace, Refused, Rejected
 from pgvault.vault import wal_archive, wal_index
 from pgvault.vault.identity import Identity, read_identity
-from pgvault.vault.wal_archive import Rejected, accept, path_of, sweep
+from pgvault.vault.wal_archive import accept, path_of, sweep
 from pgvault.vault.wal_fetch import fetch
 
 ONE, TWO = "000000010000000000000001", "000000010000000000000002"

@@ -18,14 +18,14 @@ from support.cli import environment, pgvault_argv, pgvault_shell
 from support.postgres import Server, wait_until
 from wal.wal_writer import SYSTEM, Writer, restore_point
 
-from pgvault.model.errors import Corrupt, WalMissing
+from pgvault.model.errors import Corrupt, Rejected, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History
 from pgvault.vault import wal_archive, wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import Rejected, path_of
+from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_current import current
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import reconcile

@@ -15,12 +15,12 @@ from typing import BinaryIO
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import PgvaultError, Rejected
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import Rejected, accept, path_of
+from pgvault.vault.wal_archive import accept, path_of
 from pgvault.wal.pages import LONG_HEADER, read_header
 
 _PIECE = 8 << 20
