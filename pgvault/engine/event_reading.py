@@ -1,8 +1,8 @@
 """Accidents in the archived WAL as they are found, segment by segment, forwards or backwards.
 
 Forwards, one ledger goes through all segments. Backwards, each segment is read by itself, and a commit in it is judged
-when the segments before it have been asked what they know of its transaction: nearly always the one before is enough,
-since a segment that has seen only older transactions, and everything before it, cannot hold anything of this one.
+when the segments before it have been asked what they know of its transaction. How far back that has to be is told by
+what servers write every 15 s, and with each checkpoint: which xid comes next, so which transactions had not begun.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.wal_records import RecordReader
 from pgvault.vault.wal_search import Row
 from pgvault.wal.accidents import Finding, Known, judge, restore_point
-from pgvault.wal.evidence import Ended, Ledger
+from pgvault.wal.evidence import Ended, Ledger, is_older
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.records import Carry
 
 LOOK_BACK = 32
-"""Segments at most in which the beginning of a transaction is searched, backwards from its commit. What it did even
-earlier is not counted."""
+"""Segments at most in which the beginning of a transaction is searched, backwards from its commit, or from the first
+segment of interest. What it did even earlier is not counted."""
+_LEAST = 2
+"""Segments that are read in any case: the mark of a dropped database is no part of the transaction, and comes shortly
+before it."""
 
 Found = tuple[Row, Finding]
 KnownAt = Callable[[int], Known]
@@ -56,16 +59,38 @@ class Stretch:
             self._emit(Noted(f"segment {row.name} was not read: {reason}", Level.WARNING, "not-read"))
 
 
-def forwards(stretch: Stretch, lead: Iterable[Row], rows: Iterable[Row], rules: Rules) -> Iterator[Found]:
-    """In the order of positions. `lead` are some segments before, in which transactions may have begun."""
+def forwards(stretch: Stretch, earlier: Iterable[Row], rows: Iterable[Row], rules: Rules) -> Iterator[Found]:
+    """In the order of positions. `earlier`, the newest first, are those before, in which transactions may have begun.
+    """
+    lead = list(_lead(stretch, earlier, rules))
     ledger = Ledger(rules.rewritten)
-    for row in lead:
-        for _ in stretch.read(row, ledger):
-            continue
     for row in rows:
         for each in stretch.read(row, ledger):
+            if isinstance(each, Ended) and (each.lacks_mark() or not each.begins_within(ledger)):
+                for before in lead:
+                    each.absorb(before)
             for finding in _findings(each, rules):
                 yield row, finding
+
+
+def _lead(stretch: Stretch, earlier: Iterable[Row], rules: Rules) -> Iterator[Ledger]:
+    """Back to where none of the transactions had begun that are still running at the end."""
+    oldest = None
+    for number, row in enumerate(earlier, 1):
+        ledger = _read(stretch, row, rules)
+        yield ledger
+        oldest = ledger.oldest if oldest is None else oldest
+        if number >= _LEAST and oldest is not None and ledger.following is not None \
+                and not is_older(oldest, ledger.following):
+            return
+
+
+def _read(stretch: Stretch, row: Row, rules: Rules) -> Ledger:
+    """What a segment leaves open."""
+    ledger = Ledger(rules.rewritten)
+    for _ in stretch.read(row, ledger):
+        continue
+    return ledger
 
 
 def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rules: Rules) -> Iterator[Found]:
@@ -73,16 +98,14 @@ def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rul
     waiting = _Waiting(rules)
     for row in rows:
         ledger = Ledger(rules.rewritten)
-        ends = list(stretch.read(row, ledger))
+        ends = [each for each in stretch.read(row, ledger) if not isinstance(each, Ended)
+                or not each.is_dull(rules.rows) or not each.begins_within(ledger)]
         yield from waiting.settle(ledger)
         waiting.add(row, ends)
     for row in earlier:
         if not waiting.unsettled:
             break
-        ledger = Ledger(rules.rewritten)
-        for _ in stretch.read(row, ledger):
-            continue
-        yield from waiting.settle(ledger)
+        yield from waiting.settle(_read(stretch, row, rules))
     yield from waiting.all()
 
 
@@ -110,8 +133,8 @@ class _Waiting:
             if (ended := item.ended) is not None:
                 ended.absorb(earlier)
                 item.age += 1
-                # The mark of a dropped database is no part of the transaction, and comes shortly before it.
-                if item.age >= LOOK_BACK or (ended.begins_after(earlier) and (item.age > 1 or not ended.lacks_mark())):
+                if item.age >= LOOK_BACK or (ended.begins_within(earlier)
+                                             and (item.age >= _LEAST or not ended.lacks_mark())):
                     item.judge(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))

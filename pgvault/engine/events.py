@@ -36,8 +36,6 @@ MASS = 100
 """Rows of one relation, deleted or updated by one transaction, that make it an event."""
 SHOWN = frozenset(EventKind) - {EventKind.REWRITE}
 """The kinds that are told when none are named."""
-_LEAD = 2
-"""Segments that are read before the first one of interest, since transactions may have begun there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +168,11 @@ def _on_path(server: ServerVault, search: WalSearch, reader: RecordReader, histo
         rules = Rules(query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
         stretch = Stretch(reader, emit)
         first, behind = query.span(search, rows, history.timeline)
+        earlier = rows[max(first - LOOK_BACK, 0):first][::-1]
         if query.newest_first:
-            found = backwards(stretch, rows[first:behind][::-1], rows[max(first - LOOK_BACK, 0):first][::-1], rules)
+            found = backwards(stretch, rows[first:behind][::-1], earlier, rules)
         else:
-            found = forwards(stretch, rows[max(first - _LEAD, 0):first], rows[first:behind], rules)
+            found = forwards(stretch, earlier, rows[first:behind], rules)
         yield from filter(query.wants, _told_all(found, book))
 
 

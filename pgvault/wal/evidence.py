@@ -40,6 +40,8 @@ _CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE, _RESTORE_POINT, _PAGE_IMAGE = 0x00, 0x
 _CREATE_FILE = 0x10
 _LOCKS, _RUNNING = 0x00, 0x10
 _ROUND = 1 << 32
+_CROWD = 2000
+"""More commits than transactions run at once: in a stretch with so many, some of their xids were assigned in it."""
 
 _RELATION, _U16, _U32 = Struct("<III"), Struct("<H"), Struct("<I")
 _LOCK = Struct("<III")
@@ -165,10 +167,15 @@ class Ended:
                 if mark is None and (found_mark := earlier.marks.get(place)):
                     self.evidence.acts.databases[place] = found_mark
 
-    def begins_after(self, ledger: Ledger) -> bool:
-        """Whether nothing of it can be in the stretch that this ledger read, nor before."""
-        newest = ledger.newest_xid
-        return newest is not None and all(0 < (xid - newest) % _ROUND < _ROUND // 2 for xid in self.xids)
+    def begins_within(self, ledger: Ledger) -> bool:
+        """Whether nothing of it can lie before the stretch that this ledger read.
+
+        That it has seen only older transactions proves nothing: this one may have been silent while they went on.
+        """
+        following, newest = ledger.following, ledger.newest_xid
+        if following is not None and not any(is_older(xid, following) for xid in self.xids):
+            return True
+        return ledger.commits >= _CROWD and newest is not None and all(is_older(newest, xid) for xid in self.xids)
 
     def lacks_mark(self) -> bool:
         """Whether it dropped a database and the place where that began was not found yet."""
@@ -185,7 +192,12 @@ class Ledger:
         self.marks: dict[Place, Mark] = {}
         """The last possible mark of each row of pg_database."""
         self.newest_xid: int | None = None
-        """No xid that was assigned before the end of the stretch, and left a trace, is newer."""
+        """The newest that left a trace."""
+        self.following: int | None = None
+        """The next xid to be assigned at the first place that tells it: nothing of it, or a newer one, lies before."""
+        self.oldest: int | None = None
+        """The oldest xid that was running at the last place that tells it; `following` of then, when none was."""
+        self.commits = 0
         self._rewritten = frozenset(_PAIR.pack(*each) for each in rewritten)
 
     def read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
@@ -224,8 +236,13 @@ class Ledger:
         return evidence
 
     def _see(self, xid: int) -> None:
-        if self.newest_xid is None or 0 < (xid - self.newest_xid) % _ROUND < _ROUND // 2:
+        if self.newest_xid is None or is_older(self.newest_xid, xid):
             self.newest_xid = xid
+
+    def _next_is(self, following: int) -> None:
+        self._see((following - 1) % _ROUND)
+        if self.following is None:
+            self.following = following
 
     # Rows
 
@@ -292,7 +309,10 @@ class Ledger:
                 else:
                     found.absorb(evidence)
                     evidence = found
-        return Ended(record, major, transaction, evidence) if operation in (COMMIT, COMMIT_PREPARED) else None
+        if operation not in (COMMIT, COMMIT_PREPARED):
+            return None
+        self.commits += 1
+        return Ended(record, major, transaction, evidence)
 
     def _standby(self, record: Record) -> None:
         operation = record.info & OPERATION
@@ -302,8 +322,9 @@ class Ledger:
                 self._of(xid).doing().locks.setdefault((database, oid))
         elif operation == _RUNNING:
             following, oldest = _PAIR.unpack_from(main_data(record.data), 12)
-            self._see((following - 1) % _ROUND)
-            for xid in [xid for xid in self.open if 0 < (oldest - xid) % _ROUND < _ROUND // 2]:
+            self._next_is(following)
+            self.oldest = oldest
+            for xid in [xid for xid in self.open if is_older(xid, oldest)]:
                 del self.open[xid]  # a crash ended it without a record
 
     def _xlog(self, record: Record, major: int) -> None:
@@ -315,4 +336,12 @@ class Ledger:
                 evidence.acts.created[relation] = True
         elif operation in (_CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE):
             (following,) = _U32.unpack_from(main_data(record.data), 24)
-            self._see((following - 1) % _ROUND)
+            if operation == _CHECKPOINT_SHUTDOWN:
+                self._next_is(following)
+            else:  # it was the next one when the checkpoint began
+                self._see((following - 1) % _ROUND)
+
+
+def is_older(xid: int, other: int) -> bool:
+    """In the round of xids."""
+    return 0 < (other - xid) % _ROUND < _ROUND // 2

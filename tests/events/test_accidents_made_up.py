@@ -16,12 +16,15 @@ RULES = Rules(100, lambda lsn: nothing_known, frozenset())
 
 
 def found(deeds: Deeds) -> list[Finding]:
-    """Forwards, and backwards it has to be the same."""
+    """Forwards, and backwards it has to be the same, and of the second half by itself."""
     wal: Any = InMemory(deeds)
-    there = [each for _, each in forwards(wal, [], wal.rows, RULES)]
-    back = [each for _, each in backwards(wal, wal.rows[::-1], [], RULES)]
-    assert back == there[::-1]
-    return there
+    rows, half = wal.rows, len(wal.rows) // 2
+    there = list(forwards(wal, [], rows, RULES))
+    assert list(backwards(wal, rows[::-1], [], RULES)) == there[::-1]
+    late = [each for each in there if each[0] >= half]
+    assert list(forwards(wal, rows[:half][::-1], rows[half:], RULES)) == late
+    assert list(backwards(wal, rows[half:][::-1], rows[:half][::-1], RULES)) == late[::-1]
+    return [each for _, each in there]
 
 
 def fill(deeds: Deeds, segments: float = 1) -> None:
@@ -52,6 +55,45 @@ def test_a_transaction_that_crosses_many_segments() -> None:
     [rows] = event.rows
     assert (event.kind, event.xid, rows.relation.number, rows.deleted, rows.updated) == (
         EventKind.DELETE, 1001, TABLE, 63, 40)
+
+
+def test_a_transaction_that_was_silent_while_only_an_older_one_wrote() -> None:
+    """A person looks at what was deleted before it is committed, while a load goes on: no other transaction begins."""
+    deeds = Deeds()
+    deeds.row(1000, TABLE + 1)
+    for _ in range(120):
+        deeds.row(1001, TABLE)
+    for _ in range(6):
+        deeds.row(1000, TABLE + 1)
+        fill(deeds)
+    deeds.end(1001)
+    [event] = found(deeds)
+    assert (event.kind, event.xid) == (EventKind.DELETE, 1001)
+
+
+def test_no_more_is_read_than_where_transactions_may_have_begun() -> None:
+    """Told by the server's markers, or by more commits than sessions can have had open."""
+    for commits, marked in ((1, True), (2100, False)):
+        deeds, xid = Deeds(), 1000
+        for _ in range(8):
+            if marked:
+                deeds.running(xid, xid)
+            for _ in range(commits):
+                deeds.row(xid, TABLE)
+                deeds.end(xid)
+                xid += 1
+            for _ in range(100):
+                deeds.row(xid, TABLE)
+            deeds.end(xid)
+            xid += 1
+            fill(deeds)
+        wal: Any = Counting(deeds)
+        assert next(backwards(wal, wal.rows[::-1], [], RULES))[1].xid == xid - 1
+        assert len(wal.read_rows) <= 4
+        if marked:
+            wal.read_rows.clear()
+            assert len(list(forwards(wal, wal.rows[5::-1], [6], RULES))) == 1
+            assert sorted(wal.read_rows) == [4, 5, 6]
 
 
 def test_subtransactions_count_and_those_rolled_back_do_not() -> None:
@@ -114,6 +156,16 @@ def test_a_drop_and_what_only_looks_like_one() -> None:
     assert truncation.oids == (TABLE + 10,)
 
 
+class Counting(InMemory):
+    def __init__(self, deeds: Deeds) -> None:
+        super().__init__(deeds)
+        self.read_rows: list[int] = []
+
+    def read(self, row: int, ledger: Any) -> Any:
+        self.read_rows.append(row)
+        return super().read(row, ledger)
+
+
 actions = st.lists(st.tuples(
     st.sampled_from(["row", "sub", "lock", "create", "commit", "abort", "drop", "fill", "point", "running"]),
     st.integers(0, 5), st.integers(0, 3), st.integers(1, 90)), max_size=60)
@@ -122,17 +174,17 @@ actions = st.lists(st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(actions)
 def test_backwards_finds_what_forwards_finds(actions: list[tuple[str, int, int, int]]) -> None:
-    """Six sessions at a time; each one's next transaction is newer than all before. Markers come where servers put
-    them, at the latest when a segment was filled by nobody."""
+    """Six sessions at a time; each one's next transaction is newer than all before. Markers come seldom."""
     deeds, following = Deeds(), 1000
     xids: dict[int, list[int]] = {}
     for action, session, table, count in actions:
         if action in ("fill", "running", "point"):
             if action == "fill":
-                fill(deeds, count / 60)
-            if action == "point":
+                fill(deeds, count / 180)
+            elif action == "point":
                 deeds.point("here")
-            deeds.running(following, min((xid for mine in xids.values() for xid in mine), default=following))
+            else:
+                deeds.running(following, min((xid for mine in xids.values() for xid in mine), default=following))
             continue
         if session not in xids or action == "sub":
             xids.setdefault(session, []).append(following)

@@ -76,6 +76,7 @@ def accidents(count: int) -> Deeds:
     """One mass deletion in each of so many segments, from table to table."""
     deeds = Deeds()
     for number in range(count):
+        deeds.running(700 + number, 700 + number)
         for _ in range(100):
             deeds.row(700 + number, TABLE + number)
         deeds.end(700 + number)
