@@ -36,7 +36,10 @@ def open_console(config: Config, options: Options) -> Closed:
     from pgvault.console.world import World
 
     app = ConsoleApp(World(config, config_argument=options.config), options)
-    app.run(mouse=options.mouse)
+    try:
+        app.run(mouse=options.mouse)
+    finally:
+        app.stop_reading_keys()
     if app.crash:
         raise app.crash
     return Closed(app.return_code or 0, tuple(app.farewell))
