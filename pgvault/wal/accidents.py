@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation
-from pgvault.wal.evidence import Acts, Ended
+from pgvault.wal.evidence import Acts, Deletion, Ended
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.transactions import Transaction
 
@@ -115,12 +115,17 @@ def _dropped_databases(transaction: Transaction, acts: Acts) -> list[Finding]:
     for oid, lsn in acts.removed.items():
         if not acts.databases and oid not in dropped:
             continue
-        mark = next((mark for mark in acts.databases.values() if mark and (
-            mark.database.oid == oid if mark.database else lsn - mark.lsn < _NEAR)), None)
+        mark = next((each.mark for each in acts.databases.values() if _is_of(each, oid)), None)
         name = mark.database.name if mark and mark.database else ""
         found.append(Finding(EventKind.DROP_DATABASE, Lsn(mark.lsn if mark else lsn), transaction.end_lsn,
                              transaction.time, transaction.xid, oid, name=name))
     return found
+
+
+def _is_of(deletion: Deletion, oid: int) -> bool:
+    """Whether the mark is where the removal of this database began; a checkpoint lies behind the deletion."""
+    mark = deletion.mark
+    return mark is not None and (mark.database.oid == oid if mark.database else deletion.lsn - mark.lsn < _NEAR)
 
 
 def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> Finding | None:

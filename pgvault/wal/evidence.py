@@ -65,6 +65,14 @@ class Mark(NamedTuple):
     """What the row says; None when the record does not show it, because its page image is compressed."""
 
 
+class Deletion(NamedTuple):
+    """Of a row of pg_database."""
+
+    lsn: int
+    mark: Mark | None
+    """That came before."""
+
+
 @dataclass(slots=True)
 class Acts:
     """What a transaction did to relations and databases as such."""
@@ -77,8 +85,8 @@ class Acts:
     moved: dict[Place, Place] = field(default_factory=dict)
     """New place and old one of the rows of pg_class that it changed."""
     gone: list[Place] = field(default_factory=list)
-    databases: dict[Place, Mark | None] = field(default_factory=dict)
-    """Rows of pg_database that it deleted, and the mark that came before."""
+    databases: dict[Place, Deletion] = field(default_factory=dict)
+    """Rows of pg_database that it deleted."""
     removed: dict[int, int] = field(default_factory=dict)
     """OIDs of the databases whose files it removed, and the record's position."""
 
@@ -90,8 +98,7 @@ class Acts:
         self.moved.update(other.moved)
         self.gone += other.gone
         self.removed.update(other.removed)
-        for place, mark in other.databases.items():
-            self.databases[place] = mark or self.databases.get(place)
+        self.databases.update(other.databases)
 
     def preceded_by(self, other: Acts) -> Acts:
         """The same with what was done before it."""
@@ -163,9 +170,9 @@ class Ended:
             if (found := earlier.open.get(xid)) is not None:
                 self.evidence.absorb(found)
         if self.evidence.acts:
-            for place, mark in self.evidence.acts.databases.items():
-                if mark is None and (found_mark := earlier.marks.get(place)):
-                    self.evidence.acts.databases[place] = found_mark
+            for place, deletion in self.evidence.acts.databases.items():
+                if deletion.mark is None:
+                    self.evidence.acts.databases[place] = deletion._replace(mark=earlier.marks.get(place))
 
     def begins_within(self, ledger: Ledger) -> bool:
         """Whether nothing of it can lie before the stretch that this ledger read.
@@ -180,7 +187,7 @@ class Ended:
     def lacks_mark(self) -> bool:
         """Whether it dropped a database and the place where that began was not found yet."""
         acts = self.evidence.acts
-        return bool(acts and acts.removed and None in acts.databases.values())
+        return bool(acts and acts.removed and any(each.mark is None for each in acts.databases.values()))
 
 
 class Ledger:
@@ -270,7 +277,7 @@ class Ledger:
                 self._mark(record, Place(block.relation, block.block, _U16.unpack_from(main)[0]), major)
             elif operation == _DELETE:
                 place = Place(block.relation, block.block, _U16.unpack_from(main, 4)[0])
-                self._of(record.xid).doing().databases[place] = self.marks.get(place)
+                self._of(record.xid).doing().databases[place] = Deletion(record.lsn, self.marks.get(place))
             return
         if not record.xid or operation == _INPLACE:
             return

@@ -8,7 +8,9 @@ from typing import Any
 
 from wal.wal_writer import XLOG, Writer, restore_point, short
 
-from pgvault.wal.evidence import HEAP, RMGRS, STANDBY, STORAGE, Ended, Ledger
+from pgvault.model.lsn import Lsn
+from pgvault.wal import evidence
+from pgvault.wal.evidence import HEAP, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.records import Reading
 
@@ -30,6 +32,20 @@ class Deeds(Writer):
 
     def create(self, xid: int, number: int) -> None:
         self.append(short(struct.pack("<IIII", 1663, DATABASE, number, 0)), rmid=STORAGE, info=0x10, xid=xid)
+
+    def mark(self) -> Lsn:
+        """A row of pg_database is changed in place, and the record has its whole page, compressed."""
+        block = struct.pack("<BBHHHBIIII", 0, 0x10, 0, 64, 0, 0x06, 1664, 0, PG_DATABASE, 0)
+        return self.append(block + bytes((255, 2)) + bytes(64) + struct.pack("<H", 1), rmid=HEAP, info=0x70)
+
+    def delete_database(self, xid: int) -> None:
+        """That row."""
+        block = struct.pack("<BBHIIII", 0, 0, 0, 1664, 0, PG_DATABASE, 0)
+        self.append(block + short(struct.pack("<IHBB", xid, 1, 0, 0)), rmid=HEAP, info=DELETE, xid=xid)
+
+    def remove_database(self, xid: int, oid: int) -> Lsn:
+        """Its files."""
+        return self.append(short(struct.pack("<IiI", oid, 1, 1663)), rmid=evidence.DATABASE, info=0x20, xid=xid)
 
     def end(self, xid: int, *, subxids: tuple[int, ...] = (), files: tuple[int, ...] = (),
             dropped: tuple[int, ...] = (), commits: bool = True) -> None:

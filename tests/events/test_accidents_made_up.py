@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import UPDATE, Deeds, InMemory
@@ -154,6 +155,33 @@ def test_a_drop_and_what_only_looks_like_one() -> None:
         EventKind.DROP, EventKind.TRUNCATE, EventKind.REWRITE]
     assert (drop.oids, drop.exact, drop.aim) == ((TABLE, TABLE + 1), True, TABLE)
     assert truncation.oids == (TABLE + 10,)
+
+
+@pytest.mark.parametrize("segments", [0, 0.5, 1, 3])
+def test_dropping_a_database_begins_at_its_mark_however_long_the_checkpoint_behind_it_takes(segments: float) -> None:
+    """With wal_compression the mark's row cannot be seen: it is the mark by being next to the deletion."""
+    deeds = Deeds()
+    deeds.running(900, 900)
+    mark = deeds.mark()
+    deeds.delete_database(900)
+    fill(deeds, segments)
+    deeds.remove_database(900, 30000)
+    deeds.end(900)
+    [event] = found(deeds)
+    assert (event.kind, event.database, event.lsn) == (EventKind.DROP_DATABASE, 30000, mark)
+
+
+def test_what_was_changed_in_place_long_before_a_database_was_dropped_is_no_mark() -> None:
+    """Servers of before 2023 make none: there it is VACUUM's."""
+    deeds = Deeds()
+    deeds.running(900, 900)
+    deeds.mark()
+    fill(deeds, 1.5)
+    deeds.delete_database(900)
+    removal = deeds.remove_database(900, 30000)
+    deeds.end(900)
+    [event] = found(deeds)
+    assert (event.kind, event.lsn) == (EventKind.DROP_DATABASE, removal)
 
 
 class Counting(InMemory):
