@@ -86,6 +86,26 @@ def test_what_may_not_be_asked_is_told_and_the_backup_goes_on(town: Site) -> Non
     assert names.by_oid(its, oid)[2:] == (None, "public", "seen", "v")
 
 
+def test_what_users_made_is_not_run(town: Site) -> None:
+    """Whoever may create operators in some database would else have the backup's role run them."""
+    server, database = town.server, town.server.new_database()
+    server.sql("""
+        CREATE TABLE public.sprung (id int);
+        CREATE FUNCTION public.trap(oid, integer) RETURNS boolean LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO public.sprung VALUES (1); RETURN true; END';
+        CREATE OPERATOR public.>= (LEFTARG = oid, RIGHTARG = integer, FUNCTION = public.trap);
+        CREATE FUNCTION public.trap("char", text) RETURNS boolean LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO public.sprung VALUES (1); RETURN true; END';
+        CREATE OPERATOR public.<> (LEFTARG = "char", RIGHTARG = text, FUNCTION = public.trap);
+        """, dbname=database)
+    server.sql(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
+    names = names_of(town, town.backup())
+    assert server.scalar("SELECT count(*) FROM public.sprung", dbname=database) == 0
+    oid = server.scalar("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", (database,))
+    table = server.scalar("SELECT 'public.sprung'::regclass::oid::bigint", dbname=database)
+    assert names.by_oid(oid, table)[3:] == ("public", "sprung", "r")
+
+
 def test_names_are_part_of_what_the_hash_proves(town: Site) -> None:
     backup = town.backup()
     with Manifest(town.vault, backup, check=True) as manifest:

@@ -59,7 +59,8 @@ def test_what_is_no_name_is_refused(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def world(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
-    """`here` is there at the restore point, `made later` is not yet; in another database a table with an odd name."""
+    """`here` is there at the restore point, `made later` is not yet; in another database a table with an odd name,
+    and a trap for whoever calls functions by the search path."""
     made = make_world(fleet, ssh_hosts("openssh"), megabytes=1)
     server = made.server
     server.sql("CREATE TABLE here AS SELECT generate_series(1, 1500) AS i")
@@ -68,6 +69,9 @@ def world(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
     server.sql('CREATE DATABASE "My-DB"')
     server.sql('CREATE SCHEMA "sch.""ema"', dbname="My-DB")
     server.sql("""CREATE TABLE "sch.""ema"."Tab.le'; DROP TABLE logged; --" (i int)""", dbname="My-DB")
+    server.sql("""CREATE FUNCTION public.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS
+                  'BEGIN RAISE EXCEPTION ''what users made was run''; END';
+                  ALTER DATABASE "My-DB" SET search_path = public, pg_catalog""", dbname="My-DB")
     server.sql("CREATE TABLE held (i int)")
     server.sql("CREATE ROLE nobody LOGIN")
     made.backup()

@@ -32,7 +32,8 @@ _MOST_TOLD = 3
 _FAILURES = (PgvaultError, psycopg.Error, sqlite3.Error, UnicodeError)
 Row = tuple[Any, ...]
 
-_LIMITS = "SET statement_timeout = '60s'; SET lock_timeout = '5s'"
+# Databases are their owners': with another search path, operators that were made there could be taken for SQL's own.
+_SESSION = "SET search_path = pg_catalog; SET statement_timeout = '60s'; SET lock_timeout = '5s'"
 _DATABASES = """
 SELECT oid::bigint, datname, datallowconn AND datconnlimit <> -2, datname = current_database()
 FROM pg_catalog.pg_database ORDER BY datname = current_database() DESC, oid"""
@@ -130,7 +131,7 @@ class NameCollector:
 def _prepare(connection: Connection) -> None:
     for kind in ("name", "text"):
         connection.adapters.register_loader(kind, _AnyText)
-    connection.execute(_LIMITS)
+    connection.execute(_SESSION)
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # it would refuse to send what it has
         connection.execute("SET client_encoding = 'SQL_ASCII'")
 

@@ -23,16 +23,15 @@ COUNT_SECONDS = 20.0
 """How long the rows of one table are counted; then there is the planner's estimate."""
 _ANSWER_SECONDS = 10.0
 """How long any other statement may take."""
-_DATABASE = "SELECT datallowconn, datconnlimit <> -2 FROM pg_database WHERE datname = %s"
+_DATABASE = "SELECT datallowconn, datconnlimit <> -2 FROM pg_catalog.pg_database WHERE datname = %s"
 _RELATION = """SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'm', 'v', 'f')"""
 _COUNTED = frozenset("rpm")
 """Tables, partitioned ones, materialised views: what has rows here. Views compute theirs, foreign tables ask elsewhere.
 """
 # Rows that row security would hide are an error in place of a wrong count.
-_WITHIN = "SELECT set_config('statement_timeout', %s, false)"
-_SESSION = """SELECT set_config('search_path', 'pg_catalog', false),
-  set_config('row_security', 'off', false), set_config('default_transaction_read_only', 'on', false)"""
+_WITHIN = "SELECT pg_catalog.set_config('statement_timeout', %s, false)"
+_SESSION = "SET search_path = pg_catalog; SET row_security = off; SET default_transaction_read_only = on"
 
 
 class Presence(Enum):
