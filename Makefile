@@ -1,4 +1,5 @@
 # make demo    the demonstration, in a sandbox of its own (make demo ARGS=--headless: the whole story by itself)
+# make screenshots    the pictures in screenshots/, anew, from a sandbox
 # make test    the tests; make lint: style, types and layers
 # Each makes .venv and installs what it needs there, once.
 
@@ -8,7 +9,7 @@ VENV := .venv
 ARGS ?=
 JOBS ?= 2
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint screenshots clean
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/pgvault demo $(ARGS)
@@ -17,9 +18,13 @@ test: $(VENV)/.dev
 	$(VENV)/bin/pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/.dev
-	$(VENV)/bin/ruff check pgvault tests benchmarks
+	$(VENV)/bin/ruff check pgvault tests benchmarks screenshots
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+screenshots: $(VENV)/.dev
+	$(VENV)/bin/python screenshots/make.py
+	$(VENV)/bin/python screenshots/console.py
 
 clean:
 	rm -rf $(VENV)
