@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the pictures of the console, SVG, from a real sandbox: every view, and the recovery of a lost table to its proof.
+"""Makes the pictures of the console, SVG, from a real sandbox: every view, and a lost table recovered to its proof.
 
     make screenshots
 
