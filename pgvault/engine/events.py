@@ -138,11 +138,26 @@ class _Query:
             return 0, len(rows)
         since = microseconds(self.since) if self.since else None
         until = microseconds(self.until) if self.until else None
-        points = search.segments_with_points(since, until)
-        inside = [i for i, row in enumerate(rows) if row.segment in points or row.unfinished or (
+        points, unread = search.segments_with_points(since, until), _unread(rows, since, until)
+        inside = [i for i, row in enumerate(rows) if row.segment in points or row.unfinished or i in unread or (
             row.earliest is not None and row.latest is not None
             and (since is None or row.latest >= since) and (until is None or row.earliest <= until))]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+
+def _unread(rows: list[Row], since: int | None, until: int | None) -> list[int]:
+    """The rows of no known time that may be of between these times, by those around them: that they were not read is to
+    be told."""
+    found: list[int] = []
+    for i, row in enumerate(rows):
+        if row.problem:
+            found.append(i)
+        elif row.earliest is not None and row.latest is not None:
+            if since is not None and row.earliest < since:
+                found.clear()
+            if until is not None and row.latest > until:
+                break
+    return found
 
 
 def _find(server: ServerVault, identity: Identity, timeline: int | None, query: _Query,

@@ -11,9 +11,10 @@ Formats: `access/heapam_xlog.h`, `storage/standbydefs.h`, `catalog/storage_xlog.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import Struct
+from struct import Struct, error
 from typing import TYPE_CHECKING, NamedTuple
 
+from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation, main_data, parse_body
 from pgvault.wal.facts import RestorePoint, read_restore_point
 from pgvault.wal.records import OPERATION, TRANSACTION, XLOG
@@ -212,6 +213,12 @@ class Ledger:
 
         ValueError when a record cannot be understood.
         """
+        try:
+            yield from self._read(reading)
+        except (IndexError, error) as problem:
+            raise ValueError(f"a record behind {Lsn(reading.header.address)} makes no sense: {problem}") from None
+
+    def _read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
         major = reading.major
         for record in reading:
             rmid = record.rmid
@@ -261,6 +268,8 @@ class Ledger:
             rows = self._of(record.xid).rows
             counts = rows.get(relation)
             if counts is None:
+                if len(relation) < _RELATION.size:
+                    raise ValueError(f"the record at {Lsn(record.lsn)} names no relation")
                 counts = rows[relation] = [0, 0]
             counts[operation != _DELETE] += 1
         elif operation not in (_INSERT, _INPLACE):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from happenings import Site, site
 from made_up import Deeds
 from support.fleet import Fleet
 from support.postgres import wait_until
+from wal.wal_writer import short
 
 from pgvault.engine.event_neighbours import transactions_near
 from pgvault.engine.events import WalEvent, find_events
@@ -21,6 +23,7 @@ from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_archive import accept, path_of
 from pgvault.wal.accidents import EventKind
+from pgvault.wal.evidence import DATABASE, HEAP, STANDBY, STORAGE, XLOG
 from pgvault.wal.transactions import Kind
 
 MIB = 1 << 20
@@ -106,6 +109,39 @@ def test_a_damaged_segment_is_told_and_passed_over(tmp_path: Path) -> None:
     assert numbers(found) == [TABLE, TABLE + 1, TABLE + 3, TABLE + 4]
     [note] = [each for each in told if isinstance(each, Noted) and each.code == "not-read"]
     assert name_of(deeds, 2) in note.text
+
+
+def test_what_could_not_be_read_is_told_wherever_it_may_matter(tmp_path: Path) -> None:
+    """Of a segment that arrived damaged no times are known: it is of between its neighbours'."""
+    deeds = accidents(8)
+    vault = archived(tmp_path, deeds)
+    for number in (1, 7):
+        path_of(vault, name_of(deeds, number)).write_bytes(b"nonsense")
+    first, _, _, middle, *_ = find_events(vault, kinds={EventKind.DELETE})
+
+    def told(**times: Any) -> list[str]:
+        notes: list[Event] = []
+        list(find_events(vault, emit=notes.append, **times))
+        return [note.text.split()[1] for note in notes if isinstance(note, Noted) and note.code == "not-read"]
+
+    second, last = name_of(deeds, 1), name_of(deeds, 7)
+    assert told(since=middle.time + timedelta(days=1)) == [last]
+    assert told(since=middle.time, until=middle.time) == []
+    assert told(since=first.time, until=first.time) == [second]
+    assert told(since=first.time, newest_first=True) == [last, second]
+
+
+@pytest.mark.parametrize(("rmid", "info", "body"), [
+    (HEAP, 0x10, b""), (HEAP, 0x10, short(b"")), (STORAGE, 0x10, short(b"ab")), (DATABASE, 0x20, short(b"")),
+    (STANDBY, 0x00, short(b"")), (STANDBY, 0x10, short(b"ab")), (XLOG, 0x00, short(b"a")), (XLOG, 0x70, short(b"a")),
+    (XLOG, 0xB0, b"")])
+def test_a_record_that_makes_no_sense_is_told(tmp_path: Path, rmid: int, info: int, body: bytes) -> None:
+    deeds = Deeds()
+    deeds.create(7, TABLE)
+    deeds.append(body, rmid=rmid, info=info, xid=7)
+    notes: list[Event] = []
+    assert list(find_events(archived(tmp_path, deeds), emit=notes.append)) == []
+    assert [note.code for note in notes if isinstance(note, Noted)] == ["not-read"]
 
 
 def test_the_unfinished_segment_is_read_when_asked_for(tmp_path: Path) -> None:
