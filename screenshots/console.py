@@ -43,7 +43,7 @@ DELETE FROM orders WHERE state = 'returned' AND id % 3 = 0;
 
 def main() -> None:
     place = Path(tempfile.gettempdir()) / "pgvault-pictures"
-    os.environ["XDG_STATE_HOME"] = str(place / "state")
+    os.environ.update(XDG_STATE_HOME=str(place / "state"), COLORTERM="truecolor", LANG="C.UTF-8")
     sandbox = new_sandbox(place, MEGABYTES)
     try:
         loss = _lived(sandbox)
