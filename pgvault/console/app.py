@@ -85,6 +85,8 @@ class ConsoleApp(App[None]):
         self.protections: dict[str, Protection | PgvaultError] = {}
         self.checks = Checks(world)
         self.seen = Seen(world.home)
+        self.jobs_problem: PgvaultError | None = None
+        """Why the jobs are not known, or no longer."""
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
@@ -176,7 +178,9 @@ class ConsoleApp(App[None]):
     async def read_jobs(self) -> None:
         before = {each.job.id for each in self.world.jobs.running}
         changed = await look(self.world.jobs.look, "read the jobs")
-        if changed is True:
+        problem = changed if isinstance(changed, PgvaultError) else None
+        if changed is True or str(problem) != str(self.jobs_problem):
+            self.jobs_problem = problem
             self.tell_views(Change.JOBS)
         if before - {each.job.id for each in self.world.jobs.running}:
             await self._look_at_vault()
@@ -238,6 +242,8 @@ class ConsoleApp(App[None]):
         servers = len(self.world.servers)
         left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode, f"  {operator()}"]
         jobs: Part = Painted(f"{running} job{'s' * (running != 1)} running", "accent") if running else "no jobs running"
+        if self.jobs_problem:
+            jobs = Painted("jobs not known", "warn")
         return left, [f"{servers} server{'s' * (servers != 1)}  ", jobs, f"  {self.world.now():%Y-%m-%d %H:%M}Z "]
 
     def crumb_line(self, crumbs: Iterable[str]) -> str:

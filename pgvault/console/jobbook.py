@@ -17,6 +17,7 @@ from pgvault.jobs.registry import job_ids, jobs_directory, read_job
 from pgvault.model.event import CommandRan, Event, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobState
 from pgvault.model.pace import Pace, Progress
+from pgvault.vault.layout import Vault
 
 LOOKED_AT = 500
 """The newest jobs of which it is asked whether they live; older ones have ended long since."""
@@ -92,7 +93,12 @@ class JobBook:
         self._looked = False
 
     def look(self) -> bool:
-        """Read what has changed; True when anything did. Blocks for as long as a few small files take."""
+        """Read what has changed; True when anything did. Blocks for as long as a few small files take.
+
+        NotFound where there is no vault: what was known of its jobs is left as it was, and is not known to hold.
+        """
+        if not Vault(self._home).marker.exists():
+            Vault.open(self._home)
         ids = tuple(sorted(job_ids(self._home), reverse=True))
         changed = ids != self.ids
         self.ids = ids

@@ -73,12 +73,13 @@ class World:
     def catalogue(self, server: str) -> Catalogue:
         from pgvault.engine.catalogue import read_catalogue
 
-        return read_catalogue(self.vault_of(server), self.config.server(server), self.now())
+        vault = Vault.open(self.home).server(server)  # a vault that is not there is no empty one
+        return read_catalogue(vault, self.config.server(server), self.now())
 
     def picture(self, server: str) -> WalPicture:
         from pgvault.engine.wal_picture import wal_picture
 
-        return wal_picture(Vault.open(self.home).server(server))  # a vault that is not there is no empty one
+        return wal_picture(Vault.open(self.home).server(server))
 
     def transactions(self, server: str, timeline: int, lsn: Lsn, count: int) -> list[NearTransaction]:
         """Those around a position, as many on either side; the WAL there is read."""

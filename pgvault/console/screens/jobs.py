@@ -55,6 +55,11 @@ class JobsScreen(View):
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
+            problem = self.app.jobs_problem
+            self.jobs.listing.empty = "\n".join(filter(None, (
+                f"The jobs cannot be read: {problem.message}", problem.detail, problem.hint))) if problem else _EMPTY
+            stale = f"; as they were, now: {problem.message}" if problem and self.app.world.jobs.ids else ""
+            self.jobs.retitle(f"jobs, newest first{stale}")
             self.jobs.show(LazyRows(self.app.world.jobs.ids, self._cells, str))
             self.app.seen.looks(self.app.world.jobs.ids, (each.job.id for each in self.app.world.jobs.running))
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):

@@ -32,6 +32,7 @@ from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import target_options
 from pgvault.model.times import utc
+from pgvault.vault.layout import Vault
 
 _DETAILS = 5
 """Lines below the timeline."""
@@ -336,7 +337,8 @@ def _chart(world: World, server: str) -> Chart | None:
     try:
         return chart_of(world.picture(server))
     except NotFound:
-        if world.vault_of(server).identity.exists():
+        vault = world.vault_of(server)
+        if vault.identity.exists() or not Vault(world.home).marker.exists():  # the vault itself is missing
             raise
         return None
 
