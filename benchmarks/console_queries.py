@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/console_queries.py [--only overview,wal,files,log] [--scale 1.0] [--directory DIR]
 
 overview  50 servers with 200 backups and 2,000 segments each: protection with and without the cache, and the stamps
-wal       100,000 segments whose records were read: the picture, and the memory it keeps
+wal       100,000 segments whose records were read: the picture, the memory it keeps, and the timeline drawn of it
 files     a manifest of 1,000,000 files: opening, pages, whole searches
 log       1 GiB of a server's log: the last lines, the index, pages, whole searches
 
@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgvault.config.schema import ServerConfig
+from pgvault.console.glyphs import UNICODE
+from pgvault.console.timeline.chart import chart_of
+from pgvault.console.timeline.frame import Frame
+from pgvault.console.timeline.rows import draw
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.engine.catalogue import read_catalogue
 from pgvault.engine.overview import protection, stamp
@@ -124,13 +128,21 @@ def wal(home: Path, scale: float) -> None:
     list(catalog.scan(vault))
     for _ in range(3):
         timed("picture", lambda: wal_picture(vault), about=lambda found: f"{len(found.survey.windows)} window")
+    picture = wal_picture(vault)
+    chart = timed("the timeline made of it", lambda: chart_of(picture))
+    whole = frame = Frame.over(chart.begin, chart.until + 1, 110)
+    for close in range(0, 24, 8):
+        timed(f"a frame of it, {2 ** close} times closer", lambda frame=frame: draw(  # type: ignore[misc]
+            chart.lanes[0], frame, UNICODE))
+        for _ in range(8):
+            frame = frame.zoomed(chart.until, whole)
     server = ServerConfig(name="main", conninfo="host=nowhere")
     timed("protection", lambda: protection(server, home, datetime.now(UTC)))
     tracemalloc.start()
-    picture = wal_picture(vault)
+    again = wal_picture(vault)
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    print(f"  memory: {kept / 1e6:.1f} MB kept for {len(picture.lanes)} lane, {peak / 1e6:.1f} MB while it is read")
+    print(f"  memory: {kept / 1e6:.1f} MB kept for {len(again.lanes)} lane, {peak / 1e6:.1f} MB while it is read")
 
 
 def files(home: Path, scale: float) -> None:

@@ -90,6 +90,8 @@ class ConsoleApp(App[None]):
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
+        self.starting = ""
+        """What is being started, so that nobody knows yet whether it runs."""
         self.crash: Exception | None = None
         """What ended the console though it should not have."""
         self._stamps: dict[str, object] = {}
@@ -130,7 +132,13 @@ class ConsoleApp(App[None]):
         """End the console; what runs goes on, and the person is told how to see it again."""
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
                          for each in self.world.jobs.running]
+        if self.starting:
+            self.farewell.append(f"{self.starting} was being started: pgvault job list tells whether it runs")
         self.exit()
+
+    async def action_quit(self) -> None:
+        """Textual's own ctrl+q, which no screen gets to see: it is left as by any other way."""
+        self.leave()
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = self.crash or error
@@ -269,19 +277,6 @@ class ConsoleApp(App[None]):
     def do_restore(self) -> None:
         """Where nothing more is selected than the server."""
         self.open_recovery()
-
-    def do_next_server(self) -> None:
-        self._select_beside(1)
-
-    def do_previous_server(self) -> None:
-        self._select_beside(-1)
-
-    def _select_beside(self, by: int) -> None:
-        """Behind the last server comes the first one."""
-        servers = self.world.servers
-        if servers:
-            place = servers.index(self.server) if self.server in servers else 0
-            self.select_server(servers[(place + by) % len(servers)])
 
     def do_view_overview(self) -> None:
         self.switch_mode("overview")

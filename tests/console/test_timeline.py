@@ -301,10 +301,11 @@ def test_what_a_recovery_from_the_cursor_asks_for() -> None:
 
 
 def test_a_timeline_that_branched_off_leads_back_to_its_parent() -> None:
-    chart = chart_of(picture({1: steady(2, 5), 2: steady(5, 8, begin=200)}, [backup(90, 3)],
+    chart = chart_of(picture({1: steady(2, 5), 2: steady(5, 8, begin=230)}, [backup(90, 3)],
                              histories=[branch(2, 1, 5)]))
     one, two = chart.lanes
-    assert two.branch == us(201)
+    assert two.branch == us(209)
+    assert two.slots.begin[0] == two.branch
     assert chart.place(1, us(100)).segment == (1, 3)
     assert chart.place(1, us(300)).segment == (2, 6)
     assert [mark.text for mark in two.marks if mark.kind is MarkKind.BRANCH] == ["timeline 2 left timeline 1"]

@@ -37,6 +37,20 @@ def why_no_backup(app: ConsoleApp, server: str) -> str:
     return ""
 
 
+def why_not_server(app: ConsoleApp, action: str) -> str:
+    """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
+    server = app.server
+    if action in ("check", "restore", "next-server", "previous-server") and not server:
+        return "no server is configured yet"
+    if action == "backup":
+        return why_no_backup(app, server)
+    if action == "check" and server in app.checks.running:
+        return f"{server} is being checked"
+    if action in ("next-server", "previous-server") and len(app.world.servers) < 2:
+        return "there is no other server"
+    return ""
+
+
 def back_up(view: View, server: str) -> None:
     """Show the plan; what is confirmed is begun exactly as shown."""
     app = view.app

@@ -13,7 +13,7 @@ from pgvault.console import backup_facts
 from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
 from pgvault.console.fields import Field, failed
-from pgvault.console.screens.back_up import back_up, why_no_backup
+from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
@@ -67,14 +67,8 @@ class BackupsScreen(View):
 
     def why_not(self, action: str) -> str:
         server, row = self.app.server, self.row
-        if action in ("check", "restore", "next-server", "previous-server") and not server:
-            return "no server is configured yet"
-        if action == "backup":
-            return why_no_backup(self.app, server)
-        if action == "check" and server in self.app.checks.running:
-            return f"{server} is being checked"
-        if action in ("next-server", "previous-server") and len(self.app.world.servers) < 2:
-            return "there is no other server"
+        if reason := why_not_server(self.app, action):
+            return reason
         if action in ("open", "restore") and row is None:
             return f"there is no backup of {server} yet" if not self._failed else "the backups could not be read"
         if action == "open" and row and row.backup is None:
@@ -97,24 +91,6 @@ class BackupsScreen(View):
     def do_restore(self) -> None:
         if self.row:
             self.app.open_recovery(backup=self.row.id)
-
-    def do_backup(self) -> None:
-        back_up(self, self.app.server)
-
-    def do_check(self) -> None:
-        self.app.run_worker(self.app.checks.run(self.app.server, lambda: self.app.tell_views(Change.CHECKS)),
-                            group="checks", exit_on_error=False)
-        self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
-
-    def do_next_server(self) -> None:
-        self._go_to_server(1)
-
-    def do_previous_server(self) -> None:
-        self._go_to_server(-1)
-
-    def _go_to_server(self, by: int) -> None:
-        servers = self.app.world.servers
-        self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         self._show_details()

@@ -168,3 +168,26 @@ class View(Screen[None]):
 
     def do_previous_pane(self) -> None:
         self.focus_previous()
+
+    # What views of one server can do
+
+    def do_backup(self) -> None:
+        from pgvault.console.screens.back_up import back_up
+
+        back_up(self, self.app.server)
+
+    def do_check(self) -> None:
+        self.app.run_worker(self.app.checks.run(self.app.server, lambda: self.app.tell_views(Change.CHECKS)),
+                            group="checks", exit_on_error=False)
+        self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
+
+    def do_next_server(self) -> None:
+        self._go_to_server(1)
+
+    def do_previous_server(self) -> None:
+        self._go_to_server(-1)
+
+    def _go_to_server(self, by: int) -> None:
+        """Behind the last one comes the first."""
+        servers = self.app.world.servers
+        self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])

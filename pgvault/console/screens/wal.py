@@ -15,6 +15,7 @@ from textual.widget import Widget
 from pgvault.console.app import Change
 from pgvault.console.commands import Document
 from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.screens.wal_lists import AccidentBook, NearbyPane
 from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
@@ -176,6 +177,9 @@ class WalScreen(View):
             self._rest = self.set_timer(_REST, self.read_around)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """What the list's cursor is on counts as soon as the list is entered."""
+        if self.nearby.listing.has_focus:
+            self._follow(self.nearby.listing.key)
         self.update_frame()
 
     # The transactions around the cursor
@@ -229,10 +233,9 @@ class WalScreen(View):
             if self._progress is None:
                 self._progress = self.set_timer(_PROGRESS, self._show_progress)
 
-        timeline = self.timeline.cursor.timeline
         book.begin(self.app.world.now())
         try:
-            answer = await self.app.world.commands.ask(*_search_words(server, timeline), each=take)
+            answer = await self.app.world.commands.ask(*_search_words(server), each=take)
             book.end(answer.failure)
         finally:
             book.is_searching = False
@@ -260,8 +263,8 @@ class WalScreen(View):
     # The other keys
 
     def why_not(self, action: str) -> str:
-        if action in ("previous-server", "next-server") and len(self.app.world.servers) < 2:
-            return "there is no other server"
+        if reason := why_not_server(self.app, action):
+            return reason
         if action not in ("restore", "open", "zoom-in", "zoom-out", "zoom-all", "next-mark", "previous-mark",
                           "accidents", "filter"):
             return ""
@@ -317,7 +320,7 @@ class WalScreen(View):
         if chart is None or not self._server:
             return ["wal", self._server] if self._server else None
         if self.nearby.shows_accidents and not self.nearby.listing.key:
-            return _search_words(self._server, cursor.timeline)
+            return _search_words(self._server)
         target, backup = aim(chart, cursor)
         return ["restore", self._server, *([backup] if backup != "auto" else []), "--choices",
                 *target_options(target), "--target-timeline", str(cursor.timeline)]
@@ -343,6 +346,6 @@ def _chart(world: World, server: str) -> Chart | None:
         return None
 
 
-def _search_words(server: str, timeline: int) -> list[str]:
+def _search_words(server: str) -> list[str]:
     kinds = [word for kind in ("drop", "truncate", "drop-database", "delete") for word in ("--kind", kind)]
-    return ["events", server, *kinds, "--timeline", str(timeline), "--newest-first", "--partial"]
+    return ["events", server, *kinds, "--all-timelines", "--newest-first", "--partial"]

@@ -25,13 +25,13 @@ from pgvault.model.text import Painted, Part
 _ROOM = 74
 """Columns of a text in the list."""
 _ENDS = {"COMMIT": "commit", "ABORT": "abort", "COMMIT_PREPARED": "commit prepared", "ABORT_PREPARED": "abort prepared"}
-_COLUMNS = (Column("time, UTC", 21), Column("WAL position", 12), Column("transaction", 11, right=True),
-            Column("what", 20, flexible=True))
+_COLUMNS = (Column("time, UTC", 18), Column("xid", 10, right=True), Column("what", 40, flexible=True),
+            Column("WAL position", 13, wide=True))
 """The same for both lists."""
 
 
 def _time(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%m-%d %H:%M:%S.%f}"
+    return f"{time.astimezone(UTC):%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def transaction_rows(found: Sequence[NearTransaction]) -> ItemRows[NearTransaction]:
@@ -46,7 +46,7 @@ def _transaction(each: NearTransaction) -> list[Part]:
         what: Part = Painted(f"{end}, {files}" + (f" of {', '.join(names)}" if names else ""), "bad")
     else:
         what = end if each.kind.commits else Painted(end, "dim")
-    return [_time(each.time), str(each.lsn), str(each.xid), what]
+    return [_time(each.time), str(each.xid), what, str(each.lsn)]
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class AccidentBook:
 
 def _accident(each: Accident) -> list[Part]:
     lsn = str(each.point.target.lsn) if isinstance(each.point.target, AtLsn) else ""
-    return [_time(each.time), lsn, str(each.xid), Painted(each.what, "bad")]
+    return [_time(each.time), str(each.xid), Painted(each.what, "bad"), lsn]
 
 
 class NearbyPane(ListPane):

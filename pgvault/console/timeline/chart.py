@@ -161,9 +161,9 @@ def _known_ends(picture: WalPicture, timeline: int) -> dict[int, int]:
 def _lane(picture: WalPicture, slots: dict[int, Slots], timeline: int) -> ChartLane:
     history = picture.tree.history(timeline)
     own = next((each for each in picture.survey.timelines if each.timeline == timeline), None)
+    branch = _branch(history, slots, picture.segment_size)
     gaps = tuple(sorted((_gap_span(gap, slots) for gap in (own.gaps if own else ())), key=_begin))
     windows = tuple(_window_span(window) for window in picture.survey.windows if window.timeline == timeline)
-    branch = _branch(history, slots, picture.segment_size)
     marks = [*_backup_marks(picture, timeline), *_point_marks(picture, slots[timeline]),
              *(Mark(span.until, MarkKind.WINDOW_END, "the last commit that can be restored", span.window.until_lsn)
                for span in windows if span.window.until_time),
@@ -197,7 +197,7 @@ def _window_span(window: Window) -> WindowSpan:
 
 
 def _branch(history: History, slots: dict[int, Slots], size: int) -> int | None:
-    """When the timeline left its parent, by the parent's WAL, or else by the first of its own."""
+    """When the timeline left its parent, by the parent's WAL, or else by the first of its own, which begins there."""
     if history.parent is None:
         return None
     own = slots[history.timeline]
@@ -206,6 +206,8 @@ def _branch(history: History, slots: dict[int, Slots], size: int) -> int | None:
     first = own.begin[0] if own.begin else None
     if at is None or first is None:
         return at if first is None else first
+    if own.numbers[0] <= history.parent.switch // size:
+        own.begin[0] = min(at, first)
     return min(at, first)
 
 
