@@ -31,4 +31,5 @@ class TooSmall(LineView):
         running = app.world.jobs.running
         if y - 2 < len(running):
             return job_line(running[y - 2], app.world.now(), self.glyphs, self.size.width)
-        return [Painted("no jobs running", "dim")] if y == 2 else ()
+        idle = "jobs not known" if app.jobs_problem else "no jobs running"
+        return [Painted(idle, "dim")] if y == 2 else ()

@@ -15,6 +15,7 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.planned import Planned, told
 from pgvault.console.wizard.stage import Stage, begin
 from pgvault.console.wizard.steps import Step
+from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted, Part
 
@@ -98,6 +99,8 @@ class ReviewStep(Stage):
     def why_not(self, action: str) -> str:
         if action == "go-on":
             return self._why_not_run()
+        if action in ("back", "leave") and self._starting:
+            return "the restore is being started; once it runs, esc leaves it running and X cancels it"
         if action == "retry" and (self._starting or (self._plan is None and self._failure is None)):
             return "the plan is being made"
         return ""
@@ -133,17 +136,20 @@ class ReviewStep(Stage):
 
     async def _start(self, plan: Planned) -> None:
         """Exactly the plan's command; when the world has moved since, it stops there and says what changed."""
+        self.console.starting = f"a restore to {plan.place}"
         try:
             answer = await self.console.world.commands.ask(*plan.command, "--yes", "--detach")
         finally:
-            self._starting = False
+            self._starting, self.console.starting = False, ""
         job = answer.document.get("job")
         if job:
             self.recovery.started(str(job))
             return
         self._plan = None
+        has_moved = answer.failure is not None and answer.failure.code == Refused.code
         self._show_failure(answer.failure, Field("refused", "the world is not as it was when the plan was made; "
-                                                 "nothing was changed", "warn"))
+                                                 "nothing was changed", "warn") if has_moved else
+                           Field("not begun", "the restore was not begun; nothing was changed", "warn"))
         self._say()
 
     def retry(self) -> None:
