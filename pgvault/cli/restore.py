@@ -108,6 +108,7 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
     from pgvault.model.errors import Refused
 
     plan = runner.run(make_plan(request, context.config, host))
+    _refuse_if_being_restored(plan, context)
     if context.job_id is None or args.dry_run:
         show(plan, context, as_data=args.dry_run)
     if args.dry_run:
@@ -163,6 +164,21 @@ async def _connect(request: RestoreRequest, context: Context) -> Host:
     config = context.config.host(request.host) if request.host else None
     context.config.server(request.server)
     return await connect_host(request.host, config, discard)
+
+
+def _refuse_if_being_restored(plan: RestorePlan, context: Context) -> None:
+    """What a restore that runs has written so far is nothing that it left, and no plan may offer to remove it."""
+    from pgvault.cli.restore_plan import where
+    from pgvault.jobs.registry import is_alive, is_job_id, jobs_directory, read_job
+    from pgvault.model.errors import Locked
+
+    job_id = (plan.directory_state and plan.directory_state.incomplete_restore) or ""
+    directory = jobs_directory(context.config.vault.home) / job_id
+    if is_job_id(job_id) and is_alive(directory):
+        job = read_job(directory)
+        raise Locked(f"job {job_id} is restoring to {where(plan)} now",
+                     detail=f"Held by job {job_id}, process {job.pid} on {job.host} since {job.started_at:%FT%TZ}.",
+                     hint=f"pgvault job watch {job_id}; or choose another directory.")
 
 
 def _refuse_if_failed(plan: RestorePlan) -> None:

@@ -236,6 +236,8 @@ def test_one_restore_at_a_time_into_a_directory(site: Site, ssh_hosts: Callable[
     process = start(site, argv)
     wait_until(lambda: (directory / "base").is_dir())
     job = job_of(directory)
+    planned = site.run(*site.restore_argv("another", directory), "--target-immediate", "--dry-run", check=6)
+    assert f"job {job} is restoring to another:{directory} now" in planned.stderr  # no plan offers to remove its files
     done = site.restore("another", directory, check=6)
     assert f"Held by job {job}, process {process.pid}" in done.stderr
     assert job_of(directory) == job
