@@ -248,7 +248,7 @@ def _clear(place: Path, made: bool) -> None:
     for entry in sorted(place.iterdir(), key=lambda path: path.name == _STATE):  # last: a removal can be repeated
         _remove_tree(entry)
     if made:
-        place.rmdir()
+        _remove_tree(place)  # a process that ends may have opened the log anew meanwhile
 
 
 def _remove_tree(path: Path) -> None:
