@@ -1,5 +1,5 @@
 # make demo    the demonstration, in a sandbox of its own (make demo ARGS=--headless: the whole story by itself)
-# make screenshots    the pictures in screenshots/, anew, from a sandbox
+# make screenshots    the pictures in screenshots/, anew, from real runs
 # make test    the tests; make lint: style, types and layers
 # Each makes .venv and installs what it needs there, once.
 
@@ -24,7 +24,6 @@ lint: $(VENV)/.dev
 
 screenshots: $(VENV)/.dev
 	$(VENV)/bin/python screenshots/make.py
-	$(VENV)/bin/python screenshots/console.py
 
 clean:
 	rm -rf $(VENV)

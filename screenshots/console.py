@@ -1,73 +1,52 @@
-#!/usr/bin/env python3
-"""Makes the pictures of the console, SVG, from a real sandbox: every view, and a lost table recovered to its proof.
+"""The pictures of the console, from a real sandbox: every view, and a lost table recovered to its proof.
 
-    make screenshots
-
-The sandbox is the demonstration's, with some more life in it before the table is dropped. Each picture is taken of
-the running console at 80x24 and at 120x40; the recovery is a real one each time, into a directory of its own.
+Each picture is taken of the running console at 80x24 and at 120x40; the recovery is a real one each time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from life import MEGABYTES, lived
 from textual.pilot import Pilot
 
 from pgvault.config.load import load
+from pgvault.console import app as console_app
 from pgvault.console.app import ConsoleApp
-from pgvault.console.dump import screen_text
+from pgvault.console.dump import screen_picture, screen_text
 from pgvault.console.options import Options
 from pgvault.console.world import World
-from pgvault.demo.commands import Commands
 from pgvault.demo.directions import notice
-from pgvault.demo.sandbox import PRIMARY, Sandbox, new_sandbox
-from pgvault.demo.story import Loss, Story
+from pgvault.demo.interruption import Interruption
+from pgvault.demo.sandbox import Sandbox, new_sandbox
+from pgvault.demo.story import Loss
 
 HERE = Path(__file__).resolve().parent
+PLACE = Path("/tmp/pgv")
+"""Short, as its paths are in the pictures."""
 SIZES = ((80, 24), (120, 40))
-MEGABYTES = 60
 SECONDS = 60.0
-LIFE = """
-SELECT pg_create_restore_point('before-deploy');
-CREATE TABLE visits (id integer, page text);
-INSERT INTO visits SELECT i, 'page ' || i % 90 FROM generate_series(1, 5000) i;
-DELETE FROM orders WHERE state = 'returned' AND id % 3 = 0;
-"""
+"""Only ends what would hang."""
 
 
 def main() -> None:
-    place = Path(tempfile.gettempdir()) / "pgvault-pictures"
-    os.environ.update(XDG_STATE_HOME=str(place / "state"), COLORTERM="truecolor", LANG="C.UTF-8")
-    sandbox = new_sandbox(place, MEGABYTES)
-    try:
-        loss = _lived(sandbox)
-        for columns, lines in SIZES:
-            asyncio.run(_pictures(sandbox, loss, columns, lines))
-    finally:
-        sandbox.remove()
-
-
-def _lived(sandbox: Sandbox) -> Loss:
-    """From nothing to a dropped table, with some weeks' work in some seconds."""
-    def tell(happening: object) -> None:
-        print(".", end="", flush=True)
-
-    story, commands = Story(sandbox, tell), Commands(sandbox, tell)
-    story.build(MEGABYTES)
-    story.protect()
-    for name in ("nightly", "before-deploy"):
-        sandbox.primary.sql(LIFE if name == "nightly" else "UPDATE customers SET city = 'Porto' WHERE id % 20 = 0")
-        commands.pgvault("switch-wal", PRIMARY, "--archive")
-        commands.pgvault("backup", PRIMARY, "--name", name)
-    loss = story.lose()
-    print(file=sys.stderr)
-    return loss
+    os.environ.update(XDG_STATE_HOME=str(PLACE / "state"), TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
+    for name in ("LC_ALL", "LC_CTYPE", "NO_COLOR", "PGVAULT_THEME"):
+        os.environ.pop(name, None)
+    console_app.operator = lambda: "dba@ops1"  # whoever makes them
+    with Interruption() as interruption:
+        sandbox = new_sandbox(PLACE, MEGABYTES)
+        try:
+            loss = lived(sandbox)
+            for columns, lines in SIZES:
+                asyncio.run(_pictures(sandbox, loss, columns, lines))
+                interruption.resume()  # the console has a way of its own to end
+        finally:
+            interruption.hold()
+            sandbox.remove()
 
 
 async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> None:
@@ -83,7 +62,7 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
         await camera.take("backups", _shows("retention", "valid"), "2")
         await camera.take("backup", _shows("PG_VERSION"), "enter")
         await pilot.press("escape")
-        await camera.take("wal", _shows("window", "DROP TABLE"), "3", "e")
+        await camera.take("wal", lambda text: "DROP TABLE" in text and "searching" not in text, "3", "e")
         await camera.take("jobs", _shows("backup main-db-server"), "4")
         await camera.take("job", _shows("copy"), "enter")
         await pilot.press("escape")
@@ -130,10 +109,5 @@ class _Camera:
             raise SystemExit(f"{name} at {self._size} never was as expected:\n{screen_text(app)}")
         app.clear_notifications()
         await self.pilot.pause(0.3)
-        svg = app.export_screenshot(title="pgvault")
-        (HERE / f"{name}-{self._size}.svg").write_text(re.sub(r"@font-face\s*{[^}]*}\s*", "", svg))
+        (HERE / f"{name}-{self._size}.svg").write_text(screen_picture(app), "utf-8")
         print(f"{name}-{self._size}.svg", flush=True)
-
-
-if __name__ == "__main__":
-    main()
