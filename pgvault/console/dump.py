@@ -16,21 +16,35 @@ if TYPE_CHECKING:
 _TEXT = "{http://www.w3.org/2000/svg}text"
 _COLUMN = 12.2
 """Width of a column in the picture, as Rich draws it."""
+_FONT_SIZE = 20
+_WEB_FONT = re.compile(r"@font-face\s*{[^}]*}\s*")
 
 
 def save_screen(app: App[None], directory: Path, at: datetime) -> tuple[Path, Path]:
     """Write `pgvault-<time>.svg` and `.txt` into the directory; OSError when that cannot be done."""
     stem = f"pgvault-{at:%Y%m%dT%H%M%SZ}"
     picture, text = directory / f"{stem}.svg", directory / f"{stem}.txt"
-    drawn = app.export_screenshot(title="pgvault")
+    drawn = screen_picture(app)
     picture.write_text(drawn, "utf-8")
     text.write_text(text_of(drawn, app.size.height), "utf-8")
     return picture, text
 
 
+def screen_picture(app: App[None]) -> str:
+    """The screen as SVG."""
+    return self_contained(app.export_screenshot(title="pgvault"))
+
+
+def self_contained(picture: str) -> str:
+    """A picture that Rich drew, without the fonts that a viewer would fetch from the net. The letters are as high as a
+    line, so that frames are whole in the viewer's own font, too; the columns stay where they are."""
+    picture = _WEB_FONT.sub("", picture)
+    return picture.replace(f"font-size: {_FONT_SIZE}px", f"font-size: {_FONT_SIZE + 1}px", 1)
+
+
 def screen_text(app: App[None]) -> str:
     """What stands on the screen, line by line."""
-    return text_of(app.export_screenshot(title="pgvault"), app.size.height)
+    return text_of(screen_picture(app), app.size.height)
 
 
 def text_of(picture: str, height: int) -> str:
