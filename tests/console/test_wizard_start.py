@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from desk import Desk, failure, screen, settle
-from recovery import BACKUP, DIRECTORY, JOB, ready, recovering, running, wizard
+from recovery import BACKUP, DIRECTORY, JOB, VERDICT, plan, planned, ready, recovering, running, wizard
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from pgvault.console.wizard.steps import Step
+from pgvault.model.event import Noted, PhaseStarted
 
 TO_REVIEW = ("enter", "enter", "enter")
 
@@ -64,3 +66,39 @@ async def test_quitting_from_anywhere_tells_what_continues(desk: Desk) -> None:
     async with desk.open() as pilot:
         await pilot.press("b", "ctrl+q")
         assert f"job {JOB} continues: pgvault job watch {JOB}" in pilot.app.farewell
+
+
+async def test_the_review_says_what_is_overwritten_right_after_where(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto /srv", answer=planned(plan(overwrites=f"the cluster of PostgreSQL 18 in {DIRECTORY}")))
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        shown = [line.strip("┃ ") for line in screen(pilot).splitlines()]
+        place = next(number for number, line in enumerate(shown) if line.startswith("to "))
+        assert shown[place + 1].startswith("OVERWRITES")
+
+
+async def test_an_empty_confirmation_does_not_look_filled_in(desk: Desk) -> None:
+    """Without colour nothing tells an example from a text that was typed."""
+    ready(desk)
+    desk.says("restore main auto /srv", answer=planned(plan(overwrites=f"the cluster of PostgreSQL 18 in {DIRECTORY}")))
+    async with recovering(desk, *TO_REVIEW, "enter") as pilot:
+        entry = pilot.app.screen.query_one(Input)
+        assert entry.has_focus
+        assert DIRECTORY not in entry.placeholder
+
+
+async def test_the_proof_names_what_was_set_aside(desk: Desk) -> None:
+    ready(desk)
+    kept = f"what was there is kept as {DIRECTORY}.before-{JOB}; remove it when it is of no more use"
+    running(desk, PhaseStarted("copy", 1, desk.now), Noted(kept, code="kept", at=desk.now), desk.ended(VERDICT),
+            lives=False)
+    async with recovering(desk, *TO_REVIEW, "enter") as pilot:
+        assert wizard(pilot).draft.step is Step.PROOF
+        assert f"{DIRECTORY}.before-{JOB}" in screen(pilot)
+
+
+async def test_every_phase_reads_as_a_sentence(desk: Desk) -> None:
+    ready(desk)
+    running(desk, PhaseStarted("recover", 0, desk.now))
+    async with recovering(desk, *TO_REVIEW, "enter") as pilot:
+        assert "phase        replays WAL up to the target, in the restored server" in screen(pilot)

@@ -45,7 +45,7 @@ class Confirm(Dialog[bool]):
         view.styles.height = len(self._lines)
         yield view
         if self._typed:
-            typed = Input(placeholder=self._typed, id="typed")
+            typed = Input(placeholder="type it here", id="typed")
             typed.cursor_blink = False
             yield typed
         else:

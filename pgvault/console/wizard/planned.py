@@ -64,13 +64,13 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     yield Field("to", plan.place, "bold")
     for name, place in document["destination"]["tablespaces"].items():
         yield Field("", f"tablespace {name} to {place}")
-    yield Field("then", _then(draft))
-    yield from _amounts(document)
     if plan.overwrites:
         kept = "; what is there is renamed and kept until you remove it" if document["sets_aside"] else ""
         yield Field("OVERWRITES", f"{plan.overwrites}{kept}", "bad")
     else:
         yield Field("overwrites", "nothing")
+    yield Field("then", _then(draft))
+    yield from _amounts(document)
     yield from _conditions(document)
     yield from _settings(document)
     yield Field("stays", "the restore runs as a job: it goes on when this console or the connection ends")

@@ -20,6 +20,8 @@ from pgvault.model.text import span
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
 _SAYS = " says: "
 """In front of what the restored server's own log says."""
+_DONE_BESIDES = ("salvaged", "kept")
+"""Codes of what was done with what is overwritten: its newest WAL is in the vault, it lies under another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | No
         yield from _checks(ended)
         yield Field("took", span(seconds))
         yield from _connect(draft, server, host)
+        yield from (Field("kept", each.text) for each in ended.events
+                    if isinstance(each, Noted) and each.code in _DONE_BESIDES)
         yield from _made_safe(ended)
     else:
         yield from _failure(ended)
@@ -103,9 +107,9 @@ def _failure(ended: Ended) -> Iterator[Field]:
 def _left(ended: Ended) -> Iterator[Field]:
     """In which state the destination is."""
     told = [each for each in ended.events if isinstance(each, Noted) and (each.level is not Level.INFO
-            or each.code == "undone") and each.code not in ("cancelling", "internal-error")]
+            or each.code in ("undone", *_DONE_BESIDES)) and each.code not in ("cancelling", "internal-error")]
     for number, each in enumerate(told):
-        yield Field("destination" if not number else "", each.text, "" if each.code == "undone" else "warn")
+        yield Field("destination" if not number else "", each.text, "warn" if each.level is not Level.INFO else "")
     if not any(isinstance(each, PhaseStarted) for each in ended.events):
         yield Field("destination", "nothing was written there")
 

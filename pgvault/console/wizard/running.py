@@ -18,7 +18,7 @@ PHASES = {
     "copy": ("copies", "the backup and its WAL to the destination"),
     "flush": ("flushes", "everything to the destination's disks"),
     "start": ("starts", "the restored server"),
-    "recover": ("recovers", "the restored server replays WAL up to the target"),
+    "recover": ("replays", "WAL up to the target, in the restored server"),
     "look": ("looks", "whether the expected tables are there"),
 }
 """What the phases of a restore are, in words."""

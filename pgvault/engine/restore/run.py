@@ -149,7 +149,8 @@ class _Restore:
         except asyncio.CancelledError:
             raise self._too_late("its server was not started") from None
         if site.aside:
-            self.emit(Noted(f"what was there is kept as {site.aside}; remove it when it is of no more use"))
+            self.emit(Noted(f"what was there is kept as {site.aside}; remove it when it is of no more use",
+                            code="kept"))
 
     async def _send(self, directory: str) -> None:
         upstream = upstream_conninfo(self.config.server(self.plan.server).streaming_conninfo)
