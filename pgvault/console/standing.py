@@ -23,6 +23,7 @@ from pgvault.model.text import Painted, Part, size, span
 Known = Protection | PgvaultError | None
 """None: not read yet. An error: the question itself failed."""
 INDENT = 12
+_WELL = "everything that was promised can be restored"
 _STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warning", "warn"),
            ProtectionState.FAILED: ("failed", "bad"), ProtectionState.UNKNOWN: ("unknown", "warn")}
 _OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "warn", "WARN"),
@@ -32,17 +33,25 @@ _OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "w
 # In the list of servers
 
 
-def state_part(known: Known, glyphs: Glyphs) -> Painted:
+def state_of(known: Protection | PgvaultError, checked: Checked | None) -> ProtectionState:
+    """The vault's own, but never OK where a check failed: what is to come may not be stored."""
+    if not isinstance(known, Protection):
+        return ProtectionState.UNKNOWN
+    has_failed = checked is not None and checked.outcome is Outcome.FAILED
+    return ProtectionState.WARNING if has_failed and known.state is ProtectionState.OK else known.state
+
+
+def state_part(known: Known, checked: Checked | None, glyphs: Glyphs) -> Painted:
     if known is None:
         return Painted("reading", "dim")
-    state = known.state if isinstance(known, Protection) else ProtectionState.UNKNOWN
+    state = state_of(known, checked)
     glyph, style = _STATES[state]
     return Painted(f"{getattr(glyphs, glyph)} {state.value.upper()}", style)
 
 
-def counted(known: Iterable[Known]) -> str:
+def counted(known: Iterable[tuple[Known, Checked | None]]) -> str:
     """How many are in trouble, the worst first: `2 FAILED, 1 WARNING`; empty when none that was read is."""
-    states = [each.state if isinstance(each, Protection) else ProtectionState.UNKNOWN for each in known if each]
+    states = [state_of(each, checked) for each, checked in known if each]
     troubles = (ProtectionState.FAILED, ProtectionState.UNKNOWN, ProtectionState.WARNING)
     return ", ".join(f"{number:,} {state.value.upper()}" for state in troubles if (number := states.count(state)))
 
@@ -97,14 +106,20 @@ def told(known: Known, server: ServerConfig, checked: Checked | None, now: datet
         yield Field("UNKNOWN", known.message, "warn", INDENT)
         yield from _if_any(("cause", known.detail), ("next step", known.hint))
     else:
-        _, style = _STATES[known.state]
-        yield Field(known.state.value.upper(), known.reason or "everything that was promised can be restored", style,
-                    INDENT)
+        state = state_of(known, checked)
+        _, style = _STATES[state]
+        yield Field(state.value.upper(), known.reason or _failed_check(checked) or _WELL, style, INDENT)
         if step := next_step(known, server, checked, now, read_only=read_only):
             yield Field("next step", step, "bold", INDENT)
         for number, reason in enumerate(known.reasons[1:]):
             yield Field("" if number else "also", reason, "", INDENT)
         yield from _facts(known)
+
+
+def _failed_check(checked: Checked | None) -> str:
+    """The first one as a reason; empty when none failed."""
+    worst = first_failure(checked.findings) if checked and checked.outcome is Outcome.FAILED else None
+    return f"the check {worst.name} failed: {worst.detail or worst.cause}" if worst else ""
 
 
 def next_step(known: Protection, server: ServerConfig, checked: Checked | None, now: datetime, *,

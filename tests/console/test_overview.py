@@ -120,6 +120,31 @@ async def test_x_checks_and_the_finding_comes_with_its_cause_and_fix(desk: Desk)
         assert "cause: nothing listens on port 5432" in screen(pilot)
 
 
+async def test_a_long_name_beside_an_environment_cuts_off_no_outcome(desk: Desk) -> None:
+    desk.serve("a-server-with-a-long-name", settings='environment = "production"')
+    desk.protect("a-server-with-a-long-name")
+    app = desk.app()
+    app.checks.found["a-server-with-a-long-name"] = Checked(NOW, Outcome.FAILED, DOWN)
+    async with desk.open(app) as pilot:
+        row = lines(pilot, "▸a-server")[0]
+        assert "PRODUCTION" in row
+        assert "FAILED <1m" in row
+
+
+async def test_a_server_whose_check_failed_is_not_called_well(desk: Desk) -> None:
+    """What is stored can be restored, but what is to come may not be stored."""
+    desk.protect()
+    app = desk.app()
+    app.checks.found["main"] = Checked(NOW, Outcome.FAILED, DOWN)
+    async with desk.open(app) as pilot:
+        assert "OK" not in lines(pilot, "▸main")[0]
+        assert "! WARNING" in lines(pilot, "▸main")[0]
+        assert "FAILED <1m" in lines(pilot, "▸main")[0]  # not cut off
+        assert "servers  1 WARNING" in screen(pilot)
+        assert "the check PostgreSQL failed: connection refused" in screen(pilot)
+        assert "everything that was promised can be restored" not in screen(pilot)
+
+
 async def test_running_not_run_and_no_answer_look_different(desk: Desk) -> None:
     """R21."""
     desk.says("check main", answer=failure("could not start", hint="Try again."))
@@ -231,6 +256,6 @@ async def test_everything_has_its_place(desk: Desk, size: tuple[int, int]) -> No
     app.checks.found["main"] = Checked(NOW - timedelta(minutes=2), Outcome.FAILED, DOWN)
     async with desk.open(app, size=size) as pilot:
         shown = screen(pilot)
-        for part in ("servers", "OK", "checks", "jobs", "start the server", "✓ backup main", "? help", "a notice",
+        for part in ("servers", "WARNING", "checks", "jobs", "start the server", "✓ backup main", "? help", "a notice",
                      "connection refused"):
             assert part in shown, part

@@ -25,7 +25,7 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.text import Painted, Part, width
 
-_NAME_AT_MOST = 20
+_NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
 _ENDED = 3
 """Jobs that have ended and are still shown."""
 _SERVERS = 4
@@ -57,10 +57,11 @@ class OverviewScreen(View):
 
     def body(self) -> Iterable[Widget]:
         names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
-        columns = [Column("server", min(_NAME_AT_MOST, max(map(width, names), default=8)), flexible=True)]
+        most = _NAME_BESIDE_A_WORD if any(words) else _NAME_AT_MOST
+        columns = [Column("server", min(most, max(map(width, names), default=8)), flexible=True)]
         if any(words):
             columns.append(Column("", min(10, max(map(width, words)))))
-        columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 16), Column("checks", 9),
+        columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 16), Column("checks", 10),
                     Column("WAL", 12, wide=True), Column("runs", 14, wide=True)]
         yield Bar(id="notice")
         yield ListPane("servers", columns, id="servers",
@@ -140,7 +141,7 @@ class OverviewScreen(View):
         self._fit()
 
     def _show_servers(self) -> None:
-        known = map(self.app.protections.get, self.app.world.servers)
+        known = [(self.app.protections.get(name), self.app.checks.found.get(name)) for name in self.app.world.servers]
         self.servers.retitle("  ".join(filter(None, ("servers", standing.counted(known)))))
         self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
 
@@ -149,8 +150,9 @@ class OverviewScreen(View):
         word: list[Part] = [Painted(self.app.environment_of(name), "accent")] if len(
             self.servers.listing.columns) > 7 else []
         runs = ", ".join(each.job.kind.value for each in self.app.world.jobs.running if each.job.server == name)
-        return [name, *word, standing.state_part(known, self.app.glyphs), standing.last_backup(known, now),
-                standing.reach(known, now), standing.check_part(self.app.checks, name, now), standing.wal(known),
+        return [name, *word, standing.state_part(known, self.app.checks.found.get(name), self.app.glyphs),
+                standing.last_backup(known, now), standing.reach(known, now),
+                standing.check_part(self.app.checks, name, now), standing.wal(known),
                 Painted(runs, "accent") if runs else Painted("-", "dim")]
 
     def _show_reasons(self) -> None:
