@@ -195,7 +195,7 @@ def test_a_small_terminal_says_what_it_needs(console: Callable[..., Terminal], w
     terminal.settle()
     terminal.resize(80, 24)
     terminal.wait_for("main-db / overview")  # its job's line has the name, too
-    terminal.settle(1.0)
+    terminal.settle()
     terminal.resize(60, 12)
     terminal.wait_for("80x24")
     terminal.type("ctrl+q")
