@@ -84,3 +84,4 @@ def failed(failure: Failure | PgvaultError, *, retry: str = "") -> Iterator[Fiel
         yield Field("next step", failure.hint, "bold")
     if retry:
         yield Field("" if failure.hint else "next step", f"{retry} tries it again; esc goes back, and nothing is lost")
+    yield Field("code", f"{failure.code}: pgvault explain {failure.code}", "dim")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from desk import Desk, failure, screen, settle
-from recovery import BACKUP, DIRECTORY, JOB, VERDICT, plan, planned, ready, recovering, running, wizard
+from desk import Desk, failure, press, screen, settle
+from recovery import BACKUP, DIRECTORY, JOB, VERDICT, choices, plan, planned, ready, recovering, running, wizard
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pgvault.console.wizard.screen import open_wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Noted, PhaseStarted
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn
 
 TO_REVIEW = ("enter", "enter", "enter")
 
@@ -102,3 +105,37 @@ async def test_every_phase_reads_as_a_sentence(desk: Desk) -> None:
     running(desk, PhaseStarted("recover", 0, desk.now))
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
         assert "phase        replays WAL up to the target, in the restored server" in screen(pilot)
+
+
+async def test_an_error_names_the_code_by_which_it_is_explained(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto /srv", answer=failure("could not reach standby", "Connection refused.",
+                                                       "Check that sshd runs there.", "unreachable", 7))
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        assert "unreachable: pgvault explain unreachable" in screen(pilot)
+
+
+async def test_a_point_that_was_just_chosen_is_not_lost_to_an_older_draft(desk: Desk) -> None:
+    """r and Enter on a transaction recover to that one, not to what was said yesterday."""
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        await press(pilot, "q")
+        chosen = AtLsn(Lsn(0xD000000), False)
+        desk.says("restore main auto --target-lsn 0/D000000", choices(lsn="0/D000000"))
+        open_wizard(pilot.app, "main", target=chosen, timeline=1)
+        await settle(pilot)
+        assert "start anew, to WAL position 0/D000000" in screen(pilot)
+        await press(pilot, "enter")
+        draft = wizard(pilot).draft
+        assert draft.point
+        assert draft.point.target == chosen
+
+
+async def test_a_restore_that_was_started_is_taken_up_before_another_begins(desk: Desk) -> None:
+    ready(desk)
+    running(desk)
+    async with recovering(desk, *TO_REVIEW, "enter", "q") as pilot:
+        open_wizard(pilot.app, "main", target=AtLsn(Lsn(0xD000000), False), timeline=1)
+        await settle(pilot)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.RUN

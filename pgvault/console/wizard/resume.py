@@ -14,11 +14,14 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Draft
 
-_CHOICES = {"resume": "take it up where it was left", "anew": "start anew; what was said is forgotten"}
+_RESUME, _ANEW = "take it up where it was left", "start anew"
 
 
 class Resume(Dialog[bool]):
-    """Dismissed with True to resume, False to start anew, None to do neither."""
+    """Dismissed with True to resume, False to start anew, None to do neither.
+
+    Enter alone takes what was pointed at when the recovery was asked for, unless the older one was begun already.
+    """
 
     DEFAULT_CSS = """
     Resume Reading { height: auto; max-height: 10; }
@@ -28,8 +31,10 @@ class Resume(Dialog[bool]):
     listing = getters.query_one(Listing)
     said = getters.query_one(Reading)
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, pointed_at: str = "") -> None:
+        """`pointed_at` is what the new one would begin with, in words; empty for nothing but the server."""
         super().__init__()
+        self._pointed_at = pointed_at
         self.title_text = f"an unfinished recovery of {draft.server}"
         self._draft = draft
 
@@ -42,7 +47,11 @@ class Resume(Dialog[bool]):
         yield Listing([Column("", 20, flexible=True)], headed=False)
 
     def on_mount(self) -> None:
-        self.listing.show(ItemRows(tuple(_CHOICES), lambda key: [_CHOICES[key]], str))
+        anew = f"{_ANEW}, {self._pointed_at}" if self._pointed_at else f"{_ANEW}; what was said is forgotten"
+        choices = {"resume": _RESUME, "anew": anew}
+        self.listing.show(ItemRows(tuple(choices), lambda key: [choices[key]], str))
+        if self._pointed_at and not self._draft.job:
+            self.listing.go_to_key("anew")
         self.listing.focus()
 
     def on_listing_opened(self, event: Listing.Opened) -> None:

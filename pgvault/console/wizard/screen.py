@@ -265,4 +265,5 @@ def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: T
         if resume is not None:
             app.push_screen(RecoveryScreen(kept if resume else fresh, drafts))
 
-    app.push_screen(Resume(kept), decide)
+    pointed_at = f"to {fresh.point.label}" if fresh.point else "" if backup == "auto" else f"from backup {backup}"
+    app.push_screen(Resume(kept, pointed_at), decide)
