@@ -107,7 +107,8 @@ def told(row: Row, wal_problem: str = "") -> Iterator[Field]:
     yield _field("LSN", f"{backup.begin_lsn or '-'} to {backup.end_lsn or '-'}, timeline {backup.timeline}")
     yield _field("WAL", _segments(backup))
     if entry.wal:
-        yield _field("WAL since", f"{entry.wal.files:,} segments, {size(entry.wal.stored)} stored")
+        yield _field("WAL since", f"{entry.wal.files:,} segment{'s' * (entry.wal.files != 1)}, "
+                                  f"{size(entry.wal.stored)} stored")
     yield _field("cluster", f"PostgreSQL {backup.server_version} in {backup.data_directory}")
     for number, each in enumerate(backup.tablespaces):
         yield _field("" if number else "tablespaces", f"{each.name} in {each.location}")

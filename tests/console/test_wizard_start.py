@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from desk import Desk, failure, press, screen, settle
+from desk import NOW, Desk, failure, press, screen, settle
 from recovery import BACKUP, DIRECTORY, JOB, VERDICT, choices, plan, planned, ready, recovering, running, wizard
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -13,7 +13,7 @@ from pgvault.console.wizard.screen import open_wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
-from pgvault.model.target import AtLsn
+from pgvault.model.target import AtLsn, AtTime
 
 TO_REVIEW = ("enter", "enter", "enter")
 
@@ -129,6 +129,14 @@ async def test_a_point_that_was_just_chosen_is_not_lost_to_an_older_draft(desk: 
         draft = wizard(pilot).draft
         assert draft.point
         assert draft.point.target == chosen
+
+
+async def test_a_time_that_was_just_chosen_is_told_whole(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter", "q") as pilot:
+        open_wizard(pilot.app, "main", target=AtTime(NOW, True), timeline=1)
+        await settle(pilot)
+        assert "start anew, to 2026-11-23 12:00:00+00" in screen(pilot)
 
 
 async def test_a_restore_that_was_started_is_taken_up_before_another_begins(desk: Desk) -> None:

@@ -28,10 +28,11 @@ from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
+from pgvault.console.wizard.typed import text_of
 from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
-from pgvault.model.target import Target, describe
+from pgvault.model.target import AtTime, Target, describe
 
 if TYPE_CHECKING:
     from pgvault.engine.catalogue import Catalogue
@@ -265,5 +266,6 @@ def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: T
         if resume is not None:
             app.push_screen(RecoveryScreen(kept if resume else fresh, drafts))
 
-    pointed_at = f"to {fresh.point.label}" if fresh.point else "" if backup == "auto" else f"from backup {backup}"
+    where = text_of(target) if isinstance(target, AtTime) else fresh.point.label if fresh.point else ""
+    pointed_at = f"to {where}" if where else "" if backup == "auto" else f"from backup {backup}"
     app.push_screen(Resume(kept, pointed_at), decide)
