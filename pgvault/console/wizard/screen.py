@@ -26,9 +26,9 @@ from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.console.wizard.run_step import RunStep
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
+from pgvault.console.wizard.typed import text_of
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
-from pgvault.console.wizard.typed import text_of
 from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
