@@ -263,14 +263,15 @@ class ConsoleApp(App[None]):
         return config.environment.upper() if config else ""
 
     def open_recovery(self, *, backup: str = "auto", target: Target | None = None, timeline: int | None = None,
-                      expect: tuple[str, ...] = ()) -> None:
+                      partial: bool = False, expect: tuple[str, ...] = ()) -> None:
         """The recovery wizard for the selected server, with what is known of the point already.
 
-        `expect` are relations, as DATABASE.SCHEMA.TABLE, that have to be there when it is done.
+        `partial`: only the unfinished last segment has it. `expect` are relations, as DATABASE.SCHEMA.TABLE, that have
+        to be there when it is done.
         """
         from pgvault.console.wizard.screen import open_wizard
 
-        open_wizard(self, self.server, backup=backup, target=target, timeline=timeline, expect=expect)
+        open_wizard(self, self.server, backup=backup, target=target, timeline=timeline, partial=partial, expect=expect)
 
     # Acts that work everywhere
 

@@ -327,6 +327,7 @@ async def test_an_accident_in_the_unfinished_segment_can_be_chosen_though_the_ar
         await press(pilot, "3", "e", "g", "r")
         assert asked.calls
         assert asked.target == AtLsn(Lsn.parse("0/C000100"), inclusive=False)
+        assert asked.calls[-1]["partial"]
 
 
 async def test_a_search_that_finds_nothing_or_fails_says_so(desk: Desk) -> None:

@@ -20,7 +20,7 @@ from pgvault.console.screens.view import View, bindings
 from pgvault.console.screens.wal_lists import AccidentBook, NearbyPane
 from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
 from pgvault.console.timeline.around import COUNT, find
-from pgvault.console.timeline.axis import microseconds
+from pgvault.console.timeline.axis import microseconds, moment
 from pgvault.console.timeline.chart import Chart, chart_of
 from pgvault.console.timeline.cursor import Cursor, aim, position, reach_of, told
 from pgvault.console.widgets.lineview import LineView
@@ -293,7 +293,7 @@ class WalScreen(View):
         accident = self.nearby.accident_at(cursor)
         target, backup = aim(chart, cursor)
         self.app.open_recovery(backup=backup, target=target, timeline=cursor.timeline,
-                               expect=accident.expect if accident else ())
+                               partial=self._is_partial, expect=accident.expect if accident else ())
 
     def do_open(self) -> None:
         self.do_restore()
@@ -329,8 +329,6 @@ class WalScreen(View):
         cursor = self.timeline.cursor
         if self.chart is None:
             return super().copyable()
-        from pgvault.console.timeline.axis import moment
-
         where = position(cursor)
         return str(where) if where is not None and self.nearby.has_focus_within else utc(moment(cursor.at))
 

@@ -243,11 +243,11 @@ class RecoveryScreen(View):
 
 
 def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: Target | None = None,
-                timeline: int | None = None, expect: tuple[str, ...] = ()) -> None:
+                timeline: int | None = None, partial: bool = False, expect: tuple[str, ...] = ()) -> None:
     """Recover a server; an unfinished recovery of it is offered first.
 
-    With a target the wizard begins at the point, where it is checked; `expect` are relations, as
-    DATABASE.SCHEMA.TABLE, that have to be there when it is done.
+    With a target the wizard begins at the point, where it is checked; `partial` and `expect` are as in
+    `ConsoleApp.open_recovery`.
     """
     if not server:
         app.tell("there is no server to recover", "warning")
@@ -257,7 +257,8 @@ def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: T
     drafts = Drafts(app.world.home)
     fresh = Draft(server, backup=backup)
     if target is not None:
-        fresh = replace(fresh.at(Point(target, timeline, describe(target)), expect=expect), step=Step.POINT)
+        fresh = replace(fresh.at(Point(target, timeline, describe(target), partial), expect=expect),
+                        step=Step.POINT)
     if (kept := drafts.read(server)) is None:
         app.push_screen(RecoveryScreen(fresh, drafts))
         return
