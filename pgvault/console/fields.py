@@ -22,6 +22,8 @@ class Field(NamedTuple):
     style: str = ""
     indent: int = LABEL
     """Columns before the value."""
+    hang: int = 0
+    """Characters at its beginning, such as a state's word, below which it does not go on."""
 
 
 def heading(text: str) -> Field:
@@ -36,8 +38,10 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
     """The lines, each of at most so many columns."""
     lines: list[Line] = []
     for field in fields:
-        indent = min(field.indent, max(0, columns - 20))
-        for number, text in enumerate(wrapped(visible(field.text), columns - indent - 1) or [""]):
+        indent = min(field.indent, max(0, columns - 20 - field.hang))
+        head, said = field.text[:field.hang], visible(field.text[field.hang:])
+        for number, text in enumerate(wrapped(said, columns - indent - field.hang - 1) or [""]):
+            text = f"{head if not number else '':<{field.hang}}{text}"
             name = f" {field.name}" if field.name and not number else ""
             lead = name + " " * max(indent - width(name), 0)
             lines.append([Painted(lead, "dim") if name.strip() else lead,

@@ -39,7 +39,7 @@ SETTINGS = {"archive_mode": "on", "archive_command": "ssh pgvault@vault pgvault 
             "max_slot_wal_keep_size": "64", "data_checksums": "on"}  # fmt: skip
 ARCHIVES = Archiver("000000010000000000000009", NOW - timedelta(minutes=1), "", None, 0)
 SLOT = Slot("pgvault", "physical", True, Lsn(10 * SIZE), "reserved")
-RECEIVER = "process 17 on vault since 2026-11-22T08:00:00+00:00"
+RECEIVER = "process 17 on vault since 2026-11-22 08:00:00Z"
 
 
 def backup(number: int = 3, *, hours_ago: float = 5, **changes: Any) -> Backup:

@@ -170,6 +170,7 @@ async def test_the_screen_is_saved_as_picture_and_text(desk: Desk, tmp_path: Pat
     assert text.read_text() == before
     ElementTree.fromstring(picture.read_text())
     assert text_of(picture.read_text(), 24) == before
+    assert "url(http" not in picture.read_text(), "whoever looks at it fetches nothing from the net"
 
 
 async def test_a_directory_that_cannot_be_written_is_told(desk: Desk, tmp_path: Path,

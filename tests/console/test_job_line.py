@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pgvault.console.ages import age, ago
 from pgvault.console.glyphs import ASCII, UNICODE
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import ended_line, job_line, silence
+from pgvault.console.widgets.jobline import ended_lines, job_line, silence
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.pace import Progress
 from pgvault.model.text import visible, width
@@ -69,7 +69,15 @@ def test_a_job_that_is_being_cancelled_says_so() -> None:
     (JobState.FAILED, "✗ backup main-db  failed  5m ago  "), (JobState.LOST, "✗ backup main-db  lost  ")])
 def test_how_a_job_ended(state: JobState, begin: str) -> None:
     job = replace(JOB, state=state, finished_at=NOW - timedelta(minutes=5), verdict="20261123T115900Z")
-    assert text(ended_line(job, NOW, UNICODE)).startswith(begin)
+    assert text(ended_lines([job], NOW, UNICODE)[0]).startswith(begin)
+
+
+def test_jobs_that_ended_stand_in_columns() -> None:
+    jobs = [replace(JOB, state=state, server=server, finished_at=NOW - timedelta(minutes=age), verdict="verdict")
+            for state, server, age in ((JobState.SUCCEEDED, "main-db", 5), (JobState.LOST, "report", 500))]
+    assert list(map(text, ended_lines(jobs, NOW, UNICODE))) == [
+        "✓ backup main-db  succeeded  5m ago  verdict",
+        "✗ backup report   lost       8h ago  verdict"]
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.integers(20, 200), st.integers(0, 1 << 50),

@@ -324,6 +324,13 @@ def test_what_was_read_of_the_wal_counts_more_than_what_is_thought_of_as_evenly_
     assert " " not in drawn[6:]
 
 
+def test_a_backup_that_failed_before_it_began_has_no_timeline_of_its_own() -> None:
+    failed = backup(100, 3, timeline=0, status=BackupStatus.FAILED)
+    chart = chart_of(picture({1: steady(2, 4), 2: steady(4, 6, begin=120)}, [failed]))
+    assert [lane.timeline for lane in chart.lanes] == [1, 2]
+    assert [mark.kind for mark in chart.lanes[1].marks if mark.text == failed.id] == [MarkKind.BACKUP_UNUSABLE]
+
+
 def test_segments_that_were_not_read_are_not_called_idle() -> None:
     chart = chart_of(picture({1: [Part(2, 10, 0, 50), Part(3, accepted=100), Part(4, 0, accepted=150)]}))
     drawn = draw(chart.lanes[0], Frame.over(us(0), us(150), 15), UNICODE).rows["commits"]

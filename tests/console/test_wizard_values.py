@@ -232,7 +232,18 @@ def test_wrapped_text_is_whole_and_fits(text: str, columns: int) -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-@given(st.lists(st.builds(Field, TEXTS.map(lambda text: text[:5]), NASTY, st.just(""), st.just(14))),
+def _behind_a_word(word: str, text: str) -> Field:
+    return Field("name", f"{word:<9}{text}", hang=9)
+
+
+@given(st.builds(_behind_a_word, st.sampled_from(["OK", "WARNING"]), NASTY), st.sampled_from([30, 76, 116]))
+def test_what_stands_behind_a_word_goes_on_behind_it(field: Field, columns: int) -> None:
+    first, *others = (str(line[1]) for line in laid_out([field], columns))
+    assert first.startswith(field.text[:9].rstrip())
+    assert all(line.startswith(" " * 9) for line in others)
+
+
+@given(st.lists(st.builds(Field, TEXTS.map(lambda text: text[:5]), NASTY, st.just(""), st.just(14), st.just(0))),
        st.sampled_from([30, 76, 116]))
 def test_fields_are_never_wider_than_their_place(fields: list[Field], columns: int) -> None:
     for line in laid_out(fields, columns):

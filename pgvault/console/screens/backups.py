@@ -24,7 +24,7 @@ from pgvault.engine.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
 
 _COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9, right=True),
-            Column("stored", 9, right=True), Column("state", 10), Column("retention", 11),
+            Column("stored", 9, right=True, wide=True), Column("state", 10), Column("retention", 11),
             Column("name", 5, flexible=True), Column("took", 10, right=True, wide=True),
             Column("WAL since", 9, right=True, wide=True))
 

@@ -50,9 +50,18 @@ class CommandLogScreen(View):
     def show_commands(self) -> None:
         """Draw the log as it is now."""
         if self.is_mounted:
-            self.commands.show(ItemRows(self.app.world.log.newest_first, _cells, lambda ran: str(ran.number)))
+            self.commands.show(ItemRows(self.app.world.log.newest_first, self._cells, lambda ran: str(ran.number)))
             self._show_about()
             self.update_frame()
+
+    def _cells(self, ran: Ran) -> Sequence[Part]:
+        """What all have in common is left out; the whole line stands below."""
+        took, ended = _how(ran)
+        style = "dim" if ran.seconds is None else "bad" if ran.status not in (0, 3) else \
+            "warn" if ran.status else "good"
+        command = ran.command.removeprefix(f"{self.app.world.commands.shown(())} ")
+        return [f"{ran.at:%H:%M:%S}Z", ran.where or "here", took, Painted(ended.removeprefix("exit "), style),
+                command]
 
     def _show_about(self) -> None:
         """The whole line, as far as there is room."""
@@ -79,12 +88,6 @@ class CommandLogScreen(View):
         if ran := self.ran:
             ended = ", ".join(filter(None, (ran.where, f"{ran.at:%Y-%m-%d %H:%M:%S}Z", *_how(ran))))
             self.app.push_screen(TextBox(f"command: {ended}", ran.command))
-
-
-def _cells(ran: Ran) -> Sequence[Part]:
-    took, ended = _how(ran)
-    style = "dim" if ran.seconds is None else "bad" if ran.status not in (0, 3) else "warn" if ran.status else "good"
-    return [f"{ran.at:%H:%M:%S}Z", ran.where or "here", took, Painted(ended.removeprefix("exit "), style), ran.command]
 
 
 def _how(ran: Ran) -> tuple[str, str]:

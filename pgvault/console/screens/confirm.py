@@ -37,8 +37,8 @@ class Confirm(Dialog[bool]):
         super().__init__()
         self.title_text, self._lines = title, list(lines)
         self._act, self._back, self._typed = act, back, typed
-        hint = f"type {typed} and Enter to {act}   esc back" if typed else "Enter choose   esc back"
-        self.hint = hint if len(hint) < CONFIRM_COLUMNS else "type it and press Enter   esc back"
+        hint = f"type {typed} and enter to {act}   esc back" if typed else "enter choose   esc back"
+        self.hint = hint if len(hint) < CONFIRM_COLUMNS else "type it and press enter   esc back"
 
     def body(self) -> Iterable[Widget]:
         view = LineView(self._lines, classes="lines")

@@ -37,13 +37,13 @@ _ABOUT_COLUMNS = 70
 More = Callable[[], Awaitable[Sequence[Entry]]]
 
 
-class Finder(Dialog[Entry]):
+class FinderDialog(Dialog[Entry]):
     """Dismissed with the chosen entry. `more` gives entries that take a moment to find."""
 
     DEFAULT_CSS = """
-    Finder Listing { height: 13; margin-top: 1; }
-    Finder.-wide Listing { height: 24; }
-    Finder #about { height: 2; margin-top: 1; }
+    FinderDialog Listing { height: 13; margin-top: 1; }
+    FinderDialog.-wide Listing { height: 24; }
+    FinderDialog #about { height: 2; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False, id="finder-up"),
@@ -129,17 +129,17 @@ def _cells(entry: Entry) -> Sequence[Part]:
 
 async def open_help(app: ConsoleApp) -> None:
     if view := app.view:
-        _open(app, Finder(f"keys of {view.view}", list(help_entries(view))))
+        _open(app, FinderDialog(f"keys of {view.view}", list(help_entries(view))))
 
 
 async def open_palette(app: ConsoleApp) -> None:
     async def backups() -> Sequence[Entry]:
         return [entry for server in app.world.servers for entry in await _backups(app, server)]
 
-    _open(app, Finder("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
+    _open(app, FinderDialog("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
 
 
-def _open(app: ConsoleApp, finder: Finder) -> None:
+def _open(app: ConsoleApp, finder: FinderDialog) -> None:
     def chosen(entry: Entry | None) -> None:
         if entry:  # by the app, once the dialog is gone: it may go to another screen
             app.run_worker(_run(entry), group="found", exit_on_error=False)

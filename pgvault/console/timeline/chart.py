@@ -142,7 +142,7 @@ class Chart:
 def chart_of(picture: WalPicture) -> Chart:
     """A quarter of a second for a hundred thousand segments: call it in a thread."""
     by_timeline = {lane.timeline: lane for lane in picture.lanes}
-    timelines = sorted({*by_timeline, *(backup.timeline for backup in picture.backups)})
+    timelines = sorted({*by_timeline, *(_timeline(picture, backup) for backup in picture.backups)})
     slots = {each: slots_of(by_timeline.get(each, Lane(each)), _known_ends(picture, each)) for each in timelines}
     lanes = tuple(_lane(picture, slots, timeline) for timeline in timelines)
     instants = [at for lane in lanes for at in _instants(lane)]
@@ -214,8 +214,13 @@ def _branch(history: History, slots: dict[int, Slots], size: int) -> int | None:
 def _backup_marks(picture: WalPicture, timeline: int) -> Iterator[Mark]:
     broken = {each.backup for each in picture.survey.broken}
     for backup in picture.backups:
-        if backup.timeline == timeline:
+        if _timeline(picture, backup) == timeline:
             yield Mark(microseconds(_end(backup)), _backup_kind(backup, broken), backup.id, backup.end_lsn)
+
+
+def _timeline(picture: WalPicture, backup: Backup) -> int:
+    """Of a backup that failed before the server told it, the newest one."""
+    return backup.timeline or max((lane.timeline for lane in picture.lanes), default=1)
 
 
 def _end(backup: Backup) -> datetime:

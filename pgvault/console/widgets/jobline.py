@@ -45,11 +45,20 @@ def job_line(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) ->
     return _joined(kept)
 
 
-def ended_line(job: Job, now: datetime, glyphs: Glyphs) -> Line:
-    """A job that has ended: `✓ backup main-db  succeeded 2h ago  20261122T120000Z`."""
-    return [state_part(job.state, glyphs, before=job_name(job)), "  ",
-            Painted(f"{ago(job.finished_at, now) if job.finished_at else ago(job.started_at, now)}", "dim"), "  ",
-            job.verdict]
+def ended_lines(jobs: Sequence[Job], now: datetime, glyphs: Glyphs) -> list[Line]:
+    """Jobs that have ended, one below the other: `✓ backup main-db  succeeded  2h ago  20261122T120000Z is DONE`."""
+    names = _even([job_name(job) for job in jobs])
+    states = _even([job.state.value for job in jobs])
+    ages = _even([ago(job.finished_at or job.started_at, now) for job in jobs])
+    return [[state_part(job.state, glyphs, before=name), state[len(job.state.value):], " " * _GAP,
+             Painted(age, "dim"), " " * _GAP, job.verdict]
+            for job, name, state, age in zip(jobs, names, states, ages, strict=True)]
+
+
+def _even(texts: Sequence[str]) -> list[str]:
+    """Each with blanks behind it, as wide as the widest."""
+    widths = [width(visible(text)) for text in texts]
+    return [text + " " * (max(widths) - columns) for text, columns in zip(texts, widths, strict=True)]
 
 
 def state_part(state: JobState, glyphs: Glyphs, before: str = "") -> Painted:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import ended_line, job_line
+from pgvault.console.widgets.jobline import ended_lines, job_line
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.job import Job
 from pgvault.model.text import Painted
@@ -39,4 +39,6 @@ class JobStrip(LineView):
         if y < len(self._living):
             return [" ", *job_line(self._living[y], self._now, self.glyphs, self.size.width - 2)]
         index = y - len(self._living)
-        return [" ", *ended_line(self._ended[index], self._now, self.glyphs)] if index < len(self._ended) else ()
+        if index >= len(self._ended):
+            return ()
+        return [" ", *ended_lines(self._ended, self._now, self.glyphs)[index]]

@@ -27,7 +27,7 @@ class BackupChoice(Dialog[str]):
     BackupChoice Reading { height: 4; margin-top: 1; }
     """
     title_text = "backups, newest first"
-    hint = "Enter choose   esc back"
+    hint = "enter choose   esc back"
     listing = getters.query_one(Listing)
     reason = getters.query_one(Reading)
 

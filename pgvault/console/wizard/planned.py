@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pgvault.console.fields import Field
+from pgvault.console.fields import LABEL, Field
 from pgvault.console.wizard.answer import moment
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.typed import readings
 from pgvault.model.text import size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
+_OUTCOME = 9
+"""Columns of its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,14 @@ def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
     for number, each in enumerate(document["preconditions"]):
         detail = f" ({each['detail']})" if each["detail"] else ""
         outcome = each["outcome"]
-        yield Field("conditions" if not number else "", f"{outcome.upper():<7}  {each['name']}{detail}",
-                    _STYLES.get(outcome, "dim"))
+        yield outcome_field("conditions" if not number else "", outcome, f"{each['name']}{detail}")
         if each["fix"] and outcome == "warning":
-            yield Field("", f"{'':<7}  {each['fix']}")
+            yield Field("", each["fix"], indent=LABEL + _OUTCOME)
+
+
+def outcome_field(name: str, outcome: str, text: str) -> Field:
+    """What was looked at, behind the word of how it is."""
+    return Field(name, f"{outcome.upper():<{_OUTCOME}}{text}", _STYLES.get(outcome, "dim"), hang=_OUTCOME)
 
 
 def _settings(document: Mapping[str, Any]) -> Iterator[Field]:

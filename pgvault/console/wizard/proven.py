@@ -11,13 +11,12 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import Field, gap, heading
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.planned import told_change
+from pgvault.console.wizard.planned import outcome_field, told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobState
 from pgvault.model.relation import parse_relation
 from pgvault.model.text import span
 
-_STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
 _SAYS = " says: "
 """In front of what the restored server's own log says."""
 _DONE_BESIDES = ("salvaged", "kept")
@@ -39,28 +38,31 @@ class Ended:
 
 def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
     job = ended.job
-    seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at else None
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
         yield from _checks(ended)
-        yield Field("took", span(seconds))
+        yield from _took(ended)
         yield from _connect(draft, server, host)
         yield from (Field("kept", each.text) for each in ended.events
                     if isinstance(each, Noted) and each.code in _DONE_BESIDES)
         yield from _made_safe(ended)
     else:
         yield from _failure(ended)
-        yield Field("took", span(seconds))
+        yield from _took(ended)
         yield from _left(ended)
     yield from _log(ended)
-    yield Field("job", f"{job.id}: pgvault job show {job.id} tells everything")
+
+
+def _took(ended: Ended) -> Iterator[Field]:
+    job = ended.job
+    yield Field("took", span((job.finished_at - job.started_at).total_seconds() if job.finished_at else None))
+    yield Field("job", f"pgvault job show {job.id}")
 
 
 def _checks(ended: Ended) -> Iterator[Field]:
     for number, each in enumerate(e for e in ended.events if isinstance(e, Checked)):
         detail = f": {each.detail}" if each.detail else ""
-        yield Field("proof" if not number else "", f"{each.outcome.upper():<7}  {each.check}{detail}",
-                    _STYLES.get(each.outcome, "dim"))
+        yield outcome_field("proof" if not number else "", each.outcome, f"{each.check}{detail}")
 
 
 def _connect(draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:

@@ -9,7 +9,7 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from pgvault.console.fields import Field, failed
+from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
@@ -208,7 +208,8 @@ class WhereStep(Stage):
         if draft.overwrite:
             yield Field("overwrites", "what is in the directory is renamed, its newest WAL saved into the vault, and "
                                       "kept until you remove it", "bad")
-        yield Field("", "left and right change a value, Tab and the arrows go between lines, Enter goes on", "dim", 1)
+        yield gap()
+        yield Field("", "left and right change a value, up and down go to another line", "dim", 1)
 
     def words(self) -> list[str] | None:
         return self.recovery.draft.words()

@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvault.engine.check.facts import Place, VaultFacts, WalFacts, or_error
@@ -88,7 +89,8 @@ def holder(server: ServerVault, concern: Concern) -> str | None:
 def _signature(text: bytes) -> str:
     try:
         holder = json.loads(text)
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        since = datetime.fromisoformat(holder["since"]).astimezone(UTC)
+        return f"process {holder['pid']} on {holder['host']} since {since:%Y-%m-%d %H:%M:%S}Z"
     except (ValueError, KeyError, TypeError):
         return "a process that has not signed yet"
 
