@@ -34,7 +34,7 @@ _JOBS, _JOBS_WIDE = 2, 6
 _LEAST_REASONS, _REASONS = 2, 6
 _LEAST_CHECKS = 6
 """Lines, with its border."""
-_CHECKS = (Column("outcome", 9), Column("check", 20), Column("detail", 20, flexible=True))
+_CHECKS = (Column("outcome", 9), Column("check", 21), Column("detail", 20, flexible=True))
 _NO_SERVERS = """No servers yet.
 
 Add a table to {path}:
