@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from life import MEGABYTES, lived
+from life import MEGABYTES, lived, with_short_paths
 from textual.pilot import Pilot
 
 from pgvault.config.load import load
@@ -40,6 +40,7 @@ def main() -> None:
     with Interruption() as interruption:
         sandbox = new_sandbox(PLACE, MEGABYTES)
         try:
+            sandbox = with_short_paths(sandbox)
             loss = lived(sandbox)
             for columns, lines in SIZES:
                 asyncio.run(_pictures(sandbox, loss, columns, lines))
@@ -64,7 +65,8 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
         await pilot.press("escape")
         await camera.take("wal", lambda text: "DROP TABLE" in text and "searching" not in text, "3", "e")
         await camera.take("jobs", _shows("backup main-db-server"), "4")
-        await camera.take("job", _shows("copy"), "enter")
+        await _go_to_the_failed_one(camera)
+        await camera.take("job", _shows("explain"), "enter")
         await pilot.press("escape")
         await camera.take("logs", _shows("INFO"), "5")
         await camera.take("command-log", _shows("commands, newest first", "events"), "at")
@@ -74,10 +76,18 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
         await _recover(camera, sandbox, columns)
 
 
+async def _go_to_the_failed_one(camera: _Camera) -> None:
+    for _ in range(10):
+        if "could not" in screen_text(camera.pilot.app).splitlines()[-2]:  # of the job under the cursor
+            return
+        await camera.pilot.press("down")
+        await camera.pilot.pause(0.2)
+
+
 async def _recover(camera: _Camera, sandbox: Sandbox, columns: int) -> None:
     """The wizard, step by step; the second time what the first one restored is set aside."""
     await camera.take("recover-1-what", _shows("a table was dropped"), "r")
-    await camera.take("recover-2-point", _shows("proposed"), "enter")
+    await camera.take("recover-2-point", _shows("proposed", "was searched"), "enter")
     await camera.take("recover-3-where", lambda text: "goes to" in text and "looked up" not in text, "enter")
     await camera.take("recover-4-review", _shows("overwrites", "space"), "enter")
     await camera.take("recover-5-run", _shows("the restore runs", "done"), "enter")

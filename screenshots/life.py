@@ -7,6 +7,7 @@ and at last the demonstration's dropped table.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from pgvault.demo.commands import Commands
 from pgvault.demo.sandbox import PRIMARY, Sandbox
@@ -31,6 +32,13 @@ DELETE FROM orders WHERE state = 'returned';
 """
 
 
+def with_short_paths(sandbox: Sandbox) -> Sandbox:
+    """The same, where PostgreSQL's programs are called by a path as short as that of a real installation."""
+    programs = sandbox.directory / "bin"
+    programs.symlink_to(sandbox.programs)
+    return replace(sandbox, programs=programs)
+
+
 def lived(sandbox: Sandbox) -> Loss:
     """Build the sandbox and let it live up to the loss."""
     story, commands = Story(sandbox, _count), Commands(sandbox, _count)
@@ -43,8 +51,8 @@ def lived(sandbox: Sandbox) -> Loss:
     run(_MORNING)
     _fail_to_back_up(sandbox, commands)
     run(_RESTORE_POINT)
-    run(_DEPLOY)
     run(_MORNING)
+    run(_DEPLOY)
     commands.pgvault("backup", PRIMARY, "--name", "after-deploy")
     run(_MORNING)
     loss = story.lose()
