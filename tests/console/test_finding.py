@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from desk import Desk, press, screen, settle, write
+from textual.events import Resize
+from textual.geometry import Size
 from textual.widgets import TextArea
 
+from pgvault.console.app import Change
 from pgvault.console.dump import text_of
 from pgvault.console.screens.text_box import COPIED_AT_MOST, TextBox
 from pgvault.model.event import PhaseStarted, Progressed
@@ -139,6 +142,18 @@ async def test_too_small_a_terminal_shows_jobs_and_lets_one_leave(desk: Desk) ->
         await pilot.resize_terminal(120, 23)
         await press(pilot, "q")
     assert pilot.app.farewell[0].startswith("job ")
+
+
+async def test_a_size_that_comes_late_does_not_count(desk: Desk) -> None:
+    """Sizes in quick succession reach a screen in any order; the rules that count are those of the newest."""
+    async with desk.open() as pilot:
+        await pilot.resize_terminal(60, 10)
+        await settle(pilot)
+        pilot.app.screen.post_message(Resize(Size(80, 24), Size(80, 24)))
+        await settle(pilot)
+        pilot.app.tell_views(Change.CLOCK)
+        await settle(pilot)
+        assert screen(pilot).startswith("needs 80x24, this is 60x10")
 
 
 # What works everywhere

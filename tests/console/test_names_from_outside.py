@@ -87,7 +87,7 @@ def test_what_is_wrong_stands_above_what_it_blocks_and_what_is_well(findings: li
 
 @pytest.mark.parametrize("glyphs", [ASCII, UNICODE])
 def test_nothing_unknown_is_drawn_as_good(glyphs) -> None:
-    assert standing.state_part(None, glyphs).style == "dim"
+    assert standing.state_part(None, None, glyphs).style == "dim"
     assert str(standing.reach(None, NOW)) == str(standing.last_backup(None, NOW)) == "-"
     assert age(None, NOW) == "-"
 

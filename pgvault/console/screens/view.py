@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker
@@ -23,7 +24,7 @@ from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
-from pgvault.console.widgets.too_small import TooSmall
+from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall
 from pgvault.model.text import Painted, Part
 
 _BLIND = ("leave", "quit", "suspend")
@@ -108,11 +109,19 @@ class View(Screen[None]):
         """Head, breadcrumb and keys, as they are now; what did not change is not sent."""
         if not self.is_attached or not self.query("#head"):
             return
+        self._mind_size()
         self.head.set(*self.app.head_parts())
         right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
         self.path.set([" ", self.app.crumb_line(self.crumbs())], right)
         self.query_one(TooSmall).changed()
         self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
+
+    def _mind_size(self) -> None:
+        """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the
+        older one: too small for a view, and yet showing it."""
+        size = self.app.size
+        if (self.has_class("-small"), self.has_class("-short")) != (size.width < COLUMNS, size.height < LINES):
+            self.post_message(Resize(size, size))
 
     def actions(self) -> Iterable[Action]:
         """What works here, in the order of the footer."""
