@@ -307,7 +307,7 @@ def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_
     primary.sql(fill)
     data = open_tmp / "standby"
     account().run([primary.installation.program("pg_basebackup"), "-d", primary.conninfo(), "-D", data, "-R",
-                   "-c", "fast", "-X", "stream"])
+                   "-c", "fast", "-X", "stream", "-C", "-S", "standby"])  # the slot: no WAL goes before it came
     standby = adopt_server(data, primary.major)
     command = pgvault_shell("put-wal", "main", config=config, account=account()) + " %f < %p"
     standby.configure({"archive_mode": "on", "archive_command": command})
