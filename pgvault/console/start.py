@@ -64,7 +64,12 @@ def refuse_unfit_terminal(environ: Mapping[str, str]) -> None:
 
 
 def prepare(environ: MutableMapping[str, str], options: Options) -> None:
-    """Textual reads these when it is imported: no animation, few frames, unless they were asked for."""
+    """Textual reads these when it is imported: no animation, few frames, unless they were asked for.
+
+    A size that a shell has exported would stand above the terminal's own, which changes.
+    """
+    for name in ("COLUMNS", "LINES"):
+        environ.pop(name, None)
     if not options.animations:
         environ.setdefault("TEXTUAL_ANIMATIONS", "none")
         environ.setdefault("TEXTUAL_FPS", _FRAMES)

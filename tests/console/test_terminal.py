@@ -188,7 +188,7 @@ def test_the_mouse_is_left_to_the_terminal_where_asked(console: Callable[..., Te
 def test_a_small_terminal_says_what_it_needs(console: Callable[..., Terminal], workshop: Workshop) -> None:
     """R36: it can be left, what runs is shown, and a larger window brings the view back."""
     workshop.start_working()
-    terminal = console(columns=60, lines=12, wait=False)
+    terminal = console(columns=60, lines=12, wait=False, COLUMNS="80", LINES="24")  # as a shell may have exported them
     terminal.wait_for("80x24")
     terminal.wait_for("60x12")
     terminal.wait_for("copying")
