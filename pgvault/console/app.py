@@ -87,6 +87,8 @@ class ConsoleApp(App[None]):
         self.seen = Seen(world.home)
         self.jobs_problem: PgvaultError | None = None
         """Why the jobs are not known, or no longer."""
+        self.begun = False
+        """The first screen stands, and what it shows is being read."""
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
@@ -115,8 +117,9 @@ class ConsoleApp(App[None]):
 
     def _begin(self) -> None:
         """Once the first screen stands."""
-        self.run_worker(self._first_look(), group="jobs", exclusive=True, exit_on_error=False)
-        self.run_worker(self._read_all(), group="vault", exclusive=True, exit_on_error=False)
+        self.begun = True
+        self.run_worker(self._first_look, group="jobs", exclusive=True, exit_on_error=False)
+        self.run_worker(self._read_all, group="vault", exclusive=True, exit_on_error=False)
 
     async def _first_look(self) -> None:
         await self.read_jobs()
@@ -181,7 +184,7 @@ class ConsoleApp(App[None]):
 
     def _poll_jobs(self) -> None:
         if not self.paused:
-            self.run_worker(self.read_jobs(), group="jobs", exclusive=False, exit_on_error=False)
+            self.run_worker(self.read_jobs, group="jobs", exclusive=False, exit_on_error=False)
 
     async def read_jobs(self) -> None:
         before = {each.job.id for each in self.world.jobs.running}
@@ -196,7 +199,7 @@ class ConsoleApp(App[None]):
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
         if not self.paused:
-            self.run_worker(self._look_at_vault(), group="vault-poll", exclusive=True, exit_on_error=False)
+            self.run_worker(self._look_at_vault, group="vault-poll", exclusive=True, exit_on_error=False)
 
     async def _look_at_vault(self) -> None:
         """Read again what has another stamp than when it was read."""

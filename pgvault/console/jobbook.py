@@ -6,6 +6,7 @@ in the middle shows the whole history.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -91,12 +92,18 @@ class JobBook:
         self.ids: tuple[str, ...] = ()
         """Newest first."""
         self._looked = False
+        self._turn = threading.Lock()
 
     def look(self) -> bool:
-        """Read what has changed; True when anything did. Blocks for as long as a few small files take.
+        """Read what has changed; True when anything did. Blocks for as long as a few small files take, and while
+        another thread looks.
 
         NotFound where there is no vault: what was known of its jobs is left as it was, and is not known to hold.
         """
+        with self._turn:
+            return self._look()
+
+    def _look(self) -> bool:
         if not Vault(self._home).marker.exists():
             Vault.open(self._home)
         ids = tuple(sorted(job_ids(self._home), reverse=True))

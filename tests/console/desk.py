@@ -157,6 +157,8 @@ class Desk:
 
 async def settle(pilot: Pilot[None]) -> None:
     """Until everything that was begun is done, and what is drawn no longer changes."""
+    while not pilot.app.begun:
+        await pilot.pause(0.01)
     await pilot.pause()
     drawn = ""
     while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or drawn != screen(pilot):
