@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
@@ -118,8 +118,12 @@ class ConsoleApp(App[None]):
     def _begin(self) -> None:
         """Once the first screen stands."""
         self.begun = True
-        self.run_worker(self._first_look, group="jobs", exclusive=True, exit_on_error=False)
-        self.run_worker(self._read_all, group="vault", exclusive=True, exit_on_error=False)
+        self._beside(self._first_look, "jobs", exclusive=True)
+        self._beside(self._read_all, "vault", exclusive=True)
+
+    def _beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, *, exclusive: bool) -> None:
+        """Do something beside the screens. A function and no coroutine: see `View.begin`."""
+        self.run_worker(cast("Any", work), group=group, exclusive=exclusive, exit_on_error=False)
 
     async def _first_look(self) -> None:
         await self.read_jobs()
@@ -184,7 +188,7 @@ class ConsoleApp(App[None]):
 
     def _poll_jobs(self) -> None:
         if not self.paused:
-            self.run_worker(self.read_jobs, group="jobs", exclusive=False, exit_on_error=False)
+            self._beside(self.read_jobs, "jobs", exclusive=False)
 
     async def read_jobs(self) -> None:
         before = {each.job.id for each in self.world.jobs.running}
@@ -199,7 +203,7 @@ class ConsoleApp(App[None]):
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
         if not self.paused:
-            self.run_worker(self._look_at_vault, group="vault-poll", exclusive=True, exit_on_error=False)
+            self._beside(self._look_at_vault, "vault-poll", exclusive=True)
 
     async def _look_at_vault(self) -> None:
         """Read again what has another stamp than when it was read."""
