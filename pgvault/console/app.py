@@ -85,6 +85,7 @@ class ConsoleApp(App[None]):
         self.protections: dict[str, Protection | PgvaultError] = {}
         self.checks = Checks(world)
         self.seen = Seen(world.home)
+        self._job_changes: object = 0
         self.jobs_problem: PgvaultError | None = None
         """Why the jobs are not known, or no longer."""
         self.begun = False
@@ -118,7 +119,7 @@ class ConsoleApp(App[None]):
     def _begin(self) -> None:
         """Once the first screen stands."""
         self.begun = True
-        self._beside(self._first_look, "jobs", exclusive=True)
+        self._beside(self._first_look, "jobs", exclusive=False)
         self._beside(self._read_all, "vault", exclusive=True)
 
     def _beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, *, exclusive: bool) -> None:
@@ -194,7 +195,8 @@ class ConsoleApp(App[None]):
         before = {each.job.id for each in self.world.jobs.running}
         changed = await look(self.world.jobs.look, "read the jobs")
         problem = changed if isinstance(changed, PgvaultError) else None
-        if changed is True or str(problem) != str(self.jobs_problem):
+        if (problem is None and changed != self._job_changes) or str(problem) != str(self.jobs_problem):
+            self._job_changes = changed
             self.jobs_problem = problem
             self.tell_views(Change.JOBS)
         if before - {each.job.id for each in self.world.jobs.running}:

@@ -93,15 +93,17 @@ class JobBook:
         """Newest first."""
         self._looked = False
         self._turn = threading.Lock()
+        self._changes = 0
 
-    def look(self) -> bool:
-        """Read what has changed; True when anything did. Blocks for as long as a few small files take, and while
-        another thread looks.
+    def look(self) -> int:
+        """Read what has changed; the number of changes so far, so that whoever asks late misses none.
 
-        NotFound where there is no vault: what was known of its jobs is left as it was, and is not known to hold.
+        Blocks for as long as a few small files take, and while another thread looks. NotFound where there is no vault:
+        what was known of its jobs is left as it was, and is not known to hold.
         """
         with self._turn:
-            return self._look()
+            self._changes += self._look()
+            return self._changes
 
     def _look(self) -> bool:
         if not Vault(self._home).marker.exists():

@@ -311,3 +311,10 @@ async def test_a_job_of_another_process_is_cancelled_and_its_cleanup_waited_for(
             await press(pilot, "enter")
             assert "What was begun is removed." in screen(pilot)
         process.communicate(timeout=60)
+
+
+def test_a_change_is_not_missed_by_whoever_asks_second(desk: Desk) -> None:
+    """Two looks at once, of which one is no longer waited for: the other tells all the same that something changed."""
+    desk.job(PhaseStarted("copy", 200, at=desk.now), lives=True)
+    book = JobBook(desk.shelf.home)
+    assert book.look() == book.look() > 0
