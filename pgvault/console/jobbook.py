@@ -7,7 +7,7 @@ in the middle shows the whole history.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -83,16 +83,20 @@ class _Follower:
 
 
 class JobBook:
-    """All jobs, newest first, and those that live."""
+    """All jobs, newest first, and those that live.
+
+    A look changes nothing that others see before it is through: whoever draws meanwhile sees all as of the look before.
+    """
 
     def __init__(self, home: Path, log: CommandLog | None = None) -> None:
         self._home, self._log = home, log
-        self._ended: dict[str, Job] = {}
+        self._turn = threading.Lock()
         self._followers: dict[str, _Follower] = {}
+        self._ended: dict[str, Job] = {}
+        self._living: Mapping[str, Followed] = {}
         self.ids: tuple[str, ...] = ()
         """Newest first."""
         self._looked = False
-        self._turn = threading.Lock()
         self._changes = 0
 
     def look(self) -> int:
@@ -110,31 +114,33 @@ class JobBook:
             Vault.open(self._home)
         ids = tuple(sorted(job_ids(self._home), reverse=True))
         changed = ids != self.ids
-        self.ids = ids
         for job_id in ids[:LOOKED_AT]:
             if job_id not in self._ended:
                 changed = self._look_at(job_id) or changed
+        self._living = {job_id: self._followers[job_id].state for job_id in sorted(self._followers, reverse=True)}
+        self.ids = ids
         self._looked = True
         return changed
 
     def job(self, job_id: str) -> Job:
         """NotFound never: a job that was removed meanwhile is told as it was, or as planned."""
-        if follower := self._followers.get(job_id):
-            return follower.state.job
-        if job_id not in self._ended:
-            self._ended[job_id] = read_job(jobs_directory(self._home) / job_id)
-        return self._ended[job_id]
+        if followed := self._living.get(job_id):
+            return followed.job
+        if job := self._ended.get(job_id):
+            return job
+        job = read_job(jobs_directory(self._home) / job_id)
+        if job.state.final:
+            self._ended.setdefault(job_id, job)
+        return job
 
     @property
     def running(self) -> Sequence[Followed]:
         """Newest first."""
-        followed = [self._followers[job_id].state for job_id in sorted(self._followers, reverse=True)]
-        return [each for each in followed if each.job.state is not JobState.PLANNED]
+        return [each for each in self._living.values() if each.job.state is not JobState.PLANNED]
 
     def followed(self, job_id: str) -> Followed | None:
         """None when it has ended."""
-        follower = self._followers.get(job_id)
-        return follower.state if follower else None
+        return self._living.get(job_id)
 
     def _look_at(self, job_id: str) -> bool:
         follower = self._followers.get(job_id)

@@ -318,3 +318,20 @@ def test_a_change_is_not_missed_by_whoever_asks_second(desk: Desk) -> None:
     desk.job(PhaseStarted("copy", 200, at=desk.now), lives=True)
     book = JobBook(desk.shelf.home)
     assert book.look() == book.look() > 0
+
+
+def test_a_job_that_was_drawn_while_the_first_look_went_on_is_followed_all_the_same(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who draws meanwhile sees nothing halfway: all as of the look before."""
+    made = [copying(desk), copying(desk)]
+    book, seen = JobBook(desk.shelf.home), []
+    look_at = book._look_at
+
+    def drawn_meanwhile(job_id: str) -> bool:
+        seen.append((book.ids, len(book.running), {book.job(each).state for each in made}))
+        return look_at(job_id)
+
+    monkeypatch.setattr(book, "_look_at", drawn_meanwhile)
+    book.look()
+    assert seen == [((), 0, {JobState.RUNNING})] * 2
+    assert [each.job.id for each in book.running] == sorted(made, reverse=True)
