@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
@@ -23,6 +26,11 @@ _ORDER = ("partitioned table", "table", "materialized view", "view", "foreign ta
           "partitioned index", "toast table", _TOAST_INDEX)
 _HANGERS_ON = frozenset(_ORDER[-4:])
 _TOAST_SCHEMA = "pg_toast"
+_MOST_OPEN = 8
+"""Manifests that are open at a time: there may be a thousand backups."""
+_ASKED = 4
+"""Backups on either side of a position that are asked for a name."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,84 +82,92 @@ def in_order(objects: Iterable[WalObject]) -> tuple[WalObject, ...]:
 
 
 class NameBook:
-    """The names in all backups of a timeline path; a context manager, since it keeps manifests open."""
+    """The names in all backups of a timeline path; a context manager, since it keeps some manifests open."""
 
     def __init__(self, server: ServerVault, history: History) -> None:
         self._server = server
-        self._backups = [each for each in catalog.backups(server) if each.status.copied and each.end_lsn is not None
-                         and history.holds(each.timeline, each.end_lsn)]
-        self._open: dict[str, Names | None] = {}
+        backups = [each for each in catalog.backups(server) if each.status.copied and each.end_lsn is not None
+                   and history.holds(each.timeline, each.end_lsn)]
+        self._backups = sorted(backups, key=_end)
+        self._open: dict[str, Names] = {}
+        """By backup, the one that was asked last at the end."""
+        self._knowing: dict[tuple[str, int], bool] = {}
+        self._at: dict[int, NamesAt] = {}
 
     def __enter__(self) -> NameBook:
         return self
 
     def __exit__(self, *exc: object) -> None:
         for names in self._open.values():
-            if names is not None:
-                names.close()
+            names.close()
 
     def at(self, lsn: Lsn) -> NamesAt:
         """As things were called at a position: by the newest backup that ended before, then by the others."""
-        before = [each for each in self._backups if each.end_lsn is not None and each.end_lsn <= lsn]
-        return NamesAt(self, [*reversed(before), *self._backups[len(before):]])
+        place = bisect_right(self._backups, lsn, key=_end)
+        if place not in self._at:
+            self._at[place] = NamesAt(self, self._backups[:place][::-1], self._backups[place:])
+        return self._at[place]
 
     def rewritten_catalogs(self) -> set[tuple[int, int]]:
         """(database, number) of the files of pg_class and pg_database that are not initdb's; database 0 for the latter.
         """
-        found = set()
-        for backup in self._backups:
-            with suppress(sqlite3.Error):
-                names = self.of(backup)
-                found |= {(0 if oid == PG_DATABASE else database, number) for database, oid, number in
-                          (names.rewritten((PG_CLASS, PG_DATABASE)) if names else ())}
-        return found
+        found = (self.ask(backup, lambda names: names.rewritten((PG_CLASS, PG_DATABASE))) for backup in self._backups)
+        return {(0 if oid == PG_DATABASE else database, number)
+                for rewritten in found for database, oid, number in rewritten or ()}
 
-    def of(self, backup: Backup) -> Names | None:
-        """None when its manifest cannot be read: a name is no reason to fail."""
-        if backup.id not in self._open:
-            self._open[backup.id] = None
-            with suppress(sqlite3.Error):
-                self._open[backup.id] = Names(catalog.manifest_path(self._server, backup.id))
-        return self._open[backup.id]
+    def knows(self, backup: Backup, database: int) -> bool:
+        """As `Names.knows`, remembered."""
+        key = (backup.id, database)
+        if key not in self._knowing:
+            self._knowing[key] = bool(self.ask(backup, lambda names: names.knows(database)))
+        return self._knowing[key]
+
+    def ask(self, backup: Backup, question: Callable[[Names], T]) -> T | None:
+        """The answer of one backup; None when its manifest cannot be read: a name is no reason to fail."""
+        with suppress(sqlite3.Error):
+            names = self._open.pop(backup.id, None) or Names(catalog.manifest_path(self._server, backup.id))
+            self._open[backup.id] = names
+            if len(self._open) > _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            return question(names)
+        return None
 
 
 class NamesAt:
-    """The backups' names in the order in which they are asked."""
+    """The names at one position, from the nearest backups `before` it, newest first, and `behind` it, oldest first."""
 
-    def __init__(self, book: NameBook, backups: list[Backup]) -> None:
-        self._book, self._backups = book, backups
+    def __init__(self, book: NameBook, before: list[Backup], behind: list[Backup]) -> None:
+        self._book, self._sides = book, (before, behind)
+        self._asked: dict[int, list[Backup]] = {}
 
     def database(self, oid: int) -> str:
         """Empty when it is not known."""
-        for names in self._names():
-            with suppress(sqlite3.Error):
-                if (name := names.database(oid)) is not None:
-                    return name
-        return ""
+        return self._first(0, lambda names: names.database(oid)) or ""
 
     def by_oid(self, database: int, oid: int) -> RelationName | None:
-        for names in self._names():
-            with suppress(sqlite3.Error):
-                if (found := names.by_oid(database, oid)) is not None:
-                    return found
-        return None
+        return self._first(database, lambda names: names.by_oid(database, oid))
 
     def by_number(self, database: int, number: int) -> RelationName | None:
-        for names in self._names():
-            with suppress(sqlite3.Error):
-                if (found := names.by_number(database, number)) is not None:
-                    return found
-        return None
+        return self._first(database, lambda names: names.by_number(database, number))
 
     def kind(self, database: int, oid: int) -> str:
         """The letter of its kind; t also for a TOAST table's index."""
         found = self.by_oid(database, oid)
         return "" if found is None else "t" if found.schema == _TOAST_SCHEMA else found.kind
 
-    def _names(self) -> Iterator[Names]:
-        for backup in self._backups:
-            if (names := self._book.of(backup)) is not None:
-                yield names
+    def _first(self, database: int, question: Callable[[Names], T | None]) -> T | None:
+        """The first answer of the backups that know this database: a few on either side, since what existed at this
+        position is known to the nearest if only its names were asked for in full."""
+        if database not in self._asked:
+            self._asked[database] = [backup for side in self._sides for backup in islice(
+                (each for each in side if self._book.knows(each, database)), _ASKED)]
+        answers = (self._book.ask(backup, question) for backup in self._asked[database])
+        return next((answer for answer in answers if answer is not None), None)
+
+
+def _end(backup: Backup) -> Lsn:
+    assert backup.end_lsn is not None
+    return backup.end_lsn
 
 
 def named(found: RelationName, *, deleted: int = 0, updated: int = 0) -> WalObject:

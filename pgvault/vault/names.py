@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,12 +76,20 @@ class Names:
     def by_number(self, database: int, number: int) -> RelationName | None:
         return self._relation("number", database, number)
 
-    def rewritten(self, oids: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    def knows(self, database: int) -> bool:
+        """Whether it has the names of any relation in this database; for 0, those of databases themselves."""
+        if database:
+            return self._row("SELECT 1 FROM relation WHERE database = ?", database) is not None
+        return self._row("SELECT 1 FROM database") is not None
+
+    def rewritten(self, oids: tuple[int, ...]) -> list[tuple[int, int, int]]:
         """(database, OID, number of its file) of these catalogs, where it is not initdb's."""
-        if self.there:
-            marks = ", ".join("?" * len(oids))
-            yield from self._db.execute(
-                f"SELECT database, oid, number FROM relation WHERE oid IN ({marks}) AND number <> oid", oids)
+        if not self.there:
+            return []
+        marks = ", ".join("?" * len(oids))
+        return self._db.execute(
+            "SELECT database, oid, number FROM relation WHERE database IN (SELECT oid FROM database)"
+            f" AND oid IN ({marks}) AND number <> oid", oids).fetchall()
 
     def _relation(self, column: str, database: int, value: int) -> RelationName | None:
         row = self._row(f"SELECT * FROM relation WHERE database = ? AND {column} = ?", database, value)
