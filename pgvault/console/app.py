@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
@@ -15,8 +15,8 @@ from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
-from textual.worker import Worker, WorkerState
 
+from pgvault.console.beside import begin
 from pgvault.console.checks import Checks
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.keys import in_textual
@@ -119,12 +119,8 @@ class ConsoleApp(App[None]):
     def _begin(self) -> None:
         """Once the first screen stands."""
         self.begun = True
-        self._beside(self._first_look, "jobs", exclusive=False)
-        self._beside(self._read_all, "vault", exclusive=True)
-
-    def _beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, *, exclusive: bool) -> None:
-        """Do something beside the screens. A function and no coroutine: see `View.begin`."""
-        self.run_worker(cast("Any", work), group=group, exclusive=exclusive, exit_on_error=False)
+        begin(self, "jobs", self._first_look, exclusive=False)
+        begin(self, "vault", self._read_all)
 
     async def _first_look(self) -> None:
         await self.read_jobs()
@@ -135,6 +131,10 @@ class ConsoleApp(App[None]):
         await self.read_vault(self.world.servers)
         if self.options.check_at_start and self.world.servers:
             await self.checks.run("all", self._checks_changed)
+
+    def check(self, server: str) -> None:
+        """Check a server, or `all`; it goes on when another view is opened."""
+        begin(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
 
     def leave(self) -> None:
         """End the console; what runs goes on, and the person is told how to see it again."""
@@ -189,7 +189,7 @@ class ConsoleApp(App[None]):
 
     def _poll_jobs(self) -> None:
         if not self.paused:
-            self._beside(self.read_jobs, "jobs", exclusive=False)
+            begin(self, "jobs", self.read_jobs, exclusive=False)
 
     async def read_jobs(self) -> None:
         before = {each.job.id for each in self.world.jobs.running}
@@ -205,7 +205,7 @@ class ConsoleApp(App[None]):
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
         if not self.paused:
-            self._beside(self._look_at_vault, "vault-poll", exclusive=True)
+            begin(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
         """Read again what has another stamp than when it was read."""
@@ -242,15 +242,6 @@ class ConsoleApp(App[None]):
         """A line that goes away by itself."""
         self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
                     severity=cast("Any", severity), markup=False)
-
-    def tell_fault(self, event: Worker.StateChanged) -> None:
-        """A worker that failed with what nobody expected; known errors are drawn by whoever asked."""
-        if event.state is WorkerState.ERROR:
-            error = event.worker.error
-            self.tell(f"{type(error).__name__}: {error}", "error", title=f"internal error ({event.worker.group})")
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        self.tell_fault(event)
 
     def head_parts(self) -> tuple[list[Part], list[Part]]:
         """What the head says at its left and its right."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field, laid_out
 from pgvault.model.job import Job, JobKind, JobState
 
@@ -47,7 +48,7 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
 
     def confirmed(yes: bool | None) -> None:
         if yes:  # by the app: leaving the screen does not end the waiting
-            app.run_worker(_cancel(app, job), group=f"cancel-{job.id}", exit_on_error=False)
+            begin(app, f"cancel-{job.id}", _cancel, app, job)
 
     act = f"cancel the {job.kind.value}{f' of {job.server}' if job.server else ''}"
     app.push_screen(Confirm(act, laid_out(lines, CONFIRM_COLUMNS), act=act, back="let it run"), confirmed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.backing_up import act, told, words
+from pgvault.console.beside import begin
 from pgvault.console.fields import laid_out
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.text_box import TextBox
@@ -63,12 +64,12 @@ def back_up(view: View, server: str) -> None:
 
     def confirmed(yes: bool | None) -> None:
         if yes:
-            app.run_worker(_begin(app, server, argv), group="begin", exit_on_error=False)
+            begin(app, f"back up {server}", _back_up, app, server, argv)
 
     app.push_screen(Confirm(title, lines, act=act(plan)), confirmed)
 
 
-async def _begin(app: ConsoleApp, server: str, argv: list[str]) -> None:
+async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
     answer = await app.world.commands.ask(*argv)
     if answer.failure or not answer.document.get("job"):
         _say_refused(app, server, answer.failure)

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from pgvault.console import backup_facts
 from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field
 from pgvault.console.file_rows import FileRows, entry_text
 from pgvault.console.screens.text_box import TextBox
@@ -55,7 +56,7 @@ class BackupScreen(View):
         super().on_mount()
         self.files.listing.focus()
         self._show_facts()
-        self.run_worker(self._open(), group="manifest", exit_on_error=False)
+        begin(self, "manifest", self._open)
 
     def on_unmount(self) -> None:
         if isinstance(self._opened, BackupFiles):

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgvault.console.ages import ago
+from pgvault.console.beside import begin
 from pgvault.console.fields import wrapped
 from pgvault.console.finding import Entry, found
 from pgvault.console.keys import ACTIONS, EVERYWHERE, MOVES, VIEWS, Action, keys_of, shown
@@ -71,7 +72,7 @@ class FinderDialog(Dialog[Entry]):
         self.query_one(Input).focus()
         self._show()
         if self._more:
-            self.run_worker(self._find_more(self._more), exit_on_error=False)
+            begin(self, "more", self._find_more, self._more)
 
     async def _find_more(self, more: More) -> None:
         self._entries += await more()
@@ -142,7 +143,7 @@ async def open_palette(app: ConsoleApp) -> None:
 def _open(app: ConsoleApp, finder: FinderDialog) -> None:
     def chosen(entry: Entry | None) -> None:
         if entry:  # by the app, once the dialog is gone: it may go to another screen
-            app.run_worker(_run(entry), group="found", exit_on_error=False)
+            begin(app, "found", _run, entry, exclusive=False)
 
     app.push_screen(finder, chosen)
 

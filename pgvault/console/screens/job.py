@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
+from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.job_facts import Facts, explained, read_facts, told
 from pgvault.console.joblines import live
@@ -55,7 +56,7 @@ class JobScreen(View):
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
-            self.begin("read", self._read)
+            begin(self, "read", self._read)
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
 
@@ -126,7 +127,7 @@ class JobScreen(View):
         self.app.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.begin("filter", self._find, event.pattern)
+        begin(self, "filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
         found = await look(lambda: self._rows.found(pattern), "read the journal")

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
+from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.joblines import brief, live, short_time, took
 from pgvault.console.screens.view import View, bindings
@@ -139,7 +140,7 @@ class JobsScreen(View):
     # Filtering: all of them have to be read for it
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        self.begin("filter", self._find, event.pattern)
+        begin(self, "filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
         ids = self.app.world.jobs.ids

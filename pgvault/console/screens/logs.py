@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
+from pgvault.console.beside import begin
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
 from pgvault.console.screens.ask_name import AskName
 from pgvault.console.screens.text_box import TextBox
@@ -80,7 +81,7 @@ class LogsScreen(View):
             self._read_on()
 
     def _read_on(self) -> None:
-        self.run_worker(self._read(), group="read", exit_on_error=False)
+        begin(self, "read", self._read, exclusive=False)
 
     # Reading
 
@@ -140,7 +141,7 @@ class LogsScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if self._found is None or self._found.pattern != event.pattern:
-            self.begin("filter", self._find, event.pattern, True)
+            begin(self, "filter", self._find, event.pattern, True)
 
     async def _find(self, pattern: str, afresh: bool) -> None:
         """Show what the filter lets through as it is found."""
@@ -211,7 +212,7 @@ class LogsScreen(View):
 
         def named(path: Path | None) -> None:
             if path:
-                self.run_worker(self._export(rows, indexes, path), group="export", exit_on_error=False)
+                begin(self, "export", self._export, rows, indexes, path, exclusive=False)
 
         lines = f"{len(indexes):,} line{'s' * (len(indexes) != 1)}"
         self.app.push_screen(AskName("write lines of the log to a file", f"The {lines} {which} are written to:", name),

@@ -101,18 +101,13 @@ class OverviewScreen(View):
         return f"{self.app.server}\n{self.reasons.text}"
 
     def do_check(self) -> None:
-        self._check(self.app.server)
+        self.app.check(self.app.server)
 
     def do_check_all(self) -> None:
-        self._check("all")
+        self.app.check("all")
 
     def do_backup(self) -> None:
         back_up(self, self.app.server)
-
-    def _check(self, server: str) -> None:
-        """By the app: it goes on when another view is opened."""
-        self.app.run_worker(self.app.checks.run(server, lambda: self.app.tell_views(Change.CHECKS)), group="checks",
-                            exit_on_error=False)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         if event.listing is self.servers.listing and event.key:

@@ -7,9 +7,8 @@ asked; its answer, one line, is what the person is told instead.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
-from typing import Any, ClassVar, cast
+from collections.abc import Iterable
+from typing import ClassVar
 
 from textual import getters
 from textual.app import ComposeResult
@@ -17,7 +16,6 @@ from textual.binding import Binding
 from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.worker import Worker
 
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
@@ -84,17 +82,6 @@ class View(Screen[None]):
 
     def world_changed(self, change: Change) -> None:
         """Something that may be shown here has changed, or the screen came up: draw what differs."""
-
-    def begin(self, group: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Do something beside the screen, in place of what of its group is still being done.
-
-        A function and no coroutine: one that is replaced before it began is then not made, and nobody misses it.
-        """
-        self.run_worker(cast("Any", partial(work, *arguments)), group=group, exclusive=True, exit_on_error=False)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """What failed beside the screen is told: nothing ends unheard."""
-        self.app.tell_fault(event)
 
     # The frame
 
@@ -186,8 +173,7 @@ class View(Screen[None]):
         back_up(self, self.app.server)
 
     def do_check(self) -> None:
-        self.app.run_worker(self.app.checks.run(self.app.server, lambda: self.app.tell_views(Change.CHECKS)),
-                            group="checks", exit_on_error=False)
+        self.app.check(self.app.server)
         self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
 
     def do_next_server(self) -> None:

@@ -13,6 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from pgvault.console.app import Change
+from pgvault.console.beside import begin
 from pgvault.console.commands import Document
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.screens.back_up import why_not_server
@@ -87,7 +88,7 @@ class WalScreen(View):
             self.timeline.clear()
             self._draw()
         if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
-            self.begin("wal", self._read)
+            begin(self, "wal", self._read)
         elif change is Change.CLOCK:
             self._draw()
 
@@ -106,7 +107,7 @@ class WalScreen(View):
             self._stamp = stamp
             self._show(chart)
             if chart.picture.unread and not self.app.options.read_only and not self._is_busy("wal-facts"):
-                self.begin("wal-facts", self._read_on, server)
+                begin(self, "wal-facts", self._read_on, server)
         self._draw()
 
     async def _read_on(self, server: str) -> None:
@@ -187,7 +188,7 @@ class WalScreen(View):
     def read_around(self) -> None:
         """Read the WAL around the cursor, unless that was done."""
         if self.chart and not (self.nearby.around and self.nearby.around.holds(self.timeline.cursor)):
-            self.begin("wal-around", self._look_around, self.chart, self.timeline.cursor)
+            begin(self, "wal-around", self._look_around, self.chart, self.timeline.cursor)
 
     async def _look_around(self, chart: Chart, cursor: Cursor) -> None:
         place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
@@ -215,7 +216,7 @@ class WalScreen(View):
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         self._follow(event.key)
-        self.begin("wal-restore", self.do, "restore")
+        begin(self, "wal-restore", self.do, "restore")
 
     # Accidents
 
@@ -223,7 +224,7 @@ class WalScreen(View):
         """Show what was found, and search unless that was done or is being done."""
         self.nearby.shows_accidents = True
         if not self.nearby.book.is_searching:
-            self.begin("wal-accidents", self._search, self._server, self.nearby.book)
+            begin(self, "wal-accidents", self._search, self._server, self.nearby.book)
         self.nearby.refill(self.timeline.cursor)
         self.nearby.listing.focus()
 

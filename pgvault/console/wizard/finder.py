@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
+from pgvault.console.beside import begin
 from pgvault.console.commands import Document
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.accident import Accident, accident_of
-from pgvault.console.wizard.stage import begin
 from pgvault.model.event import Failure
 from pgvault.model.text import Part
 

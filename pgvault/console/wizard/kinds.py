@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.widgets import Input
 
+from pgvault.console.beside import begin
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Point
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
-from pgvault.console.wizard.stage import begin
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
 

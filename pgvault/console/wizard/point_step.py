@@ -12,6 +12,7 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
@@ -23,7 +24,7 @@ from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import nearest, told
-from pgvault.console.wizard.stage import Stage, begin
+from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure

@@ -7,11 +7,12 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.proven import Ended, told
-from pgvault.console.wizard.stage import Stage, begin
+from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.console.world import look
 from pgvault.jobs.journal import read_events

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from textual import getters
 from textual.app import ComposeResult
 
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.planned import Planned, told
-from pgvault.console.wizard.stage import Stage, begin
+from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
 from pgvault.model.event import Failure

@@ -6,11 +6,12 @@ from textual import getters
 from textual.app import ComposeResult
 
 from pgvault.console.app import Change
+from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.running import told
-from pgvault.console.wizard.stage import Stage, begin
+from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 
 _REDRAW_SECONDS = 1.0

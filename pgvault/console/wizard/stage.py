@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.containers import Vertical
-from textual.dom import DOMNode
 
 from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
     from pgvault.console.app import Change, ConsoleApp
     from pgvault.console.wizard.screen import RecoveryScreen
-
-
-def begin(node: DOMNode, group: str, work: Callable[..., Coroutine[Any, Any, None]], *given: object) -> None:
-    """Do this in the background, as the node's; what the same group does still is ended.
-
-    The coroutine is made when it is its turn: one that was ended before would never be awaited.
-    """
-    node.run_worker(cast("Any", partial(_told, node, work, *given)), group=group, exclusive=True, exit_on_error=False)
-
-
-async def _told(node: DOMNode, work: Callable[..., Coroutine[Any, Any, None]], *given: object) -> None:
-    """What nobody expected must not fail in silence."""
-    try:
-        await work(*given)
-    except Exception as error:
-        cast("ConsoleApp", node.app).tell(f"internal error: {error!r}", "error")
-        raise
 
 
 class Stage(Vertical):

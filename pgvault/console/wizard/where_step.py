@@ -9,12 +9,13 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.widgets import Input
 
+from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.stage import Stage, begin
+from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.backup import Tablespace
