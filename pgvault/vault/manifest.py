@@ -13,13 +13,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
 from pgvault.model.backup import Backup
-from pgvault.model.errors import Corrupt
+from pgvault.model.errors import Corrupt, PgvaultError
 from pgvault.vault import catalog, names
 from pgvault.vault.files import fsync_directory, fsync_path, temporary_name
 from pgvault.vault.frames import ensure_index, read_only_uri, telling_full
@@ -91,6 +92,8 @@ class ManifestWriter:
         self._files: list[Row] = []
         self._runs: list[Row] = []
         self._lock = threading.Lock()
+        self.failure: PgvaultError | sqlite3.Error | None = None
+        """Why it can no longer become a manifest, in whichever thread that was met."""
         self._last_id = 0
         self.file_count = 0
         self.size_bytes = 0
@@ -114,12 +117,12 @@ class ManifestWriter:
             self._write()
 
     def add_databases(self, databases: Iterable[DatabaseName]) -> None:
-        with self._lock, telling_full(self._final):
+        with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO database VALUES (?, ?)",
                                  ((each.oid, _to_sql(each.name)) for each in databases))
 
     def add_relations(self, relations: Iterable[RelationName]) -> None:
-        with self._lock, telling_full(self._final):
+        with self._writing():
             self._db.executemany("INSERT OR REPLACE INTO relation VALUES (?, ?, ?, ?, ?, ?)", (
                 (each.database, each.oid, each.number, _to_sql(each.schema), _to_sql(each.name), each.kind)
                 for each in relations))
@@ -127,7 +130,7 @@ class ManifestWriter:
     def index_paths(self) -> None:
         """Call when every entry is added: the rest looks files up by path."""
         self._write()
-        with self._lock, telling_full(self._final):
+        with self._writing():
             self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
 
     def find(self, path: str) -> tuple[int, int | None] | None:
@@ -140,7 +143,7 @@ class ManifestWriter:
     def publish(self) -> str:
         """Durable under its name when this returns; the SHA-256 of the file, hexadecimal."""
         self._write()
-        with telling_full(self._final):
+        with self._writing():
             self._db.execute("COMMIT")
         self._db.close()
         fsync_path(self._temporary)
@@ -153,8 +156,23 @@ class ManifestWriter:
         self._db.close()
         self._temporary.unlink(missing_ok=True)
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One thread at a time. SQLite gives the whole transaction up when the disk is full: whoever writes afterwards
+        gets the same error, lest a manifest be published that lacks what was in it before."""
+        with self._lock:
+            if self.failure:
+                raise self.failure
+            try:
+                with telling_full(self._final):
+                    yield
+            except (PgvaultError, sqlite3.Error) as error:
+                if not self._db.in_transaction:
+                    self.failure = error
+                raise
+
     def _write(self) -> None:
-        with self._lock, telling_full(self._final):
+        with self._writing():
             self._db.executemany("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._files)
             self._db.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", self._runs)
         self._files.clear()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from happenings import ODD, Site, site
 from support.fleet import Fleet
 
-from pgvault.model.backup import Backup
+from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.errors import NoSpace
 from pgvault.model.event import Level, Noted
 from pgvault.vault import catalog
-from pgvault.vault.manifest import Manifest
-from pgvault.vault.names import Names
+from pgvault.vault.manifest import Manifest, ManifestWriter
+from pgvault.vault.names import Names, RelationName
 from pgvault.wal.accidents import EventKind
 
 
@@ -134,3 +136,78 @@ def test_a_backup_of_an_earlier_version_has_no_names(fleet: Fleet, major: int) -
         assert (event.database.oid, event.database.name, str(event.database)) == (database, "", str(database))
         with Manifest(made.vault, backup) as old:
             assert old.find("PG_VERSION")
+
+
+def test_databases_can_be_made_and_dropped_while_names_are_stored(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL refuses both while anyone is in the template, or in the database itself."""
+    server = town.server
+    for database in ("template1", passing := server.new_database()):
+        server.sql("CREATE TABLE here (id int)", dbname=database)
+    names = dict(server.sql("SELECT oid::bigint, datname FROM pg_database"))
+    done: list[str] = []
+    store = ManifestWriter.add_relations
+
+    def meanwhile(manifest: ManifestWriter, relations: list[RelationName]) -> None:
+        server.sql(f"CREATE DATABASE meanwhile_{len(done)}")
+        if names[relations[0].database] == passing:
+            server.sql(f"DROP DATABASE {passing}")
+        done.append(names[relations[0].database])
+        store(manifest, relations)
+
+    monkeypatch.setattr(ManifestWriter, "add_relations", meanwhile)
+    town.told.clear()
+    try:
+        town.backup()
+    finally:
+        server.sql("DROP TABLE here", dbname="template1")
+    assert {"template1", passing} <= set(done)
+    assert warnings(town) == []
+
+
+def test_a_disk_that_names_fill_fails_the_backup_as_a_full_disk(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite gives up the whole manifest's transaction then, also if there is space again a moment later."""
+    store = ManifestWriter.add_relations
+
+    def too_many(manifest: ManifestWriter, relations: list[RelationName]) -> Iterator[RelationName]:
+        [[pages]] = manifest._db.execute("PRAGMA page_count")
+        manifest._db.execute(f"PRAGMA max_page_count = {pages}")
+        try:
+            yield from (each._replace(oid=each.oid + n) for each in relations for n in range(5000))
+        finally:
+            manifest._db.execute("PRAGMA max_page_count = 1000000")
+
+    def fill(manifest: ManifestWriter, relations: list[RelationName]) -> None:
+        with closing(too_many(manifest, relations)) as names:
+            store(manifest, names)
+
+    monkeypatch.setattr(ManifestWriter, "add_relations", fill)
+    town.told.clear()
+    with pytest.raises(NoSpace, match="no space left"):
+        town.backup()
+    assert warnings(town) == []
+    newest = catalog.backups(town.vault)[-1]
+    assert (newest.status, "no space left" in newest.error) == (BackupStatus.FAILED, True)
+
+
+def test_names_that_cannot_be_kept_fail_nothing(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(manifest: ManifestWriter, relations: list[RelationName]) -> None:
+        raise OverflowError("Python int too large to convert to SQLite INTEGER")
+
+    monkeypatch.setattr(ManifestWriter, "add_relations", refuse)
+    town.told.clear()
+    assert town.backup().status is BackupStatus.DONE
+    assert any("could not keep the names" in text and "too large" in text for text in warnings(town))
+
+
+def test_more_relations_than_are_asked_for_at_once(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgvault.engine.backup.names._PAGE", 2)
+    database = town.server.new_database()
+    town.server.sql("; ".join(f"CREATE VIEW many_{n} AS SELECT {n}" for n in range(7)), dbname=database)
+    town.told.clear()
+    names = names_of(town, town.backup())
+    assert warnings(town) == []
+    oid = town.server.scalar("SELECT oid::bigint FROM pg_database WHERE datname = %s", (database,))
+    views = town.server.sql("SELECT oid::bigint, relname FROM pg_class WHERE relname LIKE 'many@_%' ESCAPE '@'",
+                            dbname=database)
+    assert len(views) == 7
+    assert {(view, names.by_oid(oid, view).name) for view, _ in views} == set(views)

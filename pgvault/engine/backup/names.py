@@ -1,19 +1,20 @@
 """The names of things at the time of a backup, asked for over SQL while its files are being copied.
 
-Each database is asked once, over a connection of its own; the role needs nothing but CONNECT. A name is a help and no
-part of the copy: what cannot be asked is told, and the backup goes on.
+The role needs nothing but CONNECT. Nobody can drop or rename a database, or make another from it as from template1,
+while a session is in it (PostgreSQL waits 5 s for it to leave). So each session asks one short question, and is over
+before anything is done with the answer.
+
+A name is a help and no part of the copy: what cannot be asked or kept is told, and the backup goes on. Only when the
+vault's disk is full is the whole manifest lost; that fails the backup wherever it is met (`ManifestWriter.failure`).
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar
 
-import psycopg
 from psycopg import conninfo as libpq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
@@ -27,13 +28,14 @@ from pgvault.vault.names import DatabaseName, RelationName
 
 GRACE_SECONDS = 10.0
 """How long the backup waits for names when its copy is over."""
-_BATCH = 1000
+_PAGE = 5000
+"""Relations that are asked for at once."""
 _MOST_TOLD = 3
-_FAILURES = (PgvaultError, psycopg.Error, sqlite3.Error, UnicodeError)
 Row = tuple[Any, ...]
+Name = TypeVar("Name", DatabaseName, RelationName)
 
 # Databases are their owners': with another search path, operators that were made there could be taken for SQL's own.
-_SESSION = "SET search_path = pg_catalog; SET statement_timeout = '60s'; SET lock_timeout = '5s'"
+_SESSION = "SET search_path = pg_catalog; SET statement_timeout = '3s'; SET lock_timeout = '2s'"
 _DATABASES = """
 SELECT oid::bigint, datname, datallowconn AND datconnlimit <> -2, datname = current_database()
 FROM pg_catalog.pg_database ORDER BY datname = current_database() DESC, oid"""
@@ -44,7 +46,16 @@ SELECT c.oid::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint, coalesce(n
        c.relkind::text
 FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relpersistence <> 't' AND c.relkind <> 'c'
-  AND (c.oid >= 16384 OR pg_catalog.pg_relation_filenode(c.oid) >= 16384)"""
+  AND (c.oid >= 16384 OR pg_catalog.pg_relation_filenode(c.oid) >= 16384)
+  AND c.oid > %s::oid ORDER BY c.oid LIMIT %s"""
+
+
+class _Database(NamedTuple):
+    oid: int
+    name: str
+    connectable: bool
+    configured: bool
+    """The one that the connection string leads to."""
 
 
 class NameCollector:
@@ -72,7 +83,7 @@ class NameCollector:
         self.__exit__()
         failures = self._failures[:_MOST_TOLD]
         if (more := len(self._failures) - len(failures)) > 0:
-            failures.append(f"could not ask for the names of things in {more} more databases")
+            failures.append(f"could not keep the names of things in {more} more databases")
         if self._thread.is_alive():
             failures.append("the server did not tell all its names in time")
         for failure in failures:
@@ -81,50 +92,54 @@ class NameCollector:
 
     def _run(self) -> None:
         try:
-            with closing(self._connect(None)) as connection:
-                _prepare(connection)
-                databases = connection.execute(_DATABASES).fetchall()
-                self._add_databases([DatabaseName(oid, name) for oid, name, *_ in databases])
-                if databases and databases[0][3]:  # the very one that was asked
-                    self._collect(connection, databases[0][0])
-        except _FAILURES as error:
-            self._failures.append(f"could not ask the server for the names of things: {_reason(error)}")
+            databases = [_Database(*row) for row in self._ask(None, _DATABASES)]
+            self._keep(self._manifest.add_databases, [DatabaseName(each.oid, each.name) for each in databases])
+        except Exception as error:
+            self._failures.append(f"could not keep the names of things: {_reason(error)}")
             return
-        for oid, name, connectable, asked in databases:
-            if asked or not connectable:
-                continue
+        for database in databases:
             if self._over:
                 return
             try:
-                with closing(self._connect(name)) as connection:
-                    _prepare(connection)
-                    self._collect(connection, oid)
-            except _FAILURES as error:
-                self._failures.append(f"could not ask for the names of things in database {name}: {_reason(error)}")
+                if database.connectable:
+                    self._collect(database)
+            except Exception as error:
+                self._failures.append(f"could not keep the names of things in database {database.name}: "
+                                      f"{_reason(error)}")
 
-    def _connect(self, database: str | None) -> Connection:
+    def _collect(self, database: _Database) -> None:
+        for relations in self._relations(database):
+            if not self._keep(self._manifest.add_relations, relations):
+                return
+
+    def _relations(self, database: _Database) -> Iterator[list[RelationName]]:
+        """In portions, so that neither a session nor the memory grows with the database."""
+        last = 0
+        while rows := self._ask(None if database.configured else database.name, _RELATIONS, (last, _PAGE)):
+            yield [RelationName(database.oid, *row) for row in rows]
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def _ask(self, database: str | None, query: str, values: Row = ()) -> list[Row]:
         config = self._config
         if database is not None:
             conninfo = libpq.make_conninfo(config.conninfo, dbname=database)
             config = ServerConfig(**{**vars(config), "conninfo": conninfo})
-        return connect(config)
+        with closing(connect(config)) as connection:
+            _prepare(connection)
+            return connection.execute(query.encode(), values).fetchall()
 
-    def _collect(self, connection: Connection, database: int) -> None:
-        with closing(cast("Generator[Row, None, None]", connection.cursor().stream(_RELATIONS))) as rows:
-            while batch := [RelationName(database, *row) for row in islice(rows, _BATCH)]:
-                if not self._add_relations(batch):
-                    return
-
-    def _add_databases(self, databases: list[DatabaseName]) -> None:
+    def _keep(self, add: Callable[[list[Name]], None], names: list[Name]) -> bool:
+        """False when nobody wants any more of them."""
         with self._lock:
             if not self._over:
-                self._manifest.add_databases(databases)
-
-    def _add_relations(self, relations: list[RelationName]) -> bool:
-        """False when nobody wants them any more."""
-        with self._lock:
-            if not self._over:
-                self._manifest.add_relations(relations)
+                try:
+                    add(names)
+                except Exception:
+                    if self._manifest.failure is None:
+                        raise
+                    self._over = True  # whoever writes to it next meets the same, and tells it
             return not self._over
 
 
