@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pgvault.model.backup import Backup
+from pgvault.model.identifier import sql_identifier
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import History
 from pgvault.vault import catalog
@@ -59,21 +60,15 @@ class WalObject:
     def title(self) -> str:
         """`table public.orders`, or `table 16390`."""
         if self.name:
-            return f"{self.kind} {quoted(self.schema)}.{quoted(self.name)}"
+            return f"{self.kind} {sql_identifier(self.schema)}.{sql_identifier(self.name)}"
         return f"{self.kind} {self.oid or self.number}"
 
     def is_called(self, name: str) -> bool:
         """Whether a person may mean it: by its name, with its schema or without, quoted or not, or by a number."""
-        plain, exact = f"{self.schema}.{self.name}", f"{quoted(self.schema)}.{quoted(self.name)}"
-        if self.name and name in (self.name, quoted(self.name), plain, exact):
+        plain, exact = f"{self.schema}.{self.name}", f"{sql_identifier(self.schema)}.{sql_identifier(self.name)}"
+        if self.name and name in (self.name, sql_identifier(self.name), plain, exact):
             return True
         return name.isdigit() and int(name) in (self.oid, self.number)
-
-
-def quoted(name: str) -> str:
-    """As SQL writes it: in quotes where that is needed."""
-    plain = name.isascii() and name.replace("_", "a").isalnum() and name.lower() == name and not name[:1].isdigit()
-    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def in_order(objects: Iterable[WalObject]) -> tuple[WalObject, ...]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pgvault.model.identifier import sql_identifier
+
 _PLAIN = r"[A-Za-z_\u0080-\U0010FFFF][A-Za-z0-9_$\u0080-\U0010FFFF]*"
 _PART = re.compile(rf'(?P<plain>{_PLAIN})|"(?P<quoted>(?:[^"\0]|"")+)"')
-_NEEDS_NO_QUOTES = re.compile(r"[a-z_\u0080-\U0010FFFF][a-z0-9_$\u0080-\U0010FFFF]*")
 _LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
 _LONGEST = 63
 """Bytes of an identifier, NAMEDATALEN - 1."""
@@ -32,7 +33,7 @@ class RelationName:
     name: str
 
     def __str__(self) -> str:
-        return ".".join(map(_quoted, (self.database, self.schema, self.name)))
+        return ".".join(map(sql_identifier, (self.database, self.schema, self.name)))
 
 
 def parse_relation(text: str) -> RelationName:
@@ -63,7 +64,3 @@ def _read(match: re.Match[str]) -> str:
         raise ValueError(f"not a table's name: {part[:20]!r}... has {length} bytes, PostgreSQL's names have at most "
                          f"{_LONGEST}")
     return part
-
-
-def _quoted(part: str) -> str:
-    return part if _NEEDS_NO_QUOTES.fullmatch(part) else '"' + part.replace('"', '""') + '"'

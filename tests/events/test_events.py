@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 from happenings import ODD, Site
 
-from pgvault.engine.event_names import quoted
+from pgvault.model.identifier import sql_identifier
 from pgvault.model.segment import Segment
 from pgvault.wal.accidents import EventKind as K
+
+QUOTED = sql_identifier(ODD)
 
 
 @pytest.mark.parametrize(("deed", "kind", "titles"), [
     ("drop", K.DROP, ["table public.plain", "index public.plain_pkey"]),
     ("drop nested", K.DROP, ["table public.nested", "index public.nested_pkey"]),
-    ("drop odd", K.DROP, [f"table {quoted(ODD)}.{quoted(ODD)}"]),
+    ("drop odd", K.DROP, [f"table {QUOTED}.{QUOTED}"]),
     ("truncate", K.TRUNCATE, ["table public.cut"]),
     ("truncate and reload", K.TRUNCATE, ["table public.cut"]),
     ("swap", K.DROP, ["table public.swapped", "index public.swapped_pkey"]),
@@ -122,7 +124,7 @@ def test_between_two_times(lived: Site) -> None:
     assert lived.events(until=lived.deeds["drop"].since) == []
 
 
-@pytest.mark.parametrize("name", ["plain", "public.plain", "doomed", f"{ODD}.{ODD}", f"{quoted(ODD)}.{quoted(ODD)}"])
+@pytest.mark.parametrize("name", ["plain", "public.plain", "doomed", f"{ODD}.{ODD}", f"{QUOTED}.{QUOTED}"])
 def test_only_of_one_thing(lived: Site, name: str) -> None:
     found = lived.events(object=name)
     assert len(found) == 1
