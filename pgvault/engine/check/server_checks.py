@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pgvault.engine.check.facts import ServerState
-from pgvault.io.postgres import sql_identifier
 from pgvault.io.server_facts import NEWEST_MAJOR
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
+from pgvault.model.identifier import sql_identifier
 
 BACKUP_SENDERS = 2
 """WAL senders that a backup uses: one sends the files, one the WAL written meanwhile."""
