@@ -60,7 +60,8 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
     if args.detach:
         from pgvault.jobs.detach import start_detached
 
-        _say_detached(context, start_detached(context.config.vault.home, plan.to_argv(), config=context.config_path))
+        _say_detached(context, start_detached(context.config.vault.home, plan.to_argv(), kind=JobKind.BACKUP,
+                                              server=server.name, config=context.config_path))
         return
     home = context.config.vault.home
     verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,

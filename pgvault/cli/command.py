@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
 
 GLOBAL_DEFAULTS: dict[str, object] = {
-    "config": None, "format": "text", "color": "auto", "log_level": "info", "job_id": None}
+    "config": None, "format": "text", "color": "auto", "log_level": "info"}
 GLOBAL_WITH_VALUE = frozenset(f"--{name.replace('_', '-')}" for name in GLOBAL_DEFAULTS)
 
 
@@ -68,4 +68,3 @@ def _add_global_options(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("text", "json"))
     add("--color", choices=("auto", "always", "never"))
     add("--log-level", choices=("debug", "info", "warning", "error"))
-    add("--job-id")

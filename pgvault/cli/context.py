@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pgvault.config.load import Config
     from pgvault.config.schema import ServerConfig
+    from pgvault.jobs.hold import Hold
 
 
 class Format(Enum):
@@ -27,13 +28,13 @@ class Format(Enum):
 class Context:
     """One call of the command line."""
 
-    def __init__(self, *, config_path: Path | None, format: Format, log_level: str, job_id: str | None, out: Output,
+    def __init__(self, *, config_path: Path | None, format: Format, log_level: str, hold: Hold | None, out: Output,
                  err: Output) -> None:
         self.config_path = config_path
         """As given with --config; None when the usual places are searched."""
         self.format, self.log_level = format, log_level
-        self.job_id = job_id
-        """Set by whoever starts this process as a job of its own; its directory exists."""
+        self.hold = hold
+        """Of the job as which this process was started; None when a person or another program runs it."""
         self.out, self.err = out, err
         """Standard output: data. Standard error: talk."""
 

@@ -11,9 +11,11 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.render import listener
 from pgvault.jobs.encoding import plain
-from pgvault.jobs.journal import EVENTS, follow, read_events
+from pgvault.jobs.hold import is_alive
+from pgvault.jobs.journal import EVENTS, follow, read_edges, read_events
 from pgvault.jobs.plan import read_plan
-from pgvault.jobs.registry import find_job, has_ended, list_jobs, read_job, request_cancel
+from pgvault.jobs.registry import find_job, list_jobs, read_job, request_cancel
+from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Emit, Progressed, discard, now
 from pgvault.model.job import Job, JobState
@@ -79,12 +81,15 @@ def _list(args: argparse.Namespace, home: Path, context: Context) -> int:
 
 def _show(directory: Path, context: Context) -> int:
     job, plan = read_job(directory), read_plan(directory)
+    failure = failure_of(job.state, read_edges(directory)[1])
     if context.json:
-        context.out.json({"job": _document(job), "plan": plan, "journal": directory / EVENTS})
+        context.out.json({"job": _document(job), "error": failure, "plan": plan, "journal": directory / EVENTS})
         return 0
     context.out.fields([
         ("Kind", job.kind.value), ("Server", job.server or "-"), ("State", _painted(job.state)),
-        ("Verdict", job.verdict or "-"), ("Exit Code", None if job.exit_code is None else str(job.exit_code)),
+        ("Verdict", job.verdict or "-"), ("Detail", failure.detail or None if failure else None),
+        ("Hint", failure.hint or None if failure else None),
+        ("Exit Code", None if job.exit_code is None else str(job.exit_code)),
         ("Started", when(job.started_at)), ("Finished", when(job.finished_at)), ("Took", _took(job)),
         ("Process", f"{job.pid} on {job.host}" if job.pid else "-"), ("Command", job.command or "-"),
         ("Journal", str(directory / EVENTS)), *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
@@ -119,7 +124,7 @@ def _cancel(directory: Path, context: Context, *, wait: bool) -> int:
 
 
 async def _tell(directory: Path, emit: Emit) -> None:
-    async for event in follow(directory, lambda: has_ended(directory)):
+    async for event in follow(directory, lambda: not is_alive(directory)):
         emit(event)
 
 
@@ -142,7 +147,7 @@ def _painted(state: JobState) -> Part:
 
 
 def _took(job: Job) -> str:
-    if job.state in (JobState.PLANNED, JobState.LOST):
+    if job.state is JobState.LOST:
         return "-"
     return span(((job.finished_at or now()) - job.started_at).total_seconds())
 

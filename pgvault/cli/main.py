@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from pgvault import __version__
 from pgvault.cli.command import GLOBAL_DEFAULTS, GLOBAL_WITH_VALUE, Command, Parser
@@ -22,6 +22,9 @@ from pgvault.cli.output import Output
 from pgvault.cli.verbs import VERBS, in_doubt, listing, nearest, resolve
 from pgvault.jobs.telling import told_error
 from pgvault.model.errors import Cancelled, InDoubt, PgvaultError, UsageError
+
+if TYPE_CHECKING:
+    from pgvault.jobs.hold import Hold
 
 USAGE = "pgvault [--config FILE] [--format text|json] [--color auto|always|never] [--log-level LEVEL] [VERB ...]"
 HELP = """A recovery console for PostgreSQL: back up clusters, archive their WAL, restore any instant, prove it.
@@ -52,12 +55,14 @@ _BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    context = _context(_guessed(words))
+    context = _context(_guessed(words), None)
     try:
         try:
+            held, words = _as_job(words)
+            context = _context(_guessed(words), held)
             verb, options, rest = _split(words)
             command, args = _read(verb, options, rest)
-            context = _context(args)
+            context = _context(args, held)
             code = command.run(args, context)
         except SystemExit as done:  # --help and --version
             code = done.code if isinstance(done.code, int) else 0
@@ -68,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = InDoubt.exit_code
     context.err.flush()
     return code
+
+
+def _as_job(words: list[str]) -> tuple[Hold | None, list[str]]:
+    """The job as which this process was started, if it was, and the rest of its command line."""
+    if words[:1] != ["--as-job"]:
+        return None, words
+    from pgvault.jobs.hold import inherited
+
+    return inherited("".join(words[1:2])), words[2:]
 
 
 def _split(words: list[str]) -> tuple[str, list[str], list[str]]:
@@ -106,10 +120,10 @@ def _guessed(words: list[str]) -> argparse.Namespace:
     return argparse.Namespace(**{**GLOBAL_DEFAULTS, "format": "json" if as_json else "text"})
 
 
-def _context(args: argparse.Namespace) -> Context:
+def _context(args: argparse.Namespace, held: Hold | None) -> Context:
     out, err = _stream(sys.stdout), _stream(sys.stderr)
     return Context(
-        config_path=args.config, format=Format(args.format), log_level=args.log_level, job_id=args.job_id,
+        config_path=args.config, format=Format(args.format), log_level=args.log_level, hold=held,
         out=Output(out, color=may_color(out, args.color, os.environ)),
         err=Output(err, color=may_color(err, args.color, os.environ), forgiving=True))
 
@@ -133,7 +147,12 @@ def _tell(error: BaseException, context: Context, words: list[str]) -> int:
         error = Cancelled("cancelled")
     internal = not isinstance(error, PgvaultError)
     told = error if isinstance(error, PgvaultError) else _internal(error, context)
-    _print(told, context, "internal" if internal else told.code)
+    code = "internal" if internal else told.code
+    _print(told, context, code)
+    if context.hold:
+        from pgvault.jobs.detach import fail_before_begin
+
+        fail_before_begin(context.hold, told, code)
     if context.has_config:
         _log(told, error if internal else None, context, words)
     if internal and context.debug:

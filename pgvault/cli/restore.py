@@ -109,12 +109,12 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
 
     plan = runner.run(make_plan(request, context.config, host))
     _refuse_if_being_restored(plan, context)
-    if context.job_id is None or args.dry_run:
+    if context.hold is None or args.dry_run:
         show(plan, context, as_data=args.dry_run)
     if args.dry_run:
         return Refused.exit_code if plan.failed else 0
     _refuse_if_failed(plan)
-    yes = args.yes or context.job_id is not None
+    yes = args.yes or context.hold is not None
     if not context.confirm(f"Restore {plan.server} to {where(plan)}?", yes=yes):
         context.err.line("Nothing was changed.")
         return 130
@@ -148,8 +148,10 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
 
 def _detach(plan: RestorePlan, context: Context) -> int:
     from pgvault.jobs.detach import start_detached
+    from pgvault.model.job import JobKind
 
-    job = start_detached(context.config.vault.home, [*plan.to_argv(), "--yes"], config=context.config_path)
+    job = start_detached(context.config.vault.home, plan.to_argv(), kind=JobKind.RESTORE, server=plan.server,
+                         config=context.config_path)
     if context.json:
         context.out.json({"job": job})
     else:
@@ -169,7 +171,8 @@ async def _connect(request: RestoreRequest, context: Context) -> Host:
 def _refuse_if_being_restored(plan: RestorePlan, context: Context) -> None:
     """What a restore that runs has written so far is nothing that it left, and no plan may offer to remove it."""
     from pgvault.cli.restore_plan import where
-    from pgvault.jobs.registry import is_alive, is_job_id, jobs_directory, read_job
+    from pgvault.jobs.hold import is_alive
+    from pgvault.jobs.registry import is_job_id, jobs_directory, read_job
     from pgvault.model.errors import Locked
 
     job_id = (plan.directory_state and plan.directory_state.incomplete_restore) or ""

@@ -26,9 +26,9 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
 
     `command` is the full argument list, beginning with `pgvault`. See `pgvault.jobs.run` for the rest.
     """
-    order = Order(kind, server, shlex.join(_with_config(command, context)), plan, context.job_id)
+    order = Order(kind, server, shlex.join(_with_config(command, context)), plan, context.hold)
     listeners: list[Emit] = [JobLog(open_log(context))]
-    if context.job_id is None:
+    if context.hold is None:
         listeners.append(listener(context.err, as_json=context.json))
     ended = run_in_foreground(_home(context), order, act, listeners, runner=runner)
     if ended.error is not None:
@@ -39,7 +39,7 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
 def _home(context: Context) -> Path:
     """Where the job is recorded: in the vault or, where that may only be read, with the person's own state."""
     home = context.config.vault.home
-    if context.job_id is not None or not home.exists() or os.access(home, os.W_OK):
+    if context.hold is not None or not home.exists() or os.access(home, os.W_OK):
         return home
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pgvault"
     context.err.line(f"The vault may only be read, so this job is recorded in {jobs_directory(state)}.")

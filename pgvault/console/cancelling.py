@@ -36,7 +36,7 @@ def why_not_cancel(job: Job | None) -> str:
         return f"job {job.id} has ended: {job.state.value}"
     if job.state is JobState.CANCELLING:
         return "it is being cancelled: what it began is being undone"
-    return "it has not begun" if job.state is JobState.PLANNED else ""
+    return ""
 
 
 def ask_to_cancel(app: ConsoleApp, job: Job) -> None:

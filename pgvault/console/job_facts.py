@@ -16,14 +16,11 @@ from pgvault.jobs.encoding import decode, plain
 from pgvault.jobs.journal import EVENTS, read_edges
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import read_job
+from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import CommandRan, Failure
-from pgvault.model.job import Job, JobState
+from pgvault.model.job import Job
 from pgvault.model.text import span
-
-LOST = Failure(
-    "its process ended without saying how", "The machine was restarted, the process was killed, or memory ran out.",
-    "Run the same command again: it clears or takes up what was begun.", "failed", 1)
 
 
 class Facts(NamedTuple):
@@ -40,8 +37,7 @@ class Facts(NamedTuple):
 def read_facts(directory: Path) -> Facts:
     """PgvaultError or OSError when they cannot be read; of the plan only what can be."""
     job = read_job(directory)
-    finished = read_edges(directory)[1]
-    failure = LOST if job.state is JobState.LOST else finished.error if finished else None
+    failure = failure_of(job.state, read_edges(directory)[1])
     try:
         plan: Mapping[str, Any] = read_plan(directory)
     except PgvaultError as error:
@@ -50,8 +46,11 @@ def read_facts(directory: Path) -> Facts:
 
 
 def _failed_command(journal: Path) -> CommandRan | None:
-    with open(journal, "rb") as file:
-        lines = [line for line in file if line.startswith(b'{"event":"CommandRan"')]
+    try:
+        with open(journal, "rb") as file:
+            lines = [line for line in file if line.startswith(b'{"event":"CommandRan"')]
+    except FileNotFoundError:  # lost before it began
+        return None
     events = (decode(line) for line in reversed(lines))
     return next((event for event in events if isinstance(event, CommandRan) and event.status), None)
 

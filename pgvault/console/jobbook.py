@@ -15,13 +15,14 @@ from pathlib import Path
 from pgvault.console.commands import CommandLog
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import job_ids, jobs_directory, read_job
+from pgvault.model.errors import NotFound
 from pgvault.model.event import CommandRan, Event, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobState
 from pgvault.model.pace import Pace, Progress
 from pgvault.vault.layout import Vault
 
 LOOKED_AT = 500
-"""The newest jobs of which it is asked whether they live; older ones have ended long since."""
+"""The newest jobs of which it is asked whether they live, besides those that did; older ones ended long since."""
 SILENT_SECONDS = 10
 
 
@@ -53,17 +54,12 @@ class _Follower:
         self._tail, self._pace = Tail(directory / EVENTS), Pace()
         self.state = Followed(read_job(directory))
 
-    def look(self) -> bool:
-        """Read what came; True when something is new."""
-        events = self._tail.read()
-        job = read_job(self.directory)
-        if not events and job == self.state.job:
-            return False
-        state = replace(self.state, job=job)
-        for event in events:
+    def look(self) -> None:
+        """Read what came. How it stands is asked first: of a job that has ended by then, all that it told is read."""
+        state = replace(self.state, job=read_job(self.directory))
+        for event in self._tail.read():
             state = replace(self._after(state, event), heard_at=event.at)
         self.state = state
-        return True
 
     def _after(self, state: Followed, event: Event) -> Followed:
         match event:
@@ -93,6 +89,8 @@ class JobBook:
         self._turn = threading.Lock()
         self._followers: dict[str, _Follower] = {}
         self._ended: dict[str, Job] = {}
+        self._gone: dict[str, Job] = {}
+        """As they were last: those that ended before they began, and are forgotten."""
         self._living: Mapping[str, Followed] = {}
         self.ids: tuple[str, ...] = ()
         """Newest first."""
@@ -113,48 +111,60 @@ class JobBook:
         if not Vault(self._home).marker.exists():
             Vault.open(self._home)
         ids = tuple(sorted(job_ids(self._home), reverse=True))
-        changed = ids != self.ids
-        for job_id in ids[:LOOKED_AT]:
-            if job_id not in self._ended:
-                changed = self._look_at(job_id) or changed
-        self._living = {job_id: self._followers[job_id].state for job_id in sorted(self._followers, reverse=True)}
-        self.ids = ids
+        for job_id in self._ended.keys() - set(ids):
+            self._gone[job_id] = self._ended.pop(job_id)
+        at_hand = {*ids[:LOOKED_AT], *self._followers} - self._ended.keys()
+        missing = {job_id for job_id in sorted(at_hand, reverse=True) if not self._look_at(job_id)}
+        ids = tuple(job_id for job_id in ids if job_id not in missing)
+        living = {job_id: self._followers[job_id].state for job_id in sorted(self._followers, reverse=True)}
+        changed = (ids, living) != (self.ids, self._living)
+        self._living, self.ids = living, ids
         self._looked = True
         return changed
 
     def job(self, job_id: str) -> Job:
-        """NotFound never: a job that was removed meanwhile is told as it was, or as planned."""
+        """One that is forgotten meanwhile is told as it was last; NotFound when nobody ever saw it."""
         if followed := self._living.get(job_id):
             return followed.job
         if job := self._ended.get(job_id):
             return job
-        job = read_job(jobs_directory(self._home) / job_id)
-        if job.state.final:
+        try:
+            job = read_job(jobs_directory(self._home) / job_id)
+        except NotFound:
+            if job_id not in self._gone:
+                raise
+            return self._gone[job_id]
+        if job.state.final and job_id in self.ids:  # those that a look has yet to see are its business
             self._ended.setdefault(job_id, job)
         return job
 
     @property
     def running(self) -> Sequence[Followed]:
         """Newest first."""
-        return [each for each in self._living.values() if each.job.state is not JobState.PLANNED]
+        return list(self._living.values())
 
     def followed(self, job_id: str) -> Followed | None:
         """None when it has ended."""
         return self._living.get(job_id)
 
     def _look_at(self, job_id: str) -> bool:
+        """False when it is not there any more."""
         follower = self._followers.get(job_id)
-        if follower is None:
-            directory = jobs_directory(self._home) / job_id
-            job = read_job(directory)
-            if job.state.final and not self._looked:
-                self._ended[job_id] = job
-                return True
-            # One that began and ended since the last look is read too: its commands belong in the log.
-            follower = self._followers[job_id] = _Follower(directory, self._log)
-        changed = follower.look()
+        try:
+            if follower is None:
+                directory = jobs_directory(self._home) / job_id
+                job = read_job(directory)
+                if job.state.final and not self._looked:
+                    self._ended[job_id] = job
+                    return True
+                # One that began and ended since the last look is read too: its commands belong in the log.
+                follower = self._followers[job_id] = _Follower(directory, self._log)
+            follower.look()
+        except NotFound:
+            if follower:
+                self._gone[job_id] = self._followers.pop(job_id).state.job
+            return False
         if follower.state.job.state.final:
             self._ended[job_id] = follower.state.job
             del self._followers[job_id]
-            return True
-        return changed
+        return True

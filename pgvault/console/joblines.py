@@ -16,7 +16,7 @@ _INDENT = "   "
 
 def took(job: Job, now: datetime) -> str:
     """How long it ran, or runs; `-` where that is not known."""
-    if job.state in (JobState.PLANNED, JobState.LOST):
+    if job.state is JobState.LOST:
         return "-"
     return span(max(0, round(((job.finished_at or now) - job.started_at).total_seconds())))
 

@@ -34,7 +34,8 @@ from pgvault.demo.account import Account, server_account
 from pgvault.demo.cluster import DATABASE, PORT, SUPERUSER, Cluster
 from pgvault.demo.programs import find_programs
 from pgvault.demo.standby import StandbyHost
-from pgvault.jobs.registry import is_alive, jobs_directory, read_job, request_cancel
+from pgvault.jobs.hold import is_alive
+from pgvault.jobs.registry import jobs_directory, read_job, request_cancel
 from pgvault.model.errors import NoSpace, NotFound, PgvaultError, Refused
 from pgvault.vault.layout import Vault
 

@@ -1,62 +1,98 @@
-"""Starting a command line as a job of its own: a new session, no terminal, nothing that a closing screen can end."""
+"""Starting a command line as a job of its own: a new session, no terminal, nothing that a closing screen can end.
+
+The job is there, and is held, before its process is: it is handed on to it. While the process still plans, nothing has
+begun; when that fails, whoever waits is told and the job is forgotten. Where nobody waits any more, the job stays as
+one that failed, with the error that `fail_before_begin` wrote, or as one that is lost.
+"""
 
 from __future__ import annotations
 
-import json
+import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
-from pgvault.jobs.journal import read_edges
+from pgvault.jobs.encoding import guarded
+from pgvault.jobs.hold import Hold
+from pgvault.jobs.journal import Journal, read_edges
 from pgvault.jobs.registry import create_job
-from pgvault.model.errors import PgvaultError, of_code
+from pgvault.jobs.telling import finished
+from pgvault.model.errors import Cancelled, PgvaultError, of_code
+from pgvault.model.event import Failure
+from pgvault.model.job import JobKind
 from pgvault.vault.files import remove_tree
 
+AS_JOB = "--as-job"
+"""The first word of a command line that is run as a job; the second is the `str` of its hold."""
 OUTPUT = "output"
 """What the job's process wrote besides its journal."""
 
 _POLL_SECONDS = 0.02
 
 
-def start_detached(home: Path, command: Sequence[str], *, config: Path | None = None) -> str:
+def start_detached(home: Path, command: Sequence[str], *, kind: JobKind, server: str,
+                   config: Path | None = None) -> str:
     """Start `command` (its first word is `pgvault`) and return the job's id once it has begun.
 
     Blocks while the command makes its plan. When it ends before a job began, nothing was changed: its error is raised
     as it would have been told on a terminal, and the job's directory is removed.
     """
-    directory = create_job(home)
-    where = ["--config", str(config)] if config else []
-    argv = [sys.executable, "-P", "-m", "pgvault", *where, "--format", "json", "--job-id", directory.name, *command[1:]]
+    words = [*(["--config", str(config)] if config else []), *command[1:]]
+    held = create_job(home, kind, server, shlex.join([command[0], *words]))
     try:
-        with open(directory / OUTPUT, "xb") as output:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                       start_new_session=True)
+        with closing(held):
+            process = _start(held, words)
     except OSError:
-        remove_tree(directory)
+        remove_tree(held.directory)
         raise
     # Whoever starts a job may live longer than it, and would keep its process as a zombie.
-    threading.Thread(target=process.wait, name=f"reaper of {directory.name}", daemon=True).start()
+    threading.Thread(target=process.wait, name=f"reaper of {held.directory.name}", daemon=True).start()
+    try:
+        return _wait_until_begun(process, held.directory, command)
+    except KeyboardInterrupt:
+        job = held.directory.name
+        raise Cancelled(f"no longer waiting for job {job} to begin", detail="It goes on by itself.",
+                        hint=f"pgvault job watch {job}; to stop it: pgvault job cancel {job}") from None
+
+
+def fail_before_begin(held: Hold, error: PgvaultError, code: str) -> None:
+    """Journal the error by which the job's process ends; nothing where the job had begun and told its end itself."""
+    if not any(read_edges(held.directory)):
+        with suppress(OSError), closing(Journal(held.directory)) as journal:
+            journal.emit(guarded(finished(error, code)))
+
+
+def _start(held: Hold, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-P", "-m", "pgvault", AS_JOB, str(held), *words]
+    with open(held.directory / OUTPUT, "xb") as output:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                                pass_fds=[held.descriptor])
+
+
+def _wait_until_begun(process: subprocess.Popen[bytes], directory: Path, command: Sequence[str]) -> str:
     while True:
         over = process.returncode is not None
-        if read_edges(directory)[0]:
+        began, ended = read_edges(directory)
+        if began:
             return directory.name
         if over:
-            error = _error_of(directory, process.returncode, command)
+            error = _raised(ended.error) if ended and ended.error else _crash(process.returncode, directory, command)
             remove_tree(directory)
             raise error
         time.sleep(_POLL_SECONDS)
 
 
-def _error_of(directory: Path, status: int, command: Sequence[str]) -> PgvaultError:
+def _raised(failure: Failure) -> PgvaultError:
+    return of_code(failure.code)(failure.message, detail=failure.detail, hint=failure.hint)
+
+
+def _crash(status: int, directory: Path, command: Sequence[str]) -> PgvaultError:
+    how = f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
     text = (directory / OUTPUT).read_text("utf-8", "backslashreplace")
-    for line in reversed(text.splitlines()):
-        try:
-            told = json.loads(line)["error"]
-            return of_code(told["code"])(told["message"], detail=told["detail"], hint=told["hint"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return PgvaultError(f"pgvault {command[1]} ended without beginning a job", detail=f"Exit status {status}.\n{text}",
+    return PgvaultError(f"pgvault {command[1]} ended without beginning a job", detail=f"{how}\n{text}".rstrip(),
                         hint="Run the same command in a terminal.")

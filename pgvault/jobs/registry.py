@@ -1,28 +1,27 @@
 """The jobs of a vault: where each is, whether it lives, how to find one and how to ask it to stop.
 
-`HOME/jobs/<job id>/` holds `plan.toml`, `events.jsonl`, `alive` and, on request, `cancel`. A running job holds
-`flock(2)` on `alive`; the kernel frees it however the process ends, also across pid namespaces, so a job without a
-final event whose lock is free is LOST and a reused pid misleads nobody. The pid in `alive` is for people.
+`HOME/jobs/<job id>/` holds `alive`, by which the job lives and which says what it is from its first instant (see
+`hold`), then `plan.toml` and `events.jsonl` and, on request, `cancel`; `output` where it was started detached.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
+import errno
 import os
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from pgvault.jobs.encoding import mask_secrets
+from pgvault.jobs.hold import Hold, hold, is_alive, read_facts, this_process
 from pgvault.jobs.journal import read_edges
+from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import NotFound, Refused
-from pgvault.model.event import JobFinished, JobStarted, now
+from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
-from pgvault.vault.files import fsync_directory, make_directory, naming, temporary_name
+from pgvault.vault.files import fsync_directory, make_directory, remove_tree, sweep_dead, temporary_name
 from pgvault.vault.layout import refuse_other_owner
 
 _ID = re.compile(r"(\d{8}T\d{6}Z)-(\d{2})")
@@ -49,56 +48,36 @@ def next_id(newest: str | None, at: datetime) -> str:
     return f"{stamp}-{number:02}"
 
 
-def create_job(home: Path) -> Path:
-    """A new job's directory, which no other process has; the job is PLANNED. Refused in another user's vault."""
+def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
+    """A new job, which is STARTING and lives as long as it is held. Refused in another user's vault."""
     refuse_other_owner(home)
     jobs = jobs_directory(home)
     make_directory(jobs)
+    sweep_dead(jobs)
+    unnamed = temporary_name(jobs / "new")
+    with ExitStack() as undo:
+        unnamed.mkdir(mode=0o700)
+        undo.callback(remove_tree, unnamed)
+        held = hold(unnamed)
+        undo.callback(held.close)
+        held.say(kind=kind.value, server=server, command=mask_secrets(command), **this_process())
+        directory = _name(unnamed, home)
+        undo.pop_all()
+    return Hold(directory, held.descriptor)
+
+
+def _name(unnamed: Path, home: Path) -> Path:
+    """Make it the directory of the next job; nobody sees one that is not held."""
     while True:
-        directory = jobs / next_id(max(job_ids(home), default=None), now())
+        directory = jobs_directory(home) / next_id(max(job_ids(home), default=None), now())
         try:
-            directory.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        fsync_directory(jobs)
+            os.rename(unnamed, directory)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            continue  # another one took this id
+        fsync_directory(directory.parent)
         return directory
-
-
-@contextmanager
-def alive(directory: Path) -> Iterator[None]:
-    """Hold the proof that the job's process lives; Refused when the job has been started before."""
-    final = directory / "alive"
-    if final.exists():
-        raise Refused(f"job {directory.name} has already been started", hint=f"pgvault job show {directory.name}")
-    temporary = temporary_name(final)  # locked before it has its name: nobody sees it free
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with naming(final):
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-        os.rename(temporary, final)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_alive(directory: Path) -> bool:
-    try:
-        descriptor = os.open(directory / "alive", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two readers do not take each other for the job
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def has_ended(directory: Path) -> bool:
-    """Whether no further event will come: it was started, and its process is gone."""
-    return (directory / "alive").exists() and not is_alive(directory)
 
 
 def request_cancel(directory: Path) -> None:
@@ -115,24 +94,34 @@ def is_cancel_requested(directory: Path) -> bool:
 
 
 def read_job(directory: Path) -> Job:
-    """The job as it stands."""
-    state, started, finished = _state(directory)
-    process = _process(directory)
-    verdict = "its process ended without saying how" if state is JobState.LOST else ""
+    """The job as it stands; NotFound when it is not there, as one that ended before it began."""
+    living = is_alive(directory)  # asked first: what ended before it was asked has written its last event
+    started, finished = read_edges(directory)
+    facts = read_facts(directory)
+    if not facts and not directory.exists():
+        raise _no_job(directory.name)
+    state = finished.state if finished else _state(directory, living=living, began=started is not None)
+    failure = failure_of(state, finished)
     exit_code = None
     if finished:
-        verdict = finished.error.message if finished.error else finished.verdict
         exit_code = finished.error.exit_code if finished.error else 0
     return Job(
-        id=directory.name, kind=_kind(started), server=started.server if started else "", state=state,
-        command=started.command if started else "", pid=process.get("pid"), host=process.get("host", ""),
+        id=directory.name, kind=_kind(started.kind if started else facts.get("kind")),
+        server=started.server if started else facts.get("server", ""), state=state,
+        command=started.command if started else facts.get("command", ""),
+        pid=facts.get("pid"), host=facts.get("host", ""),
         started_at=started.at if started else _time_of(directory.name),
-        finished_at=finished.at if finished else None, verdict=verdict, exit_code=exit_code)
+        finished_at=finished.at if finished else None,
+        verdict=failure.message if failure else finished.verdict if finished else "", exit_code=exit_code)
 
 
 def list_jobs(home: Path) -> list[Job]:
     """Every job, oldest first."""
-    return [read_job(jobs_directory(home) / job_id) for job_id in sorted(job_ids(home))]
+    jobs = []
+    for job_id in sorted(job_ids(home)):
+        with suppress(NotFound):
+            jobs.append(read_job(jobs_directory(home) / job_id))
+    return jobs
 
 
 def find_job(home: Path, wanted: str) -> Path:
@@ -142,7 +131,7 @@ def find_job(home: Path, wanted: str) -> Path:
         return jobs_directory(home) / wanted
     found = known[-1:] if wanted == "latest" else [i for i in known if wanted and i.startswith(wanted)]
     if not found:
-        raise NotFound(f"there is no job {wanted!r}", hint="pgvault job list")
+        raise _no_job(wanted)
     if len(found) > 1:
         raise NotFound(f"{wanted!r} is the beginning of {len(found)} job ids",
                        detail=", ".join(found[-10:]) + ".", hint="pgvault job list")
@@ -157,33 +146,23 @@ def job_ids(home: Path) -> Iterator[str]:
         return
 
 
-def _state(directory: Path) -> tuple[JobState, JobStarted | None, JobFinished | None]:
-    living = is_alive(directory)  # asked first: what ended before it was asked has written its last event
-    started, finished = read_edges(directory)
-    if finished:
-        return finished.state, started, finished
-    if living:
-        if is_cancel_requested(directory):
-            return JobState.CANCELLING, started, None
-        return JobState.RUNNING if started else JobState.STARTING, started, None
-    if has_ended(directory):
-        started, finished = read_edges(directory)
-        return finished.state if finished else JobState.LOST, started, finished
-    return JobState.PLANNED, started, None
+def _no_job(wanted: str) -> NotFound:
+    return NotFound(f"there is no job {wanted!r}", hint="pgvault job list")
 
 
-def _process(directory: Path) -> dict[str, Any]:
+def _state(directory: Path, *, living: bool, began: bool) -> JobState:
+    """Of one that has not told its end."""
+    if not living:
+        return JobState.LOST
+    if is_cancel_requested(directory):
+        return JobState.CANCELLING
+    return JobState.RUNNING if began else JobState.STARTING
+
+
+def _kind(told: object) -> JobKind:
     try:
-        facts = json.loads((directory / "alive").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
-def _kind(started: JobStarted | None) -> JobKind:
-    try:
-        return JobKind(started.kind) if started else JobKind.MAINTENANCE
-    except ValueError:  # a newer version's
+        return JobKind(told)
+    except ValueError:  # a newer version's, or never told
         return JobKind.MAINTENANCE
 
 

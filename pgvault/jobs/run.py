@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from pgvault.jobs.hold import Hold
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
-from pgvault.jobs.registry import alive, create_job, is_cancel_requested, jobs_directory
+from pgvault.jobs.registry import create_job, is_cancel_requested
 from pgvault.jobs.reporter import Reporter
-from pgvault.jobs.telling import told_error
+from pgvault.jobs.telling import finished, told_error
 from pgvault.model.errors import Cancelled, PgvaultError
 from pgvault.model.event import Emit, Failure, JobFinished, JobStarted, Level, Noted, discard
 from pgvault.model.job import JobKind, JobState
@@ -43,8 +44,8 @@ class Order:
     """The command line that does the same, quoted for a shell."""
     plan: object
     """A dataclass or a mapping."""
-    job: str | None = None
-    """The id of a job whose directory was made before; None makes a new one."""
+    hold: Hold | None = None
+    """Of a job that was made before; None makes a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ async def run_job(home: Path, order: Order, act: Act[T], listeners: Iterable[Emi
     """
     stop = _Stop()
     with _handled(stop_signals, stop):
-        directory = jobs_directory(home) / order.job if order.job else create_job(home)
-        with alive(directory), closing(_begin(directory, order)) as journal:
+        held = order.hold or create_job(home, order.kind, order.server, order.command)
+        directory = held.directory
+        with closing(held), closing(_begin(directory, order)) as journal:
             emit = Reporter([journal.emit, *listeners])
             emit(JobStarted(directory.name, order.kind.value, order.server, order.command))
             task = asyncio.create_task(_run(act, emit, directory.name))
@@ -98,7 +100,7 @@ def _begin(directory: Path, order: Order) -> Journal:
         write_plan(directory, order.plan)
         return Journal(directory)
     except BaseException:
-        if order.job is None:  # nothing has begun, so nothing is to be found later
+        if order.hold is None:  # nothing has begun, so nothing is to be found later
             remove_tree(directory)
         raise
 
@@ -159,9 +161,7 @@ def _conclude(task: asyncio.Task[T], job: str, order: Order, emit: Emit) -> Ende
     else:
         return Ended(job, JobFinished(JobState.SUCCEEDED, str(task.result())), task.result(), None)
     if isinstance(error, PgvaultError):
-        state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
-        failure = Failure(error.message, error.detail, error.hint, error.code, error.exit_code)
-        return Ended(job, JobFinished(state, "", failure), None, error)
+        return Ended(job, finished(error, error.code), None, error)
     emit(Noted("".join(traceback.format_exception(error)), Level.ERROR, "internal-error"))
     failure = Failure("internal error", f"{type(error).__name__}: {error}", f"pgvault job show {job}", "internal", 1)
     return Ended(job, JobFinished(JobState.FAILED, "", failure), None, error)

@@ -1,10 +1,16 @@
-"""Which error to tell a person, of all that an act may raise."""
+"""Which error to tell a person, of all that an act may raise, and how a job tells it as its end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.model.errors import Cancelled, PgvaultError, from_os_error
+from pgvault.model.event import Failure, JobFinished
+from pgvault.model.job import JobState
+
+_LOST = Failure(
+    "its process ended without saying how", "The machine was restarted, the process was killed, or memory ran out.",
+    "Run the same command again: it clears or takes up what was begun.", "failed", 1)
 
 
 def told_error(error: BaseException, doing: str) -> BaseException:
@@ -19,6 +25,17 @@ def told_error(error: BaseException, doing: str) -> BaseException:
             told.__cause__ = leaf
             return told
     return error
+
+
+def finished(error: PgvaultError, code: str) -> JobFinished:
+    """The end of a job that this error ended; `code` is the error's own, or `internal`."""
+    state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+    return JobFinished(state, "", Failure(error.message, error.detail, error.hint, code, error.exit_code))
+
+
+def failure_of(state: JobState, finished: JobFinished | None) -> Failure | None:
+    """Why a job did not succeed, as far as that is known; None of one that did, or has not ended."""
+    return _LOST if state is JobState.LOST else finished.error if finished else None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

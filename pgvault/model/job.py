@@ -8,8 +8,8 @@ from enum import Enum
 
 
 class JobState(Enum):
-    PLANNED = "planned"
     STARTING = "starting"
+    """It is being planned: nothing was changed yet."""
     RUNNING = "running"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
@@ -24,8 +24,8 @@ class JobState(Enum):
 
 
 NEXT: dict[JobState, frozenset[JobState]] = {
-    JobState.PLANNED: frozenset({JobState.STARTING, JobState.CANCELLED}),
-    JobState.STARTING: frozenset({JobState.RUNNING, JobState.FAILED, JobState.LOST}),
+    JobState.STARTING: frozenset(
+        {JobState.RUNNING, JobState.CANCELLING, JobState.FAILED, JobState.CANCELLED, JobState.LOST}),
     JobState.RUNNING: frozenset(
         {JobState.CANCELLING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.SUCCEEDED, JobState.FAILED, JobState.LOST}),

@@ -13,7 +13,7 @@ from support.postgres import Server, wait_until
 
 from pgvault.config.schema import ServerConfig, settings_of
 from pgvault.jobs.journal import Journal
-from pgvault.jobs.registry import alive, create_job
+from pgvault.jobs.registry import create_job
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.event import JobStarted
 from pgvault.model.job import JobKind
@@ -145,10 +145,10 @@ def test_the_jobs_of_this_server_that_run_are_shown(site: Site, pg: Server) -> N
 
 @contextmanager
 def running_job(site: Site, server: str) -> Iterator[str]:
-    directory = create_job(site.home)
-    with alive(directory), closing(Journal(directory)) as journal:
-        journal.emit(JobStarted(directory.name, JobKind.BACKUP.value, server, f"pgvault backup {server}"))
-        yield directory.name
+    told = JobKind.BACKUP, server, f"pgvault backup {server}"
+    with closing(create_job(site.home, *told)) as held, closing(Journal(held.directory)) as journal:
+        journal.emit(JobStarted(held.directory.name, told[0].value, *told[1:]))
+        yield held.directory.name
 
 
 def test_status_of_a_server_that_is_down(site: Site, archiving: Callable[..., Server]) -> None:

@@ -22,8 +22,9 @@ from pgvault.console.commands import Answer, CommandLog, Commands, Document
 from pgvault.console.dump import screen_text
 from pgvault.console.options import Options
 from pgvault.console.world import World
+from pgvault.jobs.hold import hold, this_process
 from pgvault.jobs.journal import EVENTS, Journal
-from pgvault.jobs.registry import alive, jobs_directory, next_id
+from pgvault.jobs.registry import jobs_directory, next_id
 from pgvault.model.backup import Backup
 from pgvault.model.event import Event, Failure, JobFinished, JobStarted
 from pgvault.model.job import JobKind, JobState
@@ -110,16 +111,18 @@ class Desk:
         make_directory(jobs)
         directory = jobs / next_id(max((path.name for path in jobs.iterdir()), default=None), started)
         directory.mkdir()
+        held = hold(directory)
+        held.say(**this_process())
         journal = Journal(directory)
         journal.emit(JobStarted(directory.name, kind.value, server, command or f"pgvault {kind.value} {server}",
                                 started))
         for event in events:
             journal.emit(event)
         journal.close()
-        with ExitStack() as stack:
-            stack.enter_context(alive(directory))
-            if lives:
-                self._living.push(stack.pop_all())
+        if lives:
+            self._living.callback(held.close)
+        else:
+            held.close()
         return directory.name
 
     def ended(self, verdict: str = "", *, state: JobState = JobState.SUCCEEDED, error: Failure | None = None,

@@ -7,23 +7,26 @@ import json
 import os
 import re
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from desk import Desk, press, screen, settle, write
+from desk import WIDE, Desk, press, screen, settle, write
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs.workshop import Workshop
 
-from pgvault.console.commands import Answer
+from pgvault.console import jobbook
+from pgvault.console.commands import Answer, CommandLog
 from pgvault.console.jobbook import JobBook
 from pgvault.console.journal_rows import JournalRows
 from pgvault.console.seen import Seen
 from pgvault.jobs.journal import Journal
-from pgvault.jobs.registry import jobs_directory, next_id
+from pgvault.jobs.registry import create_job, jobs_directory, next_id
 from pgvault.model.event import CommandRan, Failure, Level, Noted, PhaseStarted, Progressed
-from pgvault.model.job import JobKind, JobState
+from pgvault.model.job import Job, JobKind, JobState
+from pgvault.vault.files import remove_tree
 
 OUT_OF_REACH = Failure("could not reach standby-db-server", "ssh: connect to host 10.0.0.9: Connection refused",
                        "Start sshd there.", "unreachable", 7)
@@ -335,3 +338,59 @@ def test_a_job_that_was_drawn_while_the_first_look_went_on_is_followed_all_the_s
     book.look()
     assert seen == [((), 0, {JobState.RUNNING})] * 2
     assert [each.job.id for each in book.running] == sorted(made, reverse=True)
+
+
+def test_a_job_that_ended_before_it_began_is_forgotten_when_its_starter_forgets_it(desk: Desk) -> None:
+    held = create_job(desk.shelf.home, JobKind.BACKUP, "main", "pgvault backup main")
+    book = JobBook(desk.shelf.home)
+    before = book.look()
+    job_id = held.directory.name
+    assert [(each.job.id, each.job.server) for each in book.running] == [(job_id, "main")]
+    held.close()
+    remove_tree(held.directory)
+    assert book.look() == before + 1
+    assert (book.ids, book.running) == ((), [])
+    assert book.job(job_id).state is JobState.STARTING, "who still draws it sees it as it was"
+
+
+def test_all_that_a_job_told_is_read_when_it_ends_during_a_look(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = desk.job(PhaseStarted("copy", 200, at=desk.now), lives=True)
+    log = CommandLog()
+    book = JobBook(desk.shelf.home, log)
+    book.look()
+    journal, read = Journal(jobs_directory(desk.shelf.home) / job), jobbook.read_job
+
+    def ended_when_it_is_asked(directory: Path) -> Job:
+        if not read(directory).state.final:
+            journal.emit(CommandRan("ops2", "rm -r /srv/new", 1.0, 1, at=desk.now))
+            journal.emit(desk.ended("done"))
+        return read(directory)
+
+    monkeypatch.setattr(jobbook, "read_job", ended_when_it_is_asked)
+    book.look()
+    assert book.job(job).state is JobState.SUCCEEDED
+    assert [ran.command for ran in log.ran] == ["rm -r /srv/new"]
+    journal.close()
+
+
+def test_an_old_job_that_lives_is_followed_however_many_came_after_it(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobbook, "LOOKED_AT", 1)
+    job = desk.job(lives=True)
+    book = JobBook(desk.shelf.home)
+    book.look()
+    desk.job(desk.ended("done"))
+    with closing(Journal(jobs_directory(desk.shelf.home) / job)) as journal:
+        journal.emit(desk.ended("done as well"))
+    book.look()
+    assert (book.running, book.job(job).verdict) == ([], "done as well")
+
+
+async def test_a_job_lost_before_it_began_says_what_it_was_and_what_to_do(desk: Desk) -> None:
+    create_job(desk.shelf.home, JobKind.BACKUP, "main", "pgvault backup main").close()
+    async with desk.open(size=WIDE) as pilot:
+        await press(pilot, "4", "enter")
+        text = screen(pilot)
+        for told in ("lost: backup main", "its process ended without saying how", "pgvault backup main",
+                     "Run the same command again", "No journal: the job never began."):
+            assert told in text, told

@@ -16,7 +16,7 @@ from support.cli import environment, pgvault, pgvault_argv
 from support.installation import REPOSITORY
 from terminal import Terminal
 
-from pgvault.jobs.registry import is_alive
+from pgvault.jobs.hold import is_alive
 from pgvault.vault import catalog
 
 QUIET_SECONDS = 7.0

@@ -214,7 +214,7 @@ def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
 
 
 def test_a_plan_comes_back_in_tomls_types_without_what_is_none(tmp_path: Path) -> None:
-    plan = {"server": "main-db", "lsn": Lsn.parse("16/B374D848"), "at": AT, "to": Path("/x"), "state": JobState.PLANNED,
+    plan = {"server": "main-db", "lsn": Lsn.parse("16/B374D848"), "at": AT, "to": Path("/x"), "state": JobState.LOST,
             "none": None, "runs": (1, 2), "nested": FINISHED, "conninfo": "password=hunter2"}
     write_plan(tmp_path, plan)
     stored = read_plan(tmp_path)

@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.jobs import registry
-from pgvault.jobs.registry import alive, create_job, find_job, is_alive, is_job_id, list_jobs, next_id, read_job
-from pgvault.model.errors import NotFound, Refused
-from pgvault.model.job import JobState
+from pgvault.jobs.hold import Hold, inherited, is_alive
+from pgvault.jobs.registry import create_job, find_job, is_job_id, list_jobs, next_id, read_job
+from pgvault.model.errors import NotFound, UsageError
+from pgvault.model.job import JobKind, JobState
 
 START = datetime(2026, 11, 22, 20, 5, 12, tzinfo=UTC)
+
+
+def made(home: Path) -> Hold:
+    return create_job(home, JobKind.BACKUP, "main-db", "pgvault backup main-db")
 
 
 @given(st.lists(st.integers(min_value=-5, max_value=5), max_size=300))
@@ -36,10 +41,12 @@ def test_more_jobs_in_a_second_than_there_are_numbers() -> None:
 
 def test_jobs_that_start_at_once_get_directories_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: create_job(tmp_path), range(40)))
-    assert len(set(made)) == 40
-    assert all(directory.is_dir() for directory in made)
-    assert {job.state for job in list_jobs(tmp_path)} == {JobState.PLANNED}
+        jobs = list(pool.map(lambda _: made(tmp_path), range(40)))
+    assert len({job.directory for job in jobs}) == 40
+    assert {job.state for job in list_jobs(tmp_path)} == {JobState.STARTING}
+    for job in jobs:
+        job.close()
+    assert {job.state for job in list_jobs(tmp_path)} == {JobState.LOST}
 
 
 def test_a_job_is_found_by_a_unique_beginning_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +54,7 @@ def test_a_job_is_found_by_a_unique_beginning_only(tmp_path: Path, monkeypatch: 
         find_job(tmp_path, "latest")
     for second in (0, 0, 5):
         monkeypatch.setattr(registry, "now", lambda second=second: START + timedelta(seconds=second))
-        create_job(tmp_path)
+        made(tmp_path).close()
     assert find_job(tmp_path, "20261122T200517").name == "20261122T200517Z-01"
     assert find_job(tmp_path, "latest").name == "20261122T200517Z-01"
     assert find_job(tmp_path, "20261122T200512Z-02").name == "20261122T200512Z-02"
@@ -58,19 +65,28 @@ def test_a_job_is_found_by_a_unique_beginning_only(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("hostile", ["", "..", "../jobs", "/etc", "20261122T200512Z-01/../x", "*", "\x00"])
 def test_a_jobs_name_is_never_a_path(tmp_path: Path, hostile: str) -> None:
     """Rule 31."""
-    create_job(tmp_path)
+    made(tmp_path).close()
     (tmp_path / "jobs" / "not-a-job").mkdir()
     with pytest.raises(NotFound):
         find_job(tmp_path, hostile)
 
 
-def test_a_job_runs_once(tmp_path: Path) -> None:
-    directory = create_job(tmp_path)
-    with alive(directory):
-        assert is_alive(directory)
-        assert read_job(directory).state is JobState.STARTING
-        with pytest.raises(Refused, match="already been started"), alive(directory):
-            pass
-    assert read_job(directory).state is JobState.LOST
-    with pytest.raises(Refused, match="already been started"), alive(directory):
-        pass
+def test_a_job_lives_as_long_as_it_is_held(tmp_path: Path) -> None:
+    held = made(tmp_path)
+    assert is_alive(held.directory)
+    assert read_job(held.directory).state is JobState.STARTING
+    held.close()
+    assert not is_alive(held.directory)
+    assert read_job(held.directory).state is JobState.LOST
+    with pytest.raises(NotFound):
+        read_job(held.directory.with_name("20000101T000000Z-01"))
+
+
+def test_only_the_process_that_was_handed_a_job_runs_it(tmp_path: Path) -> None:
+    held, other = made(tmp_path), made(tmp_path)
+    for told in (f"{other.descriptor}:{held.directory}", f"999:{held.directory}", "", "3", f"x:{held.directory}"):
+        with pytest.raises(UsageError, match="not started as a job"):
+            inherited(told)
+    assert inherited(str(held)) == held
+    for job in (held, other):
+        job.close()

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from pgvault.jobs.detach import start_detached
+from pgvault.jobs.hold import is_alive
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
-from pgvault.jobs.registry import find_job, is_alive, list_jobs, read_job
+from pgvault.jobs.registry import find_job, list_jobs, read_job
 from pgvault.jobs.run import Order, run_job
-from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.event import JobFinished, JobStarted, Noted, Progressed
 from pgvault.model.job import JobKind, JobState
 
@@ -132,7 +132,9 @@ def test_another_terminal_cancels_and_watches(workshop: Workshop) -> None:
 
 def test_a_detached_job_outlives_its_parent_and_its_terminal(workshop: Workshop) -> None:
     starter = ("import sys; from pathlib import Path; from pgvault.jobs.detach import start_detached; "
-               "print(start_detached(Path(sys.argv[1]), ['pgvault', 'work', sys.argv[2]], config=Path(sys.argv[3])),"
+               "from pgvault.model.job import JobKind; print(start_detached("
+               "Path(sys.argv[1]), ['pgvault', 'work', sys.argv[2]], kind=JobKind.BACKUP, server='main-db', "
+               "config=Path(sys.argv[3])),"
                "flush=True); sys.stdin.read()")
     master, slave = pty.openpty()
     parent = subprocess.Popen([sys.executable, "-c", starter, workshop.home, workshop.place, workshop.config],
@@ -197,22 +199,10 @@ def test_on_a_terminal_one_line_is_rewritten_and_no_secret_is_shown(workshop: Wo
     assert text.rstrip().endswith("worked in place")
 
 
-def test_what_refuses_before_a_job_began_is_raised_by_the_starter_and_leaves_nothing(
-        workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", workshop.env["PYTHONPATH"])
-    with pytest.raises(Refused, match="the destination is not empty") as told:
-        start_detached(workshop.home, ["pgvault", "work", str(workshop.place), "--end", "early"],
-                       config=workshop.config)
-    assert told.value.hint == "Choose another one."
-    assert list_jobs(workshop.home) == []
-    with pytest.raises(PgvaultError, match="invalid choice"):
-        start_detached(workshop.home, ["pgvault", "work", "x", "--end", "never"], config=workshop.config)
-    assert list(workshop.home.joinpath("jobs").iterdir()) == []
-
-
 def test_a_detached_job_is_quiet_and_can_be_cancelled(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", workshop.env["PYTHONPATH"])
-    job_id = start_detached(workshop.home, ["pgvault", "work", str(workshop.place)], config=workshop.config)
+    job_id = start_detached(workshop.home, ["pgvault", "work", str(workshop.place)], kind=JobKind.BACKUP,
+                            server="main-db", config=workshop.config)
     directory = find_job(workshop.home, job_id)
     assert read_job(directory).state is JobState.RUNNING
     done = workshop.run("job", "cancel", job_id, "--wait", check=130)

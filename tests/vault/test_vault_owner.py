@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 from support.account import account
 
 from pgvault.jobs.registry import create_job
 from pgvault.model.errors import Refused
+from pgvault.model.job import JobKind
 from pgvault.vault.layout import Vault
 
 
@@ -22,7 +24,8 @@ def somebody_elses_home(tmp_path):
     return home
 
 
-@pytest.mark.parametrize("enter", [Vault.open_or_create, Vault.open, create_job])
+@pytest.mark.parametrize("enter", [
+    Vault.open_or_create, Vault.open, partial(create_job, kind=JobKind.BACKUP, server="main-db", command="pgvault")])
 def test_root_is_sent_to_the_owner_and_leaves_nothing(somebody_elses_home, enter):
     with pytest.raises(Refused, match="belongs to another user") as refusal:
         enter(somebody_elses_home)

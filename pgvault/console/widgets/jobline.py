@@ -21,7 +21,7 @@ _GAP = 2
 _LEAST_BAR, _MOST_BAR = 8, 30
 _ENDED: Mapping[JobState, tuple[str, str]] = {
     JobState.SUCCEEDED: ("good", "good"), JobState.FAILED: ("failed", "bad"), JobState.LOST: ("failed", "bad"),
-    JobState.CANCELLED: ("skipped", "dim"), JobState.PLANNED: ("skipped", "dim")}
+    JobState.CANCELLED: ("skipped", "dim")}
 """The name of the glyph, and the style."""
 
 
