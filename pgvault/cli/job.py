@@ -10,6 +10,7 @@ from pathlib import Path
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.render import listener
+from pgvault.jobs.detach import OUTPUT
 from pgvault.jobs.encoding import plain
 from pgvault.jobs.hold import is_alive
 from pgvault.jobs.journal import EVENTS, follow, read_edges, read_events
@@ -92,7 +93,8 @@ def _show(directory: Path, context: Context) -> int:
         ("Exit Code", None if job.exit_code is None else str(job.exit_code)),
         ("Started", when(job.started_at)), ("Finished", when(job.finished_at)), ("Took", _took(job)),
         ("Process", f"{job.pid} on {job.host}" if job.pid else "-"), ("Command", job.command or "-"),
-        ("Journal", str(directory / EVENTS)), *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
+        ("Journal", str(directory / EVENTS)), ("Output", _output(directory)),
+        *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
     ], title=f"Job {job.id}:")
     for event in read_events(directory):
         if not isinstance(event, Progressed):
@@ -100,6 +102,12 @@ def _show(directory: Path, context: Context) -> int:
             told = ", ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))
             context.out.line(f"  {when(event.at)}  ", context.out.paint(type(event).__name__, "bold"), f"  {told}")
     return 0
+
+
+def _output(directory: Path) -> str | None:
+    """Where a detached job's process wrote what is not in its journal, as how it crashed."""
+    output = directory / OUTPUT
+    return str(output) if output.exists() and output.stat().st_size else None
 
 
 def _watch(directory: Path, context: Context) -> int:

@@ -17,7 +17,7 @@ from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import job_ids, jobs_directory, read_job
 from pgvault.model.errors import NotFound
 from pgvault.model.event import CommandRan, Event, Noted, PhaseStarted, Progressed
-from pgvault.model.job import Job, JobState
+from pgvault.model.job import Job
 from pgvault.model.pace import Pace, Progress
 from pgvault.vault.layout import Vault
 

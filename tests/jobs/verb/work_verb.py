@@ -1,10 +1,15 @@
-"""`pgvault work PLACE [--end HOW]`: a job that makes PLACE/begun, works until PLACE/go is there, and can be stopped."""
+"""`pgvault work PLACE [--end HOW]`: a job that makes PLACE/begun, works until PLACE/go is there, and can be stopped.
+
+Where PLACE/think is there, it first plans until that is gone, and says so with PLACE/planning.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import errno
+import os
+import time
 from pathlib import Path
 
 from pgvault.cli.command import Command
@@ -27,6 +32,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
+    if (args.place / "think").exists():
+        (args.place / "planning").write_text(str(os.getpid()))
+        while (args.place / "think").exists():
+            time.sleep(0.01)
     if args.end == "early":
         raise Refused("the destination is not empty", detail="It holds base/.", hint="Choose another one.")
     plan = {"place": args.place, "password": None, "conninfo": "host=db password=hunter2"}
