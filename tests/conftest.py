@@ -29,6 +29,19 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state() -> Iterator[None]:
+    """What pgvault keeps for a person is kept for the tests, and not for whoever runs them."""
+    before, place = os.environ.get("XDG_STATE_HOME"), open_directory()
+    os.environ["XDG_STATE_HOME"] = str(place / "me")
+    yield
+    remove_tree(place)
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before
+
+
 # PostgreSQL
 
 

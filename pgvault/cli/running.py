@@ -12,6 +12,7 @@ from typing import TypeVar
 from pgvault.cli.context import Context
 from pgvault.cli.log import JobLog, open_log
 from pgvault.cli.render import listener
+from pgvault.config.state import state_directory
 from pgvault.jobs.registry import jobs_directory
 from pgvault.jobs.run import Act, Order, run_in_foreground
 from pgvault.model.event import Emit
@@ -41,7 +42,7 @@ def _home(context: Context) -> Path:
     home = context.config.vault.home
     if context.hold is not None or not home.exists() or os.access(home, os.W_OK):
         return home
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pgvault"
+    state = state_directory()
     context.err.line(f"The vault may only be read, so this job is recorded in {jobs_directory(state)}.")
     return state
 

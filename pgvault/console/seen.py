@@ -8,19 +8,19 @@ reason to stop: then nothing counts as new.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pgvault.config.state import state_directory
 from pgvault.console.jobbook import LOOKED_AT, JobBook
 from pgvault.vault.files import write_durably
 
 
 def state_file() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pgvault" / "seen.json"
+    return state_directory() / "seen.json"
 
 
 @dataclass(frozen=True, slots=True)

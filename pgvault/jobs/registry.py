@@ -22,7 +22,8 @@ from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.vault.files import fsync_directory, make_directory, remove_tree, sweep_dead, temporary_name
-from pgvault.vault.layout import refuse_other_owner
+from pgvault.vault.known import refuse_missing
+from pgvault.vault.layout import Vault, refuse_other_owner
 
 _ID = re.compile(r"(\d{8}T\d{6}Z)-(\d{2})")
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -49,8 +50,11 @@ def next_id(newest: str | None, at: datetime) -> str:
 
 
 def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
-    """A new job, which is STARTING and lives as long as it is held. Refused in another user's vault."""
+    """A new job, which is STARTING and lives as long as it is held. Refused in another user's vault, and where the
+    vault is not there any more."""
     refuse_other_owner(home)
+    if not Vault(home).marker.exists():
+        refuse_missing(home)
     jobs = jobs_directory(home)
     make_directory(jobs)
     sweep_dead(jobs)

@@ -10,14 +10,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tomllib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
+from pgvault.vault import known
 from pgvault.vault.files import TEMPORARY, make_directory, write_durably
 
 FORMAT = 1
@@ -156,34 +159,73 @@ class Vault(NamedTuple):
 
     @classmethod
     def open(cls, home: Path) -> Vault:
-        """For reading and writing what exists; NotFound when there is no vault, Refused when it is another user's."""
+        """For reading and writing what exists; NotFound when there is no vault, Refused when it is another user's, or
+        when this user had one there."""
         vault = cls(home)
         refuse_other_owner(home)
-        try:
-            facts = tomllib.loads(vault.marker.read_text())
-        except FileNotFoundError:
-            raise NotFound(f"there is no vault in {home}", detail="It has no vault.toml.",
-                           hint="The first backup or archived segment makes it; check [vault] home.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PgvaultError(f"could not read {vault.marker}", detail=str(error)) from None
-        if facts.get("format") != FORMAT:
-            raise PgvaultError(f"the vault in {home} has format {facts.get('format')}, this pgvault knows {FORMAT}",
-                               hint="Use the pgvault that wrote it, or a newer one.")
+        vault._read_id()
         return vault
 
     @classmethod
     def open_or_create(cls, home: Path) -> Vault:
-        """Also makes it; refuses a directory that holds something else, or is another user's."""
+        """Also makes it, where `writable` does not say why not."""
+        vault, vault_id = cls(home), cls.writable(home)
+        if vault_id is None:
+            vault._create()
+            vault_id = vault._read_id()
+        make_directory(vault.jobs)
+        known.remember(home, vault_id)
+        return vault
+
+    @classmethod
+    def writable(cls, home: Path) -> str | None:
+        """The id of the vault that may be written to in `home`, None where one may be made. Makes nothing; raises why
+        neither may be: the vault is another user's or another one than before, or is not there any more, or there is
+        something else."""
         vault = cls(home)
         refuse_other_owner(home)
-        if not vault.marker.exists():
-            if home.is_dir() and any(not _is_begun(p.name) for p in home.iterdir()):
-                raise PgvaultError(f"{home} is not empty and is no vault",
-                                   hint="Point [vault] home at an empty directory, or at an existing vault.")
-            import tomli_w  # only for a new vault
+        if vault.marker.exists():
+            vault_id = vault._read_id()
+            known.refuse_other(home, vault_id)
+            return vault_id
+        known.refuse_missing(home)
+        if home.is_dir() and any(not _is_begun(name) for name in os.listdir(home)):
+            raise PgvaultError(f"{home} is not empty and is no vault",
+                               hint="Point [vault] home at an empty directory, or at an existing vault.")
+        return None
 
-            make_directory(home)
-            write_durably(home / "README", README.encode())
-            write_durably(vault.marker, tomli_w.dumps({"format": FORMAT, "id": os.urandom(8).hex()}).encode())
-        make_directory(vault.jobs)
-        return cls.open(home)
+    def _read_id(self) -> str:
+        try:
+            facts = tomllib.loads(self.marker.read_text())
+        except FileNotFoundError:
+            known.refuse_missing(self.home)
+            raise NotFound(f"there is no vault in {self.home}", detail="It has no vault.toml.",
+                           hint="The first backup or archived segment makes it; check [vault] home.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise PgvaultError(f"could not read {self.marker}", detail=str(error)) from None
+        if facts.get("format") != FORMAT:
+            raise PgvaultError(
+                f"the vault in {self.home} has format {facts.get('format')}, this pgvault knows {FORMAT}",
+                hint="Use the pgvault that wrote it, or a newer one.")
+        return str(facts.get("id"))
+
+    def _create(self) -> None:
+        """Of two that make it at once one waits, and finds it made: an id that was read once stays."""
+        import tomli_w  # only for a new vault
+
+        make_directory(self.home)
+        with _alone(self.home / f"{TEMPORARY}new"):
+            if not self.marker.exists():
+                write_durably(self.home / "README", README.encode())
+                write_durably(self.marker, tomli_w.dumps({"format": FORMAT, "id": os.urandom(8).hex()}).encode())
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)  # whoever waits for it finds the vault
+    finally:
+        os.close(descriptor)

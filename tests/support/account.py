@@ -36,6 +36,8 @@ class Account:
         """What a login would give, without the caller's PG* variables or language."""
         home = self.home if os.path.isdir(self.home) else "/"
         names = {"HOME": home, "USER": self.name, "LOGNAME": self.name, "LC_ALL": "C"}
+        if (state := os.environ.get("XDG_STATE_HOME")):
+            names["XDG_STATE_HOME"] = f"{state}-{self.name}"
         return {"PATH": os.environ.get("PATH", os.defpath), **names, **(extra or {})}
 
     def popen_options(self) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def pgvault_shell(*args: str | Path, config: Path | None = None, account: Accoun
 
 def environment(account: Account | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment without what would lead pgvault or libpq to the caller's own things."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG_"))}
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("PG", "XDG_")) or name == "XDG_STATE_HOME"}
     return {**kept, "PYTHONPATH": PYTHONPATH, **(account.environment() if account else {}), **(extra or {})}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tomli_w
 
+from pgvault.config.state import state_directory
 from pgvault.console.wizard.draft import Draft
 from pgvault.model.errors import from_os_error
 
@@ -21,8 +22,7 @@ class Drafts:
     """Those of one vault; a draft that was made for another vault's server of the same name is not offered."""
 
     def __init__(self, vault: Path, environ: Mapping[str, str] = os.environ) -> None:
-        state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "~", ".local/state")
-        self.directory = Path(state).expanduser() / "pgvault" / "drafts"
+        self.directory = state_directory(environ) / "drafts"
         self._vault = str(vault)
 
     def path(self, server: str) -> Path:
