@@ -235,12 +235,14 @@ def test_one_restore_at_a_time_into_a_directory(site: Site, ssh_hosts: Callable[
     argv = [*site.restore_argv("one", directory), "--target-immediate", "--yes", "--bwlimit", "4MB"]
     process = start(site, argv)
     wait_until(lambda: (directory / "base").is_dir())
+    process.send_signal(signal.SIGSTOP)  # it lives, and cannot end before the others had their answer
     job = job_of(directory)
     planned = site.run(*site.restore_argv("another", directory), "--target-immediate", "--dry-run", check=6)
     assert f"job {job} is restoring to another:{directory} now" in planned.stderr  # no plan offers to remove its files
     done = site.restore("another", directory, check=6)
     assert f"Held by job {job}, process {process.pid}" in done.stderr
     assert job_of(directory) == job
+    process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said.decode()
     site.verify_files(directory)
