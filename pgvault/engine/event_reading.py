@@ -33,6 +33,8 @@ KnownAt = Callable[[int], Known]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
+    emit: Emit
+    """Takes what could not be understood and is passed over."""
     rows: int
     """How many rows of one relation make a mass deletion."""
     known: KnownAt
@@ -168,4 +170,8 @@ class _Item:
 def _findings(each: Ended | RestorePoint, rules: Rules) -> list[Finding]:
     if isinstance(each, RestorePoint):
         return [restore_point(each)]
-    return [] if each.is_dull(rules.rows) else judge(each, rules.rows, rules.known(each.lsn))
+    try:
+        return [] if each.is_dull(rules.rows) else judge(each, rules.rows, rules.known(each.lsn))
+    except ValueError as error:
+        rules.emit(Noted(f"{error}; what it did is not told", Level.WARNING, "not-read"))
+        return []

@@ -180,7 +180,7 @@ def _on_path(server: ServerVault, search: WalSearch, reader: RecordReader, histo
         emit(Noted(f"the unfinished segment {left_out.name} was not read; --partial reads it too", Level.INFO,
                    "unfinished"))
     with NameBook(server, history) as book:
-        rules = Rules(query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
+        rules = Rules(emit, query.mass, lambda lsn: book.at(Lsn(lsn)).kind, frozenset(book.rewritten_catalogs()))
         stretch = Stretch(reader, emit)
         first, behind = query.span(search, rows, history.timeline)
         earlier = rows[max(first - LOOK_BACK, 0):first][::-1]

@@ -126,11 +126,12 @@ def _read(server: ServerVault, part: _Part, segment: Segment, identity: Identity
         header = read_header(head := next(chunks, b""))
         if (header.address, str(header.system_identifier)) != (start, identity.system_identifier):
             return None
-        facts = skim_all(pieces(chain([head], chunks), start), carry, every_crc=True)
-    except UnknownWal as unknown:
-        return Unfinished(part, segment.end(size), None, unknown.message)
     except ValueError:  # nothing of it was written yet
         return None
+    try:
+        facts = skim_all(pieces(chain([head], chunks), start), carry, every_crc=True)
+    except (UnknownWal, ValueError) as error:
+        return Unfinished(part, segment.end(size), None, error.message if isinstance(error, UnknownWal) else str(error))
     end = _behind_last_record(facts.end.lsn, header.block_size, size) if facts.end else segment.end(size)
     return Unfinished(part, end, facts, "") if end > start else None
 

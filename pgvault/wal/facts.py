@@ -115,7 +115,10 @@ class _Tally:
     def times(self) -> Times | None:
         if not self.commits and not self.aborts:
             return None
-        return Times(time_of(self.first), time_of(self.last), time_of(self.earliest), time_of(self.latest))
+        try:
+            return Times(*map(time_of, (self.first, self.last, self.earliest, self.latest)))
+        except ValueError:
+            raise ValueError("the time of a transaction in it is impossible") from None
 
     def xids(self) -> Xids | None:
         return Xids(self.oldest, self.newest) if self.newest else None
@@ -131,17 +134,13 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
     """
     reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION), every_crc=every_crc)
     tally, points = _Tally(), []
-    try:
-        for record in reading:
-            if record.rmid == TRANSACTION:
-                _add_transaction(tally, record, reading.major)
-            elif record.info & OPERATION == _RESTORE_POINT:
-                points.append(read_restore_point(record))
-        times = tally.times()
-    except OverflowError:
-        raise ValueError(f"the segment from {Lsn(start)} has a record with an impossible time") from None
+    for record in reading:
+        if record.rmid == TRANSACTION:
+            _add_transaction(tally, record, reading.major)
+        elif record.info & OPERATION == _RESTORE_POINT:
+            points.append(read_restore_point(record))
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
-                        tally.aborts, times, tally.xids(), tuple(points), reading.end, reading.carry)
+                        tally.aborts, tally.times(), tally.xids(), tuple(points), reading.end, reading.carry)
 
 
 def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False) -> SegmentFacts:
@@ -201,4 +200,7 @@ def read_restore_point(record: Record) -> RestorePoint:
         raise ValueError(f"the restore point at {Lsn(record.lsn)} has {len(main)} bytes")
     time, name = _RESTORE_POINT_DATA.unpack(main)
     text = name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
-    return RestorePoint(text, Lsn(record.lsn), Lsn(record.end_lsn), time_of(time))
+    try:
+        return RestorePoint(text, Lsn(record.lsn), Lsn(record.end_lsn), time_of(time))
+    except ValueError as problem:
+        raise ValueError(f"the restore point at {Lsn(record.lsn)} cannot be understood: {problem}") from None

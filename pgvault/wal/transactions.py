@@ -32,6 +32,8 @@ _PLAIN_FLAGS = 1 << 6 | 0b111 << 29
 _INVALIDATION_SIZE = 16
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_FIRST_TIME, _LAST_TIME = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+                           for year in (1970, 9000))
 _TIME, _U32, _COUNT = Struct("<q"), Struct("<I"), Struct("<i")
 _RELATION = Struct("<III")
 _ORIGIN_SIZE = 16
@@ -106,12 +108,18 @@ def read_transaction(record: Record, major: int) -> Transaction | None:
         return None
     try:
         return _read(record, main_data(record.data), major)
-    except (ValueError, IndexError, OverflowError, error) as problem:
+    except (ValueError, IndexError, error) as problem:
         raise ValueError(f"the transaction record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
 
 
 def time_of(microseconds: int) -> datetime:
-    """PostgreSQL's TimestampTz, microseconds since 2000; OverflowError outside of the years 1 to 9999."""
+    """PostgreSQL's TimestampTz, microseconds since 2000; ValueError when no server's clock can have said that.
+
+    It may be one of 292,000 years either way. Of those that Python knows, the last are left out too, so that a time can
+    be shown in any zone, and be reckoned with.
+    """
+    if not _FIRST_TIME <= microseconds < _LAST_TIME:
+        raise ValueError("its time is impossible")
     return EPOCH + timedelta(microseconds=microseconds)
 
 

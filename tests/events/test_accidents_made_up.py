@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from made_up import UPDATE, Deeds, InMemory
 
 from pgvault.engine.event_reading import Rules, backwards, forwards
+from pgvault.model.event import discard
 from pgvault.wal.accidents import EventKind, Finding, nothing_known
 
 TABLE = 20000
-RULES = Rules(100, lambda lsn: nothing_known, frozenset())
+RULES = Rules(discard, 100, lambda lsn: nothing_known, frozenset())
 
 
 def found(deeds: Deeds) -> list[Finding]:
