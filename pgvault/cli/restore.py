@@ -47,6 +47,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="where a tablespace goes; once for each")
     parser.add_argument("--overwrite", default="", metavar="DIRECTORY",
                         help="this directory is not empty: rename it out of the way first")
+    parser.add_argument("--if-holds", metavar="WHAT",
+                        help="refuse when the directory holds anything else than this, which the plan found in it: "
+                        "nothing, a cluster's system identifier, unknown (a cluster that cannot be read), no-cluster, "
+                        "or incomplete:JOB (what that restore left)")
     parser.add_argument("--jobs", type=int, metavar="N", help="streams side by side (default: parallel_jobs)")
     parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
     parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=False,
@@ -115,7 +119,8 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
         return Refused.exit_code if plan.failed else 0
     _refuse_if_failed(plan)
     yes = args.yes or context.hold is not None
-    if not context.confirm(f"Restore {plan.server} to {where(plan)}?", yes=yes):
+    replacing = f", replacing {plan.overwrites}" if plan.overwrites else ""
+    if not context.confirm(f"Restore {plan.server} to {where(plan)}{replacing}?", yes=yes):
         context.err.line("Nothing was changed.")
         return 130
     if args.detach:

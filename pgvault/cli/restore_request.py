@@ -7,6 +7,7 @@ import argparse
 from pgvault.cli.context import Context
 from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.model.errors import UsageError
+from pgvault.model.holding import check_holding
 from pgvault.model.lsn import Lsn
 from pgvault.model.rate import parse_rate
 from pgvault.model.relation import RelationName, parse_relation
@@ -28,9 +29,9 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
     return RestoreRequest(
         server=args.server, backup=backup, host=args.host, directory=args.directory, target=target,
         timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
-        tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, workers=args.jobs,
-        bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit, start=args.start,
-        partial=args.partial, expects=tuple(map(_relation, args.expect)))
+        tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, if_holds=_holding(args.if_holds),
+        workers=args.jobs, bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit,
+        start=args.start, partial=args.partial, expects=tuple(map(_relation, args.expect)))
 
 
 def _tablespaces(options: list[str]) -> dict[str, str]:
@@ -41,6 +42,14 @@ def _tablespaces(options: list[str]) -> dict[str, str]:
             raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
         spaces[name] = path
     return spaces
+
+
+def _holding(text: str | None) -> str:
+    try:
+        return "" if text is None else check_holding(text)
+    except ValueError as error:
+        raise UsageError(str(error), hint="nothing, no-cluster, unknown, a system identifier, or incomplete:JOB.") \
+            from None
 
 
 def _relation(text: str) -> RelationName:

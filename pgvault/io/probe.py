@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +11,7 @@ from itertools import pairwise
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
-from pgvault.io.probe_script import MARKER, PROBE
+from pgvault.io.probe_script import CONTROL_HEAD, MARKER, PROBE
 from pgvault.model.errors import PgvaultError, Refused
 
 _DF = re.compile(r"(?P<size>\d+) +(?P<used>-?\d+) +(?P<free>-?\d+) +(?:\d+%|-) +(?P<mounted>/.*)", re.DOTALL)
@@ -96,6 +97,10 @@ class Destination:
     tablespaces: tuple[Place, ...]
     pg_version: str | None
     """The major of the cluster in the directory; None when there is none."""
+    has_cluster: bool
+    """The directory has a PG_VERSION or a global/pg_control."""
+    system_identifier: str | None
+    """Of that cluster; None when there is none, or what there is of pg_control cannot be read or is damaged."""
     postmaster: Postmaster | None
     incomplete_restore: str | None
     """The job whose restore into the directory has not completed; None when there is no such mark."""
@@ -145,6 +150,8 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
         host=host.name, system=facts.get("system", ""), processors=_number(facts.get("processors", "")) or 1,
         uid=int(facts["uid"]), user=facts.get("user") or facts["uid"], directory=directory,
         tablespaces=tuple(tablespaces), pg_version=version.strip() if version is not None else None,
+        has_cluster=version is not None or "pg_control" in facts,
+        system_identifier=_system_identifier(facts.get("pg_control", "")),
         postmaster=_postmaster(facts["postmaster.pid"], facts.get("alive")) if "postmaster.pid" in facts else None,
         incomplete_restore=marker.partition("\n")[0] if marker is not None else None, tar=facts.get("tar"),
         zstd=facts.get("zstd"), installations=_installations(programs))
@@ -175,6 +182,22 @@ def _postmaster(text: str, alive: str | None) -> Postmaster:
     pid = _number(lines[0].strip().removeprefix("-"))
     return Postmaster(pid, alive is not None, alive or "", started=_number(lines[2].strip()),
                       port=_number(lines[3].strip()), socket_directory=lines[4].strip())
+
+
+def _system_identifier(hexadecimal: str) -> str | None:
+    """From the beginning of pg_control: src/include/catalog/pg_control.h. The file has its server's byte order, which
+    the version behind the identifier tells, as it does to PostgreSQL: it is a small number."""
+    try:
+        head = bytes.fromhex(hexadecimal)
+    except ValueError:
+        return None
+    if len(head) != CONTROL_HEAD or any(len(word) != 2 for word in hexadecimal.split()):
+        return None
+    for order in ("<", ">"):
+        identifier, version = struct.unpack(f"{order}QI", head)
+        if identifier and 0 < version < 1 << 16:
+            return str(identifier)
+    return None
 
 
 def _installations(sections: list[list[tuple[str, str]]]) -> tuple[Installation, ...]:

@@ -11,6 +11,9 @@ from typing import Final
 MARKER: Final = "pgvault-restore-incomplete"
 """The file in a data directory that holds the id of the restore that has not completed it."""
 
+CONTROL_HEAD: Final = 12
+"""Bytes of global/pg_control that are asked for, in hexadecimal."""
+
 PROBE: Final = f"""# look at the destination
 say() {{ printf '%s=%s\\0' "$1" "$2"; }}
 begin() {{ head -c 4096 "$1" 2>/dev/null; }}
@@ -86,6 +89,9 @@ for file in PG_VERSION {MARKER} postmaster.pid; do
     say "$file" "$(begin "$1/$file")"
   fi
 done
+if [ -e "$1/global/pg_control" ]; then  # the system identifier, and the version that tells the byte order
+  say pg_control "$(head -c {CONTROL_HEAD} "$1/global/pg_control" 2>/dev/null | od -An -v -tx1 2>/dev/null)"
+fi
 if [ -e "$1/postmaster.pid" ]; then
   pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null)
   pid=${{pid#-}}

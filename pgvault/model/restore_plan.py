@@ -78,6 +78,14 @@ class DirectoryState:
     running: bool
     incomplete_restore: str | None
     """The job whose restore into it has not completed."""
+    holds: str
+    """What all this comes to in one word, see pgvault.model.holding; empty when it cannot be looked into."""
+    system_identifier: str | None
+    """Of the cluster in it; None when there is none, or it cannot be read."""
+    server: str | None
+    """Which server of the vault has this system identifier."""
+    entries: tuple[str, ...]
+    """Up to five of the names in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,9 @@ class RestorePlan:
     """The facts of `backup`."""
     directory_state: DirectoryState | None = None
     room: tuple[Room, ...] = ()
+    if_holds: str = ""
+    """What the data directory has to hold when this is carried out, in the word of pgvault.model.holding: it replaces
+    just that, or nothing."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -155,6 +166,8 @@ class RestorePlan:
             argv += option("--tablespace", f"{space.name}={space.location}")
         if self.sets_aside:
             argv += ["--overwrite", self.directory]
+        if self.if_holds:
+            argv += option("--if-holds", self.if_holds)
         argv += ["--jobs", str(self.workers)]
         if self.bandwidth_limit is not None:
             argv += ["--bwlimit", format_size(self.bandwidth_limit)]

@@ -7,12 +7,13 @@ each other's backups unrestorable.
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from typing import NamedTuple
 
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import is_segment_size
 from pgvault.vault.files import write_durably
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, Vault
 
 
 class Identity(NamedTuple):
@@ -33,6 +34,17 @@ def read_identity(server: ServerVault) -> Identity | None:
     if not isinstance(identity.system_identifier, str) or not is_segment_size(identity.segment_size):
         raise PgvaultError(f"could not read {server.identity}", detail="Its values are not of the right kind.")
     return identity
+
+
+def servers_of(vault: Vault, system_identifier: str) -> list[str]:
+    """The servers of the vault that are this cluster or a copy of it; one whose identity cannot be read is not told."""
+    found = []
+    for path in sorted(vault.home.glob("*/identity.toml")):
+        with suppress(PgvaultError, OSError):
+            identity = read_identity(ServerVault(path.parent.name, path.parent))
+            if identity is not None and identity.system_identifier == system_identifier:
+                found.append(path.parent.name)
+    return found
 
 
 def claim(server: ServerVault, cluster: Identity) -> None:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import asyncio
 
-from desk import NOW, Desk, failure, press, screen, settle
-from recovery import BACKUP, DIRECTORY, JOB, VERDICT, choices, plan, planned, ready, recovering, running, wizard
+import pytest
+from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle
+from recovery import (
+    BACKUP,
+    DIRECTORY,
+    JOB,
+    VERDICT,
+    choices,
+    condition,
+    plan,
+    planned,
+    ready,
+    recovering,
+    running,
+    wizard,
+)
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pgvault.console.screens.confirm import Confirm
 from pgvault.console.wizard.screen import open_wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Noted, PhaseStarted
@@ -78,6 +93,29 @@ async def test_the_review_says_what_is_overwritten_right_after_where(desk: Desk)
         shown = [line.strip("┃ ") for line in screen(pilot).splitlines()]
         place = next(number for number, line in enumerate(shown) if line.startswith("to "))
         assert shown[place + 1].startswith("OVERWRITES")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_another_cluster_is_overwritten_by_nobody_who_reads(desk: Desk, size: tuple[int, int]) -> None:
+    """The classical disaster: it is said in the review and again where the name is typed, on the smallest terminal."""
+    ready(desk)
+    what = (f"the cluster of PostgreSQL 18 in {DIRECTORY}, NOT a copy of main: it is billing or a copy of it (system "
+            "identifier 7312345678901234567)")
+    sure = "Be sure that nobody needs it where it is, or choose another directory."
+    document = plan(overwrites=what)
+    document["preconditions"].insert(0, condition("overwrites a copy of main", "warning", "It is billing's.", sure))
+    desk.says("restore main auto /srv", answer=planned(document))
+    async with recovering(desk, *TO_REVIEW, size=size) as pilot:
+        assert {"NOT a copy of main", sure} <= _said(pilot, "NOT a copy of main", sure)
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert {"NOT a copy of main", "billing", sure} <= _said(pilot, "NOT a copy of main", "billing", sure)
+
+
+def _said(pilot: Pilot[None], *texts: str) -> set[str]:
+    """Those of the texts that are on the screen, wherever their lines break."""
+    shown = " ".join("".join(char for char in screen(pilot) if char not in "┃│║").split())
+    return {text for text in texts if text in shown}
 
 
 async def test_an_empty_confirmation_does_not_look_filled_in(desk: Desk) -> None:

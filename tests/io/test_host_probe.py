@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,6 +143,77 @@ def test_a_process_of_another_user_counts_as_alive(reach_far: Reach, open_tmp: P
         sleeping.wait()
 
 
+# Whose cluster it is
+
+SYSTEM = 7_300_000_000_000_000_001
+CONTROL = struct.pack("<QI", SYSTEM, 1300) + bytes(8180)
+"""As global/pg_control begins: src/include/catalog/pg_control.h; the version behind the identifier is small."""
+
+
+def write_control(data: Path, content: bytes) -> Path:
+    path = data / "global" / "pg_control"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_real_clusters_system_identifier_is_learnt(reach_far: Reach, pg: Server, open_tmp: Path):
+    seen = probe(reach_far, pg.data)
+    assert (seen.has_cluster, seen.system_identifier) == (True, str(pg.system_identifier()))
+    seen = probe(reach_far, open_tmp)
+    assert (seen.has_cluster, seen.system_identifier) == (False, None)
+
+
+@pytest.mark.parametrize(("content", "expected"), [
+    (CONTROL[:12], str(SYSTEM)), (struct.pack(">QI", SYSTEM, 1700), str(SYSTEM)),
+    (struct.pack("<QI", (1 << 64) - 1, 1800), str((1 << 64) - 1)), (CONTROL[:11], None), (CONTROL[:8], None),
+    (b"", None), (bytes(8192), None), (b"\n" * 8192, None), (struct.pack("<QI", 0, 1300), None),
+    (struct.pack("<QI", SYSTEM, 0), None),
+], ids=["whole", "of the other byte order", "largest", "cut in the version", "cut behind the identifier", "empty",
+        "zeros", "garbage", "no identifier", "no version"])  # fmt: skip
+def test_a_damaged_pg_control_leaves_the_identifier_unknown(open_tmp: Path, content: bytes, expected: str | None):
+    write_control(open_tmp, content)
+    seen = probe(reach_local, open_tmp)
+    assert (seen.has_cluster, seen.system_identifier) == (True, expected)
+
+
+def test_a_cluster_without_its_pg_control_is_one_all_the_same(reach: Reach, open_tmp: Path):
+    (open_tmp / "PG_VERSION").write_text("15\n")
+    assert (probe(reach, open_tmp).has_cluster, probe(reach, open_tmp).system_identifier) == (True, None)
+
+
+def test_a_pg_control_that_cannot_be_read(reach_far: Reach, open_tmp: Path):
+    if account().is_me:
+        pytest.skip("needs a login that is not the user of the tests")
+    write_control(open_tmp, CONTROL).chmod(0)
+    seen = probe(reach_far, open_tmp)
+    assert (seen.has_cluster, seen.system_identifier) == (True, None)
+
+
+@pytest.mark.parametrize(("od", "expected"), [
+    ("cat >/dev/null; printf '           %s  \\n' '01  00  5A  AC  52  CF  4E  65  14  05  00  00' ''", str(SYSTEM)),
+    ("echo 'od: unknown option -- A' >&2; exit 2", None), ("printf '0000000 053 120'", None), ("printf 'zz yy'", None),
+    (None, None),
+], ids=["many blanks", "without options", "octal", "nonsense", "none at all"])  # fmt: skip
+def test_an_odd_od(open_tmp: Path, monkeypatch: pytest.MonkeyPatch, od: str | None, expected: str | None):
+    """What a host's od cannot tell stays unknown, and the rest is learnt all the same."""
+    tools = open_tmp / "tools"
+    tools.mkdir()
+    for name in ("sh", "head", "ls", "cat", "df", "id", "uname", "ps", "stat", "nproc", "tar"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    if od is not None:
+        (tools / "od").write_text(f"#!/bin/sh\n{od}\n")
+        (tools / "od").chmod(0o755)
+    data = open_tmp / "data"
+    data.mkdir()
+    write_control(data, CONTROL)
+    monkeypatch.setenv("PATH", str(tools))
+    seen = probe(reach_local, data)
+    assert (seen.has_cluster, seen.system_identifier) == (True, expected)
+    assert seen.directory.contents is Contents.POPULATED
+    assert seen.tar is not None
+
+
 def test_an_incomplete_restore_is_found_by_its_mark(reach: Reach, open_tmp: Path):
     """Rule 24."""
     assert probe(reach, open_tmp).incomplete_restore is None
@@ -175,19 +247,21 @@ def test_any_sh_with_its_own_tools_gives_the_same_answers(
     tools = open_tmp / "tools"
     tools.mkdir()
     for name in ("sh", "head", "ls", "cat", "df", "id", "uname", "ps", "stat", "nproc", "awk", "mv", "chmod", "wc",
-                 "sync", "rm", "tar"):  # fmt: skip
+                 "sync", "rm", "tar", "od"):  # fmt: skip
         (tools / name).symlink_to(program if shell == "busybox" or name == "sh" else str(shutil.which(name)))
     place = open_tmp / "it's\na place"
     place.mkdir()
     (place / "x y").touch()
     (place / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    write_control(place, CONTROL)
     expected = probe(reach_local, place, open_tmp / "missing")
     monkeypatch.setenv("PATH", str(tools))
     seen = probe(reach_local, place, open_tmp / "missing")
     assert replace(seen.directory, free_bytes=0) == replace(expected.directory, free_bytes=0)
     assert abs((seen.directory.free_bytes or 0) - (expected.directory.free_bytes or 0)) < 1 << 28
     assert seen.directory.contents is Contents.POPULATED
-    assert seen.directory.entries == ("postmaster.pid", "x y")
+    assert seen.directory.entries == ("global", "postmaster.pid", "x y")
+    assert seen.system_identifier == expected.system_identifier == str(SYSTEM)
     assert seen.tablespaces[0].contents is Contents.MISSING
     assert seen.tablespaces[0].real_path == str(open_tmp / "missing")
     assert seen.postmaster == expected.postmaster

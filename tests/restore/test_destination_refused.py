@@ -236,7 +236,9 @@ def test_the_dry_run_tells_the_plan_as_the_contract_says(site: Site) -> None:
     assert shared >= {"id", "server_version", "size_bytes", "finished_at", "begin_wal", "end_wal", "tablespaces"}
     assert {name: plan["backup_details"][name] for name in shared} == {name: backup[name] for name in shared}
     assert plan["destination"]["state"] == {
-        "contents": "missing", "pg_version": None, "running": False, "incomplete_restore": None}  # fmt: skip
+        "contents": "missing", "pg_version": None, "running": False, "incomplete_restore": None, "holds": "nothing",
+        "system_identifier": None, "server": None, "entries": []}  # fmt: skip
+    assert "--if-holds nothing" in plan["command"]
     assert (plan["then"], plan["start"], plan["expects"]) == ("promote", False, [])
     assert plan["recovery_settings"].items() >= {
         "archive_mode": "off", "recovery_target": "immediate", "recovery_target_action": "promote",

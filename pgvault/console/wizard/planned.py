@@ -40,6 +40,13 @@ class Planned:
         return self.document["overwrites"] or ""
 
     @property
+    def doubt(self) -> str:
+        """What to make sure of when a cluster is replaced that is not known to be a copy of the server; else empty."""
+        name = f"overwrites a copy of {self.document['server']}"
+        return next((each["fix"] for each in self.document["preconditions"]
+                     if each["name"] == name and each["outcome"] == "warning"), "")
+
+    @property
     def directory(self) -> str:
         return str(self.document["destination"]["directory"])
 
@@ -69,6 +76,8 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     if plan.overwrites:
         kept = "; what is there is renamed and kept until you remove it" if document["sets_aside"] else ""
         yield Field("OVERWRITES", f"{plan.overwrites}{kept}", "bad")
+        if plan.doubt:
+            yield Field("", plan.doubt, "bold")
     else:
         yield Field("overwrites", "nothing")
     yield Field("then", _then(draft))

@@ -102,7 +102,7 @@ def _failure(ended: Ended) -> Iterator[Field]:
             yield Field("next step", error.hint, "bold")
         yield Field("exit code", f"{error.exit_code}: pgvault explain {error.code}")
     elif job.state is JobState.LOST:
-        yield Field("next step", f"its process is gone: the same restore run again clears what it left; "
+        yield Field("next step", f"its process is gone: the same restore, planned again, clears what it left; "
                                  f"pgvault job show {job.id}", "bold")
 
 

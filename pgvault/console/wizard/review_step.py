@@ -122,7 +122,9 @@ class ReviewStep(Stage):
         if plan is None or self._why_not_run():
             return
         if plan.overwrites:
-            fields = [Field("", f"This overwrites {plan.place}:", "bad", 0), Field("", plan.overwrites, "bold", 0),
+            fields = [Field("", f"This overwrites {plan.place}:", "bad", 0),
+                      Field("", plan.overwrites, "bad" if plan.doubt else "bold", 0),
+                      *([Field("", plan.doubt, "bold", 0)] if plan.doubt else []),
                       Field("", "Type the directory's whole name to confirm.", "", 0)]
             self.console.push_screen(Confirm("overwrite", laid_out(fields, CONFIRM_COLUMNS), act=plan.act,
                                              typed=plan.directory), self._confirmed)

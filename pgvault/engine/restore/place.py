@@ -38,8 +38,8 @@ stop_writers() {{  # the programs of a restore that was cut off may still have s
 
 PREPARE = f"""# make the destination ready
 {_COMMON}
-dir=$1 job=$2 aside=$3
-shift 3
+dir=$1 job=$2 aside=$3 left=$4
+shift 4
 if [ -n "$aside" ]; then
   if [ -e "$aside" ]; then echo "$aside exists" >&2; exit {_NOT_EMPTY}; fi
   mv "$dir" "$aside"
@@ -55,6 +55,10 @@ for place in "$dir" "$@"; do
     fi
     if [ "$(sed -n '3,$p' "$place/$mark")" != "$dir" ]; then
       echo "$place belongs to the incomplete restore $(head -n 1 "$place/$mark")" >&2
+      exit {_NOT_EMPTY}
+    fi
+    if [ "$place" = "$dir" ] && [ "$(head -n 1 "$place/$mark")" != "$left" ]; then
+      echo "$place now holds what the incomplete restore $(head -n 1 "$place/$mark") left or writes" >&2
       exit {_NOT_EMPTY}
     fi
     made=$(sed -n 2p "$place/$mark")
@@ -123,6 +127,8 @@ class Site:
     """OID and location."""
     job: str
     sets_aside: bool
+    left_by: str = ""
+    """The job whose incomplete restore into the data directory may be removed."""
 
     @property
     def aside(self) -> str:
@@ -136,7 +142,8 @@ class Site:
     async def prepare(self) -> None:
         """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them."""
         spaces = [f"{oid}={location}" for oid, location in self.tablespaces]
-        done = await self.host.run_script(PREPARE, self.directory, self.job, self.aside, *spaces, timeout=3600)
+        done = await self.host.run_script(PREPARE, self.directory, self.job, self.aside, self.left_by, *spaces,
+                                          timeout=3600)
         if done.status == 0:
             return
         await self.undo()

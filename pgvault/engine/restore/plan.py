@@ -11,14 +11,16 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
+from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import archive_of
 from pgvault.io.host import Host
-from pgvault.io.probe import Contents, Destination, probe_destination
+from pgvault.io.probe import probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
+from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
 from pgvault.model.restore_plan import (
     DirectoryState,
@@ -51,6 +53,8 @@ class RestoreRequest:
     standby: bool = False
     tablespaces: Mapping[str, str] | None = None
     overwrite: str = ""
+    if_holds: str = ""
+    """What the directory has to hold, in the word of pgvault.model.holding; empty: what it holds now."""
     workers: int | None = None
     bandwidth_limit: int | None = None
     start: bool = False
@@ -66,7 +70,8 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     host_config = config.host(request.host) if request.host else None
     directory = _directory(request, host_config)
     _check_action(request)
-    server = Vault.open(config.vault.home).server(request.server)
+    vault = Vault.open(config.vault.home)
+    server = vault.server(request.server)
     choice, need, of_wal = _from_vault(server, request)
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
@@ -78,14 +83,16 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
         sent = manifest.stored_bytes()
     destination = await probe_destination(host, directory, [s.location for s in plan.tablespaces],
                                           (host_config and host_config.bin_directory) or "")
+    state = look_at(destination, vault, plan.server)
     plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
-                   directory_state=_state(destination), room=room(destination, plan, choice.backup.segment_size))
-    if destination.directory.contents is Contents.POPULATED:
-        plan = _overwriting(plan, request, destination.pg_version, destination.incomplete_restore)
+                   directory_state=state, room=room(destination, plan, choice.backup.segment_size),
+                   if_holds=request.if_holds or state.holds)
+    if state.holds not in ("", NOTHING):
+        plan = _overwriting(plan, request, state, choice.backup)
     return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
                                         *_passed_over(server, choice.backup),
-                                        *destination_conditions(destination, plan, choice.backup)))
+                                        *destination_conditions(destination, state, plan, choice.backup)))
 
 
 def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
@@ -160,23 +167,15 @@ def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | Non
     return tuple(places)
 
 
-def _overwriting(plan: RestorePlan, request: RestoreRequest, version: str | None,
-                 incomplete: str | None) -> RestorePlan:
-    if incomplete is not None:
-        return replace(plan, overwrites=f"what the incomplete restore {incomplete} left")
+def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup) -> RestorePlan:
+    if state.incomplete_restore is not None:
+        return replace(plan, overwrites=told_held(state, plan, backup))
     if not request.overwrite:
         return plan
     if request.overwrite.rstrip("/") != plan.directory:
         raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {plan.directory}",
                          hint="Name the very directory that is to be replaced.")
-    what = f"the cluster of PostgreSQL {version}" if version else "the directory"
-    return replace(plan, overwrites=f"{what} in {plan.directory}", sets_aside=True)
-
-
-def _state(destination: Destination) -> DirectoryState:
-    running = destination.postmaster is not None and destination.postmaster.alive
-    return DirectoryState(destination.directory.contents.value, destination.pg_version, running,
-                          destination.incomplete_restore)
+    return replace(plan, overwrites=told_held(state, plan, backup, f"in {plan.directory}"), sets_aside=True)
 
 
 def _whole(backup: Backup) -> Precondition:

@@ -7,22 +7,25 @@ from collections.abc import Iterator, Sequence
 
 import humanize
 
+from pgvault.engine.restore.held import OURS, held_conditions, told_held
 from pgvault.io.probe import Contents, Destination, Place
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.restore_plan import Precondition, RestorePlan, Room
+from pgvault.model.holding import NOTHING
+from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan, Room
 
 RECOVERY_SEGMENTS = 3
 """What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
-_OURS = frozenset({MARKER, "lost+found"})
 
 
-def destination_conditions(destination: Destination, plan: RestorePlan, backup: Backup) -> tuple[Precondition, ...]:
-    """Every condition with its outcome; the plan stands when none has failed."""
+def destination_conditions(destination: Destination, state: DirectoryState, plan: RestorePlan,
+                           backup: Backup) -> tuple[Precondition, ...]:
+    """Every condition with its outcome; the plan stands when none has failed. `state` is what was made of the look."""
     return (
+        *held_conditions(state, plan, backup),
         _not_running(destination, plan),
-        _directory(destination, plan),
+        _directory(destination, state, plan, backup),
         _owner(destination, plan),
         *_tablespaces(destination, plan),
         _space(destination, plan, backup.segment_size),
@@ -49,7 +52,7 @@ def _not_running(destination: Destination, plan: RestorePlan) -> Precondition:
                    f"Stop it first, on that host: pg_ctl stop -D {plan.directory}")
 
 
-def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
+def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:
     place, name = destination.directory, "directory is free"
     if not _is_one_line(place.path):
         return _failed(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
@@ -59,13 +62,13 @@ def _directory(destination: Destination, plan: RestorePlan) -> Precondition:
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
         what = "is not a directory" if place.contents is Contents.NOT_A_DIRECTORY else "cannot be read"
         return _failed(name, f"{place.path} {what}.", "Choose another directory.")
-    if place.contents in (Contents.MISSING, Contents.EMPTY) or set(place.entries) <= _OURS:
+    if state.holds == NOTHING:
         return _ok(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
     if destination.incomplete_restore is not None:
         return _ok(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
     if plan.sets_aside:
-        return _ok(name, f"{plan.overwrites} will be renamed, and kept until you remove it")
-    what = f"a cluster of PostgreSQL {destination.pg_version}" if destination.pg_version else ", ".join(place.entries)
+        return _ok(name, "what is there will be renamed, and kept until you remove it")
+    what = told_held(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
     return _failed(name, f"{place.path} holds {what}.",
                    f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
 
@@ -98,13 +101,14 @@ def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precon
             yield _failed(name, f"{place.path!r} has control characters.", choose)
         elif any(_overlap(place.real_path, other) for other in taken):
             yield _failed(name, f"{place.path} is taken by this restore itself.", choose)
-        elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= _OURS \
+        elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= OURS \
                 and not (destination.incomplete_restore is not None and MARKER in place.entries):
             yield _failed(name, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)
         elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != destination.uid):
             yield _failed(name, f"{destination.user} may not write to {place.path}.", choose)
         else:
-            yield _ok(name, f"{space.original} goes to {place.path}")
+            left = ", where what the incomplete restore left will be removed" if MARKER in place.entries else ""
+            yield _ok(name, f"{space.original} goes to {place.path}{left}")
         taken.append(place.real_path)
 
 

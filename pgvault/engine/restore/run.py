@@ -19,6 +19,7 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.progress import Progress
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
+from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.prove import PROMOTED, Proof, prove, start_server
@@ -80,8 +81,9 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
         with PackReader(server.packs) as packs:
             check_facts(backup, manifest, packs)
-        host, destination = await _arrive(scope, host, plan, backup, host_config, emit)
-        act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, job, emit)
+        look = _Look(plan, vault, backup, host_config)
+        host, destination = await _arrive(scope, host, look, emit)
+        act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, look, job, emit)
         await act.write()
         return RestoreVerdict(plan, await act.start() if plan.start else None)
 
@@ -92,25 +94,36 @@ def _about(plan: RestorePlan, config: HostConfig | None) -> str:
     return sha256(f"{where}\0{plan.directory}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-async def _arrive(scope: AsyncExitStack, host: Host | None, plan: RestorePlan, backup: Backup,
-                  config: HostConfig | None, emit: Emit) -> tuple[Host, Destination]:
+async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: Emit) -> tuple[Host, Destination]:
     """The host, and how it looks now; a connection that was lost while a person read the plan is made again."""
     if host is not None:
         host.on_command = emit
         with suppress(Unreachable):
-            return host, await _look_again(host, plan, backup, config)
-    host = await scope.enter_async_context(await connect_host(plan.host, config, emit))
-    return host, await _look_again(host, plan, backup, config)
+            return host, await look.again(host)
+    host = await scope.enter_async_context(await connect_host(look.plan.host, look.host_config, emit))
+    return host, await look.again(host)
 
 
-async def _look_again(host: Host, plan: RestorePlan, backup: Backup, config: HostConfig | None) -> Destination:
-    destination = await probe_destination(host, plan.directory, [s.location for s in plan.tablespaces],
-                                          (config and config.bin_directory) or "")
-    failed = [c for c in destination_conditions(destination, plan, backup) if c.outcome is Outcome.FAILED]
-    if failed:
-        raise Refused(f"the destination on {host.description} is not as the plan needs it: {failed[0].name}",
-                      detail=failed[0].detail, hint=failed[0].fix)
-    return destination
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Whether the destination is as the plan says; asked right before what cannot be taken back."""
+
+    plan: RestorePlan
+    vault: Vault
+    backup: Backup
+    host_config: HostConfig | None
+
+    async def again(self, host: Host) -> Destination:
+        plan = self.plan
+        destination = await probe_destination(host, plan.directory, [s.location for s in plan.tablespaces],
+                                              (self.host_config and self.host_config.bin_directory) or "")
+        state = look_at(destination, self.vault, plan.server)
+        failed = [c for c in destination_conditions(destination, state, plan, self.backup)
+                  if c.outcome is Outcome.FAILED]
+        if failed:
+            raise Refused(f"the destination on {host.description} is not as the plan needs it: {failed[0].name}",
+                          detail=failed[0].detail, hint=failed[0].fix)
+        return destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,7 @@ class _Restore:
     host: Host
     host_config: HostConfig | None
     destination: Destination
+    look: _Look
     job: str
     emit: Emit
 
@@ -132,11 +146,13 @@ class _Restore:
         """Everything is there and durable when this returns; see `_undone_when_cancelled` for when it does not."""
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
-                    tuple((space.oid, space.location) for space in plan.tablespaces), self.job, plan.sets_aside)
+                    tuple((space.oid, space.location) for space in plan.tablespaces), self.job, plan.sets_aside,
+                    self.destination.incomplete_restore or "")
         if site.aside:
             self.emit(PhaseStarted("salvage"))
             await salvage(self.host, site.directory, self.server, level=level_for(settings.compression_level),
                           emit=self.emit)
+            await self.look.again(self.host)  # much WAL takes minutes
         self.emit(PhaseStarted("copy", plan.bytes_to_write))
         async with self._undone_when_cancelled(site):
             await site.prepare()
@@ -179,7 +195,7 @@ class _Restore:
         except Exception:
             kept = f"; what was there is kept as {site.aside}" if site.aside else ""
             text = (f"{site.directory} on {self.host.description} is incomplete and marked so: PostgreSQL cannot start "
-                    f"on it, and the same restore run again clears it{kept}")
+                    f"on it, and the same restore, planned again, clears it{kept}")
             self.emit(Noted(text, Level.WARNING, "incomplete"))
             raise
 

@@ -1,0 +1,88 @@
+"""What the data directory holds when a restore comes, whose it is, and whether that is what the plan said.
+
+Renaming another cluster out of the way in the belief that it is an old copy is the classical disaster; the system
+identifier that `initdb` gave the cluster tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pgvault.io.probe import Contents, Destination
+from pgvault.io.probe_script import MARKER
+from pgvault.model.backup import Backup
+from pgvault.model.check import Outcome
+from pgvault.model.holding import INCOMPLETE, NO_CLUSTER, NOTHING, UNKNOWN, told_holding
+from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
+from pgvault.vault.identity import servers_of
+from pgvault.vault.layout import Vault
+
+OURS = frozenset({MARKER, "lost+found"})
+"""What may be in a directory that counts as empty."""
+
+
+def look_at(destination: Destination, vault: Vault, server: str) -> DirectoryState:
+    """How the directory is now; where several servers of the vault are the cluster in it, `server` is preferred."""
+    running = destination.postmaster is not None and destination.postmaster.alive
+    known = servers_of(vault, destination.system_identifier) if destination.system_identifier else []
+    return DirectoryState(
+        destination.directory.contents.value, destination.pg_version, running, destination.incomplete_restore,
+        _holds(destination), destination.system_identifier, server if server in known else next(iter(known), None),
+        destination.directory.entries)
+
+
+def _holds(destination: Destination) -> str:
+    """Empty when it is no directory or cannot be read, which no plan comes over."""
+    place = destination.directory
+    if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
+        return ""
+    if destination.incomplete_restore is not None:
+        return f"{INCOMPLETE}{destination.incomplete_restore}"
+    if OURS.issuperset(place.entries):
+        return NOTHING
+    return (destination.system_identifier or UNKNOWN) if destination.has_cluster else NO_CLUSTER
+
+
+def told_held(state: DirectoryState, plan: RestorePlan, backup: Backup, where: str = "") -> str:
+    """In words, with `where` it is ("in /srv/data") behind the first of them."""
+    where = f" {where}" if where else ""
+    if state.holds == NO_CLUSTER:
+        return f"files{where} that are no cluster: {', '.join(state.entries)}"
+    if state.holds == NOTHING or state.holds.startswith(INCOMPLETE):
+        return told_holding(state.holds)
+    return f"the cluster{f' of PostgreSQL {state.pg_version}' if state.pg_version else ''}{where}" \
+           f"{_whose(state, plan, backup)}"
+
+
+def _whose(state: DirectoryState, plan: RestorePlan, backup: Backup) -> str:
+    if state.system_identifier is None:
+        return (f"; whether it is a copy of {plan.server} cannot be told: its global/pg_control is damaged or cannot "
+                "be read")
+    identifier = f"(system identifier {state.system_identifier})"
+    if state.system_identifier == backup.system_identifier:
+        return f": {plan.server} itself or a copy of it {identifier}"
+    who = f"{state.server} or a copy of it" if state.server else "a cluster that this vault does not know"
+    return f", NOT a copy of {plan.server}: it is {who} {identifier}"
+
+
+def held_conditions(state: DirectoryState, plan: RestorePlan, backup: Backup) -> Iterator[Precondition]:
+    """That the directory holds what the plan was made for, and that a cluster set aside is one of this server."""
+    if plan.if_holds and state.holds not in ("", plan.if_holds):
+        yield Precondition(
+            "directory is as planned", Outcome.FAILED,
+            f"The plan was made for a directory that holds {told_holding(plan.if_holds)}; now it holds "
+            f"{told_held(state, plan, backup)}.",
+            "Look at what is there, and make the plan again, without --if-holds.")
+    if plan.sets_aside and state.holds != NO_CLUSTER:
+        name = f"overwrites a copy of {plan.server}"
+        if state.system_identifier == backup.system_identifier:
+            yield Precondition(name, Outcome.OK, f"system identifier {state.system_identifier}")
+        elif state.system_identifier is None:
+            yield Precondition(name, Outcome.WARNING, "The cluster there cannot be told from any other.",
+                               "Look there whose it is, before you let it be renamed.")
+        else:
+            yield Precondition(
+                name, Outcome.WARNING,
+                f"The cluster there has system identifier {state.system_identifier}"
+                f"{f', as {state.server} has' if state.server else ''}; {plan.server} has {backup.system_identifier}.",
+                "Be sure that nobody needs it where it is, or choose another directory.")
