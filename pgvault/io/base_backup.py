@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +26,19 @@ from pgvault.model.lsn import Lsn
 OLDEST_MAJOR = 13
 _DATA_CORRUPTED = "XX001"
 _INSUFFICIENT_PRIVILEGE = "42501"
+_ENDED = "Somebody ended its session there, or the server was stopped."
+_ACCESS = "PostgreSQL may not read the file that it names, or the role lacks a right."
+_CAUSES: Mapping[str, tuple[str, str]] = {
+    "57P01": (_ENDED, "Look at the server's log for who did; once it is back, run the backup again."),
+    "57P02": (_ENDED, "Look at the server's log for who did; once it is back, run the backup again."),
+    "57014": ("Somebody cancelled it there.", "Look at the server's log for who did, then run the backup again."),
+    _INSUFFICIENT_PRIVILEGE: (_ACCESS, "Give the file back to PostgreSQL's user, or see which right is missing: "
+                                       "pgvault check {server}"),
+}
+"""By SQLSTATE: what it means, and the next step, where PostgreSQL itself tells none."""
+NEXT_STEP = "Look at the server's log, then run the backup again."
 _POLL_SECONDS = 0.5
+CANCELLED_HINT = "Older backups are as they were; run it again when it may run."
 _QUOTED_PATH = re.compile(r"[\"“«„]\s?(\.?/[^\"”»“]+?)\s?[\"”»“]")
 
 
@@ -75,16 +87,17 @@ class ArchiveSink(Protocol):
 
 
 class BaseBackup:
-    """One run of the command on a replication connection: `start`, `stream`, `stop`, in this order."""
+    """One run of the command on a replication connection to `server`: `start`, `stream`, `stop`, in this order."""
 
-    def __init__(self, connection: Connection, options: Options, cancelled: threading.Event) -> None:
-        self._connection = connection
+    def __init__(self, server: str, connection: Connection, options: Options, cancelled: threading.Event) -> None:
+        self._server, self._connection = server, connection
         self._pgconn = connection.pgconn
         self._options = options
         self._cancelled = cancelled
         self._corrupt_files: dict[str, None] = {}
         self._major = self._pgconn.server_version // 10000
         self._tablespaces: tuple[SentTablespace, ...] = ()
+        self._end: pq.abc.PGresult | None = None
         connection.add_notice_handler(self._notice)
 
     def start(self) -> Started:
@@ -98,15 +111,20 @@ class BaseBackup:
         return Started(lsn, timeline, self._tablespaces, sum(int(size or 0) for _, _, size in spaces) * 1024)
 
     def stream(self, sink: ArchiveSink) -> None:
-        """Hand everything to the sink, up to and with the manifest."""
+        """Hand everything to the sink, up to and with the manifest.
+
+        The protocol ends a copy that an error cut off as one that is through: only what follows tells them apart.
+        """
         if self._major >= 15:
             self._stream_typed(sink)
         else:
             self._stream_plain(sink)
+        self._end = self._next_result()
 
     def stop(self) -> Stopped:
         """What the server says at the end."""
-        [row] = self._rows(self._next_result())
+        assert self._end
+        [row] = self._rows(self._end)
         lsn, timeline = Lsn.parse(row[0] or ""), int(row[1] or 0)
         corrupt = False
         while (result := self._get_result()) is not None:
@@ -177,7 +195,7 @@ class BaseBackup:
         if self._cancelled.is_set():
             with suppress(psycopg.Error):  # the server notices the closed connection anyway, only later
                 self._connection.cancel()
-            raise Cancelled("the backup was cancelled")
+            raise Cancelled("the backup was cancelled", hint=CANCELLED_HINT)
 
     def _get_result(self) -> pq.abc.PGresult | None:
         while self._pgconn.is_busy():
@@ -188,7 +206,7 @@ class BaseBackup:
     def _next_result(self) -> pq.abc.PGresult:
         result = self._get_result()
         if result is None:
-            raise PgvaultError("the server ended the base backup early", hint="Look at the server's log.")
+            raise PgvaultError(f"{self._server} ended the base backup early", hint=NEXT_STEP)
         if result.status == pq.ExecStatus.COMMAND_OK:  # the end of one command: what follows is wanted
             return self._next_result()
         if result.status == pq.ExecStatus.FATAL_ERROR:
@@ -197,8 +215,9 @@ class BaseBackup:
 
     def _expect(self, result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
         if result.status != status:
-            raise PgvaultError("the server did not answer BASE_BACKUP as PostgreSQL does",
-                               detail=f"{status.name} was expected, {pq.ExecStatus(result.status).name} came.")
+            raise PgvaultError(f"{self._server} did not answer BASE_BACKUP as PostgreSQL does",
+                               detail=f"{status.name} was expected, {pq.ExecStatus(result.status).name} came.",
+                               hint="Check that conninfo leads to PostgreSQL itself, and to no pooler before it.")
 
     def _rows(self, result: pq.abc.PGresult) -> list[list[str | None]]:
         self._expect(result, pq.ExecStatus.TUPLES_OK)
@@ -212,8 +231,10 @@ class BaseBackup:
         text = field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message()
         sqlstate = field(pq.DiagnosticField.SQLSTATE)
         kind = Refused if sqlstate == _INSUFFICIENT_PRIVILEGE else PgvaultError if sqlstate else Unreachable
-        return kind(f"the server could not make a base backup: {text}", detail=field(pq.DiagnosticField.MESSAGE_DETAIL),
-                    hint=field(pq.DiagnosticField.MESSAGE_HINT))
+        cause, next_step = _CAUSES.get(sqlstate, ("", NEXT_STEP))
+        return kind(f"{self._server} could not make a base backup: {text}",
+                    detail=field(pq.DiagnosticField.MESSAGE_DETAIL) or cause,
+                    hint=field(pq.DiagnosticField.MESSAGE_HINT) or next_step.format(server=self._server))
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         # The wording depends on the server's language; that the file's name stands in quotes does not. The function
@@ -237,5 +258,5 @@ def _tablespace_of(name: bytes) -> int | None:
         return None
     if not stem.isdigit() or len(stem) > 10:
         raise PgvaultError("the server sent a base backup that cannot be right",
-                           detail=f"An archive is called {name[:40]!r}.")
+                           detail=f"An archive is called {name[:40]!r}.", hint=NEXT_STEP)
     return int(stem)

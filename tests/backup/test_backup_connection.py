@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from proxy import Proxy
 from psycopg.conninfo import make_conninfo
-from station import COPYING, NAME, Station, assert_nothing_runs, finish
+from station import COPYING, NAME, Station, assert_nothing_runs, finish, relation
 from support.installation import installation
 from support.postgres import Server, wait_until
 
@@ -89,6 +89,48 @@ def test_the_session_dies(major: int, own_small: Callable[..., Server], station:
     assert "connection" in here.newest().error
     assert here.contents(older).digest() == digest
     assert here.take().status is BackupStatus.DONE
+
+
+@pytest.mark.parametrize("major", [13, 18])
+@pytest.mark.parametrize(("ending", "said", "cause"), [
+    ("select pg_terminate_backend(pid)", "terminating connection", "Somebody ended its session there"),
+    ("select pg_cancel_backend(pid)", "canceling statement", "Somebody cancelled it there."),
+])
+def test_a_copy_that_the_server_ended_is_never_called_done(
+    major: int, ending: str, said: str, cause: str, own_small: Callable[..., Server],
+    station: Callable[..., Station],
+) -> None:  # fmt: skip
+    """R34: what failed, on which server, the cause and the next step; the protocol ends such a copy as a whole one."""
+    server = own_small(major)
+    here = station(server)
+    process = here.start_slow()
+    server.sql(f"{ending} from pg_stat_progress_basebackup")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Copying files." in err
+    assert "Copy done." not in err
+    assert f"{NAME} could not make a base backup: {said}" in err
+    assert f"detail: {cause}" in err
+    assert "hint: Look at the server's log for who did" in err
+
+
+@pytest.mark.parametrize("major", [13, 18])
+def test_a_file_that_the_server_may_not_read(
+    major: int, own_small: Callable[..., Server], station: Callable[..., Station],
+) -> None:  # fmt: skip
+    server = own_small(major)
+    server.sql("create table locked_up as select 1")
+    server.sql("checkpoint")
+    path = relation(server, "locked_up")
+    (server.data / path).chmod(0)
+    here = station(server)
+    told = here.backup(check=5).stderr
+    assert "Copy done." not in told
+    assert path in told
+    assert "detail: PostgreSQL may not read the file that it names, or the role lacks a right." in told
+    assert f"pgvault check {NAME}" in told
+    shown = here.run("job", "show", "latest", "--format", "json").json()
+    assert (shown["error"]["code"], shown["job"]["verdict"]) == ("refused", shown["error"]["message"])
 
 
 def test_the_server_stops(own_small: Callable[..., Server], station: Callable[..., Station]) -> None:

@@ -181,6 +181,16 @@ def test_what_is_no_damage(own_small: Callable[..., Server], station: Callable[.
     assert "skipping special file" in server.log_text()
 
 
+def test_nobody_is_left_without_a_next_step(small: Server, station: Callable[..., Station]) -> None:
+    """R34, also where what was met knows none."""
+    here = station(small)
+    here.take()
+    (here.home / "vault.toml").write_text("format = ")
+    told = here.backup(check=1).stderr
+    assert f"could not read {here.home}/vault.toml" in told
+    assert "hint: See what it usually means and what to do then: pgvault explain failed" in told
+
+
 def test_a_role_that_may_not(small: Server, station: Callable[..., Station]) -> None:
     """A lacking right is told at once: trying again cannot help."""
     small.sql("create role nobody_special login")

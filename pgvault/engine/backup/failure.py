@@ -7,6 +7,7 @@ import sqlite3
 
 import psycopg
 
+from pgvault.io.base_backup import NEXT_STEP
 from pgvault.io.postgres import translated
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.vault.layout import ServerVault
@@ -35,7 +36,7 @@ def _of_sqlite(error: sqlite3.Error, server: ServerVault) -> PgvaultError:
         return from_os_error(OSError(errno.ENOSPC, "no space left", str(server.home)), "store the backup")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return PgvaultError("the server sent a base backup that cannot be right",
-                            detail="It holds two files of one name.")
+                            detail="It holds two files of one name.", hint=NEXT_STEP)
     return PgvaultError("could not store the backup: a database of the vault cannot be written",
                         detail=f"SQLite says, of one in {server.home}: {error}.",
                         hint="Look at the disk and at the system's log, then run the backup again.")

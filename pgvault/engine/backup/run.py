@@ -22,7 +22,7 @@ from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
-from pgvault.io.base_backup import BaseBackup, Options, Started, Stopped
+from pgvault.io.base_backup import CANCELLED_HINT, BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify
 from pgvault.io.server_facts import ServerFacts, read_facts
@@ -61,6 +61,15 @@ async def run_backup(plan: BackupPlan, server: ServerConfig, home: Path, *, job:
 
 def _take(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
           cancelled: threading.Event) -> BackupVerdict:
+    try:
+        return _take_in_turn(plan, config, home, job, emit, cancelled)
+    except PgvaultError as error:
+        error.hint = error.hint or f"See what it usually means and what to do then: pgvault explain {error.code}"
+        raise
+
+
+def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
+                  cancelled: threading.Event) -> BackupVerdict:
     with session(config, "ask the server for its facts") as connection:
         facts = read_facts(connection)
     if not facts.tested:
@@ -111,7 +120,7 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
                 emit(Noted(f"waiting: {held.message}. {held.detail}", code=held.code))
             told = True
         if cancelled.wait(_LOCK_POLL_SECONDS):
-            raise Cancelled("the backup was cancelled before it began")
+            raise Cancelled("the backup was cancelled before it began", hint=CANCELLED_HINT)
 
 
 def clean_up(server: ServerVault) -> None:
@@ -152,7 +161,7 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
             emit(Noted(f"{failure.message}; trying again in {plan.retry_seconds:g} s, {left} more "
                        f"{'try' if left == 1 else 'tries'}", Level.WARNING, failure.code))
             if cancelled.wait(plan.retry_seconds):
-                raise Cancelled("the backup was cancelled") from None
+                raise Cancelled("the backup was cancelled", hint=CANCELLED_HINT) from None
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -174,7 +183,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         progress = Progress(emit)
         copier = scope.enter_context(Copier(server, store, manifest, previous, level=plan.compression_level,
                                             workers=plan.workers, progress=progress))
-        command = BaseBackup(connection, _options(plan, backup), cancelled)
+        command = BaseBackup(server.name, connection, _options(plan, backup), cancelled)
         emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()

@@ -109,8 +109,7 @@ def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, slot: 
     give_up = time.monotonic() + PATIENCE_SECONDS
     while missing and time.monotonic() < give_up:
         if cancelled.wait(_POLL_SECONDS):
-            raise Cancelled(f"backup {backup.id} was cancelled while it waited for WAL",
-                            detail="Its files are complete; it becomes DONE when its WAL arrives.")
+            raise _cancelled(f"backup {backup.id} was cancelled while it waited for WAL")
         archive_waiting(server, level=level, emit=emit)
         missing = missing_wal(server, backup)
     return missing
@@ -120,6 +119,11 @@ def names(segments: Sequence[Segment], size: int) -> str:
     """Which segments these are, in words."""
     told = ", ".join(segment.name(size) for segment in segments[:4])
     return told if len(segments) <= 4 else f"{told} and {len(segments) - 4} more, up to {segments[-1].name(size)}"
+
+
+def _cancelled(what: str) -> Cancelled:
+    return Cancelled(what, detail="Its files are complete; it becomes DONE when its WAL arrives.",
+                     hint="See whether it has: pgvault list-backups all")
 
 
 def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segment], level: int,
@@ -150,8 +154,7 @@ def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, sl
     position, give_up = start, time.monotonic() + PATIENCE_SECONDS
     while position < end:
         if cancelled.is_set():
-            raise Cancelled("the backup was cancelled while it fetched its WAL",
-                            detail="Its files are complete; it becomes DONE when its WAL arrives.")
+            raise _cancelled("the backup was cancelled while it fetched its WAL")
         message = stream.receive(_POLL_SECONDS, slot.connection.pgconn.socket)
         if isinstance(message, WalData):
             if message.start != position:
