@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import find_job, list_jobs, read_job, request_cancel
 from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import UsageError
-from pgvault.model.event import Emit, Progressed, discard, now
+from pgvault.model.event import Emit, Failure, Progressed, discard, now
 from pgvault.model.job import Job, JobState
 from pgvault.model.text import Painted, Part, span, when
 
@@ -88,13 +89,11 @@ def _show(directory: Path, context: Context) -> int:
         return 0
     context.out.fields([
         ("Kind", job.kind.value), ("Server", job.server or "-"), ("State", _painted(job.state)),
-        ("Verdict", job.verdict or "-"), ("Detail", failure.detail or None if failure else None),
-        ("Hint", failure.hint or None if failure else None),
+        ("Verdict", job.verdict or "-"), *_more(failure, directory / OUTPUT),
         ("Exit Code", None if job.exit_code is None else str(job.exit_code)),
         ("Started", when(job.started_at)), ("Finished", when(job.finished_at)), ("Took", _took(job)),
         ("Process", f"{job.pid} on {job.host}" if job.pid else "-"), ("Command", job.command or "-"),
-        ("Journal", str(directory / EVENTS)), ("Output", _output(directory)),
-        *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
+        ("Journal", str(directory / EVENTS)), *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
     ], title=f"Job {job.id}:")
     for event in read_events(directory):
         if not isinstance(event, Progressed):
@@ -104,10 +103,12 @@ def _show(directory: Path, context: Context) -> int:
     return 0
 
 
-def _output(directory: Path) -> str | None:
-    """Where a detached job's process wrote what is not in its journal, as how it crashed."""
-    output = directory / OUTPUT
-    return str(output) if output.exists() and output.stat().st_size else None
+def _more(failure: Failure | None, output: Path) -> Iterator[tuple[str, str]]:
+    """Of one that did not succeed: why, what to do, and what a detached one wrote besides its journal, as a crash."""
+    if failure:
+        yield from ((name, text) for name, text in (("Detail", failure.detail), ("Hint", failure.hint)) if text)
+        if output.exists() and output.stat().st_size:
+            yield "Output", str(output)
 
 
 def _watch(directory: Path, context: Context) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from pgvault.jobs import registry
 from pgvault.jobs.hold import Hold, inherited, is_alive
-from pgvault.jobs.registry import create_job, find_job, is_job_id, list_jobs, next_id, read_job
+from pgvault.jobs.registry import create_job, find_job, is_job_id, jobs_directory, list_jobs, next_id, read_job
 from pgvault.model.errors import NotFound, UsageError
 from pgvault.model.job import JobKind, JobState
 
@@ -90,3 +92,14 @@ def test_only_the_process_that_was_handed_a_job_runs_it(tmp_path: Path) -> None:
     assert inherited(str(held)) == held
     for job in (held, other):
         job.close()
+
+
+def test_what_a_killed_maker_left_is_no_job_and_is_swept_by_the_next(tmp_path: Path) -> None:
+    maker = subprocess.Popen([sys.executable, "-c", ""])
+    maker.wait()
+    left = jobs_directory(tmp_path) / f".tmp-new.{maker.pid}.0123abcd"
+    left.mkdir(parents=True)
+    (left / "alive").touch()
+    assert list_jobs(tmp_path) == []
+    made(tmp_path).close()
+    assert not left.exists()
