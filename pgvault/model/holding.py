@@ -14,7 +14,7 @@ UNKNOWN: Final = "unknown"
 INCOMPLETE: Final = "incomplete:"
 """Before a job: what its restore left there, which has not completed. A cluster is its system identifier."""
 
-_WORD = re.compile(rf"{NOTHING}|{NO_CLUSTER}|{UNKNOWN}|{INCOMPLETE}.+|[1-9][0-9]*", re.ASCII)
+_WORD = re.compile(rf"{NOTHING}|{NO_CLUSTER}|{UNKNOWN}|{INCOMPLETE}.*|[1-9][0-9]*", re.ASCII)
 
 
 def check_holding(word: str) -> str:
