@@ -22,7 +22,7 @@ from pgvault.wal.records import Carry
 LOOK_BACK = 32
 """Segments at most in which the beginning of a transaction is searched, backwards from its commit, or from the first
 segment of interest. What it did even earlier is not counted."""
-_LEAST = 2
+LEAST = 2
 """Segments that are read in any case: the mark of a dropped database is no part of the transaction, and comes shortly
 before it."""
 
@@ -82,7 +82,7 @@ def _lead(stretch: Stretch, earlier: Iterable[Row], rules: Rules) -> Iterator[Le
         ledger = _read(stretch, row, rules)
         yield ledger
         oldest = ledger.oldest if oldest is None else oldest
-        if number >= _LEAST and oldest is not None and ledger.following is not None \
+        if number >= LEAST and oldest is not None and ledger.following is not None \
                 and not is_older(oldest, ledger.following):
             return
 
@@ -136,7 +136,7 @@ class _Waiting:
                 ended.absorb(earlier)
                 item.age += 1
                 if item.age >= LOOK_BACK or (ended.begins_within(earlier)
-                                             and (item.age >= _LEAST or not ended.lacks_mark())):
+                                             and (item.age >= LEAST or not ended.lacks_mark())):
                     item.judge(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))

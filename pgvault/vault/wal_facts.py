@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from pgvault.model.errors import PgvaultError
 from pgvault.model.lsn import Lsn
@@ -30,7 +31,8 @@ from pgvault.wal.records import Carry, Unfinished
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PENDING = """
 SELECT file.timeline, file.number FROM file LEFT JOIN facts USING (timeline, number)
-WHERE file.kind = 'segment' AND (facts.number IS NULL OR NOT facts.joined) ORDER BY file.timeline, file.number"""
+WHERE file.kind = 'segment' AND (facts.number IS NULL OR NOT facts.joined)
+  AND (file.timeline, file.number) > (?, ?) ORDER BY file.timeline, file.number LIMIT 1"""
 _UNREAD = """
 SELECT count(*) FROM file LEFT JOIN facts USING (timeline, number) WHERE kind = 'segment' AND facts.number IS NULL"""
 
@@ -73,46 +75,69 @@ def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *,
     """The same into an open index."""
     done = 0
     tree = timeline_tree(server, index)
-    for timeline, number in index.connection.execute(_PENDING).fetchall():
-        if limit is not None and done >= limit:
-            break
-        segment = Segment(timeline, number)
-        carry = carry_before(index, tree, segment, identity)
-        if carry is None and _is_read(index, segment):
-            continue
-        _read_one(server, index, segment, identity, carry)
-        done += 1
+    at = (0, 0)
+    while (limit is None or done < limit) and (found := index.connection.execute(_PENDING, at).fetchone()):
+        at = found
+        segment = Segment(*found)
+        left = _left_before(index, tree, segment, identity)
+        if left is not None or _running(index, segment) is None:
+            _read_one(server, index, segment, identity, left)
+            done += 1
     return done
 
 
-def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: Identity, carry: Carry | None) -> None:
+def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: Identity, left: _Left | None) -> None:
     size = identity.segment_size
     name = segment.name(size)
+    carry, running = left or (None, {})
+    before = _running(index, segment)
     try:
-        facts = skim_all(pieces(read_verified(server, name, path_of(server, name)), segment.start(size)), carry)
+        facts = skim_all(pieces(read_verified(server, name, path_of(server, name)), segment.start(size)), carry,
+                         running=running)
     except FileNotFoundError:
         return
     except (PgvaultError, ValueError) as error:
         problem = error.message if isinstance(error, PgvaultError) else str(error)
-        _replace(index, segment, {"joined": carry is not None, "problem": problem}, ())
+        _replace(index, segment, {"joined": left is not None, "problem": problem}, ())
     else:
-        _store(index, segment, facts, joined=carry is not None)
+        _store(index, segment, facts, joined=left is not None)
+        if before is not None and before != facts.running:
+            _read_again(index, Segment(segment.timeline, segment.number + 1))
 
 
 def carry_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity: Identity) -> Carry | None:
     """What the segment before, on this timeline or on the one it branched from, left unfinished."""
+    left = _left_before(index, tree, segment, identity)
+    return None if left is None else left.carry
+
+
+class _Left(NamedTuple):
+    carry: Carry
+    running: dict[int, int]
+
+
+def _left_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity: Identity) -> _Left | None:
     if segment.number == 0:
         return None
     start = segment.start(identity.segment_size)
     before = next(tree.history(segment.timeline).path(Lsn(start - 1), start, identity.segment_size))
     row = index.connection.execute("SELECT carry FROM facts WHERE timeline = ? AND number = ?",
                                    (before.timeline, before.number)).fetchone()
-    return _decode_carry(row[0]) if row and row[0] else None
+    return _Left(_decode_carry(row[0]), _running(index, before) or {}) if row and row[0] else None
 
 
-def _is_read(index: WalIndex, segment: Segment) -> bool:
-    return index.connection.execute("SELECT 1 FROM facts WHERE timeline = ? AND number = ?",
-                                    (segment.timeline, segment.number)).fetchone() is not None
+def _running(index: WalIndex, segment: Segment) -> dict[int, int] | None:
+    """As `SegmentFacts.running`; None when the segment was not read."""
+    row = index.connection.execute("SELECT running FROM facts WHERE timeline = ? AND number = ?",
+                                   (segment.timeline, segment.number)).fetchone()
+    return None if row is None else {int(xid): rows for xid, rows in json.loads(row[0] or "{}").items()}
+
+
+def _read_again(index: WalIndex, segment: Segment) -> None:
+    """What was found in it, or its like on a timeline that branched off before it, rests on what no longer holds."""
+    with index.connection as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE facts SET joined = 0 WHERE timeline >= ? AND number = ?", segment)
 
 
 def _store(index: WalIndex, segment: Segment, facts: SegmentFacts, *, joined: bool) -> None:
@@ -124,7 +149,9 @@ def _store(index: WalIndex, segment: Segment, facts: SegmentFacts, *, joined: bo
         "earliest": times and microseconds(times.earliest), "latest": times and microseconds(times.latest),
         "oldest_xid": facts.xids and facts.xids.oldest, "newest_xid": facts.xids and facts.xids.newest,
         "first_lsn": facts.first, "last_lsn": facts.last, "end_lsn": facts.end and facts.end.lsn,
-        "end_cause": facts.end and facts.end.cause.value, "carry": facts.carry and _encode_carry(facts.carry)}
+        "end_cause": facts.end and facts.end.cause.value, "carry": facts.carry and _encode_carry(facts.carry),
+        "removals": facts.removals, "most_rows": facts.most_rows if joined else None,
+        "running": json.dumps(facts.running)}
     points = [(segment.timeline, point.lsn, point.end_lsn, microseconds(point.time), point.name, segment.number)
               for point in facts.restore_points]
     _replace(index, segment, row, points)

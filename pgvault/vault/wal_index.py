@@ -22,7 +22,7 @@ from pgvault.vault.layout import ServerVault
 if TYPE_CHECKING:
     from pgvault.model.window import Archived
 
-FORMAT = 1
+FORMAT = 2
 BUSY_SECONDS = 30
 
 _SCHEMA = f"""
@@ -35,7 +35,7 @@ CREATE TABLE facts (
   timeline INTEGER NOT NULL, number INTEGER NOT NULL, joined INTEGER NOT NULL, major INTEGER, problem TEXT,
   records INTEGER, commits INTEGER, aborts INTEGER, first_time INTEGER, last_time INTEGER, earliest INTEGER,
   latest INTEGER, oldest_xid INTEGER, newest_xid INTEGER, first_lsn INTEGER, last_lsn INTEGER, end_lsn INTEGER,
-  end_cause TEXT, carry TEXT,
+  end_cause TEXT, carry TEXT, removals INTEGER, most_rows INTEGER, running TEXT,
   PRIMARY KEY (timeline, number)
 ) WITHOUT ROWID;
 CREATE TABLE restore_point (

@@ -31,7 +31,7 @@ from pgvault.wal.transactions import Transaction, transactions_of
 _ROWS = """
 SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
        a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
-       coalesce(a.end_cause, 'switched') <> 'switched'
+       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows
 FROM file f LEFT JOIN facts a USING (timeline, number)
 WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
 
@@ -55,6 +55,9 @@ class Row:
     """Where its WAL ends."""
     stops: bool
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+    removals: int | None = None
+    most_rows: int | None = None
+    """As in `wal.losses.Losses`; None when it is not known."""
     unfinished: Unfinished | None = None
     """Where it is no whole segment."""
 
@@ -215,12 +218,12 @@ class WalSearch:
         return self._rows[key]
 
     def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops = row
+        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, *losses = row
         segment = Segment(timeline, number)
         return Row(segment, name, stored, problem, earliest, latest,
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
                    None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
-                   bool(stops))
+                   bool(stops), *losses)
 
 
 def _begun(segment: Segment, found: Unfinished) -> Row:

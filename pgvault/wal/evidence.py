@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation, main_data, parse_body
 from pgvault.wal.facts import RestorePoint, read_restore_point
-from pgvault.wal.records import OPERATION, TRANSACTION, XLOG
+from pgvault.wal.records import HEAP, OPERATION, TRANSACTION, XLOG
 from pgvault.wal.rows import INPLACE_SIZE, InvalidDatabase, invalid_database, relation_at
-from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, read_transaction
+from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, HAS_XINFO, read_transaction
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 
 if TYPE_CHECKING:
@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from pgvault.wal.records import Reading, Record
     from pgvault.wal.transactions import Transaction
 
-STORAGE, DATABASE, STANDBY, HEAP = 2, 4, 8, 10
+STORAGE, DATABASE, STANDBY = 2, 4, 8
 RMGRS = (XLOG, TRANSACTION, STORAGE, DATABASE, STANDBY, HEAP)
 """The resource managers whose records a ledger reads."""
 
 PG_CLASS, PG_DATABASE = 1259, 1262
 """OIDs, and the numbers of the files until these catalogs are rewritten."""
 
-_HAS_XINFO = 0x80
 _INSERT, _DELETE, _UPDATE, _HOT_UPDATE, _INPLACE, _HEAP_OPERATION = 0x00, 0x10, 0x20, 0x40, 0x70, 0x70
 _CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE, _RESTORE_POINT, _PAGE_IMAGE = 0x00, 0x10, 0x70, 0xB0
 _CREATE_FILE = 0x10
@@ -315,7 +314,7 @@ class Ledger:
         operation = record.info & XACT_OPERATION
         if operation not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
             return None
-        transaction = read_transaction(record, major) if record.info & _HAS_XINFO else None
+        transaction = read_transaction(record, major) if record.info & HAS_XINFO else None
         evidence = Evidence()
         for xid in (transaction.xid, *transaction.subxids) if transaction else (record.xid,):
             self._see(xid)

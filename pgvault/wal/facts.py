@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import main_data
+from pgvault.wal.losses import Losses
 from pgvault.wal.records import OPERATION, TRANSACTION, XLOG, Reading, WalEnd
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pgvault.wal.pieces import Piece
     from pgvault.wal.records import Carry, Record
 
+_ENDS = frozenset((COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED))
 _RESTORE_POINT = 0x70
 _RESTORE_POINT_DATA = Struct("<q64s")
 _SHORT_MAIN_DATA = 255
@@ -77,6 +79,10 @@ class SegmentFacts:
     times: Times | None
     xids: Xids | None
     restore_points: tuple[RestorePoint, ...]
+    removals: int
+    most_rows: int
+    running: Mapping[int, int]
+    """As in `Losses`, at the segment's end; right when it was given those of the segment before."""
     end: WalEnd | None
     """Where and why the WAL ends before the segment does; None when it is full."""
     carry: Carry | None
@@ -125,29 +131,37 @@ class _Tally:
 
 
 def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
-         every_crc: bool = False) -> SegmentFacts:
+         every_crc: bool = False, losses: Losses | None = None) -> SegmentFacts:
     """One pass over a segment (or a piece of one, whole pages) that is WAL from the position `start` on.
 
     `carry` is that of the segment before on the same timeline path; without it a record that began there is left out,
-    its commit too. `every_crc` checks each record's checksum and not only those of use. ValueError when the data is
-    no WAL from `start`, UnknownWal when its version is not known; damage further on is told by `end`.
+    its commit too. `losses` is that of the piece before. `every_crc` checks each record's checksum and not only those
+    of use. ValueError when the data is no WAL from `start`, UnknownWal when its version is not known; damage further on
+    is told by `end`.
     """
-    reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION), every_crc=every_crc)
+    losses = losses or Losses()
+    reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION), every_crc=every_crc, rows=losses.rows)
     tally, points = _Tally(), []
     for record in reading:
         if record.rmid == TRANSACTION:
-            _add_transaction(tally, record, reading.major)
+            _add_transaction(tally, losses, record, reading.major)
         elif record.info & OPERATION == _RESTORE_POINT:
             points.append(read_restore_point(record))
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
-                        tally.aborts, tally.times(), tally.xids(), tuple(points), reading.end, reading.carry)
+                        tally.aborts, tally.times(), tally.xids(), tuple(points), losses.removals, losses.most_rows,
+                        dict(losses.rows), reading.end, reading.carry)
 
 
-def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False) -> SegmentFacts:
-    """As `skim`, of a segment that comes in consecutive pieces; ValueError also when there is none."""
+def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False,
+             running: Mapping[int, int] | None = None) -> SegmentFacts:
+    """As `skim`, of a segment that comes in consecutive pieces; ValueError also when there is none.
+
+    `running` is that of the segment before.
+    """
+    losses = Losses(running)
     facts: SegmentFacts | None = None
     for start, data in consecutive:
-        read = skim(data, start, carry, every_crc=every_crc)
+        read = skim(data, start, carry, every_crc=every_crc, losses=losses)
         facts = read if facts is None else _joined(facts, read)
         carry = facts.carry
         if carry is None:
@@ -167,7 +181,8 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
         Times(times[0].first, times[-1].last, min(t.earliest for t in times), max(t.latest for t in times))
         if times else None,
         Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
-        one.restore_points + other.restore_points, other.end, other.carry)
+        one.restore_points + other.restore_points, other.removals, other.most_rows, other.running, other.end,
+        other.carry)
 
 
 def _behind(one: int, other: int) -> int:
@@ -179,8 +194,10 @@ def _before(one: int, other: int) -> int:
     return one if _behind(one, other) == other else other
 
 
-def _add_transaction(tally: _Tally, record: Record, major: int) -> None:
+def _add_transaction(tally: _Tally, losses: Losses, record: Record, major: int) -> None:
     operation = record.info & XACT_OPERATION
+    if operation in _ENDS:
+        losses.end(record, major)
     if operation in (COMMIT_PREPARED, ABORT_PREPARED):
         if ended := read_transaction(record, major):
             tally.add(ended.kind.commits, ended.xid, (ended.time - EPOCH) // _MICROSECOND)

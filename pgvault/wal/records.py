@@ -41,11 +41,14 @@ HEADER_SIZE = RECORD_HEADER.size
 _MAX_LENGTH = (1 << 30) - 1
 """No PostgreSQL writes a longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
 
-XLOG, TRANSACTION = 0, 1
+XLOG, TRANSACTION, HEAP = 0, 1, 10
 EVERY_RMGR = range(256)
 _SWITCH = 0x40
 OPERATION = 0xF0
 """The bits of a record's info that name its kind within the resource manager; the others are flags."""
+
+_CHANGES_ROW = bytes(info & 0x70 in (0x10, 0x20, 0x40) for info in range(256))
+"""Whether a heap record with this info deletes or updates a row (`access/heapam_xlog.h`)."""
 
 _peek = Struct("<I4xQxB").unpack_from
 _length = Struct("<I").unpack_from
@@ -142,10 +145,14 @@ class Reading:
     `data` is whole pages of one segment. Without a `carry` it has to start with a segment's first page; a record that
     began before is then passed over. ValueError when `data` cannot be read at all, UnknownWal when its version is not
     known; damage further on is an early `end`. Iterate once; the other attributes are right when that is done.
+
+    In `rows` it is counted how many rows are deleted and updated under each xid: by the headers of the records alone,
+    up to the record that is handed out.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
-                 rmgrs: Collection[int] = EVERY_RMGR, every_crc: bool = False) -> None:
+                 rmgrs: Collection[int] = EVERY_RMGR, every_crc: bool = False,
+                 rows: dict[int, int] | None = None) -> None:
         self._data = data if isinstance(data, bytes) else bytes(data)
         self._start = start
         self._fresh = carry is None
@@ -169,6 +176,7 @@ class Reading:
         # A carry must serve whichever reading comes next, so these two are kept even when they are not wanted.
         self._kept = bytes(rmid in rmgrs or rmid in (XLOG, TRANSACTION) for rmid in range(256))
         self._examined = b"\x01" * 256 if every_crc else self._kept
+        self._rows, self._counted = {} if rows is None else rows, -1 if rows is None else HEAP
         self._check_carried_bytes()
 
     @property
@@ -277,6 +285,8 @@ class Reading:
         else:
             self._growing = None
             self._count(growing.lsn, 1, growing.lsn)
+            if rmid == self._counted and _CHANGES_ROW[info]:
+                self._rows[xid] = self._rows.get(xid, 0) + 1
             end_lsn = self._switch(at) if rmid == XLOG and info & OPERATION == _SWITCH else self._start + at
             if self._wanted[rmid]:
                 return Record(growing.lsn, end_lsn, xid, rmid, info, growing.head + b"".join(growing.kept))
@@ -294,7 +304,7 @@ class Reading:
     def _records_of_page(self, at: int, page_end: int) -> Iterator[Record]:
         """The wanted records that begin and end in one page, from offset `at` of the data on; the hot loop."""
         data, start, wanted, examined = self._data, self._start, self._wanted, self._examined
-        unpack = RECORD_HEADER.unpack_from
+        unpack, counted, rows = RECORD_HEADER.unpack_from, self._counted, self._rows
         first, records, previous = start + at, 0, self._previous
         last_header = page_end - HEADER_SIZE
         problem = None
@@ -319,6 +329,9 @@ class Reading:
                 if is_switch:
                     records, at = records + 1, end + 7 & -8
                     break
+            if rmid == counted and _CHANGES_ROW[data[at + 16]]:
+                (xid,) = _length(data, at + 4)
+                rows[xid] = rows.get(xid, 0) + 1
             records += 1
             at = end + 7 & -8
         if records:

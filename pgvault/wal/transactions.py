@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pgvault.wal.records import Carry, Record
 
 OPERATION = 0x70
-_HAS_XINFO = 0x80
+HAS_XINFO = 0x80
 COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED = 0x00, 0x20, 0x30, 0x40
 
-_DATABASE, _SUBXACTS, _RELATIONS, _INVALIDATIONS, _PREPARED, _ORIGIN, _GID, _DROPPED = (
+_DATABASE, SUBXACTS, RELATIONS, _INVALIDATIONS, PREPARED, _ORIGIN, _GID, _DROPPED = (
     1 << bit for bit in (0, 1, 2, 3, 4, 5, 7, 8))
 _PLAIN_FLAGS = 1 << 6 | 0b111 << 29
 _INVALIDATION_SIZE = 16
@@ -126,20 +126,20 @@ def time_of(microseconds: int) -> datetime:
 def _read(record: Record, main: bytes, major: int) -> Transaction:
     kind = Kind(record.info & OPERATION)
     (time,) = _TIME.unpack_from(main)
-    has = _U32.unpack_from(main, 8)[0] if record.info & _HAS_XINFO else 0
+    has = _U32.unpack_from(main, 8)[0] if record.info & HAS_XINFO else 0
     if unknown := has & ~(0x1FF if major >= 15 else 0xFF) & ~_PLAIN_FLAGS:
         raise ValueError(f"it has parts of unknown kinds, {unknown:X}")
-    at = 12 if record.info & _HAS_XINFO else 8
+    at = 12 if record.info & HAS_XINFO else 8
     database, xid, gid = 0, record.xid, ""
     subxids: tuple[int, ...] = ()
     relations: tuple[Relation, ...] = ()
     dropped: tuple[DroppedStatistics, ...] = ()
     if has & _DATABASE:
         (database,), at = _U32.unpack_from(main, at), at + 8
-    if has & _SUBXACTS:
+    if has & SUBXACTS:
         rows, at = _array(main, at, _U32)
         subxids = tuple(row[0] for row in rows)
-    if has & _RELATIONS:
+    if has & RELATIONS:
         rows, at = _array(main, at, _RELATION)
         relations = tuple(Relation(*row) for row in rows)
     if has & _DROPPED:
@@ -147,7 +147,7 @@ def _read(record: Record, main: bytes, major: int) -> Transaction:
         dropped = tuple(DroppedStatistics(*row) for row in rows)
     if has & _INVALIDATIONS and kind.commits:
         at += _COUNT.size + _count(main, at, _INVALIDATION_SIZE) * _INVALIDATION_SIZE
-    if has & _PREPARED:
+    if has & PREPARED:
         (xid,), at = _U32.unpack_from(main, at), at + 4
         if has & _GID:
             end = main.index(b"\0", at)
