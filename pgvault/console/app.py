@@ -182,6 +182,8 @@ class ConsoleApp(App[None]):
         """Every view on the screen's stack; the others look when they come up."""
         from pgvault.console.screens.view import View
 
+        if not self.is_running:  # it is ending, and what stood on the screens is being taken away
+            return
         for screen in self.screen_stack:
             if isinstance(screen, View) and screen.is_mounted:
                 screen.world_changed(change)

@@ -259,3 +259,16 @@ async def test_everything_has_its_place(desk: Desk, size: tuple[int, int]) -> No
         for part in ("servers", "WARNING", "checks", "jobs", "start the server", "✓ backup main", "? help", "a notice",
                      "connection refused"):
             assert part in shown, part
+
+
+async def test_a_tick_while_the_console_ends_draws_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.protect()
+    app = desk.app()
+    async with desk.open(app):
+        close = app._close_all
+
+        async def closed() -> None:
+            await close()
+            app.tell_views(Change.CLOCK)
+
+        monkeypatch.setattr(app, "_close_all", closed)
