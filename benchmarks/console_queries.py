@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How long the console's questions take in large vaults, each in its own temporary directory.
 
-    .venv/bin/python benchmarks/console_queries.py [--only overview,wal,files,log] [--scale 1.0] [--directory DIR]
+    .venv/bin/python benchmarks/console_queries.py [--only overview,wal,files,log,events] [--scale 1.0] [--directory DIR]
 
 overview  50 servers with 200 backups and 2,000 segments each: protection with and without the cache, and the stamps
 wal       100,000 segments whose records were read: the picture, the memory it keeps, and the timeline drawn of it
 files     a manifest of 1,000,000 files: opening, pages, whole searches
 log       1 GiB of a server's log: the last lines, the index, pages, whole searches
+events    500 segments of 1 MiB, full of small transactions, with five tables dropped: reading facts, searches
 
 `--scale 0.01` is for trying it out. Files are read from the page cache; what a disk takes comes on top.
 """
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +33,7 @@ from pgvault.console.timeline.frame import Frame
 from pgvault.console.timeline.rows import draw
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.engine.catalogue import read_catalogue
+from pgvault.engine.events import find_events
 from pgvault.engine.overview import protection, stamp
 from pgvault.engine.wal_picture import wal_picture
 from pgvault.io.lines import LineFile
@@ -41,6 +45,11 @@ from pgvault.vault.files import fsync_path
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter, Run
+from pgvault.vault.wal_archive import accept
+from pgvault.vault.wal_facts import read_facts
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / each) for each in ("", "events")]
+from made_up import UPDATE, Deeds  # type: ignore[import-not-found]  # noqa: E402
 
 SIZE = 16 << 20
 SYSTEM = "7300000000000000001"
@@ -187,6 +196,37 @@ def log(home: Path, scale: float) -> None:
             timed(f"search {text!r}: the rest", lambda walk=walk: sum(map(len, walk)), about=str)  # type: ignore[misc]
 
 
+def events(home: Path, scale: float) -> None:
+    count, mib = max(10, round(500 * scale)), 1 << 20
+    vault = Vault.open_or_create(home).server("main")
+    vault.prepare()
+    deeds, xid, drops = Deeds(), 1000, set(range(count // 10, count, count // 5))
+    for number in range(count):
+        deeds.running(xid, xid)
+        while deeds.at < deeds.start + (number + 1) * mib:
+            deeds.row(xid, 20_000 + xid % 50, operation=UPDATE)
+            deeds.append(bytes(100), rmid=10, xid=xid)
+            deeds.end(xid)
+            xid += 1
+        if number in drops:
+            deeds.end(xid, files=(30_000 + number,), dropped=(30_000 + number,))
+            xid += 1
+    for start, data in deeds.segments():
+        accept(vault, Segment.holding(1, start, mib).name(mib), BytesIO(data))
+    print(f"{len(deeds.segments())} segments, {len(deeds.lsns)} records")
+    timed("reading the facts, once for each segment", lambda: read_facts(vault), about=lambda found: f"{found} segments")
+
+    def search() -> None:
+        timed("events, oldest first", lambda: list(find_events(vault)), about=lambda found: f"{len(found)} events")
+        timed("events, the newest one", lambda: list(find_events(vault, newest_first=True, limit=1)))
+
+    search()
+    with wal_index.writing(vault) as index:
+        index.connection.execute("UPDATE facts SET removals = NULL")
+    print("  ... and as it would be if each segment had to be read:")
+    search()
+
+
 def _write_log(path: Path, size: int) -> None:
     lines = b"".join(f"2026-11-22 20:05:12.{n % 1000:03d} UTC [{n % 9000}] LOG:  statement {n}: select * from t where "
                      f"id = {n * 7919 % 100_003}\n".encode() for n in range(10_000))
@@ -202,7 +242,8 @@ def _indexed(file: LineFile) -> int:
     return file.count
 
 
-CASES: dict[str, Callable[[Path, float], None]] = {"overview": overview, "wal": wal, "files": files, "log": log}
+CASES: dict[str, Callable[[Path, float], None]] = {"overview": overview, "wal": wal, "files": files, "log": log,
+                                                     "events": events}
 
 
 def chosen(text: str) -> Sequence[str]:
