@@ -396,8 +396,8 @@ async def test_an_unfinished_recovery_can_be_forgotten(desk: Desk) -> None:
 
 async def test_a_draft_that_cannot_be_saved_is_told_once(desk: Desk) -> None:
     ready(desk)
-    drafts(desk).directory.parent.parent.mkdir(parents=True, exist_ok=True)
-    drafts(desk).directory.parent.write_text("")  # where a directory has to be
+    drafts(desk).directory.parent.mkdir(parents=True, exist_ok=True)
+    drafts(desk).directory.write_text("")  # where a directory has to be
     async with recovering(desk, *TO_WHERE) as pilot:
         assert "could not save the draft" in screen(pilot)
         assert wizard(pilot).draft.step is Step.WHERE
