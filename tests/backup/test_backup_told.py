@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 from station import NAME, Station, fill, finish
 from support.postgres import Server
 
+from pgvault.engine.backup.copy import Copier
+from pgvault.engine.progress import Progress
+from pgvault.io.tar import MemberKind, make_header
 from pgvault.model.backup import BackupStatus
+from pgvault.model.event import discard
+from pgvault.vault.frames import FrameStore
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.manifest import ManifestWriter
 
+MIB = 1 << 20
 CONTRACT = (
     "schema id server name status method started_at finished_at begin_lsn end_lsn begin_wal end_wal timeline"
     " system_identifier server_version data_directory tablespaces size_bytes stored_bytes file_count"
@@ -54,10 +65,45 @@ def test_the_document_that_programs_read(small: Server, station: Callable[..., S
         "error": None}
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert [events[0]["event"], events[-1]["event"]] == ["JobStarted", "JobFinished"]
-    assert {"checkpoint", "copy", "fetch WAL"} <= {e.get("phase") for e in events}
-    copied = [event["done_bytes"] for event in events if event["event"] == "Progressed"]
-    assert copied == sorted(copied)
-    assert copied[-1] == backup.size_bytes
+    phases = told_by_phase(events)
+    assert phases.keys() == {"checkpoint", "copy", "fetch WAL"}
+    assert phases["copy"] == sorted(phases["copy"])
+    assert phases["copy"][-1] == backup.size_bytes
+    fetched = next(event["total_bytes"] for event in events if event.get("phase") == "fetch WAL")
+    assert phases["fetch WAL"] == sorted(phases["fetch WAL"])
+    assert phases["fetch WAL"][-1] == fetched
+
+
+def told_by_phase(events: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """The bytes that were told in each phase."""
+    phases: dict[str, list[int]] = {}
+    told: list[int] = []
+    for event in events:
+        if event["event"] == "PhaseStarted":
+            told = phases.setdefault(event["phase"], [])
+        elif event["event"] == "Progressed":
+            told.append(event["done_bytes"])
+    return phases
+
+
+def test_a_large_file_is_told_as_it_comes(tmp_path: Path) -> None:
+    """Else a file of a gigabyte, at a limited rate, is minutes of silence."""
+    vault = ServerVault(NAME, tmp_path)
+    (vault.backups / "20260101T000000Z").mkdir(parents=True)
+    vault.packs.mkdir(parents=True)
+    content = bytes(range(256)) * (20 * MIB // 256)
+    stream = memoryview(make_header("base/5/1", MemberKind.FILE, len(content), 0o600, 1) + content)
+    progress = Progress(discard)
+    with ExitStack() as scope:
+        manifest = ManifestWriter(vault, "20260101T000000Z")
+        scope.callback(manifest.abandon)
+        store = scope.enter_context(FrameStore(vault))
+        copier = scope.enter_context(Copier(vault, store, manifest, None, level=1, workers=2, progress=progress))
+        for start in range(0, len(stream), 64 << 10):
+            copier.tar(stream[start:start + (64 << 10)])
+            arrived = max(0, min(start + (64 << 10), len(stream)) - 512)
+            assert progress.done_bytes == arrived
+        assert progress.files == 1
 
 
 @pytest.mark.parametrize("arguments", [

@@ -189,6 +189,7 @@ class Copier:
 
     def data(self, chunk: memoryview) -> None:
         self._crc = crc32c(chunk, self._crc)
+        self._progress.add(len(chunk))
         while chunk:
             if not self._room:
                 self._start_run()
@@ -206,7 +207,7 @@ class Copier:
         self._manifest.add(Entry(
             self._id, self._path, kind, member.size, member.mode, member.mtime,
             self._crc if kind is Kind.FILE else None, self._tablespace, member.link or None))
-        self._progress.add(member.size, 1 if kind is Kind.FILE else 0)
+        self._progress.add(0, 1 if kind is Kind.FILE else 0)
 
     def finish(self) -> None:
         """Everything is stored and durable, and each file is what the server's own manifest says."""

@@ -18,6 +18,7 @@ import psycopg
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.incoming import archive_waiting
+from pgvault.engine.progress import Progress
 from pgvault.io.postgres import NO_SETTINGS, Connection, connect
 from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, timeline_history
 from pgvault.model.backup import Backup
@@ -95,9 +96,10 @@ def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, slot: 
     archive_waiting(server, level=level, emit=emit)
     missing = missing_wal(server, backup)
     if missing and slot is not None:
-        emit(PhaseStarted("fetch WAL", len(missing) * backup.segment_size))
+        wanted = missing[-1].number - missing[0].number + 1  # with what is there already between them
+        emit(PhaseStarted("fetch WAL", wanted * backup.segment_size))
         try:
-            _fetch(server, backup, slot, missing, level, cancelled)
+            _fetch(server, backup, slot, missing, level, Progress(emit), cancelled)
         except (Cancelled, NoSpace):
             raise
         except (PgvaultError, psycopg.Error) as error:
@@ -127,7 +129,7 @@ def _cancelled(what: str) -> Cancelled:
 
 
 def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segment], level: int,
-           cancelled: threading.Event) -> None:
+           progress: Progress, cancelled: threading.Event) -> None:
     """Stream from the first missing segment to the last; each is accepted as if it had been archived."""
     size = backup.segment_size
     history = f"{backup.timeline:08X}.history"
@@ -141,15 +143,16 @@ def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segmen
         spool = temporary_name(server.streaming / segment.name(size))
         try:
             with spool.open("w+b") as file:
-                _receive(stream, file, segment.start(size), segment.end(size), slot, cancelled)
+                _receive(stream, file, segment.start(size), segment.end(size), slot, progress, cancelled)
                 file.seek(0)
                 accept(server, segment.name(size), file, level=level)
         finally:
             spool.unlink(missing_ok=True)
+    progress.report()
 
 
 def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, slot: Slot,
-             cancelled: threading.Event) -> None:
+             progress: Progress, cancelled: threading.Event) -> None:
     """One whole segment into the file. The server sends no message across a segment's border."""
     position, give_up = start, time.monotonic() + PATIENCE_SECONDS
     while position < end:
@@ -162,6 +165,7 @@ def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, sl
                                    detail=f"{position} was expected, {message.start} came.")
             file.write(message.data)
             position = Lsn(position + len(message.data))
+            progress.add(len(message.data))
             give_up = time.monotonic() + PATIENCE_SECONDS
         elif isinstance(message, TimelineEnd):
             raise PgvaultError("the server ended its timeline before the backup's WAL was sent")
