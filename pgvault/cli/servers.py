@@ -78,7 +78,7 @@ def status(args: argparse.Namespace, context: Context) -> int:
     servers, home = context.servers(args.server), context.config.vault.home
     running = [job for job in list_jobs(home) if job.state in _RUNNING]
     for state in look_at_all(servers, home):
-        found = status_of(state)
+        found = status_of(state, home)
         jobs = [job for job in running if job.server == found.server]
         if context.json:
             context.out.json_line(_status(found, jobs))
@@ -127,7 +127,9 @@ def _status(found: Status, jobs: list[Job]) -> dict[str, object]:
             "stored_bytes": newest.stored_bytes, "age_seconds": _seconds(found)},
         "backups": found.backups, "windows": found.windows,
         "wal": {"newest": found.newest_segment or None, "segments_behind": found.segments_behind},
-        "receiver": found.receiver, "jobs": [{"id": job.id, "kind": job.kind, "state": job.state} for job in jobs],
+        "receiver": found.receiver, "receiver_heard_at": found.heard_at,
+        "protection": {"state": found.protection, "reasons": found.reasons},
+        "jobs": [{"id": job.id, "kind": job.kind, "state": job.state} for job in jobs],
         "outcome": found.outcome, "problems": found.problems}
 
 
@@ -135,7 +137,8 @@ def _print_status(found: Status, jobs: list[Job], context: Context) -> None:
     server = Painted(f"out of reach: {found.unreachable}", "bad") if found.unreachable else \
         f"{found.version}, timeline {found.timeline}"
     rows: list[tuple[str, Part | None]] = [
-        ("Description", found.description or None), ("PostgreSQL", server), ("Last backup", _last_backup(found)),
+        ("Description", found.description or None), ("PostgreSQL", server),
+        ("Protection", _protection(found)), ("Last backup", _last_backup(found)),
         ("Backups", ", ".join(f"{number} {what}" for what, number in found.backups.items()))]
     rows += [("Recovery window", _window(window)) for window in found.windows] or \
         [("Recovery window", Painted("none: nothing can be restored", "bad"))]
@@ -149,6 +152,12 @@ def _print_status(found: Status, jobs: list[Job], context: Context) -> None:
         context.out.line(_INDENT, f"{problem.name}: ", Painted(problem.outcome.value.upper(), style), detail)
     if found.problems:
         context.out.line(_INDENT, f"What mends them: pgvault check {found.server}")
+
+
+def _protection(found: Status) -> Part:
+    """In the console's words."""
+    told = f"{found.protection.value.upper()}{': ' * bool(found.reasons)}{'; '.join(found.reasons)}"
+    return Painted(told, {"ok": "good", "failed": "bad"}.get(found.protection.value, "warn"))
 
 
 def _last_backup(found: Status) -> Part:

@@ -8,6 +8,6 @@ from pathlib import Path
 
 
 def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Not made here. RuntimeError where the person has no home directory: HOME is unset, and no account has their id."""
+    """Not made here. RuntimeError where HOME is unset and no account tells a home directory."""
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home(), ".local/state")
     return Path(state) / "pgvault"

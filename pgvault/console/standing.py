@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pgvault.config.schema import ServerConfig
-from pgvault.console.ages import UNKNOWN, age, stamp
+from pgvault.console.ages import UNKNOWN, age, ago, stamp
 from pgvault.console.checks import Checked, Checks
 from pgvault.console.fields import Field
 from pgvault.console.glyphs import Glyphs
@@ -79,6 +79,8 @@ def wal(known: Known) -> Part:
         return Painted("-", "dim")
     if missing := sum(gap.missing for gap in known.gaps):
         return Painted(f"{missing:,} missing", "bad")
+    if known.unheard:
+        return Painted(f"silent {age(known.read_at - known.unheard, known.read_at)}", "warn")
     return "streaming" if known.receiver else Painted("no receiver", "dim")
 
 
@@ -108,7 +110,7 @@ def told(known: Known, server: ServerConfig, checked: Checked | None, now: datet
     else:
         state = state_of(known, checked)
         _, style = _STATES[state]
-        yield Field(state.value.upper(), known.reason or _failed_check(checked) or _WELL, style, INDENT)
+        yield Field(state.value.upper(), known.reason or _failed_check(checked, now) or _WELL, style, INDENT)
         if step := next_step(known, server, checked, now, read_only=read_only):
             yield Field("next step", step, "bold", INDENT)
         for number, reason in enumerate(known.reasons[1:]):
@@ -116,10 +118,12 @@ def told(known: Known, server: ServerConfig, checked: Checked | None, now: datet
         yield from _facts(known)
 
 
-def _failed_check(checked: Checked | None) -> str:
-    """The first one as a reason; empty when none failed."""
+def _failed_check(checked: Checked | None, now: datetime) -> str:
+    """The first one as a reason, and when: the vault alone, and `pgvault status` now, may say something else."""
     worst = first_failure(checked.findings) if checked and checked.outcome is Outcome.FAILED else None
-    return f"the check {worst.name} failed: {worst.detail or worst.cause}" if worst else ""
+    if not checked or not worst:
+        return ""
+    return f"the check {worst.name} failed {ago(checked.at, now)}: {worst.detail or worst.cause}"
 
 
 def next_step(known: Protection, server: ServerConfig, checked: Checked | None, now: datetime, *,

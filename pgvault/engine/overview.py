@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
 from pgvault.engine.check.vault_state import holder, read_vault, receiver
 from pgvault.engine.protection import Evidence, ProtectionState, judge
 from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.errors import Refused
 from pgvault.model.segment import Segment
 from pgvault.model.window import Gap, Window
 from pgvault.vault import catalog
@@ -50,6 +51,10 @@ class Protection:
     """Those behind which no backup begins."""
     receiver: str | None
     """Who receives WAL, in words; None when nobody does."""
+    unheard: timedelta | None
+    """How long the receiver has heard nothing from the server, when that is too long."""
+    refusal: str
+    """Why nothing is written to the vault as it is, in one line; empty when nothing is known against it."""
     stored_bytes: int | None
     """Of the packs and the archived WAL."""
     read_at: datetime
@@ -69,11 +74,12 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
         server=server, at=now, vault=facts, backup_job=_backup_job(vault, known),
         waiting_since=_waiting_since(vault.incoming) if known and known.incoming else None,
         streamed_until=_streamed_until(vault, known) if known and known.receiver is None else None))
-    good = known.good_backups if known else ()
+    good, problem = known.good_backups if known else (), known.problem if known else facts
     wal = known.wal if known and isinstance(known.wal, WalFacts) else None
     return Protection(
         server.name, state, reasons, good[-1] if good else None, len(good), known.newest_window if known else None,
         _latest(wal) if wal else None, wal.survey.harmful_gaps if wal else (), known.receiver if known else None,
+        known.unheard(now) if known else None, problem.message if isinstance(problem, Refused) else "",
         wal.stored_bytes + _packed_bytes(vault.packs) if wal else None, now)
 
 

@@ -135,6 +135,8 @@ def _about_wal(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
         yield f"{_counted(vault.incoming, 'WAL file')} {_verb(vault.incoming, 'waits', 'wait')} to be archived"
     if vault.receiver is None:
         yield from _nobody_receives(evidence, vault.wal)
+    elif silence := vault.unheard(evidence.at):
+        yield f"the receiver has received nothing from {evidence.server.name} for {_span(silence)}"
 
 
 def _nobody_receives(evidence: Evidence, wal: WalFacts) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pgvault.engine.receive_session import Ending, Session
 from pgvault.io.postgres import connect
 from pgvault.model.errors import ConfigError, Locked, PgvaultError, Refused, WalRemoved, from_os_error
 from pgvault.model.event import Emit, Level, Noted
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
@@ -106,6 +106,7 @@ class _Receiver:
     def run_once(self) -> float:
         """One connection, to its end; how long to wait before the next one, in seconds."""
         try:
+            Vault.open(self._vault.home.parent)  # nothing is made anew where its file system has gone
             with closing(connect(self._server, replication=True)) as connection:
                 session = Session(self._server, self._vault, connection, self._stop, self._emit, self._not_before)
                 try:

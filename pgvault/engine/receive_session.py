@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from io import BytesIO
@@ -14,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.frontier import frontier
 from pgvault.engine.incoming import take
-from pgvault.io.postgres import Connection, session
+from pgvault.io.postgres import Connection, answer_expected, session
 from pgvault.io.replication_stream import (
     Keepalive,
     ReplicationStream,
@@ -34,7 +35,7 @@ from pgvault.model.timeline import History, parse_history
 from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
+from pgvault.vault.lock import Concern, locked, sign_of_life
 from pgvault.vault.streaming import PARTIAL, StreamedSegment, pad, partials
 from pgvault.vault.wal_archive import accept, level_for
 from pgvault.vault.wal_facts import read_facts
@@ -47,6 +48,8 @@ IDLE_SECONDS = 0.1
 """After so long without a message there is time to read what was archived."""
 SILENCE_SECONDS = 60.0
 """After so long without a word the server is asked for one; after twice as long the connection counts as lost."""
+HEARD_SECONDS = 10.0
+"""That the server was heard is told at most so often; see `facts.UNHEARD`, which is judged by it."""
 
 
 class Wish(Protocol):
@@ -80,6 +83,7 @@ class Session:
         self._file: StreamedSegment | None = None
         self._has_unread = True
         self._asked: Segment | None = None
+        self._heard_told = float("-inf")
         self.received = False
         """Whether the server sent anything: what failed before is over."""
 
@@ -143,14 +147,19 @@ class Session:
         return slot.held_from if slot else None
 
     def _slot(self) -> _Slot | None:
-        with session(self._server, "look at the replication slot") as sql:
+        with self._asking("look at the replication slot") as sql:
             row = sql.execute("SELECT slot_type, restart_lsn::text, wal_status FROM pg_replication_slots"
                               " WHERE slot_name = %s", (self._server.slot_name,)).fetchone()
         return _Slot(row[0], Lsn.parse(row[1]) if row[1] else None, row[2] or "") if row else None
 
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[Connection]:
+        with session(self._server, doing) as sql, answer_expected(self._server.name, sql.pgconn):
+            yield sql
+
     def _numbers_on_server(self) -> list[int]:
         """Of the segments that the server certainly, or at least probably, has: ascending."""
-        with session(self._server, "see which WAL the server has") as sql:
+        with self._asking("see which WAL the server has") as sql:
             row = sql.execute(
                 "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
                 " ELSE pg_current_wal_flush_lsn() END)::text,"
@@ -255,6 +264,7 @@ class Session:
                 position = self._write(message, position, begin.timeline)
             if message is not None:
                 heard, has_asked, self.received = now, False, True
+                self._tell_heard(now)
             if now >= due or self._stop.is_set or (isinstance(message, Keepalive) and message.wants_reply):
                 self._flush()
                 is_silent = now - heard >= SILENCE_SECONDS and not has_asked
@@ -267,6 +277,12 @@ class Session:
                 raise Unreachable(f"{self._server.name} has been silent for {now - heard:.0f} seconds")
             if message is None:
                 self._read_facts()
+
+    def _tell_heard(self, now: float) -> None:
+        """To whoever looks at the vault: neither that this process lives nor that it connects brings any WAL."""
+        if now - self._heard_told >= HEARD_SECONDS:
+            sign_of_life(self._vault.locks, Concern.RECEIVE)
+            self._heard_told = now
 
     def _write(self, message: WalData, position: Lsn, timeline: int) -> Lsn:
         """Write what came; full segments enter the archive. The position behind it."""

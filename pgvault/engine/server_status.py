@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pgvault.config.schema import ServerConfig, settings_of
 from pgvault.engine.check.facts import ServerState, SqlFacts, WalFacts
 from pgvault.engine.check.run import judge
 from pgvault.engine.check.server_state import ask
+from pgvault.engine.overview import protection
+from pgvault.engine.protection import ProtectionState
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.check import Finding, Outcome
 from pgvault.model.errors import PgvaultError
@@ -69,12 +71,19 @@ class Status:
     segments_behind: int | None
     """Finished by the server and not archived yet; None when not known."""
     receiver: str | None
+    heard_at: datetime | None
+    """When the receiver last heard from the server, or began."""
+    protection: ProtectionState
+    """As the console says it, from the vault alone."""
+    reasons: tuple[str, ...]
+    """Why the protection is not OK, the worst first."""
     outcome: Outcome
     problems: tuple[Finding, ...]
 
 
-def status(state: ServerState) -> Status:
-    """From what was looked at, judged as `check` judges it."""
+def status(state: ServerState, home: Path) -> Status:
+    """From what was looked at, judged as `check` judges it; and the vault by itself, as the console judges it."""
+    stands = protection(state.server, home, state.at)
     told = state.sql if isinstance(state.sql, SqlFacts) else None
     good, report, wal = state.vault.good_backups, judge(state), state.vault.wal
     newest = good[-1] if good else None
@@ -85,7 +94,8 @@ def status(state: ServerState) -> Status:
         version=told.server.version if told else "", timeline=told.timeline if told else None, last_backup=newest,
         last_backup_age=newest.age(state.at) if newest else None,
         backups=_counts(state, good), windows=wal.survey.windows if isinstance(wal, WalFacts) else (),
-        newest_segment=segment, segments_behind=behind, receiver=state.vault.receiver, outcome=report.outcome,
+        newest_segment=segment, segments_behind=behind, receiver=state.vault.receiver,
+        heard_at=state.vault.heard_at, protection=stands.state, reasons=stands.reasons, outcome=report.outcome,
         problems=report.problems)
 
 

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from psycopg import conninfo as libpq
+from psycopg import pq
 
 from pgvault.config.schema import ServerConfig
 from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
+from pgvault.model.identifier import sql_identifier
 
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT = 10
 """Seconds for one address, where the connection string does not say otherwise."""
+ANSWER_SECONDS = 60.0
+"""For a question that a server answers at once when it answers at all."""
 
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
@@ -114,6 +120,35 @@ def session(server: ServerConfig, doing: str = "ask the server") -> Iterator[Con
         connection.close()
 
 
+@contextmanager
+def answer_expected(server: str, connection: pq.abc.PGconn) -> Iterator[None]:
+    """Unreachable when what is asked within is not answered in ANSWER_SECONDS: the connection is then cut from here.
+
+    A network that swallows everything is never noticed by whoever waits in libpq, and a server that hangs keeps the
+    connection alive. On purpose with a thread: so it is the same for a statement and a replication command.
+    """
+    link = socket.socket(fileno=os.dup(connection.socket))
+    is_cut = threading.Event()
+
+    def cut() -> None:
+        is_cut.set()
+        with suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(ANSWER_SECONDS, cut)
+    timer.start()
+    try:
+        yield
+    except (PgvaultError, psycopg.Error) as error:
+        if is_cut.is_set():
+            raise Unreachable(f"{server} gave no answer for {ANSWER_SECONDS:.0f} seconds") from error
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
+        link.close()
+
+
 def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
     """The error for a statement that failed; `doing` reads after "could not"."""
     text = _first_line(error)
@@ -125,11 +160,6 @@ def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
                            hint="Check that the server is running, then run this again.")
     return PgvaultError(f"could not {doing}: {text}", detail=(error.diag.message_detail or "") if error.diag else "",
                         hint=(error.diag.message_hint or "") if error.diag else "")
-
-
-def sql_identifier(name: str) -> str:
-    """A role's name as SQL writes it."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def _unreachable(server: str, error: psycopg.Error, user: str | None) -> Unreachable:

@@ -15,7 +15,7 @@ from struct import Struct
 import psycopg
 from psycopg import pq
 
-from pgvault.io.postgres import Connection, translated
+from pgvault.io.postgres import Connection, answer_expected, translated
 from pgvault.model.errors import PgvaultError, ServerBehind, Unreachable, WalRemoved
 from pgvault.model.lsn import Lsn
 
@@ -99,14 +99,8 @@ class ReplicationStream:
     def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
         self._server, self._pgconn = server, connection.pgconn
         self._over = False
-        try:
-            self._pgconn.send_query(
-                f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}".encode())
-            result = self._pgconn.get_result()
-        except psycopg.OperationalError as error:
-            raise self._lost(error) from None
-        if result is None or result.status == pq.ExecStatus.FATAL_ERROR:
-            raise self._error(result)
+        with answer_expected(server, self._pgconn):
+            result = self._begun(f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}")
         self._over = result.status != pq.ExecStatus.COPY_BOTH
         self._first_end = _timeline_end(result) if self._over else None
 
@@ -128,7 +122,8 @@ class ReplicationStream:
             return _message(bytes(data))
         if size == 0:
             return None
-        return self._end()
+        with answer_expected(self._server, self._pgconn):
+            return self._end()
 
     def confirm(self, written: Lsn, flushed: Lsn, *, wants_reply: bool = False) -> None:
         """Tell the server what has arrived and what is on disk; it may remove its WAL before `flushed`."""
@@ -150,6 +145,23 @@ class ReplicationStream:
             except psycopg.OperationalError:
                 pass
 
+    def _begun(self, command: str) -> pq.abc.PGresult:
+        try:
+            self._pgconn.send_query(command.encode())
+            result = self._result()
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from None
+        if result is None or result.status == pq.ExecStatus.FATAL_ERROR:
+            raise self._error(result)
+        return result
+
+    def _result(self) -> pq.abc.PGresult | None:
+        """psycopg's own waiting for it would stop every thread of the process, also the one that ends it."""
+        while self._pgconn.is_busy():
+            select.select([self._pgconn.socket], [], [])
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
     def _wait(self, timeout: float, wake: int) -> bool:
         readable, _, _ = select.select([self._pgconn.socket, wake], [], [], timeout)
         return self._pgconn.socket in readable
@@ -159,16 +171,16 @@ class ReplicationStream:
         self._over = True
         end, is_complete = TimelineEnd(None, None), False
         try:
-            result = self._pgconn.get_result()
+            result = self._result()
             if result is not None and result.status in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_BOTH):
                 self._pgconn.put_copy_end()
-                result = self._pgconn.get_result()
+                result = self._result()
             while result is not None:
                 if result.status == pq.ExecStatus.FATAL_ERROR and not is_complete:
                     raise self._error(result)
                 is_complete = is_complete or result.status == pq.ExecStatus.COMMAND_OK
                 end = _timeline_end(result) or end
-                result = self._pgconn.get_result()
+                result = self._result()
         except psycopg.OperationalError as error:
             if not is_complete:  # a server that shuts down says so and is gone
                 raise self._lost(error) from None
@@ -213,14 +225,15 @@ def _row(server: str, connection: Connection, command: str) -> list[bytes]:
 
 
 def _command(server: str, connection: Connection, command: str) -> pq.abc.PGresult:
-    try:
-        result = connection.pgconn.exec_(command.encode())
-    except psycopg.OperationalError as error:
-        raise translated(server, error, "replicate") from None
-    if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-        kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
-        raise kind(f"{server} refused a replication command: {_text(result.error_message)}")
-    return result
+    with answer_expected(server, connection.pgconn):
+        try:
+            result = connection.pgconn.exec_(command.encode())
+        except psycopg.OperationalError as error:
+            raise translated(server, error, "replicate") from None
+        if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+            kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
+            raise kind(f"{server} refused a replication command: {_text(result.error_message)}")
+        return result
 
 
 def _text(message: bytes | str) -> str:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -73,6 +73,12 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
             os.ftruncate(descriptor, 0)  # so that nobody takes a later reader's lock for this one
     finally:
         os.close(descriptor)
+
+
+def sign_of_life(directory: Path, concern: Concern) -> None:
+    """By the holder: from now on the lock's time is this moment's. Nothing is flushed, and failing does no harm."""
+    with suppress(OSError):
+        os.utime(directory / f"{concern.value}.lock", (now := time.time(), now))
 
 
 def _sign(descriptor: int, job: str) -> None:

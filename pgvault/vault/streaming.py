@@ -11,20 +11,22 @@ from pathlib import Path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import PartialFile, Segment, parse_wal_name
-from pgvault.vault.files import fsync_directory, make_directory
+from pgvault.vault.files import fsync_directory
 from pgvault.vault.layout import ServerVault
 
 PARTIAL = ".partial"
 
 
 class StreamedSegment:
-    """The segment that is being written. `written` is how far it is, `flushed` what a power failure leaves."""
+    """The segment that is being written. `written` is how far it is, `flushed` what a power failure leaves.
+
+    Its directory is not made here: where it has gone, so has the vault's file system.
+    """
 
     def __init__(self, server: ServerVault, segment: Segment, size: int) -> None:
         self.segment, self._size = segment, size
         self._complete = server.streaming / segment.name(size)
         self.path = server.streaming / (segment.name(size) + PARTIAL)
-        make_directory(server.streaming)
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fsync_directory(server.streaming)
         self.written = self.flushed = segment.start(size)

@@ -186,6 +186,9 @@ WRONG: dict[str, tuple[Callable[[], ServerState], str, Outcome, str]] = {
     "a receiver that is not connected": (
         lambda: streamed(facts={"slot": replace(SLOT, active=False)}), "receive-wal running", Outcome.WARNING,
         "pgvault receive-wal main"),
+    "a receiver that receives nothing": (
+        lambda: streamed(heard_at=NOW - timedelta(minutes=9)), "receive-wal running", Outcome.WARNING,
+        "pgvault receive-wal main"),
     "slots in use": (lambda: healthy(facts={"slots": 10}), "max_replication_slots", Outcome.WARNING,
                      "max_replication_slots = 15"),
     "no receiver": (lambda: streamed(receiver=None, facts={"slot": replace(SLOT, active=False)}),

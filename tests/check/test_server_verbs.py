@@ -116,6 +116,9 @@ def test_status_tells_backups_window_wal_receiver_and_jobs(site: Site, archiving
     assert window["backups"] == [good.id]
     assert window["from_lsn"] == str(good.end_lsn)
     assert document["receiver"].startswith("process ")
+    assert document["receiver_heard_at"]
+    assert "  Protection      : OK\n" in text
+    assert document["protection"] == {"state": "ok", "reasons": []}
 
 
 def test_a_hole_in_the_archive_ends_the_window_and_is_a_problem(site: Site, archiving: Callable[..., Server]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from desk import Desk, press, screen, settle
+import os
+from datetime import timedelta
+
+import pytest
+from desk import WIDE, Desk, press, screen, settle
 from textual.pilot import Pilot
 
 from pgvault.model.event import PhaseStarted
+from pgvault.vault import known
+from pgvault.vault.lock import Concern, locked
 
 
 def unmount(desk: Desk) -> None:
@@ -23,7 +29,7 @@ async def test_backups_are_not_said_to_be_none(desk: Desk) -> None:
     unmount(desk)
     async with desk.open() as pilot:
         await press(pilot, "2")
-        assert "there is no vault in" in screen(pilot)
+        assert "is not there" in screen(pilot)
         assert "takes the first one" not in screen(pilot)
 
 
@@ -33,7 +39,7 @@ async def test_jobs_are_not_said_to_be_none(desk: Desk) -> None:
     async with desk.open() as pilot:
         await press(pilot, "4")
         assert "No jobs yet" not in screen(pilot)
-        assert "there is no vault in" in screen(pilot)
+        assert "is not there" in screen(pilot)
         assert "jobs not known" in screen(pilot).splitlines()[0]
 
 
@@ -53,7 +59,55 @@ async def test_wal_that_was_read_before_shows_its_age_and_why_it_is_not_read_aga
         await press(pilot, "3")
         unmount(desk)
         await look_again(pilot)
-        assert "now: there is no vault in" in screen(pilot)
+        assert "now: the vault in" in screen(pilot)
+
+
+@pytest.mark.parametrize("view", ["1", "2"])
+async def test_no_backup_is_begun_where_the_vault_was(desk: Desk, view: str) -> None:
+    """R4: nothing opens, and one line says why."""
+    desk.protect()
+    unmount(desk)
+    desk.shelf.home.mkdir()
+    async with desk.open() as pilot:
+        await press(pilot, view)
+        top = pilot.app.screen
+        await press(pilot, "b")
+        assert pilot.app.screen is top
+        assert [f"the vault in {desk.shelf.home} is not there"] == [
+            str(each.message) for each in pilot.app._notifications]
+        assert list(desk.shelf.home.iterdir()) == []
+
+
+async def test_the_first_backup_makes_the_vault(desk: Desk) -> None:
+    """One that was never there is not missed."""
+    unmount(desk)
+    known.forget(desk.shelf.home)
+    async with desk.open() as pilot:
+        top = pilot.app.screen
+        await press(pilot, "b")
+        assert pilot.app.screen is not top
+
+
+async def test_another_vault_in_its_place_is_said_and_not_written_to(desk: Desk) -> None:
+    desk.protect()
+    (desk.shelf.home / "vault.toml").write_text('format = 1\nid = "ffffffffffffffff"\n')
+    async with desk.open() as pilot:
+        assert "UNKNOWN" in screen(pilot)
+        assert "is not the one that was there before" in " ".join(screen(pilot).split())
+
+
+async def test_a_receiver_that_hears_nothing_is_not_drawn_as_streaming(desk: Desk) -> None:
+    """R21."""
+    desk.protect()
+    locks = desk.shelf.server("main").locks
+    with locked(locks, Concern.RECEIVE):
+        heard = (desk.now - timedelta(minutes=7)).timestamp()
+        os.utime(locks / "receive.lock", (heard, heard))
+        async with desk.open(size=WIDE) as pilot:
+            assert "silent 7m" in screen(pilot)
+            assert "streaming" not in screen(pilot)
+            assert "WARNING" in screen(pilot)
+            assert "the receiver has received nothing" in screen(pilot)
 
 
 async def test_wal_is_not_said_to_be_none(desk: Desk) -> None:
@@ -61,4 +115,4 @@ async def test_wal_is_not_said_to_be_none(desk: Desk) -> None:
     unmount(desk)
     async with desk.open() as pilot:
         await press(pilot, "3")
-        assert "there is no vault in" in screen(pilot)
+        assert "is not there" in screen(pilot)

@@ -20,7 +20,7 @@ from pgvault.model.window import instant
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.files import make_directory
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
+from pgvault.vault.lock import Concern, locked, sign_of_life
 
 SERVER = ServerConfig(name="main", conninfo="host=nowhere", last_backup_maximum_age=timedelta(days=1))
 
@@ -120,6 +120,32 @@ def test_a_receiver_and_what_one_left_behind(shelf: Shelf, vault: ServerVault) -
     assert "the receiver has not run for 20 min 00 s" in looked(shelf, now).reasons
     shelf.archive(1, 5, 5)
     assert not any("receiver" in reason for reason in looked(shelf, now).reasons)
+
+
+def test_when_a_receiver_last_heard_is_told_by_its_lock(shelf: Shelf, vault: ServerVault) -> None:
+    shelf.put(made_backup(at(1, 13), segment=2))
+    shelf.archive(1, 2, 4)
+    now = datetime.now(UTC)
+    with locked(vault.locks, Concern.RECEIVE):
+        assert looked(shelf, now).unheard is None
+        long_ago = (now - timedelta(minutes=5)).timestamp()
+        os.utime(vault.locks / "receive.lock", (long_ago, long_ago))
+        found = looked(shelf, now)
+        assert "the receiver has received nothing from main for 5 min 00 s" in found.reasons
+        assert found.unheard
+        sign_of_life(vault.locks, Concern.RECEIVE)
+        assert looked(shelf, now).unheard is None
+    os.utime(vault.locks / "receive.lock", (0, 0))
+    assert looked(shelf, now).unheard is None, "nobody receives"
+
+
+def test_a_vault_that_was_there_is_not_written_to_where_it_is_not(shelf: Shelf, vault: ServerVault) -> None:
+    assert looked(shelf).refusal == ""
+    shelf.home.rename(shelf.home.with_name("elsewhere"))
+    shelf.home.mkdir()
+    found = looked(shelf)
+    assert found.state is ProtectionState.UNKNOWN
+    assert found.refusal == found.reason == f"the vault in {shelf.home} is not there"
 
 
 def test_files_that_wait_are_told_of_by_when_they_came(shelf: Shelf, vault: ServerVault) -> None:

@@ -12,7 +12,7 @@ from check.server_states import NOW, RECEIVER, SIZE, backup, healthy, wal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.engine.check.facts import WalFacts
+from pgvault.engine.check.facts import UNHEARD, WalFacts
 from pgvault.engine.protection import QUIET, STUCK, Evidence, Judgement, ProtectionState, judge
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Corrupt, NotFound
@@ -139,6 +139,13 @@ def test_long_silence_is_a_warning_unless_somebody_listens() -> None:
 
     assert silent().reasons == ("no WAL has arrived for 3 d 0 h",)
     assert silent(receiver=RECEIVER).state is ProtectionState.OK
+
+
+def test_a_receiver_that_hears_nothing_is_no_good_one() -> None:
+    """R21: that it lives says nothing of the server; an idle server answers when it is asked."""
+    assert judged(receiver=RECEIVER, heard_at=NOW - UNHEARD).state is ProtectionState.OK
+    assert judged(receiver=RECEIVER, heard_at=NOW - 2 * UNHEARD) == (
+        ProtectionState.WARNING, ("the receiver has received nothing from main for 6 min 00 s",))
 
 
 def test_what_cannot_be_read_is_unknown_and_never_good() -> None:

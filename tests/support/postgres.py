@@ -231,8 +231,8 @@ class Server:
     def conninfo(self, dbname: str = "postgres", *, socket: bool = False, **options: Any) -> str:
         """A libpq connection string, by TCP on loopback or by its Unix socket."""
         host = str(self.sockets) if socket else "127.0.0.1"
-        settings = {"user": SUPERUSER, "password": self.password, "client_encoding": "utf8", **options}
-        return make_conninfo("", host=host, port=self.port, dbname=dbname, **settings)
+        settings = {"user": SUPERUSER, "password": self.password, "client_encoding": "utf8", "port": self.port}
+        return make_conninfo("", host=host, dbname=dbname, **{**settings, **options})
 
     def connect(self, dbname: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
         """An autocommit connection; use it as a context manager, which closes it."""

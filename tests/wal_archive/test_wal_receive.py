@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,15 @@ from making_wal import names_on_disk, new_vault, put, quarantined
 from support.account import account
 from support.cli import environment, pgvault, pgvault_argv
 from support.postgres import Server
+from support.proxy import Proxy
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine import receive as receiving
+from pgvault.engine import receive_session
+from pgvault.engine.check.facts import UNHEARD
 from pgvault.engine.receive import Stop, receive
 from pgvault.engine.wal_status import wal_status
+from pgvault.io import postgres
 from pgvault.io.replication_stream import ReplicationStream
 from pgvault.model.errors import Refused
 from pgvault.model.event import Event, Noted
@@ -60,8 +65,8 @@ def config(tmp_path: Path, vault: ServerVault) -> Callable[[Server], Path]:
 
 
 @contextmanager
-def receiver(server: Server, vault: ServerVault) -> Iterator[list[str]]:
-    """A receiver at work in a thread; what it said so far. It has to end without an error."""
+def receiver(server: Server, vault: ServerVault, **by: object) -> Iterator[list[str]]:
+    """A receiver at work in a thread; what it said so far. It has to end without an error. `by`: another way there."""
     told: list[str] = []
     failed: list[BaseException] = []
 
@@ -71,7 +76,7 @@ def receiver(server: Server, vault: ServerVault) -> Iterator[list[str]]:
 
     def run() -> None:
         try:
-            receive(ServerConfig(name="main", conninfo=server.conninfo()), vault, stop, emit=hear)
+            receive(ServerConfig(name="main", conninfo=server.conninfo(**by)), vault, stop, emit=hear)
         except BaseException as error:
             failed.append(error)
 
@@ -232,6 +237,82 @@ def test_restarts_and_cut_connections_leave_no_hole(server: Server, vault: Serve
         wait_archived(vault, work_after, told)
     assert gaps(vault) == []
     assert quarantined(vault) == {}
+
+
+@pytest.fixture
+def proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """On the way to `server`, before a receiver whose patience is short."""
+    monkeypatch.setattr(receive_session, "STATUS_SECONDS", 0.1)
+    monkeypatch.setattr(receive_session, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.5)
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+def test_a_network_that_swallows_everything_leaves_no_hole(server: Server, vault: ServerVault, proxy: Proxy) -> None:
+    """Case 12: nothing is closed, and nothing comes. The server holds the slot for the dead connection until its own
+    wal_sender_timeout."""
+    server.configure({"wal_sender_timeout": "1s"})
+    server.reload()
+    with receiver(server, vault, port=proxy.port) as told:
+        wait_archived(vault, work(server)[0], told)
+        proxy.swallow()
+        wait_archived(vault, work(server)[0], told)
+        assert any("has been silent" in each for each in told), told
+    assert gaps(vault) == []
+
+
+@pytest.mark.parametrize("mark", [b"IDENTIFY_SYSTEM", b"pg_replication_slots", b"START_REPLICATION"])
+def test_a_question_that_is_never_answered_is_asked_anew(
+        server: Server, vault: ServerVault, proxy: Proxy, mark: bytes) -> None:
+    """Whatever is swallowed: libpq itself would wait for ever."""
+    proxy.swallow_from(mark)
+    with receiver(server, vault, port=proxy.port) as told:
+        wait_until(proxy.swallowed.is_set, "it is swallowed")
+        wait_until(lambda: any("receiving" in each for each in told) and any("gave no answer" in each for each in told),
+                   f"it is asked anew: {told}")
+        wait_archived(vault, work(server)[0], told)
+
+
+def test_it_tells_when_it_last_heard_from_the_server(
+        server: Server, vault: ServerVault, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle server is asked for a word; that the process lives is not enough."""
+    lock = vault.locks / "receive.lock"
+    monkeypatch.setattr(receive_session, "HEARD_SECONDS", 0.0)
+    with receiver(server, vault, port=proxy.port) as told:
+        wait_until(lambda: any("receiving" in each for each in told), "it receives")
+        for _ in range(2):
+            os.utime(lock, (0, 0))
+            wait_until(lambda: lock.stat().st_mtime > 0, "it has heard")
+        proxy.refuse()
+        proxy.swallow()
+        wait_until(lambda: any("has been silent" in each for each in told), "it misses it")
+        os.utime(lock, (0, 0))
+        wait_until(lambda: any("could not connect" in each for each in told), "it tries again")
+        assert lock.stat().st_mtime == 0
+    assert UNHEARD.total_seconds() > 120 + 10, "as long as a receiver waits by itself is as usual"
+
+
+def test_nothing_is_made_where_the_vault_has_gone(server: Server, vault: ServerVault) -> None:
+    """Its file system was taken from under it."""
+    home, elsewhere = vault.home.parent, vault.home.parent.with_name("elsewhere")
+
+    def unmount(event: Event) -> None:
+        if isinstance(event, Noted) and event.code == "receiving":
+            home.rename(elsewhere)
+            home.mkdir()
+            work(server)
+
+    stop = Stop()
+    with closing(stop), pytest.raises(Refused, match="is not there"):
+        receive(ServerConfig(name="main", conninfo=server.conninfo()), vault, stop, emit=unmount)
+    assert os.listdir(home) == []
+    home.rmdir()
+    elsewhere.rename(home)
+    with receiver(server, vault) as told:
+        wait_archived(vault, work(server)[0], told)
+    assert gaps(vault) == []
 
 
 def test_a_killed_receiver_leaves_no_hole(server: Server, vault: ServerVault, config) -> None:

@@ -35,7 +35,8 @@ def why_no_backup(app: ConsoleApp, server: str) -> str:
     for each in app.world.jobs.running:
         if each.job.kind is JobKind.BACKUP and each.job.server == server:
             return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
-    return ""
+    known = app.protections.get(server)
+    return known.refusal if isinstance(known, Protection) else ""
 
 
 def why_not_server(app: ConsoleApp, action: str) -> str:

@@ -126,7 +126,7 @@ class WalScreen(View):
     @property
     def _is_receiving(self) -> bool:
         protection = self.app.protections.get(self._server)
-        return isinstance(protection, Protection) and protection.receiver is not None
+        return isinstance(protection, Protection) and protection.receiver is not None and not protection.unheard
 
     # What is drawn
 

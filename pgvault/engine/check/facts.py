@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +23,10 @@ from pgvault.vault.identity import Identity
 SETTINGS = ("archive_mode", "archive_command", "archive_library", "wal_level", "max_wal_senders",
             "max_replication_slots", "max_slot_wal_keep_size", "data_checksums")
 """Those of PostgreSQL that are looked at; a server does not have the ones that are newer than it."""
+
+UNHEARD = timedelta(minutes=3)
+"""A receiver has heard from its server more recently. It asks a silent one for a word after one minute, gives the
+connection up after two, and tells every ten seconds that it hears something."""
 
 _DISCARDS = frozenset({":", "true", "/bin/true", "/usr/bin/true", "exit 0"})
 T = TypeVar("T")
@@ -151,7 +155,14 @@ class VaultFacts:
     quarantined: int
     receiver: str | None
     """Who receives WAL: the holder of the lock, in words; None when nobody does."""
+    heard_at: datetime | None = None
+    """When the receiver last heard from the server, or began; None when nobody receives."""
     free_bytes: int | None
+
+    def unheard(self, at: datetime) -> timedelta | None:
+        """How long the receiver has heard nothing; None while that is as usual, and when nobody receives."""
+        silence = at - self.heard_at if self.heard_at else None
+        return silence if silence is not None and silence > UNHEARD else None
 
     @property
     def good_backups(self) -> tuple[Backup, ...]:

@@ -56,19 +56,28 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
     """Call it after the server was asked: what the server says it has archived is then in the index."""
     identity = or_error(lambda: read_identity(server), _DOING)
     known = identity if isinstance(identity, Identity) else None
-    vault_problem = or_error(lambda: _check_home(home), _DOING)
+    vault_problem = or_error(lambda: Vault.writable(home), _DOING)
+    receiving = receiver(server)
     problem = next((p for p in (vault_problem, identity) if isinstance(p, PgvaultError)), None)
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
         wal=or_error(lambda: _read_wal(server, backups, known), _DOING), incoming=_count(server.incoming),
-        quarantined=_count(server.quarantine, without=REASON), receiver=receiver(server),
-        free_bytes=_free_bytes(_nearest(server.home)))
+        quarantined=_count(server.quarantine, without=REASON), receiver=receiving,
+        heard_at=_heard_at(server) if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
 
 def receiver(server: ServerVault) -> str | None:
     """Who holds the receiver's lock, in words; None when nobody does."""
     return holder(server, Concern.RECEIVE)
+
+
+def _heard_at(server: ServerVault) -> datetime | None:
+    """See `sign_of_life`."""
+    try:
+        return datetime.fromtimestamp((server.locks / f"{Concern.RECEIVE.value}.lock").stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def holder(server: ServerVault, concern: Concern) -> str | None:
@@ -93,15 +102,6 @@ def _signature(text: bytes) -> str:
         return f"process {holder['pid']} on {holder['host']} since {since:%Y-%m-%d %H:%M:%S}Z"
     except (ValueError, KeyError, TypeError):
         return "a process that has not signed yet"
-
-
-def _check_home(home: Path) -> None:
-    """The conditions of `Vault.open_or_create`, without creating."""
-    if (home / "vault.toml").exists():
-        Vault.open(home)
-    elif home.is_dir() and any(name not in ("lost+found", "jobs") for name in os.listdir(home)):
-        raise PgvaultError(f"{home} is not empty and is no vault",
-                           hint="Point [vault] home at an empty directory, or at an existing vault.")
 
 
 def _places(server: ServerVault, home: Path) -> Iterator[Place]:

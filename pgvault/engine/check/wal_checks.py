@@ -14,6 +14,7 @@ from pgvault.model.backup import BackupStatus
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
+from pgvault.model.text import span
 from pgvault.model.times import utc
 
 FEW_SEGMENTS = 4
@@ -124,9 +125,12 @@ def _slot_lag(state: ServerState, slot: Slot) -> Finding:
 def receive_wal(state: ServerState) -> Finding:
     slot = state.told.slot
     if state.vault.receiver is not None:
-        if slot is None or slot.active:
+        silence = state.vault.unheard(state.at)
+        if silence is None and (slot is None or slot.active):
             return ok(state.vault.receiver)
-        return warning(f"{state.vault.receiver}, but not connected to the server", "It tries again by itself.",
+        what = "not connected to the server" if silence is None else \
+            f"it has received nothing for {span(int(silence.total_seconds()))}"
+        return warning(f"{state.vault.receiver}, but {what}", "It tries again by itself.",
                        f"{_receive(state)} --stop\n{_receive(state)}   # it says why it cannot connect")
     if slot is None:
         return not_applicable("not used: WAL is archived by PostgreSQL")
