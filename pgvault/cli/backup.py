@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.config.schema import ServerConfig
 from pgvault.model.backup import Backup
-from pgvault.model.backup_plan import BackupPlan
+from pgvault.model.backup_plan import BackupPlan, told
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.names import check_label
 from pgvault.model.rate import parse_rate
 from pgvault.model.text import size
+from pgvault.vault import catalog
+from pgvault.vault.layout import Vault
 
 HELP = """Take a backup of a whole cluster.
 
@@ -22,6 +25,7 @@ archive, or it says what is still missing.
 Example:
   pgvault backup main-db
   pgvault backup main-db --name before-upgrade --immediate-checkpoint --bwlimit 50MB
+  pgvault backup main-db --dry-run
 """
 
 
@@ -34,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
     parser.add_argument("--immediate-checkpoint", action=argparse.BooleanOptionalAction, default=None,
                         help="checkpoint at full speed, or spread as the server would")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
 
 
@@ -57,6 +62,9 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
     from pgvault.model.job import JobKind
 
     plan = _plan(args, server)
+    if args.dry_run:
+        _show(plan, context)
+        return
     if args.detach:
         from pgvault.jobs.detach import start_detached
 
@@ -67,6 +75,22 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
     verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
                       act=lambda emit, job: run_backup(plan, server, home, job=job, emit=emit))
     _say_done(context, verdict.backup)
+
+
+def _show(plan: BackupPlan, context: Context) -> None:
+    home = context.config.vault.home
+    last = catalog.newest_copied(Vault(home).server(plan.server))
+    command = shlex.join(plan.to_argv())
+    if context.json:
+        context.out.json({
+            "plan": "backup", "server": plan.server, "name": plan.name or None, "full": plan.full,
+            "immediate_checkpoint": plan.immediate_checkpoint, "workers": plan.workers,
+            "bandwidth_limit": plan.bandwidth_limit, "expected_bytes": last and last.size_bytes,
+            "expected_stored_bytes": last and last.stored_bytes, "expected_seconds": last and last.seconds,
+            "command": command})
+    else:
+        lines = [*told(plan, last, str(home)), ("command", command)]
+        context.out.fields(lines, title=f"Backup of server {plan.server}:")
 
 
 def _say_done(context: Context, done: Backup) -> None:

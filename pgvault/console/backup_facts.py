@@ -166,7 +166,7 @@ def _size(backup: Backup, octets: int) -> str:
 
 
 def _took(backup: Backup) -> str:
-    return span((backup.finished_at - backup.started_at).total_seconds()) if backup.finished_at else "-"
+    return span(backup.seconds)
 
 
 def _field(name: str, text: str, style: str = "") -> Field:

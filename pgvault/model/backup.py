@@ -84,6 +84,11 @@ class Backup:
         return max(at - (self.finished_at or self.started_at), timedelta())
 
     @property
+    def seconds(self) -> float | None:
+        """That it took; None before it has ended."""
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
+
+    @property
     def deduplication_ratio(self) -> float:
         """The share of the cluster that did not have to be stored, 0 to 1."""
         return 1 - self.stored_bytes / self.size_bytes if self.size_bytes else 0.0

@@ -164,7 +164,7 @@ def find(server: ServerVault, wanted: str) -> Backup:
         return read(server, wanted)
     known = ids(server)
     named: dict[str, Callable[[], Backup | None]] = {
-        "latest": lambda: _first(server, reversed(known), lambda b: b.status.copied),
+        "latest": lambda: newest_copied(server),
         "oldest": lambda: _first(server, known, lambda b: b.status.copied),
         "last-failed": lambda: _first(server, reversed(known), lambda b: b.status is BackupStatus.FAILED)}
     if wanted in named:
@@ -178,6 +178,11 @@ def find(server: ServerVault, wanted: str) -> Backup:
         raise NotFound(f"{wanted!r} is the beginning of {len(fitting)} backup ids of {server.name}",
                        detail=", ".join(fitting[:10]) + ".", hint=hint)
     return read(server, fitting[0])
+
+
+def newest_copied(server: ServerVault) -> Backup | None:
+    """The newest that was copied whole, be its WAL there or still to come; None when there is none."""
+    return _first(server, reversed(ids(server)), lambda backup: backup.status.copied)
 
 
 def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backup], bool]) -> Backup | None:
