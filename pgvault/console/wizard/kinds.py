@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual import getters
 from textual.app import ComposeResult
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input
 
@@ -113,20 +114,34 @@ class Kinds(Pane):
         self._fit()
         self.post_message(self.read())
 
+    @property
+    def asks_for_text(self) -> bool:
+        """Enter leads into the field, where something has to be typed before there is a point."""
+        return self.listing.has_focus and self.kind.has_text and self.read().point is None
+
     def on_listing_opened(self, event: Listing.Opened) -> None:
+        """A kind with a text is never left in the list, where what is typed would be taken for shortcuts."""
         event.stop()
+        if self.kind.has_text:
+            self.text.input.focus()
         if self.kind is Kind.NAME and not self.text.value:
             begin(self, "points", self._pick_point)
-        elif self.kind.has_text and not self.text.value:
-            self.text.input.focus()
-        else:
+        elif self.text.value or not self.kind.has_text:
             self.post_message(self.read(take=True))
+
+    def on_key(self, event: Key) -> None:
+        """A digit on a kind whose text has digits begins that text; nobody means another view by it there."""
+        digit = event.character or ""
+        if self.listing.has_focus and self.kind.has_digits and digit.isascii() and digit.isdigit():
+            event.stop()
+            event.prevent_default()
+            self.text.input.focus()
+            self.text.input.insert_text_at_cursor(digit)
 
     async def _pick_point(self) -> None:
         """Offer the known restore points; any other name can be typed."""
         found = await self._recovery.picture()
         points = () if isinstance(found, PgvaultError) else found.restore_points
-        self.text.input.focus()
         self.app.push_screen(RestorePoints(points), self._use_point)
 
     def _use_point(self, point: RestorePoint | None) -> None:

@@ -68,7 +68,15 @@ class PointStep(Stage):
 
     @property
     def enter_label(self) -> str:  # type: ignore[override]
-        return "take it" if self.near.has_focus else "go on"
+        if self.near.has_focus:
+            return "take it"
+        if self._is_typed and self.kinds.asks_for_text:
+            return "type it"
+        return "to the nearest" if self._offers_nearest else "go on"
+
+    @property
+    def _offers_nearest(self) -> bool:
+        return isinstance(self._answer, Answer) and not self._answer.reachable and bool(self._answer.nearest)
 
     # Coming and going
 
@@ -225,6 +233,8 @@ class PointStep(Stage):
             self._take = True
         elif isinstance(self._answer, Answer) and self._answer.reachable:
             self._accept()
+        elif self._offers_nearest:
+            self.near.focus()
         else:
             self.console.tell(self.why_not("go-on"), "warning")
 
@@ -237,8 +247,8 @@ class PointStep(Stage):
 
     def why_not(self, action: str) -> str:
         if action == "go-on" and isinstance(self._answer, Answer) and not self._answer.reachable \
-                and not self.near.has_focus:
-            return "this point cannot be reached; the reason is shown, and the nearest ones that can be"
+                and not self._offers_nearest:
+            return "this point cannot be reached; the reason is shown"
         if action == "other-backup" and not isinstance(self._answer, Answer):
             return "no point is known yet that a backup could fit"
         if action == "retry" and not isinstance(self._answer, Failure) and not self.finder.failure:

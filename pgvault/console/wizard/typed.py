@@ -27,6 +27,11 @@ class Kind(Enum):
         return self not in (Kind.LATEST, Kind.BACKUP)
 
     @property
+    def has_digits(self) -> bool:
+        """Its text may begin with one."""
+        return self.has_text and self is not Kind.NAME
+
+    @property
     def has_sides(self) -> bool:
         """It is a place of which one may stop on either side."""
         return self in (Kind.TIME, Kind.LSN, Kind.XID)
