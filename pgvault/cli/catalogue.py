@@ -18,6 +18,7 @@ from pgvault.model.errors import NotFound, Refused, UsageError
 from pgvault.model.retention import Retention
 from pgvault.model.segment import Segment
 from pgvault.model.text import Part, size, visible, when, width
+from pgvault.model.times import of_epoch
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 
@@ -266,13 +267,13 @@ def _short_line(out: Output, *, path: str, **_: object) -> None:
 def _long_line(out: Output, *, path: str, kind: str, size: int, mode: int, mtime: int, link: str | None = None,
                **_: object) -> None:
     letters = stat.filemode((stat.S_IFLNK if kind == "link" else stat.S_IFREG) | mode)
-    out.line(f"{letters} {size:>13} {when(datetime.fromtimestamp(mtime, UTC))}  {path}{f' -> {link}' if link else ''}")
+    out.line(f"{letters} {size:>13} {when(of_epoch(mtime))}  {path}{f' -> {link}' if link else ''}")
 
 
 def _file_document(out: Output, *, path: str, kind: str, size: int, mode: int, mtime: int, crc32c: int | None = None,
                    tablespace: int | None = None, link: str | None = None) -> None:
     out.json_line({"path": path, "kind": kind, "size": size, "mode": f"{mode:04o}",
-                   "modified_at": datetime.fromtimestamp(mtime, UTC), "crc32c": crc32c, "tablespace": tablespace,
+                   "modified_at": of_epoch(mtime), "crc32c": crc32c, "tablespace": tablespace,
                    "link": link})
 
 

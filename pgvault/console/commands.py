@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -66,6 +67,8 @@ class CommandLog:
     ran: deque[Ran] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     on_change: Callable[[], None] = lambda: None
     _count: int = 0
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Jobs are looked at in other threads, and what they ran is noted there."""
 
     def begin(self, command: str, where: str = "") -> Ran:
         return self._append(now(), where, command)
@@ -76,20 +79,23 @@ class CommandLog:
 
     @property
     def newest_first(self) -> list[Ran]:
-        return sorted(self.ran, key=lambda ran: (ran.at, ran.number), reverse=True)
+        with self._turn:
+            return sorted(self.ran, key=lambda ran: (ran.at, ran.number), reverse=True)
 
     def end(self, ran: Ran, seconds: float, status: int | None) -> None:
         ended = replace(ran, seconds=seconds, status=status)
-        for index in range(len(self.ran) - 1, -1, -1):
-            if self.ran[index].number == ran.number:
-                self.ran[index] = ended
+        with self._turn:
+            for index in range(len(self.ran) - 1, -1, -1):
+                if self.ran[index].number == ran.number:
+                    self.ran[index] = ended
         self.on_change()
 
     def _append(self, at: datetime, where: str, command: str, seconds: float | None = None,
                 status: int | None = None) -> Ran:
-        self._count += 1
-        ran = Ran(self._count, at, where, mask(command), seconds, status)
-        self.ran.append(ran)
+        with self._turn:
+            self._count += 1
+            ran = Ran(self._count, at, where, mask(command), seconds, status)
+            self.ran.append(ran)
         self.on_change()
         return ran
 

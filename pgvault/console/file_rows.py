@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part, size
+from pgvault.model.times import of_epoch
 from pgvault.vault.manifest import Entry, Kind
 
 _PAGE = 128
@@ -61,10 +61,8 @@ class FileRows:
 
 def modified(seconds: int) -> str:
     """In UTC, to the minute; `-` for what is no time of our calendar."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%MZ}"
-    except (ValueError, OverflowError, OSError):
-        return "-"
+    moment = of_epoch(seconds)
+    return f"{moment:%Y-%m-%d %H:%MZ}" if moment else "-"
 
 
 def entry_text(entry: Entry) -> str:

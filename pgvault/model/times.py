@@ -26,6 +26,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
+def of_epoch(seconds: float) -> datetime | None:
+    """A file's time, in UTC; None for what is no time of our calendar, as a damaged file system may tell."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def parse_time(text: str, default_zone: str | None = None) -> datetime:
     """The instant that `text` names, in UTC; ValueError saying why it names none, or more than one.
 

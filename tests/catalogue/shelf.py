@@ -72,17 +72,18 @@ class Shelf:
                 index.add(wal_index.StoredFile(
                     name, "segment", timeline, number, SIZE, stored, hashlib.sha256(name.encode()).digest(), 0))
 
-    def with_files(self, backup: Backup, files: dict[str, bytes], directories: Iterable[str] = ()) -> Backup:
+    def with_files(self, backup: Backup, files: dict[str, bytes], directories: Iterable[str] = (), *,
+                   modified: int = 1_793_534_400) -> Backup:
         """Store the backup with these files, really."""
         server = self.server(backup.server)
         make_directory(catalog.directory(server, backup.id))
         manifest = ManifestWriter(server, backup.id)
         with FrameStore(server) as store:
             for path in directories:
-                manifest.add(Entry(manifest.next_id(), path, Kind.DIRECTORY, 0, 0o700, 1_793_534_400))
+                manifest.add(Entry(manifest.next_id(), path, Kind.DIRECTORY, 0, 0o700, modified))
             for path, content in files.items():
                 number = manifest.next_id()
-                manifest.add(Entry(number, path, Kind.FILE, len(content), 0o600, 1_793_534_400))
+                manifest.add(Entry(number, path, Kind.FILE, len(content), 0o600, modified))
                 if content:
                     frame = hashlib.sha256(content).digest()
                     store.add(frame, compress(content, 3), len(content))

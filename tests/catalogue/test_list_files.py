@@ -71,6 +71,14 @@ def test_the_long_form_has_size_and_time(stored: Shelf) -> None:
     assert lines(stored, "-l")[1] == b"-rw-------          8192 2026-11-01 12:00:00+00  base/1/1259"
 
 
+@pytest.mark.parametrize("modified", [-(1 << 60), 1 << 60])
+def test_a_time_of_no_calendar_is_no_time(shelf: Shelf, modified: int) -> None:
+    """A damaged file system tells such; the file is listed all the same."""
+    shelf.with_files(made_backup(at(1), segment=5), {"PG_VERSION": b"18\n"}, modified=modified)
+    assert lines(shelf, "-l") == [b"-rw-------             3 -  PG_VERSION"]
+    assert shelf.run("--format", "json", "list-files", "main", "latest").json()["modified_at"] is None
+
+
 def test_missing_wal_is_an_error_after_the_list(stored: Shelf) -> None:
     with_hole = made_backup(at(2), segment=8, end_lsn=Lsn(13 * SIZE))
     stored.with_files(with_hole, {"PG_VERSION": b"18\n"})
