@@ -15,9 +15,9 @@ from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.wal_records import RecordReader
 from pgvault.vault.wal_search import Row
 from pgvault.wal.accidents import Finding, Known, judge, restore_point
+from pgvault.wal.carry import Carry
 from pgvault.wal.evidence import Ended, Ledger, is_older
 from pgvault.wal.facts import RestorePoint
-from pgvault.wal.records import Carry
 
 LOOK_BACK = 32
 """Segments at most in which the beginning of a transaction is searched, backwards from its commit, or from the first

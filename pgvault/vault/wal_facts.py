@@ -23,10 +23,10 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
+from pgvault.wal.carry import Carry, Unfinished
 from pgvault.wal.facts import SegmentFacts, skim_all
 from pgvault.wal.pages import PageHeader
 from pgvault.wal.pieces import pieces
-from pgvault.wal.records import Carry, Unfinished
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PENDING = """

@@ -20,9 +20,11 @@ from pgvault.vault.wal_facts import carry_before
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.wal.carry import Carry, Unfinished
 from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER
 from pgvault.wal.pieces import pieces
-from pgvault.wal.records import HEADER_SIZE, Carry, Reading, Unfinished
+from pgvault.wal.record import HEADER_SIZE
+from pgvault.wal.records import Reading
 
 
 class RecordReader:

@@ -24,10 +24,10 @@ from pgvault.vault.streaming import PARTIAL, partials
 from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch, read_verified
 from pgvault.vault.wal_index import WalIndex
+from pgvault.wal.carry import Carry
 from pgvault.wal.facts import SegmentFacts, skim_all
 from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER, read_header
 from pgvault.wal.pieces import pieces
-from pgvault.wal.records import Carry
 
 
 class _Part(NamedTuple):

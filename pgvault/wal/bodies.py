@@ -12,7 +12,7 @@ from struct import Struct, error
 from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
-from pgvault.wal.records import HEADER_SIZE, Record
+from pgvault.wal.record import HEADER_SIZE, Record
 
 _MAX_BLOCK_ID = 32
 _TOP_XID, _ORIGIN, _LONG_MAIN, _SHORT_MAIN = 252, 253, 254, 255

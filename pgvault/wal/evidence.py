@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation, main_data, parse_body
 from pgvault.wal.facts import RestorePoint, read_restore_point
-from pgvault.wal.records import HEAP, OPERATION, TRANSACTION, XLOG
+from pgvault.wal.record import HEAP, OPERATION, TRANSACTION, XLOG
 from pgvault.wal.rows import INPLACE_SIZE, InvalidDatabase, invalid_database, relation_at
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, HAS_XINFO, read_transaction
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
@@ -25,7 +25,8 @@ from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pgvault.wal.records import Reading, Record
+    from pgvault.wal.record import Record
+    from pgvault.wal.records import Reading
     from pgvault.wal.transactions import Transaction
 
 STORAGE, DATABASE, STANDBY = 2, 4, 8

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import main_data
 from pgvault.wal.losses import Losses
-from pgvault.wal.records import OPERATION, TRANSACTION, XLOG, Reading, WalEnd
+from pgvault.wal.record import OPERATION, TRANSACTION, XLOG
+from pgvault.wal.records import Reading, WalEnd
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgvault.wal.carry import Carry
     from pgvault.wal.pieces import Piece
-    from pgvault.wal.records import Carry, Record
+    from pgvault.wal.record import Record
 
 _ENDS = frozenset((COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED))
 _RESTORE_POINT = 0x70

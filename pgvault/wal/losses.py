@@ -25,7 +25,7 @@ from pgvault.wal.transactions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgvault.wal.records import Record
+    from pgvault.wal.record import Record
 
 _FORCED = 1 << 31
 """The commit was flushed whatever synchronous_commit says, as that of DROP DATABASE is (XACT_COMPLETION_FORCE_SYNC)."""

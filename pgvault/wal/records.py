@@ -16,11 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from crc32c import crc32c
 
 from pgvault.model.lsn import Lsn
+from pgvault.wal.carry import Carry, Growing, Unfinished
 from pgvault.wal.pages import (
     HAS_LONG_HEADER,
     LONG_HEADER,
@@ -29,42 +30,21 @@ from pgvault.wal.pages import (
     STARTS_INSIDE_RECORD,
     read_header,
 )
+from pgvault.wal.record import HEADER_SIZE, HEAP, OPERATION, RECORD_HEADER, TRANSACTION, XLOG, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from pgvault.wal.pages import PageHeader
-
-RECORD_HEADER = Struct("<IIQBBxxI")
-"""total length, xid, start of the record before, info, resource manager, CRC-32C"""
-HEADER_SIZE = RECORD_HEADER.size
-_MAX_LENGTH = (1 << 30) - 1
-"""No PostgreSQL writes a longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
-
-XLOG, TRANSACTION, HEAP = 0, 1, 10
 EVERY_RMGR = range(256)
 _SWITCH = 0x40
-OPERATION = 0xF0
-"""The bits of a record's info that name its kind within the resource manager; the others are flags."""
+_MAX_LENGTH = (1 << 30) - 1
+"""No PostgreSQL writes a longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
 
 _CHANGES_ROW = bytes(info & 0x70 in (0x10, 0x20, 0x40) for info in range(256))
 """Whether a heap record with this info deletes or updates a row (`access/heapam_xlog.h`)."""
 
 _peek = Struct("<I4xQxB").unpack_from
 _length = Struct("<I").unpack_from
-
-
-class Record(NamedTuple):
-    """One whole record whose CRC is right."""
-
-    lsn: int
-    end_lsn: int
-    """Where the next record may begin: PostgreSQL's end position, aligned to 8 bytes."""
-    xid: int
-    rmid: int
-    info: int
-    data: bytes
-    """All of it, header included."""
 
 
 class Cause(Enum):
@@ -83,60 +63,6 @@ class WalEnd:
     lsn: Lsn
     cause: Cause
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """The part of a record that has been seen."""
-
-    lsn: int
-    length: int
-    seen: int
-    head: bytes
-    """Its header, as far as seen."""
-    crc: int
-    """CRC-32C of what was seen after the header."""
-    kept: tuple[bytes, ...]
-    """What was seen after the header, when the record is of use; its length is all that is kept of others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Carry:
-    """What a reading leaves to the one of the WAL that follows on the same timeline path."""
-
-    at: Lsn
-    """Where the following WAL has to start."""
-    header: PageHeader
-    timeline: int
-    previous: int | None
-    """Start of the last whole record."""
-    resume: int
-    """Pages before this position are passed over: the server switched segments."""
-    skip: int
-    """Bytes still to come of a record whose start was never seen."""
-    unfinished: Unfinished | None
-
-
-class _Growing:
-    """A record that crosses pages, while it grows."""
-
-    __slots__ = ("crc", "head", "kept", "length", "lsn", "seen")
-
-    def __init__(self, part: Unfinished) -> None:
-        self.lsn, self.length, self.seen, self.head, self.crc = part.lsn, part.length, part.seen, part.head, part.crc
-        self.kept = list(part.kept)
-
-    def add(self, chunk: bytes, keep: bytes) -> None:
-        self.seen += len(chunk)
-        if (missing := HEADER_SIZE - len(self.head)) > 0:
-            self.head += chunk[:missing]
-            chunk = chunk[missing:]
-        self.crc = crc32c(chunk, self.crc)
-        if chunk and keep[self.head[17]]:
-            self.kept.append(chunk)
-
-    def frozen(self) -> Unfinished:
-        return Unfinished(self.lsn, self.length, self.seen, self.head, self.crc, tuple(self.kept))
 
 
 class Reading:
@@ -171,7 +97,7 @@ class Reading:
         self._previous = carry.previous if carry else None
         self._resume = carry.resume if carry else 0
         self._skip = carry.skip if carry else 0
-        self._growing = _Growing(carry.unfinished) if carry and carry.unfinished else None
+        self._growing = Growing(carry.unfinished) if carry and carry.unfinished else None
         self._wanted = bytes(rmid in rmgrs for rmid in range(256))
         # A carry must serve whichever reading comes next, so these two are kept even when they are not wanted.
         self._kept = bytes(rmid in rmgrs or rmid in (XLOG, TRANSACTION) for rmid in range(256))
@@ -276,7 +202,7 @@ class Reading:
             return None, at
         return self._finish(growing, at), at
 
-    def _finish(self, growing: _Growing, at: int) -> Record | None:
+    def _finish(self, growing: Growing, at: int) -> Record | None:
         _, xid, prev, info, rmid, crc = RECORD_HEADER.unpack(growing.head)
         if not self._follows(prev, growing.lsn):
             self._stop(at, Cause.DAMAGED, "the record does not link to the one before")
@@ -360,7 +286,7 @@ class Reading:
         elif not HEADER_SIZE <= length <= _MAX_LENGTH:
             self._stop(at, Cause.DAMAGED, f"a record cannot have {length} bytes")
         else:
-            self._growing = _Growing(Unfinished(self._start + at, length, 0, b"", 0, ()))
+            self._growing = Growing(Unfinished(self._start + at, length, 0, b"", 0, ()))
             self._growing.add(self._data[at:page_end], self._kept)
 
     def _switch(self, at: int) -> int:

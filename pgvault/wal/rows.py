@@ -14,7 +14,7 @@ from pgvault.wal.bodies import parse_body
 
 if TYPE_CHECKING:
     from pgvault.wal.bodies import PageImage
-    from pgvault.wal.records import Record
+    from pgvault.wal.record import Record
 
 _U16, _U32 = Struct("<H"), Struct("<I")
 _HAS_IMAGE, _HAS_HOLE = 0x10, 0x01

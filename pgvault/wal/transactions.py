@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation, main_data
-from pgvault.wal.records import TRANSACTION, Reading
+from pgvault.wal.record import TRANSACTION
+from pgvault.wal.records import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pgvault.wal.records import Carry, Record
+    from pgvault.wal.carry import Carry
+    from pgvault.wal.record import Record
 
 OPERATION = 0x70
 HAS_XINFO = 0x80

@@ -13,7 +13,8 @@ from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import parse_body
 from pgvault.wal.facts import Times, Xids, skim, skim_all
 from pgvault.wal.pages import check_segment, read_header
-from pgvault.wal.records import TRANSACTION, Cause, Reading, follow
+from pgvault.wal.record import TRANSACTION
+from pgvault.wal.records import Cause, Reading, follow
 from pgvault.wal.transactions import Kind, read_transaction, transactions, transactions_of
 
 _BLOCK = re.compile(r"blkref #(\d+): rel (\d+)/(\d+)/(\d+)(?: fork (\w+))? blk (\d+)( FPW)?")

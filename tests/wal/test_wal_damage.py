@@ -12,9 +12,10 @@ from wal_history import SIZE, History
 from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import parse_body
+from pgvault.wal.carry import Carry
 from pgvault.wal.facts import SegmentFacts, skim
 from pgvault.wal.pages import read_header
-from pgvault.wal.records import Carry, Cause, Reading
+from pgvault.wal.records import Cause, Reading
 from pgvault.wal.transactions import read_transaction, transactions
 
 calm = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

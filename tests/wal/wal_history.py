@@ -13,7 +13,8 @@ from support.postgres import Server
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.wal.records import TRANSACTION, Record, follow
+from pgvault.wal.record import TRANSACTION, Record
+from pgvault.wal.records import follow
 
 SIZE = 1 << 20
 """The smallest segments, so that a few megabytes of WAL have many borders and some records cross several."""

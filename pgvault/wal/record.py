@@ -1,0 +1,27 @@
+"""A WAL record and its header: `access/xlogrecord.h`; resource managers: `access/rmgrlist.h`."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+RECORD_HEADER = Struct("<IIQBBxxI")
+"""total length, xid, start of the record before, info, resource manager, CRC-32C"""
+HEADER_SIZE = RECORD_HEADER.size
+
+XLOG, TRANSACTION, HEAP = 0, 1, 10
+OPERATION = 0xF0
+"""The bits of a record's info that name its kind within the resource manager; the others are flags."""
+
+
+class Record(NamedTuple):
+    """One whole record whose CRC is right."""
+
+    lsn: int
+    end_lsn: int
+    """Where the next record may begin: PostgreSQL's end position, aligned to 8 bytes."""
+    xid: int
+    rmid: int
+    info: int
+    data: bytes
+    """All of it, header included."""
