@@ -10,8 +10,8 @@ import time
 from logging.handlers import WatchedFileHandler
 
 from pgvault.cli.context import Context
-from pgvault.jobs.encoding import mask_secrets
 from pgvault.model.event import Event, JobFinished, JobStarted, Level, Noted
+from pgvault.model.secrets import masked
 from pgvault.model.text import visible
 
 _LEVELS = {Level.INFO: logging.DEBUG, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
@@ -45,7 +45,7 @@ class _Line(logging.Formatter):
         return time.gmtime(timestamp)
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(mask_secrets(super().format(record)))
+        return visible(masked(super().format(record)))
 
 
 class JobLog:

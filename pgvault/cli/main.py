@@ -169,9 +169,9 @@ def _internal(error: BaseException, context: Context) -> PgvaultError:
 
 
 def _print(told: PgvaultError, context: Context, code: str) -> None:
-    from pgvault.jobs.encoding import mask_secrets
+    from pgvault.model.secrets import masked
 
-    message, detail, hint = map(mask_secrets, (told.message, told.detail, told.hint))
+    message, detail, hint = map(masked, (told.message, told.detail, told.hint))
     if context.json:
         context.err.json({"error": {"code": code, "message": message, "detail": detail, "hint": hint,
                                     "exit_code": told.exit_code}})

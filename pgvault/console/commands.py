@@ -21,8 +21,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pgvault.io.quoting import join, mask
+from pgvault.io.quoting import join
 from pgvault.model.event import Failure, now
+from pgvault.model.secrets import masked
 
 REMEMBERED = 1000
 _MOST_BYTES = 64 << 20
@@ -94,7 +95,7 @@ class CommandLog:
                 status: int | None = None) -> Ran:
         with self._turn:
             self._count += 1
-            ran = Ran(self._count, at, where, mask(command), seconds, status)
+            ran = Ran(self._count, at, where, masked(command), seconds, status)
             self.ran.append(ran)
         self.on_change()
         return ran

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 
-from pgvault.io.quoting import mask
 from pgvault.model.errors import NoSpace, PgvaultError, Refused
+from pgvault.model.secrets import masked
 
 _FULL = {"No space left on device": "no space left on device", "Disk quota exceeded": "disk quota exceeded",
          "Wrote only": "no space left on device"}
@@ -19,7 +19,7 @@ _LINES = 5
 def command_failed(host: str, argv: Sequence[str], status: int, stderr: str, *, doing: str, path: str = "",
                    free: int | None = None) -> PgvaultError:
     """The error for a command that ended with `status`; `doing` reads after "could not", `free` is in bytes."""
-    lines = [mask(_printable(line)) for line in stderr.splitlines() if line.strip()]
+    lines = [masked(_printable(line)) for line in stderr.splitlines() if line.strip()]
     said = " / ".join(lines[-_LINES:])
     detail = f"It said: {said}" if said else f"{argv[0]} said nothing."
     message = f"could not {doing} on {host}"

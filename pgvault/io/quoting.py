@@ -6,17 +6,11 @@ and `for_login_shell` the only place where that line is wrapped for whatever she
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 
 from pgvault.model.errors import Refused
-
-_SECRET = re.compile(
-    r"""(?ix) ( [\w-]* (?: password | passwd | passphrase | secret | token | client_key | server_key ) \w* \s* = \s* )
-        (?: [^\s&'"\\] | \\. | ' (?: [^'\\] | \\. )* '? | " (?: [^"\\] | \\. )* "? )+""")
-_URI_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s@]+(?=@)")
-_MASK = "********"
+from pgvault.model.secrets import masked
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(rb"\'!")
 """Bytes that mean themselves between single quotes in sh, csh and fish alike."""
@@ -34,14 +28,9 @@ def join(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
-def mask(text: str) -> str:
-    """`text` without what looks like a secret: `password=...` in any spelling, and passwords in URIs."""
-    return _URI_PASSWORD.sub(rf"\1{_MASK}", _SECRET.sub(rf"\1{_MASK}", text))
-
-
 def shown(argv: Sequence[str]) -> str:
     """`argv` as a report shows it: masked, and a script by its first line, which says what it does."""
-    return join([mask(_first_line(argument)) for argument in argv])
+    return masked(join([_first_line(argument) for argument in argv]))
 
 
 def _first_line(argument: str) -> str:

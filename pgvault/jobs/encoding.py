@@ -7,7 +7,6 @@ Lines are pure ASCII, so that any byte a file name or a remote message brought i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from enum import Enum
 from typing import Any, cast
 
 from pgvault.model.event import EVENT_TYPES, Event, Progressed
+from pgvault.model.secrets import masked
 from pgvault.model.times import rfc3339
 
 TEXT_LIMIT = 16 * 1024
@@ -22,15 +22,6 @@ TEXT_LIMIT = 16 * 1024
 
 _TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in EVENT_TYPES}
 _PLAIN = frozenset((str, int, float, bool, type(None)))
-_PASSWORD = re.compile(r"""(?i)\b((?:pg|ssl)?(?:password|passwd)\s*=\s*)('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s'"&;,]+)""")
-_URL_PASSWORD = re.compile(r"(://[^\s/@:]*:)[^\s@]+@")
-
-
-def mask_secrets(text: str) -> str:
-    """The text without the passwords of connection strings and URLs."""
-    if "://" in text:
-        text = _URL_PASSWORD.sub(r"\1***@", text)
-    return _PASSWORD.sub(r"\1***", text)
 
 
 def plain(value: object) -> Any:
@@ -79,7 +70,7 @@ def guarded(event: Event) -> Event:
 
 def _guarded(value: object) -> object:
     if isinstance(value, str):
-        return mask_secrets(value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + " ... (cut)")
+        return masked(value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + " ... (cut)")
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: _guarded(getattr(value, field.name)) for field in fields(value)})
     return value

@@ -11,8 +11,9 @@ from typing import Any
 
 import tomli_w
 
-from pgvault.jobs.encoding import mask_secrets, plain
+from pgvault.jobs.encoding import plain
 from pgvault.model.errors import PgvaultError
+from pgvault.model.secrets import masked
 from pgvault.vault.files import write_durably
 
 PLAN = "plan.toml"
@@ -46,4 +47,4 @@ def _document(value: object) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_document(item) for item in value if item is not None]
     text = plain(value)
-    return mask_secrets(text) if isinstance(text, str) else text
+    return masked(text) if isinstance(text, str) else text

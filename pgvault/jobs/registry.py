@@ -14,13 +14,13 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pgvault.jobs.encoding import mask_secrets
 from pgvault.jobs.hold import Hold, hold, is_alive, read_facts, this_process
 from pgvault.jobs.journal import read_edges
 from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
+from pgvault.model.secrets import masked
 from pgvault.vault.files import fsync_directory, make_directory, remove_tree, sweep_dead, temporary_name
 from pgvault.vault.known import refuse_missing
 from pgvault.vault.layout import Vault, refuse_other_owner
@@ -64,7 +64,7 @@ def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
         undo.callback(remove_tree, unnamed)
         held = hold(unnamed)
         undo.callback(held.close)
-        held.say(kind=kind.value, server=server, command=mask_secrets(command), **this_process())
+        held.say(kind=kind.value, server=server, command=masked(command), **this_process())
         directory = _name(unnamed, home)
         undo.pop_all()
     return Hold(directory, held.descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 
@@ -80,21 +81,14 @@ def test_the_arguments_of_a_pipeline_are_no_part_of_its_script():
     assert done.stdout == b"a\necho intruder #'"
 
 
-@pytest.mark.parametrize("text", [
-    "host=db password=hunter2 user=x", "password = 'hunter2'", r"password='it\'s hunter2 x'",
-    "PGPASSWORD=hunter2 pg_ctl", "PGPASSWORD='hunter2 x' pg_ctl", "postgresql://me:hunter2@db/x",
-    "postgres://db/x?password=hunter2&sslmode=require", "sslpassword=hunter2",
-    "--password=hunter2", 'PGPASSWORD=a"hunter2 b"c start', "aws_secret_access_key=hunter2",
+@pytest.mark.parametrize("argv", [
+    ["start", "host=db password='hunter2 x' user=me"], ["start", "--password", "hunter2 x"],
+    ["sshpass", "-p", "hunter2", "ssh"], ["env", "AWS_SECRET_ACCESS_KEY=hunter2", "start"],
 ])  # fmt: skip
-def test_a_secret_is_masked_in_any_spelling(text: str):
-    shown = quoting.shown(["start", text])
+def test_a_shown_command_has_no_secret_and_as_many_words(argv: list[str]):
+    shown = quoting.shown(argv)
     assert "hunter2" not in shown
-    assert "********" in shown
-
-
-@pytest.mark.parametrize("text", ["/srv/data", "host=db user=me", "postgresql://me@db/x?sslmode=require"])
-def test_what_is_no_secret_is_shown(text: str):
-    assert quoting.mask(text) == text
+    assert len(shlex.split(shown)) == len(argv)
 
 
 def test_a_script_is_shown_by_its_first_line():

@@ -1,0 +1,67 @@
+"""The one masker: whatever is stored or shown passes it, since any text may hold what somebody else has put into it.
+
+It knows secrets by their shapes, and where a shape can be read in two ways the longer value is masked. A quoted word is
+masked within its quotes, so that a command stays one that a shell can read.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+MASK = "***"
+
+_WORD = r"(?:password|passwd|passphrase|secret|token|credential|(?:access|secret|private|api|client|server)[-_]?key" \
+        r"|(?<![a-z])pass(?![a-z])|_pwd)"
+_HARMLESS = "".join(f"(?<![-_]{end})" for end in ("file", "path", "encryption", "timeout", "id"))
+"""Ends of names that tell no secret: `password_encryption`, `PASSWORD_FILE`."""
+_NAME = rf"(?<![\w-])(?>[\w-]*?{_WORD}[\w-]*+){_HARMLESS}"
+_QUOTED = r"""(?:'(?:[^'\\]|\\[^'])*(?:'|\\'.*'|\\')|"(?:[^"\\]|\\.)*")"""
+"""Whether `\\'` ends it depends on who reads it; then it goes as far as it can."""
+_QUOTED_BY_SHELL = r"""(?:'[^']*'|"(?:[^"\\]|\\.)*")"""
+_PLAIN = r"""(?:(?![,;)]+(?:\s|\Z))[^\s'"\\]|\\(?:.|\Z))"""
+
+
+def _to_its_end(quoted: str) -> str:
+    """A value, to the end of the text when its quote is not closed."""
+    return rf"""(?:(?:{quoted}|{_PLAIN})(?:{quoted}|{_PLAIN}|['"])*|['"].*)"""
+
+
+_VALUE, _ARGUMENT = _to_its_end(_QUOTED), _to_its_end(_QUOTED_BY_SHELL)
+
+_SHAPES = {
+    "JSON": rf"""(["']{_NAME}["']\s*:\s*(?P<quote>["'])?)"""
+            r"(?(quote)(?:(?!(?P=quote))[^\\]|\\.)*|[^\s,}\]]+)",
+    "a URI's option": rf"((?<=[?&]){_NAME}=)(?:{_QUOTED}|[^\s&])+",
+    "a variable, a setting, an option": rf"({_NAME}\s*:?=+>?\s*){_VALUE}",
+    "an option's argument": rf"((?=--(?!no-)){_NAME}\s+(?!-)){_ARGUMENT}",
+    "sshpass": rf"((?-i:\bsshpass(?:\s+-(?:[ehvV]+|[Pf]\s*{_ARGUMENT}))*\s+-p)\s*){_ARGUMENT}",
+    "SQL": rf"({_NAME}\s+(?=e?')e?)(?:{_QUOTED}+|(?:'[^']*')+)",
+    "HTTP": r"""(\bauthorization["']?\s*[:=]\s*["']?(?:basic|bearer)\s+)[^\s"']+""",
+    "a URI's password": r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@?#]*:(?!\d{1,5}[/?#]))\S+(?=@)",
+}
+"""Each with what stands before the secret as its last group."""
+_WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}+)"
+_ANY = re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
+
+
+def masked(text: str) -> str:
+    """The text with `***` in place of every secret in it."""
+    return _ANY.sub(_replaced, text)
+
+
+def _replaced(match: re.Match[str]) -> str:
+    if word := match["word"]:
+        return _masked_word(word)
+    assert match.lastindex
+    return match[match.lastindex] + MASK
+
+
+def _masked_word(word: str) -> str:
+    """One word of a shell's line, or anything that a text has between quotes."""
+    quote, inner = word[0], word[1:-1]
+    if quote not in inner and "\\" not in inner:
+        return f"{quote}{masked(inner)}{quote}"
+    [plain] = shlex.split(word)
+    told = masked(plain)
+    return word if told == plain else shlex.quote(told)
