@@ -7,7 +7,8 @@ from typing import Any
 
 from pgvault.cli.output import Output
 from pgvault.engine.restore.bounds import Bound, Bounds
-from pgvault.engine.restore.choices import Choices, Nearest
+from pgvault.engine.restore.choices import Choices
+from pgvault.engine.restore.nearest import Nearest
 from pgvault.model.target import Target, describe, target_options
 from pgvault.model.text import size, when
 from pgvault.model.times import utc

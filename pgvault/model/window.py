@@ -34,6 +34,8 @@ class Archived(NamedTuple):
     """Where its WAL ends before the segment does; None when it is full, or was not read yet."""
     stops: bool = False
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+    last: int | None = None
+    """Where its last record begins; None when it was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class WalIndex:
 
 # By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
 _ARCHIVED = """
-SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched' {}
+SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched',
+       last_lsn {}
 FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
 
 

@@ -1,15 +1,13 @@
 """What a target comes to before anything is planned: where recovery would stop, from which backup, and what else.
 
 Asked by the recovery wizard and by `restore --choices`, of the vault alone: no host is touched. It is the choice that
-a plan makes (`choose`), with a word on every other backup and, where there is no choice, with the nearest targets.
-Every target that is offered was itself looked up, so that choosing it leads to a plan.
+a plan makes (`choose`), with a word on every other backup and, where there is no choice, with the `nearest` targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from pgvault.config.load import Config
 from pgvault.engine.restore.bounds import Bounds, bounds
@@ -24,39 +22,17 @@ from pgvault.engine.restore.choose import (
     timelines,
     usable,
 )
+from pgvault.engine.restore.nearest import Nearest, nearest
 from pgvault.engine.restore.plan import RestoreRequest
-from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
-from pgvault.model.target import AtTime, Immediate, Target, describe
+from pgvault.model.target import Target
 from pgvault.model.times import utc
 from pgvault.vault import catalog
 from pgvault.vault.layout import Vault
-
-
-class When(Enum):
-    """Where a nearest target lies, seen from the one that was asked for."""
-
-    AT = "at"
-    """It is that target, said so that it is one place that can be reached."""
-    EARLIER = "earlier"
-    LATER = "later"
-
-
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """A target that can be reached in place of one that cannot."""
-
-    when: When
-    aim: Aim
-    stop: Stop
-
-    @property
-    def text(self) -> str:
-        is_end = isinstance(self.aim.target, Immediate) and self.aim.backup
-        return f"the end of backup {self.aim.backup}" if is_end else describe(self.aim.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +91,10 @@ class _Question:
         request, found = self._request, self._find()
         windows = tuple(bounds(self._ways, self._archive, self._whole))
         if isinstance(found, NoChoice):
+            asked = Aim(request.target, request.timeline, request.backup, request.partial)
+            offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
             return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
-                           tuple(_in_order(self._nearest(found))), tuple(self._fits(None)), windows)
+                           tuple(offered), tuple(self._fits(None)), windows)
         return Choices(request.server, request.target, request.timeline, found.backup.id, found.stop,
                        found.history.timeline, "", (), tuple(self._fits(found)), windows)
 
@@ -127,48 +105,8 @@ class _Question:
             return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(":. ")))
         return find_choice(self._ways, self._candidates, self._request.target, self._request.timeline)
 
-    # What is nearest
-
-    def _nearest(self, found: NoChoice) -> Iterator[Nearest]:
-        """Each place once; of what lies on several timelines' way, what was found first."""
-        places = set()
-        for when, aims in self._offers(found):
-            place = next((place for aim in aims if (place := self._looked_up(when, aim))), None)
-            if place and (key := (when, place.stop.timeline, place.stop.lsn)) not in places:
-                places.add(key)
-                yield place
-
-    def _offers(self, found: NoChoice) -> Iterator[tuple[When, Sequence[Aim]]]:
-        """Aims by preference: the first of each that can be reached is meant."""
-        for reading in found.readings:
-            yield When.AT, [reading]
-        asked = self._request
-        if isinstance(asked.target, Immediate):
-            yield When.EARLIER, [Aim(asked.target, asked.timeline, backup.id, reason="the newest one to be restored")
-                                 for backup in reversed(self._whole)]
-        elif asked.backup != "auto":
-            yield When.AT, [Aim(asked.target, asked.timeline, "auto", reason="from another backup")]
-        if not asked.partial:
-            yield When.AT, [Aim(asked.target, asked.timeline, partial=True,
-                                reason="with the unfinished last segment, which is used only when asked for")]
-        refused: dict[tuple[Because, int], list[NoStop]] = {}
-        for each in found.refusals:
-            refused.setdefault((each.because, each.timeline), []).append(each)
-        for (because, timeline), refusals in refused.items():
-            if because is Because.TOO_LATE:
-                yield When.EARLIER, list(_before(refusals[0], timeline))
-            elif because is Because.TOO_EARLY:
-                oldest = min((no.backup for no in refusals if no.backup), key=lambda b: b.end_lsn or Lsn(0))
-                yield When.LATER, [Aim(Immediate(), timeline, oldest.id, reason="the first backup's end behind it")]
-
-    def _looked_up(self, when: When, aim: Aim) -> Nearest | None:
-        backups = [b for b in self._whole if aim.backup in ("auto", b.id)] if aim.backup else self._candidates
-        ways = Ways(self._archive.search(partial=True)) if aim.partial else self._ways
-        found = find_choice(ways, backups, aim.target, aim.timeline)
-        if isinstance(found, NoChoice):
-            return None
-        backup = found.backup.id if aim.backup == "auto" else aim.backup
-        return Nearest(when, Aim(aim.target, found.history.timeline, backup, aim.partial, aim.reason), found.stop)
+    def _ways_with(self, partial: bool) -> Ways:
+        return self._ways if partial is self._request.partial else Ways(self._archive.search(partial=partial))
 
     # What is to be said of each backup
 
@@ -240,23 +178,3 @@ def _corrupt(backup: Backup) -> str:
     count = len(backup.corrupt_pages)
     return f"the server reported corrupt pages in {count} of its files" if count > 1 else \
         f"the server reported corrupt pages in {backup.corrupt_pages[0]}"
-
-
-def _before(refusal: NoStop, timeline: int) -> Iterator[Aim]:
-    """The last commit that can be replayed or, when there was none behind the backup, the backup's end."""
-    if refusal.last:
-        yield Aim(AtTime(refusal.last), timeline, reason=f"the last commit that can be reached on timeline {timeline}")
-    if refusal.backup:
-        yield Aim(Immediate(), timeline, refusal.backup.id, reason="the backup's end: nothing was committed behind it")
-
-
-def _in_order(found: Iterator[Nearest]) -> list[Nearest]:
-    """The target itself, then what is earlier and what is later, the nearest first."""
-    places = list(found)
-
-    def nearness(each: Nearest) -> float:
-        return each.stop.time.timestamp() if each.stop.time else 0.0
-
-    return [*(p for p in places if p.when is When.AT),
-            *sorted((p for p in places if p.when is When.EARLIER), key=nearness, reverse=True),
-            *sorted((p for p in places if p.when is When.LATER), key=nearness)]

@@ -11,7 +11,7 @@ from pgvault.engine.restore.way import Way, Ways
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
-from pgvault.model.target import AtLsn, AtName, AtXid, EndOfWal, Target, describe
+from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Target, describe
 from pgvault.model.timeline import History
 from pgvault.model.times import utc
 from pgvault.vault import catalog
@@ -129,8 +129,9 @@ def _on(way: Way, backups: Sequence[Backup], target: Target) -> Choice | list[No
             stop = find_stop(way, backup, target)
             if isinstance(stop, Stop):
                 return Choice(backup, way, stop)
-            refusals.append(stop)
-            if stop.because is Because.TOO_LATE:
+            if not any(each.because is Because.TOO_LATE for each in refusals):
+                refusals.append(stop)
+            if stop.because is Because.TOO_LATE and not isinstance(target, AtTime):
                 break
     return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {way.history.timeline}")]
 

@@ -10,7 +10,8 @@ that is what PostgreSQL is then told to stop at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -54,7 +55,7 @@ class Because(Enum):
     BROKEN = auto()
     """WAL that the backup itself needs is missing."""
     TOO_LATE = auto()
-    """It lies behind what can be replayed: no older backup reaches further."""
+    """It lies behind what can be replayed: no older backup reaches further, unless the clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class NoStop:
     timeline: int = 0
     """To whose end the way leads."""
     last: datetime | None = None
-    """TOO_LATE: of the last commit that can be replayed."""
+    """TOO_LATE: of the last commit behind the backup that can be replayed."""
 
 
 def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
@@ -90,7 +91,9 @@ def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
 
 
 def _at_time(way: Way, rows: list[Row], backup: Backup, target: AtTime) -> Stop | NoStop:
-    """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last."""
+    """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last; at
+    the very time of the backup's end, there or after the last, when none is later.
+    """
     moment = microseconds(target.time)
     reached = backup.finished_at is not None and target.time >= backup.finished_at
     on_time, last = False, None
@@ -108,7 +111,23 @@ def _at_time(way: Way, rows: list[Row], backup: Backup, target: AtTime) -> Stop 
         reached, last = True, row
     if on_time and last is not None:
         return _at_transaction(way, way.transactions(last)[-1], replayed=True)
-    return _too_late(way, rows, backup)
+    return _with_none_later(way, rows, backup, target.time)
+
+
+def _with_none_later(way: Way, rows: list[Row], backup: Backup, time: datetime) -> Stop | NoStop:
+    """At the end of a backup, which is shown as an instant that can be restored, there is a place to stop at even when
+    no commit is later. What came before it can be had from an older backup alone, when nothing was committed since."""
+    end, finished = backup.end_lsn or Lsn(0), backup.finished_at
+    behind = _last_commit(way, rows, end)
+    if finished is None or time > finished or (behind and time < finished):
+        return _too_late(way, rows, backup)
+    if time < finished:
+        return _too_early(way, backup)
+    if behind:
+        row = next(row for row in reversed(rows) if row.latest is not None)
+        return _at_transaction(way, way.transactions(row)[-1], replayed=True)
+    stop = _at_lsn(way, rows, backup, AtLsn(end, inclusive=False))
+    return replace(stop, time=finished) if isinstance(stop, Stop) else stop
 
 
 def _at_xid(way: Way, rows: list[Row], backup: Backup, target: AtXid) -> Stop | NoStop:
@@ -155,7 +174,7 @@ def _end_of_wal(way: Way, rows: list[Row], backup: Backup, target: EndOfWal) -> 
     if way.break_behind(rows[-1]):
         return _too_late(way, rows, backup)
     reached = max(rows[-1].segment.start(way.size), backup.end_lsn or Lsn(0)) if rows[-1].problem else rows[-1].end
-    return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, _last_commit(rows))
+    return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, _last_commit(way, rows, Lsn(0)))
 
 
 _FINDERS: dict[type[Target], Callable[..., Stop | NoStop]] = {
@@ -175,8 +194,18 @@ def _read(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def _last_commit(rows: Iterable[Row]) -> datetime | None:
-    return instant(max((row.latest for row in rows if row.latest is not None), default=None))
+def _last_commit(way: Way, rows: Iterable[Row], begin: Lsn) -> datetime | None:
+    """The latest time of a commit or abort at `begin` or behind it."""
+    latest: datetime | None = None
+    for row in rows:
+        if row.latest is None or row.segment.end(way.size) <= begin:
+            continue
+        times = [instant(row.latest)]
+        if row.segment.start(way.size) < begin:
+            with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
+                times = [each.time for each in way.transactions(row) if each.lsn >= begin]
+        latest = max((time for time in (latest, *times) if time), default=None)
+    return latest
 
 
 def _too_early(way: Way, backup: Backup) -> NoStop:
@@ -187,12 +216,14 @@ def _too_early(way: Way, backup: Backup) -> NoStop:
 
 def _too_late(way: Way, rows: list[Row], backup: Backup) -> NoStop:
     """How far the WAL goes, and what ends it."""
-    last = _last_commit(rows)
-    reach = f"{rows[-1].end}, where " + (f"the last commit is of {utc(last)}" if last else "nothing was committed")
-    gap = way.break_behind(rows[-1])
+    end, gap = rows[-1].end, way.break_behind(rows[-1])
+    last = _last_commit(way, rows, backup.end_lsn or Lsn(0))
+    commit = f"{end}, where the last commit is of {utc(last)}" if last else ""
+    reach = commit or f"{end}, and nothing was committed behind backup {backup.id}"
     reason = f"on timeline {way.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
-    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, rows)}",
-                  f"cannot go so far: {gap}" if gap else f"reaches only to {reach}", backup, way.history.timeline, last)
+    only = f"reaches only to {commit or f'{end}; nothing was committed behind it'}"
+    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, rows)}", f"cannot go so far: {gap}" if gap else only,
+                  backup, way.history.timeline, last)
 
 
 def _unknown(way: Way, rows: list[Row], backup: Backup, reason: str) -> NoStop:

@@ -1,0 +1,115 @@
+"""What can be reached in place of a target that cannot, on either side of it.
+
+Every target that is offered was itself looked up, so that choosing it leads to a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from pgvault.engine.restore.choose import Aim, NoChoice, find_choice
+from pgvault.engine.restore.stop import Because, NoStop, Stop
+from pgvault.engine.restore.way import Ways
+from pgvault.model.backup import Backup
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn, AtTime, Immediate, Target, describe
+
+
+class When(Enum):
+    """Where a nearest target lies, seen from the one that was asked for."""
+
+    AT = "at"
+    """It is that target, said so that it is one place that can be reached."""
+    EARLIER = "earlier"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """A target that can be reached in place of one that cannot."""
+
+    when: When
+    aim: Aim
+    stop: Stop
+
+    @property
+    def text(self) -> str:
+        is_end = isinstance(self.aim.target, Immediate) and self.aim.backup
+        return f"the end of backup {self.aim.backup}" if is_end else describe(self.aim.target)
+
+
+def nearest(found: NoChoice, asked: Aim, candidates: Sequence[Backup], whole: Sequence[Backup],
+            ways: Callable[[bool], Ways]) -> list[Nearest]:
+    """The target itself, then what is earlier and what is later, the nearest first.
+
+    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `ways` gives the ways
+    with the unfinished segments, or without.
+    """
+    places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' way, what was found first
+    for when, aims in _offers(found, asked, whole):
+        looked_up = (_looked_up(when, aim, candidates, whole, ways(asked.partial or aim.partial)) for aim in aims)
+        if place := next((each for each in looked_up if each and _is_on_its_side(each, asked.target)), None):
+            places.setdefault((when, place.stop.timeline, place.stop.lsn), place)
+    return _in_order(list(places.values()))
+
+
+def _offers(found: NoChoice, asked: Aim, whole: Sequence[Backup]) -> Iterator[tuple[When, Sequence[Aim]]]:
+    """Aims by preference: the first of each that can be reached is meant."""
+    for reading in found.readings:
+        yield When.AT, [reading]
+    if isinstance(asked.target, Immediate):
+        yield When.EARLIER, [Aim(asked.target, asked.timeline, backup.id, reason="the newest one to be restored")
+                             for backup in reversed(whole)]
+    elif asked.backup != "auto":
+        yield When.AT, [Aim(asked.target, asked.timeline, "auto", reason="from another backup")]
+    if not asked.partial:
+        yield When.AT, [Aim(asked.target, asked.timeline, partial=True,
+                            reason="with the unfinished last segment, which is used only when asked for")]
+    refused: dict[tuple[Because, int], list[NoStop]] = {}
+    for each in found.refusals:
+        refused.setdefault((each.because, each.timeline), []).append(each)
+    for (because, timeline), refusals in refused.items():
+        if because is Because.TOO_LATE:
+            yield When.EARLIER, list(_before(refusals[0], timeline))
+        elif because is Because.TOO_EARLY:
+            oldest = min((no.backup for no in refusals if no.backup), key=lambda b: b.end_lsn or Lsn(0))
+            yield When.LATER, [Aim(Immediate(), timeline, oldest.id, reason="the first backup's end behind it")]
+
+
+def _before(refusal: NoStop, timeline: int) -> Iterator[Aim]:
+    """The last commit that can be replayed or, when there was none behind the backup, the backup's end."""
+    if refusal.last:
+        yield Aim(AtTime(refusal.last), timeline, reason=f"the last commit that can be reached on timeline {timeline}")
+    if refusal.backup:
+        yield Aim(Immediate(), timeline, refusal.backup.id, reason="the backup's end: nothing was committed behind it")
+
+
+def _looked_up(when: When, aim: Aim, candidates: Sequence[Backup], whole: Sequence[Backup],
+               ways: Ways) -> Nearest | None:
+    backups = [b for b in whole if aim.backup in ("auto", b.id)] if aim.backup else candidates
+    found = find_choice(ways, backups, aim.target, aim.timeline)
+    if isinstance(found, NoChoice):
+        return None
+    backup = found.backup.id if aim.backup == "auto" else aim.backup
+    return Nearest(when, Aim(aim.target, found.history.timeline, backup, aim.partial, aim.reason), found.stop)
+
+
+def _is_on_its_side(place: Nearest, asked: Target) -> bool:
+    """Times alone do not tell when the clock was put back."""
+    is_earlier = place.when is When.EARLIER
+    if place.when is When.AT:
+        return True
+    if isinstance(asked, AtLsn):
+        return (place.stop.lsn <= asked.lsn) is is_earlier
+    return not isinstance(asked, AtTime) or place.stop.time is None or (place.stop.time <= asked.time) is is_earlier
+
+
+def _in_order(places: Sequence[Nearest]) -> list[Nearest]:
+    def nearness(each: Nearest) -> float:
+        return each.stop.time.timestamp() if each.stop.time else 0.0
+
+    return [*(p for p in places if p.when is When.AT),
+            *sorted((p for p in places if p.when is When.EARLIER), key=nearness, reverse=True),
+            *sorted((p for p in places if p.when is When.LATER), key=nearness)]
