@@ -29,6 +29,7 @@ from pgvault.model.text import Painted, Part, visible
 
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
+    from pgvault.console.wizard.screen import RecoveryScreen
     from pgvault.engine.overview import Protection
     from pgvault.model.target import Target
 
@@ -95,6 +96,8 @@ class ConsoleApp(App[None]):
         self.farewell: list[str] = []
         self.starting = ""
         """What is being started, so that nobody knows yet whether it runs."""
+        self.recoveries: dict[str, RecoveryScreen] = {}
+        """The recovery wizards that are open, by their servers: one each."""
         self.crash: Exception | None = None
         """What ended the console though it should not have."""
         self._stamps: dict[str, object] = {}
@@ -271,7 +274,7 @@ class ConsoleApp(App[None]):
         `partial`: only the unfinished last segment has it. `expect` are relations, as DATABASE.SCHEMA.TABLE, that have
         to be there when it is done.
         """
-        from pgvault.console.wizard.screen import open_wizard
+        from pgvault.console.wizard.opening import open_wizard
 
         open_wizard(self, self.server, backup=backup, target=target, timeline=timeline, partial=partial, expect=expect)
 

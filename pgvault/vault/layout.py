@@ -163,7 +163,7 @@ class Vault(NamedTuple):
         when this user had one there."""
         vault = cls(home)
         refuse_other_owner(home)
-        vault._read_id()
+        vault.read_id()
         return vault
 
     @classmethod
@@ -172,7 +172,7 @@ class Vault(NamedTuple):
         vault, vault_id = cls(home), cls.writable(home)
         if vault_id is None:
             vault._create()
-            vault_id = vault._read_id()
+            vault_id = vault.read_id()
         make_directory(vault.jobs)
         known.remember(home, vault_id)
         return vault
@@ -185,7 +185,7 @@ class Vault(NamedTuple):
         vault = cls(home)
         refuse_other_owner(home)
         if vault.marker.exists():
-            vault_id = vault._read_id()
+            vault_id = vault.read_id()
             known.refuse_other(home, vault_id)
             return vault_id
         known.refuse_missing(home)
@@ -194,7 +194,8 @@ class Vault(NamedTuple):
                                hint="Point [vault] home at an empty directory, or at an existing vault.")
         return None
 
-    def _read_id(self) -> str:
+    def read_id(self) -> str:
+        """What tells it from every other one, wherever it lies; NotFound when there is no vault."""
         try:
             facts = tomllib.loads(self.marker.read_text())
         except FileNotFoundError:

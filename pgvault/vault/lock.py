@@ -31,6 +31,8 @@ class Concern(Enum):
     """Accepting one WAL file; held for milliseconds."""
     RESTORE = "restore"
     """Writing to one destination."""
+    DRAFT = "draft"
+    """Saying what to recover, in a console."""
     PACKS = "packs"
     """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
 

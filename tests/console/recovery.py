@@ -10,7 +10,8 @@ from desk import NARROW, Desk, press
 from textual.pilot import Pilot
 
 from pgvault.console.commands import Answer
-from pgvault.console.wizard.drafts import Drafts
+from pgvault.console.wizard.draft import Draft
+from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.screen import RecoveryScreen
 from pgvault.model.event import Checked, CommandRan, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.job import JobKind
@@ -159,5 +160,8 @@ def wizard(pilot: Pilot[None]) -> RecoveryScreen:
     return screen
 
 
-def drafts(desk: Desk) -> Drafts:
-    return Drafts(desk.shelf.home)
+def draft_of(desk: Desk) -> Draft | None:
+    """What is kept of the recovery of `main`."""
+    file = draft_file(desk.shelf.home, "main")
+    assert file
+    return file.read()

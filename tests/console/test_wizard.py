@@ -15,7 +15,7 @@ from recovery import (
     VERDICT,
     accident,
     choices,
-    drafts,
+    draft_of,
     plan,
     planned,
     ready,
@@ -28,7 +28,8 @@ from recovery import (
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.wizard.draft import Then, What
-from pgvault.console.wizard.screen import open_wizard
+from pgvault.console.wizard.drafts import draft_file
+from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.backup import Tablespace
 from pgvault.model.event import Failure, Level, Noted, PhaseStarted
@@ -62,7 +63,7 @@ async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> Non
         assert wizard(pilot).draft.step is Step.PROOF
         assert "is there with 1500 rows" in " ".join(screen(pilot).replace("┃", "").split())
         await press(pilot, "enter")
-        assert drafts(desk).read("main") is None
+        assert draft_of(desk) is None
         asked = [" ".join(words) for words in pilot.app.world.commands.asked]
     assert asked[0] == "events main --newest-first --all-timelines --partial --kind drop --kind truncate"
     assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
@@ -219,9 +220,10 @@ async def test_going_back_loses_nothing(desk: Desk) -> None:
 
 async def test_escape_never_leaves_the_console(desk: Desk) -> None:
     ready(desk)
-    async with recovering(desk, *TO_WHERE, *["escape"] * 5) as pilot:
-        assert pilot.app.is_running
+    async with recovering(desk, *TO_WHERE, *["escape"] * 3) as pilot:
         assert "what you said is kept" in screen(pilot)
+        await press(pilot, "escape", "escape")
+        assert pilot.app.is_running
 
 
 async def test_each_tablespace_needs_a_place(desk: Desk) -> None:
@@ -396,8 +398,14 @@ async def test_an_unfinished_recovery_can_be_forgotten(desk: Desk) -> None:
 
 async def test_a_draft_that_cannot_be_saved_is_told_once(desk: Desk) -> None:
     ready(desk)
-    drafts(desk).directory.parent.mkdir(parents=True, exist_ok=True)
-    drafts(desk).directory.write_text("")  # where a directory has to be
-    async with recovering(desk, *TO_WHERE) as pilot:
+    file = draft_file(desk.shelf.home, "main")
+    assert file
+    directory = file.path.parent
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.write_text("")  # where a directory has to be
+    async with recovering(desk, "enter") as pilot:
         assert "could not save the draft" in screen(pilot)
+        await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.WHERE
+        assert "could not save the draft" not in screen(pilot)
+        assert "main / recover, not saved / where to" in screen(pilot)

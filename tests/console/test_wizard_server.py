@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.options import Options
-from pgvault.console.wizard.drafts import Drafts
+from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.steps import Step
 from pgvault.console.world import World as Known
 
@@ -70,9 +70,11 @@ async def test_a_dropped_table_comes_back_on_a_real_server(loss: World) -> None:
             told = " ".join(screen(pilot).replace("┃", "").split())
             assert "the server is promoted, on timeline 2" in told
             assert "postgres.public.precious is there with 5 rows" in told
-            assert Drafts(loss.home).read("main") is not None
+            kept = draft_file(loss.home, "main")
+            assert kept
+            assert kept.read() is not None
             await press(pilot, "enter")
-            assert Drafts(loss.home).read("main") is None
+            assert kept.read() is None
     finally:
         loss.stop(data)
 

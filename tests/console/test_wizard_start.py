@@ -24,7 +24,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from pgvault.console.screens.confirm import Confirm
-from pgvault.console.wizard.screen import open_wizard
+from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
@@ -125,7 +125,8 @@ async def test_an_empty_confirmation_does_not_look_filled_in(desk: Desk) -> None
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
         entry = pilot.app.screen.query_one(Input)
         assert entry.has_focus
-        assert DIRECTORY not in entry.placeholder
+        assert entry.value == ""
+        assert entry.placeholder.startswith("type ")
 
 
 async def test_the_proof_names_what_was_set_aside(desk: Desk) -> None:

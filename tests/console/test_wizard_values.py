@@ -19,7 +19,7 @@ from pgvault.cli.restore_request import read_request
 from pgvault.console.fields import Field, laid_out, wrapped
 from pgvault.console.wizard.accident import accident_of
 from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
-from pgvault.console.wizard.drafts import Drafts
+from pgvault.console.wizard.drafts import DraftFile
 from pgvault.console.wizard.steps import Step, after, before, path, shown
 from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
 from pgvault.engine.restore.plan import RestoreRequest
@@ -73,12 +73,13 @@ def request(words: list[str]) -> RestoreRequest:
 @given(drafts())
 def test_a_saved_draft_comes_back_the_same(draft: Draft) -> None:
     with TemporaryDirectory() as directory:
-        kept = Drafts(Path("/srv/vault"), {"XDG_STATE_HOME": directory})
+        kept = DraftFile("main", "0123", "73", {"XDG_STATE_HOME": directory})
         kept.save(draft)
-        assert kept.read(draft.server) == draft
-        assert Drafts(Path("/srv/other"), {"XDG_STATE_HOME": directory}).read(draft.server) is None
-        kept.remove(draft.server)
-        assert kept.read(draft.server) is None
+        assert kept.read() == draft
+        for others in (("main", "4567", "73"), ("main", "0123", "74"), ("other", "0123", "73")):
+            assert DraftFile(*others, {"XDG_STATE_HOME": directory}).read() is None
+        kept.remove()
+        assert kept.read() is None
 
 
 @given(drafts())
@@ -112,10 +113,10 @@ def test_what_is_no_draft_is_refused(told: dict[str, object]) -> None:
 
 
 def test_a_draft_that_cannot_be_understood_is_not_offered(tmp_path: Path) -> None:
-    kept = Drafts(Path("/srv/vault"), {"XDG_STATE_HOME": str(tmp_path)})
+    kept = DraftFile("main", "0123", "73", {"XDG_STATE_HOME": str(tmp_path)})
     kept.save(Draft("main"))
-    kept.path("main").write_text("step = 'NOWHERE'")
-    assert kept.read("main") is None
+    kept.path.write_text("step = 'NOWHERE'")
+    assert kept.read() is None
 
 
 def test_what_only_another_point_allows_is_put_back() -> None:

@@ -1,4 +1,4 @@
-"""An unfinished recovery was found: take it up again, or start anew."""
+"""An unfinished recovery was found, or is open elsewhere: take it up again, or start anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Draft
 
-_RESUME, _ANEW = "take it up where it was left", "start anew"
+_RESUME, _COPY, _ANEW = "take it up where it was left", "go on here with a copy of it, without saving", "start anew"
 
 
 class Resume(Dialog[bool]):
@@ -31,15 +31,17 @@ class Resume(Dialog[bool]):
     listing = getters.query_one(Listing)
     said = getters.query_one(Reading)
 
-    def __init__(self, draft: Draft, pointed_at: str = "") -> None:
-        """`pointed_at` is what the new one would begin with, in words; empty for nothing but the server."""
+    def __init__(self, draft: Draft | None, pointed_at: str = "", *, server: str, holder: str = "") -> None:
+        """`pointed_at` is what the new one would begin with, in words; empty for nothing but the server. `holder` says
+        who has the draft in another console, which alone saves it then; nothing may be known of it yet."""
         super().__init__()
-        self._pointed_at = pointed_at
-        self.title_text = f"an unfinished recovery of {draft.server}"
+        self._pointed_at, self._holder = pointed_at, holder
+        self.title_text = f"an unfinished recovery of {server}"
         self._draft = draft
 
     def body(self) -> Iterable[Widget]:
-        fields = list(_said(self._draft))
+        fields = list(_elsewhere(self._holder)) if self._holder else []
+        fields += _said(self._draft) if self._draft else []
         reading = Reading(fields)
         reading.styles.height = len(fields) + 2
         reading.can_focus = False
@@ -47,15 +49,21 @@ class Resume(Dialog[bool]):
         yield Listing([Column("", 20, flexible=True)], headed=False)
 
     def on_mount(self) -> None:
-        anew = f"{_ANEW}, {self._pointed_at}" if self._pointed_at else f"{_ANEW}; what was said is forgotten"
-        choices = {"resume": _RESUME, "anew": anew}
+        choices = {"resume": _COPY if self._holder else _RESUME} if self._draft else {}
+        choices["anew"] = f"{_ANEW}, {self._pointed_at}" if self._pointed_at else \
+            f"{_ANEW}, without saving" if self._holder else f"{_ANEW}; what was said is forgotten"
         self.listing.show(ItemRows(tuple(choices), lambda key: [choices[key]], str))
-        if self._pointed_at and not self._draft.job:
+        if self._pointed_at and self._draft and not self._draft.job:
             self.listing.go_to_key("anew")
         self.listing.focus()
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         self.dismiss(event.key == "resume")
+
+
+def _elsewhere(holder: str) -> Iterable[Field]:
+    yield Field("", "this recovery is open in another console, which saves it", "warn", 1)
+    yield Field("", holder, "", 1)
 
 
 def _said(draft: Draft) -> Iterable[Field]:

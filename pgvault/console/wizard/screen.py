@@ -12,27 +12,24 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.app import Change
 from pgvault.console.keys import Action
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.wizard.answer import Answer, answer_of
-from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.drafts import Drafts
+from pgvault.console.wizard.draft import Draft
+from pgvault.console.wizard.drafts import DraftFile
 from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.proof_step import ProofStep
-from pgvault.console.wizard.resume import Resume
 from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.console.wizard.run_step import RunStep
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
-from pgvault.console.wizard.typed import text_of
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
 from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
-from pgvault.model.target import AtTime, Target, describe
 
 if TYPE_CHECKING:
     from pgvault.engine.catalogue import Catalogue
@@ -53,9 +50,12 @@ class RecoveryScreen(View):
     path_bar = getters.query_one("#steps", Bar)
     stages = getters.query_one("#stages", Vertical)
 
-    def __init__(self, draft: Draft, drafts: Drafts) -> None:
+    def __init__(self, draft: Draft, file: DraftFile | None) -> None:
+        """`file` was taken for it; None: what is said is not saved."""
         super().__init__()
-        self.draft, self._drafts = draft, drafts
+        self.draft, self._file = draft, file
+        self.mode = ""
+        """The console's view over which it is open."""
         self._made: dict[Step, Stage] = {}
         self._ready: set[Stage] = set()
         """Those that have come up and can be asked."""
@@ -67,8 +67,20 @@ class RecoveryScreen(View):
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.mode = self.app.current_mode
+        self.app.recoveries[self.draft.server] = self
         steps = path(read_only=self.app.options.read_only)
         self.call_after_refresh(self.go, self.draft.step if self.draft.step in steps else Step.REVIEW)
+
+    def on_unmount(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the draft, which may be taken up again from now on."""
+        if self.app.recoveries.get(self.draft.server) is self:
+            del self.app.recoveries[self.draft.server]
+        if self._file:
+            self._file.let_go()
 
     # The draft, and what is known of it
 
@@ -77,8 +89,10 @@ class RecoveryScreen(View):
         if draft == self.draft:
             return
         self.draft = draft
+        if self._file is None:
+            return
         try:
-            self._drafts.save(draft)
+            self._file.save(draft)
         except PgvaultError as error:
             if not self._unsaved:
                 self.app.tell(f"{error.message}; it is lost when the console ends", "warning")
@@ -149,13 +163,28 @@ class RecoveryScreen(View):
 
     def finish(self) -> None:
         """The proof was seen: the draft is of no more use."""
-        self._drafts.remove(self.draft.server)
+        if self._file:
+            self._file.remove()
+        self._close()
+
+    def _close(self) -> None:
+        self._let_go()
         self.dismiss()
+
+    async def begin_anew(self, draft: Draft) -> None:
+        """Forget what was said, and begin where this draft does."""
+        self._ready.clear()
+        made, self._made = self._made, {}
+        for stage in made.values():
+            await stage.remove()
+        self.change(draft)
+        self.go(draft.step)
 
     # The frame
 
     def crumbs(self) -> list[str]:
-        return [self.draft.server, "recover", self.draft.step.value]
+        saved = self._file is not None and not self._unsaved
+        return [self.draft.server, "recover" if saved else "recover, not saved", self.draft.step.value]
 
     def update_frame(self) -> None:
         super().update_frame()
@@ -225,9 +254,9 @@ class RecoveryScreen(View):
             return
         if draft.step is Step.RUN:
             self.app.tell(f"job {draft.job} continues: pgvault job watch {draft.job}")
-        elif draft.what or draft.point:
+        elif (draft.what or draft.point) and self._file:
             self.app.tell("what you said is kept: r takes this recovery up again")
-        self.dismiss()
+        self._close()
 
     def do_retry(self) -> None:
         if isinstance(self.stage, PointStep | ReviewStep):
@@ -240,33 +269,3 @@ class RecoveryScreen(View):
     def do_cancel(self) -> None:
         if isinstance(self.stage, RunStep):
             self.stage.cancel()
-
-
-def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: Target | None = None,
-                timeline: int | None = None, partial: bool = False, expect: tuple[str, ...] = ()) -> None:
-    """Recover a server; an unfinished recovery of it is offered first.
-
-    With a target the wizard begins at the point, where it is checked; `partial` and `expect` are as in
-    `ConsoleApp.open_recovery`.
-    """
-    if not server:
-        app.tell("there is no server to recover", "warning")
-        return
-    if isinstance(app.screen, RecoveryScreen):
-        return
-    drafts = Drafts(app.world.home)
-    fresh = Draft(server, backup=backup)
-    if target is not None:
-        fresh = replace(fresh.at(Point(target, timeline, describe(target), partial), expect=expect),
-                        step=Step.POINT)
-    if (kept := drafts.read(server)) is None:
-        app.push_screen(RecoveryScreen(fresh, drafts))
-        return
-
-    def decide(resume: bool | None) -> None:
-        if resume is not None:
-            app.push_screen(RecoveryScreen(kept if resume else fresh, drafts))
-
-    where = text_of(target) if isinstance(target, AtTime) else fresh.point.label if fresh.point else ""
-    pointed_at = f"to {where}" if where else "" if backup == "auto" else f"from backup {backup}"
-    app.push_screen(Resume(kept, pointed_at), decide)

@@ -1,0 +1,95 @@
+"""Opening the recovery wizard: one for each server, whoever has its draft, and whatever was said of it before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pgvault.console.app import ConsoleApp
+from pgvault.console.beside import begin
+from pgvault.console.wizard.draft import Draft, Point
+from pgvault.console.wizard.drafts import DraftFile, draft_file
+from pgvault.console.wizard.resume import Resume
+from pgvault.console.wizard.screen import RecoveryScreen
+from pgvault.console.wizard.steps import Step
+from pgvault.console.wizard.typed import text_of
+from pgvault.model.errors import Locked
+from pgvault.model.target import AtTime, Target, describe
+
+
+def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: Target | None = None,
+                timeline: int | None = None, partial: bool = False, expect: tuple[str, ...] = ()) -> None:
+    """Recover a server; an unfinished recovery of it is offered first, and one that is open here is gone to.
+
+    With a target the wizard begins at the point, where it is checked; `partial` and `expect` are as in
+    `ConsoleApp.open_recovery`.
+    """
+    if not server:
+        app.tell("there is no server to recover", "warning")
+        return
+    fresh = Draft(server, backup=backup)
+    if target is not None:
+        fresh = replace(fresh.at(Point(target, timeline, describe(target), partial), expect=expect),
+                        step=Step.POINT)
+    if there := app.recoveries.get(server):
+        _go_there(app, there, fresh)
+    else:
+        _open(app, fresh)
+
+
+def _pointed_at(fresh: Draft) -> str:
+    """What a recovery would begin with, in words; empty for nothing but the server."""
+    if fresh.point:
+        target = fresh.point.target
+        return f"to {text_of(target) if isinstance(target, AtTime) else fresh.point.label}"
+    return "" if fresh.backup == "auto" else f"from backup {fresh.backup}"
+
+
+def _go_there(app: ConsoleApp, there: RecoveryScreen, fresh: Draft) -> None:
+    """To the one that is open; what was pointed at meanwhile may begin there anew."""
+    def show(resume: bool | None) -> None:
+        if resume is None:
+            return
+        app.switch_mode(there.mode)
+        if not resume:
+            begin(there, "anew", there.begin_anew, fresh)
+
+    if app.screen is there:
+        return
+    if pointed_at := _pointed_at(fresh):
+        app.push_screen(Resume(there.draft, pointed_at, server=fresh.server), show)
+    else:
+        show(True)
+        app.tell(f"the recovery of {fresh.server} was open here; esc goes back in it, and q closes it")
+
+
+def _open(app: ConsoleApp, fresh: Draft) -> None:
+    """A new one, with what was kept where that is wanted; without saving where another console has the draft."""
+    file = draft_file(app.world.home, fresh.server)
+    holder = _take(file) if file else ""
+    kept = file.read() if file else None
+    own = None if holder else file
+    if kept is None and not holder:
+        app.push_screen(RecoveryScreen(fresh, own))
+        return
+    app.push_screen(Resume(kept, _pointed_at(fresh), server=fresh.server, holder=holder),
+                    _decided(app, kept, fresh, own))
+
+
+def _take(file: DraftFile) -> str:
+    """Who has it, in a sentence; empty when it was taken."""
+    try:
+        file.take()
+    except Locked as error:
+        return error.detail
+    return ""
+
+
+def _decided(app: ConsoleApp, kept: Draft | None, fresh: Draft,
+             own: DraftFile | None) -> Callable[[bool | None], None]:
+    def decide(resume: bool | None) -> None:
+        if resume is not None:
+            app.push_screen(RecoveryScreen(kept if resume and kept else fresh, own))
+        elif own:
+            own.let_go()
+    return decide

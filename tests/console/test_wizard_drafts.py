@@ -1,0 +1,149 @@
+"""One recovery of a server at a time: in one console, in two, and beside a cluster that came in another's place."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from desk import Desk, press, screen, settle, write
+from recovery import DROPPED, draft_of, ready, recovering, wizard
+from textual.pilot import Pilot
+
+from pgvault.console.wizard.drafts import draft_file
+from pgvault.console.wizard.opening import open_wizard
+from pgvault.console.wizard.screen import RecoveryScreen
+from pgvault.console.wizard.steps import Step
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn
+from pgvault.vault.layout import Vault
+
+CHOSEN = AtLsn(Lsn(0xE01ADF0), False)
+
+
+def wizards(pilot: Pilot[None]) -> list[RecoveryScreen]:
+    """Those that are open in any view of the console."""
+    return [screen for stack in pilot.app._screen_stacks.values() for screen in stack
+            if isinstance(screen, RecoveryScreen)]
+
+
+# In one console
+
+
+async def test_a_second_wizard_of_a_server_is_the_first_one(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        first = wizard(pilot)
+        await press(pilot, "2")
+        open_wizard(pilot.app, "main")
+        await settle(pilot)
+        assert wizard(pilot) is first
+        assert pilot.app.current_mode == "overview"
+        assert wizards(pilot) == [first]
+        assert "the recovery of main was open here" in screen(pilot)
+
+
+async def test_a_point_that_was_chosen_beside_an_open_wizard_can_be_taken_there(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        first = wizard(pilot)
+        await press(pilot, "2")
+        open_wizard(pilot.app, "main", target=CHOSEN, timeline=1, expect=("shop.public.orders",))
+        await settle(pilot)
+        assert "start anew, to WAL position 0/E01ADF0" in screen(pilot)
+        await press(pilot, "enter")
+        assert wizards(pilot) == [first]
+        assert wizard(pilot) is first
+        draft = first.draft
+        assert draft.point
+        assert (draft.step, draft.point.target, draft.expect) == (Step.POINT, CHOSEN, ("shop.public.orders",))
+        assert "before 0/E01ADF0 on timeline 1" in screen(pilot)
+
+
+async def test_an_open_wizard_may_be_gone_on_with_instead(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        said = wizard(pilot).draft
+        await press(pilot, "2", "r")  # from the backup under the cursor
+        assert "an unfinished recovery of main" in screen(pilot)
+        await press(pilot, "up", "enter")
+        assert wizard(pilot).draft == said
+        assert len(wizards(pilot)) == 1
+
+
+async def test_a_wizard_that_was_left_can_be_opened_at_once(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter", "q") as pilot:
+        await press(pilot, "2", "r", "up", "enter")
+        assert pilot.app.current_mode == "backups"
+        assert wizard(pilot).draft.step is Step.WHERE
+
+
+# In two
+
+
+async def test_a_second_console_is_told_who_has_the_draft_and_does_not_write_to_it(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as first:
+        kept = draft_of(desk)
+        async with recovering(desk) as second:
+            said = " ".join(screen(second).split())
+            assert "this recovery is open in another console" in said
+            assert "Held by process" in said
+            await press(second, "enter")
+            assert wizard(second).draft == wizard(first).draft
+            assert "not saved" in screen(second)
+            await press(second, "tab")
+            await write(second, "/other")
+            assert wizard(second).draft.directory.endswith("/other")
+            assert draft_of(desk) == kept
+            await press(second, "q")
+        assert draft_of(desk) == kept
+        await press(first, "tab")
+        await write(first, "/mine")
+        saved = draft_of(desk)
+        assert saved
+        assert saved.directory.endswith("/mine")
+
+
+async def test_a_second_console_may_begin_another_that_is_not_saved(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter"), recovering(desk, "down", "enter") as second:
+        assert wizard(second).draft.step is Step.WHAT
+        await press(second, "enter")
+        assert DROPPED in screen(second)
+        kept = draft_of(desk)
+        assert kept
+        assert kept.step is Step.WHERE
+
+
+async def test_a_wizard_in_which_nothing_was_said_yet_is_held_too(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk), recovering(desk) as second:
+        assert "this recovery is open in another console" in " ".join(screen(second).split())
+        await press(second, "enter")
+        assert wizard(second).draft.step is Step.WHAT
+
+
+# Whose draft it is
+
+
+@pytest.mark.parametrize("what", ["vault", "cluster"])
+async def test_a_draft_is_not_offered_for_another_one_in_the_same_place(desk: Desk, what: str) -> None:
+    """As of a sandbox that was removed, and made again at the same path."""
+    ready(desk)
+    async with recovering(desk, "enter", "enter"):
+        pass
+    if what == "vault":
+        marker = Vault(desk.shelf.home).marker
+        marker.write_text(marker.read_text().replace(tomllib.loads(marker.read_text())["id"], "0123456789abcdef"))
+    else:
+        identity = desk.shelf.server("main").identity
+        identity.write_text(identity.read_text().replace("7300000000000000001", "7300000000000000002"))
+    async with recovering(desk) as pilot:
+        assert wizard(pilot).draft.step is Step.WHAT
+
+
+def test_a_draft_of_what_is_not_known_is_not_kept(desk: Desk) -> None:
+    assert draft_file(desk.shelf.home, "main")
+    assert draft_file(desk.shelf.home, "another") is None
+    assert draft_file(desk.shelf.home / "elsewhere", "main") is None
