@@ -17,9 +17,15 @@ _OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2}))?(?::?(\d{2}))?", re.ASCII)
 
 def utc(moment: datetime) -> str:
     """`2026-11-22 20:05:12.123456+00`, as PostgreSQL reads it whatever its own zone is."""
+    return exact(moment).removesuffix("Z") + "+00"
+
+
+def exact(moment: datetime) -> str:
+    """`2026-11-22 20:05:12.123456Z`, for what may be typed back as a target or stands beside another time: a fraction
+    that is left out makes another instant of it, and one time of two."""
     moment = moment.astimezone(UTC)
     fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
-    return moment.strftime("%Y-%m-%d %H:%M:%S") + fraction + "+00"
+    return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}Z"
 
 
 def rfc3339(moment: datetime) -> str:

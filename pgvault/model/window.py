@@ -92,6 +92,8 @@ class Window:
     """Of the last commit: no later time can be a target. None when nothing was committed since `from_time`."""
     backups: tuple[str, ...]
     """Their ids, oldest first; the first one opens the window."""
+    last_lsn: Lsn | None
+    """Where the last record of its WAL begins, the last place to stop at; None when that was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,9 @@ class _Path:
                               if s.latest is not None and s.number >= from_lsn // self.size), default=None))
         if latest and oldest.finished_at and latest <= oldest.finished_at:
             latest = None
+        last = run.parts[-1][-1].last
         return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
-                      tuple(b.id for b in backups))
+                      tuple(b.id for b in backups), None if last is None else Lsn(last))
 
     def _end(self, run: _Run) -> Lsn:
         last = run.parts[-1][-1]

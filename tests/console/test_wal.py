@@ -46,10 +46,10 @@ def store(desk: Desk, lanes: Mapping[int, Iterable[Part]], *, points: Mapping[st
                     Segment(timeline, part.number).name(SIZE), timeline, part.number, SIZE, us(part.accepted)))
                 if part.commits >= 0:
                     index.connection.execute(
-                        "INSERT INTO facts (timeline, number, joined, commits, earliest, latest) "
-                        "VALUES (?, ?, 1, ?, ?, ?)",
-                        (timeline, part.number, part.commits, *(None if each is None else us(each)
-                                                               for each in (part.earliest, part.latest))))
+                        "INSERT INTO facts (timeline, number, joined, last_lsn, commits, earliest, latest) "
+                        "VALUES (?, ?, 1, ?, ?, ?, ?)",
+                        (timeline, part.number, (part.number + 1) * SIZE - 0x48, part.commits,
+                         *(None if each is None else us(each) for each in (part.earliest, part.latest))))
         for name, (seconds, number) in (points or {}).items():
             lsn = number * SIZE + 1000
             index.connection.execute("INSERT INTO restore_point VALUES (1, ?, ?, ?, ?, ?)",
@@ -151,7 +151,7 @@ async def test_it_opens_on_the_last_instant_that_can_be_restored(desk: Desk) -> 
         assert "⚑" in line(pilot, "marks")
         assert "├" in line(pilot, "window")
         assert "2026-11-01 12:03:59.000000Z" in line(pilot, "time")
-        assert "0/6000000   000000010000000000000005   timeline 1" in line(pilot, "position")
+        assert "0/5FFFFB8   000000010000000000000005   timeline 1" in line(pilot, "position")
         assert "the last commit that can be restored" in line(pilot, "here")
         assert "from 20261101T120030Z + 3 segments of WAL (48.0 MiB)" in line(pilot, "restore")
 

@@ -165,7 +165,7 @@ def _lane(picture: WalPicture, slots: dict[int, Slots], timeline: int) -> ChartL
     gaps = tuple(sorted((_gap_span(gap, slots) for gap in (own.gaps if own else ())), key=_begin))
     windows = tuple(_window_span(window) for window in picture.survey.windows if window.timeline == timeline)
     marks = [*_backup_marks(picture, timeline), *_point_marks(picture, slots[timeline]),
-             *(Mark(span.until, MarkKind.WINDOW_END, "the last commit that can be restored", span.window.until_lsn)
+             *(Mark(span.until, MarkKind.WINDOW_END, "the last commit that can be restored", span.window.last_lsn)
                for span in windows if span.window.until_time),
              *(Mark(span.begin, MarkKind.GAP, gap_name(span.gap, picture.segment_size)) for span in gaps)]
     if branch is not None and history.parent:

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 from pgvault.console.fields import Field
 from pgvault.console.timeline.axis import clock, fraction_digits, moment
 from pgvault.console.timeline.chart import Chart, Mark, MarkKind
-from pgvault.console.timeline.reach import Reach, reach
+from pgvault.console.timeline.reach import Reach, at_end_of, reach
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, Immediate, Target
 from pgvault.model.text import size
+from pgvault.model.times import exact
 
 LABEL = 10
 """Columns of the names at the left."""
@@ -45,7 +46,9 @@ class Aim(NamedTuple):
 
 
 def reach_of(chart: Chart, cursor: Cursor) -> Reach:
-    return reach(chart, chart.lane_of(cursor.timeline), cursor.at, position(cursor))
+    lane = chart.lane_of(cursor.timeline)
+    own = at_end_of(chart, lane, cursor.mark.text) if cursor.mark and cursor.mark.kind is MarkKind.BACKUP else None
+    return own or reach(chart, lane, cursor.at, position(cursor))
 
 
 def position(cursor: Cursor) -> Lsn | None:
@@ -54,18 +57,20 @@ def position(cursor: Cursor) -> Lsn | None:
 
 
 def aim(chart: Chart, cursor: Cursor) -> Aim:
-    """Just before a transaction or an accident, at a restore point, at a backup's end, or else at the instant."""
-    mark = cursor.mark
-    if cursor.lsn is not None:
-        return Aim(AtLsn(cursor.lsn, inclusive=False))
-    if mark and mark.lsn is not None and mark.kind is MarkKind.ACCIDENT:
-        return Aim(AtLsn(mark.lsn, inclusive=False))
-    if mark and mark.lsn is not None and mark.kind is MarkKind.RESTORE_POINT:
-        names = [point.name for point in chart.picture.restore_points]
-        return Aim(AtName(mark.text) if names.count(mark.text) == 1 else AtLsn(mark.lsn))
-    if mark and mark.kind is MarkKind.BACKUP:
-        return Aim(Immediate(), mark.text)
+    """At a backup's end, at a restore point, or at a position where one is known: whatever is judged by its position
+    is asked for by it. Before what is there, but after a restore point and after the last record."""
+    kind = cursor.mark.kind if cursor.mark else None
+    if cursor.mark and kind is MarkKind.BACKUP:
+        return Aim(Immediate(), cursor.mark.text)
+    if cursor.mark and kind is MarkKind.RESTORE_POINT and _is_only(chart, cursor.mark.text):
+        return Aim(AtName(cursor.mark.text))
+    if (lsn := position(cursor)) is not None:
+        return Aim(AtLsn(lsn, inclusive=kind in (MarkKind.RESTORE_POINT, MarkKind.WINDOW_END)))
     return Aim(AtTime(moment(cursor.at)))
+
+
+def _is_only(chart: Chart, name: str) -> bool:
+    return [point.name for point in chart.picture.restore_points].count(name) == 1
 
 
 def told(chart: Chart, cursor: Cursor, step: int, zone: str | None, here: tzinfo | None = None) -> Iterator[Field]:
@@ -74,7 +79,7 @@ def told(chart: Chart, cursor: Cursor, step: int, zone: str | None, here: tzinfo
     yield _field("time", "   ".join(clocks(cursor.at, digits, zone, here)), "bold")
     yield _field("position", _position(chart, cursor))
     yield _field("here", cursor.what or _under(chart, cursor))
-    yield from _restore(reach_of(chart, cursor), chart, digits)
+    yield from _restore(reach_of(chart, cursor), chart)
 
 
 def clocks(at: int, digits: int, zone: str | None, here: tzinfo | None = None) -> Iterator[str]:
@@ -105,7 +110,7 @@ def _position(chart: Chart, cursor: Cursor) -> str:
     place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
     if exact is not None:
         timeline = place.segment.timeline if place.segment else cursor.timeline
-        is_end = cursor.mark is not None and (cursor.mark.kind.is_backup or cursor.mark.kind is MarkKind.WINDOW_END)
+        is_end = cursor.mark is not None and cursor.mark.kind.is_backup
         segment = (Segment.ending if is_end else Segment.holding)(timeline, exact, size_)
         return f"{exact}   {segment.name(size_)}   timeline {timeline}"
     if place.segment and place.lsn is not None:
@@ -130,7 +135,7 @@ def _named(mark: Mark) -> str:
     return f"restore point {mark.text}" if mark.kind is MarkKind.RESTORE_POINT else mark.text
 
 
-def _restore(found: Reach, chart: Chart, digits: int) -> Iterator[Field]:
+def _restore(found: Reach, chart: Chart) -> Iterator[Field]:
     if found.backup:
         count = found.segments
         wal = f" + {count:,} segment{'s' * (count != 1)} of WAL ({size(count * chart.picture.segment_size)})" if (
@@ -139,6 +144,6 @@ def _restore(found: Reach, chart: Chart, digits: int) -> Iterator[Field]:
         yield _field("", "")
         return
     yield _field("restore", f"cannot be: {found.reason}", "bad")
-    nearest = [f"{word} {next(clocks(at, digits, None))}" for word, at in (
+    nearest = [f"{word} {exact(moment(at))}" for word, at in (
         ("earlier", found.earlier), ("later", found.later)) if at is not None]
     yield _field("nearest", "   ".join(nearest) or "none on this timeline")

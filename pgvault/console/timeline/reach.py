@@ -32,17 +32,25 @@ def reach(chart: Chart, lane: int, at: int, lsn: Lsn | None = None) -> Reach:
     """`lsn` is the position where it is known better than by the time."""
     here = chart.lanes[lane]
     if window := next((span for span in reversed(here.windows) if _side(span, at, lsn) == 0), None):
-        return _from_backup(chart, window, at, lsn or chart.place(lane, at).lsn)
+        return _from_backup(chart, window, at, lsn, chart.place(lane, at).lsn if lsn is None else lsn)
     before = max((span for span in here.windows if _side(span, at, lsn) > 0), key=_until, default=None)
     behind = min((span for span in here.windows if _side(span, at, lsn) < 0), key=_begin, default=None)
     reason = _reason(chart, lane, chart.place(lane, at), before, behind)
     return Reach(None, None, reason, before.until if before else None, behind.begin if behind else None)
 
 
+def at_end_of(chart: Chart, lane: int, backup_id: str) -> Reach | None:
+    """A backup can be restored to its own end, whatever is behind it; None when it is in no window of this timeline."""
+    if not any(backup_id in span.window.backups for span in chart.lanes[lane].windows):
+        return None
+    backup = next(each for each in chart.picture.backups if each.id == backup_id)
+    return Reach(backup, _segments(chart, backup, (backup.end_lsn or Lsn(1)) - 1))
+
+
 def _side(span: WindowSpan, at: int, lsn: Lsn | None) -> int:
     """Whether a place lies before a window, -1, in it, 0, or behind it, 1."""
     if lsn is not None:
-        return (lsn > span.window.until_lsn) - (lsn < span.window.from_lsn)
+        return (lsn >= span.window.until_lsn) - (lsn < span.window.from_lsn)
     return (at > span.until) - (at < span.begin)
 
 
@@ -54,17 +62,23 @@ def _begin(span: WindowSpan) -> int:
     return span.begin
 
 
-def _from_backup(chart: Chart, span: WindowSpan, at: int, lsn: Lsn | None) -> Reach:
-    ids, size = set(span.window.backups), chart.picture.segment_size
+def _from_backup(chart: Chart, span: WindowSpan, at: int, lsn: Lsn | None, about: Lsn | None) -> Reach:
+    """`about` is the position as far as it is known, `lsn` the exact one, by which alone a backup is chosen."""
+    ids = set(span.window.backups)
     ended = [backup for backup in chart.picture.backups if backup.id in ids and backup.finished_at
              and (microseconds(backup.finished_at) <= at if lsn is None else (backup.end_lsn or lsn) <= lsn)]
     backup = max(ended, key=lambda each: each.end_lsn or Lsn(0), default=None)
     if backup is None:
         return Reach(None, None, "the backup that opens this recovery window cannot be read")
-    if lsn is None:
+    if about is None:
         return Reach(backup, None)
-    until = min(max(lsn, backup.end_lsn or lsn), span.window.until_lsn - 1)
-    return Reach(backup, max(1, until // size - (backup.begin_lsn or until) // size + 1))
+    return Reach(backup, _segments(chart, backup, min(max(about, backup.end_lsn or about), span.window.until_lsn - 1)))
+
+
+def _segments(chart: Chart, backup: Backup, until: int) -> int:
+    """That recovery reads from the backup's begin to a position."""
+    size = chart.picture.segment_size
+    return max(1, until // size - (backup.begin_lsn or until) // size + 1)
 
 
 def _reason(chart: Chart, lane: int, place: Place, before: WindowSpan | None, behind: WindowSpan | None) -> str:
