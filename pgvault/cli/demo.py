@@ -138,9 +138,10 @@ def _open_console(sandbox: Sandbox, loss: Loss) -> None:
     from pgvault.config.load import load
     from pgvault.console.options import Options
     from pgvault.console.start import open_console
+    from pgvault.demo.data import TABLES
     from pgvault.demo.directions import notice
 
-    open_console(load(sandbox.config), Options(config=sandbox.config, notice=notice(loss)))
+    open_console(load(sandbox.config), Options(config=sandbox.config, notice=notice(loss), lost=TABLES[-1]))
 
 
 def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None:

@@ -16,6 +16,8 @@ class Options:
     animations: bool = False
     """Also the usual rate of redrawing; without it a slow link is spared."""
     notice: str = ""
-    """Shown on the first screen until something else is to be told: what the demonstration's visitor came for."""
+    """Shown on the first screen: what the demonstration's visitor came for."""
+    lost: str = ""
+    """The table that the notice is about: once a restore has proven that it is there, that is said instead."""
     check_at_start: bool = True
     """Run the checks of all servers once the first screen stands."""

@@ -16,6 +16,7 @@ from pgvault.console.app import Change
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.screens.back_up import back_up, why_no_backup
 from pgvault.console.screens.text_box import TextBox
+from pgvault.console.notice import notice
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.jobstrip import JobStrip
@@ -140,6 +141,7 @@ class OverviewScreen(View):
         self.servers.retitle("  ".join(filter(None, ("servers", standing.counted(known)))))
         self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
 
+        self.app.notice = notice(self.app.options, self.app.world.jobs)
     def _cells(self, name: str) -> list[Part]:
         known, now = self.app.protections.get(name), self.app.world.now()
         word: list[Part] = [Painted(self.app.environment_of(name), "accent")] if len(

@@ -7,11 +7,13 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
+from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.proven import Ended, told
+from pgvault.console.wizard.draft import Then
+from pgvault.console.wizard.proven import Ended, next_of, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.console.world import look
@@ -27,6 +29,7 @@ _TITLES = {JobState.SUCCEEDED: "the proof", JobState.FAILED: "the restore failed
 
 class ProofStep(Stage):
     step = Step.PROOF
+    retry_label = "another point"
     text = getters.query_one("#proof", Reading)
     frame = getters.query_one("#proof-pane", Pane)
 
@@ -58,11 +61,27 @@ class ProofStep(Stage):
             self.text.show([Field("unknown", found.message, "bad"), Field("cause", found.detail)])
             return
         self.ended = found
-        draft, config = self.recovery.draft, self.console.world.config
-        host = config.hosts.get(draft.host) if draft.host else None
         self.frame.retitle(_TITLES.get(found.job.state, "the proof"))
-        self.text.show(told(found, draft, config.server(draft.server), host))
+        self.text.show(told(found, self.recovery.draft, *self._ends()))
         self.recovery.update_frame()
+
+    def _ends(self) -> tuple[ServerConfig, HostConfig | None]:
+        """The original server, and the host that was restored to."""
+        draft, config = self.recovery.draft, self.console.world.config
+        return config.server(draft.server), config.hosts.get(draft.host) if draft.host else None
+
+    @property
+    def acts(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"retry"}) if self.succeeded and self.recovery.draft.then is Then.PAUSE else frozenset()
+
+    def retry(self) -> None:
+        """Another point, after a look at this one: everything else is as it was said."""
+        self.recovery.change(replace(self.recovery.draft, job=""))
+        self.recovery.go(Step.POINT)
+
+    def copyable(self) -> str:
+        steps = next_of(self.ended, self.recovery.draft, *self._ends()) if self.ended else []
+        return "".join(f"# {each.name} {each.says}\n{each.command}\n" for each in steps if each.command)
 
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""

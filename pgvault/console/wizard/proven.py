@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import Field, gap, heading
+from pgvault.console.wizard.afterwards import Next, afterwards
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import outcome_field, told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobState
-from pgvault.model.relation import parse_relation
 from pgvault.model.text import span
 
 _SAYS = " says: "
@@ -41,8 +40,8 @@ def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | No
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
         yield from _checks(ended)
+        yield from _next(ended, draft, server, host)
         yield from _took(ended)
-        yield from _connect(draft, server, host)
         yield from (Field("kept", each.text) for each in ended.events
                     if isinstance(each, Noted) and each.code in _DONE_BESIDES)
         yield from _made_safe(ended)
@@ -54,9 +53,12 @@ def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | No
 
 
 def _took(ended: Ended) -> Iterator[Field]:
-    job = ended.job
-    yield Field("took", span((job.finished_at - job.started_at).total_seconds() if job.finished_at else None))
-    yield Field("job", f"pgvault job show {job.id}")
+    yield Field("took", _span(ended.job))
+    yield Field("job", f"pgvault job show {ended.job.id}")
+
+
+def _span(job: Job) -> str:
+    return span((job.finished_at - job.started_at).total_seconds() if job.finished_at else None)
 
 
 def _checks(ended: Ended) -> Iterator[Field]:
@@ -65,24 +67,30 @@ def _checks(ended: Ended) -> Iterator[Field]:
         yield outcome_field("proof" if not number else "", each.outcome, f"{each.check}{detail}")
 
 
-def _connect(draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
-    if not draft.start:
-        yield Field("next", f"start it: pg_ctl start -D {shlex.quote(draft.directory)}")
+def _next(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
+    if not draft.is_asked:
+        done = "it was shut down at the target; " if draft.start else ""
+        yield Field("next", f"{done}start it: pg_ctl start -D {shlex.quote(draft.directory)}")
         return
-    known = parse_conninfo(server.conninfo)
-    database = parse_relation(draft.expect[0]).database if draft.expect else known.get("dbname", "postgres")
-    words = ["psql"]
-    if host and host.socket_directory:
-        words += ["-h", host.socket_directory]
-    if host and host.port:
-        words += ["-p", str(host.port)]
-    words += ["-U", known.get("user", "postgres"), "-d", database]
-    if draft.then is Then.SHUTDOWN:
-        yield Field("next", f"it was shut down at the target; start it: pg_ctl start -D {shlex.quote(draft.directory)}")
+    if draft.then is Then.STANDBY:
         return
-    yield Field("connect", f"on {f'host {draft.host}' if draft.host else 'this machine'}: {shlex.join(words)}", "bold")
-    if draft.then is Then.PAUSE:
-        yield Field("next", "look whether all is there, then open it: SELECT pg_wal_replay_resume()")
+    yield gap()
+    where = f"on host {draft.host}" if draft.host and not (host and host.conninfo) else "on this machine"
+    yield heading(f"What comes next, {where}; y copies the commands")
+    for each in next_of(ended, draft, server, host):
+        yield Field(each.name, each.says, "bold" if each.name == "bring back" else "")
+        if each.command:
+            yield Field("", each.command, "accent")
+        if each.note:
+            yield Field("", each.note, "dim")
+    yield gap()
+
+
+def next_of(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> list[Next]:
+    """What can be done with the server that was restored; nothing where it cannot be asked."""
+    if ended.job.state is not JobState.SUCCEEDED or not draft.is_asked or draft.then is Then.STANDBY:
+        return []
+    return list(afterwards(draft, ended.plan, server, host, _span(ended.job)))
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:

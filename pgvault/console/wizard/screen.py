@@ -203,7 +203,8 @@ class RecoveryScreen(View):
             if action.id == "go-on" and stage:
                 action = action._replace(label=stage.enter_label, in_footer=stage.step is not Step.RUN)
             elif action.id == "retry":
-                action = action._replace(in_footer=not self.why_not("retry"))
+                action = action._replace(in_footer=not self.why_not("retry"),
+                                         label=stage.retry_label if stage else action.label)
             elif action.id == "back":
                 action = action._replace(in_footer=True, label=self._back_label())
             elif action.id == "leave":
@@ -221,6 +222,9 @@ class RecoveryScreen(View):
 
     def command_words(self) -> list[str] | None:
         return self.stage.words() if self.stage else None
+
+    def copyable(self) -> str:
+        return (self.stage.copyable() if self.stage else "") or super().copyable()
 
     def world_changed(self, change: Change) -> None:
         if self.stage and self.stage.is_attached:
@@ -259,7 +263,7 @@ class RecoveryScreen(View):
         self._close()
 
     def do_retry(self) -> None:
-        if isinstance(self.stage, PointStep | ReviewStep):
+        if isinstance(self.stage, PointStep | ReviewStep | ProofStep):
             self.stage.retry()
 
     def do_other_backup(self) -> None:

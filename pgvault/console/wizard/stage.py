@@ -19,6 +19,7 @@ class Stage(Vertical):
     step: ClassVar[Step]
     enter_label: str = "go on"
     """What Enter does, for the footer."""
+    retry_label: str = "try again"
     acts: ClassVar[frozenset[str]] = frozenset()
     """The wizard's own actions that make sense in it, besides going on and back."""
     DEFAULT_CSS = """
@@ -49,6 +50,10 @@ class Stage(Vertical):
     def words(self) -> list[str] | None:
         """The words behind `pgvault` that do the same; None before there is enough for that."""
         return None
+
+    def copyable(self) -> str:
+        """What `y` copies; empty for where one is."""
+        return ""
 
     def world_changed(self, change: Change) -> None:
         """See `View.world_changed`."""
