@@ -24,7 +24,7 @@ there: if one is not, the exit code is 3 and the server runs all the same.
 Example:
   pgvault restore main-db auto --host standby-db --target-time '2026-11-22 20:05:12 Europe/Paris' --start
   pgvault restore main-db auto --host standby-db --target-end --start --expect shop.public.orders
-  pgvault restore main-db latest /srv/copy --target-immediate
+  pgvault restore main-db latest /srv/copy --target-immediate --start --port 5433
   pgvault restore main-db --host standby-db --target-name before-deploy --dry-run
   pgvault restore main-db --target-time '2026-11-22 20:05:12 Europe/Paris' --choices
 """
@@ -45,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--standby", action="store_true", help="leave it following the original server")
     parser.add_argument("--tablespace", action="append", default=[], metavar="NAME=PATH",
                         help="where a tablespace goes; once for each")
+    parser.add_argument("--port", type=int, metavar="PORT",
+                        help="the restored server listens on this one (default: the host's port, or the one in the "
+                        "restored configuration)")
     parser.add_argument("--overwrite", default="", metavar="DIRECTORY",
                         help="this directory is not empty: rename it out of the way first")
     parser.add_argument("--if-holds", metavar="WHAT",
@@ -195,7 +198,7 @@ def _refuse_if_failed(plan: RestorePlan) -> None:
 
     if plan.failed:
         first = plan.failed[0]
-        raise Refused(f"cannot restore to {where(plan)}: the condition \"{first.name}\" does not hold",
+        raise Refused(f"cannot restore to {where(plan)}: condition \"{first.name}\" failed",
                       detail=first.detail, hint=first.fix)
 
 

@@ -10,7 +10,7 @@ from pgvault.engine.restore.contents import recovery_settings
 from pgvault.jobs.measured import measured_restores
 from pgvault.model.backup import Backup
 from pgvault.model.estimate import Estimate, estimate
-from pgvault.model.restore_plan import RestorePlan, SettingChange
+from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
 from pgvault.model.target import describe
 from pgvault.model.text import size, span
 from pgvault.model.times import utc
@@ -42,7 +42,9 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         ("Takes", _told_estimate(_estimate(plan, context))),
         *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
         *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
+        *([("Listens", _told_listening(plan.listens))] if plan.start and plan.listens else []),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
+        *([("Kept as", f"{plan.kept_as}, JOB being this restore's job, until you remove it")] if plan.kept_as else []),
         ("Command", _command(plan)),
     ], title=f"Restore of server {plan.server}:")
     for condition in plan.preconditions:
@@ -86,7 +88,8 @@ def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
         "space": [{"path": each.path, "mounted_on": each.mounted_on, "needed_bytes": each.needed,
                    "free_bytes": each.free} for each in plan.room],
         "estimate_seconds": None if takes.seconds is None else round(takes.seconds, 1), "estimate_basis": takes.basis,
-        "overwrites": plan.overwrites or None, "sets_aside": plan.sets_aside,
+        "overwrites": plan.overwrites or None, "sets_aside": plan.sets_aside, "kept_as": plan.kept_as or None,
+        "listens": plan.listens,
         "settings_changed": list(plan.settings_changed), "settings_to_look_at": list(plan.settings_to_look_at),
         "expects": list(map(str, plan.expects)),
         "preconditions": list(plan.preconditions), "command": _command(plan),
@@ -115,6 +118,12 @@ def _told_source(plan: RestorePlan) -> str:
         return plan.backup
     age = f", {span(round((datetime.now(UTC) - backup.finished_at).total_seconds()))} old" if backup.finished_at else ""
     return f"{backup.id}{age}, PostgreSQL {backup.server_version}, {size(backup.size_bytes)}"
+
+
+def _told_listening(listens: Listening) -> str:
+    sockets = "where the programs have them" if listens.socket_directories is None else \
+        ", ".join(listens.socket_directories) or "none"
+    return f"port {listens.port}; TCP on {', '.join(listens.addresses) or 'no address'}; sockets: {sockets}"
 
 
 def _told_estimate(takes: Estimate) -> str:

@@ -21,6 +21,8 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
     target = _target(args, server.timezone)
     if args.jobs is not None and args.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
+    if args.port is not None and not 1 <= args.port <= 65535:
+        raise UsageError("--port takes a number from 1 to 65535")
     if args.standby and (not isinstance(target, EndOfWal) or args.target_action != "promote"):
         raise UsageError("--standby follows the original server to no end, so it takes no target")
     if args.choices and (args.dry_run or args.detach):
@@ -31,7 +33,8 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
         timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
         tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, if_holds=_holding(args.if_holds),
         workers=args.jobs, bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit,
-        start=args.start, partial=args.partial, expects=tuple(map(_relation, args.expect)))
+        start=args.start, partial=args.partial, expects=tuple(map(_relation, args.expect)),
+        port=args.port)
 
 
 def _tablespaces(options: list[str]) -> dict[str, str]:

@@ -6,17 +6,25 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from itertools import pairwise
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
+from pgvault.io.probe_listening import Listener, SocketPlace, listener, socket_place
 from pgvault.io.probe_script import CONTROL_HEAD, MARKER, PROBE
 from pgvault.model.errors import PgvaultError, Refused
 
 _DF = re.compile(r"(?P<size>\d+) +(?P<used>-?\d+) +(?P<free>-?\d+) +(?:\d+%|-) +(?P<mounted>/.*)", re.DOTALL)
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:devel|(?:alpha|beta|rc)\d+)?")
 _TIMEOUT = 60.0
+_IDENTIFIED = 12
+"""Bytes of pg_control with the identifier and the version."""
+_CHECKPOINT_TIME = 104
+"""The offset of `checkPointCopy.time`."""
+_END_OF_TIME = 253402300800
+"""What Python's dates end before; garbage may say any number."""
 
 
 class Contents(Enum):
@@ -61,6 +69,8 @@ class Installation:
     version: str
     """As in "17.2"; empty when the program does not tell."""
     has_pg_ctl: bool
+    socket_directories: tuple[str, ...] = ()
+    """Where its server makes sockets unless it is told; asked for with a port alone."""
 
     @property
     def major(self) -> int | None:
@@ -101,6 +111,10 @@ class Destination:
     """The directory has a PG_VERSION or a global/pg_control."""
     system_identifier: str | None
     """Of that cluster; None when there is none, or what there is of pg_control cannot be read or is damaged."""
+    checkpoint_at: datetime | None
+    """When the last checkpoint of that cluster began."""
+    held_bytes: int | None
+    """What is in the data directory; None when nobody asked, or measuring takes too long."""
     postmaster: Postmaster | None
     incomplete_restore: str | None
     """The job whose restore into the directory has not completed; None when there is no such mark."""
@@ -109,17 +123,26 @@ class Destination:
     zstd: str | None
     installations: tuple[Installation, ...]
     """Those in the bin_directory, or else on the PATH and in the usual places."""
+    sockets: tuple[SocketPlace, ...]
+    """The socket directories that were asked for."""
+    listeners: tuple[Listener, ...] | None
+    """What listens on the TCP port that was asked for; None when the host does not tell."""
 
 
-async def probe_destination(host: Host, directory: str, tablespaces: Sequence[str] = (),
-                            bin_directory: str = "") -> Destination:
+async def probe_destination(host: Host, directory: str, tablespaces: Sequence[str] = (), bin_directory: str = "", *,
+                            port: int | None = None, sockets: Sequence[str] | None = (),
+                            measure: bool = False) -> Destination:
     """Look at the host and the places a restore would write to. Nothing is changed there.
+
+    With a `port`, at what stands in the way of a server that listens there, with its `sockets` in these directories;
+    None for those that the programs were built with. With `measure`, at how much the directory holds.
 
     The paths are absolute, else Refused. A question that the host cannot answer stays open in the result (None, or
     empty); PgvaultError when it cannot answer at all.
     """
     paths = [_absolute(path) for path in (directory, *tablespaces)]
-    done = await host.run_script(PROBE, bin_directory, *paths, timeout=_TIMEOUT)
+    listening = [str(port or ""), "-" if port and sockets is None else str(len(sockets or ())), *(sockets or ())]
+    done = await host.run_script(PROBE, bin_directory, "yes" if measure else "", *listening, *paths, timeout=_TIMEOUT)
     records = [(key, value) for key, _, value in (record.partition("=") for record in _records(done.stdout))]
     if not records or records[-1][0] != "end":
         raise command_failed(host.description, ["sh"], done.status, done.stderr, doing=f"look at {directory}",
@@ -146,15 +169,19 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
     directory, *tablespaces = map(_place, places)
     marker = facts.get(MARKER)
     version = facts.get("PG_VERSION")
+    identifier, checkpoint_at = _control(facts.get("pg_control", ""))
+    held = _number(facts.get("held", ""))
     return Destination(
         host=host.name, system=facts.get("system", ""), processors=_number(facts.get("processors", "")) or 1,
         uid=int(facts["uid"]), user=facts.get("user") or facts["uid"], directory=directory,
         tablespaces=tuple(tablespaces), pg_version=version.strip() if version is not None else None,
         has_cluster=version is not None or "pg_control" in facts,
-        system_identifier=_system_identifier(facts.get("pg_control", "")),
+        system_identifier=identifier, checkpoint_at=checkpoint_at, held_bytes=None if held is None else held * 1024,
         postmaster=_postmaster(facts["postmaster.pid"], facts.get("alive")) if "postmaster.pid" in facts else None,
         incomplete_restore=marker.partition("\n")[0] if marker is not None else None, tar=facts.get("tar"),
-        zstd=facts.get("zstd"), installations=_installations(programs))
+        zstd=facts.get("zstd"), installations=_installations(programs),
+        sockets=tuple(map(socket_place, _sections(records, "socket"))),
+        listeners=tuple(map(listener, _sections(records, "listener"))) if "tcp" in facts else None)
 
 
 def _sections(records: list[tuple[str, str]], key: str) -> list[list[tuple[str, str]]]:
@@ -184,29 +211,32 @@ def _postmaster(text: str, alive: str | None) -> Postmaster:
                       port=_number(lines[3].strip()), socket_directory=lines[4].strip())
 
 
-def _system_identifier(hexadecimal: str) -> str | None:
-    """From the beginning of pg_control: src/include/catalog/pg_control.h. The file has its server's byte order, which
+def _control(hexadecimal: str) -> tuple[str | None, datetime | None]:
+    """The system identifier and the last checkpoint's time, from the beginning of pg_control, in which they have had
+    the same places since PostgreSQL 13: src/include/catalog/pg_control.h. The file has its server's byte order, which
     the version behind the identifier tells, as it does to PostgreSQL: it is a small number."""
     try:
         head = bytes.fromhex(hexadecimal)
     except ValueError:
-        return None
-    if len(head) != CONTROL_HEAD or any(len(word) != 2 for word in hexadecimal.split()):
-        return None
+        return None, None
+    if len(head) < _IDENTIFIED or any(len(word) != 2 for word in hexadecimal.split()):
+        return None, None
     for order in ("<", ">"):
-        identifier, version = struct.unpack(f"{order}QI", head)
+        identifier, version = struct.unpack_from(f"{order}QI", head)
         if identifier and 0 < version < 1 << 16:
-            return str(identifier)
-    return None
+            seconds = struct.unpack_from(f"{order}q", head, _CHECKPOINT_TIME)[0] if len(head) == CONTROL_HEAD else 0
+            return str(identifier), datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _END_OF_TIME else None
+    return None, None
 
 
 def _installations(sections: list[list[tuple[str, str]]]) -> tuple[Installation, ...]:
     found: dict[str, Installation] = {}
     for section in sections:
-        facts = dict(section[:3])
+        facts = dict(section[:4])
         version = _VERSION.search(facts.get("version", "").removeprefix("postgres (PostgreSQL) "))
         directory = facts["programs"]
-        found.setdefault(directory, Installation(directory, version[0] if version else "", "pg_ctl" in facts))
+        sockets = tuple(each.strip() for each in facts.get("sockets", "").split(",") if each.strip())
+        found.setdefault(directory, Installation(directory, version[0] if version else "", "pg_ctl" in facts, sockets))
     return tuple(found.values())
 
 

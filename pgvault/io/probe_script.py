@@ -1,6 +1,8 @@
 """The script that looks at a destination, in POSIX sh: for dash, bash and busybox, without GNU's options.
 
-It changes nothing. $1 is the directory of PostgreSQL's programs or empty, $2 the data directory, the others are
+It changes nothing. $1 is the directory of PostgreSQL's programs or empty, $2 tells by being there that what the data
+directory holds is to be measured, $3 is the port that a server will listen on or empty, $4 the number of its socket
+directories that follow (`-` for those that the programs were built with); then the data directory and the
 tablespace directories. It prints records `key=value`, each ended by a NUL: names and files may hold anything else.
 """
 
@@ -8,18 +10,24 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgvault.io.probe_listening import LISTENING
+
 MARKER: Final = "pgvault-restore-incomplete"
 """The file in a data directory that holds the id of the restore that has not completed it."""
 
-CONTROL_HEAD: Final = 12
-"""Bytes of global/pg_control that are asked for, in hexadecimal."""
+CONTROL_HEAD: Final = 112
+"""Bytes of global/pg_control that are asked for, in hexadecimal: up to the time of the last checkpoint."""
+
+MEASURE_SECONDS: Final = 10
+"""A million files that nobody read lately take minutes; what takes longer than this stays unknown."""
 
 PROBE: Final = f"""# look at the destination
 say() {{ printf '%s=%s\\0' "$1" "$2"; }}
 begin() {{ head -c 4096 "$1" 2>/dev/null; }}
 first_line() {{ "$@" 2>/dev/null </dev/null | head -n 1; }}
+program() {{ cat "/proc/$1/comm" 2>/dev/null || ps -o comm= -p "$1" 2>/dev/null; }}
 owner() {{ ls -ldnL "$1" 2>/dev/null | {{ read -r mode links uid rest; printf %s "$uid"; }}; }}
-
+{LISTENING}
 look_at() {{  # one directory: what is there, whose it is, what it is on
   say directory "$1"
   parent=$1
@@ -66,21 +74,32 @@ programs() {{  # PostgreSQL's programs in one directory
   say programs "$1"
   say version "$(first_line "$1/postgres" -V)"
   [ ! -x "$1/pg_ctl" ] || say pg_ctl yes
+  [ "$sockets" = - ] || return 0
+  built_in=$(built_in_sockets "$1/postgres")
+  say sockets "$built_in"
+  IFS=', '
+  for socket in $built_in; do look_at_socket "$socket"; done
+  unset IFS
 }}
 
+bin=$1 measure=$2 port=$3 sockets=$4
+shift 4
 say system "$(uname -s)"
 say uid "$(id -u)"
 say user "$(id -un 2>/dev/null)"
 say processors "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
 if command -v tar >/dev/null; then say tar "$(first_line tar --version)"; fi
 if command -v zstd >/dev/null; then say zstd "$(first_line zstd --version)"; fi
-if [ -n "$1" ]; then
-  programs "$1"
+if [ -n "$bin" ]; then
+  programs "$bin"
 else
   on_path=$(command -v postgres) && programs "${{on_path%/*}}"
   for found in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin; do programs "$found"; done
 fi
-shift
+if [ "$sockets" != - ]; then
+  while [ "$sockets" -gt 0 ]; do look_at_socket "$1"; sockets=$((sockets - 1)); shift; done
+fi
+[ -z "$port" ] || look_at_tcp
 
 for file in PG_VERSION {MARKER} postmaster.pid; do
   if [ -e "$1/$file" ]; then
@@ -89,7 +108,7 @@ for file in PG_VERSION {MARKER} postmaster.pid; do
     say "$file" "$(begin "$1/$file")"
   fi
 done
-if [ -e "$1/global/pg_control" ]; then  # the system identifier, and the version that tells the byte order
+if [ -e "$1/global/pg_control" ]; then  # whose it is and of when, and the version that tells the byte order
   say pg_control "$(head -c {CONTROL_HEAD} "$1/global/pg_control" 2>/dev/null | od -An -v -tx1 2>/dev/null)"
 fi
 if [ -e "$1/postmaster.pid" ]; then
@@ -98,9 +117,12 @@ if [ -e "$1/postmaster.pid" ]; then
   case $pid in
     '' | *[!0-9]*) ;;
     *) if kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ] || ps -p "$pid" >/dev/null 2>&1; then
-         say alive "$(cat "/proc/$pid/comm" 2>/dev/null || ps -o comm= -p "$pid" 2>/dev/null)"
+         say alive "$(program "$pid")"
        fi ;;
   esac
+fi
+if [ -n "$measure" ] && [ -d "$1" ] && command -v timeout >/dev/null; then
+  say held "$(timeout {MEASURE_SECONDS} du -sxk "$1/" 2>/dev/null | {{ read -r size rest; printf %s "$size"; }})"
 fi
 for directory in "$@"; do look_at "$directory"; done
 say end yes

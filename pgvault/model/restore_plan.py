@@ -68,6 +68,17 @@ class Precondition:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the restored server will listen."""
+
+    port: int
+    addresses: tuple[str, ...]
+    """For TCP, as listen_addresses names them; none for no TCP."""
+    socket_directories: tuple[str, ...] | None
+    """None: those that the host's programs were built with."""
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryState:
     """How the data directory was found when the plan was made."""
 
@@ -86,6 +97,10 @@ class DirectoryState:
     """Which server of the vault has this system identifier."""
     entries: tuple[str, ...]
     """Up to five of the names in it."""
+    checkpoint_at: datetime | None
+    """When the last checkpoint of the cluster in it began."""
+    size_bytes: int | None
+    """What is in it, without tablespaces; None when measuring takes too long, or nothing is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,11 @@ class RestorePlan:
     if_holds: str = ""
     """What the data directory has to hold when this is carried out, in the word of pgvault.model.holding: it replaces
     just that, or nothing."""
+    port: int | None = None
+    """That the restored server is to be given; None for the host's, or else the one in its configuration."""
+    listens: Listening | None = None
+    kept_as: str = ""
+    """Where what is replaced is kept, JOB in it being the restore's job; empty when nothing is."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -164,6 +184,8 @@ class RestorePlan:
             argv += ["--target-action", self.action.value]
         for space in self.tablespaces:
             argv += option("--tablespace", f"{space.name}={space.location}")
+        if self.port is not None:
+            argv += ["--port", str(self.port)]
         if self.sets_aside:
             argv += ["--overwrite", self.directory]
         if self.if_holds:

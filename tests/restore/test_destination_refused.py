@@ -18,6 +18,7 @@ from support.postgres import Server
 from support.ssh import SshHost
 
 from pgvault.io.probe_script import MARKER
+from pgvault.model.text import size
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_a_complete_cluster_that_a_crash_left_marked(site: Site, refused: Callab
     elsewhere = [word for name in site.spaces for word in ("--tablespace", f"{name}={site.place(name)}-again")]
     again = ["restore", "main", "auto", str(directory), "--host", "here", *elsewhere]
     told = refused(*again, watching=(directory,))
-    assert "directory is free" in told.stderr
+    assert 'condition "directory" failed' in told.stderr
     site.run(*again, "--overwrite", str(directory), "--target-immediate", "--yes")
     [kept] = directory.parent.glob("marked.before-*")
     assert (kept / "written-since").read_text() == "all my work"
@@ -78,7 +79,7 @@ def test_a_running_server_even_with_overwrite(
     running = own_server()
     for more in ([], ["--overwrite", str(running.data)]):
         done = refused(*to(site, running.data, *more), watching=(running.data,))
-        assert "no server runs there" in done.stderr
+        assert 'condition "running server" failed' in done.stderr
         assert f"process {running.pid} (postgres)" in done.stderr
     assert running.scalar("select 1") == 1
 
@@ -138,7 +139,7 @@ def test_a_file_system_that_is_a_mebibyte_too_small(site: Site, refused: Callabl
         file.write(bytes(free - need + (1 << 20)))
     free = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
     done = refused(*to(site, directory), watching=(place,))
-    assert f"({need - free} bytes too few)" in done.stderr
+    assert f"({size(need - free)} too few)" in done.stderr
     assert need - free == pytest.approx(1 << 20, abs=4096)
     os.truncate(filler, filler.stat().st_size - (1 << 20) - 4096)
     assert site.run(*to(site, directory), "--target-immediate", "--dry-run").returncode == 0
@@ -151,7 +152,7 @@ def test_programs_of_another_major_only(site: Site, refused: Callable[..., Compl
     site.hosts["other"] = f'[hosts.other]\nlocal = true\nbin_directory = "{other.bin}"\n'
     site.write_config()
     done = refused(*to(site, site.place("other"), host="other"), watching=(site.root / "places",))
-    assert f"PostgreSQL {site.server.major} is there" in done.stderr
+    assert f'condition "programs of PostgreSQL {site.server.major}" failed' in done.stderr
     assert f"Found: {other.version} in {other.bin}." in done.stderr
 
 
@@ -237,7 +238,8 @@ def test_the_dry_run_tells_the_plan_as_the_contract_says(site: Site) -> None:
     assert {name: plan["backup_details"][name] for name in shared} == {name: backup[name] for name in shared}
     assert plan["destination"]["state"] == {
         "contents": "missing", "pg_version": None, "running": False, "incomplete_restore": None, "holds": "nothing",
-        "system_identifier": None, "server": None, "entries": []}  # fmt: skip
+        "system_identifier": None, "server": None, "entries": [], "checkpoint_at": None,
+        "size_bytes": None}  # fmt: skip
     assert "--if-holds nothing" in plan["command"]
     assert (plan["then"], plan["start"], plan["expects"]) == ("promote", False, [])
     assert plan["recovery_settings"].items() >= {

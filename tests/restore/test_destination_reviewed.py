@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from pgvault.config.load import load
 from pgvault.engine.restore import run as running
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.run import run_restore
+from pgvault.io import probe
 from pgvault.io.hosts import open_host
 from pgvault.io.probe_script import MARKER
 from pgvault.model.check import Outcome
@@ -29,6 +32,7 @@ from pgvault.model.errors import Refused
 from pgvault.model.event import Event, discard
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import Immediate
+from pgvault.model.text import size, when
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import Vault
 
@@ -82,6 +86,12 @@ def overwriting(world: World, directory: Path) -> dict[str, Any]:
     return reviewed(world, directory, "--overwrite", directory)
 
 
+def facts(plan: dict[str, Any]) -> str:
+    """How old and how large what is replaced is."""
+    state = plan["destination"]["state"]
+    return f"last checkpoint {when(datetime.fromisoformat(state['checkpoint_at']))}, {size(state['size_bytes'])}"
+
+
 def command(plan: dict[str, Any]) -> list[str]:
     """What the console runs, and what a person pastes."""
     return shlex.split(plan["command"])[1:]
@@ -116,12 +126,12 @@ def test_a_copy_of_the_server_is_told_as_one(world: World, copy: Server) -> None
     plan = overwriting(world, copy.data)
     ours = identifier(copy)
     assert plan["overwrites"] == (f"the cluster of PostgreSQL {copy.major} in {copy.data}: main itself or a copy of it "
-                                  f"(system identifier {ours})")
+                                  f"(system identifier {ours}, {facts(plan)})")
     state = plan["destination"]["state"]
     assert (state["system_identifier"], state["server"], state["holds"]) == (ours, "main", ours)
     assert f"--overwrite {copy.data} --if-holds {ours}" in plan["command"]
-    assert {"name": "overwrites a copy of main", "outcome": "ok", "detail": f"system identifier {ours}",
-            "fix": ""} in plan["preconditions"]  # fmt: skip
+    assert {"name": "replaced cluster", "outcome": "ok", "fix": "",
+            "detail": "main itself or a copy of it, by its system identifier"} in plan["preconditions"]  # fmt: skip
 
 
 def test_another_cluster_is_a_warning_that_cannot_be_missed(world: World, stranger: Server) -> None:
@@ -129,14 +139,14 @@ def test_another_cluster_is_a_warning_that_cannot_be_missed(world: World, strang
     theirs = identifier(stranger)
     assert plan["overwrites"] == (
         f"the cluster of PostgreSQL {stranger.major} in {stranger.data}, NOT a copy of main: it is a cluster that this "
-        f"vault does not know (system identifier {theirs})")
-    [warning] = [each for each in plan["preconditions"] if each["name"] == "overwrites a copy of main"]
+        f"vault does not know (system identifier {theirs}, {facts(plan)})")
+    [warning] = [each for each in plan["preconditions"] if each["name"] == "replaced cluster"]
     assert warning["outcome"] == "warning"
     assert theirs in warning["detail"]
     assert identifier(world.server) in warning["detail"]
     assert warning["fix"]
     told = world.cli(*argv(stranger.data, "--overwrite", stranger.data, "--dry-run"), check=0).text
-    assert "WARNING: overwrites a copy of main" in told
+    assert "WARNING: replaced cluster" in told
     assert "NOT a copy of main" in told
 
 
@@ -146,7 +156,7 @@ def test_another_server_of_the_vault_is_named(world: World, stranger: Server) ->
     (world.home / "broken").mkdir()
     (world.home / "broken" / "identity.toml").write_text("nonsense")  # is no reason to plan nothing
     plan = overwriting(world, stranger.data)
-    assert f"NOT a copy of main: it is billing or a copy of it (system identifier {theirs})" in plan["overwrites"]
+    assert f"NOT a copy of main: it is billing or a copy of it (system identifier {theirs}," in plan["overwrites"]
     assert plan["destination"]["state"]["server"] == "billing"
 
 
@@ -163,10 +173,10 @@ def test_a_cluster_that_cannot_be_told_is_said_to_be_one(world: World, copy: Ser
     plan = overwriting(world, copy.data)
     assert plan["overwrites"] == (
         f"the cluster of PostgreSQL {copy.major} in {copy.data}; whether it is a copy of main cannot be told: its "
-        "global/pg_control is damaged or cannot be read")
+        f"global/pg_control is damaged or cannot be read ({size(plan['destination']['state']['size_bytes'])})")
     assert "--if-holds unknown" in plan["command"]
     assert plan["destination"]["state"]["system_identifier"] is None
-    [warning] = [each for each in plan["preconditions"] if each["name"] == "overwrites a copy of main"]
+    [warning] = [each for each in plan["preconditions"] if each["name"] == "replaced cluster"]
     assert warning["outcome"] == "warning"
     world.cli(*command(plan), "--yes", check=0)  # as reviewed
     assert len(list(copy.directory.glob("data.before-*"))) == 1
@@ -175,9 +185,9 @@ def test_a_cluster_that_cannot_be_told_is_said_to_be_one(world: World, copy: Ser
 def test_what_is_no_cluster_is_told_by_its_names(world: World, place: Path) -> None:
     (place / "letter").write_text("keep me")
     plan = overwriting(world, place)
-    assert plan["overwrites"] == f"files in {place} that are no cluster: letter"
+    assert plan["overwrites"] == f"files in {place} that are no cluster: letter (4.0 KiB)"
     assert "--if-holds no-cluster" in plan["command"]
-    assert not [each for each in plan["preconditions"] if each["name"] == "overwrites a copy of main"]
+    assert not [each for each in plan["preconditions"] if each["name"] == "replaced cluster"]
 
 
 def test_a_disk_with_nothing_but_its_lost_and_found_is_nothing(world: World, place: Path) -> None:
@@ -185,6 +195,36 @@ def test_a_disk_with_nothing_but_its_lost_and_found_is_nothing(world: World, pla
     plan = overwriting(world, place)
     assert (plan["overwrites"], plan["sets_aside"]) == (None, False)
     assert "--if-holds nothing" in plan["command"]
+
+
+def test_how_old_and_large_it_is_and_what_becomes_of_it(world: World, copy: Server) -> None:
+    plan = overwriting(world, copy.data)
+    state = plan["destination"]["state"]
+    checkpoint = datetime.fromisoformat(state["checkpoint_at"]).timestamp()
+    assert checkpoint == time.mktime(time.strptime(copy.controldata()["Time of latest checkpoint"]))
+    there = sum(path.lstat().st_size for path in copy.data.rglob("*") if path.is_file())
+    assert there * 0.9 < state["size_bytes"] < there * 1.5
+    assert plan["kept_as"] == f"{copy.data}.before-JOB"
+    told = world.cli(*argv(copy.data, "--overwrite", copy.data, "--dry-run"), check=0).text
+    assert facts(plan) in told
+    assert f"{copy.data}.before-JOB, JOB being this restore's job, until you remove it" in told
+    world.cli(*command(plan), "--yes", check=0)
+    [kept] = copy.directory.glob("data.before-*")
+    assert (world.home / "jobs" / kept.name.removeprefix("data.before-")).is_dir()
+
+
+def test_what_is_too_much_to_be_measured_is_said_to_be(world: World, copy: Server,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PROBE", probe.PROBE.replace("du -sxk", "false"))
+    plan = world.plan(Immediate(), directory=str(copy.data), overwrite=str(copy.data), start=False)
+    assert plan.overwrites.endswith(", of unknown size")
+    assert plan.directory_state is not None
+    assert plan.directory_state.size_bytes is None
+
+
+def test_nothing_is_kept_of_nothing(world: World, place: Path) -> None:
+    plan = reviewed(world, place)
+    assert (plan["kept_as"], plan["destination"]["state"]["checkpoint_at"]) == (None, None)
 
 
 # The plan is carried out as it was reviewed, or not at all
@@ -204,9 +244,9 @@ def test_another_cluster_that_came_since_is_not_set_aside(
     ours, theirs = identifier(copy), identifier(stranger)
     moves_in(stranger, copy.data)
     done = refused(world, plan, copy.data, how=how)
-    assert "the condition \"directory is as planned\" does not hold" in done.stderr
+    assert 'condition "planned content" failed' in done.stderr
     assert f"made for a directory that holds the cluster of system identifier {ours}; now it holds" in done.stderr
-    assert f"(system identifier {theirs})" in done.stderr
+    assert f"(system identifier {theirs}, last checkpoint " in done.stderr
     assert "NOT a copy of main" in done.stderr
     assert "make the plan again" in done.stderr
 
@@ -294,7 +334,7 @@ def test_what_comes_while_a_person_reads_the_plan_stops_it(world: World, copy: S
     assert Outcome.FAILED not in {each.outcome for each in plan.preconditions}
     moves_in(stranger, data)
     before = listing(data)
-    with pytest.raises(Refused, match="directory is as planned") as refusal:
+    with pytest.raises(Refused, match="planned content") as refusal:
         run(world, plan)
     assert "NOT a copy of main" in (refusal.value.detail or "")
     assert listing(data) == before
@@ -313,7 +353,7 @@ def test_what_comes_while_wal_is_salvaged_stops_it(
         return found
 
     monkeypatch.setattr(running, "salvage", slow)
-    with pytest.raises(Refused, match="directory is as planned"):
+    with pytest.raises(Refused, match="planned content"):
         run(world, plan)
     assert not list(data.parent.glob("data.before-*"))
 

@@ -201,7 +201,8 @@ def test_one_that_is_missing_is_an_error_of_its_own(world: World, monkeypatch: p
 
 def test_the_plan_shows_it_and_its_command_asks_for_it_again(world: World) -> None:
     names = ["--expect", "postgres.public.here", "--expect", str(ODD)]
-    argv = ["restore", "main", "auto", world.root / "planned", "--host", "target", "--start", "--dry-run"]
+    argv = ["restore", "main", "auto", world.root / "planned", "--host", "target", "--start", "--dry-run", "--port",
+            free_port()]  # fmt: skip
     plan = world.cli(*argv, *names, "--format", "json", check=0).json()
     assert plan["expects"] == ["postgres.public.here", str(ODD)]
     words = shlex.split(plan["command"])

@@ -98,7 +98,7 @@ def test_without_asking_the_last_commits_are_not_there_and_the_plan_says_so(lost
         plan = restored.verdict.plan
     assert plan.wal.partial is None
     assert "--partial" not in plan.to_argv()
-    said = conditions(plan)["all WAL is used"]
+    said = conditions(plan)["unused WAL"]
     for words in ("--partial", str(lost.end), f"{lost.name}.partial", f"{lost.third[1]:%H:%M:%S}"):
         assert words in said
 
@@ -111,7 +111,7 @@ def test_asked_for_they_are_brought_back_and_the_receiver_is_left_alone(lost: Lo
         assert restored.verdict.proof.lsn >= plan.stop_lsn
     assert (plan.wal.partial, plan.wal.last) == (f"{lost.name}.partial", lost.name)
     assert plan.stop_lsn == lost.end
-    assert "all WAL is used" not in conditions(plan)
+    assert "unused WAL" not in conditions(plan)
     assert (lost.partial.read_bytes(), lost.partial.stat().st_mtime_ns) == before
     assert lost.receiver.poll() is None
 
@@ -144,7 +144,7 @@ def test_it_is_shown_and_the_shown_command_is_the_same_restore(lost: Lost) -> No
     world = lost.world
     argv = ["restore", "main", "auto", world.root / "shown", "--host", "target", "--dry-run"]
     assert "the last one unfinished" in world.cli(*argv, "--partial", check=0).text
-    assert "WARNING: all WAL is used" in world.cli(*argv, check=0).text
+    assert "WARNING: unused WAL" in world.cli(*argv, check=0).text
     shown = world.cli(*argv, "--partial", "--format", "json", check=0).json()
     assert (shown["wal"]["partial"], shown["wal"]["last"]) == (f"{lost.name}.partial", lost.name)
     assert " --partial " in shown["command"]
@@ -206,8 +206,8 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
         standby.crash()
         [old] = world.vault.wal.glob("*/00000001*.partial.zst")
         without = world.plan(EndOfWal())
-        assert "in the unfinished 00000002" in conditions(without)["all WAL is used"]
-        assert "in the unfinished 00000001" in conditions(world.plan(EndOfWal(), timeline=1))["all WAL is used"]
+        assert "in the unfinished 00000002" in conditions(without)["unused WAL"]
+        assert "in the unfinished 00000001" in conditions(world.plan(EndOfWal(), timeline=1))["unused WAL"]
         with pytest.raises(WalMissing) as refused:
             world.plan(AtTime(second))
         assert "in the unfinished 00000002" in refused.value.detail

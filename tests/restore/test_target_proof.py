@@ -80,6 +80,7 @@ def test_the_verdict_at_the_command_line(world: World) -> None:
         assert any("recovery stopping" in json.dumps(event) for event in journal)
         assert "on timeline 2, last replayed commit" in done.json()["verdict"]
         job = journal[0]["job"]
+        world.stop(data)
         plan = world.cli("restore", "main", "auto", world.root / "next", "--host", "target", "--start", "--dry-run",
                          "--format", "json", check=0).json()
         assert plan["estimate_seconds"] > 0

@@ -42,7 +42,7 @@ class Planned:
     @property
     def doubt(self) -> str:
         """What to make sure of when a cluster is replaced that is not known to be a copy of the server; else empty."""
-        name = f"overwrites a copy of {self.document['server']}"
+        name = "replaced cluster"
         return next((each["fix"] for each in self.document["preconditions"]
                      if each["name"] == name and each["outcome"] == "warning"), "")
 
@@ -66,7 +66,7 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
         yield Field("", each["fix"], "warn")
-        if each["name"] == "directory is free":
+        if each["name"] == "directory":
             yield Field("", "Here: esc goes back to where this is chosen, with \"if not empty\" below the directory.",
                         "bold")
     yield from _source(document, draft, zone, now)

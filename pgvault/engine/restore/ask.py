@@ -21,8 +21,10 @@ _REFUSALS = ("password", "pg_hba.conf", "authentication", "role")
 class RestoredServer:
     """Where the restored server is asked."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig) -> None:
-        self._host, self._config, self._server = host, config, server
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig,
+                 port: int | None = None) -> None:
+        """`port` is the one that it was given for this restore, whatever the host's conninfo says."""
+        self._host, self._config, self._server, self._port = host, config, server, port
         self.address: tuple[str, int] | None = None
         """Its socket directory or host, and its port, as soon as its files tell them."""
         self.refusal = ""
@@ -63,7 +65,8 @@ class RestoredServer:
 
     def _parameters(self) -> dict[str, Any]:
         if self._config is not None and self._config.conninfo:
-            return connection_parameters(self._config.conninfo, self._config.password_environment or "")
+            given = connection_parameters(self._config.conninfo, self._config.password_environment or "")
+            return given if self._port is None else {**given, "port": str(self._port)}
         user = parse_conninfo(self._server.conninfo).get("user", "postgres")
         parameters = connection_parameters(f"user={_quoted(user)} dbname=postgres",
                                            self._server.password_environment or "")

@@ -58,8 +58,8 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
     additions = recovery_settings(plan)
     if plan.standby and upstream:
         additions["primary_conninfo"] = upstream
-    if config is not None and config.port:
-        additions["port"] = str(config.port)
+    if port := plan.port or (config and config.port):
+        additions["port"] = str(port)
     if config is not None and config.socket_directory:
         additions["unix_socket_directories"] = config.socket_directory
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,

@@ -14,6 +14,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.holding import INCOMPLETE, NO_CLUSTER, NOTHING, UNKNOWN, told_holding
 from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
+from pgvault.model.text import size, when
 from pgvault.vault.identity import servers_of
 from pgvault.vault.layout import Vault
 
@@ -28,7 +29,7 @@ def look_at(destination: Destination, vault: Vault, server: str) -> DirectorySta
     return DirectoryState(
         destination.directory.contents.value, destination.pg_version, running, destination.incomplete_restore,
         _holds(destination), destination.system_identifier, server if server in known else next(iter(known), None),
-        destination.directory.entries)
+        destination.directory.entries, destination.checkpoint_at, destination.held_bytes)
 
 
 def _holds(destination: Destination) -> str:
@@ -47,7 +48,7 @@ def told_held(state: DirectoryState, plan: RestorePlan, backup: Backup, where: s
     """In words, with `where` it is ("in /srv/data") behind the first of them."""
     where = f" {where}" if where else ""
     if state.holds == NO_CLUSTER:
-        return f"files{where} that are no cluster: {', '.join(state.entries)}"
+        return f"files{where} that are no cluster: {', '.join(state.entries)}{_in_brackets(_size(state))}"
     if state.holds == NOTHING or state.holds.startswith(INCOMPLETE):
         return told_holding(state.holds)
     return f"the cluster{f' of PostgreSQL {state.pg_version}' if state.pg_version else ''}{where}" \
@@ -57,26 +58,36 @@ def told_held(state: DirectoryState, plan: RestorePlan, backup: Backup, where: s
 def _whose(state: DirectoryState, plan: RestorePlan, backup: Backup) -> str:
     if state.system_identifier is None:
         return (f"; whether it is a copy of {plan.server} cannot be told: its global/pg_control is damaged or cannot "
-                "be read")
-    identifier = f"(system identifier {state.system_identifier})"
+                f"be read{_in_brackets(_size(state))}")
+    last = f"last checkpoint {when(state.checkpoint_at)}" if state.checkpoint_at else ""
+    facts = _in_brackets(f"system identifier {state.system_identifier}", last, _size(state))
     if state.system_identifier == backup.system_identifier:
-        return f": {plan.server} itself or a copy of it {identifier}"
+        return f": {plan.server} itself or a copy of it{facts}"
     who = f"{state.server} or a copy of it" if state.server else "a cluster that this vault does not know"
-    return f", NOT a copy of {plan.server}: it is {who} {identifier}"
+    return f", NOT a copy of {plan.server}: it is {who}{facts}"
+
+
+def _size(state: DirectoryState) -> str:
+    return "" if state.size_bytes is None else size(state.size_bytes)
+
+
+def _in_brackets(*facts: str) -> str:
+    known = ", ".join(filter(None, facts))
+    return f" ({known})" if known else ""
 
 
 def held_conditions(state: DirectoryState, plan: RestorePlan, backup: Backup) -> Iterator[Precondition]:
     """That the directory holds what the plan was made for, and that a cluster set aside is one of this server."""
     if plan.if_holds and state.holds not in ("", plan.if_holds):
         yield Precondition(
-            "directory is as planned", Outcome.FAILED,
+            "planned content", Outcome.FAILED,
             f"The plan was made for a directory that holds {told_holding(plan.if_holds)}; now it holds "
             f"{told_held(state, plan, backup)}.",
             "Look at what is there, and make the plan again, without --if-holds.")
     if plan.sets_aside and state.holds != NO_CLUSTER:
-        name = f"overwrites a copy of {plan.server}"
+        name = "replaced cluster"
         if state.system_identifier == backup.system_identifier:
-            yield Precondition(name, Outcome.OK, f"system identifier {state.system_identifier}")
+            yield Precondition(name, Outcome.OK, f"{plan.server} itself or a copy of it, by its system identifier")
         elif state.system_identifier is None:
             yield Precondition(name, Outcome.WARNING, "The cluster there cannot be told from any other.",
                                "Look there whose it is, before you let it be renamed.")

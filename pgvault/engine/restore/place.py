@@ -116,6 +116,11 @@ fi
 """
 
 
+def aside_name(directory: str, job: str) -> str:
+    """Where a data directory that a restore overwrites is kept."""
+    return f"{directory}.before-{job}"
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The directories of one restore on its host."""
@@ -133,7 +138,7 @@ class Site:
     @property
     def aside(self) -> str:
         """Where an overwritten directory is kept; empty when nothing is overwritten."""
-        return f"{self.directory}.before-{self.job}" if self.sets_aside else ""
+        return aside_name(self.directory, self.job) if self.sets_aside else ""
 
     @property
     def _places(self) -> list[str]:

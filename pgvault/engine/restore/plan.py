@@ -12,11 +12,13 @@ from pgvault.engine.restore.choose import Choice, candidates, choose, needed
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.held import look_at, told_held
+from pgvault.engine.restore.listening import listens_on, socket_directories
+from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import archive_of
 from pgvault.io.host import Host
-from pgvault.io.probe import probe_destination
+from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
@@ -62,6 +64,8 @@ class RestoreRequest:
     """Use the unfinished last segment of the timeline too."""
     expects: tuple[RelationName, ...] = ()
     """What the started server is asked for."""
+    port: int | None = None
+    """That the restored server is to listen on; None for the host's, or else the one in its configuration."""
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host) -> RestorePlan:
@@ -81,18 +85,26 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
         sent = manifest.stored_bytes()
-    destination = await probe_destination(host, directory, [s.location for s in plan.tablespaces],
-                                          (host_config and host_config.bin_directory) or "")
+    plan = replace(plan, listens=listens_on(safe.values))
+    destination = await probe_for(plan, host, host_config, measure=True)
     state = look_at(destination, vault, plan.server)
     plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
                    directory_state=state, room=room(destination, plan, choice.backup.segment_size),
                    if_holds=request.if_holds or state.holds)
     if state.holds not in ("", NOTHING):
-        plan = _overwriting(plan, request, state, choice.backup)
+        plan = _overwriting(plan, request, state, choice.backup, destination.directory.real_path)
     return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
                                         *_passed_over(server, choice.backup),
-                                        *destination_conditions(destination, state, plan, choice.backup)))
+                                        *destination_conditions(destination, state, plan, choice.backup, host_config)))
+
+
+async def probe_for(plan: RestorePlan, host: Host, config: HostConfig | None, *, measure: bool = False) -> Destination:
+    """The destination as it is now, in all that its conditions are about."""
+    return await probe_destination(
+        host, plan.directory, [s.location for s in plan.tablespaces], (config and config.bin_directory) or "",
+        port=plan.listens.port if plan.start and plan.listens else None,
+        sockets=socket_directories(plan.listens) if plan.listens else (), measure=measure)
 
 
 def _directory(request: RestoreRequest, host: HostConfig | None) -> str:
@@ -145,7 +157,8 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
         bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
-        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)), source=backup)
+        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)), source=backup,
+        port=request.port)
 
 
 def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:
@@ -167,7 +180,8 @@ def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | Non
     return tuple(places)
 
 
-def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup) -> RestorePlan:
+def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup,
+                 real_path: str) -> RestorePlan:
     if state.incomplete_restore is not None:
         return replace(plan, overwrites=told_held(state, plan, backup))
     if not request.overwrite:
@@ -175,24 +189,26 @@ def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectorySta
     if request.overwrite.rstrip("/") != plan.directory:
         raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {plan.directory}",
                          hint="Name the very directory that is to be replaced.")
-    return replace(plan, overwrites=told_held(state, plan, backup, f"in {plan.directory}"), sets_aside=True)
+    unmeasured = ", of unknown size" if state.size_bytes is None else ""
+    return replace(plan, overwrites=told_held(state, plan, backup, f"in {plan.directory}") + unmeasured,
+                   sets_aside=True, kept_as=aside_name(real_path, "JOB"))
 
 
 def _whole(backup: Backup) -> Precondition:
     if backup.corrupt_pages:
-        return Precondition("backup is whole", Outcome.WARNING,
+        return Precondition("backup", Outcome.WARNING,
                             f"The server reported corrupt pages in {', '.join(backup.corrupt_pages[:5])}.",
                             "Prefer an older backup, with the same target: it replays the changes since.")
-    return Precondition("backup is whole", Outcome.OK, f"{backup.id}, manifest checked")
+    return Precondition("backup", Outcome.OK, f"{backup.id} is whole, by its manifest")
 
 
 def _wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
                     rows: Sequence[Row]) -> Iterator[Precondition]:
     if not_read := next((row.problem for row in rows if row.problem), ""):
-        yield Precondition("WAL was read", Outcome.WARNING, f"Not read: {not_read}.",
+        yield Precondition("unread WAL", Outcome.WARNING, f"Not read: {not_read}.",
                            "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
     if isinstance(request.target, EndOfWal) and (row := _left_out(search, request, choice, rows[-1])):
-        yield Precondition("all WAL is used", Outcome.WARNING, f"With --partial {reach_of(row)}.",
+        yield Precondition("unused WAL", Outcome.WARNING, f"With --partial {reach_of(row)}.",
                            "Use it when the server is lost; while it runs, pgvault switch-wal brings its newest WAL.")
 
 
@@ -210,5 +226,5 @@ def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
     """Newer backups that might have been chosen, had their facts been readable."""
     for each in catalog.scan(server, save=False):
         if isinstance(each, catalog.Unreadable) and each.id > chosen.id:
-            yield Precondition(f"backup {each.id} is readable", Outcome.WARNING, f"It was passed over: {each.reason}.",
+            yield Precondition(f"unreadable backup {each.id}", Outcome.WARNING, f"It was passed over: {each.reason}.",
                                f"pgvault verify {server.name} {each.id}")

@@ -1,36 +1,42 @@
-"""What must hold at the destination before anything is written there: pure rules on what the probe saw."""
+"""What must hold at the destination before anything is written there: pure rules on what the probe saw.
+
+A condition has the name of a thing, so that it reads right whether it holds or has failed.
+"""
 
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterator, Sequence
 
-import humanize
-
+from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.held import OURS, held_conditions, told_held
+from pgvault.engine.restore.listening import listening_conditions
 from pgvault.io.probe import Contents, Destination, Place
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.holding import NOTHING
 from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan, Room
+from pgvault.model.text import size
 
 RECOVERY_SEGMENTS = 3
 """What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
 
 
-def destination_conditions(destination: Destination, state: DirectoryState, plan: RestorePlan,
-                           backup: Backup) -> tuple[Precondition, ...]:
+def destination_conditions(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup,
+                           host: HostConfig | None) -> tuple[Precondition, ...]:
     """Every condition with its outcome; the plan stands when none has failed. `state` is what was made of the look."""
     return (
         *held_conditions(state, plan, backup),
-        _not_running(destination, plan),
+        _running(destination, plan, host),
         _directory(destination, state, plan, backup),
         _owner(destination, plan),
         *_tablespaces(destination, plan),
         _space(destination, plan, backup.segment_size),
         _programs(destination, plan, backup.major),
         _tools(destination),
+        *_listening(destination, plan, backup.major, host),
     )
 
 
@@ -42,18 +48,34 @@ def _failed(name: str, detail: str, fix: str) -> Precondition:
     return Precondition(name, Outcome.FAILED, detail, fix)
 
 
-def _not_running(destination: Destination, plan: RestorePlan) -> Precondition:
+def _running(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> Precondition:
     postmaster = destination.postmaster
     if postmaster is None or not postmaster.alive:
-        return _ok("no server runs there")
-    return _failed("no server runs there",
+        return _ok("running server", "none there")
+    return _failed("running server",
                    f"{plan.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
-                   "which runs.",
-                   f"Stop it first, on that host: pg_ctl stop -D {plan.directory}")
+                   "which runs.", f"Stop it first, on that host: {_stop(destination, plan, host)}")
+
+
+def _stop(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
+    """The command to be typed there."""
+    if host is not None and host.stop_command:
+        return host.stop_command
+    programs = [each for each in destination.installations if each.has_pg_ctl]
+    programs.sort(key=lambda each: str(each.major) != destination.pg_version)
+    pg_ctl = f"{programs[0].directory}/pg_ctl" if programs else "pg_ctl"
+    return shlex.join([pg_ctl, "stop", "-D", plan.directory])
+
+
+def _listening(destination: Destination, plan: RestorePlan, major: int,
+               host: HostConfig | None) -> Iterator[Precondition]:
+    if plan.start and plan.listens is not None:
+        yield from listening_conditions(destination, plan.listens, major,
+                                        by_command=host is not None and bool(host.start_command))
 
 
 def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:
-    place, name = destination.directory, "directory is free"
+    place, name = destination.directory, "directory"
     if not _is_one_line(place.path):
         return _failed(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
                        "Choose another directory.")
@@ -78,9 +100,9 @@ def _is_one_line(path: str) -> bool:
 
 
 def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
-    place, name = destination.directory, "directory is writable"
+    place, name = destination.directory, "right to write"
     if destination.uid == 0 and plan.start:
-        return _failed(name, "PostgreSQL does not run as root.",
+        return _failed("user root", "PostgreSQL does not run as root.",
                        "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
     exists = place.contents is not Contents.MISSING
     if exists and place.owner_uid != destination.uid:
@@ -123,8 +145,8 @@ def room(destination: Destination, plan: RestorePlan, segment_size: int) -> tupl
               *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
                                                                    strict=True))]
     on: dict[str, list[tuple[Place, int]]] = {}
-    for place, size in wanted:
-        on.setdefault(place.file_system, []).append((place, size))
+    for place, count in wanted:
+        on.setdefault(place.file_system, []).append((place, count))
     return tuple(_room(places) for places in on.values())
 
 
@@ -133,21 +155,21 @@ def _room(places: Sequence[tuple[Place, int]]) -> Room:
     first = places[0][0]
     left = sum(place.left_bytes for place, _ in places)
     free = None if first.free_bytes is None else first.free_bytes + left
-    return Room(first.path, first.mounted_on, sum(size for _, size in places), free)
+    return Room(first.path, first.mounted_on, sum(count for _, count in places), free)
 
 
 def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Precondition:
     found = room(destination, plan, segment_size)
     for each in found:
         if not each.is_enough:
-            return _failed("space", f"{each.path} needs {_size(each.needed)} and {each.mounted_on} has "
-                                    f"{_size(each.free)} free ({each.needed - (each.free or 0)} bytes too few).",
+            return _failed("space", f"{each.path} needs {size(each.needed)} and {each.mounted_on} has "
+                                    f"{size(each.free)} free ({size(each.needed - (each.free or 0))} too few).",
                            "Free space there, or choose another directory.")
-    return _ok("space", ", ".join(f"{_size(each.free)} free for {_size(each.needed)}" for each in found))
+    return _ok("space", ", ".join(f"{_free(each)} free for {size(each.needed)}" for each in found))
 
 
 def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:
-    name = f"PostgreSQL {major} is there"
+    name = f"programs of PostgreSQL {major}"
     fitting = [i for i in destination.installations if i.major == major]
     if fitting:
         return _ok(name, f"{fitting[0].version} in {fitting[0].directory}")
@@ -159,10 +181,10 @@ def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precon
 
 def _tools(destination: Destination) -> Precondition:
     if destination.tar is None:
-        return _failed("tar is there", "The host has no tar.", "Install tar there.")
-    return _ok("tar is there", "zstd too: stored data goes over as it is" if destination.zstd
+        return _failed("tar", "The host has no tar.", "Install tar there.")
+    return _ok("tar", "zstd too: stored data goes over as it is" if destination.zstd
                else "no zstd: data is unpacked here and goes over plain")
 
 
-def _size(count: int | None) -> str:
-    return "an unknown amount" if count is None else humanize.naturalsize(count, binary=True)
+def _free(room: Room) -> str:
+    return "an unknown amount" if room.free is None else size(room.free)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.engine.restore.expect import Found, Presence, look_for
+from pgvault.engine.restore.why_ended import FAILED, next_step, said_of_it
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, Installation, probe_destination
 from pgvault.model.errors import PgvaultError, Refused, WalMissing
@@ -34,8 +36,14 @@ _ABSENT_LOOKS = 200
 _LOG_LINES = 200
 FOLLOW_SECONDS = 60.0
 """How long a standby that replays nothing more may take to reach the original server."""
-_TAIL = "# read the end of the server's log\ntail -n \"$2\" \"$1\" 2>/dev/null || true\n"
-_FAILED = re.compile(r"\b(FATAL|PANIC)\b")
+_TAIL = f"""# read the end of the server's log
+cd "$1" || exit 0
+tail -n "$2" {LOG_FILE} 2>/dev/null
+read -r kind current 2>/dev/null <current_logfiles && tail -n "$2" "$current" 2>/dev/null
+:
+"""
+"""What it said first, and what it said to its own log collector once that ran."""
+_BEGAN = re.compile(r"database system was (interrupted|shut down)")
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
                       r"|selected new timeline|redo done|recovery has paused|shutting down")
 
@@ -96,22 +104,25 @@ class _State:
     paused: bool
 
 
-async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> None:
-    """Start it with the host's own command, or with pg_ctl of the right major."""
+async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> str:
+    """Start it with the host's own command, or with pg_ctl of the right major; the line that a person would type."""
+    log = f"{plan.directory}/{LOG_FILE}"
     if config is not None and config.start_command:
         done = await host.run_shell(config.start_command, timeout=120)
-        what = config.start_command
+        what = line = config.start_command
+        hint = "The restored files are complete. Run that line there by hand: it, or the log that it names, tells why."
     else:
         destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
         programs = programs_for(destination, major)
-        argv = [f"{programs.directory}/pg_ctl", "start", "-s", "-W", "-D", plan.directory,
-                "-l", f"{plan.directory}/{LOG_FILE}"]
-        done = await host.run(argv, timeout=120)
-        what = "pg_ctl start"
+        argv = [f"{programs.directory}/pg_ctl", "start", "-D", plan.directory, "-l", log]
+        done = await host.run([*argv, "-s", "-W"], timeout=120)
+        what, line = "pg_ctl start", shlex.join(argv)
+        hint = f"The restored files are complete. Look at {log} there. Then start it: {line}"
     if done.status:
         raise PgvaultError(f"could not start the restored server on {host.description}",
                            detail=f"{what} ended with status {done.status}: {(done.stderr or '').strip()}",
-                           hint=f"The restored files are complete. Look at {plan.directory}/{LOG_FILE} there.")
+                           hint=hint)
+    return line
 
 
 def programs_for(destination: Destination, major: int) -> Installation:
@@ -125,12 +136,14 @@ def programs_for(destination: Destination, major: int) -> Installation:
 
 
 async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
-                emit: Emit) -> Proof:
+                emit: Emit, *, start: str) -> Proof:
     """Wait until the started server has reached the target, then look for what the restore was made for.
+
+    `start` is the line that starts it again, for when it ended.
 
     PgvaultError with its log when it gives up. What is expected and not there is told, not raised.
     """
-    watcher = _Watcher(host, config, server, plan)
+    watcher = _Watcher(host, config, server, plan, start)
     proof = await _reached(watcher, plan, begin, emit)
     if not plan.expects:
         return proof
@@ -205,9 +218,10 @@ async def _arrived(watcher: _Watcher, state: _State, plan: RestorePlan) -> Proof
 class _Watcher:
     """Looks at the server by SQL through the host's connection, and at its files where SQL is not to be had."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan) -> None:
-        self._host, self._config, self._plan = host, config, plan
-        self.asked = RestoredServer(host, config, server)
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+                 start: str) -> None:
+        self._host, self._config, self._plan, self._start = host, config, plan, start
+        self.asked = RestoredServer(host, config, server, plan.port)
         self._seen_alive = False
         self._seen_dead = 0
         self._is_known = False
@@ -276,7 +290,7 @@ class _Watcher:
         return (size, age) if size > 0 else (0, 0.0)
 
     async def not_following(self) -> PgvaultError:
-        said = [line for line in await self.log() if _FAILED.search(line)]
+        said = [line for line in await self.log() if FAILED.search(line)]
         return PgvaultError(
             f"the standby on {self._host.description} does not follow the original server",
             detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
@@ -284,19 +298,18 @@ class _Watcher:
                  "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
     async def log(self) -> list[str]:
-        rows = await self.asked.query("SELECT pg_current_logfile()")
-        current = rows[0][0] if rows and rows[0][0] else LOG_FILE
-        path = current if current.startswith("/") else f"{self._plan.directory}/{current}"
-        done = await self._host.run_script(_TAIL, path, str(_LOG_LINES))
+        done = await self._host.run_script(_TAIL, self._plan.directory, str(_LOG_LINES))
         return done.stdout.decode("utf-8", "replace").splitlines()
 
     async def _gave_up(self, state: str) -> PgvaultError:
         lines = await self.log()
-        fatal = [line for line in lines if _FAILED.search(line)] or lines[-3:]
+        said = said_of_it(lines)
+        what = "ended before it reached the target" if any(map(_BEGAN.search, lines)) else "did not start"
         return PgvaultError(
-            f"the restored server on {self._host.description} ended before it reached the target",
-            detail=f"Its log says: {' / '.join(fatal[-3:]) or 'nothing'}. Its state is {state or 'unknown'}.",
-            hint=f"Look at {self._plan.directory}/{LOG_FILE} there. The restored files are complete.")
+            f"the restored server on {self._host.description} {what}",
+            detail=f"Its log says: {' / '.join(said) or 'nothing'}. Its state is {state or 'unknown'}.",
+            hint=next_step(said, directory=self._plan.directory, start=self._start,
+                           log=f"{self._plan.directory}/{LOG_FILE}"))
 
     def _bin(self) -> str:
         return (self._config and self._config.bin_directory) or ""

@@ -21,6 +21,7 @@ from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.place import Site
+from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.prove import PROMOTED, Proof, prove, start_server
 from pgvault.engine.restore.salvage import salvage
@@ -29,7 +30,7 @@ from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.engine.restore.stream import own_runs
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
-from pgvault.io.probe import Destination, probe_destination
+from pgvault.io.probe import Destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Cancelled, NotRight, PgvaultError, Refused, Unreachable
@@ -115,11 +116,10 @@ class _Look:
 
     async def again(self, host: Host) -> Destination:
         plan = self.plan
-        destination = await probe_destination(host, plan.directory, [s.location for s in plan.tablespaces],
-                                              (self.host_config and self.host_config.bin_directory) or "")
+        destination = await probe_for(plan, host, self.host_config)
         state = look_at(destination, self.vault, plan.server)
-        failed = [c for c in destination_conditions(destination, state, plan, self.backup)
-                  if c.outcome is Outcome.FAILED]
+        conditions = destination_conditions(destination, state, plan, self.backup, self.host_config)
+        failed = [each for each in conditions if each.outcome is Outcome.FAILED]
         if failed:
             raise Refused(f"the destination on {host.description} is not as the plan needs it: {failed[0].name}",
                           detail=failed[0].detail, hint=failed[0].fix)
@@ -204,9 +204,10 @@ class _Restore:
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))
         try:
-            await start_server(self.host, self.host_config, plan, self.backup.major)
+            line = await start_server(self.host, self.host_config, plan, self.backup.major)
             self.emit(PhaseStarted("recover", plan.stop_lsn - begin if plan.stop_lsn else None))
-            proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit)
+            proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit,
+                                start=line)
         except asyncio.CancelledError:
             raise self._too_late("its server goes on with what it does") from None
         for line in proof.log:

@@ -1,0 +1,115 @@
+"""Where the restored server will listen, by the configuration that it will have, and whether it can: pure rules.
+
+PostgreSQL does not start when another server has its socket's lock file or none of its addresses can be had, and where
+one address of several is taken it runs half deaf; none of that shows before everything was copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address, ip_address
+
+from pgvault.io.probe import Destination
+from pgvault.io.probe_listening import SocketPlace
+from pgvault.model.check import Outcome
+from pgvault.model.restore_plan import Listening, Precondition
+
+_DEFAULT_PORT = 5432
+_NAME = re.compile(r'"((?:[^"]|"")*)"|([^,"]+)')
+_EVERY_V4, _EVERY_V6 = "0" * 8, "0" * 32
+
+
+def listens_on(values: Mapping[str, str]) -> Listening:
+    """By the settings that a restored server will read."""
+    port = values.get("port", "").strip()
+    sockets = values.get("unix_socket_directories")
+    return Listening(int(port) if port.isascii() and port.isdigit() else _DEFAULT_PORT,
+                     _names(values.get("listen_addresses", "localhost")), None if sockets is None else _names(sockets))
+
+
+def _names(value: str) -> tuple[str, ...]:
+    """A list as PostgreSQL writes it: at commas, with what is in double quotes taken as it is."""
+    names = (quoted.replace('""', '"') if quoted else plain.strip() for quoted, plain in _NAME.findall(value))
+    return tuple(name for name in names if name)
+
+
+def socket_directories(listening: Listening) -> tuple[str, ...] | None:
+    """Those that can be looked into: not the abstract ones, nor those below the data directory, which is not there."""
+    if listening.socket_directories is None:
+        return None
+    return tuple(each for each in listening.socket_directories if each.startswith("/"))
+
+
+def listening_conditions(destination: Destination, listening: Listening, major: int, *,
+                         by_command: bool) -> Iterator[Precondition]:
+    """`by_command`: a start command of the host's own may make it listen elsewhere, so what is taken is a warning."""
+    port, bad = listening.port, Outcome.WARNING if by_command else Outcome.FAILED
+    places = [place for place in destination.sockets if place.directory in _sockets(destination, listening, major)]
+    if taken := next((place for place in places if place.taken_by), None):
+        yield Precondition(f"port {port}", bad, f"{_capital(taken.taken_by)} has the socket for it in "
+                                                f"{taken.directory}.", _elsewhere(taken.taken_by))
+    elif by := _taken_by(destination, listening):
+        yield Precondition(f"port {port}", bad, f"{_capital(by)} listens there.", _elsewhere(by))
+    else:
+        unknown = destination.listeners is None and listening.addresses
+        yield Precondition(f"port {port}", Outcome.OK, "its sockets are free; what has the TCP port, the host does not "
+                           "tell" if unknown else "free")
+    yield from _closed(places, bad)
+
+
+def _elsewhere(by: str) -> str:
+    free = "remove that file" if "file" in by else "stop that one first"
+    return f"Have the restored server listen on another one: --port PORT; or {free}."
+
+
+def _closed(places: list[SocketPlace], bad: Outcome) -> Iterator[Precondition]:
+    closed = [place.directory for place in places if not place.writable and not place.taken_by]
+    if closed:
+        yield Precondition("socket directory", bad, f"{', '.join(closed)}: missing, or we may not write there; the "
+                           "restored server makes its socket in it.",
+                           "Make it there; or name another one for the host: socket_directory.")
+
+
+def _sockets(destination: Destination, listening: Listening, major: int) -> tuple[str, ...]:
+    if (named := socket_directories(listening)) is not None:
+        return named
+    return next((each.socket_directories for each in destination.installations if each.major == major), ())
+
+
+def _taken_by(destination: Destination, listening: Listening) -> str:
+    return next((each.process for each in destination.listeners or ()
+                 if any(takes(each.address, wanted) for wanted in listening.addresses)), "")
+
+
+def takes(address: str, wanted: str) -> bool:
+    """Whether who listens on `address`, as the kernel writes it, leaves none of listen_addresses' `wanted`.
+
+    A server on every IPv6 address may have every IPv4 one too; and whatever address a host's name has, who listens on
+    every address has it.
+    """
+    match wanted:
+        case "*":
+            return True
+        case "0.0.0.0":
+            return len(address) == len(_EVERY_V4) or address == _EVERY_V6
+        case "::":
+            return len(address) == len(_EVERY_V6)
+        case "localhost":
+            return takes(address, "127.0.0.1") or takes(address, "::1")
+    return address in _spelled(wanted)
+
+
+def _spelled(wanted: str) -> set[str]:
+    """As /proc/net/tcp and tcp6 have it: in words of four bytes, each in the processor's order, whichever that is."""
+    try:
+        ip = ip_address(wanted.partition("%")[0])
+    except ValueError:
+        return {_EVERY_V4, _EVERY_V6}
+    packed = [ip.packed, IPv6Address(f"::ffff:{ip}").packed] if ip.version == 4 else [ip.packed]
+    swapped = [b"".join(each[at:at + 4][::-1] for at in range(0, len(each), 4)) for each in packed]
+    return {_EVERY_V6, *([_EVERY_V4] if ip.version == 4 else []), *(each.hex().upper() for each in packed + swapped)}
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
