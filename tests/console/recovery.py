@@ -74,7 +74,7 @@ def condition(name: str, outcome: str = "ok", detail: str = "", fix: str = "") -
     return {"name": name, "outcome": outcome, "detail": detail, "fix": fix}
 
 
-OCCUPIED = condition("directory is free", "failed", f"{DIRECTORY} holds a cluster of PostgreSQL 18.",
+OCCUPIED = condition("directory", "failed", f"{DIRECTORY} holds a cluster of PostgreSQL 18.",
                      f"Choose another directory; or have it renamed out of the way: --overwrite {DIRECTORY}")
 
 
@@ -99,9 +99,9 @@ def plan(*failed: dict[str, str], overwrites: str = "", command: str = COMMAND) 
         "settings_changed": [{"file": "postgresql.conf", "line": 257, "name": "archive_command", "was": "'cp %p /wal'",
                               "action": "commented out"}],
         "settings_to_look_at": [],
-        "preconditions": [condition("backup is whole", detail=f"{BACKUP}, manifest checked"),
-                          condition("no server runs there"),
-                          *(failed or [condition("directory is free", detail="empty")]),
+        "preconditions": [condition("backup", detail=f"{BACKUP} is whole, by its manifest"),
+                          condition("running server", detail="none there"),
+                          *(failed or [condition("directory", detail="empty")]),
                           condition("space", detail="1.4 TiB free for 192.0 MiB")],
         "command": command}
 

@@ -284,7 +284,7 @@ async def test_an_unreachable_host_is_tried_again(desk: Desk) -> None:
 async def test_a_world_that_moved_since_the_plan_is_told(desk: Desk) -> None:
     ready(desk)
     desk.says(f"restore main {BACKUP} /srv", answer=failure(
-        "cannot restore to standby:/srv/pg/18/main: the condition \"directory is free\" does not hold",
+        "cannot restore to standby:/srv/pg/18/main: condition \"directory\" failed",
         f"{DIRECTORY} holds a file.", "Choose another directory.", "refused", 5))
     async with recovering(desk, *TO_RUN) as pilot:
         assert wizard(pilot).draft.step is Step.REVIEW

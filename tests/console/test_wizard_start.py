@@ -103,7 +103,7 @@ async def test_another_cluster_is_overwritten_by_nobody_who_reads(desk: Desk, si
             "identifier 7312345678901234567)")
     sure = "Be sure that nobody needs it where it is, or choose another directory."
     document = plan(overwrites=what)
-    document["preconditions"].insert(0, condition("overwrites a copy of main", "warning", "It is billing's.", sure))
+    document["preconditions"].insert(0, condition("replaced cluster", "warning", "It is billing's.", sure))
     desk.says("restore main auto /srv", answer=planned(document))
     async with recovering(desk, *TO_REVIEW, size=size) as pilot:
         assert {"NOT a copy of main", sure} <= _said(pilot, "NOT a copy of main", sure)
