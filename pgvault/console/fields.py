@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from pgvault.model.text import Painted, Part, visible, width
 
 LABEL = 14
 """Columns of the names."""
+_BREAK = re.compile(r"(?<![0-9]) | (?!(?:[KMGT]iB|B|s|min|h|d)(?:/s)?(?![A-Za-z0-9]))")
+"""A blank at which a line may end: not between a number and its unit."""
 Line = Sequence[Part]
 
 
@@ -50,11 +53,12 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """The text in lines, broken at blanks where it can be; no character but blanks at a break is lost."""
+    """The text in lines, broken at blanks where it can be, and no amount before its unit; no character but blanks
+    at a break is lost."""
     columns = max(columns, 2)
     lines: list[str] = []
     line = ""
-    for word in text.split(" "):
+    for word in _BREAK.split(text):
         if line and width(line) + 1 + width(word) <= columns:
             line = f"{line} {word}"
             continue

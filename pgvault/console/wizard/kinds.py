@@ -31,6 +31,7 @@ _SIDES = {
     Kind.LSN: (("after", "after the record there"), ("before", "before the record there")),
     Kind.XID: (("after", "after it was committed"), ("before", "before it was committed")),
 }
+_UNFINISHED = (("no", "whole segments only"), ("yes", "the unfinished last segment, too"))
 
 
 class Kinds(Pane):
@@ -53,6 +54,7 @@ class Kinds(Pane):
     listing = getters.query_one("#kind", Listing)
     text = getters.query_one("#text-line", Typed)
     side = getters.query_one("#side", Choice)
+    unfinished = getters.query_one("#unfinished", Choice)
 
     def __init__(self) -> None:
         super().__init__("stop at", id="kinds")
@@ -61,12 +63,14 @@ class Kinds(Pane):
         self._sides: dict[Kind, str] = {Kind.XID: "before"}
         self._picked: tuple[str, int] | None = None
         """A restore point that was chosen from the list, and its timeline."""
+        self._is_partial = False
 
     def compose(self) -> ComposeResult:
         yield Listing([Column("", 40, flexible=True)], headed=False, id="kind")
         with Form():
             yield Typed("", id="text")
             yield Choice("and stop", id="side")
+            yield Choice("with", id="unfinished")
 
     def on_mount(self) -> None:
         self.listing.show(ItemRows(tuple(Kind), lambda kind: [kind.value], lambda kind: kind.name))
@@ -76,8 +80,10 @@ class Kinds(Pane):
     def kind(self) -> Kind:
         return Kind[self.listing.key] if self.listing.key else Kind.LATEST
 
-    def show_point(self, point: Point | None, kind: Kind) -> None:
-        """Show this point as if it had been typed, or without one begin with a kind."""
+    def show_point(self, point: Point | None, kind: Kind, *, partial: bool) -> None:
+        """Show this point as if it had been typed, or without one begin with a kind; `partial`: the latest is then
+        that of the unfinished last segment."""
+        self._is_partial = point.partial if point else partial
         if point:
             kind = kind_of(point.target)
             self._texts[kind] = text_of(point.target)
@@ -96,6 +102,8 @@ class Kinds(Pane):
             return self.Aimed(None, str(error), take)
         if self.kind is Kind.NAME and self._picked and self._picked[0] == self.text.value:
             point = replace(point, timeline=self._picked[1])
+        if self.kind is Kind.LATEST:
+            point = replace(point, partial=self._is_partial)
         return self.Aimed(point, "", take)
 
     def _fit(self) -> None:
@@ -103,6 +111,8 @@ class Kinds(Pane):
         kind = self.kind
         self.text.display = kind.has_text
         self.side.display = kind.has_sides
+        self.unfinished.display = kind is Kind.LATEST
+        self.unfinished.offer(_UNFINISHED, "yes" if self._is_partial else "no")
         if kind.has_text:
             self.text.put(self._texts.get(kind, ""), label=kind.name.lower() if kind is not Kind.NAME else "name",
                           hint=kind.example)
@@ -167,5 +177,8 @@ class Kinds(Pane):
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()
-        self._sides[self.kind] = event.key
+        if event.choice is self.unfinished:
+            self._is_partial = event.key == "yes"
+        else:
+            self._sides[self.kind] = event.key
         self.post_message(self.read())

@@ -17,6 +17,11 @@ from pgvault.model.text import size, span
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
 _OUTCOME = 9
 """Columns of its word."""
+_TIMELINE = 8
+"""Characters of a segment's name that name its timeline."""
+_CHOSEN_HERE = {
+    "unused WAL": "Here: esc leads back to the point, where \"the latest\" takes the unfinished last segment, too."}
+"""Where in the wizard that is chosen which a condition speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,22 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
         if each["name"] == "directory":
             yield Field("", "Here: esc goes back to where this is chosen, with \"if not empty\" below the directory.",
                         "bold")
+    yield from _place(plan)
     yield from _source(document, draft, zone, now)
-    yield Field("to", plan.place, "bold")
+    yield from _then(draft)
+    yield from _amounts(document)
+    yield from _conditions(document)
+    yield Field("stays", "runs as a job that outlives this console and its connection")
+    yield Field("command", command)
+    yield from _settings(document)
+    yield from _each(document)
+
+
+def _place(plan: Planned) -> Iterator[Field]:
+    """Where to, and what that costs there: the first thing to be read."""
+    document = plan.document
+    free = "" if plan.overwrites else "; nothing is overwritten"
+    yield Field("to", f"{plan.place}{free}", "bold")
     for name, place in document["destination"]["tablespaces"].items():
         yield Field("", f"tablespace {name} to {place}")
     if plan.overwrites:
@@ -78,31 +97,33 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
         yield Field("OVERWRITES", f"{plan.overwrites}{kept}", "bad")
         if plan.doubt:
             yield Field("", plan.doubt, "bold")
-    else:
-        yield Field("overwrites", "nothing")
-    yield Field("then", _then(draft))
-    yield from _amounts(document)
-    yield from _conditions(document)
-    yield from _settings(document)
-    yield Field("stays", "the restore runs as a job: it goes on when this console or the connection ends")
-    yield Field("command", command)
 
 
 def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: datetime) -> Iterator[Field]:
     target, wal = document["target"], document["wal"]
-    chosen = "chosen from the point" if draft.backup == "auto" else "chosen by you"
-    yield Field("backup", f"{document['backup']}{_details(document['backup_details'], now)}; {chosen}")
+    chosen = "" if draft.backup == "auto" else "; chosen by you"
+    yield Field("backup", f"{document['backup']}{_details(document['backup_details'], now)}{chosen}")
     yield Field("target", draft.point.label if draft.point and draft.point.label else target["text"], "bold")
     if target["stop_lsn"]:
         side = "after" if target["stop_replayed"] else "before"
         path = " -> ".join(map(str, document["timeline_path"]))
-        yield Field("stops", f"{side} {target['stop_lsn']} on timeline {path}")
-        if time := moment(target["stop_time"]) or (draft.point.time if draft.point else None):
-            yield Field("", ", ".join(readings(time, zone)))
+        time = moment(target["stop_time"]) or (draft.point.time if draft.point else None)
+        clocks = f", {', '.join(readings(time, zone))}" if time else ""
+        yield Field("", f"{side} {target['stop_lsn']} on timeline {path}{clocks}")
     unfinished = ", the last one unfinished" if wal["partial"] else ""
     missing = "all present" if not wal["missing"] else f"MISSING: {wal['missing'][0]}"
-    yield Field("WAL", f"{wal['first']} to {wal['last']}, {wal['segments']} segments, {missing}{unfinished}",
+    count = f"{wal['segments']} segment{'s' * (wal['segments'] != 1)}"
+    yield Field("WAL", f"{short_names(wal['first'], wal['last'])}, {count}, {missing}{unfinished}",
                 "bad" if wal["missing"] else "")
+
+
+def short_names(first: str, last: str) -> str:
+    """The names of two segments from where they differ on: the timeline and what is before are said elsewhere."""
+    if first[:_TIMELINE] != last[:_TIMELINE]:
+        return f"{first} to {last}"
+    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    at = min(same, len(first) - 2)
+    return f"...{first[at:]}" if first == last else f"...{first[at:]} to ...{last[at:]}"
 
 
 def _details(backup: Mapping[str, Any] | None, now: datetime) -> str:
@@ -113,31 +134,43 @@ def _details(backup: Mapping[str, Any] | None, now: datetime) -> str:
     return f"{age}, PostgreSQL {backup['server_version']}, {size(backup['size_bytes'])}"
 
 
-def _then(draft: Draft) -> str:
-    what = {Then.PROMOTE: "opens for use, on a timeline of its own", Then.PAUSE: "pauses at the target, read-only",
+def _then(draft: Draft) -> Iterator[Field]:
+    what = {Then.PROMOTE: "opens for use", Then.PAUSE: "pauses at the target, read-only",
             Then.SHUTDOWN: "shuts down at the target", Then.STANDBY: "follows the original server"}[draft.then]
-    start = "the server is started and asked whether it arrived; it" if draft.start else \
-        "the server is not started; started by you, it"
-    tables = f"; {', '.join(draft.expect)} must be there" if draft.expect and draft.is_asked else ""
-    return f"{start} {what}{tables}"
+    yield Field("then", f"{'started and asked whether it arrived' if draft.start else 'not started; when it is'}, "
+                        f"the server {what}")
+    if draft.expect and draft.is_asked:
+        yield Field("expects", f"{', '.join(draft.expect)} to be there")
 
 
 def _amounts(document: Mapping[str, Any]) -> Iterator[Field]:
-    yield Field("amount", f"sends {size(document['bytes_to_send'])}, writes {size(document['bytes_to_write'])}")
-    for each in document["space"]:
-        yield Field("space", f"{size(each['needed_bytes'])} needed on {each['mounted_on']}, "
-                             f"{size(each['free_bytes'])} free")
+    free = "".join(f"; {size(each['free_bytes'])} free on {each['mounted_on']}" for each in document["space"])
+    sends, writes = size(document["bytes_to_send"]), size(document["bytes_to_write"])
+    yield Field("amount", f"{sends} to send, {writes} to write{free}")
     seconds, basis = document["estimate_seconds"], document["estimate_basis"]
     yield Field("takes", f"about {span(round(seconds))}, {basis}" if seconds is not None else f"not known: {basis}")
 
 
 def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
-    for number, each in enumerate(document["preconditions"]):
-        detail = f" ({each['detail']})" if each["detail"] else ""
-        outcome = each["outcome"]
-        yield outcome_field("conditions" if not number else "", outcome, f"{each['name']}{detail}")
-        if each["fix"] and outcome == "warning":
-            yield Field("", each["fix"], indent=LABEL + _OUTCOME)
+    """How many hold; of the others only what has to be known, since those that fail stand on top."""
+    every = document["preconditions"]
+    holding = sum(each["outcome"] == "ok" for each in every)
+    yield Field("conditions", f"{holding} of {len(every)} hold", "good" if holding == len(every) else "warn")
+    for each in every:
+        if each["outcome"] not in ("ok", "failed"):
+            yield outcome_field("", each["outcome"], _named(each))
+            for said in filter(None, (each["fix"], _CHOSEN_HERE.get(each["name"], ""))):
+                yield Field("", said, indent=LABEL + _OUTCOME)
+
+
+def _each(document: Mapping[str, Any]) -> Iterator[Field]:
+    holding = [each for each in document["preconditions"] if each["outcome"] == "ok"]
+    for number, each in enumerate(holding):
+        yield Field("each holds" if not number else "", _named(each), "dim")
+
+
+def _named(condition: Mapping[str, Any]) -> str:
+    return f"{condition['name']} ({condition['detail']})" if condition["detail"] else str(condition["name"])
 
 
 def outcome_field(name: str, outcome: str, text: str) -> Field:

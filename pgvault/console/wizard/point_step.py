@@ -103,7 +103,7 @@ class PointStep(Stage):
         self.kinds.display, self.finder.display = is_typed, not is_typed
         if is_typed:
             kind = _BEGIN_WITH.get(draft.what, Kind.LATEST) if draft.what else Kind.LATEST
-            self.kinds.show_point(draft.point, kind)
+            self.kinds.show_point(draft.point, kind, partial=draft.what is What.LOST)
             self.kinds.take_focus()
         else:
             self.finder.listing.focus()
@@ -153,9 +153,7 @@ class PointStep(Stage):
             self._forget()
             self.told.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
             return
-        draft = self.recovery.draft
-        lost = draft.what is What.LOST and isinstance(aimed.point.target, EndOfWal)
-        point = replace(aimed.point, partial=True) if lost else aimed.point
+        draft, point = self.recovery.draft, aimed.point
         if draft.point and _same_place(draft.point, point):  # what was chosen, with all that is known of it
             self._ask(draft, take=aimed.take)
         else:
@@ -277,4 +275,6 @@ class PointStep(Stage):
 
 
 def _same_place(one: Point, other: Point) -> bool:
+    if isinstance(one.target, EndOfWal) and one.partial != other.partial:
+        return False
     return one.target == other.target and (other.timeline is None or one.timeline == other.timeline)

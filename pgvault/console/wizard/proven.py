@@ -40,10 +40,10 @@ def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | No
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
         yield from _checks(ended)
-        yield from _next(ended, draft, server, host)
-        yield from _took(ended)
         yield from (Field("kept", each.text) for each in ended.events
                     if isinstance(each, Noted) and each.code in _DONE_BESIDES)
+        yield from _next(ended, draft, server, host)
+        yield from _took(ended)
         yield from _made_safe(ended)
     else:
         yield from _failure(ended)
@@ -53,8 +53,7 @@ def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | No
 
 
 def _took(ended: Ended) -> Iterator[Field]:
-    yield Field("took", _span(ended.job))
-    yield Field("job", f"pgvault job show {ended.job.id}")
+    yield Field("took", f"{_span(ended.job)}; pgvault job show {ended.job.id}")
 
 
 def _span(job: Job) -> str:

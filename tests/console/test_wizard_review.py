@@ -1,0 +1,109 @@
+"""The review at a glance: what decides is on the smallest screen, and what holds takes one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from desk import NARROW, NOW, Desk, press, screen
+from hypothesis import given
+from hypothesis import strategies as st
+from recovery import COMMAND, DIRECTORY, choices, condition, plan, planned, ready, recovering, wizard
+
+from pgvault.console.fields import laid_out, wrapped
+from pgvault.console.wizard.draft import Draft, Point
+from pgvault.console.wizard.planned import Planned, short_names, told
+from pgvault.console.wizard.steps import Step
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn, EndOfWal
+from pgvault.model.text import size
+
+TO_REVIEW = ("enter", "enter", "enter")
+_LINES = 17
+"""Of the plan on a terminal of 24."""
+DRAFT = Draft("main", point=Point(AtLsn(Lsn(0xE01ADF0), False), label="just before DROP TABLE shop.public.orders"),
+              host="standby", directory=DIRECTORY, expect=("shop.public.orders",))
+
+
+def lines(document: dict[str, object], columns: int = 78) -> list[str]:
+    fields = told(Planned(document), DRAFT, zone=None, command=COMMAND, now=NOW)
+    return ["".join(map(str, line)).rstrip() for line in laid_out(fields, columns)]
+
+
+async def test_all_that_decides_is_on_the_smallest_screen(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        shown = " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
+        for expected in (f"to standby:{DIRECTORY}; nothing is overwritten", "DROP TABLE shop.public.orders",
+                         "before 0/E01ADF0 on timeline 1, 2026-11-23 11:40:12+00", "...0A to ...0E, 5 segments",
+                         "all present", "shop.public.orders to be there", "1.0 TiB free on /srv", "4 of 4 hold",
+                         "outlives", "command"):
+            assert expected in shown
+    there = lines(plan())
+    assert next(number for number, line in enumerate(there) if line.startswith(" made safe")) <= _LINES
+
+
+def test_only_conditions_that_do_not_hold_have_lines_of_their_own() -> None:
+    warning = condition("unused WAL", "warning", "With --partial it goes on to 0/F.", "Use it when the server is lost.")
+    shown = lines(plan(condition("space"), warning))
+    at = next(number for number, line in enumerate(shown) if line.startswith(" conditions"))
+    assert shown[at].split("  ")[-1].strip() == "4 of 5 hold"
+    assert " ".join(shown[at + 1].split()) == "WARNING unused WAL (With --partial it goes on to 0/F.)"
+    assert "Use it when the server is lost." in shown[at + 2]
+    assert "Here: esc leads back to the point" in shown[at + 3]  # where that is chosen
+
+
+def test_what_is_overwritten_stands_on_top_in_full() -> None:
+    what = f"the cluster of PostgreSQL 18 in {DIRECTORY}: main itself or a copy of it (last checkpoint today, 1 GiB)"
+    shown = lines(plan(overwrites=what))
+    assert shown[0] == f" to           standby:{DIRECTORY}"
+    assert shown[1].startswith(" OVERWRITES   the cluster of PostgreSQL 18")
+    assert what in " ".join(" ".join(shown[1:4]).removeprefix(" OVERWRITES").split())
+
+
+def test_recovery_settings_and_each_condition_come_last() -> None:
+    shown = lines(plan())
+    places = [next(number for number, line in enumerate(shown) if line.startswith(f" {name}"))
+              for name in ("conditions", "command", "made safe", "recovery", "each holds")]
+    assert places == sorted(places)
+    assert any("1.4 TiB free for 192.0 MiB" in line for line in shown[places[-1]:])
+
+
+@pytest.mark.parametrize(("first", "last", "told"), [
+    ("000000010000000000000011", "000000010000000000000012", "...11 to ...12"),
+    ("0000000100000000000000FE", "000000010000000100000002", "...0000000FE to ...100000002"),
+    ("000000010000000000000011", "000000010000000000000011", "...11"),
+    ("000000010000000000000011", "000000020000000000000012",
+     "000000010000000000000011 to 000000020000000000000012")])
+def test_names_of_segments_are_as_short_as_they_differ(first: str, last: str, told: str) -> None:
+    assert short_names(first, last) == told
+
+
+@given(st.integers(0, 1 << 50), st.text("ab c", max_size=30), st.integers(12, 60))
+def test_an_amount_is_never_parted_from_its_unit(octets: int, before: str, columns: int) -> None:
+    assert any(size(octets) in line for line in wrapped(f"{before} {size(octets)} of WAL", columns))
+
+
+async def test_the_unfinished_segment_can_be_chosen_for_the_latest(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto --target-end", choices())
+    desk.says("restore main auto /srv", answer=planned(plan()))
+    async with recovering(desk, "enter", "end", "enter", size=NARROW) as pilot:
+        assert "whole segments only" in screen(pilot)
+        await press(pilot, "tab", "right", "enter")
+        point = wizard(pilot).draft.point
+        assert point == replace(Point(EndOfWal(), label="the latest"), partial=True)
+        assert wizard(pilot).draft.step is Step.WHERE
+        assert "--partial" in wizard(pilot).draft.words()
+        await press(pilot, "escape")
+        assert "the unfinished last segment, too" in screen(pilot)
+
+
+async def test_a_lost_server_is_recovered_with_the_unfinished_segment(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "end", "up", "enter") as pilot:
+        assert "the unfinished last segment, too" in screen(pilot)
+        await press(pilot, "enter")
+        point = wizard(pilot).draft.point
+        assert point
+        assert point.partial
