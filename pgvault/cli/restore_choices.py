@@ -41,8 +41,8 @@ def show(found: Choices, out: Output) -> None:
 
 
 def _reach(each: Bounds) -> str:
-    latest = when(each.latest.time) if each.latest.time else str(each.latest.lsn)
-    return f"{when(each.earliest.time)} to {latest} on timeline {each.timeline}"
+    latest = when(each.latest.time, exact=True) if each.latest.time else str(each.latest.lsn)
+    return f"{when(each.earliest.time, exact=True)} to {latest} on timeline {each.timeline}"
 
 
 def _words(found: Choices, place: Nearest) -> list[str]:

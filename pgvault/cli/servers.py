@@ -168,8 +168,8 @@ def _last_backup(found: Status) -> Part:
 
 
 def _window(window: Window) -> str:
-    until = when(window.until_time) if window.until_time else f"WAL position {window.until_lsn}"
-    return f"{when(window.from_time)} to {until} (timeline {window.timeline})"
+    until = when(window.until_time, exact=True) if window.until_time else f"WAL position {window.until_lsn}"
+    return f"{when(window.from_time, exact=True)} to {until} (timeline {window.timeline})"
 
 
 def _wal(found: Status) -> str:

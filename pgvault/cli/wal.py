@@ -188,8 +188,8 @@ def _show(context: Context, server: ServerConfig, status: WalStatus) -> None:
     if survey.windows:
         out.line(out.paint("Recovery windows", "bold"))
         out.table(["Timeline", "From", "Until", "From LSN", "Until LSN", "Backups"], [
-            [str(w.timeline), when(w.from_time), when(w.until_time), str(w.from_lsn), str(w.until_lsn),
-             str(len(w.backups))] for w in survey.windows], right={0, 5})
+            [str(w.timeline), when(w.from_time, exact=True), when(w.until_time, exact=True), str(w.from_lsn),
+             str(w.until_lsn), str(len(w.backups))] for w in survey.windows], right={0, 5})
     else:
         out.line(out.paint("No recovery window: no backup has all the WAL that it needs.", "warn"))
     for broken in survey.broken:
@@ -217,7 +217,7 @@ def _show_timeline(context: Context, timeline: TimelineWal, size: int) -> None:
                      f"after {gap.after.name(size)}", " (harmless: a newer backup begins behind it)" if gap.harmless
                      else "; take a backup")
         out.line(f"  {each.first.name(size)} to {each.last.name(size)}  {each.segments} segments, commits from "
-                 f"{when(each.from_time)} to {when(each.until_time)}")
+                 f"{when(each.from_time, exact=True)} to {when(each.until_time, exact=True)}")
 
 
 COMMANDS = {

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pgvault.console.ages import age, stamp
+from pgvault.console.ages import UNKNOWN, age, stamp
 from pgvault.console.fields import Field
 from pgvault.engine.catalogue import Catalogue, Catalogued
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.retention import Retention
 from pgvault.model.text import Painted, Part, size, span
+from pgvault.model.times import exact
 from pgvault.vault.catalog import Unreadable
 
 INDENT = 12
@@ -140,9 +141,10 @@ def _reach(entry: Catalogued) -> str:
         return "not known"
     if entry.flaw:
         return "not, without that WAL"
+    begin = exact(entry.restorable_from) if entry.restorable_from else UNKNOWN
     if entry.restorable_until:
-        return f"{stamp(entry.restorable_from)} to {stamp(entry.restorable_until)}"
-    return f"{stamp(entry.restorable_from)}; no later commit is archived"
+        return f"{begin} to {exact(entry.restorable_until)}"
+    return f"at its end, {begin}; no later commit is archived"
 
 
 def _amounts(backup: Backup) -> str:

@@ -153,15 +153,15 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
 
 
 def _reach(archived: Sequence[Archived], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
-    """The newest commit that can be reached from each backup, along whatever timeline."""
+    """The newest commit behind its end that can be reached from each backup, along whatever timeline."""
     from pgvault.model.window import survey  # the plain list does without
 
-    until: dict[str, datetime] = {}
+    until = {backup.id: backup.finished_at for backup in backups if backup.finished_at}
     for window in survey(archived, tree, backups, backups[-1].segment_size).windows:
-        for backup_id in window.backups if window.until_time else ():
-            if window.until_time and (backup_id not in until or until[backup_id] < window.until_time):
-                until[backup_id] = window.until_time
-    return until
+        for backup_id in window.backups:
+            if window.until_time and backup_id in until:
+                until[backup_id] = max(until[backup_id], window.until_time)
+    return {backup.id: until[backup.id] for backup in backups if until.get(backup.id) != backup.finished_at}
 
 
 def _timelines(vault: ServerVault, index: WalIndex) -> TimelineTree:

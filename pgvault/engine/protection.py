@@ -84,8 +84,8 @@ def _out_of_reach(window: Window | None, archived: Mapping[int, int], size: int)
     if window is None or window.timeline < newest:
         yield f"no backup can be recovered onto timeline {newest}, the newest"
     elif (window.until_lsn - 1) // size < archived.get(window.timeline, 0):
-        yield f"nothing after {when(window.until_time) if window.until_time else window.until_lsn} can be restored: " \
-            "WAL is missing or damaged behind it"
+        until = when(window.until_time, exact=True) if window.until_time else window.until_lsn
+        yield f"nothing after {until} can be restored: WAL is missing or damaged behind it"
 
 
 def _warnings(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:

@@ -60,11 +60,11 @@ def size(octets: int | None) -> str:
     return f"{octets} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def when(moment: datetime | None) -> str:
-    """`2026-11-22 20:05:12+00`; `-` for what has not been."""
+def when(moment: datetime | None, *, exact: bool = False) -> str:
+    """`2026-11-22 20:05:12+00`; `-` for what has not been. `exact`: with its fraction, for what may be typed back."""
     from pgvault.model.times import utc
 
-    return "-" if moment is None else utc(moment.replace(microsecond=0))
+    return "-" if moment is None else utc(moment if exact else moment.replace(microsecond=0))
 
 
 def span(seconds: float | None) -> str:

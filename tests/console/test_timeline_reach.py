@@ -29,7 +29,8 @@ def asked(archive: MadeArchive, chart: Chart, cursor: Cursor) -> Choice | NoChoi
 
 def cursors(archive: MadeArchive, chart: Chart) -> Iterator[Cursor]:
     """Wherever one may come to: each mark, each transaction, and instants at both and beside them."""
-    times = {at for lane in chart.lanes for at in (*lane.slots.begin, *lane.slots.end, *(mark.at for mark in lane.marks))}
+    times = {at for lane in chart.lanes for at in (*lane.slots.begin, *lane.slots.end)}
+    times |= {mark.at for lane in chart.lanes for mark in lane.marks}
     times |= {microseconds(each.time) for records in archive.server.records.values() for each in records if each.time}
     instants = {at + beside for at in times for beside in (-1, 0, 1)}
     for lane in chart.lanes:

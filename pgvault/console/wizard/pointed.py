@@ -11,8 +11,11 @@ from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.typed import readings
 from pgvault.model.target import AtTime
 from pgvault.model.text import size, span, when
+from pgvault.model.times import exact, utc
 
 _STAMP = "%Y%m%dT%H%M%SZ"
+_TENTH = 0.1
+"""Seconds: the least that is told as a span."""
 
 
 def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
@@ -52,21 +55,26 @@ def _backup(draft: Draft, answer: Answer, stop: datetime | None) -> str:
 def _to_the_end(stop: datetime | None, reach: Reach) -> str:
     if reach.latest is None:
         return f"{reach.latest_lsn}; nothing was committed behind the backup"
-    behind = ""
-    if stop:
-        seconds = (reach.latest - stop).total_seconds()
-        behind = f", {span(round(seconds))} behind the point" if seconds >= 1 else ", where the point is"
-    return f"the last archived commit is of {when(reach.latest)}{behind}"
+    distance = f", {_distance((reach.latest - stop).total_seconds())}" if stop else ""
+    return f"the last archived commit is of {utc(reach.latest)}{distance}"
+
+
+def _distance(seconds: float) -> str:
+    """From the point."""
+    if seconds == 0:
+        return "where the point is"
+    side = "behind the point" if seconds > 0 else "before the point"
+    return f"{span(abs(seconds))} {side}" if abs(seconds) >= _TENTH else f"right {side}"
 
 
 def _span(reach: Reach) -> str:
-    return (f"{when(reach.earliest)} to {when(reach.latest) if reach.latest else reach.latest_lsn} "
-            f"on timeline {reach.timeline}")
+    latest = when(reach.latest, exact=True) if reach.latest else reach.latest_lsn
+    return f"{when(reach.earliest, exact=True)} to {latest} on timeline {reach.timeline}"
 
 
 def nearest(near: Near) -> str:
     """A point that can be taken instead, on one line."""
-    time = f"{near.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z  " if near.time else ""
+    time = f"{exact(near.time)}  " if near.time else ""
     backup = f" (backup {near.backup})" if near.backup != "auto" else ""
     return f"{near.when:<7}  {time}{near.reason}{backup}"
 

@@ -48,4 +48,6 @@ def _latest(way: Way, window: Window, begin: Lsn) -> Bound:
     last = way.rows(begin)[-1]
     if not last.unfinished:
         return Bound(window.until_time, window.until_lsn, way.timeline_at(window.until_lsn))
-    return Bound(instant(last.latest) or window.until_time, last.end, way.timeline_at(last.end))
+    times = [time for time in (window.from_time, instant(last.latest), window.until_time) if time]
+    latest = max(times, default=None)
+    return Bound(None if latest == window.from_time else latest, last.end, way.timeline_at(last.end))
