@@ -57,7 +57,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
          "If a server is missing, look whether another configuration was read: pgvault config show.")),
     "refused": Explanation(
         "A condition that keeps data safe does not hold, so nothing was changed.",
-        ("The destination is not empty, belongs to somebody else, or a server runs in it.",
+        ("The destination is not empty, belongs to somebody else, a server runs in it, or another one has its port.",
          "The server is another cluster than the one in the vault (its system identifier differs).",
          "This user may not write there, or the vault belongs to another user.",
          "The world has changed since the plan was shown."),
