@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pgvault.console import plan_facts
 from pgvault.console.ages import stamp
+from pgvault.console.command_words import in_words
 from pgvault.console.fields import Field, gap, heading
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.joblines import took
+from pgvault.console.journal_rows import ENDED
 from pgvault.console.widgets.jobline import job_name, state_part
-from pgvault.jobs.encoding import decode, plain
+from pgvault.jobs.encoding import decode
 from pgvault.jobs.journal import EVENTS, read_edges
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import read_job
@@ -20,7 +23,10 @@ from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import CommandRan, Failure
 from pgvault.model.job import Job
-from pgvault.model.text import span
+from pgvault.model.text import Painted, Part
+
+_EVENT_TEXT = 15 + 2 + 8 + 2
+"""Columns before what an event says: its time and its word."""
 
 
 class Facts(NamedTuple):
@@ -57,13 +63,10 @@ def _failed_command(journal: Path) -> CommandRan | None:
 
 def told(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
     """Of a job at work all but how far it is."""
-    job, state = facts.job, state_part(facts.job.state, glyphs)
+    job = facts.job
+    yield from ending(facts, glyphs)
     if facts.failure:
-        yield Field("state", f"{state.text}: {job_name(job)}", state.style)
-        yield from explained(facts.failure, facts.failed_command)
         yield gap()
-    elif job.state.final:
-        yield Field("state", ": ".join(filter(None, (state.text, job.verdict))), state.style)
     yield Field("job", f"{job.id}, {job_name(job)}")
     yield Field("began", stamp(job.started_at))
     if job.finished_at:
@@ -75,35 +78,50 @@ def told(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
     if facts.plan:
         yield gap()
         yield heading("plan")
-        yield from _plan(facts.plan)
+        yield from plan_facts.told(job.kind, facts.plan)
 
 
-def explained(failure: Failure | PgvaultError, command: CommandRan | None = None) -> Iterator[Field]:
-    """What failed, on which host, why, what to do next, and the code by which it is explained."""
+def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> Iterator[Field]:
+    """What decides, for a few lines below a list; `events` are the newest rows of its journal, newest first."""
+    job = facts.job
+    yield from ending(facts, glyphs)
+    if not job.state.final:
+        state = state_part(job.state, glyphs)
+        yield Field("state", f"{state.text} since {stamp(job.started_at)}", state.style)
+    if place := plan_facts.destination(facts.plan):
+        yield Field("to", place)
+    yield Field("command", job.command or "-")
+    told = (each for each in events if str(each[1]) != ENDED)  # that is said above
+    for number, (at, word, text) in enumerate(told):
+        style = text.style if isinstance(text, Painted) else ""
+        yield Field("" if number else "last events", f"{at!s:<15}  {word!s:<8}  {text}", style, hang=_EVENT_TEXT)
+
+
+def ending(facts: Facts, glyphs: Glyphs) -> Iterator[Field]:
+    """How it ended and, of one that did not succeed, everything about why; nothing of one at work."""
+    job, state = facts.job, state_part(facts.job.state, glyphs)
+    if facts.failure:
+        yield Field("state", f"{state.text}: {job_name(job)}", state.style)
+        yield from explained(facts.failure, _where(facts))
+    elif job.state.final:
+        yield Field("state", ": ".join(filter(None, (state.text, job.verdict))), state.style)
+
+
+def _where(facts: Facts) -> str:
+    """The command that failed and its host; else what it was all about."""
+    if ran := facts.failed_command:
+        return f"{ran.host or 'this machine'}: {in_words(ran.command)} (exit {ran.status})"
+    server = f"server {facts.job.server}" if facts.job.server else "this machine"
+    return plan_facts.destination(facts.plan) or server
+
+
+def explained(failure: Failure | PgvaultError, where: str = "") -> Iterator[Field]:
+    """What failed, where, why, what to do next, and the code by which it is explained."""
     yield Field("what failed", failure.message, "bad")
-    if command:
-        yield Field("where", f"{command.host or 'this machine'}: {command.command} (exit {command.status})")
+    if where:
+        yield Field("where", where)
     if failure.detail:
         yield Field("cause", failure.detail)
     if failure.hint:
         yield Field("next step", failure.hint, "bold")
     yield Field("code", f"{failure.code}: pgvault explain {failure.code}", "accent")
-
-
-def _plan(plan: Mapping[str, Any], before: str = "") -> Iterator[Field]:
-    for name, value in plan.items():
-        if isinstance(value, Mapping):
-            yield from _plan(value, f"{before}{name}.")
-        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-            for number, each in enumerate(value, 1):
-                yield from _plan(each, f"{before}{name}.{number}.")
-        else:
-            yield Field("", f"{before}{name} = {_value(name, value)}", "", 1)
-
-
-def _value(name: str, value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, plain(value))) or "-"
-    if name.endswith("seconds") and isinstance(value, int | float):
-        return span(value)
-    return str(plain(value)) if value != "" else "-"

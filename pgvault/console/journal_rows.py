@@ -6,10 +6,12 @@ The steps of the progress, which may be tens of thousands, are left out: how far
 from __future__ import annotations
 
 import os
+import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pgvault.console.command_words import in_words
 from pgvault.console.widgets.rows import Column, LazyRows, fits
 from pgvault.jobs.encoding import decode
 from pgvault.model.event import (
@@ -26,6 +28,8 @@ from pgvault.model.event import (
 from pgvault.model.text import Painted, Part, size, span
 
 COLUMNS = (Column("time", 15), Column("event", 8), Column("", 20, flexible=True))
+ENDED = "ended"
+"""The word of a job's end."""
 _PROGRESS = b'{"event":"Progressed"'
 _LEVELS = {Level.INFO: "", Level.WARNING: "warn", Level.ERROR: "bad"}
 
@@ -35,13 +39,17 @@ class JournalRows:
 
     def __init__(self, path: Path) -> None:
         self._path, self._read_to = path, 0
+        self._turn = threading.Lock()
         self._starts, self._lengths = array("q"), array("q")
 
     def read(self) -> bool:
-        """Take in what was appended; True when there was something to show. A torn last line is left for later."""
+        """Take in what was appended; True when there was something to show. A torn last line is left for later.
+
+        One thread at a time: whoever no longer waits for it leaves it running.
+        """
         before = len(self._starts)
         try:
-            with open(self._path, "rb") as file:
+            with self._turn, open(self._path, "rb") as file:
                 file.seek(self._read_to)
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -64,16 +72,23 @@ class JournalRows:
         return int(key)
 
     def cells(self, index: int) -> Sequence[Part]:
+        return self._told(index, in_words)
+
+    def last(self, count: int) -> list[Sequence[Part]]:
+        """The newest rows, newest first."""
+        return [self.cells(index) for index in reversed(range(len(self))[-count:])]
+
+    def text(self, index: int) -> str:
+        """The whole row, with commands as they were run: for reading and copying."""
+        return "  ".join(filter(None, map(str, self._told(index, str))))
+
+    def _told(self, index: int, command: Callable[[str], str]) -> Sequence[Part]:
         line = self._line(index)
         event = decode(line)
         if event is None:
             return ["", Painted("unknown", "dim"), line.decode("utf-8", "backslashreplace").rstrip()]
-        word, text = told(event)
+        word, text = told(event, command)
         return [Painted(f"{event.at:%m-%d %H:%M:%SZ}", "dim"), word, text]
-
-    def text(self, index: int) -> str:
-        """The whole row, for copying."""
-        return "  ".join(filter(None, map(str, self.cells(index))))
 
     def found(self, pattern: str) -> LazyRows[int]:
         """Those that fit; reads all of them."""
@@ -88,8 +103,8 @@ class JournalRows:
             return b""
 
 
-def told(event: Event) -> tuple[Part, Part]:
-    """An event as a word and a text."""
+def told(event: Event, command: Callable[[str], str]) -> tuple[Part, Part]:
+    """An event as a word and a text; `command` says how to tell one that was run."""
     match event:
         case JobStarted():
             return "started", event.command
@@ -100,7 +115,7 @@ def told(event: Event) -> tuple[Part, Part]:
             return "progress", size(event.done_bytes)
         case CommandRan():
             where = f"{event.host}: " if event.host else ""
-            text = f"{where}{event.command}  ({span(event.seconds)}, exit {event.status})"
+            text = f"{where}{command(event.command)}  ({span(event.seconds)}, exit {event.status})"
             return "command", Painted(text, "bad") if event.status else text
         case Checked():
             text = ": ".join(filter(None, (event.check, event.outcome, event.detail)))
@@ -111,4 +126,4 @@ def told(event: Event) -> tuple[Part, Part]:
             return Painted(word, style), Painted(event.text, style)
         case JobFinished():
             how = event.error.message if event.error else event.verdict
-            return Painted("ended", "bold"), ": ".join(filter(None, (event.state.value, how)))
+            return Painted(ENDED, "bold"), ": ".join(filter(None, (event.state.value, how)))

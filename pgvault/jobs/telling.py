@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pgvault.model.errors import Cancelled, PgvaultError, from_os_error
 from pgvault.model.event import Failure, JobFinished
+from pgvault.model.explanations import EXPLANATIONS
 from pgvault.model.job import JobState
 
 _LOST = Failure(
@@ -35,7 +37,17 @@ def finished(error: PgvaultError, code: str) -> JobFinished:
 
 def failure_of(state: JobState, finished: JobFinished | None) -> Failure | None:
     """Why a job did not succeed, as far as that is known; None of one that did, or has not ended."""
-    return _LOST if state is JobState.LOST else finished.error if finished else None
+    if state is JobState.LOST:
+        return _LOST
+    return _complete(finished.error) if finished and finished.error else None
+
+
+def _complete(failure: Failure) -> Failure:
+    """With a cause and a next step in any case: where none was told, by what its code means."""
+    known = EXPLANATIONS.get(failure.code)
+    usual = f"It was not told. Usually: {' '.join(known.causes)}" if known else ""
+    return replace(failure, detail=failure.detail or usual, hint=failure.hint or (
+        f"See what it usually means and what to do then: pgvault explain {failure.code}" if known else ""))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

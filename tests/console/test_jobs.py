@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from desk import WIDE, Desk, press, screen, settle, write
+from desk import NARROW, WIDE, Desk, press, screen, settle, write
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs.workshop import Workshop
@@ -22,6 +22,7 @@ from pgvault.console.jobbook import JobBook
 from pgvault.console.journal_rows import JournalRows
 from pgvault.console.seen import Seen
 from pgvault.jobs.journal import Journal
+from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory, next_id
 from pgvault.model.event import CommandRan, Failure, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobKind, JobState
@@ -110,6 +111,46 @@ async def test_ten_thousand_jobs_open_at_once(desk: Desk, monkeypatch: pytest.Mo
         assert "/running  1 of 10,001" in screen(pilot)
 
 
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_the_lower_half_is_the_selected_job(desk: Desk, size: tuple[int, int]) -> None:
+    began = desk.now - timedelta(hours=1)
+    verdict = "standby-db-server:/srv/data holds main as of 2026-11-23 11:03:00Z, and the server that runs in it " \
+              "holds what was asked for"
+    first = desk.job(Noted("copied", at=began), desk.ended(verdict, when=began), kind=JobKind.RESTORE, started=began,
+                     command="pgvault restore main 20261122T120000Z /srv/data --host standby-db-server --start")
+    write_plan(jobs_directory(desk.shelf.home) / first, {"host": "standby-db-server", "directory": "/srv/data"})
+    failed(desk)
+    async with desk.open(size=size) as pilot:
+        await press(pilot, "4")
+        assert "next step    Start sshd there." in screen(pilot)
+        await press(pilot, "down")
+        shown = screen(pilot)
+        assert "what was asked for" in " ".join(shown.replace("│", " ").split()), "the verdict is wrapped, not cut"
+        for told in (f"restore main  {first}", "to           standby-db-server:/srv/data",
+                     "command      pgvault restore main", "last events  11-23 11:00:00Z  note      copied"):
+            assert told in shown, told
+        await press(pilot, "tab", "G")
+        assert "started   pgvault restore main" in screen(pilot)
+
+
+async def test_the_lower_half_follows_a_job_at_work(desk: Desk) -> None:
+    job = copying(desk)
+    async with desk.open() as pilot:
+        await press(pilot, "4")
+        assert "running since 2026-11-23 11:56:00Z" in screen(pilot)
+        journal = Journal(jobs_directory(desk.shelf.home) / job)
+        journal.emit(Noted("Copy done.", at=desk.now))
+        await pilot.app.read_jobs()
+        await settle(pilot)
+        assert "last events  11-23 12:00:00Z  note      Copy done." in screen(pilot)
+        journal.emit(desk.ended("backup x is DONE"))
+        journal.close()
+        desk.close()
+        await pilot.app.read_jobs()
+        await settle(pilot)
+        assert "succeeded: backup x is DONE" in screen(pilot)
+
+
 async def test_the_cursor_stays_on_its_job_when_another_begins(desk: Desk) -> None:
     job = failed(desk)
     async with desk.open() as pilot:
@@ -188,6 +229,29 @@ async def test_a_failed_job_says_what_failed_where_why_and_what_next(desk: Desk)
         assert "has ended: failed" in screen(pilot)
         await press(pilot, "c")
         assert "job show" in screen(pilot)
+
+
+async def test_a_failure_that_told_no_more_has_a_place_a_cause_and_a_next_step_all_the_same(desk: Desk) -> None:
+    """R34, whatever an engine function left out."""
+    bare = Failure('main could not make a base backup: could not open file "./x": Permission denied', "", "",
+                   "refused", 5)
+    desk.job(desk.ended(state=JobState.FAILED, error=bare), started=desk.now)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "enter")
+        shown = screen(pilot)
+        for told in ("Permission denied", "where        server main", "cause        It was not told. Usually: ",
+                     "This user may not write there", "next step    See what it usually means",
+                     "code         refused: pgvault explain refused", "journal", "1/2"):
+            assert told in shown, told
+
+
+async def test_a_long_failure_is_seen_whole_on_a_small_terminal(desk: Desk) -> None:
+    long = Failure("what failed " * 12, "the cause " * 20, "the next step " * 12, "unreachable", 7)
+    desk.job(desk.ended(state=JobState.FAILED, error=long), started=desk.now)
+    async with desk.open() as pilot:
+        await press(pilot, "4", "enter")
+        assert "pgvault explain unreachable" in screen(pilot)
+        assert "1/2" in screen(pilot), "and the journal has a few lines"
 
 
 async def test_a_lost_job_says_what_that_means(desk: Desk) -> None:

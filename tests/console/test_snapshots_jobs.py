@@ -13,7 +13,9 @@ from desk import NARROW, WIDE, Desk, press, settle, write
 from pgvault.console.app import ConsoleApp
 from pgvault.console.screens import job as job_screen
 from pgvault.console.screens.logs import LogsScreen
+from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import jobs_directory
+from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.event import Checked, CommandRan, Failure, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.job import JobKind, JobState
 
@@ -96,7 +98,10 @@ def test_a_job_that_failed(snap_compare: Any, desk: Desk, size: Size) -> None:
 
 
 def test_a_job_that_did_well(snap_compare: Any, desk: Desk, size: Size) -> None:
-    shows(snap_compare, day(desk), size, "4", "G", "up", "enter")
+    done = day(desk)
+    write_plan(sorted(jobs_directory(done.shelf.home).iterdir())[1], BackupPlan(
+        "main", name="before upgrade", workers=2, bandwidth_limit=8 << 20, retry_times=3, retry_seconds=30))
+    shows(snap_compare, done, size, "4", "G", "up", "enter", "tab", "G")
 
 
 def test_cancelling_a_restore(snap_compare: Any, desk: Desk, size: Size) -> None:
@@ -159,6 +164,9 @@ def test_palette_without_a_hit(snap_compare: Any, desk: Desk, size: Size) -> Non
 
 def test_commands(snap_compare: Any, desk: Desk, size: Size) -> None:
     app = desk.app()
+    probe = "sh -c '# look at the destination ...' pgvault /srv/pg/17/main"
+    for number in range(9):
+        app.world.log.record(probe, "standby-db-server", desk.now - timedelta(seconds=number), 0.1, 0)
     long = "tar --create --file - --directory /var/lib/postgresql/17/main --exclude pg_wal " * 2
     for number, (command, where, status) in enumerate((
             ("pgvault check all", "", 0), ("df -P /srv/pg/17/main", "standby-db-server", 0),

@@ -10,17 +10,16 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
-from pgvault.console.commands import Ran
-from pgvault.console.fields import wrapped
+from pgvault.console.command_runs import HERE, Runs, in_short, merged, told
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
-from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
-from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.model.text import Painted, Part, span
+from pgvault.model.text import Part
 
-_COLUMNS = (Column("time", 9), Column("where", 17), Column("took", 11, right=True), Column("exit", 5),
+_COLUMNS = (Column("time", 9), Column("where", 17), Column("took", 10, right=True), Column("exit", 5),
             Column("command", 20, flexible=True))
 _EMPTY = """No command was run from here yet.
 What is asked of servers and hosts is a pgvault command: x on the overview checks a server."""
@@ -30,14 +29,20 @@ class CommandLogScreen(View):
     view = "command-log"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("command-log")]
     DEFAULT_CSS = """
-    CommandLogScreen #about { height: 3; }
+    CommandLogScreen #selected { height: 8; }
+    CommandLogScreen.-wide #selected { height: 12; }
     """
     commands = getters.query_one("#commands", ListPane)
-    about = getters.query_one("#about", LineView)
+    selected = getters.query_one("#selected", Pane)
+    about = getters.query_one("#about", Reading)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[str, Runs] = {}
 
     def body(self) -> Iterable[Widget]:
         yield ListPane("commands, newest first", _COLUMNS, empty=_EMPTY, id="commands")
-        yield LineView(id="about")
+        yield Pane("selected", Reading(id="about"), id="selected")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -50,48 +55,47 @@ class CommandLogScreen(View):
     def show_commands(self) -> None:
         """Draw the log as it is now."""
         if self.is_mounted:
-            self.commands.show(ItemRows(self.app.world.log.newest_first, self._cells, lambda ran: str(ran.number)))
+            shown = merged(self.app.world.log.newest_first, f"{self.app.world.commands.shown(())} ")
+            self._runs = {runs.key: runs for runs in shown}
+            self.commands.show(ItemRows(shown, _cells, lambda runs: runs.key, _text))
             self._show_about()
             self.update_frame()
 
-    def _cells(self, ran: Ran) -> Sequence[Part]:
-        """What all have in common is left out; the whole line stands below."""
-        took, ended = _how(ran)
-        style = "dim" if ran.seconds is None else "bad" if ran.status not in (0, 3) else \
-            "warn" if ran.status else "good"
-        command = ran.command.removeprefix(f"{self.app.world.commands.shown(())} ")
-        return [f"{ran.at:%H:%M:%S}Z", ran.where or "here", took, Painted(ended.removeprefix("exit "), style),
-                command]
-
     def _show_about(self) -> None:
-        """The whole line, as far as there is room."""
-        self.about.set_lines([" ", line] for line in wrapped(self.ran.command if self.ran else "", self.size.width - 2))
+        runs = self.runs
+        self.selected.display = runs is not None
+        self.about.show(told(runs) if runs else ())
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         self._show_about()
 
     @property
-    def ran(self) -> Ran | None:
-        key = self.commands.listing.key
-        return next((ran for ran in self.app.world.log.ran if str(ran.number) == key), None)
+    def runs(self) -> Runs | None:
+        """Those under the cursor."""
+        return self._runs.get(self.commands.listing.key or "")
 
     def crumbs(self) -> list[str]:
         return ["commands"]
 
+    def command_line(self) -> str | None:
+        return self.copyable() or None
+
     def copyable(self) -> str:
-        return self.ran.command if self.ran else ""
+        return self.runs.newest.command if self.runs else ""
 
     def why_not(self, action: str) -> str:
-        return "no command is selected" if action in ("open", "copy") and self.ran is None else ""
+        return "no command is selected" if action in ("open", "copy") and self.runs is None else ""
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
-        if ran := self.ran:
-            ended = ", ".join(filter(None, (ran.where, f"{ran.at:%Y-%m-%d %H:%M:%S}Z", *_how(ran))))
-            self.app.push_screen(TextBox(f"command: {ended}", ran.command))
+        if runs := self.runs:
+            self.app.push_screen(TextBox(f"command: {in_short(runs)}", "\n".join(runs.commands)))
 
 
-def _how(ran: Ran) -> tuple[str, str]:
-    """How long it took, and how it ended."""
-    if ran.seconds is None:
-        return "", "runs"
-    return span(ran.seconds), "ended" if ran.status is None else f"exit {ran.status}"
+def _cells(runs: Runs) -> Sequence[Part]:
+    often = f"x{len(runs.every)} " if len(runs.every) > 1 else ""
+    return [f"{runs.newest.at:%H:%M:%S}Z", runs.newest.where or HERE, runs.took, runs.ended, f"{often}{runs.said}"]
+
+
+def _text(runs: Runs) -> str:
+    """By which it is filtered: the whole commands, too."""
+    return " ".join([*map(str, _cells(runs)), *runs.commands])

@@ -12,7 +12,8 @@ from textual.widget import Widget
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
-from pgvault.console.job_facts import Facts, explained, read_facts, told
+from pgvault.console.fields import laid_out
+from pgvault.console.job_facts import Facts, ending, explained, read_facts, told
 from pgvault.console.joblines import live
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.screens.text_box import TextBox
@@ -26,6 +27,9 @@ from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
 
+_LEFT = 11
+"""Lines of a screen that a failure leaves for everything else."""
+
 
 class JobScreen(View):
     view = "job"
@@ -35,6 +39,7 @@ class JobScreen(View):
     JobScreen #live { display: none; height: 2; }
     JobScreen.-wide #facts { height: 20; }
     """
+    about = getters.query_one("#facts", Pane)
     live = getters.query_one("#live", LineView)
     facts = getters.query_one("#about-job", Reading)
     journal = getters.query_one("#journal", ListPane)
@@ -43,6 +48,8 @@ class JobScreen(View):
         super().__init__()
         self.job_id, self._follows = job_id, follow
         self._facts: Facts | None = None
+        self._shown = 0
+        """Rows of the journal."""
 
     def body(self) -> Iterable[Widget]:
         self._directory = jobs_directory(self.app.world.home) / self.job_id
@@ -68,14 +75,21 @@ class JobScreen(View):
                 self.facts.show(explained(facts))
                 return
             self._facts = facts
+            self._make_room(facts)
             self.facts.show(told(facts, self.app.world.now(), self.app.glyphs))
-        first = not len(self._rows)
-        if await look(self._rows.read, "read the journal") is True or first:
+        await look(self._rows.read, "read the journal")
+        if self._shown != len(self._rows):
+            self._shown = len(self._rows)
             self.journal.show(self._rows)
             if self._follows:
                 self._go_to_the_end()
         self._show_live()
         self.update_frame()
+
+    def _make_room(self, facts: Facts) -> None:
+        """Why a job did not succeed is seen whole, while the journal keeps a few lines."""
+        lines = len(laid_out(ending(facts, self.app.glyphs), self.size.width - 2))
+        self.about.styles.min_height = min(lines, self.size.height - _LEFT) + 2
 
     def _show_live(self) -> None:
         followed = self.app.world.jobs.followed(self.job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual import getters
@@ -12,14 +13,20 @@ from textual.widget import Widget
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
+from pgvault.console.fields import Field, failed
+from pgvault.console.job_facts import digest, explained, read_facts
 from pgvault.console.joblines import brief, live, short_time, took
+from pgvault.console.journal_rows import JournalRows
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.jobline import job_name, state_part
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
+from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, LazyRows, fits
 from pgvault.console.world import look
+from pgvault.jobs.journal import EVENTS
+from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
 from pgvault.model.job import Job
 from pgvault.model.text import Painted, Part
@@ -31,6 +38,8 @@ Every backup and every restore is one: b on the overview makes the first backup.
 A job goes on when this console is closed, and is shown here again."""
 _SHOWN_LIVE = 3
 """Jobs at work that are shown with their progress."""
+_SHOWN_EVENTS = 20
+"""Of the selected one."""
 
 
 class JobsScreen(View):
@@ -38,17 +47,23 @@ class JobsScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("jobs")]
     DEFAULT_CSS = """
     JobsScreen #at-work { display: none; }
-    JobsScreen #about { height: 2; }
     """
     at_work = getters.query_one("#at-work", Pane)
     live = getters.query_one("#live", LineView)
     jobs = getters.query_one("#jobs", ListPane)
-    about = getters.query_one("#about", LineView)
+    selected = getters.query_one("#selected", Pane)
+    about = getters.query_one("#about", Reading)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: Job | None = None
+        """As the lower half tells it."""
+        self._events = JournalRows(Path())
 
     def body(self) -> Iterable[Widget]:
         yield Pane("at work", LineView(id="live"), id="at-work")
         yield ListPane("jobs, newest first", _COLUMNS, empty=_EMPTY, id="jobs")
-        yield LineView(id="about")
+        yield Pane("selected", Reading(id="about"), id="selected")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -59,13 +74,14 @@ class JobsScreen(View):
             problem = self.app.jobs_problem
             self.jobs.listing.empty = "\n".join(filter(None, (
                 f"The jobs cannot be read: {problem.message}", problem.detail, problem.hint))) if problem else _EMPTY
-            stale = f"; as they were, now: {problem.message}" if problem and self.app.world.jobs.ids else ""
-            self.jobs.retitle(f"jobs, newest first{stale}")
+            stale = problem and self.app.world.jobs.ids
+            self.jobs.retitle("jobs as they were read last, newest first" if stale else "jobs, newest first")
             self.jobs.show(LazyRows(self.app.world.jobs.ids, self._cells, str))
             self.app.seen.looks(self.app.world.jobs.ids, (each.job.id for each in self.app.world.jobs.running))
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
             self.jobs.listing.changed()
+        if change in (Change.SHOWN, Change.JOBS):
             self._show_about()
 
     def on_screen_suspend(self) -> None:
@@ -83,20 +99,39 @@ class JobsScreen(View):
     def _show_live(self) -> None:
         running = self.app.world.jobs.running
         shown = running[:_SHOWN_LIVE]
-        self.at_work.display = bool(running)
+        self.at_work.display = bool(running) and not self.app.jobs_problem  # whose room the reason takes
         self.at_work.styles.height = 2 + 2 * len(shown)
         self.at_work.say(f"{len(running) - len(shown)} more below" if len(running) > len(shown) else "")
         columns, now = self.size.width - 2, self.app.world.now()
         self.live.set_lines(line for followed in shown for line in live(followed, now, columns, self.app.glyphs))
 
     def _show_about(self) -> None:
-        job = self.job
+        """All about the selected one and, where they can no longer be read, why not."""
+        job, problem = self.job, self.app.jobs_problem
+        self.selected.display = job is not None
         if job is None:
-            self.about.set_lines([])
             return
-        followed = self.app.world.jobs.followed(job.id)
-        verdict = brief(followed) if followed else job.verdict or "it told no verdict"
-        self.about.set_lines([[" ", Painted(job.id, "bold"), "  ", Painted(job.command, "dim")], [" ", verdict]])
+        self.selected.retitle(f"{job_name(job)}  {job.id}")
+        self.selected.styles.height = "3fr" if problem else "1fr"
+        if problem:
+            self._told = None
+            self.about.show(failed(problem))
+        elif job != self._told or not job.state.final:
+            begin(self, "selected", self._read, job)
+
+    async def _read(self, job: Job) -> None:
+        directory = jobs_directory(self.app.world.home) / job.id
+        if self._told is None or self._told.id != job.id:
+            self._events = JournalRows(directory / EVENTS)
+        events = self._events
+
+        def read() -> list[Field]:
+            events.read()
+            return list(digest(read_facts(directory), events.last(_SHOWN_EVENTS), self.app.glyphs))
+
+        read_fields = await look(read, "read the job")
+        self._told = job
+        self.about.show(explained(read_fields) if isinstance(read_fields, PgvaultError) else read_fields)
 
     # The selected one
 
@@ -124,6 +159,9 @@ class JobsScreen(View):
     def command_words(self) -> list[str]:
         job = self.job
         return ["job", "list"] if job is None else ["job", "show", job.id]
+
+    def copyable(self) -> str:
+        return self.about.text if self.about.has_focus else super().copyable()
 
     def why_not(self, action: str) -> str:
         if action == "cancel":

@@ -1,0 +1,88 @@
+"""The command log as it is drawn: equal commands one after the other are one row, with how often they were run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from pgvault.console.ages import stamp
+from pgvault.console.command_words import in_words
+from pgvault.console.commands import Ran
+from pgvault.console.fields import Field
+from pgvault.model.text import Painted, span
+
+HERE = "here"
+
+
+class Runs(NamedTuple):
+    """One command, or several that nothing but time tells apart in a row."""
+
+    said: str
+    """In a few words."""
+    every: tuple[Ran, ...]
+    """Newest first."""
+
+    @property
+    def newest(self) -> Ran:
+        return self.every[0]
+
+    @property
+    def key(self) -> str:
+        """Stays the same while more of them come."""
+        return str(self.every[-1].number)
+
+    @property
+    def commands(self) -> list[str]:
+        """The whole ones, each once: what told them apart may be left out of the few words."""
+        return list(dict.fromkeys(ran.command for ran in self.every))
+
+    @property
+    def took(self) -> str:
+        """All of them together; empty while one runs."""
+        seconds = [ran.seconds for ran in self.every if ran.seconds is not None]
+        return span(sum(seconds)) if len(seconds) == len(self.every) else ""
+
+    @property
+    def ended(self) -> Painted:
+        """The exit code in the colour of what it means: 3 is a check that found something."""
+        status = self.newest.status
+        if self.newest.seconds is None:
+            return Painted("runs", "dim")
+        if status is None:
+            return Painted("ended", "bad")
+        return Painted(str(status), "bad" if status not in (0, 3) else "warn" if status else "good")
+
+
+def merged(newest_first: Iterable[Ran], own: str) -> list[Runs]:
+    """`own` is what all commands of this console begin with, which is left out. What still runs stands alone."""
+    def alike(ran: Ran) -> tuple[object, ...]:
+        said = in_words(ran.command.removeprefix(own))
+        return said, ran.where, ran.status, ran.number if ran.seconds is None else None
+
+    return [Runs(str(key[0]), tuple(every)) for key, every in groupby(newest_first, alike)]
+
+
+def in_short(runs: Runs) -> str:
+    """Where, when, how long and how, for a title."""
+    count, ended = len(runs.every), runs.ended.text
+    return ", ".join(filter(None, (
+        runs.newest.where, f"{count} times" if count > 1 else "", stamp(runs.newest.at), runs.took,
+        f"exit {ended}" if runs.newest.status is not None else ended)))
+
+
+def told(runs: Runs) -> Iterator[Field]:
+    """All about them."""
+    for number, command in enumerate(runs.commands):
+        yield Field("" if number else "command", command, "bold")
+    yield Field("where", runs.newest.where or "this machine")
+    count, first = len(runs.every), runs.every[-1]
+    if count == 1:
+        yield Field("began", stamp(first.at))
+    else:
+        yield Field("ran", f"{count} times, the first {stamp(first.at)}, the last {stamp(runs.newest.at)}")
+    if runs.took:
+        yield Field("took", f"{runs.took} in all" if count > 1 else runs.took)
+    ended = runs.ended
+    words = {"runs": "it runs", "ended": "it was ended: nobody waited for its answer any more"}
+    yield Field("exit", words.get(ended.text, ended.text), ended.style)

@@ -1,0 +1,40 @@
+"""A command in a few words, for one line of a list; the whole of it is shown where there is room.
+
+A script of pgvault's begins with a comment that says what it does: that comment, and the paths it was given, say more
+than its first columns.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from pgvault.model.text import width
+
+PATH_COLUMNS = 36
+"""A longer path is shown by its end, which tells it apart."""
+
+
+def in_words(command: str) -> str:
+    """`look at the destination /srv/data` for `sh -c '# look at the destination ...' pgvault /srv/data`; any other
+    command as it is."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no shell's line, such as one that was cut
+        return command
+    match words:
+        case ["sh", "-c", script, *rest] if script.startswith("#"):
+            said = script.partition("\n")[0].lstrip("# ").removesuffix("...").rstrip()
+            return " ".join([said, *(short_path(word) for word in rest if word.startswith("/"))])
+    return command
+
+
+def short_path(path: str) -> str:
+    """`.../17/main` for what takes more than PATH_COLUMNS."""
+    if width(path) <= PATH_COLUMNS:
+        return path
+    kept = ""
+    for name in reversed(path.split("/")):
+        if kept and width(kept) + width(name) + 5 > PATH_COLUMNS:
+            break
+        kept = f"/{name}{kept}"
+    return f"...{kept}"

@@ -1,0 +1,137 @@
+"""The stored plan of a job in words: what it read and wrote, where it was to stop, and how.
+
+A plan may be one of an older pgvault, or damaged: only what it holds is told, and nothing of it is relied upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pgvault.console.ages import stamp
+from pgvault.console.fields import Field
+from pgvault.jobs.encoding import plain
+from pgvault.model.job import JobKind
+from pgvault.model.rate import format_rate
+from pgvault.model.text import size, span
+
+Plan = Mapping[str, Any]
+_OUTCOMES = {"warning": "warn", "failed": "bad"}
+
+
+def destination(plan: Plan) -> str:
+    """`standby-db-server:/srv/pg/17/main`; empty for a plan that restores nothing."""
+    directory = plan.get("directory")
+    return f"{plan.get('host') or 'this machine'}:{directory}" if directory else ""
+
+
+def told(kind: JobKind, plan: Plan) -> Iterator[Field]:
+    """Each fact with its name."""
+    tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore}.get(kind)
+    if tell is None or "unreadable" in plan:
+        yield from _any(plan)
+        return
+    for name, text, style in tell(plan):
+        yield Field(name, text, style)
+
+
+_Told = Iterator[tuple[str, str, str]]
+"""A name, a text and its style."""
+
+
+def _backup(plan: Plan) -> _Told:
+    if name := plan.get("name"):
+        yield "name", str(name), ""
+    if "full" in plan:
+        yield "compares", "with no earlier backup: a full one" if plan["full"] else "with the newest backup", ""
+    if "immediate_checkpoint" in plan:
+        yield "checkpoint", "at once, at full speed" if plan["immediate_checkpoint"] else \
+            "spread by the server over some minutes", ""
+    yield from _work(plan)
+    times, seconds = plan.get("retry_times"), plan.get("retry_seconds")
+    if times and isinstance(seconds, int | float):
+        yield "tries again", f"up to {times} times, {span(seconds)} apart", ""
+
+
+def _restore(plan: Plan) -> _Told:
+    if backup := plan.get("backup"):
+        source = _mapping(plan.get("source"))
+        facts = (f"PostgreSQL {source['server_version']}" if "server_version" in source else "",
+                 _size(source.get("size_bytes")))
+        yield "backup", ", ".join(filter(None, (str(backup), *facts))), ""
+    if place := destination(plan):
+        yield "to", place, "bold"
+    for space in _mappings(plan.get("tablespaces")):
+        yield "", f"tablespace {space.get('name')} to {space.get('location')}", ""
+    yield from _stop(plan)
+    if plan.get("action"):
+        yield "then", "follow the original server" if plan.get("standby") else str(plan["action"]), ""
+    wal = _mapping(plan.get("wal"))
+    if wal.get("first"):
+        segments = len(_sequence(wal.get("segments"))) + ("partial" in wal)
+        yield "WAL", f"{wal['first']} to {wal.get('last')}, {segments} segment{'s' * (segments != 1)}", ""
+    if "bytes_to_send" in plan and "bytes_to_write" in plan:
+        yield "amount", f"sends {_size(plan['bytes_to_send'])}, writes {_size(plan['bytes_to_write'])}", ""
+    yield "overwrites", str(plan.get("overwrites") or "nothing"), "warn" if plan.get("overwrites") else ""
+    yield from _work(plan)
+    for number, each in enumerate(_mappings(plan.get("preconditions"))):
+        detail = f" ({each['detail']})" if each.get("detail") else ""
+        outcome = str(each.get("outcome", ""))
+        yield "" if number else "conditions", f"{outcome}: {each.get('name')}{detail}", _OUTCOMES.get(outcome, "")
+    for number, each in enumerate(_mappings(plan.get("settings_changed"))):
+        yield "" if number else "made safe", f"{each.get('name')} in {each.get('file')}: {each.get('action')}", ""
+
+
+def _stop(plan: Plan) -> _Told:
+    if not plan.get("stop_lsn"):
+        yield "stops", "at the end of the WAL", ""
+        return
+    when = f", {_text(plan['stop_time'])}" if "stop_time" in plan else ""
+    path = " -> ".join(map(str, _sequence(plan.get("timeline_path")))) or str(plan.get("timeline", "?"))
+    yield "stops", (f"{'after' if plan.get('stop_replayed') else 'before'} {plan['stop_lsn']}{when}, "
+                    f"on timeline {path}"), ""
+
+
+def _work(plan: Plan) -> _Told:
+    if workers := plan.get("workers"):
+        level = f", compression level {plan['compression_level']}" if "compression_level" in plan else ""
+        yield "work", f"{workers} at a time{level}", ""
+    limit = plan.get("bandwidth_limit")
+    if isinstance(limit, int):
+        yield "at most", format_rate(limit), ""
+
+
+def _any(plan: Plan) -> Iterator[Field]:
+    """Whatever a plan of another kind holds, under names of any length."""
+    for name, value in plan.items():
+        yield Field("", f"{str(name).replace('_', ' ')}: {_text(value)}", "", 1)
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return stamp(value.astimezone(UTC))
+        case Mapping():
+            return ", ".join(f"{str(name).replace('_', ' ')} {_text(each)}" for name, each in value.items()) or "-"
+        case list() | tuple():
+            return "; ".join(map(_text, value)) or "-"
+    return str(plain(value)) or "-"
+
+
+def _size(value: object) -> str:
+    return size(value) if isinstance(value, int) else ""
+
+
+def _mapping(value: object) -> Plan:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _mappings(value: object) -> Iterator[Plan]:
+    return (each for each in _sequence(value) if isinstance(each, Mapping))
