@@ -11,7 +11,6 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -23,9 +22,10 @@ from pgvault.console.keys import in_textual
 from pgvault.console.options import Options
 from pgvault.console.seen import Seen, told_news
 from pgvault.console.theme import THEMES, theme_for
+from pgvault.console.toasts import Toasts
 from pgvault.console.world import World, look, operator
 from pgvault.model.errors import PgvaultError
-from pgvault.model.text import Painted, Part, visible
+from pgvault.model.text import Painted, Part
 
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
@@ -61,7 +61,7 @@ def _mode(module: str, name: str) -> Callable[[], Screen[Any]]:
     return make
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(Toasts):
     CSS_PATH = "console.tcss"
     ENABLE_COMMAND_PALETTE = False
     DEFAULT_MODE = "overview"
@@ -243,11 +243,6 @@ class ConsoleApp(App[None]):
 
     # What is said
 
-    def tell(self, text: str, severity: str = "information", *, title: str = "") -> None:
-        """A line that goes away by itself."""
-        self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
-                    severity=cast("Any", severity), markup=False)
-
     def head_parts(self) -> tuple[list[Part], list[Part]]:
         """What the head says at its left and its right."""
         running = len(self.world.jobs.running)
@@ -258,9 +253,6 @@ class ConsoleApp(App[None]):
         if self.jobs_problem:
             jobs = Painted("jobs not known", "warn")
         return left, [f"{servers} server{'s' * (servers != 1)}  ", jobs, f"  {self.world.now():%Y-%m-%d %H:%M}Z "]
-
-    def crumb_line(self, crumbs: Iterable[str]) -> str:
-        return " / ".join(crumbs)
 
     def environment_of(self, server: str) -> str:
         """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
@@ -314,7 +306,8 @@ class ConsoleApp(App[None]):
 
     def do_pause(self) -> None:
         self.paused = not self.paused
-        self.tell("refreshing is paused" if self.paused else "refreshing again")
+        if not self.paused:  # that it is stands beside the breadcrumb
+            self.tell("refreshing again")
 
     async def do_help(self) -> None:
         from pgvault.console.screens.finder import open_help
@@ -334,11 +327,11 @@ class ConsoleApp(App[None]):
     def do_command(self) -> None:
         from pgvault.console.screens.text_box import TextBox
 
-        words = self.view.command_words() if self.view else None
-        if words is None:
+        line = self.view.command_line() if self.view else None
+        if line is None:
             self.tell("nothing is selected that a command could show", "warning")
         else:
-            self.push_screen(TextBox("the command that does the same", self.world.commands.shown(words)))
+            self.push_screen(TextBox("the command that does the same", line))
 
     def do_copy(self) -> None:
         from pgvault.console.screens.text_box import TextBox

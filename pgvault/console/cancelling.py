@@ -55,6 +55,8 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
 
 
 async def _cancel(app: ConsoleApp, job: Job) -> None:
+    from pgvault.console.screens.failure_box import FailureBox
+
     app.tell(f"job {job.id} was asked to stop")
     answer = await app.world.commands.ask("job", "cancel", job.id, "--wait")
     await app.read_jobs()
@@ -65,4 +67,4 @@ async def _cancel(app: ConsoleApp, job: Job) -> None:
         app.tell(f"job {job.id}: {': '.join(filter(None, (str(state), str(verdict or ''))))}",
                  "information" if expected else "warning")
     elif answer.failure:
-        app.tell(f"{answer.failure.message}: pgvault explain {answer.failure.code}", "error")
+        app.push_screen(FailureBox(f"job {job.id} is not cancelled", answer.failure))

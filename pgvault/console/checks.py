@@ -24,6 +24,14 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why a server was not checked though it was asked for."""
+
+    at: datetime
+    failure: Failure
+
+
 class Checks:
     """What was found, what is being asked now, and why an answer is missing."""
 
@@ -32,8 +40,8 @@ class Checks:
         self.found: dict[str, Checked] = {}
         self.running: dict[str, datetime] = {}
         """Servers that are being checked, since when."""
-        self.failures: dict[str, Failure] = {}
-        """Servers of which no answer came, and why."""
+        self.missing: dict[str, NoAnswer] = {}
+        """Servers of which no answer came the last time; what was found before is still there."""
 
     async def run(self, server: str, changed: Callable[[], None]) -> None:
         """Check a server, or `all`; `changed` is called as answers come. A server that is being checked is left out."""
@@ -47,14 +55,14 @@ class Checks:
             if (name := document.get("server")) in wanted:
                 self.found[name] = _checked(document, self._world.now())
                 self.running.pop(name, None)
-                self.failures.pop(name, None)
+                self.missing.pop(name, None)
                 changed()
 
         try:
             answer = await self._world.commands.ask("check", "all" if len(wanted) > 1 else wanted[0], each=take)
             for name in wanted:
                 if name in self.running and answer.failure:
-                    self.failures[name] = answer.failure
+                    self.missing[name] = NoAnswer(self._world.now(), answer.failure)
         finally:
             for name in wanted:
                 self.running.pop(name, None)

@@ -42,14 +42,19 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
     lines: list[Line] = []
     for field in fields:
         indent = min(field.indent, max(0, columns - 20 - field.hang))
-        head, said = field.text[:field.hang], visible(field.text[field.hang:])
-        for number, text in enumerate(wrapped(said, columns - indent - field.hang - 1) or [""]):
+        head, said = field.text[:field.hang], field.text[field.hang:]
+        for number, text in enumerate(paragraphs(said, columns - indent - field.hang - 1)):
             text = f"{head if not number else '':<{field.hang}}{text}"
             name = f" {field.name}" if field.name and not number else ""
             lead = name + " " * max(indent - width(name), 0)
             lines.append([Painted(lead, "dim") if name.strip() else lead,
                           Painted(text, field.style) if field.style else text])
     return lines
+
+
+def paragraphs(text: str, columns: int) -> list[str]:
+    """Each of the text's lines wrapped by itself, as they may be pasted; one at least."""
+    return [line for each in text.split("\n") for line in wrapped(visible(each), columns) or [""]]
 
 
 def wrapped(text: str, columns: int) -> list[str]:
@@ -83,13 +88,14 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
         yield "".join(piece)
 
 
-def failed(failure: Failure | PgvaultError, *, retry: str = "") -> Iterator[Field]:
+def failed(failure: Failure | PgvaultError, *, retry: str = "", indent: int = LABEL) -> Iterator[Field]:
     """What failed, why, and what to do next; `retry` names the key that tries it again."""
-    yield Field("could not", failure.message, "bad")
+    yield Field("failed", failure.message, "bad", indent)
     if failure.detail:
-        yield Field("cause", failure.detail)
+        yield Field("cause", failure.detail, "", indent)
     if failure.hint:
-        yield Field("next step", failure.hint, "bold")
+        yield Field("next step", failure.hint, "bold", indent)
     if retry:
-        yield Field("" if failure.hint else "next step", f"{retry} tries it again; esc goes back, and nothing is lost")
-    yield Field("code", f"{failure.code}: pgvault explain {failure.code}", "dim")
+        yield Field("" if failure.hint else "next step", f"{retry} tries it again; esc goes back, and nothing is lost",
+                    "", indent)
+    yield Field("code", f"{failure.code}: pgvault explain {failure.code}", "dim", indent)

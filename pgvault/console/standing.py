@@ -5,18 +5,18 @@ What is not known is never drawn as good: not read yet, not checked and no answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from pgvault.config.schema import ServerConfig
 from pgvault.console.ages import UNKNOWN, age, ago, stamp
-from pgvault.console.checks import Checked, Checks
-from pgvault.console.fields import Field
+from pgvault.console.check_rows import first_failure, outcome_style
+from pgvault.console.checks import Checked, Checks, NoAnswer
+from pgvault.console.fields import Field, failed
 from pgvault.console.glyphs import Glyphs
 from pgvault.engine.overview import Protection
 from pgvault.engine.protection import ProtectionState
-from pgvault.model.check import Finding, Outcome
+from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part, size, span
 
@@ -26,8 +26,6 @@ INDENT = 12
 _WELL = "everything that was promised can be restored"
 _STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warning", "warn"),
            ProtectionState.FAILED: ("failed", "bad"), ProtectionState.UNKNOWN: ("unknown", "warn")}
-_OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "warn", "WARN"),
-             Outcome.FAILED: ("failed", "bad", "FAILED"), Outcome.SKIPPED: ("skipped", "dim", "not run")}
 
 
 # In the list of servers
@@ -88,34 +86,45 @@ def check_part(checks: Checks, server: str, now: datetime) -> Painted:
     """The outcome of the last check with its age; never good when there was none."""
     if server in checks.running:
         return Painted("running", "accent")
-    if server in checks.failures:
+    if server in checks.missing:
         return Painted("no answer", "warn")
     if (found := checks.found.get(server)) is None:
         return Painted("not run", "dim")
-    _, style, word = _OUTCOMES[found.outcome]
+    word, style = outcome_style(found.outcome)
     return Painted(f"{word} {age(found.at, now)}", style)
 
 
 # Why it stands so
 
 
-def told(known: Known, server: ServerConfig, checked: Checked | None, now: datetime, *,
+def told(known: Known, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None, now: datetime, *,
          read_only: bool) -> Iterator[Field]:
     """The worst reason and the next step, which have to be seen; then the other reasons and what can be restored."""
     if known is None:
         yield Field("", "The vault is being read.", "dim", 1)
     elif isinstance(known, PgvaultError):
-        yield Field("UNKNOWN", known.message, "warn", INDENT)
-        yield from _if_any(("cause", known.detail), ("next step", known.hint))
+        yield from _unknown(known, known.message)
+    elif known.state is ProtectionState.UNKNOWN:
+        yield from _unknown(known.failure, known.reason)
+        yield from _facts(known)
     else:
         state = state_of(known, checked)
         _, style = _STATES[state]
         yield Field(state.value.upper(), known.reason or _failed_check(checked, now) or _WELL, style, INDENT)
-        if step := next_step(known, server, checked, now, read_only=read_only):
+        if step := next_step(known, server, checked, missing, now, read_only=read_only):
             yield Field("next step", step, "bold", INDENT)
         for number, reason in enumerate(known.reasons[1:]):
             yield Field("" if number else "also", reason, "", INDENT)
         yield from _facts(known)
+
+
+def _unknown(failure: PgvaultError | None, reason: str) -> Iterator[Field]:
+    """Drawn as every error is, but for the word: it is not the server that failed."""
+    yield Field("UNKNOWN", reason, "warn", INDENT)
+    if failure:
+        yield from (field for field in failed(failure, indent=INDENT) if field.name != "failed")
+    if not failure or not failure.hint:
+        yield Field("next step", "x checks the server and its vault, and says what to do", "bold", INDENT)
 
 
 def _failed_check(checked: Checked | None, now: datetime) -> str:
@@ -126,17 +135,18 @@ def _failed_check(checked: Checked | None, now: datetime) -> str:
     return f"the check {worst.name} failed {ago(checked.at, now)}: {worst.detail or worst.cause}"
 
 
-def next_step(known: Protection, server: ServerConfig, checked: Checked | None, now: datetime, *,
-              read_only: bool) -> str:
-    """What to do about the state; empty when there is nothing to do."""
+def next_step(known: Protection, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None, now: datetime,
+              *, read_only: bool) -> str:
+    """What to do about the state; empty when there is nothing to do. A check without an answer comes before what the
+    one before it found."""
     back_up = f"pgvault backup {server.name}" if read_only else "b"
     limit = server.last_backup_maximum_age
+    if missing and state_of(known, checked) is not ProtectionState.OK:
+        return missing.failure.hint or "the checks below say why the server could not be checked"
     if checked and (worst := first_failure(checked.findings)) and worst.fix:
         return f"{worst.name}: {worst.fix}"
     if known.state is ProtectionState.OK:
         return ""
-    if known.state is ProtectionState.UNKNOWN:
-        return "x checks the server and its vault, and says what to do"
     if known.last_backup is None:
         return f"{back_up} takes a backup; x checks that all it needs is there"
     if known.state is ProtectionState.FAILED or known.gaps:
@@ -157,60 +167,3 @@ def _facts(known: Protection) -> Iterator[Field]:
         yield Field("backups", f"{good}; {size(known.stored_bytes)} stored", "", INDENT)
     if known.receiver:
         yield Field("receiver", known.receiver, "", INDENT)
-
-
-def _if_any(*named: tuple[str, str]) -> Iterator[Field]:
-    return (Field(name, text, "", INDENT) for name, text in named if text)
-
-
-# The checks of one server
-
-
-class CheckRow(NamedTuple):
-    """A finding, or the cause or fix below it."""
-
-    finding: Finding
-    label: str
-    """Empty for the finding itself."""
-
-    @property
-    def key(self) -> str:
-        return f"{self.finding.name}/{self.label}"
-
-    def cells(self, glyphs: Glyphs) -> Sequence[Part]:
-        finding = self.finding
-        glyph, style, word = _OUTCOMES[finding.outcome]
-        if self.label:
-            text = finding.cause if self.label == "cause" else finding.fix
-            return "", Painted(f"  {self.label}", "dim"), Painted(text, "bold" if self.label == "fix" else "")
-        under = "dim" if finding.outcome is Outcome.SKIPPED else ""
-        return (Painted(f"{getattr(glyphs, glyph)} {word}", style), Painted(finding.name, under),
-                Painted(finding.detail, under))
-
-
-def check_rows(findings: Sequence[Finding]) -> list[CheckRow]:
-    """What is wrong first, each with its cause and fix, then what that blocks, then what is well."""
-    rows: list[CheckRow] = []
-    for finding in sorted(findings, key=_rank):
-        rows.append(CheckRow(finding, ""))
-        if finding.outcome in (Outcome.FAILED, Outcome.WARNING):
-            rows += [CheckRow(finding, label) for label in ("cause", "fix") if getattr(finding, label)]
-    return rows
-
-
-def first_failure(findings: Sequence[Finding]) -> Finding | None:
-    """The first cause."""
-    return next((each for each in sorted(findings, key=_rank)
-                 if each.outcome in (Outcome.FAILED, Outcome.WARNING)), None)
-
-
-def finding_text(finding: Finding) -> str:
-    """All of a finding, to be read and copied."""
-    named = (("", finding.detail), ("cause: ", finding.cause), ("fix: ", finding.fix))
-    return "\n".join([f"{finding.name}: {_OUTCOMES[finding.outcome][2]}", *(f"{n}{t}" for n, t in named if t)])
-
-
-def _rank(finding: Finding) -> int:
-    if finding.outcome is Outcome.SKIPPED:
-        return 2 if finding.cause else 4
-    return {Outcome.FAILED: 0, Outcome.WARNING: 1, Outcome.OK: 3}[finding.outcome]

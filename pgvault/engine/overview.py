@@ -19,7 +19,7 @@ from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
 from pgvault.engine.check.vault_state import holder, read_vault, receiver
 from pgvault.engine.protection import Evidence, ProtectionState, judge
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import Refused
+from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import Segment
 from pgvault.model.window import Gap, Window
 from pgvault.vault import catalog
@@ -39,6 +39,8 @@ class Protection:
     state: ProtectionState
     reasons: tuple[str, ...]
     """Why the state is not OK, the worst first."""
+    failure: PgvaultError | None
+    """What kept the vault from being read, where the state is UNKNOWN."""
     last_backup: Backup | None
     """The newest good one."""
     backup_count: int
@@ -76,9 +78,11 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
         streamed_until=_streamed_until(vault, known) if known and known.receiver is None else None))
     good, problem = known.good_backups if known else (), known.problem if known else facts
     wal = known.wal if known and isinstance(known.wal, WalFacts) else None
+    failures = (each for each in (problem, known and known.wal) if isinstance(each, PgvaultError))
     return Protection(
-        server.name, state, reasons, good[-1] if good else None, len(good), known.newest_window if known else None,
-        _latest(wal) if wal else None, wal.survey.harmful_gaps if wal else (), known.receiver if known else None,
+        server.name, state, reasons, next(failures, None), good[-1] if good else None, len(good),
+        known.newest_window if known else None, _latest(wal) if wal else None,
+        wal.survey.harmful_gaps if wal else (), known.receiver if known else None,
         known.unheard(now) if known else None, problem.message if isinstance(problem, Refused) else "",
         wal.stored_bytes + _packed_bytes(vault.packs) if wal else None, now)
 

@@ -65,6 +65,8 @@ _CAUSES = (
 _NO_ENTRY = re.compile(r'no pg_hba\.conf entry for (?P<replication>replication connection from )?'
                        r'host "(?P<host>[^"]+)", user "(?P<user>[^"]+)"')
 _NO_ROLE = re.compile(r'role "(?P<user>[^"]+)" (?P<lack>does not exist|is not permitted to log in)')
+_AROUND = re.compile(r"^(- host: .*?: )?connection (is bad|failed): "
+                     r"|^Multiple connection attempts failed\. All failures were:$")
 _NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
 
@@ -163,13 +165,20 @@ def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
 
 
 def _unreachable(server: str, error: psycopg.Error, user: str | None) -> Unreachable:
-    said = " ".join(str(error).split())
+    said = _said(error)
     for sign, cause, hint in _CAUSES:
         if sign in said.lower():
             return Unreachable(f"could not connect to {server}", detail=f"{cause} {_sentence(said)}".strip(),
                                hint=_exact_hint(said, user) or hint)
     return Unreachable(f"could not connect to {server}", detail=_sentence(said),
                        hint="Check conninfo in the configuration.")
+
+
+def _said(error: psycopg.Error) -> str:
+    """Each failure once, in one line, without libpq's questions and psycopg's words around them."""
+    lines = (_AROUND.sub("", " ".join(line.split())) for line in str(error).splitlines())
+    said = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running")))
+    return said[:1].upper() + said[1:]
 
 
 def _exact_hint(said: str, user: str | None) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from catalogue.shelf import SIZE, Shelf, at, made_backup
 from textual.pilot import Pilot
+from textual.widgets._toast import Toast
 
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
@@ -179,6 +180,11 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 async def write(pilot: Pilot[None], text: str) -> None:
     """Type a text where the focus is."""
     await press(pilot, *("space" if char == " " else char for char in text))
+
+
+def toasts(pilot: Pilot[None]) -> list[str]:
+    """What is said in passing on the screen that is seen, from the top."""
+    return [str(toast.render()) for toast in pilot.app.screen.query(Toast)]
 
 
 def screen(pilot: Pilot[None]) -> str:

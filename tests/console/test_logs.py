@@ -127,7 +127,7 @@ async def test_the_lines_that_a_filter_finds_are_written_to_a_file(desk: Desk, l
         await press(pilot, "enter")
         written = tmp_path / "pgvault-log-20261123T120000Z.txt"
         assert written.read_text().splitlines() == [line for line in lines(0, 3000).splitlines() if "ERROR" in line]
-        assert "30 lines are in" in screen(pilot)
+        assert "30 lines written to" in screen(pilot)
         await press(pilot, "w", "enter")
         assert "choose another name" in screen(pilot), "nothing is written over"
         await press(pilot, "escape", "escape", "w", "enter")

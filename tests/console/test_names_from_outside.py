@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from pgvault.console import backup_facts, standing
 from pgvault.console.ages import age
-from pgvault.console.checks import Checked
-from pgvault.console.fields import laid_out
+from pgvault.console.check_rows import check_table, first_failure, worst_first
+from pgvault.console.checks import Checked, NoAnswer
+from pgvault.console.fields import failed, laid_out
 from pgvault.console.glyphs import ASCII, UNICODE
 from pgvault.engine.catalogue import Catalogued
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.check import Finding, Outcome
+from pgvault.model.event import Failure
 from pgvault.model.job import JobState
 from pgvault.model.retention import Retention, RetentionVerdict
 from pgvault.model.text import visible, width
@@ -76,13 +78,32 @@ def test_facts_are_never_wider_than_their_place(name: str, error: str, columns: 
 @settings(deadline=None)
 @given(st.lists(st.builds(Finding, TEXTS, st.sampled_from(Outcome), TEXTS, TEXTS, TEXTS), max_size=20))
 def test_what_is_wrong_stands_above_what_it_blocks_and_what_is_well(findings: list[Finding]) -> None:
-    shown = [row.finding for row in standing.check_rows(findings) if not row.label]
+    shown = worst_first(findings)
     assert sorted(map(id, shown)) == sorted(map(id, findings))
     ranks = [{Outcome.FAILED: 0, Outcome.WARNING: 1, Outcome.OK: 3}.get(each.outcome, 2 if each.cause else 4)
              for each in shown]
     assert ranks == sorted(ranks)
-    worst = standing.first_failure(findings)
+    worst = first_failure(findings)
     assert (worst is None) is all(each.outcome in (Outcome.OK, Outcome.SKIPPED) for each in findings)
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(Finding, TEXTS, st.sampled_from(Outcome), TEXTS, TEXTS, TEXTS), max_size=20),
+       st.one_of(st.none(), st.builds(Failure, TEXTS, TEXTS, TEXTS, TEXTS, st.just(1))), st.integers(60, 200))
+def test_checks_are_never_wider_than_their_place(findings: list[Finding], failure: Failure | None,
+                                                 columns: int) -> None:
+    table = check_table(Checked(NOW, Outcome.OK, tuple(findings)), NoAnswer(NOW, failure) if failure else None, NOW,
+                        columns, UNICODE)
+    first, second, _ = (column.width + 2 for column in table.columns)
+    for row in table.rows:
+        assert width(str(row.cells[-1])) <= columns - 1 - first - (second if len(row.cells) == 3 else 0)
+
+
+def test_a_hint_of_two_lines_stays_one_of_two_lines() -> None:
+    """Such as what is to be added to pg_hba.conf: it is copied from the screen."""
+    refused = Failure("could not connect", "", "Add this line:\nhost  all  pgvault", "unreachable", 7)
+    shown = ["".join(map(str, line)).strip() for line in laid_out(failed(refused), 60)]
+    assert shown[1:3] == ["next step    Add this line:", "host  all  pgvault"]
 
 
 @pytest.mark.parametrize("glyphs", [ASCII, UNICODE])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import timedelta
 
 import pytest
 from catalogue.shelf import SERVER
-from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle
+from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, toasts
 from textual.pilot import Pilot
 
 from pgvault.console.app import Change
@@ -88,7 +89,7 @@ async def test_a_vault_that_cannot_be_read_is_unknown_and_nothing_of_it_is_good(
         assert "? UNKNOWN" in row
         assert "OK" not in row
         assert "is not there" in screen(pilot)
-        assert "x checks" in lines(pilot, "next step")[0]
+        assert "Mount it." in lines(pilot, "next step")[0]
 
 
 async def test_no_server_is_configured(desk: Desk) -> None:
@@ -165,6 +166,60 @@ async def test_running_not_run_and_no_answer_look_different(desk: Desk) -> None:
         assert commands.asked == [("check", "main")]
 
 
+async def test_a_check_without_an_answer_says_why_above_what_was_found_before_with_its_age(desk: Desk) -> None:
+    """R21, R34: the vault's disk is gone; that it was well three hours ago must not look like now."""
+    desk.says("check main", document(Finding("directories", Outcome.OK), Finding("ssh", Outcome.SKIPPED)))
+    async with desk.open(size=WIDE) as pilot:
+        await press(pilot, "x")
+        assert "✓ OK   " in lines(pilot, "directories")[0]
+        desk.now += timedelta(hours=3)
+        desk.says("check main", answer=failure("the vault at /srv/vault is not there", "Its disk may not be mounted.",
+                                               "Mount it.", "not-found", 4))
+        await press(pilot, "x")
+        assert "checks  no answer <1m ago; x asks again" in screen(pilot)
+        assert "Mount it." in lines(pilot, "next step")[0]
+        said = " ".join(screen(pilot).replace("│", " ").split())
+        assert ("? no answer the vault at /srv/vault is not there cause Its disk may not be mounted. "
+                "next step Mount it. code not-found: pgvault explain not-found") in said
+        assert "✓ OK 3h" in lines(pilot, "directories")[0]
+        assert "- not run 3h" in lines(pilot, " ssh")[0]
+        await press(pilot, "tab", "tab", "enter")
+        assert "code: not-found: pgvault explain not-found" in screen(pilot)
+        await press(pilot, "escape")
+        desk.says("check main", document(Finding("directories", Outcome.OK)))
+        await press(pilot, "x")
+        assert "no answer" not in screen(pilot)
+
+
+async def test_cause_and_fix_are_read_whole_without_a_key(desk: Desk) -> None:
+    """At 80 columns, where they have the whole width below their finding; the filter keeps them together."""
+    cause = "the server's pg_hba.conf has no line that lets the role pgvault in from 10.0.0.9 for replication"
+    fix = "add this line to pg_hba.conf: host replication pgvault 10.0.0.9/32 scram-sha-256; then reload it"
+    detail = "the connection to 10.0.0.5:5432 was refused by the server's own configuration"
+    app = desk.app()
+    app.checks.found["main"] = Checked(NOW, Outcome.FAILED, (
+        Finding("replication connection", Outcome.FAILED, detail, cause, fix), Finding("directories", Outcome.OK)))
+    async with desk.open(app, size=(80, 30)) as pilot:
+        told = " ".join(screen(pilot).replace("│", " ").split())
+        for said in (detail, f"cause {cause}", f"fix {fix}"):
+            assert said in told, said
+        await press(pilot, "tab", "tab", "/", *"refused", "enter")
+        told = " ".join(screen(pilot).replace("┃", " ").split())
+        assert f"fix {fix}" in told
+        assert "directories" not in told
+
+
+async def test_what_cannot_be_read_comes_with_its_code_and_its_own_next_step(desk: Desk) -> None:
+    """R34."""
+    desk.protect()
+    shutil.rmtree(desk.shelf.home)
+    async with desk.open(size=WIDE) as pilot:
+        assert "? UNKNOWN" in lines(pilot, "▸main")[0]
+        assert lines(pilot, " cause ")
+        assert lines(pilot, " next step ")
+        assert "refused: pgvault explain refused" in lines(pilot, " code ")[0]
+
+
 async def test_all_are_checked_by_a(desk: Desk) -> None:
     desk.serve("main", "other")
     desk.says("check all", document(Finding("PostgreSQL", Outcome.OK)),
@@ -191,7 +246,7 @@ async def test_what_runs_is_seen_with_its_progress_and_its_silence(desk: Desk) -
         await settle(pilot)
         assert lines(pilot, "no news for 12 s  waits on: copy")
         await press(pilot, "b")
-        assert f"a backup of main runs already: job {job}" in " ".join(screen(pilot).split()).replace(" ┃ ", "")
+        assert toasts(pilot) == [f"a backup of main runs already: job {job}; 4 shows it"]
 
 
 async def test_a_job_that_failed_says_why(desk: Desk) -> None:

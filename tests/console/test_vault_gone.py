@@ -51,6 +51,9 @@ async def test_a_job_that_runs_is_not_said_to_be_over_when_the_disk_goes(desk: D
         await look_again(pilot)
         assert "jobs not known" in screen(pilot).splitlines()[0]
         assert "no jobs running" not in screen(pilot)
+        await press(pilot, "4")
+        assert "jobs as they were read last" in screen(pilot)
+        assert "pgvault explain refused" in screen(pilot)
 
 
 async def test_wal_that_was_read_before_shows_its_age_and_why_it_is_not_read_again(desk: Desk) -> None:

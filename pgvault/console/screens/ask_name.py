@@ -22,7 +22,7 @@ class AskName(Dialog[Path]):
     AskName .lines { height: 2; }
     AskName Input { margin-top: 1; }
     """
-    hint = "enter write   esc back"
+    keys = ("enter", "write"), ("esc", "back")
 
     def __init__(self, title: str, what: str, proposed: Path) -> None:
         super().__init__()

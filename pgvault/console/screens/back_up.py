@@ -10,7 +10,7 @@ from pgvault.console.backing_up import act, told, words
 from pgvault.console.beside import begin
 from pgvault.console.fields import laid_out
 from pgvault.console.screens.confirm import Confirm
-from pgvault.console.screens.text_box import TextBox
+from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.world import look
 from pgvault.engine.backup.plan import plan_backup
 from pgvault.engine.overview import Protection
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 71
 """Inside a dialog, at 80."""
+_NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
 """So long it is waited whether a job is refused: by another backup that runs, or by the server."""
 
@@ -76,7 +77,6 @@ async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
         _say_refused(app, server, answer.failure)
         return
     job_id = str(answer.document["job"])
-    app.tell(f"job {job_id} backs up {server}")
     if app.current_mode != "overview":
         app.switch_mode("overview")
     for _ in range(_LOOKS):
@@ -87,8 +87,9 @@ async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
     _, finished = read_edges(jobs_directory(app.world.home) / job_id)
     if finished and finished.error:
         _say_refused(app, server, finished.error)
+    else:
+        app.tell(f"job {job_id} backs up {server}")
 
 
 def _say_refused(app: ConsoleApp, server: str, failure: Failure | None) -> None:
-    said = (failure.message, failure.detail, failure.hint) if failure else ("the command told no job",)
-    app.push_screen(TextBox(f"{server} is not backed up", "\n".join(filter(None, said))))
+    app.push_screen(FailureBox(f"{server} is not backed up", failure or _NO_JOB))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import ClassVar
 
 from textual import getters, work
@@ -15,7 +15,7 @@ from pgvault.console import backup_facts
 from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
 from pgvault.console.beside import begin
-from pgvault.console.fields import Field
+from pgvault.console.fields import failed
 from pgvault.console.file_rows import FileRows, entry_text
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
@@ -107,20 +107,14 @@ class BackupScreen(View):
 
     def _show_facts(self) -> None:
         failure = self._told = self._failure
-        self.facts.show([*self._listing_failed(failure), *backup_facts.told(self._row, self._wal_problem)])
+        self.facts.show([*(failed(failure, indent=backup_facts.INDENT) if failure else ()),
+                         *backup_facts.told(self._row, self._wal_problem)])
 
     @property
     def _failure(self) -> PgvaultError | None:
         if isinstance(self._opened, PgvaultError):
             return self._opened
         return self._shown.failure if self._shown else None
-
-    def _listing_failed(self, failure: PgvaultError | None) -> Iterator[Field]:
-        if failure:
-            yield Field("no files", failure.message, "bad", backup_facts.INDENT)
-            for name, text in (("cause", failure.detail), ("next step", failure.hint)):
-                if text:
-                    yield Field(name, text, "", backup_facts.INDENT)
 
     async def _open(self) -> None:
         backup = self._row.backup

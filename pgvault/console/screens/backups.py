@@ -138,7 +138,7 @@ class BackupsScreen(View):
         catalogue, row = self._read.get(self.app.server), self.row
         fields: Iterable[Field] = ()
         if isinstance(catalogue, PgvaultError):
-            fields = failed(catalogue)
+            fields = failed(catalogue, indent=backup_facts.INDENT)
         elif catalogue and row:
             fields = backup_facts.told(row, catalogue.wal_problem)
         self.query_one("#about", Pane).retitle(f"backup {row.id}" if row else "details")

@@ -13,6 +13,7 @@ from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.model.text import visible
 
 CONFIRM_COLUMNS = 70
 """Of a line in the dialog, on a screen of 80."""
@@ -37,15 +38,15 @@ class Confirm(Dialog[bool]):
         super().__init__()
         self.title_text, self._lines = title, list(lines)
         self._act, self._back, self._typed = act, back, typed
-        hint = f"type {typed} and enter to {act}   esc back" if typed else "enter choose   esc back"
-        self.hint = hint if len(hint) < CONFIRM_COLUMNS else "type it and press enter   esc back"
+        self.keys = ("enter", act if typed else "choose"), ("esc", "back")
 
     def body(self) -> Iterable[Widget]:
         view = LineView(self._lines, classes="lines")
         view.styles.height = len(self._lines)
         yield view
         if self._typed:
-            typed = Input(placeholder="type it here", id="typed")
+            asked = self.console.glyphs.text(visible(f"type {self._typed} to {self._act}"))
+            typed = Input(placeholder=asked, id="typed")
             typed.cursor_blink = False
             yield typed
         else:

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from pgvault.console.app import ConsoleApp
+from pgvault.console.widgets.bars import Key, KeyBar
 from pgvault.model.text import visible
 
 T = TypeVar("T")
@@ -26,8 +27,8 @@ class Dialog(ModalScreen[T]):
         Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
     ]
     title_text: str = ""
-    hint: str = "esc back"
-    """The keys that work in it, in the lower border."""
+    keys: tuple[tuple[str, str], ...] = (("esc", "back"),)
+    """Those that work in it, with what they do: they stand where the keys of a view do, which do nothing meanwhile."""
 
     @property
     def console(self) -> ConsoleApp:
@@ -38,8 +39,12 @@ class Dialog(ModalScreen[T]):
         glyphs = self.console.glyphs
         box.set_class(glyphs.ascii_only, "-ascii")
         box.border_title = Content(glyphs.text(visible(self.title_text)))
-        box.border_subtitle = Content(glyphs.text(visible(self.hint)))
         yield box
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        self.console.clear_notifications()
+        self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in self.keys)
 
     def body(self) -> Iterable[Widget]:
         return ()

@@ -52,7 +52,7 @@ class FinderDialog(Dialog[Entry]):
         Binding("pageup", "page(-1)", show=False, id="finder-page-up"),
         Binding("pagedown", "page(1)", show=False, id="finder-page-down"),
     ]
-    hint = "type to find   enter do it   esc back"
+    keys = ("type", "to find"), ("enter", "do it"), ("esc", "back")
     listing = getters.query_one(Listing)
     about = getters.query_one("#about", LineView)
 

@@ -15,6 +15,7 @@ from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
 from pgvault.console.screens.ask_name import AskName
+from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
@@ -22,9 +23,12 @@ from pgvault.console.widgets.pane import ListPane
 from pgvault.console.world import look
 from pgvault.io.lines import Change as FileChange
 from pgvault.io.lines import LineFile
+from pgvault.io.quoting import join
 from pgvault.model.errors import PgvaultError
 
 FOLLOW_SECONDS = 1.0
+_TAIL = "1000"
+"""Lines that the command shown by `c` prints of the end."""
 _NOT_CONFIGURED = """No log file is configured.
 
 pgvault then logs nowhere but in the jobs' journals (4). Set it in {config}:
@@ -173,6 +177,15 @@ class LogsScreen(View):
     def _shown(self) -> LogRows | None:
         return self._found if self.lines.pattern else self._rows
 
+    def command_line(self) -> str | None:
+        """What shows the same lines in a terminal."""
+        if (path := self.log_file) is None:
+            return None
+        if pattern := self.lines.pattern:
+            inverted = ["-v"] if pattern.startswith("!") else []
+            return join(["grep", "-F", "-i", *inverted, "-e", pattern.removeprefix("!"), str(path)])
+        return join(["tail", "-n", _TAIL, *(["-f"] if self._follows else []), str(path)])
+
     def copyable(self) -> str:
         return self._text()
 
@@ -214,16 +227,20 @@ class LogsScreen(View):
             if path:
                 begin(self, "export", self._export, rows, indexes, path, exclusive=False)
 
-        lines = f"{len(indexes):,} line{'s' * (len(indexes) != 1)}"
-        self.app.push_screen(AskName("write lines of the log to a file", f"The {lines} {which} are written to:", name),
+        what = f"{_lines(len(indexes))} {which} {'is' if len(indexes) == 1 else 'are'} written to:"
+        self.app.push_screen(AskName("write lines of the log to a file", f"The {what}", name),
                              named)
 
     async def _export(self, rows: LogRows, indexes: Sequence[int], path: Path) -> None:
         written = await look(lambda: _write(rows, indexes, path), "write the lines")
         if isinstance(written, PgvaultError):
-            self.app.tell(f"{written.message}. {written.detail}", "error")
+            self.app.push_screen(FailureBox("the lines are not written", written))
         else:
-            self.app.tell(f"{written:,} lines are in {path}")
+            self.app.tell(f"{_lines(written)} written to {path}")
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'s' * (count != 1)}"
 
 
 def _opened(path: Path) -> LineFile | None:

@@ -7,16 +7,18 @@ from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import standing
+from pgvault.console.ages import ago
 from pgvault.console.app import Change
+from pgvault.console.check_rows import CheckRow, CheckTable, check_table
+from pgvault.console.checks import NoAnswer
 from pgvault.console.fields import Field, laid_out
+from pgvault.console.notice import notice
 from pgvault.console.screens.back_up import back_up, why_no_backup
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.notice import notice
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.jobstrip import JobStrip
@@ -32,10 +34,9 @@ _ENDED = 3
 _SERVERS = 4
 """So many are seen on any terminal; how many are in trouble is said in the border."""
 _JOBS, _JOBS_WIDE = 2, 6
-_LEAST_REASONS, _REASONS = 2, 6
-_LEAST_CHECKS = 6
-"""Lines, with its border."""
-_CHECKS = (Column("outcome", 9), Column("check", 21), Column("detail", 20, flexible=True))
+_LEAST_REASONS, _REASONS, _REASONS_WIDE = 2, 8, 12
+_NO_CHECKS, _CHECKS, _CHECKS_WHOLE = 2, 4, 6
+"""Lines of the checks that are seen at least: when there are none, when there are some, and of the first of them."""
 _NO_SERVERS = """No servers yet.
 
 Add a table to {path}:
@@ -56,6 +57,12 @@ class OverviewScreen(View):
     checks = getters.query_one("#checks", ListPane)
     strip = getters.query_one("#strip", JobStrip)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = CheckTable((), ())
+        self._missing: NoAnswer | None = None
+        """The answer that the list says is missing."""
+
     def body(self) -> Iterable[Widget]:
         names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
         most = _NAME_BESIDE_A_WORD if any(words) else _NAME_AT_MOST
@@ -67,7 +74,8 @@ class OverviewScreen(View):
         yield Bar(id="notice")
         yield ListPane("servers", columns, id="servers",
                        empty=_NO_SERVERS.format(path=self.app.world.config.path))
-        yield Vertical(Pane("", Reading(id="reasons"), id="why"), ListPane("checks", _CHECKS, id="checks"), id="lower")
+        yield Pane("", Reading(id="reasons"), id="why")
+        yield ListPane("checks", (), id="checks", headed=False)
         yield Pane("jobs", JobStrip(id="strip"), id="jobs")
 
     def on_mount(self) -> None:
@@ -75,6 +83,7 @@ class OverviewScreen(View):
         self.servers.listing.focus()
 
     def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._show_checks)
         self.call_after_refresh(self._fit)
 
     def crumbs(self) -> list[str]:
@@ -97,8 +106,8 @@ class OverviewScreen(View):
         return ["check" if self.checks.has_focus_within else "status", self.app.server]
 
     def copyable(self) -> str:
-        if self.checks.has_focus_within and (row := self._check_row(self.checks.listing.key)):
-            return standing.finding_text(row.finding)
+        if self.checks.has_focus_within and (row := self._check_row):
+            return row.text
         return f"{self.app.server}\n{self.reasons.text}"
 
     def do_check(self) -> None:
@@ -117,8 +126,8 @@ class OverviewScreen(View):
     def on_listing_opened(self, event: Listing.Opened) -> None:
         if event.listing is self.servers.listing:
             self.app.switch_mode("backups")
-        elif row := self._check_row(event.key):
-            self.app.push_screen(TextBox(row.finding.name, standing.finding_text(row.finding)))
+        elif row := self._check_row:
+            self.app.push_screen(TextBox(row.title, row.text))
 
     # What is shown
 
@@ -132,6 +141,7 @@ class OverviewScreen(View):
         if change in (Change.SHOWN, Change.SERVER, Change.CHECKS, Change.CLOCK):
             self._show_checks()
         self._show_jobs()
+        self.app.notice = notice(self.app.options, self.app.world.jobs)
         self.notice.display = bool(self.app.notice)
         self.notice.set([" ", Painted(self.app.notice, "accent")])
         self._fit()
@@ -141,7 +151,6 @@ class OverviewScreen(View):
         self.servers.retitle("  ".join(filter(None, ("servers", standing.counted(known)))))
         self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
 
-        self.app.notice = notice(self.app.options, self.app.world.jobs)
     def _cells(self, name: str) -> list[Part]:
         known, now = self.app.protections.get(name), self.app.world.now()
         word: list[Part] = [Painted(self.app.environment_of(name), "accent")] if len(
@@ -165,23 +174,27 @@ class OverviewScreen(View):
         if not server:
             return ()
         return tuple(standing.told(self.app.protections.get(server), world.config.server(server),
-                                   self.app.checks.found.get(server), world.now(),
+                                   self.app.checks.found.get(server), self.app.checks.missing.get(server), world.now(),
                                    read_only=self.app.options.read_only))
 
     def _show_checks(self) -> None:
         server, checks, now = self.app.server, self.app.checks, self.app.world.now()
-        found = checks.found.get(server)
-        self.checks.retitle(f"checks  {standing.check_part(checks, server, now)}" if server else "checks")
+        word = str(standing.check_part(checks, server, now))
+        if (missing := checks.missing.get(server)) and server not in checks.running:
+            word = f"{word} {ago(missing.at, now)}; x asks again"
+        self.checks.retitle(f"checks  {word}" if server else "checks")
         self.checks.listing.empty = self._no_checks()
-        rows = standing.check_rows(found.findings if found else ())
-        self.checks.show(ItemRows(rows, lambda row: row.cells(self.app.glyphs), lambda row: row.key))
+        table = self._table = check_table(checks.found.get(server), missing, now, self.size.width - 2, self.app.glyphs)
+        self.checks.listing.columns = table.columns
+        self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text))
+        if missing is not self._missing:  # it stands at the top, wherever the cursor was
+            self._missing = missing
+            self.checks.listing.go_to(0)
 
     def _no_checks(self) -> str:
-        server, checks = self.app.server, self.app.checks
-        if server in checks.running:
+        server = self.app.server
+        if server in self.app.checks.running:
             return "The server is asked; each finding comes with its cause and what to do."
-        if failure := checks.failures.get(server):
-            return "\n".join(filter(None, (failure.message, failure.detail, failure.hint, "x asks again")))
         return "Not checked yet: x checks this server, a all of them." if server else ""
 
     def _show_jobs(self) -> None:
@@ -191,9 +204,12 @@ class OverviewScreen(View):
         ended = [jobs.job(job_id) for job_id in jobs.ids[:_ENDED + len(names)] if job_id not in names][:_ENDED]
         self.strip.show(living, ended, self.app.world.now())
 
-    def _check_row(self, key: str) -> standing.CheckRow | None:
-        found = self.app.checks.found.get(self.app.server)
-        return next((row for row in standing.check_rows(found.findings if found else ()) if row.key == key), None)
+    @property
+    def _check_row(self) -> CheckRow | None:
+        """The one under the cursor."""
+        listing = self.checks.listing
+        rows = listing.rows.items if isinstance(listing.rows, ItemRows) else ()
+        return rows[listing.index] if listing.index < len(rows) else None
 
     def _fit(self) -> None:
         """Each pane as high as what is in it, and the checks as high as they can be; with no server there is one pane.
@@ -202,15 +218,14 @@ class OverviewScreen(View):
             return
         any_server, wide = bool(self.app.server), self.has_class("-wide")
         jobs = self.query_one("#jobs")
-        jobs.display = self.query_one("#lower").display = any_server
+        jobs.display = self.why.display = self.checks.display = any_server
         servers = len(self.app.world.servers)
         self.servers.styles.max_height = servers + 3 if any_server else None
         self.servers.styles.min_height = min(servers, _SERVERS) + 3
-        jobs.styles.height = min(self.strip.wanted, _JOBS_WIDE if wide else _JOBS) + 2
-        if wide:
-            self.why.styles.height = None
-            return
+        strip = min(self.strip.wanted, _JOBS_WIDE if wide else _JOBS) + 2
+        jobs.styles.height = strip
         lines = len(laid_out(self._reasons(), self.size.width - 2))
-        others = sum((3, bool(self.app.notice), min(servers, _SERVERS) + 3, min(self.strip.wanted, _JOBS) + 2,
-                      _LEAST_CHECKS))
-        self.why.styles.height = max(_LEAST_REASONS, min(lines, _REASONS, self.size.height - others - 2)) + 2
+        checks = 2 + (max(_CHECKS, min(self._table.foremost, _CHECKS_WHOLE)) if self._table.rows else _NO_CHECKS)
+        others = sum((3, bool(self.app.notice), min(servers, _SERVERS) + 3, strip, checks))
+        most = min(_REASONS_WIDE if wide else _REASONS, self.size.height - others - 2)
+        self.why.styles.height = max(_LEAST_REASONS, min(lines, most)) + 2

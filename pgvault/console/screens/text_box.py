@@ -25,11 +25,11 @@ class TextBox(Dialog[None]):
     }
     """
     BINDINGS = [Binding("y", "copy", show=False, id="text-copy")]
+    keys = ("y", "copy"), ("esc", "back")
 
     def __init__(self, title: str, text: str, *, copy: bool = False) -> None:
         super().__init__()
         self.title_text, self._text, self._copy = title, text, copy
-        self.hint = "y copy   esc back"
 
     def body(self) -> Iterable[Widget]:
         shown = "\n".join(self.console.glyphs.text(visible(line)) for line in self._text.splitlines())

@@ -7,7 +7,7 @@ asked; its answer, one line, is what the person is told instead.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from textual import getters
@@ -71,6 +71,11 @@ class View(Screen[None]):
         """The words behind `pgvault` that do, or show, the same as what is selected; None when there are none."""
         return None
 
+    def command_line(self) -> str | None:
+        """What `c` shows: a line that runs in a shell as it stands; None when there is none."""
+        words = self.command_words()
+        return None if words is None else self.app.world.commands.shown(words)
+
     def copyable(self) -> str:
         """What `y` copies: what is under the cursor."""
         return " / ".join(self.crumbs())
@@ -99,9 +104,19 @@ class View(Screen[None]):
         self._mind_size()
         self.head.set(*self.app.head_parts())
         right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
-        self.path.set([" ", self.app.crumb_line(self.crumbs())], right)
+        self.path.set([" ", *self._path_parts()], right)
         self.query_one(TooSmall).changed()
         self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
+
+    def _path_parts(self) -> Iterator[Part]:
+        """Where one is; behind a server's name stands the word of its environment."""
+        crumbs = self.crumbs()
+        if crumbs and (word := self.app.environment_of(crumbs[0])):
+            yield f"{crumbs[0]} "
+            yield Painted(word, "accent")
+            yield "".join(f" / {each}" for each in crumbs[1:])
+        else:
+            yield " / ".join(crumbs)
 
     def _mind_size(self) -> None:
         """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the
@@ -112,7 +127,13 @@ class View(Screen[None]):
 
     def actions(self) -> Iterable[Action]:
         """What works here, in the order of the footer."""
-        return actions_of(self.view, read_only=self.app.options.read_only)
+        for action in actions_of(self.view, read_only=self.app.options.read_only):
+            yield action._replace(label="back", meaning="Go one level back") \
+                if action.id == "leave" and self._is_above_another else action
+
+    @property
+    def _is_above_another(self) -> bool:
+        return self in self.app.screen_stack[1:]
 
     def _key(self, action: Action) -> Key:
         keys = keys_of(action, self.app.keymap)

@@ -136,6 +136,8 @@ class Listing(LineView, can_focus=True):
             return ()
         cells = self._rows.cells(index)
         here = self.glyphs.cursor if index == self.index and self.has_focus_within else " "
+        if len(cells) < len(self.columns):
+            return self._joined(cells, here)
         shown = [cell for cell, column in zip(cells, self.columns, strict=True) if column in self._columns_shown()]
         return self._joined(shown, here)
 
@@ -160,6 +162,9 @@ class Listing(LineView, can_focus=True):
 
     def _set(self, cells: Sequence[Part]) -> Iterator[Part]:
         columns = self._columns_shown()
+        if (last := len(cells) - 1) < len(columns) - 1:  # it has the room of all that are left
+            room = sum(column.width + _GAP for column in columns[last:]) - _GAP
+            columns = [*columns[:last], Column("", room, flexible=True)]
         spare = self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1)
         flexible = sum(c.flexible for c in columns) or 1
         for number, (column, cell) in enumerate(zip(columns, cells, strict=True)):

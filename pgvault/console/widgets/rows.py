@@ -27,7 +27,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def cells(self, index: int) -> Sequence[Part]:
-        """One part for each column."""
+        """One part for each column; with fewer of them, the last one has the room of all that are left."""
         ...
 
     def key(self, index: int) -> str:
@@ -62,12 +62,17 @@ class LazyRows(Generic[T]):
 
 
 class ItemRows(LazyRows[T]):
-    """Values that are quickly drawn, and few enough to be filtered in place."""
+    """Values that are quickly drawn, and few enough to be filtered in place: by `text`, or by what is drawn of them."""
+
+    def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str],
+                 text: Callable[[T], str] | None = None) -> None:
+        super().__init__(items, cells, key)
+        self._text = text or (lambda item: " ".join(map(str, cells(item))))
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
         """Those that fit: see `fits`."""
-        kept = [item for item in self.items if fits(pattern, " ".join(map(str, self._cells(item))))]
-        return ItemRows(kept, self._cells, self._key)
+        kept = [item for item in self.items if fits(pattern, self._text(item))]
+        return ItemRows(kept, self._cells, self._key, self._text)
 
 
 def fits(pattern: str, text: str) -> bool:

@@ -27,7 +27,7 @@ class BackupChoice(Dialog[str]):
     BackupChoice Reading { height: 4; margin-top: 1; }
     """
     title_text = "backups, newest first"
-    hint = "enter choose   esc back"
+    keys = ("enter", "choose"), ("esc", "back")
     listing = getters.query_one(Listing)
     reason = getters.query_one(Reading)
 

@@ -30,7 +30,7 @@ class RestorePoints(Dialog["RestorePoint"]):
     RestorePoints ListPane { height: 14; border: none; }
     """
     title_text = "restore points, newest first"
-    hint = "enter choose   / filter   esc back"
+    keys = ("enter", "choose"), ("/", "filter"), ("esc", "back")
     BINDINGS = [("slash", "filter", "")]
     points = getters.query_one(ListPane)
 

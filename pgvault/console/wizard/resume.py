@@ -27,7 +27,7 @@ class Resume(Dialog[bool]):
     Resume Reading { height: auto; max-height: 10; }
     Resume Listing { height: 2; margin-top: 1; }
     """
-    hint = "enter choose   esc back"
+    keys = ("enter", "choose"), ("esc", "back")
     listing = getters.query_one(Listing)
     said = getters.query_one(Reading)
 

@@ -1,0 +1,129 @@
+"""The checks of one server as the rows of a list: pure, from what was found and from why nothing was.
+
+What is wrong comes first, with its cause and fix in full; where no answer came, why not stands above what was found
+before, and that shows its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pgvault.console.ages import age, ago
+from pgvault.console.checks import Checked, NoAnswer
+from pgvault.console.fields import failed, paragraphs
+from pgvault.console.glyphs import Glyphs
+from pgvault.console.widgets.rows import Column
+from pgvault.model.check import Finding, Outcome
+from pgvault.model.text import Painted, Part, visible, width
+
+_OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "warn", "WARN"),
+             Outcome.FAILED: ("failed", "bad", "FAILED"), Outcome.SKIPPED: ("skipped", "dim", "not run")}
+_NO_ANSWER = "no answer"
+_LEAD, _GAP, _OUTCOME, _NAME = 1, 2, 9, 12
+"""Columns: of the list's cursor, between two columns, and of the first two at least."""
+_NAME_AT_MOST = 28
+"""Of the name, where that is more than a third of all."""
+
+
+class CheckRow(NamedTuple):
+    """One line of the list."""
+
+    key: str
+    cells: Sequence[Part]
+    """Outcome, name and detail; or a label and a text that has the room of name and detail."""
+    text: str
+    """All that the finding says, which Enter and `y` show, and in which the filter looks."""
+    title: str
+
+
+class CheckTable(NamedTuple):
+    columns: tuple[Column, ...]
+    rows: tuple[CheckRow, ...]
+
+    @property
+    def foremost(self) -> int:
+        """Lines of what stands first, which is to be seen whole: why no answer came, or the worst finding."""
+        return sum(row.title == self.rows[0].title for row in self.rows)
+
+
+def outcome_style(outcome: Outcome) -> tuple[str, str]:
+    """The outcome as a word, and the style that goes with it."""
+    _, style, word = _OUTCOMES[outcome]
+    return word, style
+
+
+def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, columns: int,
+                glyphs: Glyphs) -> CheckTable:
+    """For a list of so many columns."""
+    findings = worst_first(found.findings) if found else []
+    stale = age(found.at, now) if found and missing else ""
+    outcomes = [_outcome(each, glyphs, stale) for each in findings]
+    first = max([_OUTCOME, *(width(str(each)) for each in outcomes)])
+    if missing:
+        first = max(first, width(_NO_ANSWER) + 2)
+    second = min(max(_NAME_AT_MOST, columns // 3), max([_NAME, *(width(visible(each.name)) for each in findings)]))
+    rest = columns - _LEAD - first - _GAP
+    rows = list(_unanswered(missing, now, rest, glyphs)) if missing else []
+    for finding, outcome in zip(findings, outcomes, strict=True):
+        rows += _found(finding, outcome, rest, rest - second - _GAP)
+    return CheckTable((Column("outcome", first), Column("check", second), Column("detail", 20, flexible=True)),
+                      tuple(rows))
+
+
+def first_failure(findings: Sequence[Finding]) -> Finding | None:
+    """The first cause."""
+    return next((each for each in worst_first(findings) if each.outcome in (Outcome.FAILED, Outcome.WARNING)), None)
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """What is wrong, then what that blocks, then what is well, then what nobody asked for."""
+    return sorted(findings, key=_rank)
+
+
+def finding_text(finding: Finding) -> str:
+    """All of a finding, to be read and copied."""
+    named = (("", finding.detail), ("cause: ", finding.cause), ("fix: ", finding.fix))
+    return "\n".join([f"{finding.name}: {_OUTCOMES[finding.outcome][2]}", *(f"{n}{t}" for n, t in named if t)])
+
+
+def _outcome(finding: Finding, glyphs: Glyphs, stale: str) -> Painted:
+    glyph, style, word = _OUTCOMES[finding.outcome]
+    text = f"{getattr(glyphs, glyph)} {word}"
+    return Painted(f"{text} {stale}", "dim") if stale else Painted(text, style)
+
+
+def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:
+    """What failed, why, what to do, and the code."""
+    fields = tuple(failed(missing.failure))
+    text = "\n".join(f"{field.name}: {field.text}" for field in fields)
+    for number, field in enumerate(fields):
+        label = Painted(f"{glyphs.unknown} {_NO_ANSWER}", "warn") if not number else Painted(f"  {field.name}", "dim")
+        yield from _spanned(f"no answer/{field.name}", label, field.text, field.style, columns, text,
+                            f"no answer {ago(missing.at, now)}")
+
+
+def _found(finding: Finding, outcome: Painted, columns: int, detail_columns: int) -> Iterator[CheckRow]:
+    under = "dim" if finding.outcome is Outcome.SKIPPED else ""
+    text = finding_text(finding)
+    for number, piece in enumerate(paragraphs(finding.detail, detail_columns)):
+        cells = ("", "", Painted(piece, under)) if number else (outcome, Painted(finding.name, under),
+                                                                Painted(piece, under))
+        yield CheckRow(f"{finding.name}/{number or ''}", cells, text, finding.name)
+    if finding.outcome in (Outcome.FAILED, Outcome.WARNING):
+        for label, said, style in (("cause", finding.cause, ""), ("fix", finding.fix, "bold")):
+            yield from _spanned(f"{finding.name}/{label}", Painted(f"  {label}", "dim"), said, style, columns, text,
+                                finding.name)
+
+
+def _spanned(key: str, label: Painted, said: str, style: str, columns: int, text: str,
+             title: str) -> Iterator[CheckRow]:
+    for number, piece in enumerate(paragraphs(said, columns) if said else ()):
+        yield CheckRow(f"{key}/{number or ''}", ("" if number else label, Painted(piece, style)), text, title)
+
+
+def _rank(finding: Finding) -> int:
+    if finding.outcome is Outcome.SKIPPED:
+        return 2 if finding.cause else 4
+    return {Outcome.FAILED: 0, Outcome.WARNING: 1, Outcome.OK: 3}[finding.outcome]

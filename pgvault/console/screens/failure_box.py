@@ -1,0 +1,28 @@
+"""An error over a view: what failed, why, what to do next, and the code that `pgvault explain` documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+
+from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.screens.text_box import TextBox
+from pgvault.console.widgets.lineview import LineView
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Failure
+
+
+class FailureBox(TextBox):
+    """Names and values as errors are drawn everywhere; `y` copies them."""
+
+    def __init__(self, title: str, failure: Failure | PgvaultError) -> None:
+        self._fields: tuple[Field, ...] = tuple(failed(failure))
+        super().__init__(title, "\n".join(f"{field.name}: {field.text}" for field in self._fields))
+
+    def body(self) -> Iterable[Widget]:
+        lines = laid_out(self._fields, CONFIRM_COLUMNS)
+        view = LineView(lines)
+        view.styles.height = len(lines)
+        yield view

@@ -1,0 +1,36 @@
+"""What is said for a moment: a few words that stand until the next key, and never twice at the same time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.app import App
+from textual.events import Event, Key
+from textual.notifications import Notify
+
+from pgvault.model.text import visible
+
+if TYPE_CHECKING:
+    from pgvault.console.glyphs import Glyphs
+
+
+class Toasts(App[None]):
+    """An app that tells things in passing; where they stand is said in console.tcss."""
+
+    glyphs: Glyphs
+
+    def tell(self, text: str, severity: str = "information", *, title: str = "") -> None:
+        """A line that goes away by itself."""
+        self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
+                    severity=cast("Any", severity), markup=False)
+
+    def on_notify(self, event: Notify) -> None:
+        """Before Textual's own handler: of the same words only the last ones are kept."""
+        for same in [each for each in self._notifications if each.message == event.notification.message]:
+            self._unnotify(same, refresh=False)
+
+    async def on_event(self, event: Event) -> None:
+        """Whoever presses a key has read what stood there, or wants to see what is below it."""
+        if isinstance(event, Key) and not event.is_forwarded:
+            self.clear_notifications()
+        await super().on_event(event)

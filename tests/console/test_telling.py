@@ -1,0 +1,192 @@
+"""How the console says something: toasts that cover nothing for long, errors in full, and keys that work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from catalogue.shelf import at, made_backup
+from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
+from textual.pilot import Pilot
+
+from pgvault.console.screens.confirm import Confirm
+from pgvault.model.job import JobState
+from pgvault.vault import catalog
+
+
+def footer(pilot: Pilot[None]) -> str:
+    return screen(pilot).splitlines()[-1]
+
+
+def words(pilot: Pilot[None]) -> str:
+    """All of the screen's words, as if nothing were wrapped."""
+    return " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
+
+
+# Toasts
+
+
+async def test_the_same_words_stand_there_once(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        for _ in range(3):
+            pilot.app.tell("there is no such file", "warning")
+        await settle(pilot)
+        assert toasts(pilot) == ["there is no such file"]
+
+
+async def test_a_key_takes_away_what_was_said_before_it(desk: Desk) -> None:
+    async with desk.open(read_only=True) as pilot:
+        pilot.app.tell("one")
+        pilot.app.tell("two")
+        await settle(pilot)
+        assert toasts(pilot) == ["one", "two"]
+        await press(pilot, "b")
+        assert toasts(pilot) == ["this console was started with --read-only"]
+        await press(pilot, "j")
+        assert toasts(pilot) == []
+
+
+async def test_a_screen_that_comes_up_by_itself_does_so_without_what_was_said_before(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        pilot.app.tell("job 20261123T120000Z backs up main")
+        await settle(pilot)
+        pilot.app.push_screen(Confirm("sure", [], act="do it"))
+        await settle(pilot)
+        assert toasts(pilot) == []
+        await press(pilot, "escape")
+        assert toasts(pilot) == []
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_a_toast_covers_neither_where_one_is_nor_the_lower_lines(desk: Desk, size: tuple[int, int]) -> None:
+    async with desk.open(size=size) as pilot:
+        before = screen(pilot).splitlines()
+        pilot.app.tell("the longest of the words that are said of anything that happens on a server or in its vault")
+        await settle(pilot)
+        after = screen(pilot).splitlines()
+        assert after[0] == before[0]
+        assert after[3:] == before[3:]
+        assert " main / overview " in after[1]
+
+
+# Keys
+
+
+async def test_behind_a_dialog_stand_the_keys_of_the_dialog(desk: Desk) -> None:
+    """R3."""
+    desk.protect()
+    async with desk.open() as pilot:
+        assert "x check" in footer(pilot)
+        await press(pilot, "b")
+        assert footer(pilot).split() == ["enter", "choose", "esc", "back"]
+        await press(pilot, "escape", "c")
+        assert footer(pilot).split() == ["y", "copy", "esc", "back"]
+        await press(pilot, "escape")
+        assert "x check" in footer(pilot)
+
+
+async def test_a_name_to_be_typed_is_asked_for_where_it_is_typed(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        pilot.app.push_screen(Confirm("overwrite", [], act="overwrite /srv/pg on db2", typed="/srv/pg"))
+        await settle(pilot)
+        assert "type /srv/pg to overwrite /srv/pg on db2" in screen(pilot)
+        assert footer(pilot).split() == ["enter", "overwrite", "/srv/pg", "on", "db2", "esc", "back"]
+
+
+async def test_q_says_that_it_goes_back_where_it_does(desk: Desk) -> None:
+    """R6."""
+    desk.shelf.with_files(made_backup(at(22)), {"PG_VERSION": b"18\n"})
+    desk.shelf.archive(1, 2, 6)
+    job = desk.job(desk.ended())
+    async with desk.open() as pilot:
+        assert "q quit" in footer(pilot)
+        for keys in (("2", "enter"), ("4", "enter"), ("1", "@")):
+            await press(pilot, *keys)
+            assert "q back" in footer(pilot), keys
+            assert "q quit" not in footer(pilot)
+            await press(pilot, "q")
+            assert "q quit" in footer(pilot)
+    assert job
+
+
+# Commands
+
+
+async def test_c_shows_commands_that_print_the_log_and_its_lines(desk: Desk) -> None:
+    """R29: they run in a shell as they stand."""
+    log = desk.shelf.home.parent / "a log.txt"
+    log.write_text("one line\n")
+    desk.shelf.config.write_text(desk.shelf.config.read_text().replace(
+        "[vault]\n", f'[vault]\nlog_file = "{log}"\n'))
+    async with desk.open() as pilot:
+        await press(pilot, "5", "c")
+        assert "tail -n 1000 " in words(pilot)
+        assert "a log.txt'" in words(pilot)
+        await press(pilot, "escape", "f", "c")
+        assert "tail -n 1000 -f" in words(pilot)
+        await press(pilot, "escape", "/")
+        await write(pilot, "one")
+        await press(pilot, "enter", "c")
+        assert "grep -F -i -e one" in words(pilot)
+
+
+async def test_c_shows_the_command_that_is_selected_in_the_command_log(desk: Desk) -> None:
+    desk.says("check main", {"server": "main", "outcome": "ok", "checks": []})
+    async with desk.open() as pilot:
+        await press(pilot, "x", "@", "c")
+        assert "check main" in words(pilot)
+        assert "nothing is selected" not in words(pilot)
+
+
+# Errors
+
+
+async def test_a_backup_that_is_refused_says_all_of_it_and_nothing_beside(desk: Desk) -> None:
+    """R34: what failed, why, what to do, and the code; no toast says meanwhile that it runs."""
+    refusal = failure("could not connect to main", "There is no such socket.", "Check that the server runs.",
+                      "unreachable", 7)
+    job = desk.job(desk.ended(state=JobState.FAILED, error=refusal.failure))
+    desk.says("backup main", {"job": job})
+    async with desk.open() as pilot:
+        await press(pilot, "b", "j", "enter")
+        for said in ("main is not backed up", "failed could not connect to main", "cause There is no such socket.",
+                     "next step Check that the server runs.", "code unreachable: pgvault explain unreachable"):
+            assert said in words(pilot), said
+        assert toasts(pilot) == []
+        await press(pilot, "y")
+        assert "unreachable: pgvault explain unreachable" in pilot.app.clipboard
+
+
+async def test_a_job_that_cannot_be_cancelled_says_why_in_full(desk: Desk) -> None:
+    job = desk.job(lives=True)
+    desk.says("job cancel", answer=failure("could not signal it", "It is not yours.", "Ask its owner.", "refused", 5))
+    async with desk.open() as pilot:
+        await press(pilot, "4", "X", "j", "enter")
+        for said in (f"job {job} is not cancelled", "failed could not signal it", "cause It is not yours.",
+                     "next step Ask its owner.", "code refused: pgvault explain refused"):
+            assert said in words(pilot), said
+
+
+async def test_a_backup_whose_files_cannot_be_listed_shows_its_code(desk: Desk) -> None:
+    """R34."""
+    backup = made_backup(at(22))
+    desk.shelf.with_files(backup, {"PG_VERSION": b"18\n"})
+    desk.shelf.archive(1, 2, 6)
+    catalog.manifest_path(desk.shelf.server(), backup.id).unlink()
+    async with desk.open() as pilot:
+        await press(pilot, "2", "enter")
+        assert "code corrupt: pgvault explain corrupt" in words(pilot)
+
+
+# Which server it is
+
+
+async def test_production_is_said_beside_the_server_on_every_screen_of_it(desk: Desk) -> None:
+    """R11."""
+    desk.serve("main", settings='environment = "production"')
+    desk.shelf.with_files(made_backup(desk.now - timedelta(days=1)), {"PG_VERSION": b"18\n"})
+    desk.shelf.archive(1, 2, 6)
+    async with desk.open() as pilot:
+        for keys, view in ((("1",), "overview"), (("2",), "backups"), (("enter",), "backups"), (("3",), "wal")):
+            await press(pilot, *keys)
+            assert f" main PRODUCTION / {view}" in screen(pilot).splitlines()[1], keys
