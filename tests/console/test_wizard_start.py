@@ -143,7 +143,7 @@ async def test_every_phase_reads_as_a_sentence(desk: Desk) -> None:
     ready(desk)
     running(desk, PhaseStarted("recover", 0, desk.now))
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
-        assert "phase        replays WAL up to the target, in the restored server" in screen(pilot)
+        assert "now          replays WAL up to the target, in the restored server" in screen(pilot)
 
 
 async def test_an_error_names_the_code_by_which_it_is_explained(desk: Desk) -> None:

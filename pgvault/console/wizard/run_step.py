@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual import getters
 from textual.app import ComposeResult
+from textual.events import Resize
 
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
-from pgvault.console.widgets.pane import Pane
+from pgvault.console.fields import Field, laid_out
+from pgvault.console.journal_rows import COLUMNS, JournalRows
+from pgvault.console.screens.text_box import TextBox
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.running import told
+from pgvault.console.wizard.running import Course, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
+from pgvault.console.world import look
+from pgvault.jobs.journal import EVENTS, Tail
+from pgvault.jobs.registry import jobs_directory
 
 _REDRAW_SECONDS = 1.0
+_LEAST_EVENTS = 5
+"""Lines for the newest events, with their border."""
 
 
 class RunStep(Stage):
     step = Step.RUN
     acts = frozenset({"cancel"})
+    DEFAULT_CSS = """
+    RunStep #run-pane { height: auto; }
+    """
     text = getters.query_one("#run", Reading)
+    frame = getters.query_one("#run-pane", Pane)
+    journal = getters.query_one("#run-journal", ListPane)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._job = ""
+        """Whose events the two below are of."""
+        self._course, self._tail, self._rows = Course(), Tail(Path()), JournalRows(Path())
 
     def compose(self) -> ComposeResult:
-        yield Pane("the restore runs", Reading(id="run"))
+        yield Pane("the restore runs", Reading(id="run"), id="run-pane")
+        yield ListPane("the newest events", COLUMNS, headed=False, id="run-journal",
+                       empty="Nothing was heard of the job yet.")
 
     def on_mount(self) -> None:
+        self.text.can_focus = False
         self.set_interval(_REDRAW_SECONDS, self._draw)
 
     def come_up(self) -> None:
-        self.text.focus()
+        self.journal.listing.focus()
         begin(self, "jobs", self.console.read_jobs)
         self._draw()
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.JOBS, Change.SHOWN):
             self._draw()
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
         """What the job told last; once it has ended, the proof."""
@@ -46,8 +75,38 @@ class RunStep(Stage):
         if followed is None and job_id in world.jobs.ids and world.jobs.job(job_id).state.final:
             self.recovery.go(Step.PROOF)
             return
-        self.text.show(told(job_id, followed, world.now(), self.console.glyphs,
-                            self.text.size.width or self.console.size.width))
+        columns = (self.text.size.width or self.console.size.width - 2)
+        self._show(list(told(self.recovery.draft, followed, self._course.phases, world.now(), self.console.glyphs,
+                             columns)), columns)
+        begin(self, "journal", self._read, job_id)
+
+    def _show(self, fields: list[Field], columns: int) -> None:
+        """The phases in full where the newest events leave them room."""
+        lines = min(len(laid_out(fields, columns)), max(3, self.size.height - 2 - _LEAST_EVENTS))
+        self.text.styles.height = lines
+        self.text.show(fields)
+
+    async def _read(self, job_id: str) -> None:
+        """What came since: the phases that ended, and the newest events."""
+        if job_id != self._job:
+            journal = jobs_directory(self.console.world.home) / job_id / EVENTS
+            self._job, self._course, self._tail, self._rows = job_id, Course(), Tail(journal), JournalRows(journal)
+        at_end = self.journal.listing.index >= len(self._rows) - 1
+        tail, rows = self._tail, self._rows
+        found = await look(lambda: (tail.read(), rows.read()), "read the job")
+        if isinstance(found, tuple) and tail is self._tail:
+            events, has_more = found
+            self._course.take(events)
+            if has_more:
+                self.journal.show(rows)
+                if at_end:
+                    self.journal.listing.go_to(len(rows) - 1)
+            if events:
+                self._draw()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        event.stop()
+        self.console.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
     # Ending it
 

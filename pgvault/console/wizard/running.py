@@ -1,21 +1,24 @@
-"""A restore that runs, said line by line: its phase, how far it is, when it was last heard of."""
+"""A restore that runs, said line by line: what is done, how far it is, what is to come, when it was last heard of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pgvault.console.fields import Field, gap
+from pgvault.console.fields import LABEL, Field, gap
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import SILENT_SECONDS, Followed
 from pgvault.console.widgets.jobline import bar
+from pgvault.console.wizard.draft import Draft, Then
+from pgvault.model.event import Event, PhaseStarted, Progressed
 from pgvault.model.job import JobState
 from pgvault.model.pace import Progress
 from pgvault.model.text import size, span
 
 PHASES = {
     "salvage": ("saves", "the WAL of what is overwritten"),
-    "copy": ("copies", "the backup and its WAL to the destination"),
+    "copy": ("copies", "the backup and its WAL"),
     "flush": ("flushes", "everything to the destination's disks"),
     "start": ("starts", "the restored server"),
     "recover": ("replays", "WAL up to the target, in the restored server"),
@@ -27,55 +30,105 @@ _WAITS = {"salvage": "the destination's disk", "copy": "the destination, or the 
           "recover": "the restored server, which replays WAL", "look": "the restored server to answer"}
 
 
-def told(job: str, followed: Followed | None, now: datetime, glyphs: Glyphs, columns: int) -> Iterator[Field]:
-    """What is known of the job; `followed` is None before it was first looked at."""
-    yield Field("job", f"{job}: it goes on when this screen, the console or the connection ends")
-    yield Field("", f"from any terminal: pgvault job watch {job}")
-    yield gap()
+@dataclass(frozen=True, slots=True)
+class Phase:
+    name: str
+    began: datetime
+    ended: datetime | None = None
+    """None: it is the one that runs."""
+    done: int = 0
+    """Bytes; 0 where it counts none."""
+
+
+@dataclass
+class Course:
+    """The phases so far, from the job's events as they come."""
+
+    phases: list[Phase] = field(default_factory=list)
+
+    def take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, PhaseStarted):
+                self._end(event.at)
+                self.phases.append(Phase(event.phase, event.at))
+            elif isinstance(event, Progressed) and self.phases:
+                self.phases[-1] = replace(self.phases[-1], done=event.done_bytes)
+
+    def _end(self, at: datetime) -> None:
+        if self.phases:
+            self.phases[-1] = replace(self.phases[-1], ended=at)
+
+
+def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
+    """The phases that the draft's restore still has before it."""
+    phases = ["copy", "flush"]
+    if draft.start:
+        phases += ["start", "recover"]
+    if draft.expect and draft.is_asked and draft.then is not Then.STANDBY:
+        phases.append("look")
+    last = max((phases.index(name) for name in seen if name in phases), default=-1)
+    return phases[last + 1:] if "look" not in seen else []
+
+
+def told(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
+         columns: int) -> Iterator[Field]:
+    """What is known of the draft's job; `followed` is None before it was first looked at."""
+    yield Field("job", f"pgvault job watch {draft.job}, from any terminal", "")
+    yield Field("", "it goes on when this screen, the console or the connection ends", "dim")
     if followed is None:
         yield Field("state", "not heard of yet")
         return
-    yield from _state(followed, now)
-    if followed.progress:
-        yield gap()
-        yield from _progress(followed.progress, glyphs, columns)
+    yield _state(followed, now)
     yield gap()
-    yield from _news(followed, now)
+    yield from _done(phases)
+    yield from _running(followed, now, glyphs, columns)
+    if followed.job.state is not JobState.CANCELLING:
+        coming = to_come(draft, [*(phase.name for phase in phases), followed.phase])
+        for number, name in enumerate(coming):
+            yield Field("then" if not number else "", _said(name), "dim")
 
 
-def _state(followed: Followed, now: datetime) -> Iterator[Field]:
+def _said(phase: str) -> str:
+    return " ".join(PHASES.get(phase, (phase, ""))).strip()
+
+
+def _state(followed: Followed, now: datetime) -> Field:
+    """How it stands, and when it was last heard of: silence is said with what it waits on."""
     job = followed.job
-    style = "warn" if job.state is JobState.CANCELLING else "accent"
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
-    yield Field("state", f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began", style)
-    if followed.phase:
-        word, what = PHASES.get(followed.phase, (followed.phase, ""))
-        since = f", {span(_age(followed.phase_at, now))}" if followed.phase_at else ""
-        yield Field("phase", f"{word} {what}".rstrip() + since, "bold")
-
-
-def _progress(progress: Progress, glyphs: Glyphs, columns: int) -> Iterator[Field]:
-    amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
-    if progress.share is not None:
-        room = max(10, min(columns - 24, 50))
-        yield Field("done", f"{bar(progress.share, room, glyphs)} {progress.share:4.0%}")
-        yield Field("", amount)
-    else:
-        yield Field("done", amount)
-    if progress.rate:
-        left = progress.seconds_left
-        yield Field("rate", f"{size(round(progress.rate))}/s" + (f", {span(round(left))} left" if left else ""))
-
-
-def _news(followed: Followed, now: datetime) -> Iterator[Field]:
-    age = _age(followed.heard_at or followed.job.started_at, now)
-    if age >= SILENT_SECONDS:
+    began = f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began"
+    quiet = _age(followed.heard_at or job.started_at, now)
+    if quiet >= SILENT_SECONDS:
         waits = _WAITS.get(followed.phase, "the job's process")
-        yield Field("last news", f"no news for {span(age)}: it waits for {waits}", "warn")
-    elif followed.heard_at:
-        yield Field("last news", f"{span(age)} ago")
-    if followed.note:
-        yield Field("it says", followed.note)
+        return Field("state", f"{began}; no news for {span(quiet)}: it waits for {waits}", "warn")
+    heard = f"; last heard of {span(quiet)} ago" if followed.heard_at else ""
+    return Field("state", f"{began}{heard}", "warn" if undoing else "accent")
+
+
+def _done(phases: Sequence[Phase]) -> Iterator[Field]:
+    for number, phase in enumerate(each for each in phases if each.ended):
+        seconds = span(_age(phase.began, phase.ended or phase.began))
+        yield Field("done" if not number else "", f"{_said(phase.name)}: "
+                                                  f"{f'{size(phase.done)} in ' if phase.done else ''}{seconds}", "good")
+
+
+def _running(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Iterator[Field]:
+    if not followed.phase:
+        return
+    since = f", for {span(_age(followed.phase_at, now))}" if followed.phase_at else ""
+    yield Field("now", f"{_said(followed.phase)}{since}", "bold")
+    if followed.progress:
+        yield Field("", _progress(followed.progress, glyphs, columns))
+
+
+def _progress(progress: Progress, glyphs: Glyphs, columns: int) -> str:
+    amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
+    rate = f"  {size(round(progress.rate))}/s" if progress.rate else ""
+    left = f"  {span(round(progress.seconds_left))} left" if progress.rate and progress.seconds_left else ""
+    if progress.share is None:
+        return f"{amount}{rate}"
+    behind = f" {progress.share:4.0%}  {amount}{rate}{left}"
+    return f"{bar(progress.share, max(8, min(columns - LABEL - 2 - len(behind), 40)), glyphs)}{behind}"
 
 
 def _age(moment: datetime, now: datetime) -> int:

@@ -46,6 +46,11 @@ class RecoveryScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("recovery")]
     DEFAULT_CSS = """
     RecoveryScreen #stages { height: 1fr; }
+    RecoveryScreen.-wide WhereStep {
+        layout: horizontal;
+        & #form-pane { width: 1fr; height: 14; max-height: 100%; }
+        & #means-pane { width: 1fr; height: 14; }
+    }
     """
     path_bar = getters.query_one("#steps", Bar)
     stages = getters.query_one("#stages", Vertical)

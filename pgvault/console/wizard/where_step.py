@@ -32,8 +32,8 @@ _OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
 class WhereStep(Stage):
     step = Step.WHERE
     DEFAULT_CSS = """
-    WhereStep #form-pane { height: 1fr; }
-    WhereStep #means-pane { height: 8; }
+    WhereStep #form-pane { height: auto; min-height: 7; max-height: 60%; }
+    WhereStep #form-pane Form { height: auto; max-height: 100%; }
     """
     form = getters.query_one(Form)
     host = getters.query_one("#host", Choice)
