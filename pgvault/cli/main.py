@@ -20,7 +20,6 @@ from pgvault.cli.command import GLOBAL_DEFAULTS, GLOBAL_WITH_VALUE, Command, Par
 from pgvault.cli.context import Context, Format, may_color
 from pgvault.cli.output import Output
 from pgvault.cli.verbs import VERBS, in_doubt, listing, nearest, resolve
-from pgvault.jobs.telling import told_error
 from pgvault.model.errors import Cancelled, InDoubt, PgvaultError, UsageError
 
 if TYPE_CHECKING:
@@ -139,6 +138,8 @@ def _stream(stream: TextIO | None) -> TextIO:
 
 def _tell(error: BaseException, context: Context, words: list[str]) -> int:
     """Say what went wrong on standard error and in the log; return the exit code."""
+    from pgvault.jobs.telling import told_error
+
     error = told_error(error, "complete the command") if not isinstance(error, BrokenPipeError) else error
     if isinstance(error, BrokenPipeError):
         context.out.forget()
