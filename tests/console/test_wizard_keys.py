@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from desk import Desk, press, screen, write
-from recovery import TOO_LATE, ready, recovering, wizard
+from desk import WIDE, Desk, press, screen, write
+from recovery import TOO_LATE, choices, ready, recovering, wizard
 from textual.widgets import Input
 
 from pgvault.console.wizard.steps import Step
@@ -60,3 +60,24 @@ async def test_enter_on_a_kind_says_that_it_leads_to_the_text(desk: Desk) -> Non
     async with recovering(desk, *TO_KINDS, "down") as pilot:
         assert Kind[pilot.app.focused.key] is Kind.TIME  # type: ignore[union-attr]
         assert "enter type it" in screen(pilot).splitlines()[-1]
+
+
+async def test_a_large_terminal_shows_where_the_point_lies(desk: Desk) -> None:
+    """A line of time between the accidents, which take no more room than they need, and the point's facts."""
+    ready(desk)
+    async with recovering(desk, "enter", size=WIDE) as pilot:
+        shown = screen(pilot).splitlines()
+        title, end = (next(n for n, line in enumerate(shown) if text in line)
+                      for text in ("what the WAL says happened", "all archived WAL was searched"))
+        assert end - title == 4
+        assert "where that is" in shown[end + 1]
+        strip = "\n".join(shown[end + 1:end + 10])
+        for glyph in (pilot.app.glyphs.backup, pilot.app.glyphs.accident, "window"):
+            assert glyph in strip
+        before = strip
+        desk.says("restore main auto --target-time", choices())
+        await press(pilot, "shift+tab")
+        assert pilot.app.focused.id != "strip"  # it only shows
+        assert before
+    async with recovering(desk, "down", "enter") as pilot:
+        assert "where that is" not in screen(pilot)

@@ -39,7 +39,8 @@ async def test_all_phases_are_seen_on_any_terminal(desk: Desk) -> None:
     running(desk, PhaseStarted("salvage", None, NOW), PhaseStarted("copy", 144 << 20, NOW + after(3)),
             Progressed(144 << 20, 1210, NOW + after(15)), PhaseStarted("flush", None, NOW + after(15)),
             CommandRan("standby", "sync", 0.2, 0, NOW + after(15)), PhaseStarted("recover", 32 << 20, NOW + after(16)),
-            Progressed(8 << 20, 0, NOW + after(17)), Noted("standby says: LOG:  redo starts at 0/A000028", at=NOW + after(17)))
+            Progressed(8 << 20, 0, NOW + after(17)),
+            Noted("standby says: LOG:  redo starts at 0/A000028", at=NOW + after(17)))
     desk.now = NOW + after(20)
     for size in (NARROW, WIDE):
         async with recovering(desk, *(TO_RUN if size == NARROW else ["enter"]), size=size) as pilot:

@@ -11,11 +11,11 @@ from pgvault.console.commands import Document
 from pgvault.console.fields import wrapped
 from pgvault.console.timeline.around import Around
 from pgvault.console.timeline.axis import microseconds
-from pgvault.console.timeline.chart import Chart, Mark, MarkKind
+from pgvault.console.timeline.chart import Chart, Mark
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident, accident_of
+from pgvault.console.wizard.accident import Accident, accident_of, marks
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
@@ -77,12 +77,7 @@ class AccidentBook:
 
     def marks(self) -> list[tuple[int, Mark]]:
         """Each with the timeline that it is on."""
-        marks = []
-        for key, each in self.found.items():
-            if isinstance(each.point.target, AtLsn):
-                mark = Mark(microseconds(each.time), MarkKind.ACCIDENT, each.what, each.point.target.lsn, key)
-                marks.append((each.point.timeline or 1, mark))
-        return marks
+        return marks(self.found.values())
 
     def rows(self) -> ItemRows[Accident]:
         newest = sorted(self.found.values(), key=lambda each: each.time, reverse=True)

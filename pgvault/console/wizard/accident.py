@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pgvault.console.timeline.axis import microseconds
+from pgvault.console.timeline.chart import Mark, MarkKind
 from pgvault.console.wizard.draft import Point, point_of
 from pgvault.model.relation import RelationName
+from pgvault.model.target import AtLsn
 
 _VERBS = {"drop": "DROP", "truncate": "TRUNCATE"}
 _TABLES = frozenset({"table", "partitioned table", "materialized view", "relation"})
@@ -55,6 +58,16 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
     point = point_of(document["undo"], f"just before {title}", time=time)
     return Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, title, max(0, len(tables) - shown),
                     point, expect[:_MOST_EXPECTED], int(document.get("xid") or 0))
+
+
+def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
+    """Their places on the line of time, each with the timeline that it is on."""
+    found = []
+    for each in accidents:
+        if isinstance(each.point.target, AtLsn):
+            mark = Mark(microseconds(each.time), MarkKind.ACCIDENT, each.what, each.point.target.lsn, each.key)
+            found.append((each.point.timeline or 1, mark))
+    return found
 
 
 def _title(document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> tuple[str, int]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 OTHER = "other"
 _COLUMNS = [Column("when", 20), Column("what happened", 40, flexible=True)]
+_AROUND = 4
+"""Lines beside the accidents: the last row, the head, and the border."""
+_LEAST = 5
 _Row = Accident | None
 """None is the last row: another point."""
 
@@ -31,12 +34,29 @@ class Finder(ListPane):
     class Failed(Message):
         failure: Failure
 
+    @dataclass
+    class Found(Message):
+        """Something more, or all."""
+
     def __init__(self) -> None:
         super().__init__("what the WAL says happened, newest first", _COLUMNS, id="finder")
         self._question: tuple[str, ...] = ()
         self._found: dict[str, Accident] = {}
         self._complete = False
         self.failure: Failure | None = None
+        self._most = 0
+
+    @property
+    def accidents(self) -> tuple[Accident, ...]:
+        return tuple(self._found.values())
+
+    def fit(self, most: int) -> None:
+        """As high as its rows are, with head and border, in at most so many lines."""
+        self._most = most
+        self._take_room()
+
+    def _take_room(self) -> None:
+        self.styles.height = max(_LEAST, min(len(self._found) + _AROUND, self._most))
 
     @property
     def chosen(self) -> Accident | None:
@@ -88,6 +108,8 @@ class Finder(ListPane):
         waiting = self.listing.key in ("", OTHER) and self.listing.index == 0
         newest_first = sorted(self._found.values(), key=lambda accident: accident.time, reverse=True)
         rows: list[_Row] = [*newest_first, None]
+        self._take_room()
+        self.post_message(self.Found())
         self.show(ItemRows(rows, self._cells, lambda row: row.key if row else OTHER))
         if waiting:
             self.listing.go_to(0)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from textual import getters
 from textual.app import ComposeResult
+from textual.events import Resize
 
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed
@@ -26,12 +28,16 @@ from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import nearest, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
+from pgvault.console.wizard.strip import HEIGHT, Strip
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
-from pgvault.model.target import EndOfWal
+from pgvault.model.target import AtTime, EndOfWal
 
 _PAUSE_SECONDS = 0.2
 """Before a point under a moving cursor is asked about."""
+_LEAST_POINT = 10
+"""Lines that the facts of the point need, with their border."""
+_ROOM_FOR_STRIP = 30
 _BEGIN_WITH = {What.DEPLOY: Kind.TIME}
 
 
@@ -39,13 +45,12 @@ class PointStep(Stage):
     step = Step.POINT
     acts = frozenset({"other-backup", "retry"})
     DEFAULT_CSS = """
-    PointStep Finder { height: 1fr; }
-    PointStep #point { height: 10; }
-    PointStep.-typed #point { height: 1fr; }
+    PointStep #point { height: 1fr; max-height: 14; }
     PointStep #nearest { height: auto; max-height: 4; display: none; }
     """
     finder = getters.query_one(Finder)
     kinds = getters.query_one(Kinds)
+    strip = getters.query_one(Strip)
     told = getters.query_one("#told", Reading)
     near = getters.query_one("#nearest", Listing)
     frame = getters.query_one("#point", Pane)
@@ -62,6 +67,7 @@ class PointStep(Stage):
     def compose(self) -> ComposeResult:
         yield Finder()
         yield Kinds()
+        yield Strip()
         with Pane("the point", id="point"):
             yield Reading(id="told")
             yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
@@ -82,6 +88,7 @@ class PointStep(Stage):
 
     def come_up(self) -> None:
         draft = self.recovery.draft
+        self.strip.read()
         if draft.what is not self._what or self._candidate is None:
             self._what = draft.what
             is_typed = not (draft.what and draft.what.kinds) or draft.what is What.DEPLOY or draft.point is not None
@@ -93,6 +100,15 @@ class PointStep(Stage):
 
     def step_down(self) -> None:
         self.finder.stop()
+
+    def on_resize(self, event: Resize) -> None:
+        """The line of time where there is room for all three."""
+        room = self.size.height
+        self.strip.give_room(room >= _ROOM_FOR_STRIP)
+        self.finder.fit(room - _LEAST_POINT - (HEIGHT if room >= _ROOM_FOR_STRIP else 0))
+
+    def on_finder_found(self, event: Finder.Found) -> None:
+        self.strip.mark(self.finder.accidents)
 
     @property
     def _is_typed(self) -> bool:
@@ -191,6 +207,7 @@ class PointStep(Stage):
             self.told.show(failed(answer, retry="t"))
         elif answer:
             self.told.show(told(candidate, answer, self.recovery.zone))
+            self.strip.point_at(*_place(candidate.point, answer))
             self._show_nearest(answer.nearest)
             if self._take and answer.reachable:
                 self._accept()
@@ -272,6 +289,14 @@ class PointStep(Stage):
 
     def words(self) -> list[str] | None:
         return self._candidate.question() if self._candidate else None
+
+
+def _place(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
+    """Where on the line of time it is, or where it would be: in a gap, or behind the archive's end."""
+    if answer.stop:
+        return answer.stop.timeline, answer.stop.time or (point.time if point else None)
+    timeline = answer.reaches[-1].timeline if answer.reaches else 1
+    return timeline, point.target.time if point and isinstance(point.target, AtTime) else None
 
 
 def _same_place(one: Point, other: Point) -> bool:
