@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-from desk import Desk, failure, press, screen, settle
+from desk import Desk, failure, press, screen, settle, toasts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import EPOCH, SECOND, Part, backup, steady, us
@@ -351,6 +351,8 @@ async def test_without_wal_it_says_what_belongs_here_and_how_it_comes(desk: Desk
         await press(pilot, "3")
         assert "No WAL of main is archived yet" in screen(pilot)
         assert "pgvault receive-wal main" in screen(pilot)
+        await rest(pilot)
+        assert toasts(pilot) == []
         await press(pilot, "plus")
         assert "no WAL of this server is known" in screen(pilot)
 

@@ -187,8 +187,9 @@ class WalScreen(View):
 
     def read_around(self) -> None:
         """Read the WAL around the cursor, unless that was done."""
-        if self.chart and not (self.nearby.around and self.nearby.around.holds(self.timeline.cursor)):
-            begin(self, "wal-around", self._look_around, self.chart, self.timeline.cursor)
+        chart, cursor = self.chart, self.timeline.cursor
+        if chart and chart.lanes and not (self.nearby.around and self.nearby.around.holds(cursor)):
+            begin(self, "wal-around", self._look_around, chart, cursor)
 
     async def _look_around(self, chart: Chart, cursor: Cursor) -> None:
         place = chart.place(chart.lane_of(cursor.timeline), cursor.at)

@@ -85,7 +85,7 @@ class ReviewStep(Stage):
         elif plan is None:
             yield Painted(" planning", "dim")
         elif self._starting:
-            yield Painted(f" starting: {plan.place} is looked at once more", "accent")
+            yield Painted(" starting: the destination is looked at once more", "accent")
         elif plan.failed:
             yield Painted(" this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
         elif self.console.options.read_only:
