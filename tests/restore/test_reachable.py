@@ -236,3 +236,20 @@ def test_an_end_without_a_commit_behind_a_gap_is_offered_on_its_own_side() -> No
     found = find(archive, target := AtTime(one.time + timedelta(seconds=30)))
     assert [(each.when, each.aim.backup) for each in offers(archive, found, target)] == [
         (When.EARLIER, ""), (When.LATER, newest.id)]
+
+
+def test_a_time_behind_everything_is_refused_at_once() -> None:
+    """The WAL is gone through once, not once for each of many backups."""
+    server = Server()
+    for _ in range(300):
+        server.backup()
+        server.idle(86_400)
+        server.commit()
+        server.switch()
+    archive = MadeArchive(server)
+    ways, asked = Ways(archive), []
+    way = ways.to(1)
+    whole = way.rows
+    way.rows = lambda begin: asked.append(begin) or whole(begin)  # type: ignore[method-assign]
+    assert isinstance(find_choice(ways, archive.backups, AtTime(server.clock + MICROSECOND), None), NoChoice)
+    assert len(asked) <= len(archive.backups) + 1

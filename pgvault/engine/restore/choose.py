@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
 from pgvault.engine.restore.way import Way, Ways
@@ -16,6 +16,7 @@ from pgvault.model.timeline import History
 from pgvault.model.times import utc
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import Row, WalSearch
 
 
@@ -119,21 +120,33 @@ def timelines(ways: Ways, backups: Sequence[Backup]) -> list[int]:
 def _on(way: Way, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
     """What to do on this way, or why nothing can be done, beginning with the newest backup's reason."""
     refusals: list[NoStop] = []
+    on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
+              if b.end_lsn is not None and way.history.holds(b.timeline, b.end_lsn)]
     # A backup that the server reported corrupt pages for is the last resort, whatever its age.
-    for good in (True, False):
-        for backup in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True):
-            if bool(backup.corrupt_pages) is good or backup.end_lsn is None:
-                continue
-            if not way.history.holds(backup.timeline, backup.end_lsn):
-                continue
+    for group in ([b for b in on_way if not b.corrupt_pages], [b for b in on_way if b.corrupt_pages]):
+        for place, backup in enumerate(group):
             stop = find_stop(way, backup, target)
             if isinstance(stop, Stop):
                 return Choice(backup, way, stop)
             if not any(each.because is Because.TOO_LATE for each in refusals):
                 refusals.append(stop)
-            if stop.because is Because.TOO_LATE and not isinstance(target, AtTime):
+            if stop.because is Because.TOO_LATE and not _is_later_before(way, group[place:], target):
                 break
     return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {way.history.timeline}")]
+
+
+def _is_later_before(way: Way, backups: Sequence[Backup], target: Target) -> bool:
+    """Whether older ones ended, or meet a commit, at a time behind all that the first one meets: a clock put back."""
+    if not isinstance(target, AtTime):
+        return False
+    moment = microseconds(target.time)
+    for newer, older in pairwise(backups):
+        begin, until = (each.begin_lsn or Lsn(0) for each in (older, newer))
+        before = way.rows(begin)[:until // way.size - begin // way.size + 1]
+        ended_later = older.finished_at is not None and older.finished_at >= target.time
+        if ended_later or any(row.latest is not None and row.latest >= moment for row in before):
+            return True
+    return False
 
 
 def _distinct(choices: list[Choice], target: Target) -> list[Choice]:

@@ -9,7 +9,7 @@ that is what PostgreSQL is then told to stop at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -194,18 +194,15 @@ def _read(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def _last_commit(way: Way, rows: Iterable[Row], begin: Lsn) -> datetime | None:
+def _last_commit(way: Way, rows: Sequence[Row], begin: Lsn) -> datetime | None:
     """The latest time of a commit or abort at `begin` or behind it."""
-    latest: datetime | None = None
-    for row in rows:
-        if row.latest is None or row.segment.end(way.size) <= begin:
-            continue
-        times = [instant(row.latest)]
-        if row.segment.start(way.size) < begin:
-            with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
-                times = [each.time for each in way.transactions(row) if each.lsn >= begin]
-        latest = max((time for time in (latest, *times) if time), default=None)
-    return latest
+    latest = max((row.latest for row in rows if row.latest is not None and row.segment.number * way.size >= begin),
+                 default=-1)
+    parted = next((row for row in rows if row.segment.number == begin // way.size), None)
+    if begin % way.size and parted and parted.latest is not None and parted.latest > latest:
+        with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
+            latest = max([latest, *(microseconds(each.time) for each in way.transactions(parted) if each.lsn >= begin)])
+    return instant(latest) if latest >= 0 else None
 
 
 def _too_early(way: Way, backup: Backup) -> NoStop:
