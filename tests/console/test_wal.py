@@ -351,10 +351,15 @@ async def test_without_wal_it_says_what_belongs_here_and_how_it_comes(desk: Desk
         await press(pilot, "3")
         assert "No WAL of main is archived yet" in screen(pilot)
         assert "pgvault receive-wal main" in screen(pilot)
-        await rest(pilot)
-        assert toasts(pilot) == []
         await press(pilot, "plus")
         assert "no WAL of this server is known" in screen(pilot)
+
+
+async def test_without_anything_nothing_is_looked_for(desk: Desk) -> None:
+    async with desk.open(app(desk)) as pilot:
+        await press(pilot, "3")
+        await rest(pilot)
+        assert toasts(pilot) == []
 
 
 async def test_a_vault_that_cannot_be_read_says_why(desk: Desk) -> None:
