@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from pgvault.config.schema import ServerConfig
-from pgvault.console.ages import UNKNOWN, age, ago, stamp
+from pgvault.console.ages import UNKNOWN, age, ago
 from pgvault.console.check_rows import first_failure, outcome_style
 from pgvault.console.checks import Checked, Checks, NoAnswer
 from pgvault.console.fields import Field, failed
@@ -19,6 +19,7 @@ from pgvault.engine.protection import ProtectionState
 from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part, size, span
+from pgvault.model.times import exact
 
 Known = Protection | PgvaultError | None
 """None: not read yet. An error: the question itself failed."""
@@ -158,9 +159,9 @@ def next_step(known: Protection, server: ServerConfig, checked: Checked | None, 
 
 def _facts(known: Protection) -> Iterator[Field]:
     if window := known.window:
-        until = f"to {stamp(window.until_time)}" if window.until_time else "; nothing was committed since"
-        yield Field("restorable", f"{stamp(window.from_time)} {until}, timeline {window.timeline}".replace(" ;", ";"),
-                    "", INDENT)
+        begin = exact(window.from_time) if window.from_time else UNKNOWN
+        until = f" to {exact(window.until_time)}" if window.until_time else "; nothing was committed since"
+        yield Field("restorable", f"{begin}{until}, timeline {window.timeline}", "", INDENT)
     if last := known.last_backup:
         took = f" in {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
         good = f"{known.backup_count:,} good, the last {last.id}{took}"

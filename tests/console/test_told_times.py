@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.config.load import load
-from pgvault.console import backup_facts
+from pgvault.console import backup_facts, standing
 from pgvault.console.wizard.answer import Answer, Near, Reach, Stop
 from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.pointed import nearest, told
 from pgvault.engine.catalogue import Catalogue, read_catalogue
+from pgvault.engine.overview import protection
 from pgvault.model.target import AtTime
 from pgvault.model.times import exact, parse_time
 from pgvault.vault import wal_index
@@ -93,3 +94,11 @@ def test_the_console_says_what_can_be_restored_from_each(idle: Shelf) -> None:
              for row in (oldest, newest)]
     assert reach == ["2026-11-01 12:01:00Z to 2026-11-01 13:00:00.000007Z",
                      "at its end, 2026-11-02 12:01:00Z; no later commit is archived"]
+
+
+def test_the_overview_says_both_ends_so_that_they_can_be_typed(idle: Shelf) -> None:
+    server = load(idle.config).server("main")
+    known = protection(server, idle.home, at(3))
+    fields = standing.told(known, server, None, None, at(3), read_only=False)
+    assert next(field.text for field in fields if field.name == "restorable") == \
+        "2026-11-01 12:01:00Z to 2026-11-01 13:00:00.000007Z, timeline 1"
