@@ -10,6 +10,7 @@ from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, wri
 from textual.pilot import Pilot
 
 from pgvault.console.screens.confirm import Confirm
+from pgvault.console.wizard.steps import Step
 from pgvault.model.job import JobState
 from pgvault.vault import catalog
 
@@ -57,6 +58,19 @@ async def test_a_screen_that_comes_up_by_itself_does_so_without_what_was_said_be
         assert toasts(pilot) == []
 
 
+async def test_a_step_of_the_recovery_comes_up_without_what_was_said_in_the_one_before(desk: Desk) -> None:
+    """Also one that comes by itself, as the proof does when the restore has ended."""
+    desk.protect()
+    async with desk.open() as pilot:
+        await press(pilot, "r")
+        pilot.app.tell("a directory is named by its whole path", "warning")
+        await settle(pilot)
+        assert toasts(pilot)
+        pilot.app.screen.go(Step.WHERE)
+        await settle(pilot)
+        assert "a directory is named by its whole path" not in toasts(pilot)
+
+
 @pytest.mark.parametrize("size", [NARROW, WIDE])
 async def test_a_toast_covers_neither_where_one_is_nor_the_lower_lines(desk: Desk, size: tuple[int, int]) -> None:
     async with desk.open(size=size) as pilot:
@@ -90,6 +104,8 @@ async def test_a_name_to_be_typed_is_asked_for_where_it_is_typed(desk: Desk) -> 
         pilot.app.push_screen(Confirm("overwrite", [], act="overwrite /srv/pg on db2", typed="/srv/pg"))
         await settle(pilot)
         assert "type /srv/pg to overwrite /srv/pg on db2" in screen(pilot)
+        assert footer(pilot).split() == ["tab", "type", "the", "name", "esc", "back"]
+        await press(pilot, "tab")
         assert footer(pilot).split() == ["enter", "overwrite", "/srv/pg", "on", "db2", "esc", "back"]
 
 

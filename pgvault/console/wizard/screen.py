@@ -146,6 +146,7 @@ class RecoveryScreen(View):
         if (left := self.stage) is not None and left.step is not step:
             left.step_down()
             left.display = False
+            self.app.clear_notifications()
         self.change(replace(self.draft, step=step))
         if step not in self._made:
             self._made[step] = _STAGES[step]()
