@@ -7,6 +7,7 @@
   and `import textual`; then until the state of the last server is known
 - key to echo: from a key to the first byte that answers it, while jobs run
 - bytes: what an idle console sends in a second, and one with a running job on the view of the jobs
+- quitting: from ctrl+q, while a job runs, until the process has ended
 
 The vault has that many servers with that many backups each; jobs are real ones, whose work is to tell progress.
 """
@@ -125,6 +126,18 @@ def keys_to_echo(terminal: Terminal) -> list[float]:
     return took
 
 
+def quitting(config: Path, state: Path) -> float:
+    """Seconds from ctrl+q, while a job runs, until the process has ended."""
+    with opened(config, state) as terminal:
+        terminal.wait_for("1 job running")
+        terminal.settle()
+        began = time.monotonic()
+        terminal.type("\x11")
+        while terminal.process.poll() is None:
+            terminal.read_one(0.005)
+        return time.monotonic() - began
+
+
 def python(*code: str) -> float:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "; ".join(code)], check=True)
@@ -168,6 +181,7 @@ def measure(servers: int, backups: int, runs: int, seconds: float) -> None:
                 terminal.settle(0.2)
                 came = len(terminal.read(seconds))
                 print(f"{'one running job, ' + name:44} {came / seconds:8.1f} bytes/s")
+            told("quitting while a job runs", [quitting(config, state) for _ in range(runs)])
 
 
 def main() -> None:

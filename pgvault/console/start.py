@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -40,6 +41,7 @@ def open_console(config: Config, options: Options) -> Closed:
         app.run(mouse=options.mouse)
     finally:
         app.stop_reading_keys()
+        gc.freeze()  # the process ends: searching all of the screens for garbage would take a quarter of the quitting
     if app.crash:
         raise app.crash
     return Closed(app.return_code or 0, tuple(app.farewell))
