@@ -258,7 +258,7 @@ async def test_what_overwrites_asks_for_the_directory(desk: Desk) -> None:
     desk.says("restore main auto /srv", answer=planned(plan(overwrites=what)))
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
         assert isinstance(pilot.app.screen, Confirm)
-        await press(pilot, "enter")  # on an empty line
+        await press(pilot, "tab", "enter")  # on an empty line
         assert isinstance(pilot.app.screen, Confirm)
         await write(pilot, "/srv/pg")
         await press(pilot, "enter")

@@ -124,9 +124,24 @@ async def test_an_empty_confirmation_does_not_look_filled_in(desk: Desk) -> None
     desk.says("restore main auto /srv", answer=planned(plan(overwrites=f"the cluster of PostgreSQL 18 in {DIRECTORY}")))
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
         entry = pilot.app.screen.query_one(Input)
-        assert entry.has_focus
         assert entry.value == ""
         assert entry.placeholder.startswith("type ")
+
+
+async def test_a_confirmation_begins_on_what_does_nothing(desk: Desk) -> None:
+    """R15: Enter there, pressed in haste, goes back; a name that is typed there is not taken for keys."""
+    ready(desk)
+    desk.says("restore main auto /srv", answer=planned(plan(overwrites=f"the cluster of PostgreSQL 18 in {DIRECTORY}")))
+    async with recovering(desk, *TO_REVIEW, "enter") as pilot:
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+        await press(pilot, "enter")
+        await press(pilot, "q", "j", "slash")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert pilot.app.screen.query_one(Input).value == "qj/"
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
 
 
 async def test_the_proof_names_what_was_set_aside(desk: Desk) -> None:

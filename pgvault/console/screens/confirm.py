@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -22,12 +23,13 @@ CONFIRM_COLUMNS = 70
 class Confirm(Dialog[bool]):
     """Dismissed with True only when the act was chosen, or with `typed`, when exactly that was typed.
 
-    The cursor begins on the choice that does nothing; Enter on an empty line does nothing.
+    The cursor begins on the choice that does nothing. Whatever is typed there begins the name, since nothing else can
+    be meant; Enter on an empty line, or on another name, does nothing.
     """
 
     DEFAULT_CSS = """
     Confirm .lines { height: auto; max-height: 16; }
-    Confirm Listing { height: 2; margin-top: 1; }
+    Confirm Listing { margin-top: 1; }
     Confirm Input { margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "leave", show=False, id="confirm-no")]
@@ -38,7 +40,7 @@ class Confirm(Dialog[bool]):
         super().__init__()
         self.title_text, self._lines = title, list(lines)
         self._act, self._back, self._typed = act, back, typed
-        self.keys = ("enter", act if typed else "choose"), ("esc", "back")
+        self.keys = ("enter", "choose"), ("esc", "back")
 
     def body(self) -> Iterable[Widget]:
         view = LineView(self._lines, classes="lines")
@@ -49,15 +51,26 @@ class Confirm(Dialog[bool]):
             typed = Input(placeholder=asked, id="typed")
             typed.cursor_blink = False
             yield typed
-        else:
-            yield Listing([Column("", 20, flexible=True)], headed=False, id="choices")
+        choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices")
+        choices.styles.height = 1 if self._typed else 2
+        yield choices
 
     def on_mount(self) -> None:
-        if not self._typed:
-            self.query_one(Listing).show(ItemRows([self._back, self._act], lambda text: [text], str))
-            self.query_one(Listing).focus()
-        else:
+        choices = [self._back] if self._typed else [self._back, self._act]
+        self.query_one(Listing).show(ItemRows(choices, lambda text: [text], str))
+        self.query_one(Listing).focus()
+
+    def on_descendant_focus(self) -> None:
+        if self._typed:
+            is_typing = isinstance(self.focused, Input)
+            self.show_keys(("enter", self._act) if is_typing else ("tab", "type the name"), ("esc", "back"))
+
+    def on_key(self, event: Key) -> None:
+        if self._typed and not isinstance(self.focused, Input) and event.is_printable and event.character:
+            event.stop()
+            event.prevent_default()
             self.query_one(Input).focus()
+            self.query_one(Input).insert_text_at_cursor(event.character)
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         self.dismiss(event.key == self._act)

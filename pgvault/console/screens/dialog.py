@@ -44,7 +44,11 @@ class Dialog(ModalScreen[T]):
 
     def on_mount(self) -> None:
         self.console.clear_notifications()
-        self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in self.keys)
+        self.show_keys(*self.keys)
+
+    def show_keys(self, *keys: tuple[str, str]) -> None:
+        """Those that work now, where that changes."""
+        self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in keys)
 
     def body(self) -> Iterable[Widget]:
         return ()
