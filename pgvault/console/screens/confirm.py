@@ -48,7 +48,7 @@ class Confirm(Dialog[bool]):
         yield view
         if self._typed:
             asked = self.console.glyphs.text(visible(f"type {self._typed} to {self._act}"))
-            typed = Input(placeholder=asked, id="typed")
+            typed = Input(placeholder=asked, select_on_focus=False, id="typed")
             typed.cursor_blink = False
             yield typed
         choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices")
