@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.render import listener
+from pgvault.console.plan_facts import told
 from pgvault.jobs.detach import OUTPUT
 from pgvault.jobs.encoding import plain
 from pgvault.jobs.hold import is_alive
@@ -93,7 +94,7 @@ def _show(directory: Path, context: Context) -> int:
         ("Exit Code", None if job.exit_code is None else str(job.exit_code)),
         ("Started", when(job.started_at)), ("Finished", when(job.finished_at)), ("Took", _took(job)),
         ("Process", f"{job.pid} on {job.host}" if job.pid else "-"), ("Command", job.command or "-"),
-        ("Journal", str(directory / EVENTS)), *((f"Plan: {name}", _short(value)) for name, value in plan.items()),
+        ("Journal", str(directory / EVENTS)), *_planned(job, plan),
     ], title=f"Job {job.id}:")
     for event in read_events(directory):
         if not isinstance(event, Progressed):
@@ -101,6 +102,14 @@ def _show(directory: Path, context: Context) -> int:
             told = ", ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))
             context.out.line(f"  {when(event.at)}  ", context.out.paint(type(event).__name__, "bold"), f"  {told}")
     return 0
+
+
+def _planned(job: Job, plan: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The plan in the console's words; what belongs to the line above has its name."""
+    name = "plan"
+    for field in told(job.kind, plan):
+        name = field.name or name
+        yield f"Plan: {name}", field.text
 
 
 def _more(failure: Failure | None, output: Path) -> Iterator[tuple[str, str]]:
@@ -159,11 +168,6 @@ def _took(job: Job) -> str:
     if job.state is JobState.LOST:
         return "-"
     return span(((job.finished_at or now()) - job.started_at).total_seconds())
-
-
-def _short(value: object) -> str:
-    text = str(plain(value))
-    return text if len(text) <= 200 else text[:200] + " ..."
 
 
 COMMANDS = {"job": Command(HELP, arguments, run)}

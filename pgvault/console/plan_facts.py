@@ -29,11 +29,8 @@ def destination(plan: Plan) -> str:
 def told(kind: JobKind, plan: Plan) -> Iterator[Field]:
     """Each fact with its name."""
     tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore}.get(kind)
-    if tell is None or "unreadable" in plan:
-        yield from _any(plan)
-        return
-    for name, text, style in tell(plan):
-        yield Field(name, text, style)
+    facts = list(tell(plan)) if tell and "unreadable" not in plan else []
+    yield from [Field(*fact) for fact in facts] or _any(plan)
 
 
 _Told = Iterator[tuple[str, str, str]]
