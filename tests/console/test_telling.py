@@ -146,6 +146,16 @@ async def test_c_shows_commands_that_print_the_log_and_its_lines(desk: Desk) -> 
         assert "grep -F -i -e one" in words(pilot)
 
 
+@pytest.mark.parametrize(("key", "reason"), [("5", "no log file is configured"), ("@", "no command is selected")])
+async def test_where_no_command_can_be_shown_c_says_why(desk: Desk, key: str, reason: str) -> None:
+    """R4."""
+    async with desk.open() as pilot:
+        await press(pilot, key)
+        assert "(c command)" in footer(pilot)
+        await press(pilot, "c")
+        assert toasts(pilot) == [reason]
+
+
 async def test_c_shows_the_command_that_is_selected_in_the_command_log(desk: Desk) -> None:
     desk.says("check main", {"server": "main", "outcome": "ok", "checks": []})
     async with desk.open() as pilot:

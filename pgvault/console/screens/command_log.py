@@ -84,7 +84,7 @@ class CommandLogScreen(View):
         return self.runs.newest.command if self.runs else ""
 
     def why_not(self, action: str) -> str:
-        return "no command is selected" if action in ("open", "copy") and self.runs is None else ""
+        return "no command is selected" if action in ("open", "copy", "command") and self.runs is None else ""
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         if runs := self.runs:

@@ -190,6 +190,8 @@ class LogsScreen(View):
         return self._text()
 
     def why_not(self, action: str) -> str:
+        if action == "command":
+            return "" if self.log_file else "no log file is configured"
         if action not in ("open", "follow", "export", "filter") or (self._rows is not None and len(self._rows)):
             return ""
         return "no log file is configured" if self.log_file is None else "the log has no lines"
