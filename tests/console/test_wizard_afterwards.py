@@ -123,6 +123,7 @@ async def test_the_proof_leads_on(desk: Desk) -> None:
             text = " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
             assert "bring back public.orders to main" in text
             assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | psql" in text
+            assert "y copy commands" in screen(pilot).splitlines()[-1]
             await press(pilot, "y")
             assert isinstance(pilot.app.screen, TextBox)
             assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | " \

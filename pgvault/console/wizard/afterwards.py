@@ -142,8 +142,8 @@ def _back(draft: Draft, here: Address, aim: Address, tables: Sequence[RelationNa
             yield Next("bring back", f"the rows as they were, beside {pattern(table)} of {draft.server}",
                        copy_beside(here, aim, table), note)
         return
-    stays = " ".join(filter(None, ("Is the table still there, it stops and changes nothing; truncated, pg_dump -a "
-                                   "brings its rows alone.", note)))
+    stays = " ".join(filter(None, ("If the table is still there, this stops and changes nothing; of one that was "
+                                   "truncated, pg_dump -a brings the rows alone.", note)))
     for same in _by_database(tables):
         yield Next("bring back", f"{', '.join(map(pattern, same))} to {draft.server}", dump_to(here, aim, same), stays)
 

@@ -22,7 +22,7 @@ OTHER = "other"
 _COLUMNS = [Column("when", 20), Column("what happened", 40, flexible=True)]
 _AROUND = 4
 """Lines beside the accidents: the last row, the head, and the border."""
-_LEAST = 5
+_LEAST = 4
 _Row = Accident | None
 """None is the last row: another point."""
 

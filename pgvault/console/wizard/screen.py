@@ -215,6 +215,8 @@ class RecoveryScreen(View):
                 action = action._replace(in_footer=True, label=self._back_label())
             elif action.id == "leave":
                 action = action._replace(label="close")
+            elif action.id == "copy" and stage and stage.copyable():
+                action = action._replace(in_footer=True, label="copy commands")
             yield action
 
     def _back_label(self) -> str:
