@@ -8,6 +8,7 @@ from textual.app import App
 from textual.events import Event, Key
 from textual.notifications import Notify
 
+from pgvault.model.secrets import masked
 from pgvault.model.text import visible
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Toasts(App[None]):
 
     def tell(self, text: str, severity: str = "information", *, title: str = "") -> None:
         """A line that goes away by itself."""
-        self.notify(self.glyphs.text(visible(text)), title=self.glyphs.text(visible(title)),
+        self.notify(self.glyphs.text(visible(masked(text))), title=self.glyphs.text(visible(title)),
                     severity=cast("Any", severity), markup=False)
 
     def on_notify(self, event: Notify) -> None:

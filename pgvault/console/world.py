@@ -18,6 +18,7 @@ from pgvault.config.load import Config
 from pgvault.console.commands import CommandLog, Commands
 from pgvault.console.jobbook import JobBook
 from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.model.secrets import masked
 from pgvault.vault.layout import ServerVault, Vault
 
 if TYPE_CHECKING:
@@ -89,10 +90,11 @@ class World:
 
 
 async def look(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:
-    """The answer of a query that blocks, or the error in its place."""
+    """The answer of a query that blocks, or the error in its place, without secrets: it is drawn."""
     try:
         return await asyncio.to_thread(query)
     except PgvaultError as error:
+        error.message, error.detail, error.hint = map(masked, (error.message, error.detail, error.hint))
         return error
     except OSError as error:
         return from_os_error(error, doing)

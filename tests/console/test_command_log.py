@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from datetime import timedelta
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from pgvault.console.command_runs import in_short, merged, told
 from pgvault.console.command_words import PATH_COLUMNS, in_words, short_path
 from pgvault.console.commands import Ran
+from pgvault.console.world import look
+from pgvault.model.errors import Refused
 from pgvault.model.text import width
 
 NOW = at(23)
@@ -93,3 +96,14 @@ async def test_the_log_says_what_was_done_where_and_how_often(desk: Desk) -> Non
         log.record(LOOK, "standby-db-server", desk.now, 0.5, 0)
         await settle(pilot)
         assert "10 times" in screen(pilot), "the cursor stays where it was"
+
+
+def test_an_error_that_is_drawn_has_no_secret() -> None:
+    """Rule 31: here no verb's process has masked it."""
+    def fail() -> None:
+        raise Refused("cannot use password=hunter2", detail="It is postgresql://me:hunter2@db.",
+                      hint="Try --token hunter2.")
+
+    error = asyncio.run(look(fail))
+    assert isinstance(error, Refused)
+    assert "hunter2" not in str(error)
