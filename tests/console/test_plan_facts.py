@@ -20,7 +20,7 @@ RESTORE = {
     "action": "promote", "standby": False, "tablespaces": [{"name": "fast", "location": "/ssd/fast"}],
     "wal": {"first": "A", "last": "C", "segments": ["A", "B", "C"]}, "bytes_to_send": 1 << 30,
     "bytes_to_write": 3 << 30, "workers": 2, "overwrites": "",
-    "preconditions": [{"name": "directory is free", "outcome": "ok", "detail": "empty"},
+    "preconditions": [{"name": "directory", "outcome": "ok", "detail": "empty"},
                       {"name": "disk", "outcome": "warning"}],
     "settings_changed": [{"name": "archive_mode", "file": "postgresql.conf", "line": 3, "was": "on",
                           "action": "set to off"}],
@@ -48,7 +48,7 @@ def test_the_plan_of_a_restore(tmp_path: Path) -> None:
         "backup: 20261122T120000Z, PostgreSQL 18.1, 3.0 GiB", "to: standby-db-server:/srv/data",
         "tablespace fast to /ssd/fast", "stops: before 0/3000060, 2026-11-23 11:00:00Z, on timeline 1 -> 2",
         "then: promote", "WAL: A to C, 3 segments", "amount: sends 1.0 GiB, writes 3.0 GiB", "overwrites: nothing",
-        "work: 2 at a time", "conditions: ok: directory is free (empty)", "warning: disk",
+        "work: 2 at a time", "conditions: ok: directory (empty)", "warning: disk",
         "made safe: archive_mode in postgresql.conf: set to off"]
 
 

@@ -145,10 +145,8 @@ def test_a_writer_that_outlives_its_restore_cannot_spoil_the_next_one(
     argv = [*site.restore_argv("here", directory), "--target-immediate", "--yes", "--bwlimit", "1MB"]
     process = start(site, argv)
     wait_until(lambda: (directory / "base").is_dir())
-    wait_until(lambda: writers(directory))
-    old = writers(directory)
-    for pid in old:
-        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: stopped_writers(directory))
+    old = stopped_writers(directory)
     process.kill()
     process.communicate()
     site.restore("here", directory)
@@ -165,6 +163,17 @@ def writers(directory: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def stopped_writers(directory: Path) -> list[int]:
+    """Those that stand still; all are told to. The first ones may have ended before that."""
+    stopped = []
+    for pid in writers(directory):
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(pid, signal.SIGSTOP)
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                stopped.append(pid)
+    return stopped
 
 
 @pytest.mark.parametrize(("flavour", "how"), [("openssh", "SIGINT"), ("asyncssh", "job cancel")])

@@ -118,7 +118,7 @@ def test_what_is_noticed_before_the_server_could_start(site: Site, copy: Copy, n
         assert other.returncode == 0
     if name == "backup.toml: form":  # passed over, but not in silence
         other = copy.restore(site.place("instead"), "latest")
-        assert f"WARNING: backup {latest} is readable (It was passed over" in other.stderr
+        assert f"WARNING: unreadable backup {latest} (It was passed over" in other.stderr
 
 
 def test_the_frames_index_is_a_cache(site: Site, copy: Copy) -> None:
