@@ -23,6 +23,7 @@ from pgvault.console.wizard.steps import Step
 from pgvault.console.world import look
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import jobs_directory
+from pgvault.model.errors import PgvaultError
 
 _REDRAW_SECONDS = 1.0
 _LEAST_EVENTS = 5
@@ -43,6 +44,7 @@ class RunStep(Stage):
         super().__init__()
         self._job = ""
         """Whose events the two below are of."""
+        self._is_reading = False
         self._course, self._tail, self._rows = Course(), Tail(Path()), JournalRows(Path())
 
     def compose(self) -> ComposeResult:
@@ -78,7 +80,9 @@ class RunStep(Stage):
         columns = (self.text.size.width or self.console.size.width - 2)
         self._show(list(told(self.recovery.draft, followed, self._course.phases, world.now(), self.console.glyphs,
                              columns)), columns)
-        begin(self, "journal", self._read, job_id)
+        if not self._is_reading:  # one at a time: what was read by one that is given up would be missed
+            self._is_reading = True
+            begin(self, "journal", self._read, job_id)
 
     def _show(self, fields: list[Field], columns: int) -> None:
         """The phases in full where the newest events leave them room."""
@@ -92,17 +96,20 @@ class RunStep(Stage):
             journal = jobs_directory(self.console.world.home) / job_id / EVENTS
             self._job, self._course, self._tail, self._rows = job_id, Course(), Tail(journal), JournalRows(journal)
         at_end = self.journal.listing.index >= len(self._rows) - 1
-        tail, rows = self._tail, self._rows
-        found = await look(lambda: (tail.read(), rows.read()), "read the job")
-        if isinstance(found, tuple) and tail is self._tail:
-            events, has_more = found
-            self._course.take(events)
-            if has_more:
-                self.journal.show(rows)
-                if at_end:
-                    self.journal.listing.go_to(len(rows) - 1)
-            if events:
-                self._draw()
+        try:
+            found = await look(lambda: (self._tail.read(), self._rows.read()), "read the job")
+        finally:
+            self._is_reading = False
+        if isinstance(found, PgvaultError):
+            return
+        events, has_more = found
+        self._course.take(events)
+        if has_more:
+            self.journal.show(self._rows)
+            if at_end:
+                self.journal.listing.go_to(len(self._rows) - 1)
+        if events:
+            self._draw()
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         event.stop()

@@ -78,7 +78,7 @@ def told(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: 
     if followed is None:
         yield Field("state", "not heard of yet")
         return
-    yield _state(followed, now)
+    yield from _state(followed, now)
     yield gap()
     yield from _done(phases)
     yield from _running(followed, now, glyphs, columns)
@@ -92,17 +92,18 @@ def _said(phase: str) -> str:
     return " ".join(PHASES.get(phase, (phase, ""))).strip()
 
 
-def _state(followed: Followed, now: datetime) -> Field:
+def _state(followed: Followed, now: datetime) -> Iterator[Field]:
     """How it stands, and when it was last heard of: silence is said with what it waits on."""
     job = followed.job
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
-    began = f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began"
     quiet = _age(followed.heard_at or job.started_at, now)
-    if quiet >= SILENT_SECONDS:
+    is_silent = quiet >= SILENT_SECONDS
+    heard = f"; last heard of {span(quiet)} ago" if followed.heard_at and not is_silent else ""
+    yield Field("state", f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began{heard}",
+                "warn" if undoing else "accent")
+    if is_silent:
         waits = _WAITS.get(followed.phase, "the job's process")
-        return Field("state", f"{began}; no news for {span(quiet)}: it waits for {waits}", "warn")
-    heard = f"; last heard of {span(quiet)} ago" if followed.heard_at else ""
-    return Field("state", f"{began}{heard}", "warn" if undoing else "accent")
+        yield Field("", f"no news for {span(quiet)}: it waits for {waits}", "warn")
 
 
 def _done(phases: Sequence[Phase]) -> Iterator[Field]:
