@@ -128,6 +128,9 @@ async def test_the_proof_leads_on(desk: Desk) -> None:
             assert isinstance(pilot.app.screen, TextBox)
             assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | " \
                    "psql -h nowhere -d shop -v ON_ERROR_STOP=1 -1 -f -\n" in pilot.app.screen._text
+            assert "# pg_ctl stop" in pilot.app.screen._text
+            run = [line for line in pilot.app.screen._text.splitlines() if not line.startswith("#")]
+            assert [line.partition(" ")[0] for line in run] == ["pg_dump"]  # all that pasting it does
             await press(pilot, "escape", "enter")
 
 

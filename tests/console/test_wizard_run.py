@@ -7,9 +7,13 @@ from datetime import timedelta
 from desk import NARROW, NOW, WIDE, Desk, screen
 from recovery import ready, recovering, running
 
+from pgvault.console.glyphs import UNICODE
+from pgvault.console.jobbook import Followed
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.running import Course, Phase, to_come
+from pgvault.console.wizard.running import Course, Phase, to_come, told
 from pgvault.model.event import CommandRan, Noted, PhaseStarted, Progressed
+from pgvault.model.job import Job, JobKind, JobState
+from pgvault.model.pace import Progress
 
 TO_RUN = ("enter", "enter", "enter", "enter")
 DRAFT = Draft("main", expect=("shop.public.orders",))
@@ -32,6 +36,17 @@ def test_what_is_to_come_is_what_the_plan_has() -> None:
     assert to_come(Draft("main", start=False), []) == ["copy", "flush"]
     assert to_come(Draft("main", then=Then.SHUTDOWN, expect=("a.b.c",)), ["recover"]) == []
     assert to_come(DRAFT, ["a phase of a newer version"]) == ["copy", "flush", "start", "recover", "look"]
+
+
+def test_one_phase_runs_whatever_was_read_first() -> None:
+    """The journal is read a moment after the job was looked at."""
+    job = Job("20261123T120000Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", None, "", NOW, None, "", None)
+    behind = Followed(job, "copy", NOW, Progress("copy", 50, 100, None), NOW)
+    phases = [Phase("copy", NOW, NOW + after(1), 100), Phase("flush", NOW + after(1))]
+    shown = {field.name: field.text for field in told(DRAFT, behind, phases, NOW + after(2), UNICODE, 78)}
+    assert shown["done"] == "copies the backup and its WAL: 100 B in 1 s"
+    assert shown["now"] == "flushes everything to the destination's disks, for 1 s"
+    assert not any("%" in field.text for field in told(DRAFT, behind, phases, NOW, UNICODE, 78))
 
 
 async def test_all_phases_are_seen_on_any_terminal(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from pgvault.model.relation import RelationName, parse_relation
 
 _HERE = ("localhost", "127.0.0.1", "::1", "")
 _URIS = ("postgresql://", "postgres://")
+BRING_BACK = "bring back"
 RESUME = "SELECT pg_wal_replay_resume()"
 
 
@@ -139,13 +140,13 @@ def _back(draft: Draft, here: Address, aim: Address, tables: Sequence[RelationNa
         note = f"The original is configured as {aim.host or 'this machine'}: from another machine, name it with -h."
     if draft.what in (What.ROWS, What.DEPLOY):
         for table in tables:
-            yield Next("bring back", f"the rows as they were, beside {pattern(table)} of {draft.server}",
+            yield Next(BRING_BACK, f"the rows as they were, beside {pattern(table)} of {draft.server}",
                        copy_beside(here, aim, table), note)
         return
     stays = " ".join(filter(None, ("If the table is still there, this stops and changes nothing; of one that was "
                                    "truncated, pg_dump -a brings the rows alone.", note)))
     for same in _by_database(tables):
-        yield Next("bring back", f"{', '.join(map(pattern, same))} to {draft.server}", dump_to(here, aim, same), stays)
+        yield Next(BRING_BACK, f"{', '.join(map(pattern, same))} to {draft.server}", dump_to(here, aim, same), stays)
 
 
 def _by_database(tables: Iterable[RelationName]) -> Iterator[list[RelationName]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import Field, gap, heading
-from pgvault.console.wizard.afterwards import Next, afterwards
+from pgvault.console.wizard.afterwards import BRING_BACK, Next, afterwards
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import outcome_field, told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
@@ -77,7 +77,7 @@ def _next(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | N
     where = f"on host {draft.host}" if draft.host and not (host and host.conninfo) else "on this machine"
     yield heading(f"What comes next, {where}; y copies the commands")
     for each in next_of(ended, draft, server, host):
-        yield Field(each.name, each.says, "bold" if each.name == "bring back" else "")
+        yield Field(each.name, each.says, "bold" if each.name == BRING_BACK else "")
         if each.command:
             yield Field("", each.command, "accent")
         if each.note:

@@ -81,9 +81,11 @@ def told(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: 
     yield from _state(followed, now)
     yield gap()
     yield from _done(phases)
-    yield from _running(followed, now, glyphs, columns)
+    here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
+    if here:
+        yield from _running(here, followed, now, glyphs, columns)
     if followed.job.state is not JobState.CANCELLING:
-        coming = to_come(draft, [*(phase.name for phase in phases), followed.phase])
+        coming = to_come(draft, [phase.name for phase in phases] or [followed.phase])
         for number, name in enumerate(coming):
             yield Field("then" if not number else "", _said(name), "dim")
 
@@ -113,12 +115,10 @@ def _done(phases: Sequence[Phase]) -> Iterator[Field]:
                                                   f"{f'{size(phase.done)} in ' if phase.done else ''}{seconds}", "good")
 
 
-def _running(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Iterator[Field]:
-    if not followed.phase:
-        return
-    since = f", for {span(_age(followed.phase_at, now))}" if followed.phase_at else ""
-    yield Field("now", f"{_said(followed.phase)}{since}", "bold")
-    if followed.progress:
+def _running(here: Phase, followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Iterator[Field]:
+    """The events may be read further than the job was followed: the amount is told when both are in one phase."""
+    yield Field("now", f"{_said(here.name)}, for {span(_age(here.began, now))}", "bold")
+    if followed.progress and followed.phase == here.name:
         yield Field("", _progress(followed.progress, glyphs, columns))
 
 
