@@ -257,6 +257,17 @@ async def test_files_are_listed_and_filtered_as_one_types(desk: Desk) -> None:
         assert "backups of main" in screen(pilot)
 
 
+async def test_where_one_types_letters_are_no_keys(desk: Desk) -> None:
+    desk.protect()
+    async with desk.open() as pilot:
+        await press(pilot, "2")
+        assert "r restore" in screen(pilot).splitlines()[-1]
+        await press(pilot, "slash")
+        assert screen(pilot).splitlines()[-1].split() == ["enter", "to", "the", "list", "esc", "show", "all"]
+        await press(pilot, "escape")
+        assert "r restore" in screen(pilot).splitlines()[-1]
+
+
 async def test_the_filter_inverts_and_what_fits_nothing_says_so(desk: Desk) -> None:
     with_files(desk, {"base/1/1": b"a", "PG_VERSION": b"18\n"})
     async with desk.open() as pilot:

@@ -13,14 +13,14 @@ from typing import ClassVar
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.events import Resize
+from textual.events import DescendantFocus, Resize
 from textual.screen import Screen
 from textual.widget import Widget
 
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
-from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.pane import FilterInput, ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall
 from pgvault.model.text import Painted, Part
@@ -106,7 +106,17 @@ class View(Screen[None]):
         right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
         self.path.set([" ", *self._path_parts()], right)
         self.query_one(TooSmall).changed()
-        self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
+        self._show_keys()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        """Where one types, letters are no keys."""
+        if isinstance(self.focused, FilterInput):
+            self.keybar.set_keys(FilterInput.keys)
+        else:
+            self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
 
     def _path_parts(self) -> Iterator[Part]:
         """Where one is; behind a server's name stands the word of its environment."""

@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
+from pgvault.console.widgets.bars import Key
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.rows import Column, ItemRows, Rows
 from pgvault.model.text import visible
@@ -84,6 +85,8 @@ class Pane(Vertical):
 class FilterInput(Input):
     """The line in which a filter is typed."""
 
+    keys: ClassVar[tuple[Key, ...]] = (Key("enter", "to the list", True), Key("esc", "show all", True))
+    """Those that work in it, for the footer."""
     DEFAULT_CSS = """
     FilterInput {
         height: 1; border: none; padding: 0 1; display: none; background: $surface;

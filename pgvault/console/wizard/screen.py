@@ -222,9 +222,6 @@ class RecoveryScreen(View):
     def _back_label(self) -> str:
         return "leave it running" if self.draft.step is Step.RUN else "back"
 
-    def on_descendant_focus(self) -> None:
-        self.update_frame()
-
     def why_not(self, action: str) -> str:
         return self.stage.why_not(action) if self.stage else ""
 
