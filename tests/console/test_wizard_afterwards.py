@@ -14,6 +14,7 @@ from pgvault.console.screens.text_box import TextBox
 from pgvault.console.wizard.afterwards import (
     Address,
     afterwards,
+    copied,
     copy_beside,
     dump_to,
     original,
@@ -73,6 +74,15 @@ def test_any_name_reaches_its_reader_as_it_is(database: str, schema: str, name: 
         assert pattern(table)[:20] in statement or "_restored" in statement
 
 
+@given(NASTY, NASTY, NASTY, st.sampled_from(["/srv/data", "/srv/a\nrm x", "/srv/\r b"]))
+def test_what_is_pasted_brings_tables_back_and_does_nothing_else(database: str, schema: str, name: str,
+                                                                 directory: str) -> None:
+    draft = Draft("main", directory=directory, expect=(str(RelationName(database, schema, name)),), then=Then.PAUSE)
+    steps = list(afterwards(draft, {}, SERVER, HOST, "1 s"))
+    [dump] = [each.command for each in steps if each.name == "bring back"]
+    assert shlex.split(copied(steps), comments=True) == shlex.split(dump)
+
+
 def _as_libpq_reads(text: str) -> str:
     if "=" not in text and not text.startswith(("postgresql://", "postgres://")):
         return text
@@ -128,7 +138,8 @@ async def test_the_proof_leads_on(desk: Desk) -> None:
             assert isinstance(pilot.app.screen, TextBox)
             assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | " \
                    "psql -h nowhere -d shop -v ON_ERROR_STOP=1 -1 -f -\n" in pilot.app.screen._text
-            assert "# pg_ctl stop" in pilot.app.screen._text
+            assert "# psql -h /run/postgresql" in pilot.app.screen._text
+            assert "rm -r" not in pilot.app.screen._text
             run = [line for line in pilot.app.screen._text.splitlines() if not line.startswith("#")]
             assert [line.partition(" ")[0] for line in run] == ["pg_dump"]  # all that pasting it does
             await press(pilot, "escape", "enter")

@@ -16,10 +16,11 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.wizard.draft import Draft, Then, What
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.relation import RelationName, parse_relation
+from pgvault.model.text import visible
 
 _HERE = ("localhost", "127.0.0.1", "::1", "")
 _URIS = ("postgresql://", "postgres://")
-BRING_BACK = "bring back"
+BRING_BACK, _THROW_AWAY = "bring back", "throw away"
 RESUME = "SELECT pg_wal_replay_resume()"
 
 
@@ -130,7 +131,7 @@ def afterwards(draft: Draft, plan: Mapping[str, Any], server: ServerConfig, host
         yield Next("open it", "for use: replay ends here, on a timeline of its own", psql(here, database, RESUME))
         yield Next("other point", f"t goes back to choose one, with all you said; it is a restore again, and this one "
                                   f"took {took}. Throw this one away first, or choose another directory.")
-    yield Next("throw away", "stop the restored server and remove its files", stop_and_remove(draft, host))
+    yield Next(_THROW_AWAY, "stop the restored server and remove its files", stop_and_remove(draft, host))
 
 
 def _back(draft: Draft, here: Address, aim: Address, tables: Sequence[RelationName]) -> Iterator[Next]:
@@ -153,3 +154,10 @@ def _by_database(tables: Iterable[RelationName]) -> Iterator[list[RelationName]]
     every = list(tables)
     for database in dict.fromkeys(table.database for table in every):
         yield [table for table in every if table.database == database]
+
+
+def copied(steps: Iterable[Next]) -> str:
+    """The commands as they may be pasted all at once: only those that bring tables back run. Others are comments, which
+    no name can end, and which harm nothing in a shell that takes them for commands; what removes files is not there."""
+    return "".join(f"# {each.name}\n{each.command if each.name == BRING_BACK else f'# {visible(each.command)}'}\n"
+                   for each in steps if each.command and each.name != _THROW_AWAY)

@@ -12,7 +12,7 @@ from pgvault.console.beside import begin
 from pgvault.console.fields import Field
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.afterwards import BRING_BACK
+from pgvault.console.wizard.afterwards import copied
 from pgvault.console.wizard.draft import Then
 from pgvault.console.wizard.proven import Ended, next_of, told
 from pgvault.console.wizard.stage import Stage
@@ -81,10 +81,7 @@ class ProofStep(Stage):
         self.recovery.go(Step.POINT)
 
     def copyable(self) -> str:
-        """All commands; only those that bring tables back run when all is pasted into a shell."""
-        steps = next_of(self.ended, self.recovery.draft, *self._ends()) if self.ended else []
-        return "".join(f"# {each.name}: {each.says}\n{'' if each.name == BRING_BACK else '# '}{each.command}\n"
-                       for each in steps if each.command)
+        return copied(next_of(self.ended, self.recovery.draft, *self._ends())) if self.ended else ""
 
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
