@@ -55,7 +55,7 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
     app = ConsoleApp(World(load(sandbox.config), config_argument=sandbox.config), options)
     async with app.run_test(size=(columns, lines), notifications=True) as pilot:
         camera = _Camera(pilot, f"{columns}x{lines}")
-        await camera.take("overview", _shows("27", "OK <1m"))
+        await camera.take("overview", _shows("checks  OK", "PostgreSQL version"))
         await camera.take("help", _shows("keys"), "question_mark")
         await pilot.press("escape")
         await camera.take("backup-plan", _shows("checkpoint"), "b")
@@ -78,7 +78,7 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
 
 async def _go_to_the_failed_one(camera: _Camera) -> None:
     for _ in range(10):
-        if "could not" in screen_text(camera.pilot.app).splitlines()[-2]:  # of the job under the cursor
+        if "▸✗ failed" in screen_text(camera.pilot.app):
             return
         await camera.pilot.press("down")
         await camera.pilot.pause(0.2)
@@ -89,7 +89,7 @@ async def _recover(camera: _Camera, sandbox: Sandbox, columns: int) -> None:
     await camera.take("recover-1-what", _shows("a table was dropped"), "r")
     await camera.take("recover-2-point", _shows("proposed", "was searched"), "enter")
     await camera.take("recover-3-where", lambda text: "goes to" in text and "looked up" not in text, "enter")
-    await camera.take("recover-4-review", _shows("overwrites", "space"), "enter")
+    await camera.take("recover-4-review", _shows("conditions", "command"), "enter")
     await camera.take("recover-5-run", _shows("the restore runs", "done"), "enter")
     await camera.take("recover-6-proof", _shows("is there: 1500 rows"))
     restored = sandbox.restored
