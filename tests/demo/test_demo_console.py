@@ -39,7 +39,7 @@ def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Termi
     demo.type("enter")
     demo.wait_for("where to ━")
     demo.type("enter")
-    demo.wait_for("overwrites   nothing")
+    demo.wait_for("nothing is overwritten")
     demo.type("enter")
     demo.wait_for("step 6 of 6")
     demo.wait_for(lambda text: "mytestdb.public.mytesttable2 is there: 1500 rows" in text)

@@ -221,7 +221,10 @@ class Server:
 
     @property
     def running(self) -> bool:
-        return (self.data / "postmaster.pid").exists() and _alive(self.pid)
+        try:
+            return _alive(self.pid)
+        except (FileNotFoundError, IndexError):  # gone, or still empty
+            return False
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
