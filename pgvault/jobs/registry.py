@@ -57,7 +57,7 @@ def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
         refuse_missing(home)
     jobs = jobs_directory(home)
     make_directory(jobs)
-    sweep_dead(jobs)
+    sweep_dead(jobs, is_in_use=is_alive)
     unnamed = temporary_name(jobs / "new")
     with ExitStack() as undo:
         unnamed.mkdir(mode=0o700)

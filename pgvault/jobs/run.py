@@ -111,12 +111,12 @@ async def _run(act: Act[T], emit: Emit, job: str) -> T:
 
 async def _wait_until_done(task: asyncio.Task[T], directory: Path, stop: _Stop) -> None:
     while not task.done():
+        if not stop.asked and is_cancel_requested(directory):  # also before the act's first step: it never begins then
+            stop("asked with job cancel")
         try:
             await asyncio.wait([task], timeout=CANCEL_POLL_SECONDS)
         except asyncio.CancelledError:  # whoever runs this job among others wants it to end
             stop("the process that runs it is stopping")
-        if not stop.asked and not task.done() and is_cancel_requested(directory):
-            stop("asked with job cancel")
 
 
 class _Stop:

@@ -41,7 +41,7 @@ _SHAPES = {
     "a URI's password": r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@?#]*:(?!\d{1,5}[/?#]))\S+(?=@)",
 }
 """Each with what stands before the secret as its last group."""
-_WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}+)"
+_WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}(?:{_QUOTED_BY_SHELL}|\\.)*)"
 _ANY = re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
 
 

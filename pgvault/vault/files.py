@@ -7,7 +7,7 @@ what a crash left is told from what is complete, and cleaned.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,9 +84,14 @@ def remove_tree(directory: Path) -> None:
     _remove(doomed)
 
 
-def sweep_dead(directory: Path) -> None:
-    """Remove what processes that are gone left; what living ones are writing or removing stays."""
+def sweep_dead(directory: Path, *, is_in_use: Callable[[Path], bool] = lambda _: False) -> None:
+    """Remove what processes that are gone left; what living ones are writing or removing stays.
+
+    Processes are told by their numbers, so by `is_in_use` where those of other machines or containers may write too.
+    """
     for path in directory.glob(f"{TEMPORARY}*"):
+        if is_in_use(path):
+            continue
         try:
             os.kill(int(path.name.split(".")[-2]), 0)
         except ProcessLookupError:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.jobs import registry
-from pgvault.jobs.hold import Hold, inherited, is_alive
+from pgvault.jobs.hold import Hold, hold, inherited, is_alive
 from pgvault.jobs.registry import create_job, find_job, is_job_id, jobs_directory, list_jobs, next_id, read_job
 from pgvault.model.errors import NotFound, UsageError
 from pgvault.model.job import JobKind, JobState
@@ -100,6 +100,11 @@ def test_what_a_killed_maker_left_is_no_job_and_is_swept_by_the_next(tmp_path: P
     left = jobs_directory(tmp_path) / f".tmp-new.{maker.pid}.0123abcd"
     left.mkdir(parents=True)
     (left / "alive").touch()
+    elsewhere = left.with_name(f".tmp-new.{maker.pid}.4567abcd")  # of a container, whose process has that number
+    elsewhere.mkdir()
+    held = hold(elsewhere)
     assert list_jobs(tmp_path) == []
     made(tmp_path).close()
     assert not left.exists()
+    assert elsewhere.exists()
+    held.close()

@@ -19,7 +19,7 @@ from pgvault.jobs.detach import start_detached
 from pgvault.jobs.hold import is_alive
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
-from pgvault.jobs.registry import find_job, list_jobs, read_job
+from pgvault.jobs.registry import create_job, find_job, list_jobs, read_job, request_cancel
 from pgvault.jobs.run import Order, run_job
 from pgvault.model.event import JobFinished, JobStarted, Noted, Progressed
 from pgvault.model.job import JobKind, JobState
@@ -241,6 +241,21 @@ def test_a_job_among_others_is_stopped_with_its_caller(tmp_path: Path) -> None:
     job, = list_jobs(tmp_path)
     assert job.state is JobState.CANCELLED
     assert undone == [job.id]
+
+
+def test_a_job_that_is_cancelled_before_it_began_does_nothing(tmp_path: Path) -> None:
+    begun = []
+
+    async def act(emit: object, job: str) -> str:
+        begun.append(job)
+        return "done"
+
+    held = create_job(tmp_path, JobKind.RESTORE, "main-db", "pgvault restore main-db")
+    request_cancel(held.directory)
+    order = Order(JobKind.RESTORE, "main-db", "pgvault restore main-db", {}, held)
+    ended = asyncio.run(run_job(tmp_path, order, act))
+    assert ended.finished.state is JobState.CANCELLED
+    assert begun == []
 
 
 def test_a_plan_that_cannot_be_stored_leaves_no_job(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ SHAPES = [
     "postgres://db/x?password=hunter2&sslmode=require", "ALTER ROLE me PASSWORD 'it''s hunter2'",
     "create role me login password E'hunter2\\'hunter2'", "options (user 'me', password 'hunter2')",
     '{"password": "hunter2 \\" hunter2", "x": 1}', "{'token': 'hunter2'}", '{"api_key":hunter2}',
+    r"sh -c 'PGPASSWORD='\''hunter2'\'' pg_ctl start'", r"sh -c 'psql '\''password=hunter2 x'\'' y'",
+    r"sh -c 'sshpass -p '\''hunter2'\'' ssh x'",
     "Authorization: Bearer hunter2", "curl -H 'Authorization: Basic hunter2'",
 ]
 ORDINARY = [

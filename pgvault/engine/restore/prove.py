@@ -44,6 +44,8 @@ read -r kind current 2>/dev/null <current_logfiles && tail -n "$2" "$current" 2>
 """
 """What it said first, and what it said to its own log collector once that ran."""
 _BEGAN = re.compile(r"database system was (interrupted|shut down)")
+_IN_RECOVERY = ("in archive recovery", "shut down in recovery")
+"""What pg_controldata tells of a server that began, whatever the language of its log."""
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
                       r"|selected new timeline|redo done|recovery has paused|shutting down")
 
@@ -304,7 +306,8 @@ class _Watcher:
     async def _gave_up(self, state: str) -> PgvaultError:
         lines = await self.log()
         said = said_of_it(lines)
-        what = "ended before it reached the target" if any(map(_BEGAN.search, lines)) else "did not start"
+        began = state in _IN_RECOVERY or any(map(_BEGAN.search, lines))
+        what = "ended before it reached the target" if began else "did not start"
         return PgvaultError(
             f"the restored server on {self._host.description} {what}",
             detail=f"Its log says: {' / '.join(said) or 'nothing'}. Its state is {state or 'unknown'}.",
