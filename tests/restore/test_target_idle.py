@@ -44,6 +44,7 @@ def idle(request: pytest.FixtureRequest, fleet: Fleet, ssh_hosts: Callable[[str]
         world.server.sql(f"INSERT INTO logged VALUES ({value})")
     newest = world.backup()
     one, two = [each for each in world.ended(world.take_wal()) if older.end_lsn <= each.lsn < newest.begin_lsn][-2:]
+    world.cli("wal", NAME, check=0)  # what it reads of the commits, the others find
     yield Idle(world, older, one, two, newest)
     end_world(fleet, world)
 
