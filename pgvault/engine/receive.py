@@ -106,7 +106,7 @@ class _Receiver:
     def run_once(self) -> float:
         """One connection, to its end; how long to wait before the next one, in seconds."""
         try:
-            Vault.open(self._vault.home.parent)  # nothing is made anew where its file system has gone
+            Vault.open(self._vault.home.parent).refuse_other()  # its file system may have gone, and another one come
             with closing(connect(self._server, replication=True)) as connection:
                 session = Session(self._server, self._vault, connection, self._stop, self._emit, self._not_before)
                 try:

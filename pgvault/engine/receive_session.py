@@ -47,7 +47,8 @@ FLUSH_SECONDS = 1.0
 IDLE_SECONDS = 0.1
 """After so long without a message there is time to read what was archived."""
 SILENCE_SECONDS = 60.0
-"""After so long without a word the server is asked for one; after twice as long the connection counts as lost."""
+"""After so long without a word the server is asked for one; when none comes for as long again, the connection counts
+as lost."""
 HEARD_SECONDS = 10.0
 """That the server was heard is told at most so often; see `facts.UNHEARD`, which is judged by it."""
 
@@ -249,31 +250,31 @@ class Session:
         """One timeline to its end, which is returned; None when asked to stop."""
         position = confirmed = begin.start(self._size)
         flush_at = status_at = heard = time.monotonic()
-        has_asked = False
+        asked: float | None = None
         while True:
             due = min(flush_at, status_at) if confirmed < position else status_at
             patience = max(0.0, due - time.monotonic())
             message = stream.receive(min(patience, IDLE_SECONDS) if self._has_unread else patience, self._stop.fileno())
-            now = time.monotonic()
             if isinstance(message, TimelineEnd):
                 self._flush()
                 return message
             if isinstance(message, WalData):
                 if confirmed == position:
-                    flush_at = now + FLUSH_SECONDS
+                    flush_at = time.monotonic() + FLUSH_SECONDS
                 position = self._write(message, position, begin.timeline)
+            now = time.monotonic()  # what the archive takes is no silence of the server
             if message is not None:
-                heard, has_asked, self.received = now, False, True
+                heard, asked, self.received = now, None, True
                 self._tell_heard(now)
             if now >= due or self._stop.is_set or (isinstance(message, Keepalive) and message.wants_reply):
                 self._flush()
-                is_silent = now - heard >= SILENCE_SECONDS and not has_asked
+                is_silent = asked is None and now - heard >= SILENCE_SECONDS
                 stream.confirm(position, position, wants_reply=is_silent)
-                confirmed, status_at, has_asked = position, now + STATUS_SECONDS, has_asked or is_silent
+                confirmed, status_at, asked = position, now + STATUS_SECONDS, now if is_silent else asked
             if self._stop.is_set:
                 stream.close()
                 return None
-            if now - heard >= 2 * SILENCE_SECONDS:
+            if asked is not None and now - asked >= SILENCE_SECONDS:
                 raise Unreachable(f"{self._server.name} has been silent for {now - heard:.0f} seconds")
             if message is None:
                 self._read_facts()

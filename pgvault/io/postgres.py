@@ -125,11 +125,15 @@ def session(server: ServerConfig, doing: str = "ask the server") -> Iterator[Con
 @contextmanager
 def answer_expected(server: str, connection: pq.abc.PGconn) -> Iterator[None]:
     """Unreachable when what is asked within is not answered in ANSWER_SECONDS: the connection is then cut from here.
+    Also at once, when it is known to be lost.
 
     A network that swallows everything is never noticed by whoever waits in libpq, and a server that hangs keeps the
     connection alive. On purpose with a thread: so it is the same for a statement and a replication command.
     """
-    link = socket.socket(fileno=os.dup(connection.socket))
+    try:
+        link = socket.socket(fileno=os.dup(connection.socket))
+    except psycopg.OperationalError as error:  # libpq noticed the end before, and has no socket any more
+        raise Unreachable(f"the connection to {server} was lost", detail=_sentence(_first_line(error))) from error
     is_cut = threading.Event()
 
     def cut() -> None:

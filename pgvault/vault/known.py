@@ -5,11 +5,16 @@ acknowledged that lies on the wrong disk. So the id of a vault is kept with the 
 in a file for each place, and no other vault is made there or written to. Devices cannot be compared instead: their
 numbers change from one start of the machine to the next; and a setting would guard only those who know of it.
 
+A place is known by the path as it is spelled, since a link on the file system itself leads nowhere without it, and by
+the one that its links lead to, which is the same however it is spelled.
+
 A state that cannot be read or written is no reason to stop: then nothing is known.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,50 +25,71 @@ from pgvault.vault.files import make_directory, write_durably
 _NO_STATE = (OSError, RuntimeError, ValueError)
 
 
-def record(home: Path) -> Path:
-    """The file of a place: the ids of the vaults that are written to there, one a line; to be removed by hand."""
-    return state_directory() / "vaults" / str(home).replace("%", "%25").replace("/", "%2F")
+def records(home: Path) -> list[Path]:
+    """The files of a place, one for each way to it: `# PATH`, then the ids of the vaults that are written to there, one
+    a line; to be removed by hand."""
+    return [_record(path) for path in _spellings(home)]
 
 
 def refuse_missing(home: Path) -> None:
     """For a place where there is no vault."""
-    if ids := _ids(home):
+    if known := _known(home):
         raise Refused(f"the vault in {home} is not there",
-                      detail=f"This user has written to one there, with the id {ids[0]}, and there is none now: its "
-                             "file system may not be mounted.",
+                      detail=f"This user has written to one there, with the id {_ids(known)[0]}, and there is none "
+                             "now: its file system may not be mounted.",
                       hint="Mount it. When it is gone for good and a new one is to be made: "
-                           f"rm {_quoted(record(home))}")
+                           f"rm {' '.join(map(_quoted, known))}")
 
 
 def refuse_other(home: Path, vault_id: str) -> None:
     """For the vault that is there; a copy of the one that was has its id."""
-    ids = _ids(home)
-    if ids and vault_id not in ids:
+    known = _known(home)
+    if known and vault_id not in _ids(known):
         raise Refused(f"the vault in {home} is not the one that was there before",
-                      detail=f"Its id is {vault_id}; this user has written to {', '.join(ids)}.",
+                      detail=f"Its id is {vault_id}; this user has written to {', '.join(_ids(known))}.",
                       hint="Mount the right one. When this one is to be written to as well: "
-                           f"echo {vault_id} >> {_quoted(record(home))}")
+                           f"echo {vault_id} >> {_quoted(next(iter(known)))}")
 
 
 def remember(home: Path, vault_id: str) -> None:
-    """Written once in a vault's life; otherwise nothing but a small file is read."""
-    if vault_id in _ids(home):
-        return
+    """Written once in a vault's life for each way to it; otherwise nothing but small files are read."""
     with suppress(*_NO_STATE):
-        file = record(home)
-        make_directory(file.parent)
-        write_durably(file, f"{vault_id}\n".encode())
+        for path in _spellings(home):
+            file = _record(path)
+            if not _read(file):
+                make_directory(file.parent)
+                write_durably(file, f"# {path!r}\n{vault_id}\n".encode())
 
 
 def forget(home: Path) -> None:
     """Whoever removes a vault says so."""
     with suppress(*_NO_STATE):
-        record(home).unlink(missing_ok=True)
+        for file in records(home):
+            file.unlink(missing_ok=True)
 
 
-def _ids(home: Path) -> list[str]:
+def _spellings(home: Path) -> list[str]:
+    return list(dict.fromkeys((str(home.absolute()), os.path.realpath(home))))
+
+
+def _record(path: str) -> Path:
+    return state_directory() / "vaults" / hashlib.sha256(os.fsencode(path)).hexdigest()
+
+
+def _known(home: Path) -> dict[Path, list[str]]:
+    """The ids in each file that has any."""
     with suppress(*_NO_STATE):
-        return record(home).read_text().split()
+        return {file: ids for file in records(home) if (ids := _read(file))}
+    return {}
+
+
+def _ids(known: dict[Path, list[str]]) -> list[str]:
+    return list(dict.fromkeys(each for ids in known.values() for each in ids))
+
+
+def _read(file: Path) -> list[str]:
+    with suppress(*_NO_STATE):
+        return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip() and line[0] != "#"]
     return []
 
 

@@ -194,6 +194,10 @@ class Vault(NamedTuple):
                                hint="Point [vault] home at an empty directory, or at an existing vault.")
         return None
 
+    def refuse_other(self) -> None:
+        """When it is not the one that this user has written to here."""
+        known.refuse_other(self.home, self.read_id())
+
     def read_id(self) -> str:
         """What tells it from every other one, wherever it lies; NotFound when there is no vault."""
         try:

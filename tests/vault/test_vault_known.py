@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import threading
@@ -57,7 +58,8 @@ def test_wal_is_refused_and_nothing_is_made(config: Path, home: Path, mount_poin
     refused = archive(config, TWO, check=5)
     assert f"the vault in {home} is not there" in refused.stderr
     assert "may not be mounted" in refused.stderr
-    assert f"rm '{known.record(home)}'" in refused.stderr
+    [record] = known.records(home)
+    assert f"rm {shlex.quote(str(record))}" in refused.stderr
     missing = home if mount_point == "." else home.parent
     assert os.listdir(missing) == []
     missing.rmdir()
@@ -79,7 +81,7 @@ def test_check_says_the_same(config: Path, home: Path) -> None:
     unmount(home)
     told = pgvault("check", "main", config=config, check=3).text
     assert f"the vault in {home} is not there" in told
-    assert "rm '" in told
+    assert f"rm {shlex.quote(str(known.records(home)[0]))}" in told
     assert os.listdir(home) == []
 
 
@@ -95,7 +97,7 @@ def test_one_that_is_gone_for_good_is_made_anew_when_that_was_said(config: Path,
     before = identity(home)
     shutil.rmtree(home)
     archive(config, ONE, check=5)
-    known.record(home).unlink()
+    known.records(home)[0].unlink()
     archive(config, ONE, check=0)
     assert identity(home) != before
 
@@ -178,7 +180,7 @@ def test_without_home_the_accounts_own_is_taken(config: Path, home: Path) -> Non
     env = environment()
     del env["HOME"]
     subprocess.run(pgvault_argv("put-wal", "main", ONE, config=config), input=segment(ONE), env=env, check=True)
-    assert known.record(home).exists()
+    assert known.records(home)[0].exists()
     del env["XDG_STATE_HOME"]
     code = ("import os, pwd\ndef nobody(uid): raise KeyError\npwd.getpwuid = nobody\nfrom pathlib import Path\n"
             "from pgvault.vault.layout import Vault\nVault.open_or_create(Path(os.environ['VAULT']))")
@@ -203,9 +205,43 @@ def test_a_job_is_begun_elsewhere_than_in_a_vault_that_is_not_there(home: Path) 
 def test_places_do_not_share_what_is_known(tmp_path: Path) -> None:
     for name in ("a%2Fb", "a/b", "a"):
         Vault.open_or_create(tmp_path / name / "vault")
-    files = {known.record(tmp_path / name / "vault") for name in ("a%2Fb", "a/b", "a")}
+    files = {file for name in ("a%2Fb", "a/b", "a") for file in known.records(tmp_path / name / "vault")}
     assert len(files) == 3
-    assert all(len(file.read_text().split()) == 1 for file in files)
+    assert all(len(file.read_text().splitlines()) == 2 for file in files)
+
+
+@pytest.mark.parametrize(("first", "then"), [
+    ("disk/vault", "disk/../disk/vault"), ("disk/../disk/vault", "disk/vault"), ("link/vault", "disk/vault"),
+    ("disk/vault", "link/vault"), ("link/vault", "link/vault"), ("disk/current/vault", "disk/current/vault")])
+def test_a_place_is_the_same_however_it_is_spelled(tmp_path: Path, first: str, then: str) -> None:
+    """A link may be before the mount point, or on the file system that is not there."""
+    disk = tmp_path / "disk"
+    (disk / "version2").mkdir(parents=True)
+    (disk / "current").symlink_to("version2")
+    (tmp_path / "link").symlink_to("disk")
+    made = Vault.open_or_create(tmp_path / first)
+    assert Vault.writable(tmp_path / first) == made.read_id()
+    unmount(disk)
+    with pytest.raises(Refused, match="is not there") as refused:
+        Vault.open_or_create(tmp_path / then)
+    subprocess.run(refused.value.hint[refused.value.hint.index("rm "):], shell=True, check=True)  # noqa: S602
+    Vault.open_or_create(tmp_path / then)
+
+
+def test_no_path_is_too_long_to_be_known(tmp_path: Path) -> None:
+    home = tmp_path.joinpath(*["directory" * 10] * 4)
+    Vault.open_or_create(home)
+    shutil.rmtree(home)
+    with pytest.raises(Refused, match="is not there"):
+        Vault.writable(home)
+
+
+def test_what_is_known_says_of_which_place(tmp_path: Path) -> None:
+    home = tmp_path / "mounted\nhere é"
+    vault_id = Vault.open_or_create(home).read_id()
+    [place, known_id] = known.records(home)[0].read_text().splitlines()
+    assert repr(str(home)) in place
+    assert known_id == vault_id
 
 
 def test_what_is_no_vault_is_still_refused(tmp_path: Path) -> None:

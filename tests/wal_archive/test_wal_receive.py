@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from making_wal import names_on_disk, new_vault, put, quarantined
@@ -26,8 +27,8 @@ from pgvault.engine.check.facts import UNHEARD
 from pgvault.engine.receive import Stop, receive
 from pgvault.engine.wal_status import wal_status
 from pgvault.io import postgres
-from pgvault.io.replication_stream import ReplicationStream
-from pgvault.model.errors import Refused
+from pgvault.io.replication_stream import ReplicationStream, timeline_history
+from pgvault.model.errors import Refused, Unreachable
 from pgvault.model.event import Event, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.vault.layout import ServerVault
@@ -275,6 +276,39 @@ def test_a_question_that_is_never_answered_is_asked_anew(
         wait_archived(vault, work(server)[0], told)
 
 
+def test_a_connection_whose_end_was_noticed_already_is_lost(server: Server) -> None:
+    """As when a restart follows a promotion at once: what is asked next is asked in vain, and a new one is made."""
+    with closing(postgres.connect(ServerConfig(name="main", conninfo=server.conninfo()), replication=True)) as there:
+        server.sql("select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender'")
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                timeline_history("main", there, 2)
+        with pytest.raises(Unreachable, match="the connection to main was lost"):
+            ReplicationStream("main", there, "pgvault", 1, Lsn(1 << 20))
+
+
+@pytest.mark.parametrize("work_of_ours", ["take", "read_facts"])
+def test_the_time_that_our_own_work_takes_is_no_silence_of_the_server(
+        server: Server, vault: ServerVault, monkeypatch: pytest.MonkeyPatch, work_of_ours: str) -> None:
+    """A slow disk must not end the connection before the server was asked, and could answer."""
+    blocked: list[float] = []
+    real = getattr(receive_session, work_of_ours)
+
+    def blocking(*arguments: object, **options: object) -> object:
+        if work_of_ours == "take" or not blocked:
+            blocked.append(10 * receive_session.SILENCE_SECONDS)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(receive_session, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + sum(blocked)))
+    monkeypatch.setattr(receive_session, work_of_ours, blocking)
+    with receiver(server, vault) as told:
+        for _ in range(2):
+            wait_archived(vault, work(server)[0], told)
+        wait_until(lambda: blocked, "it has worked")
+        wait_archived(vault, work(server)[0], told)
+    assert [each for each in told if "silent" in each] == []
+
+
 def test_it_tells_when_it_last_heard_from_the_server(
         server: Server, vault: ServerVault, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle server is asked for a word; that the process lives is not enough."""
@@ -313,6 +347,27 @@ def test_nothing_is_made_where_the_vault_has_gone(server: Server, vault: ServerV
     with receiver(server, vault) as told:
         wait_archived(vault, work(server)[0], told)
     assert gaps(vault) == []
+
+
+def test_another_vault_that_was_mounted_there_gets_nothing(
+        server: Server, vault: ServerVault, tmp_path: Path) -> None:
+    """Nor is WAL confirmed that would lie in it; the next connection notices."""
+    home, other = vault.home.parent, new_vault(tmp_path / "other").home.parent
+    stop = Stop()
+
+    def mount(event: Event) -> None:
+        if not isinstance(event, Noted) or event.code != "receiving":
+            return
+        if not other.exists():
+            stop.set()  # it went on into the other one
+            return
+        home.rename(home.with_name("elsewhere"))
+        other.rename(home)
+        server.sql("select pg_terminate_backend(pid) from pg_stat_replication")
+
+    with closing(stop), pytest.raises(Refused, match="is not the one that was there before"):
+        receive(ServerConfig(name="main", conninfo=server.conninfo()), vault, stop, emit=mount)
+    assert not vault.identity.exists()
 
 
 def test_a_killed_receiver_leaves_no_hole(server: Server, vault: ServerVault, config) -> None:
