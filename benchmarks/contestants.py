@@ -384,6 +384,7 @@ class PgVault(Contestant):
         return self.lab.run("pgvault --version").strip()
 
     def prepare(self) -> None:
+        self.lab.run(f"rm -rf {self.lab.home}/.local/state/pgvault")  # where it remembers that there was a vault
         known_hosts = self.repo / "known_hosts"
         key = " ".join((self.lab.ssh / "host.pub").read_text().split()[:2])
         self.lab.write(known_hosts, f"[{HOST}]:{SSH_PORT} {key}\n")
