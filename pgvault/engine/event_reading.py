@@ -7,8 +7,10 @@ what servers write every 15 s, and with each checkpoint: which xid comes next, s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
@@ -16,12 +18,13 @@ from pgvault.vault.wal_records import RecordReader
 from pgvault.vault.wal_search import Row
 from pgvault.wal.accidents import Finding, Known, judge, restore_point
 from pgvault.wal.carry import Carry
-from pgvault.wal.evidence import Ended, Ledger, is_older
+from pgvault.wal.evidence import Ended, Ledger
 from pgvault.wal.facts import RestorePoint
+from pgvault.wal.transactions import is_older
 
-LOOK_BACK = 32
+LOOK_BACK = 1024
 """Segments at most in which the beginning of a transaction is searched, backwards from its commit, or from the first
-segment of interest. What it did even earlier is not counted."""
+segment of interest. That it did something even earlier, which is not counted, is told."""
 LEAST = 2
 """Segments that are read in any case: the mark of a dropped database is no part of the transaction, and comes shortly
 before it."""
@@ -42,10 +45,37 @@ class Rules:
     """As `Ledger` takes it."""
 
 
-class Stretch:
-    """What is read of one segment after the other; a segment that cannot be read is told and left out."""
+R = TypeVar("R")
+"""A segment, as it is named to who reads it."""
+
+
+class Segments(ABC, Generic[R]):
+    """What is read of segments."""
+
+    def __init__(self) -> None:
+        self._left_open: dict[R, Ledger] = {}
+
+    @abstractmethod
+    def read(self, row: R, ledger: Ledger) -> Iterator[Ended | RestorePoint]:
+        """What ends in a segment."""
+
+    def left_open(self, row: R, rules: Rules) -> Ledger:
+        """What a segment by itself leaves open; read once, as all that end behind it ask the same."""
+        if (ledger := self._left_open.get(row)) is None:
+            ledger = Ledger(rules.rewritten)
+            for _ in self.read(row, ledger):
+                continue
+            if len(self._left_open) >= LOOK_BACK:
+                del self._left_open[next(iter(self._left_open))]
+            self._left_open[row] = ledger
+        return ledger
+
+
+class Stretch(Segments[Row]):
+    """Of one segment after the other; one that cannot be read is told and left out."""
 
     def __init__(self, reader: RecordReader, emit: Emit) -> None:
+        super().__init__()
         self._reader, self._emit = reader, emit
         self._carry: Carry | None = None
 
@@ -77,22 +107,21 @@ def forwards(stretch: Stretch, earlier: Iterable[Row], rows: Iterable[Row], rule
 
 def _lead(stretch: Stretch, earlier: Iterable[Row], rules: Rules) -> Iterator[Ledger]:
     """Back to where none of the transactions had begun that are still running at the end."""
-    oldest = None
+    oldest, number = None, 0
     for number, row in enumerate(earlier, 1):
-        ledger = _read(stretch, row, rules)
+        ledger = stretch.left_open(row, rules)
         yield ledger
         oldest = ledger.oldest if oldest is None else oldest
         if number >= LEAST and oldest is not None and ledger.following is not None \
                 and not is_older(oldest, ledger.following):
             return
+    if number >= LOOK_BACK:
+        _tell_cut(rules)
 
 
-def _read(stretch: Stretch, row: Row, rules: Rules) -> Ledger:
-    """What a segment leaves open."""
-    ledger = Ledger(rules.rewritten)
-    for _ in stretch.read(row, ledger):
-        continue
-    return ledger
+def _tell_cut(rules: Rules) -> None:
+    rules.emit(Noted(f"what a transaction did more than {LOOK_BACK:,} segments before its end was not read: deletions "
+                     "may be missing, and a rewritten table may be told as dropped", Level.WARNING, "cut-off"))
 
 
 def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rules: Rules) -> Iterator[Found]:
@@ -107,7 +136,7 @@ def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rul
     for row in earlier:
         if not waiting.unsettled:
             break
-        yield from waiting.settle(_read(stretch, row, rules))
+        yield from waiting.settle(stretch.left_open(row, rules))
     yield from waiting.all()
 
 
@@ -135,8 +164,12 @@ class _Waiting:
             if (ended := item.ended) is not None:
                 ended.absorb(earlier)
                 item.age += 1
-                if item.age >= LOOK_BACK or (ended.begins_within(earlier)
-                                             and (item.age >= LEAST or not ended.lacks_mark())):
+                begins = ended.begins_within(earlier)
+                if begins and (item.age >= LEAST or not ended.lacks_mark()):
+                    item.judge(self._rules)
+                elif item.age >= LOOK_BACK:
+                    if not begins:
+                        _tell_cut(self._rules)
                     item.judge(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))

@@ -19,7 +19,15 @@ from pgvault.wal.bodies import Relation, main_data, parse_body
 from pgvault.wal.facts import RestorePoint, read_restore_point
 from pgvault.wal.record import HEAP, OPERATION, TRANSACTION, XLOG
 from pgvault.wal.rows import INPLACE_SIZE, InvalidDatabase, invalid_database, relation_at
-from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, HAS_XINFO, read_transaction
+from pgvault.wal.transactions import (
+    ABORT,
+    ABORT_PREPARED,
+    COMMIT,
+    COMMIT_PREPARED,
+    HAS_XINFO,
+    is_older,
+    read_transaction,
+)
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 
 if TYPE_CHECKING:
@@ -356,8 +364,3 @@ class Ledger:
                 self._next_is(following)
             else:  # it was the next one when the checkpoint began
                 self._see((following - 1) % _ROUND)
-
-
-def is_older(xid: int, other: int) -> bool:
-    """In the round of xids."""
-    return 0 < (other - xid) % _ROUND < _ROUND // 2

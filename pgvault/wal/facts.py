@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgvault.wal.record import Record
 
 _ENDS = frozenset((COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED))
-_RESTORE_POINT = 0x70
+_CHECKPOINT_ONLINE, _RESTORE_POINT = 0x10, 0x70
 _RESTORE_POINT_DATA = Struct("<q64s")
 _SHORT_MAIN_DATA = 255
 _time_at = Struct("<q").unpack_from
@@ -149,6 +149,8 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
             _add_transaction(tally, losses, record, reading.major)
         elif record.info & OPERATION == _RESTORE_POINT:
             points.append(read_restore_point(record))
+        elif record.info & OPERATION == _CHECKPOINT_ONLINE and (oldest := _oldest_active(record)):
+            losses.forget(oldest)
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
                         tally.aborts, tally.times(), tally.xids(), tuple(points), losses.removals, losses.most_rows,
                         dict(losses.rows), reading.end, reading.carry)
@@ -210,6 +212,13 @@ def _add_transaction(tally: _Tally, losses: Losses, record: Record, major: int) 
         if not plain and len(data := b"\0" * 26 + main_data(data)) < 34:
             raise ValueError(f"the transaction record at {Lsn(record.lsn)} is too short")
         tally.add(operation == COMMIT, record.xid, _time_at(data, 26)[0])
+
+
+def _oldest_active(record: Record) -> int:
+    """The oldest xid that ran when the checkpoint began (`catalog/pg_control.h`, CheckPoint.oldestActiveXid); 0 when
+    that is not told, as below wal_level replica."""
+    main = main_data(record.data)
+    return int.from_bytes(main[80:84], "little") if len(main) >= 84 else 0
 
 
 def read_restore_point(record: Record) -> RestorePoint:

@@ -19,6 +19,7 @@ from pgvault.wal.transactions import (
     PREPARED,
     RELATIONS,
     SUBXACTS,
+    is_older,
     read_transaction,
 )
 
@@ -54,6 +55,11 @@ class Losses:
             rows = self.rows.pop(record.xid, 0)
         if commits and rows > self.most_rows:
             self.most_rows = rows
+
+    def forget(self, oldest: int) -> None:
+        """Of the transactions older than this one nobody runs any more; a crash ends one without a record."""
+        for xid in [xid for xid in self.rows if is_older(xid, oldest)]:
+            del self.rows[xid]
 
     def _xids(self, record: Record, major: int, commits: bool) -> tuple[int, ...]:
         """Its own and its subtransactions'. What else the record tells is read only where it matters."""

@@ -176,3 +176,8 @@ def _array(main: bytes, at: int, element: Struct) -> tuple[list[tuple[int, ...]]
     at += _COUNT.size
     end = at + count * element.size
     return list(element.iter_unpack(main[at:end])), end
+
+
+def is_older(xid: int, other: int) -> bool:
+    """On PostgreSQL's circle of 2^32."""
+    return 0 < (other - xid) % (1 << 32) < 1 << 31

@@ -8,6 +8,7 @@ from typing import Any
 
 from wal.wal_writer import XLOG, Writer, restore_point, short
 
+from pgvault.engine.event_reading import Segments
 from pgvault.model.lsn import Lsn
 from pgvault.wal import evidence
 from pgvault.wal.evidence import HEAP, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
@@ -63,14 +64,22 @@ class Deeds(Writer):
     def running(self, following: int, oldest: int) -> None:
         self.append(short(struct.pack("<IIB3xIII", 0, 0, 0, following, oldest, 0)), rmid=STANDBY, info=0x10)
 
+    def checkpoint(self, following: int, oldest: int) -> None:
+        """An online one, which tells the oldest xid that ran when it began."""
+        main = bytearray(88)
+        struct.pack_into("<Q", main, 24, following)
+        struct.pack_into("<I", main, 80, oldest)
+        self.append(short(bytes(main)), rmid=XLOG, info=0x10)
+
     def point(self, name: str) -> None:
         self.append(restore_point(name, self.at), rmid=XLOG, info=0x70)
 
 
-class InMemory:
+class InMemory(Segments[int]):
     """As `event_reading.Stretch`, of segments in memory, whose rows are their numbers."""
 
     def __init__(self, writer: Writer) -> None:
+        super().__init__()
         self.segments = writer.segments()
         self._carries: list[Any] = [None]
         for start, data in self.segments:

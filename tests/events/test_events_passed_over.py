@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from made_up import Deeds
 from test_event_reading import archived, fill, name_of
 
+from pgvault.engine import event_reading, events
 from pgvault.engine.events import WalEvent, find_events
 from pgvault.model.event import Event
 from pgvault.vault import wal_index
@@ -90,6 +92,67 @@ def test_rows_are_added_up_over_segments_in_whatever_order_they_arrive(tmp_path:
     with wal_index.reading(vault) as index:
         rows = [most for [most] in index.connection.execute("SELECT most_rows FROM facts ORDER BY number")]
     assert rows == [None, 0, 0, 0, 0, 0, 125, 0]
+
+
+def long_one(tmp_path: Path, *, drops: bool) -> ServerVault:
+    """A transaction that others write 40 segments between its deed and its end."""
+    deeds = Deeds()
+    deeds.running(700, 700)
+    next_segment(deeds)
+    deeds.running(700, 700)
+    if drops:
+        deeds.lock(700, TABLE)
+        deeds.create(700, TABLE + 7)
+    for _ in range(500):
+        deeds.row(700, TABLE)
+    for number in range(40):
+        deeds.row(701 + number, TABLE + 1)
+        deeds.end(701 + number)
+        next_segment(deeds)
+        deeds.running(702 + number, 700)
+    deeds.end(700, files=(TABLE,) if drops else ())
+    next_segment(deeds)
+    return archived(tmp_path, deeds)
+
+
+def test_a_transaction_is_read_from_its_beginning_however_much_others_wrote_meanwhile(tmp_path: Path) -> None:
+    told: list[Event] = []
+    event, = both_ways(long_one(tmp_path, drops=False), kinds={EventKind.DELETE}, emit=told.append)
+    assert event.rows == 500
+    assert told == []
+
+
+def test_a_beginning_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = long_one(tmp_path, drops=False)
+    monkeypatch.setattr(event_reading, "LOOK_BACK", 20)
+    monkeypatch.setattr(events, "LOOK_BACK", 20)
+    for newest_first in (False, True):
+        told: list[Event] = []
+        assert list(find_events(vault, kinds={EventKind.DELETE}, newest_first=newest_first, emit=told.append)) == []
+        assert [each.code for each in told] == ["cut-off"]
+
+
+def test_a_rewrite_that_takes_long_is_no_drop(tmp_path: Path) -> None:
+    vault = long_one(tmp_path, drops=True)
+    event, = both_ways(vault, kinds=set(EventKind) - {EventKind.DELETE})
+    forget_losses(vault)
+    assert both_ways(vault, kinds=set(EventKind) - {EventKind.DELETE}) == [event]
+
+
+def test_what_a_crash_left_is_not_handed_on_for_ever(tmp_path: Path) -> None:
+    deeds = Deeds()
+    for xid in range(700, 750):
+        deeds.row(xid, TABLE)
+    next_segment(deeds)
+    deeds.row(760, TABLE)
+    deeds.checkpoint(761, 755)
+    next_segment(deeds)
+    next_segment(deeds)
+    vault = archived(tmp_path, deeds)
+    read_facts(vault)
+    with wal_index.reading(vault) as index:
+        kept = [json.loads(text) for [text] in index.connection.execute("SELECT running FROM facts ORDER BY number")]
+    assert [len(each) for each in kept[:3]] == [50, 1, 1]
 
 
 deeds_of_a_day = st.lists(st.tuples(
