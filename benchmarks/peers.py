@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
     operations = set(args.operations.split(",")) if args.operations else set(OPERATIONS)
     results: list[Result] = []
     root = args.root / (args.size + ("-tablespace" if args.tablespace else ""))
-    with Lab(root, args.pg_bin, tool_path(args)).running() as lab:
+    with Lab(root, args.pg_bin.resolve(), tool_path(args)).running() as lab:
         if args.rebuild or not lab.pristine.exists():
             build_dataset(lab, size, args.tablespace)
         tools = []
