@@ -287,3 +287,16 @@ def test_without_a_terminal_progress_is_rare_and_with_nobody_there_it_is_forgott
     assert len([line for line in lines if line.startswith("copying  [")]) == 3
     assert lines[-4:-2] == ["warning: careful", "warning: very"]
     assert "\x1b" not in stream.getvalue()
+
+
+def test_what_is_drawn_stands_above_what_others_write_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    show = TerminalText(Output(stream, color=False, forgiving=True))
+    show.close()
+    assert stream.getvalue() == ""
+    show(PhaseStarted("read WAL", 100, AT))
+    show(Progressed(100, at=AT))
+    show.close()
+    show.close()
+    assert stream.getvalue().endswith("\x1b[K\n")

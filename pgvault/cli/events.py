@@ -15,6 +15,7 @@ updated. `name` is a restore point's. `undo` are the options of `pgvault restore
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -72,19 +73,21 @@ def events(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     kinds = frozenset(map(EventKind, args.kind)) if args.kind else SHOWN
     since, until = (_time(text, server, option) for text, option in ((args.since, "--since"), (args.until, "--until")))
-    found = find_events(
-        Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
-        object=args.object, timeline=args.timeline, everywhere=args.all_timelines, newest_first=args.newest_first,
-        limit=args.limit, partial=args.partial, mass=args.rows, emit=listener(context.err, as_json=context.json))
     zone = ZoneInfo(server.timezone or "UTC")
     none = True
-    for event in found:
-        none = False
-        if context.json:
-            context.out.json_line({"server": server.name, **document(event)})
-        else:
-            _show(context, event, zone)
-        context.out.flush()
+    with closing(listener(context.err, as_json=context.json)) as listening:
+        for event in find_events(
+                Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
+                object=args.object, timeline=args.timeline, everywhere=args.all_timelines,
+                newest_first=args.newest_first, limit=args.limit, partial=args.partial, mass=args.rows,
+                emit=listening):
+            none = False
+            listening.close()
+            if context.json:
+                context.out.json_line({"server": server.name, **document(event)})
+            else:
+                _show(context, event, zone)
+            context.out.flush()
     if none:
         context.err.line("no such event is in the archived WAL")
     return 0

@@ -13,7 +13,6 @@ from pgvault.jobs.encoding import encode
 from pgvault.model.event import (
     Checked,
     CommandRan,
-    Emit,
     Event,
     JobFinished,
     JobStarted,
@@ -30,8 +29,8 @@ _LEVELS = {Level.INFO: ("", "dim"), Level.WARNING: ("warning: ", "warn"), Level.
 _OUTCOMES = {"ok": "good", "warning": "warn", "failed": "bad", "skipped": "dim"}
 
 
-def listener(err: Output, *, as_json: bool) -> Emit:
-    """What shows events on this stream."""
+def listener(err: Output, *, as_json: bool) -> JournalLines | TerminalText:
+    """What shows events on this stream: an `Emit`, closed before anything else is written beside it."""
     return JournalLines(err) if as_json else TerminalText(err)
 
 
@@ -44,6 +43,9 @@ class JournalLines:
     def __call__(self, event: Event) -> None:
         self._err.write(encode(event).decode("ascii"))
         self._err.flush()
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 class TerminalText:
@@ -60,6 +62,11 @@ class TerminalText:
             JobStarted: self._started, PhaseStarted: self._phase, Progressed: self._progressed,
             CommandRan: self._command, Checked: self._checked, Noted: self._noted, JobFinished: self._finished}
         tell[type(event)](event)
+        self._err.flush()
+
+    def close(self) -> None:
+        """Leave what is drawn standing, the cursor below it."""
+        self._close_phase()
         self._err.flush()
 
     def _started(self, event: JobStarted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pgvault.cli.command import Command
@@ -97,10 +98,12 @@ def restore(args: argparse.Namespace, context: Context) -> int:
 
 
 def _choices(request: RestoreRequest, context: Context) -> int:
+    from pgvault.cli.render import listener
     from pgvault.cli.restore_choices import document, show
     from pgvault.engine.restore.choices import list_choices
 
-    found = list_choices(request, context.config)
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        found = list_choices(request, context.config, emit=emit)
     if context.json:
         context.out.json(document(found))
     else:
@@ -110,11 +113,13 @@ def _choices(request: RestoreRequest, context: Context) -> int:
 
 def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context, runner: asyncio.Runner,
              host: Host) -> int:
+    from pgvault.cli.render import listener
     from pgvault.cli.restore_plan import show, where
     from pgvault.engine.restore.plan import make_plan
     from pgvault.model.errors import Refused
 
-    plan = runner.run(make_plan(request, context.config, host))
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        plan = runner.run(make_plan(request, context.config, host, emit=emit))
     _refuse_if_being_restored(plan, context)
     if context.hold is None or args.dry_run:
         show(plan, context, as_data=args.dry_run)

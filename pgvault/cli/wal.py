@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from contextlib import closing
 from typing import Any
 
 from pgvault.cli.command import Command
@@ -89,16 +90,17 @@ def switch_wal(args: argparse.Namespace, context: Context) -> int:
 def archive_wal(args: argparse.Namespace, context: Context) -> int:
     from pgvault.cli.render import listener
     from pgvault.engine.incoming import archive_waiting
+    from pgvault.engine.wal_reading import telling
     from pgvault.engine.wal_status import refresh
     from pgvault.vault.wal_archive import level_for, sweep
 
     code = 0
     for server in context.servers(args.server):
         vault = _vault(context, server)
-        taken = archive_waiting(vault, level=level_for(server.compression_level),
-                                emit=listener(context.err, as_json=context.json))
-        sweep(vault)
-        damaged = refresh(vault)
+        with closing(listener(context.err, as_json=context.json)) as emit:
+            taken = archive_waiting(vault, level=level_for(server.compression_level), emit=emit)
+            sweep(vault)
+            damaged = refresh(vault, told=telling(emit))
         for settled in catalog.settle(vault):
             context.err.line(f"{settled.id} is {settled.status.value}: its WAL has arrived")
         for each in damaged:

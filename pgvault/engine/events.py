@@ -17,6 +17,7 @@ from itertools import islice
 
 from pgvault.engine.event_names import NameBook, NamesAt, WalObject, in_order, named
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
+from pgvault.engine.wal_reading import telling
 from pgvault.model.errors import NotFound
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.lsn import Lsn
@@ -186,7 +187,7 @@ def _unread(rows: list[Row], since: int | None, until: int | None) -> list[int]:
 
 def _find(server: ServerVault, identity: Identity, timeline: int | None, query: _Query,
           emit: Emit) -> Iterator[WalEvent]:
-    with current(server, identity) as index:
+    with current(server, identity, told=telling(emit)) as index:
         search = WalSearch(server, index, identity, partial=query.partial)
         histories = [path_to(server, search, timeline)]
         if query.everywhere:

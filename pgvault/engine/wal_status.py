@@ -13,7 +13,7 @@ from pgvault.vault import catalog, wal_index
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials
-from pgvault.vault.wal_facts import read_facts, timeline_tree, unread
+from pgvault.vault.wal_facts import Told, read_facts, timeline_tree, unread
 from pgvault.vault.wal_index import WalIndex, archived_segments
 from pgvault.vault.wal_rebuild import Damaged, reconcile
 
@@ -42,7 +42,7 @@ class WalStatus:
     """Segments of which a part has been received."""
 
 
-def refresh(server: ServerVault, *, limit: int | None = None) -> tuple[Damaged, ...]:
+def refresh(server: ServerVault, *, limit: int | None = None, told: Told | None = None) -> tuple[Damaged, ...]:
     """Bring the index up to date where the vault may be written to; the files that were found damaged.
 
     Reading records costs about 0.2 s a segment: `limit` is the most that are read.
@@ -50,7 +50,7 @@ def refresh(server: ServerVault, *, limit: int | None = None) -> tuple[Damaged, 
     if not os.access(server.home, os.W_OK):
         return ()
     damaged = reconcile(server).damaged
-    read_facts(server, limit=limit)
+    read_facts(server, limit=limit, told=told)
     return damaged
 
 

@@ -16,24 +16,24 @@ from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
-from pgvault.vault.wal_facts import read_facts, read_facts_into
+from pgvault.vault.wal_facts import Told, read_facts, read_facts_into
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_rebuild import archived_names, reconcile
 
 
 @contextmanager
-def current(server: ServerVault, identity: Identity) -> Iterator[WalIndex]:
+def current(server: ServerVault, identity: Identity, *, told: Told | None = None) -> Iterator[WalIndex]:
     """Costs two listings, and some tenths of a second for each segment that was not read yet."""
     if os.access(server.home, os.W_OK):
         reconcile(server)
-        read_facts(server)
+        read_facts(server, told=told)
         with wal_index.reading(server) as index:
             yield index
         return
     with wal_index.copied(server) as index:
         _reconcile(index, server, identity)
-        read_facts_into(index, server, identity)
+        read_facts_into(index, server, identity, told=told)
         yield index
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -27,6 +27,10 @@ from pgvault.wal.carry import Carry, Unfinished
 from pgvault.wal.facts import SegmentFacts, skim_all
 from pgvault.wal.pages import PageHeader
 from pgvault.wal.pieces import pieces
+
+Told = Callable[[int, int], None]
+"""Called before the first segment is read and after each, with the plain bytes read so far and of all that were unread
+when it began. What it raises ends the reading, and loses nothing that was read."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PENDING = """
@@ -59,7 +63,7 @@ def unread(index: WalIndex) -> int:
     return int(index.connection.execute(_UNREAD).fetchone()[0])
 
 
-def read_facts(server: ServerVault, *, limit: int | None = None) -> int:
+def read_facts(server: ServerVault, *, limit: int | None = None, told: Told | None = None) -> int:
     """Read the segments that were not read yet, at most `limit` of them; how many were.
 
     One that was read without the end of the segment before, which arrived later, is read again.
@@ -68,13 +72,17 @@ def read_facts(server: ServerVault, *, limit: int | None = None) -> int:
     if identity is None:
         return 0
     with wal_index.writing(server) as index:
-        return read_facts_into(index, server, identity, limit=limit)
+        return read_facts_into(index, server, identity, limit=limit, told=told)
 
 
-def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *, limit: int | None = None) -> int:
+def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *, limit: int | None = None,
+                    told: Told | None = None) -> int:
     """The same into an open index."""
-    done = 0
+    done, size = 0, identity.segment_size
     tree = timeline_tree(server, index)
+    total = unread(index) * size if told else 0
+    if told and total:
+        told(0, total)
     at = (0, 0)
     while (limit is None or done < limit) and (found := index.connection.execute(_PENDING, at).fetchone()):
         at = found
@@ -83,6 +91,8 @@ def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *,
         if left is not None or _running(index, segment) is None:
             _read_one(server, index, segment, identity, left)
             done += 1
+            if told and total:
+                told(min(done * size, total), total)
     return done
 
 

@@ -51,6 +51,7 @@ POINTS = [
     (f"{WAL}accept", 1, "after", COPIED),
     (f"{CATALOG}write", 2, "before", COPIED),
     (f"{CATALOG}write", 2, "after", COPIED),
+    ("pgvault.vault.wal_facts:_read_one", 1, "before", COPIED),
 ]
 
 

@@ -13,7 +13,8 @@ from support.postgres import Server, wait_until
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
-from pgvault.vault import catalog
+from pgvault.vault import catalog, wal_index
+from pgvault.vault.wal_facts import unread
 
 MIB = 1 << 20
 PATIENCE = "pgvault.engine.backup.wal:PATIENCE_SECONDS"
@@ -203,3 +204,20 @@ def leave_room(server: Server, rest: int) -> None:
             write(min(left - 240, 3000))
         write(left - 51)  # header 24 + 2, message 24 + 1, and what it says; all a multiple of 8
         assert room() == rest, (left, room())
+
+
+def test_the_archived_wal_is_read_before_somebody_restores(small: Server, station: Callable[..., Station]) -> None:
+    here = station(small)
+    _, err = finish(here.drive([{"set": "pgvault.engine.wal_reading:_WORTH_TELLING", "to": 0}], "backup", NAME), 0)
+    assert "read WAL" in err
+    with wal_index.reading(here.vault) as index:
+        assert list(index.files("segment"))
+        assert unread(index) == 0
+
+
+def test_a_backup_is_done_although_its_wal_cannot_be_read(small: Server, station: Callable[..., Station]) -> None:
+    here = station(small)
+    damage = [{"set": "pgvault.vault.wal_facts:_UNREAD", "to": "SELECT count(*) FROM nothing"}]
+    _, err = finish(here.drive(damage, "backup", NAME), 0)
+    assert "warning: could not read all of the archived WAL: " in err
+    assert here.newest().status is BackupStatus.DONE

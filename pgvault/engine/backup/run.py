@@ -22,6 +22,7 @@ from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
+from pgvault.engine.wal_reading import telling
 from pgvault.io.base_backup import CANCELLED_HINT, BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify
@@ -31,7 +32,7 @@ from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, CorruptPages, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.segment import Segment
-from pgvault.vault import catalog
+from pgvault.vault import catalog, wal_facts
 from pgvault.vault.files import sweep_dead, sweep_temporaries
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.identity import Identity, claim
@@ -81,9 +82,29 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
         _lock(scope, lambda: locked(server.locks, Concern.BACKUP, job=job), plan.wait_lock, emit, cancelled)
         _lock(scope, lambda: locked(server.locks, Concern.PACKS, shared=True), True, emit, cancelled)
         try:
-            return _take_locked(plan, config, facts, server, job, emit, cancelled)
+            verdict = _take_locked(plan, config, facts, server, job, emit, cancelled)
         except (OSError, sqlite3.Error) as error:
             raise told(error, server) from error
+    _read_wal(server, emit, cancelled)
+    return verdict
+
+
+def _read_wal(server: ServerVault, emit: Emit, cancelled: threading.Event) -> None:
+    """So that whoever has to restore one day does not wait for it then. The backup is DONE, whatever comes of it."""
+    tell = telling(emit)
+
+    def tell_or_end(done: int, total: int) -> None:
+        if cancelled.is_set():
+            raise Cancelled("the backup is DONE; only the reading of its server's WAL was cancelled",
+                            hint="Nothing is missing: whoever asks next what can be restored reads the rest.")
+        tell(done, total)
+
+    try:
+        wal_facts.read_facts(server, told=tell_or_end)
+    except Cancelled:
+        raise
+    except (PgvaultError, OSError, sqlite3.Error) as error:
+        emit(Noted(f"could not read all of the archived WAL: {error}", Level.WARNING))
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,

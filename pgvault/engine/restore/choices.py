@@ -28,6 +28,7 @@ from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
+from pgvault.model.event import Emit, discard
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import Target
 from pgvault.model.times import utc
@@ -69,11 +70,11 @@ class Choices:
     windows: tuple[Bounds, ...]
 
 
-def list_choices(request: RestoreRequest, config: Config) -> Choices:
+def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discard) -> Choices:
     """NotFound when there is no such server or backup, or the vault holds nothing of it yet."""
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
-    with archive_of(server) as archive:
+    with archive_of(server, emit) as archive:
         return _Question(archive, request).answer()
 
 

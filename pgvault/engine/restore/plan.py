@@ -22,6 +22,7 @@ from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
+from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
 from pgvault.model.restore_plan import (
@@ -68,7 +69,7 @@ class RestoreRequest:
     """That the restored server is to listen on; None for the host's, or else the one in its configuration."""
 
 
-async def make_plan(request: RestoreRequest, config: Config, host: Host) -> RestorePlan:
+async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit: Emit = discard) -> RestorePlan:
     """The plan, also when some of its preconditions do not hold; PgvaultError when there can be none."""
     settings = config.server(request.server)
     host_config = config.host(request.host) if request.host else None
@@ -76,7 +77,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host) -> Rest
     _check_action(request)
     vault = Vault.open(config.vault.home)
     server = vault.server(request.server)
-    choice, need, of_wal = _from_vault(server, request)
+    choice, need, of_wal = _from_vault(server, request, emit)
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -130,12 +131,13 @@ def _check_action(request: RestoreRequest) -> None:
                          hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last.")
 
 
-def _from_vault(server: ServerVault, request: RestoreRequest) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
+def _from_vault(server: ServerVault, request: RestoreRequest,
+                emit: Emit) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
     """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked.
 
     And what there is to say of that WAL.
     """
-    with archive_of(server) as archive:
+    with archive_of(server, emit) as archive:
         search = archive.search(partial=request.partial)
         choice = choose(search, candidates(server, request.backup), request.target, request.timeline)
         rows = needed(choice.way, choice.backup, choice.stop)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pgvault.engine.wal_reading import telling
 from pgvault.model.errors import NotFound
+from pgvault.model.event import Emit
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import History
 from pgvault.vault.identity import Identity, read_identity
@@ -34,12 +36,13 @@ class Archive:
 
 
 @contextmanager
-def archive_of(server: ServerVault) -> Iterator[Archive]:
-    """NotFound when the vault holds nothing of the server; the original server is not asked."""
+def archive_of(server: ServerVault, emit: Emit) -> Iterator[Archive]:
+    """NotFound when the vault holds nothing of the server; the original server is not asked. `emit` is told how far the
+    reading of WAL that nobody has read yet is."""
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
-    with current(server, identity) as index:
+    with current(server, identity, told=telling(emit)) as index:
         yield Archive(server, index, identity)
 
 

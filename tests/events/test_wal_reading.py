@@ -1,0 +1,66 @@
+"""Reading what was archived since the last look: told when it takes long, and nothing is lost when it is broken off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_up import Deeds
+from test_event_reading import archived
+from test_events_passed_over import next_segment
+
+from pgvault.engine import wal_reading
+from pgvault.engine.events import find_events
+from pgvault.engine.wal_reading import telling
+from pgvault.model.event import Event, PhaseStarted, Progressed
+from pgvault.vault import wal_index
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_facts import read_facts, unread
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> ServerVault:
+    """Five segments that nobody has read."""
+    deeds = Deeds()
+    for xid in range(700, 704):
+        deeds.row(xid, 16384)
+        deeds.end(xid)
+        next_segment(deeds)
+    return archived(tmp_path, deeds)
+
+
+def left(vault: ServerVault) -> int:
+    with wal_index.reading(vault) as index:
+        return unread(index)
+
+
+def test_long_readings_are_told_from_the_first_to_the_last_segment(vault: ServerVault,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wal_reading, "_WORTH_TELLING", 1)
+    told: list[Event] = []
+    list(find_events(vault, emit=told.append))
+    first, *_, last = told
+    assert isinstance(first, PhaseStarted)
+    assert isinstance(last, Progressed)
+    assert (first.phase, first.total_bytes) == ("read WAL", last.done_bytes)
+    again: list[Event] = []
+    list(find_events(vault, emit=again.append))
+    assert again == []
+
+
+def test_short_readings_are_not_told(vault: ServerVault) -> None:
+    told: list[Event] = []
+    assert read_facts(vault, told=telling(told.append)) == 5
+    assert told == []
+
+
+def test_a_reading_that_is_broken_off_goes_on_where_it_was(vault: ServerVault) -> None:
+    def enough(done: int, total: int) -> None:
+        if done * 5 >= total * 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_facts(vault, told=enough)
+    assert left(vault) == 3
+    assert read_facts(vault) == 3
+    assert left(vault) == 0
