@@ -177,6 +177,8 @@ def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_
 
 def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
     """The facts of two consecutive pieces."""
+    # What follows a switch is empty up to the end of the segment, and says nothing of it.
+    switched = one.end if one.carry and one.carry.resume > one.carry.at else None
     times = [times for times in (one.times, other.times) if times]
     xids = [xids for xids in (one.xids, other.xids) if xids]
     return SegmentFacts(
@@ -185,8 +187,8 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
         Times(times[0].first, times[-1].last, min(t.earliest for t in times), max(t.latest for t in times))
         if times else None,
         Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
-        one.restore_points + other.restore_points, other.removals, other.most_rows, other.running, other.end,
-        other.carry)
+        one.restore_points + other.restore_points, other.removals, other.most_rows, other.running,
+        other.end or switched, other.carry)
 
 
 def _behind(one: int, other: int) -> int:

@@ -13,12 +13,17 @@ Piece = tuple[int, bytes]
 
 def pieces(chunks: Iterable[bytes], start: int) -> Iterator[Piece]:
     """The WAL from the position `start` on that comes in chunks of any size, in pieces of `PIECE_SIZE`."""
-    gathered = bytearray()
+    gathered: list[bytes] = []
+    size = 0
     for chunk in chunks:
-        gathered += chunk
-        while len(gathered) >= PIECE_SIZE:
-            yield start, bytes(gathered[:PIECE_SIZE])
-            del gathered[:PIECE_SIZE]
+        while size + len(chunk) >= PIECE_SIZE:
+            gathered.append(chunk[:PIECE_SIZE - size])
+            chunk, size = chunk[PIECE_SIZE - size:], 0
+            piece = b"".join(gathered)
+            gathered.clear()  # before it is yielded: no byte is held twice while it is read
+            yield start, piece
             start += PIECE_SIZE
-    if gathered:
-        yield start, bytes(gathered)
+        gathered.append(chunk)
+        size += len(chunk)
+    if size:
+        yield start, b"".join(gathered)

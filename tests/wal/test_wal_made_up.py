@@ -13,7 +13,8 @@ from wal_writer import RESTORE_POINT, SYSTEM, TRANSACTION, XLOG, Writer, restore
 from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.wal.facts import Xids, skim
+from pgvault.wal import pieces as cut
+from pgvault.wal.facts import Xids, skim, skim_all
 from pgvault.wal.pages import check_segment, read_header
 from pgvault.wal.records import Cause, Reading, follow
 from pgvault.wal.transactions import Kind, transactions
@@ -113,6 +114,30 @@ def test_the_segment_after_a_switch_goes_on() -> None:
     assert (first.records, first.end.cause, first.end.lsn) == (2, Cause.SWITCHED, writer.lsns[1] + 24)
     assert (second.records, second.first) == (1, writer.lsns[2])
     assert list(follow(writer.segments()))[1].end_lsn == writer.start + SIZE
+
+
+def test_a_switch_in_a_large_segment_is_known_when_it_is_read_in_pieces() -> None:
+    writer = Writer()
+    for number in range(200):
+        writer.append(bytes(1000 + number))
+    writer.switch()
+    [(start, data)] = writer.segments()
+    size = len(data) // 8
+    whole = skim(data, start)
+    parts = skim_all([(Lsn(start + at), data[at:at + size]) for at in range(0, len(data), size)])
+    assert parts == whole
+    assert parts.end.cause is Cause.SWITCHED
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(max_size=50)), st.integers(1, 40))
+def test_pieces_are_the_same_bytes_however_they_come(chunks: list[bytes], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cut, "PIECE_SIZE", size)
+        found = list(cut.pieces(chunks, 100))
+    assert b"".join(data for _, data in found) == b"".join(chunks)
+    assert [start for start, _ in found] == [100 + size * n for n in range(len(found))]
+    assert all(len(data) == size for _, data in found[:-1])
 
 
 @pytest.mark.parametrize("distance", [8, 16, 24])
