@@ -20,14 +20,16 @@ from pgvault.model.job import JobKind, JobState
 from workshop import Workshop, wait_until  # isort: skip
 
 _STARTER = """
+import signal
 import sys
 from pathlib import Path
 from pgvault.jobs import detach
 from pgvault.model.job import JobKind
 home, config, fate, *command = sys.argv[1:]
 if fate == "dies early":
-    import os, signal
+    import os
     detach.subprocess.Popen = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and these tests there, ignore it
 print(detach.start_detached(Path(home), command, kind=JobKind.BACKUP, server="main-db", config=Path(config)))
 """
 
