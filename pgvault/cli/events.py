@@ -75,14 +75,14 @@ def events(args: argparse.Namespace, context: Context) -> int:
     since, until = (_time(text, server, option) for text, option in ((args.since, "--since"), (args.until, "--until")))
     zone = ZoneInfo(server.timezone or "UTC")
     none = True
-    with closing(listener(context.err, as_json=context.json)) as listening:
-        for event in find_events(
-                Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
-                object=args.object, timeline=args.timeline, everywhere=args.all_timelines,
-                newest_first=args.newest_first, limit=args.limit, partial=args.partial, mass=args.rows,
-                emit=listening):
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        found = find_events(
+            Vault.open(context.config.vault.home).server(server.name), since=since, until=until, kinds=kinds,
+            object=args.object, timeline=args.timeline, everywhere=args.all_timelines, newest_first=args.newest_first,
+            limit=args.limit, partial=args.partial, mass=args.rows, emit=emit)
+        for event in found:
             none = False
-            listening.close()
+            emit.close()
             if context.json:
                 context.out.json_line({"server": server.name, **document(event)})
             else:

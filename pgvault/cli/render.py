@@ -30,7 +30,7 @@ _OUTCOMES = {"ok": "good", "warning": "warn", "failed": "bad", "skipped": "dim"}
 
 
 def listener(err: Output, *, as_json: bool) -> JournalLines | TerminalText:
-    """What shows events on this stream: an `Emit`, closed before anything else is written beside it."""
+    """What shows events on this stream: an `Emit`. Before anything else is written it is closed, or a job has ended."""
     return JournalLines(err) if as_json else TerminalText(err)
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -216,16 +217,15 @@ class ConsoleApp(Toasts):
         """Read again what has another stamp than when it was read."""
         moved = []
         for server in self.world.servers:
-            stamp = await look(lambda name=server: self.world.stamp(name))  # type: ignore[misc]
+            stamp = await look(partial(self.world.stamp, server))
             if server in self._stamps and stamp != self._stamps[server]:
                 moved.append(server)
         await self.read_vault(moved)
 
     async def read_vault(self, servers: Iterable[str]) -> None:
         for server in servers:
-            self._stamps[server] = await look(lambda name=server: self.world.stamp(name))  # type: ignore[misc]
-            self.protections[server] = await look(
-                lambda name=server: self.world.protection(name))  # type: ignore[misc]
+            self._stamps[server] = await look(partial(self.world.stamp, server))
+            self.protections[server] = await look(partial(self.world.protection, server))
             self.tell_views(Change.VAULT)
 
     def _checks_changed(self) -> None:

@@ -1,8 +1,8 @@
 """What the archived records tell, read once and kept in the index: commits and their times, restore points, the end.
 
-Archiving does not wait for this; it is done by the maintenance run, by the receiver while it is idle, and by whoever
-is about to answer from it. Segments are read in the order of their positions, because a record that begins in one
-ends in the next: what one leaves unfinished is kept beside its facts for the reading of the following one.
+Archiving does not wait for this; it is done at the end of a backup, by the receiver while it is idle, by archive-wal,
+and by whoever is about to answer from it. Segments are read in the order of their positions, because a record that
+begins in one ends in the next: what one leaves unfinished is kept beside its facts for the reading of the following.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from pgvault.wal.pages import PageHeader
 from pgvault.wal.pieces import pieces
 
 Told = Callable[[int, int], None]
-"""Called before the first segment is read and after each, with the plain bytes read so far and of all that were unread
-when it began. What it raises ends the reading, and loses nothing that was read."""
+"""Called before the first segment and after each, with the bytes read so far and those of all that were unread when it
+began; both 0 where all were read, some of which may be read again. What it raises ends the reading, and loses nothing.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PENDING = """
@@ -81,7 +82,7 @@ def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *,
     done, size = 0, identity.segment_size
     tree = timeline_tree(server, index)
     total = unread(index) * size if told else 0
-    if told and total:
+    if told:
         told(0, total)
     at = (0, 0)
     while (limit is None or done < limit) and (found := index.connection.execute(_PENDING, at).fetchone()):
@@ -91,7 +92,7 @@ def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *,
         if left is not None or _running(index, segment) is None:
             _read_one(server, index, segment, identity, left)
             done += 1
-            if told and total:
+            if told:
                 told(min(done * size, total), total)
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from test_event_reading import archived
 from test_events_passed_over import next_segment
 
 from pgvault.engine import wal_reading
+from pgvault.engine.backup.run import _read_wal
 from pgvault.engine.events import find_events
 from pgvault.engine.wal_reading import telling
+from pgvault.model.errors import Cancelled
 from pgvault.model.event import Event, PhaseStarted, Progressed
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
@@ -64,3 +67,12 @@ def test_a_reading_that_is_broken_off_goes_on_where_it_was(vault: ServerVault) -
     assert left(vault) == 3
     assert read_facts(vault) == 3
     assert left(vault) == 0
+
+
+def test_a_backup_cancelled_while_it_reads_says_that_it_is_done(vault: ServerVault) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled, match="the backup is DONE") as told:
+        _read_wal(vault, lambda _: None, cancelled)
+    assert told.value.hint
+    assert left(vault) == 5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
@@ -183,10 +184,10 @@ def palette_entries(app: ConsoleApp) -> Iterator[Entry]:
     for server in app.world.servers:
         config = app.world.config.server(server)
         yield Entry(f"server {server}", "", server, f"server {config.description}".rstrip(),
-                    lambda name=server: _go_to_server(app, name))  # type: ignore[misc]
+                    partial(_go_to_server, app, server))
     for number, job_id in enumerate(app.world.jobs.ids):
         yield Entry(f"job {job_id}", "", job_id, _job_meaning(app, job_id, number),
-                    lambda name=job_id: _go_to_job(app, name))  # type: ignore[misc]
+                    partial(_go_to_job, app, job_id))
 
 
 def _here(view: View, action: Action) -> Entry:
@@ -241,7 +242,7 @@ async def _backups(app: ConsoleApp, server: str) -> list[Entry]:
         return []
     return [Entry(f"backup {server} {each.backup.id}", "", each.backup.id,
                   f"backup of {server}, {size(each.backup.size_bytes)}, {ago(each.backup.started_at, app.world.now())}",
-                  lambda name=each.backup.id: _go_to_backup(app, server, name))  # type: ignore[misc]
+                  partial(_go_to_backup, app, server, each.backup.id))
             for each in catalogue.backups]
 
 

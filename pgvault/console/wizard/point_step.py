@@ -43,7 +43,6 @@ _BEGIN_WITH = {What.DEPLOY: Kind.TIME}
 
 class PointStep(Stage):
     step = Step.POINT
-    acts = frozenset({"other-backup", "retry"})
     DEFAULT_CSS = """
     PointStep #point { height: 1fr; max-height: 14; }
     PointStep #nearest { height: auto; max-height: 4; display: none; }
@@ -73,7 +72,11 @@ class PointStep(Stage):
             yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
 
     @property
-    def enter_label(self) -> str:  # type: ignore[override]
+    def acts(self) -> frozenset[str]:
+        return frozenset({"other-backup", "retry"})
+
+    @property
+    def enter_label(self) -> str:
         if self.near.has_focus:
             return "take it"
         if self._is_typed and self.kinds.asks_for_text:

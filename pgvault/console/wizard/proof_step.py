@@ -39,7 +39,7 @@ class ProofStep(Stage):
         self.ended: Ended | None = None
 
     @property
-    def enter_label(self) -> str:  # type: ignore[override]
+    def enter_label(self) -> str:
         return "done" if self.succeeded else "change the plan"
 
     @property
@@ -72,7 +72,7 @@ class ProofStep(Stage):
         return config.server(draft.server), config.hosts.get(draft.host) if draft.host else None
 
     @property
-    def acts(self) -> frozenset[str]:  # type: ignore[override]
+    def acts(self) -> frozenset[str]:
         return frozenset({"retry"}) if self.succeeded and self.recovery.draft.then is Then.PAUSE else frozenset()
 
     def retry(self) -> None:

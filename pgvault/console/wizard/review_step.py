@@ -23,7 +23,6 @@ from pgvault.model.text import Painted, Part
 
 class ReviewStep(Stage):
     step = Step.REVIEW
-    acts = frozenset({"retry"})
     plan_text = getters.query_one("#plan", Reading)
     frame = getters.query_one("#plan-pane", Pane)
     verdict = getters.query_one("#verdict", Bar)
@@ -35,7 +34,11 @@ class ReviewStep(Stage):
         self._starting = False
 
     @property
-    def enter_label(self) -> str:  # type: ignore[override]
+    def acts(self) -> frozenset[str]:
+        return frozenset({"retry"})
+
+    @property
+    def enter_label(self) -> str:
         return "restore" if self._plan and not self._plan.overwrites else "overwrite" if self._plan else "go on"
 
     def compose(self) -> ComposeResult:

@@ -32,7 +32,6 @@ _LEAST_EVENTS = 5
 
 class RunStep(Stage):
     step = Step.RUN
-    acts = frozenset({"cancel"})
     DEFAULT_CSS = """
     RunStep #run-pane { height: auto; }
     """
@@ -46,6 +45,10 @@ class RunStep(Stage):
         """Whose events the two below are of."""
         self._is_reading = False
         self._course, self._tail, self._rows = Course(), Tail(Path()), JournalRows(Path())
+
+    @property
+    def acts(self) -> frozenset[str]:
+        return frozenset({"cancel"})
 
     def compose(self) -> ComposeResult:
         yield Pane("the restore runs", Reading(id="run"), id="run-pane")

@@ -17,14 +17,20 @@ class Stage(Vertical):
     """One step. It draws the screen's draft, and changes it through the screen alone."""
 
     step: ClassVar[Step]
-    enter_label: str = "go on"
-    """What Enter does, for the footer."""
     retry_label: str = "try again"
-    acts: ClassVar[frozenset[str]] = frozenset()
-    """The wizard's own actions that make sense in it, besides going on and back."""
     DEFAULT_CSS = """
     Stage { height: 1fr; }
     """
+
+    @property
+    def enter_label(self) -> str:
+        """What Enter does, for the footer."""
+        return "go on"
+
+    @property
+    def acts(self) -> frozenset[str]:
+        """The wizard's own actions that make sense in it, besides going on and back."""
+        return frozenset()
 
     @property
     def recovery(self) -> RecoveryScreen:

@@ -41,6 +41,7 @@ from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest, ManifestWriter
 
 _LOCK_POLL_SECONDS = 0.2
+_READ_LATER = "Nothing is lost: whoever asks next what can be restored reads the rest first, which takes a while then."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def _read_wal(server: ServerVault, emit: Emit, cancelled: threading.Event) -> No
 
     def tell_or_end(done: int, total: int) -> None:
         if cancelled.is_set():
-            raise Cancelled("the backup is DONE; only the reading of its server's WAL was cancelled",
-                            hint="Nothing is missing: whoever asks next what can be restored reads the rest.")
+            raise Cancelled("the backup is DONE; only the reading of the archived WAL was cancelled",
+                            hint=_READ_LATER)
         tell(done, total)
 
     try:
@@ -104,7 +105,8 @@ def _read_wal(server: ServerVault, emit: Emit, cancelled: threading.Event) -> No
     except Cancelled:
         raise
     except (PgvaultError, OSError, sqlite3.Error) as error:
-        emit(Noted(f"could not read all of the archived WAL: {error}", Level.WARNING))
+        emit(Noted(f"the backup is DONE, but not all of the archived WAL could be read: {error}\n{_READ_LATER}",
+                   Level.WARNING))
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,
