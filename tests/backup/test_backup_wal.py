@@ -219,6 +219,6 @@ def test_a_backup_is_done_although_its_wal_cannot_be_read(small: Server, station
     here = station(small)
     damage = [{"set": "pgvault.vault.wal_facts:_UNREAD", "to": "SELECT count(*) FROM nothing"}]
     _, err = finish(here.drive(damage, "backup", NAME), 0)
-    assert "warning: the backup is DONE, but not all of the archived WAL could be read: " in err
+    assert f"warning: backup {here.newest().id} is DONE, but not all of the archived WAL could be read: " in err
     assert "warning: Nothing is lost" in err
     assert here.newest().status is BackupStatus.DONE

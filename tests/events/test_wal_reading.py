@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from made_up import Deeds
 from test_event_reading import archived
 from test_events_passed_over import next_segment
 
+from pgvault.config.load import load
 from pgvault.engine import wal_reading
-from pgvault.engine.backup.run import _read_wal
+from pgvault.engine.backup.run import BackupVerdict, _read_wal
 from pgvault.engine.events import find_events
+from pgvault.engine.restore import plan
+from pgvault.engine.restore.plan import RestoreRequest, make_plan
 from pgvault.engine.wal_reading import telling
+from pgvault.io.local_host import LocalHost
+from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Cancelled
-from pgvault.model.event import Event, PhaseStarted, Progressed
+from pgvault.model.event import Emit, Event, PhaseStarted, Progressed, discard
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_facts import read_facts, unread
+from pgvault.vault.wal_facts import Told, read_facts, unread
 
 
 @pytest.fixture
@@ -70,9 +78,40 @@ def test_a_reading_that_is_broken_off_goes_on_where_it_was(vault: ServerVault) -
 
 
 def test_a_backup_cancelled_while_it_reads_says_that_it_is_done(vault: ServerVault) -> None:
+    backup = cast("Backup", SimpleNamespace(id="20261125T080000Z", status=BackupStatus.DONE))
     cancelled = threading.Event()
     cancelled.set()
-    with pytest.raises(Cancelled, match="the backup is DONE") as told:
-        _read_wal(vault, lambda _: None, cancelled)
+    with pytest.raises(Cancelled, match="backup 20261125T080000Z is DONE; only the reading") as told:
+        _read_wal(vault, BackupVerdict(backup), discard, cancelled)
     assert told.value.hint
     assert left(vault) == 5
+
+
+def test_whoever_wants_a_plan_can_take_it_back_while_days_of_wal_are_read(
+        vault: ServerVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pgvault.toml").write_text(
+        f"[vault]\nhome = '{vault.home.parent}'\n[servers.main]\nconninfo = 'host=nowhere'\n")
+    config = load(tmp_path / "pgvault.toml")
+
+    async def ask() -> None:
+        request = RestoreRequest("main", directory="/restored")
+        asked = asyncio.create_task(make_plan(request, config, LocalHost("here")))
+        loop = asyncio.get_running_loop()
+
+        def telling_and_cancelling(emit: Emit, cancelled: threading.Event) -> Told:
+            tell = telling(emit, cancelled)
+
+            def first_cancel(done: int, total: int) -> None:
+                if done:
+                    loop.call_soon_threadsafe(asked.cancel)
+                    assert cancelled.wait(60)
+                tell(done, total)
+
+            return first_cancel
+
+        monkeypatch.setattr(plan, "telling", telling_and_cancelling)
+        await asked
+
+    with pytest.raises(Cancelled, match="the reading of the archived WAL was cancelled"):
+        asyncio.run(ask())
+    assert left(vault) == 4

@@ -22,7 +22,7 @@ from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
-from pgvault.engine.wal_reading import telling
+from pgvault.engine.wal_reading import READ_LATER, telling
 from pgvault.io.base_backup import CANCELLED_HINT, BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify
@@ -41,7 +41,6 @@ from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest, ManifestWriter
 
 _LOCK_POLL_SECONDS = 0.2
-_READ_LATER = "Nothing is lost: whoever asks next what can be restored reads the rest first, which takes a while then."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +85,18 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
             verdict = _take_locked(plan, config, facts, server, job, emit, cancelled)
         except (OSError, sqlite3.Error) as error:
             raise told(error, server) from error
-    _read_wal(server, emit, cancelled)
+    _read_wal(server, verdict, emit, cancelled)
     return verdict
 
 
-def _read_wal(server: ServerVault, emit: Emit, cancelled: threading.Event) -> None:
+def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled: threading.Event) -> None:
     """So that whoever has to restore one day does not wait for it then. The backup is DONE, whatever comes of it."""
-    tell = telling(emit)
-
-    def tell_or_end(done: int, total: int) -> None:
-        if cancelled.is_set():
-            raise Cancelled("the backup is DONE; only the reading of the archived WAL was cancelled",
-                            hint=_READ_LATER)
-        tell(done, total)
-
     try:
-        wal_facts.read_facts(server, told=tell_or_end)
-    except Cancelled:
-        raise
+        wal_facts.read_facts(server, told=telling(emit, cancelled))
+    except Cancelled as error:
+        raise Cancelled(f"{verdict}; only {error.message}", hint=error.hint) from None
     except (PgvaultError, OSError, sqlite3.Error) as error:
-        emit(Noted(f"the backup is DONE, but not all of the archived WAL could be read: {error}\n{_READ_LATER}",
-                   Level.WARNING))
+        emit(Noted(f"{verdict}, but not all of the archived WAL could be read: {error}\n{READ_LATER}", Level.WARNING))
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,

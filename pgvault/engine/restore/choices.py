@@ -26,6 +26,7 @@ from pgvault.engine.restore.nearest import Nearest, nearest
 from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
+from pgvault.engine.wal_reading import telling
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.event import Emit, discard
@@ -74,7 +75,7 @@ def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discar
     """NotFound when there is no such server or backup, or the vault holds nothing of it yet."""
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
-    with archive_of(server, emit) as archive:
+    with archive_of(server, telling(emit)) as archive:
         return _Question(archive, request).answer()
 
 

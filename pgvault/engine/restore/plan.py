@@ -17,6 +17,8 @@ from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import archive_of
+from pgvault.engine.threads import run_cancellable
+from pgvault.engine.wal_reading import telling
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
@@ -37,6 +39,7 @@ from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
+from pgvault.vault.wal_facts import Told
 from pgvault.vault.wal_search import Row, WalSearch
 
 
@@ -77,7 +80,9 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     _check_action(request)
     vault = Vault.open(config.vault.home)
     server = vault.server(request.server)
-    choice, need, of_wal = _from_vault(server, request, emit)
+    # In a thread, so that whoever made a request can take it back while days of WAL are read.
+    choice, need, of_wal = await run_cancellable(
+        lambda cancelled: _from_vault(server, request, telling(emit, cancelled)))
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -132,12 +137,12 @@ def _check_action(request: RestoreRequest) -> None:
 
 
 def _from_vault(server: ServerVault, request: RestoreRequest,
-                emit: Emit) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
+                told: Told) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
     """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked.
 
     And what there is to say of that WAL.
     """
-    with archive_of(server, emit) as archive:
+    with archive_of(server, told) as archive:
         search = archive.search(partial=request.partial)
         choice = choose(search, candidates(server, request.backup), request.target, request.timeline)
         rows = needed(choice.way, choice.backup, choice.stop)

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pgvault.engine.wal_reading import telling
 from pgvault.model.errors import NotFound
-from pgvault.model.event import Emit
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import History
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_current import current
+from pgvault.vault.wal_facts import Told
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
 from pgvault.wal.transactions import Transaction
@@ -36,13 +35,15 @@ class Archive:
 
 
 @contextmanager
-def archive_of(server: ServerVault, emit: Emit) -> Iterator[Archive]:
-    """NotFound when the vault holds nothing of the server; the original server is not asked. `emit` is told how far the
-    reading of WAL that nobody has read yet is."""
+def archive_of(server: ServerVault, told: Told) -> Iterator[Archive]:
+    """NotFound when the vault holds nothing of the server; the original server is not asked.
+
+    WAL that nobody has read yet is read first, and `told` how far that is.
+    """
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
-    with current(server, identity, told=telling(emit)) as index:
+    with current(server, identity, told=told) as index:
         yield Archive(server, index, identity)
 
 
