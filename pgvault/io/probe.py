@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from itertools import pairwise
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
 from pgvault.io.probe_listening import Listener, SocketPlace, listener, socket_place
-from pgvault.io.probe_script import CONTROL_HEAD, MARKER, PROBE
+from pgvault.io.probe_script import MARKER, PROBE
+from pgvault.model.control_file import ControlFile, read_control_file
 from pgvault.model.errors import PgvaultError, Refused
 
 _DF = re.compile(r"(?P<size>\d+) +(?P<used>-?\d+) +(?P<free>-?\d+) +(?:\d+%|-) +(?P<mounted>/.*)", re.DOTALL)
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:devel|(?:alpha|beta|rc)\d+)?")
 _TIMEOUT = 60.0
-_IDENTIFIED = 12
-"""Bytes of pg_control with the identifier and the version."""
-_CHECKPOINT_TIME = 104
-"""The offset of `checkPointCopy.time`."""
-_END_OF_TIME = 253402300800
-"""What Python's dates end before; garbage may say any number."""
 
 
 class Contents(Enum):
@@ -169,14 +163,15 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
     directory, *tablespaces = map(_place, places)
     marker = facts.get(MARKER)
     version = facts.get("PG_VERSION")
-    identifier, checkpoint_at = _control(facts.get("pg_control", ""))
+    control = _control(facts.get("pg_control", ""))
     held = _number(facts.get("held", ""))
     return Destination(
         host=host.name, system=facts.get("system", ""), processors=_number(facts.get("processors", "")) or 1,
         uid=int(facts["uid"]), user=facts.get("user") or facts["uid"], directory=directory,
         tablespaces=tuple(tablespaces), pg_version=version.strip() if version is not None else None,
         has_cluster=version is not None or "pg_control" in facts,
-        system_identifier=identifier, checkpoint_at=checkpoint_at, held_bytes=None if held is None else held * 1024,
+        system_identifier=str(control.system_identifier) if control else None,
+        checkpoint_at=control.checkpoint_at if control else None, held_bytes=None if held is None else held * 1024,
         postmaster=_postmaster(facts["postmaster.pid"], facts.get("alive")) if "postmaster.pid" in facts else None,
         incomplete_restore=marker.partition("\n")[0] if marker is not None else None, tar=facts.get("tar"),
         zstd=facts.get("zstd"), installations=_installations(programs),
@@ -211,22 +206,12 @@ def _postmaster(text: str, alive: str | None) -> Postmaster:
                       port=_number(lines[3].strip()), socket_directory=lines[4].strip())
 
 
-def _control(hexadecimal: str) -> tuple[str | None, datetime | None]:
-    """The system identifier and the last checkpoint's time, from the beginning of pg_control, in which they have had
-    the same places since PostgreSQL 13: src/include/catalog/pg_control.h. The file has its server's byte order, which
-    the version behind the identifier tells, as it does to PostgreSQL: it is a small number."""
+def _control(hexadecimal: str) -> ControlFile | None:
     try:
-        head = bytes.fromhex(hexadecimal)
+        content = bytes.fromhex(hexadecimal)
     except ValueError:
-        return None, None
-    if len(head) < _IDENTIFIED or any(len(word) != 2 for word in hexadecimal.split()):
-        return None, None
-    for order in ("<", ">"):
-        identifier, version = struct.unpack_from(f"{order}QI", head)
-        if identifier and 0 < version < 1 << 16:
-            seconds = struct.unpack_from(f"{order}q", head, _CHECKPOINT_TIME)[0] if len(head) == CONTROL_HEAD else 0
-            return str(identifier), datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _END_OF_TIME else None
-    return None, None
+        return None
+    return None if any(len(word) != 2 for word in hexadecimal.split()) else read_control_file(content)
 
 
 def _installations(sections: list[list[tuple[str, str]]]) -> tuple[Installation, ...]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from pgvault.io.probe_listening import LISTENING
+from pgvault.model.control_file import HEAD
 
 MARKER: Final = "pgvault-restore-incomplete"
 """The file in a data directory that holds the id of the restore that has not completed it."""
-
-CONTROL_HEAD: Final = 112
-"""Bytes of global/pg_control that are asked for, in hexadecimal: up to the time of the last checkpoint."""
 
 MEASURE_SECONDS: Final = 10
 """A million files that nobody read lately take minutes; what takes longer than this stays unknown."""
@@ -109,7 +107,7 @@ for file in PG_VERSION {MARKER} postmaster.pid; do
   fi
 done
 if [ -e "$1/global/pg_control" ]; then  # whose it is and of when, and the version that tells the byte order
-  say pg_control "$(head -c {CONTROL_HEAD} "$1/global/pg_control" 2>/dev/null | od -An -v -tx1 2>/dev/null)"
+  say pg_control "$(head -c {HEAD} "$1/global/pg_control" 2>/dev/null | od -An -v -tx1 2>/dev/null)"
 fi
 if [ -e "$1/postmaster.pid" ]; then
   pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null)
