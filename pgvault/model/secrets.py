@@ -11,8 +11,8 @@ import shlex
 
 MASK = "***"
 
-_WORD = r"(?:password|passwd|passphrase|secret|token|credential|(?:access|secret|private|api|client|server)[-_]?key" \
-        r"|(?<![a-z])pass(?![a-z])|_pwd)"
+_WORD = r"(?:password|passwd|passphrase|secret|token|credential|signature" \
+        r"|(?:access|secret|private|api|client|server)[-_]?key|(?<![a-z])(?:pass|sig)(?![a-z])|_pwd)"
 _HARMLESS = "".join(f"(?<![-_]{end})" for end in ("file", "path", "encryption", "timeout", "id"))
 """Ends of names that tell no secret: `password_encryption`, `PASSWORD_FILE`."""
 _NAME = rf"(?<![\w-])(?>[\w-]*?{_WORD}[\w-]*+){_HARMLESS}"
@@ -37,6 +37,9 @@ _SHAPES = {
     "an option's argument": rf"((?=--(?!no-)){_NAME}\s+(?!-)){_ARGUMENT}",
     "sshpass": rf"((?-i:\bsshpass(?:\s+-(?:[ehvV]+|[Pf]\s*{_ARGUMENT}))*\s+-p)\s*){_ARGUMENT}",
     "SQL": rf"({_NAME}\s+(?=e?')e?)(?:{_QUOTED}+|(?:'[^']*')+)",
+    "a line of a password file": r"((?<!\S)[^\s:]+:(?:\d{4,5}|\*):[^\s:]+:[^\s:]+:)\S+",
+    "curl": r"""((?<=\s)(?:-u|--user)\s+["']?[^\s:'"]*:)(?!\d+(?:\s|\Z))[^\s'"]+""",
+    "an HTTP header": r"""(\b(?:[a-z]+-)+(?:key|token|secret|password)\s*:\s+)[^\s'"]+""",
     "HTTP": r"""(\bauthorization["']?\s*[:=]\s*["']?(?:basic|bearer)\s+)[^\s"']+""",
     "a URI's password": r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@?#]*:(?!\d{1,5}[/?#]))\S+(?=@)",
 }
@@ -58,8 +61,10 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def _masked_word(word: str) -> str:
-    """One word of a shell's line, or anything that a text has between quotes."""
+    """One word of a shell's line, a configuration file's value, or anything that a text has between quotes."""
     quote, inner = word[0], word[1:-1]
+    if "''" in inner and (told := masked(value := inner.replace("''", "'"))) != value:
+        return quote + told.replace("'", "''") + quote
     if quote not in inner and "\\" not in inner:
         return f"{quote}{masked(inner)}{quote}"
     [plain] = shlex.split(word)

@@ -27,6 +27,12 @@ SHAPES = [
     '{"password": "hunter2 \\" hunter2", "x": 1}', "{'token': 'hunter2'}", '{"api_key":hunter2}',
     r"sh -c 'PGPASSWORD='\''hunter2'\'' pg_ctl start'", r"sh -c 'psql '\''password=hunter2 x'\'' y'",
     r"sh -c 'sshpass -p '\''hunter2'\'' ssh x'",
+    "primary_conninfo = 'user=me password=''hunter2 x hunter2'' port=1'", "*:*:*:*:hunter2",
+    "password = 'x hunter2' port=1", r"password='x\' hunter2'", "postgresql://db/x?sslpassword=hunter2&x=1",
+    "db:5432:main:me:hunter2", "curl -u me:hunter2 https://db/x", "curl --user 'me:hunter2' x",
+    "curl -H 'X-Api-Key: hunter2' x", "https://store/x?X-Amz-Signature=hunter2&x=1", "https://store/x?sv=1&sig=hunter2",
+    'ldap ldapbinddn="cn=me" ldapbindpasswd="x hunter2"', 'radiussecrets="hunter2","hunter2"',
+    "ssl_passphrase_command = 'echo hunter2'", "scram_client_key=hunter2 host=db",
     "Authorization: Bearer hunter2", "curl -H 'Authorization: Basic hunter2'",
 ]
 ORDINARY = [
@@ -36,7 +42,8 @@ ORDINARY = [
     "select token from secrets where id = 3 and name = 'a b'", "PWD=/srv OLDPWD=/", "bypass=1 compass=north",
     "psql --no-password main", "sshpass -e ssh -p 2222 db", "sshpass -f /etc/x ssh -p 2222 db",
     "the server's log can't be read: 'no such file' isn't there", "pg_dump --password --host db",
-    "/etc/secrets/tokens", "token: unexpected end", "a password is wanted", "it's", "'", '"', "\\", "",
+    "/etc/secrets/tokens", "12:30:45: done", "run -u 1000:1000", "read 12:3456 of 7:8", "fe80::1:2:3:4",
+    "token: unexpected end", "a password is wanted", "it's", "'", '"', "\\", "",
 ]
 
 

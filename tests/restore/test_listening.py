@@ -48,6 +48,9 @@ ZONED = "2026-11-25 01:23:56.187 CET [25138] "
     (["LOG:  starting PostgreSQL 17.2 on x86_64", 'LOG:  could not bind IPv4 address "127.0.0.1": Address already in '
       "use", "HINT:  Is another postmaster running?", "FATAL:  could not create any TCP/IP sockets",
       "LOG:  database system is shut down"], 3, "Another server has its port"),
+    (['LOG:  could not bind IPv4 address "192.0.2.1": Cannot assign requested address',
+      "WARNING:  could not create listen socket for \"192.0.2.1\"", "FATAL:  could not create any TCP/IP sockets"], 3,
+     "This host has no such address: set listen_addresses"),
     (['FATAL:  could not access file "timescaledb": No such file or directory'], 1, "Install that library"),
     (['LOG:  unrecognized configuration parameter "x" in file "postgresql.conf" line 3',
       'FATAL:  configuration file "postgresql.conf" contains errors'], 2, "Correct that setting"),

@@ -148,6 +148,20 @@ def test_every_change_is_told_with_file_and_line() -> None:
     assert b"#pgvault# ARCHIVE_COMMAND 'cp %p /a/%f'  # old\r\n" in done.files["postgresql.conf"]
 
 
+def test_no_secret_of_a_setting_is_in_what_is_said_of_it() -> None:
+    """The file keeps it, in a comment; plan, report and journal show what is said."""
+    files = {
+        "postgresql.conf": b"restore_command = 'curl -u me:S3cret https://store/%f -o %p'\n"
+                           b"primary_conninfo = 'user=me password=''S3cret S3cret'' host=db'\n"
+                           b"archive_command = 'PGPASSWORD=S3cret push %p'", "pg_hba.conf": b"",
+        AUTO_CONF: b"primary_conninfo = 'postgresql://me:S3cret@db/?sslpassword=S3cret'",
+    }  # fmt: skip
+    done = safe(files)
+    assert len(done.changed) == 4
+    assert not [change for change in (*done.changed, *done.to_look_at) if "S3cret" in str(change)]
+    assert {"curl -u me:*** https://store/%f -o %p", "user=me password=*** host=db"} <= {c.was for c in done.changed}
+
+
 def test_an_include_of_what_is_not_in_the_backup_is_no_more() -> None:
     """Nobody knows what it sets; queries during recovery might then need larger limits than there are."""
     text = b"include '/etc/postgresql/shared.conf'\ninclude_if_exists 'gone.conf'\ninclude 'lost.conf'"

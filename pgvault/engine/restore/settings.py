@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pgvault.model.restore_plan import SettingChange
+from pgvault.model.secrets import masked
 
 AUTO_CONF = "postgresql.auto.conf"
 _CONF, _HBA = "postgresql.conf", "pg_hba.conf"
@@ -233,7 +234,7 @@ class _At:
         return self.value.startswith("/")
 
     def change(self, action: str) -> SettingChange:
-        return SettingChange(self.path, self.number, self.name, self.value, action)
+        return SettingChange(self.path, self.number, self.name, masked(self.value), masked(action))
 
 
 def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str, restore_command: str,

@@ -16,8 +16,10 @@ _PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?(?=\b[A-Z]{3,9}:  )")
 _LINES = 4
 
 _STEPS = (
-    (r"lock file \".*\.s\.PGSQL\..*\" already exists|could not create any TCP/IP sockets|Address already in use",
+    (r"lock file \".*\.s\.PGSQL\..*\" already exists|Address already in use",
      "Another server has its port: stop that one, or set port in {directory}/postgresql.auto.conf. Then {start}"),
+    (r"Cannot assign requested address|could not translate host name|could not create any TCP/IP sockets",
+     "This host has no such address: set listen_addresses in {directory}/postgresql.auto.conf. Then {start}"),
     (r"lock file \"postmaster\.pid\" already exists", "A server runs there by now: see which, before anything else."),
     (r"could not create (lock file|any Unix-domain sockets)",
      "Make its socket directory, or set unix_socket_directories in {directory}/postgresql.auto.conf. Then {start}"),
