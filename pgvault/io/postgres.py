@@ -1,8 +1,8 @@
 """SQL and replication connections to a server, with failures a person can act on.
 
 Everything that talks to PostgreSQL connects here, so that every session carries the same name in `pg_stat_activity`,
-the same client encoding (psycopg returns bytes on SQL_ASCII databases without it), and every failure the same words.
-No message made here repeats a connection string: it may hold a password.
+the same settings whatever the site's defaults are, and every failure the same words. No message made here repeats a
+connection string: it may hold a password.
 """
 
 from __future__ import annotations
@@ -31,6 +31,18 @@ CONNECT_TIMEOUT = 10
 """Seconds for one address, where the connection string does not say otherwise."""
 ANSWER_SECONDS = 60.0
 """For a question that a server answers at once when it answers at all."""
+
+# What a site sets in postgresql.conf, or for its roles and databases, is for its applications.
+_SESSION = {
+    "statement_timeout": f"{ANSWER_SECONDS:.0f}s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "0",
+    "role": "none", "search_path": "pg_catalog",
+    "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
+    "standard_conforming_strings": "on", "quote_all_identifiers": "off", "jit": "off",
+    "default_transaction_isolation": "read committed", "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "row_security": "off",  # an error where rows would be left out unnoticed
+}
+_SESSION_SINCE = {"idle_session_timeout": ("0", 140000), "transaction_timeout": ("0", 170000)}
 
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
 
@@ -70,24 +82,55 @@ _AROUND = re.compile(r"^(- host: .*?: )?connection (is bad|failed): "
 _NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
 
-def connect(server: ServerConfig, *, replication: bool = False,
+def connect(server: ServerConfig, *, replication: bool = False, database: str | None = None,
             settings: Mapping[str, str] = NO_SETTINGS) -> Connection:
     """An open connection in autocommit mode, to be closed by the caller; `settings` hold for this session.
 
-    With `replication` it is a physical walsender session, whose `pgconn` takes replication commands. Raises
-    Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
+    `database` is another one than the connection string's. With `replication` it is a physical walsender session,
+    whose `pgconn` takes replication commands; such a session takes its settings only while it begins, and has none
+    but `settings`. Raises Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
     """
     text = server.streaming_conninfo if replication else server.conninfo
     parameters = connection_parameters(text, server.password_environment)
     if replication:
         parameters["replication"] = "true"
-    if settings:
         asked = [parameters.get("options", ""), *(f"-c {name}={value}" for name, value in settings.items())]
         parameters["options"] = " ".join(asked).strip()
+    elif database is not None:
+        parameters["dbname"] = database
     try:
-        return psycopg.connect(autocommit=True, **parameters)
+        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
     except psycopg.OperationalError as error:
         raise _unreachable(server.name, error, parameters.get("user")) from None
+    if not replication:
+        try:
+            _settle(connection, settings)
+        except psycopg.Error as error:
+            connection.close()
+            raise translated(server.name, error, "begin a session") from error
+    return connection
+
+
+def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *, local: bool = False) -> str:
+    """The statements with which every SQL session begins, by the server's version as in 170004; `settings` beside
+    them or instead of them. `local` is for one transaction.
+
+    They come after the login, and not in the connection's `options`: poolers refuse those, a server refuses the ones
+    that it does not know, and what a site runs at each login (event triggers) counts on its own settings.
+    """
+    known = {name: value for name, (value, since) in _SESSION_SINCE.items() if version >= since}
+    return "; ".join(f"SET {'LOCAL ' if local else ''}{name} = '{value}'"
+                     for name, value in (_SESSION | known | dict(settings)).items())
+
+
+def _settle(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Behind a pooler, which may hand each transaction to another server session and this session's settings to
+    other clients, everything is one transaction that ends with the connection."""
+    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    is_pooled = row is not None and row[0] != connection.info.backend_pid
+    if is_pooled:
+        connection.autocommit = False
+    connection.execute(session_settings(connection.info.server_version, settings, local=is_pooled).encode())
 
 
 def connection_parameters(text: str, password_environment: str | None = None) -> dict[str, Any]:
@@ -111,9 +154,10 @@ def connection_parameters(text: str, password_environment: str | None = None) ->
 
 
 @contextmanager
-def session(server: ServerConfig, doing: str = "ask the server") -> Iterator[Connection]:
-    """A connection for one piece of work: closed at its end, its errors told in pgvault's words."""
-    connection = connect(server)
+def session(server: ServerConfig, doing: str = "ask the server",
+            settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Connection]:
+    """A connection for one piece of work: closed at its end, its errors in pgvault's words."""
+    connection = connect(server, settings=settings)
     try:
         yield connection
     except psycopg.Error as error:

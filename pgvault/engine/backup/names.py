@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
 
-from psycopg import conninfo as libpq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
@@ -34,8 +33,7 @@ _MOST_TOLD = 3
 Row = tuple[Any, ...]
 Name = TypeVar("Name", DatabaseName, RelationName)
 
-# Databases are their owners': with another search path, operators that were made there could be taken for SQL's own.
-_SESSION = "SET search_path = pg_catalog; SET statement_timeout = '3s'; SET lock_timeout = '2s'"
+_SETTINGS = {"statement_timeout": "3s", "lock_timeout": "2s"}
 _DATABASES = """
 SELECT oid::bigint, datname, datallowconn AND datconnlimit <> -2, datname = current_database()
 FROM pg_catalog.pg_database ORDER BY datname = current_database() DESC, oid"""
@@ -122,11 +120,7 @@ class NameCollector:
             last = rows[-1][0]
 
     def _ask(self, database: str | None, query: str, values: Row = ()) -> list[Row]:
-        config = self._config
-        if database is not None:
-            conninfo = libpq.make_conninfo(config.conninfo, dbname=database)
-            config = ServerConfig(**{**vars(config), "conninfo": conninfo})
-        with closing(connect(config)) as connection:
+        with closing(connect(self._config, database=database, settings=_SETTINGS)) as connection:
             _prepare(connection)
             return connection.execute(query.encode(), values).fetchall()
 
@@ -146,7 +140,6 @@ class NameCollector:
 def _prepare(connection: Connection) -> None:
     for kind in ("name", "text"):
         connection.adapters.register_loader(kind, _AnyText)
-    connection.execute(_SESSION)
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # it would refuse to send what it has
         connection.execute("SET client_encoding = 'SQL_ASCII'")
 

@@ -58,8 +58,7 @@ def look(server: ServerConfig, home: Path) -> ServerState:
 
 def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
     """By SQL; PgvaultError when the server cannot be reached, does not answer, or is too old."""
-    with session(server) as connection:
-        connection.execute(f"SET statement_timeout = '{PATIENCE}s'")
+    with session(server, settings={"statement_timeout": f"{PATIENCE}s"}) as connection:
         facts = read_facts(connection)
         state = connection.execute(_STATE, {"streaming": _streaming_user(server)}).fetchone()
         archiver = connection.execute(_ARCHIVER).fetchone()
