@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.account import account, open_directory, remove_tree
+from support.durability import Durability
 from support.fleet import Fleet, Shape
 from support.installation import MAJORS, Installation, installation, installations
 from support.postgres import Server
@@ -162,6 +163,12 @@ def vault_home(open_tmp: Path) -> Path:
     home = open_tmp / "vault"
     home.mkdir()
     return home
+
+
+@pytest.fixture
+def durability(monkeypatch: pytest.MonkeyPatch) -> Durability:
+    """What a power failure would leave of what the test does from now on."""
+    return Durability(monkeypatch)
 
 
 @pytest.fixture

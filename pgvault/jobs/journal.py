@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pgvault.jobs.encoding import decode, encode
 from pgvault.model.event import Event, JobFinished, JobStarted
+from pgvault.vault.files import fsync_directory
 
 EVENTS = "events.jsonl"
 _RESERVE = "reserve"
@@ -33,6 +34,7 @@ class Journal:
         self._reserve = directory / _RESERVE
         self._torn = False
         self._descriptor = os.open(directory / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fsync_directory(directory)  # a flushed journal without its name would be lost
         with contextlib.suppress(OSError):
             _allocate(self._reserve)
 

@@ -19,7 +19,7 @@ from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment, is_segment_size
 from pgvault.vault.catalog_cache import CatalogCache, stamp
-from pgvault.vault.files import fsync_directory, make_directory, temporary_name, write_durably
+from pgvault.vault.files import make_directory, publish, temporary_name, write_durably
 from pgvault.vault.layout import ServerVault
 
 FACTS = "backup.toml"
@@ -64,8 +64,7 @@ def create(server: ServerVault, backup: Backup) -> None:
     temporary = temporary_name(final)
     make_directory(temporary)
     write_durably(temporary / FACTS, tomli_w.dumps(_document(backup)).encode())
-    os.rename(temporary, final)
-    fsync_directory(final.parent)
+    publish(temporary, final)
 
 
 def read(server: ServerVault, backup_id: str) -> Backup:

@@ -1,7 +1,7 @@
 """Writing files so that a crash leaves either the old state or the new one, never a half.
 
-Order everywhere: temporary name, flush, rename, flush the directory. Temporary names begin with `TEMPORARY`, so that
-what a crash left is told from what is complete, and cleaned.
+Whatever gets its name in a vault gets it from `publish`. Until then it has a temporary name, which begins with
+`TEMPORARY`: so what a crash left is distinguished from what is complete, and removed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,17 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
+def publish(temporary: Path, path: Path) -> None:
+    """Give a complete file, or a directory whose files are durable, its name; both are durable when this returns.
+
+    The order is the rule that every promise of a vault stands on: flush, rename, flush the directory. Anything else
+    leaves an empty file under the name, or no file, after a power failure.
+    """
+    fsync_path(temporary)
+    os.replace(temporary, path)
+    fsync_directory(path.parent)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """A failed write does not say where it was going: with this its error does."""
@@ -62,9 +73,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
-            fsync_path(temporary)
-            os.replace(temporary, path)
-            fsync_directory(path.parent)
+            publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from typing import Any, Self
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt, PgvaultError
 from pgvault.vault import catalog, names
-from pgvault.vault.files import fsync_directory, fsync_path, temporary_name
+from pgvault.vault.files import publish, temporary_name
 from pgvault.vault.frames import ensure_index, read_only_uri, telling_full
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import DatabaseName, RelationName
@@ -146,10 +146,8 @@ class ManifestWriter:
         with self._writing():
             self._db.execute("COMMIT")
         self._db.close()
-        fsync_path(self._temporary)
         digest = file_sha256(self._temporary)
-        os.rename(self._temporary, self._final)
-        fsync_directory(self._final.parent)
+        publish(self._temporary, self._final)
         return digest
 
     def abandon(self) -> None:

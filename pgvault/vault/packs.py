@@ -20,7 +20,7 @@ from crc32c import crc32c
 
 from pgvault.model.errors import Corrupt
 from pgvault.vault.compression import decompress
-from pgvault.vault.files import TEMPORARY, fsync_directory
+from pgvault.vault.files import TEMPORARY, publish
 
 FRAME_SIZE = 1 << 20
 """Plain bytes of a whole frame."""
@@ -70,11 +70,8 @@ class PackWriter:
         footer = b"".join(_ENTRY.pack(e.id, e.offset, e.stored, e.plain, e.crc32c) for e in self.entries)
         self._file.write(footer + hashlib.sha256(footer).digest())
         self._file.write(_TRAILER.pack(self.size, len(self.entries), END_MAGIC))
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
-        os.rename(self._temporary, self._final)
-        fsync_directory(self._final.parent)
+        publish(self._temporary, self._final)
 
     def abandon(self) -> None:
         with suppress(OSError):  # the disk may be too full for what is still buffered

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import PartialFile, Segment, parse_wal_name
-from pgvault.vault.files import fsync_directory
+from pgvault.vault.files import fsync_directory, publish
 from pgvault.vault.layout import ServerVault
 
 PARTIAL = ".partial"
@@ -52,10 +52,8 @@ class StreamedSegment:
 
     def finish(self) -> Path:
         """A full segment's file under the name that says so, durably."""
-        os.fsync(self._file)
         self.close()
-        os.replace(self.path, self._complete)
-        fsync_directory(self._complete.parent)
+        publish(self.path, self._complete)
         self.flushed = self.written
         return self._complete
 

@@ -19,7 +19,7 @@ from pgvault.model.errors import Corrupt, PgvaultError, Rejected
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, WalFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
-from pgvault.vault.files import fsync_directory, fsync_path, make_directory, sweep_dead, temporary_name
+from pgvault.vault.files import fsync_directory, fsync_path, make_directory, publish, sweep_dead, temporary_name
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
@@ -38,7 +38,7 @@ class Accepted(NamedTuple):
 
 
 class _Spooled(NamedTuple):
-    """What arrived, compressed and flushed under a temporary name."""
+    """What arrived, compressed under a temporary name."""
 
     path: Path
     plain: int
@@ -100,8 +100,6 @@ def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
             out.write(compression.add(piece))
             digest.update(piece)
         out.write(compression.finish())
-        out.flush()
-        os.fsync(out.fileno())
     return _Spooled(path, plain, digest.digest(), head)
 
 
@@ -149,8 +147,7 @@ def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identi
             claim(server, identity)
         kept = _kept(server, name, path, spooled)
         if kept is None:
-            os.replace(spooled.path, path)
-            fsync_directory(path.parent)
+            publish(spooled.path, path)
         add_to_index(server, name, spooled.plain, kept or spooled.sha256)
         return Accepted(name, kept is None)
 

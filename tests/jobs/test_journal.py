@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.durability import Durability
 
 from pgvault.jobs import journal as journal_module
 from pgvault.jobs.encoding import TEXT_LIMIT, decode, encode
@@ -58,6 +59,19 @@ def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     assert lines[-1]["state"] == "failed"
     assert read_edges(tmp_path) == (STARTED, FINISHED)
     assert os.listdir(tmp_path) == [EVENTS]
+
+
+def test_its_first_and_last_event_survive_a_power_failure(tmp_path: Path, durability: Durability) -> None:
+    """That a job began and how it ended; what lies between need not."""
+    journal = Journal(tmp_path)
+    for event in ALL:
+        journal.emit(event)
+        if event in (STARTED, FINISHED):
+            assert durability.holds(tmp_path / EVENTS, tmp_path)
+    journal.close()
+    write_plan(tmp_path, {"kind": "backup"})
+    assert durability.holds(tmp_path / "plan.toml", tmp_path)
+    assert not durability.too_early
 
 
 @given(st.text(st.characters(codec=None), max_size=200))
