@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.engine.restore.settings import AUTO_CONF, SafeSettings, make_safe, quote, unquote
+from pgvault.engine.restore.limits import replication_origins
+from pgvault.engine.restore.settings import AUTO_CONF, Needs, SafeSettings, make_safe, quote, unquote
 
 OLD, NEW = "/srv/old/data", "/srv/new place/data"
 DANGEROUS = (
@@ -20,7 +21,8 @@ DANGEROUS = (
     "restore_command", "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay", "recovery_target",
     "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn", "recovery_target_name",
     "recovery_target_time", "recovery_target_timeline", "recovery_target_xid", "data_directory", "external_pid_file",
-    "synchronous_standby_names",
+    "synchronous_standby_names", "synchronized_standby_slots", "sync_replication_slots", "bonjour",
+    "pg_partman_bgw.dbname", "squeeze.worker_autostart",
 )  # fmt: skip
 ADDED = {"archive_mode": "off", "restore_command": "cp 'x' \\%p", "recovery_target_timeline": "3"}
 TOKEN = re.compile(
@@ -138,7 +140,7 @@ def test_every_change_is_told_with_file_and_line() -> None:
         AUTO_CONF: b"# Do not edit\nprimary_slot_name = 'slot'",
     }  # fmt: skip
     done = safe(files)
-    told = {(c.file, c.line, c.name, c.was) for c in done.changed}
+    told = {(c.file, c.line, c.name, c.was) for c in done.changed if c.line}
     assert told == {
         ("postgresql.conf", 2, "archive_command", "cp %p /a/%f"), ("conf.d/x.conf", 1, "primary_conninfo", "host=old"),
         ("conf.d/x.conf", 2, "recovery_target_xid", "7"), ("postgresql.conf", 4, "synchronous_standby_names", "*"),
@@ -146,6 +148,85 @@ def test_every_change_is_told_with_file_and_line() -> None:
     }  # fmt: skip
     assert done.files["postgresql.conf"].endswith(b"hba_file '/srv/new place/data/pg_hba.conf'")
     assert b"#pgvault# ARCHIVE_COMMAND 'cp %p /a/%f'  # old\r\n" in done.files["postgresql.conf"]
+
+
+LIMITS = {"max_connections": 60, "max_worker_processes": 8, "max_wal_senders": 10, "max_prepared_transactions": 20,
+          "max_locks_per_transaction": 64}  # fmt: skip
+
+
+def added(files: dict[str, bytes], **needs) -> dict[str, str]:
+    """What is written at the end for the cluster's sake, all of it named."""
+    done = safe(files, needs=Needs(**{"major": 17, "limits": LIMITS, "origins": 0, **needs}))
+    told = {change.name for change in done.changed if change.file == AUTO_CONF and not change.line}
+    found = {name: done.values[name] for name in told}
+    assert in_effect({**files, **done.files}).items() >= found.items()
+    assert all(f"{name} = {found[name]} is added" in change.action for change in done.changed
+               if not change.line for name in [change.name])  # fmt: skip
+    return {name: value for name, value in found.items() if name != "max_logical_replication_workers"}
+
+
+@pytest.mark.parametrize(("conf", "expected"), [
+    (b"", {"max_prepared_transactions": "20"}),
+    (b"max_connections = 0x3d\nmax_prepared_transactions = '20'", {}),
+    (b"max_connections = 200\nMax_Connections 20\nmax_prepared_transactions=21", {"max_connections": "60"}),
+    (b"max_connections = nonsense\nmax_prepared_transactions = 20.4", {"max_connections": "60"}),
+    (b"max_connections=60\nmax_prepared_transactions=20\nmax_wal_senders=0\nwal_level='minimal'",
+     {"max_wal_senders": "10", "wal_level": "replica"}),
+], ids=["defaults", "enough", "the last counts", "no number", "minimal"])  # fmt: skip
+def test_what_a_hot_standby_compares_is_as_large_as_the_original_had_it(conf: bytes, expected: dict[str, str]) -> None:
+    """It may have been in a file that is not in the backup, or on the command line; a larger one is left alone."""
+    assert added({"postgresql.conf": conf, AUTO_CONF: b"", "pg_hba.conf": b""}) == expected
+    assert added({AUTO_CONF: conf, "pg_hba.conf": b""}) == expected
+
+
+def test_the_limits_of_a_newer_major_have_its_own_defaults() -> None:
+    files = {"postgresql.conf": b"max_connections=60\nmax_prepared_transactions=20", AUTO_CONF: b"", "pg_hba.conf": b""}
+    assert added(files, major=19, limits={**LIMITS, "max_locks_per_transaction": 128}) == {}
+    assert added(files, major=18, limits={**LIMITS, "max_locks_per_transaction": 128}) == {
+        "max_locks_per_transaction": "128"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("major", "name"), [(17, "max_replication_slots"), (18, "max_active_replication_origins")])
+def test_there_is_room_for_every_origin_of_replication(major: int, name: str) -> None:
+    """A subscriber keeps one for each subscription; a server with fewer slots than that does not start."""
+    files = {"postgresql.conf": b"max_connections=60\nmax_prepared_transactions=20", AUTO_CONF: b"", "pg_hba.conf": b""}
+    assert added(files, major=major, origins=10) == {}
+    assert added(files, major=major, origins=11) == {name: "11"}
+    assert replication_origins(bytes(8 + 11 * 16)) == 11
+    assert replication_origins(b"") == 0
+
+
+@pytest.mark.parametrize(("line", "left"), [
+    (b"shared_preload_libraries = 'pg_cron'", b"shared_preload_libraries = ''"),
+    (b"shared_preload_libraries = 'pg_stat_statements, pg_cron,pg_net'",
+     b"shared_preload_libraries = 'pg_stat_statements'"),
+    (b"""shared_preload_libraries = '"$libdir/pg_cron.so", "a, b" ,auto_explain'""",
+     b"""shared_preload_libraries = '"a, b", auto_explain'"""),
+    (b"shared_preload_libraries = 'pg_stat_statements'", b"shared_preload_libraries = 'pg_stat_statements'"),
+    (b"log_directory = '/var/log/postgresql'", b"#pgvault# log_directory = '/var/log/postgresql'"),
+    (b"log_directory = '../log'", b"#pgvault# log_directory = '../log'"),
+    (b"log_directory = 'log'", b"log_directory = 'log'"),
+    (b"log_filename = '../x.log'", b"#pgvault# log_filename = '../x.log'"),
+    (b"log_destination = 'csvlog, SysLog'", b"#pgvault# log_destination = 'csvlog, SysLog'"),
+    (b"log_destination = 'csvlog'", b"log_destination = 'csvlog'"),
+    (b"stats_temp_directory = '/run/pg'", b"#pgvault# stats_temp_directory = '/run/pg'"),
+    (b"sync_replication_slots = on", b"#pgvault# sync_replication_slots = on"),
+    (b"bonjour = on", b"#pgvault# bonjour = on"),
+])  # fmt: skip
+def test_nothing_acts_outside_of_the_copy(line: bytes, left: bytes) -> None:
+    """Not into the original's logs, not by a library's jobs; and what is changed is named."""
+    done = safe({"postgresql.conf": line, AUTO_CONF: b"", "pg_hba.conf": b""})
+    assert done.files.get("postgresql.conf", line) == left
+    assert [c.name for c in done.changed if c.line] == ([line.split(b" ")[0].decode()] if left != line else [])
+
+
+def test_a_library_that_the_data_needs_stays_and_its_workers_do_not() -> None:
+    conf = b"shared_preload_libraries = 'timescaledb,citus'"
+    values = safe({"postgresql.conf": conf, AUTO_CONF: b"", "pg_hba.conf": b""}).values
+    assert values["shared_preload_libraries"] == "timescaledb,citus"
+    assert (values["timescaledb.max_background_workers"], values["citus.recover_2pc_interval"]) == ("0", "-1")
+    bare = safe({"postgresql.conf": b"", AUTO_CONF: b"", "pg_hba.conf": b""}).values
+    assert not [name for name in bare if "." in name]
 
 
 def test_no_secret_of_a_setting_is_in_what_is_said_of_it() -> None:
@@ -157,19 +238,17 @@ def test_no_secret_of_a_setting_is_in_what_is_said_of_it() -> None:
         AUTO_CONF: b"primary_conninfo = 'postgresql://me:S3cret@db/?sslpassword=S3cret'",
     }  # fmt: skip
     done = safe(files)
-    assert len(done.changed) == 4
+    assert len([change for change in done.changed if change.line]) == 4
     assert not [change for change in (*done.changed, *done.to_look_at) if "S3cret" in str(change)]
     assert {"curl -u me:*** https://store/%f -o %p", "user=me password=*** host=db"} <= {c.was for c in done.changed}
 
 
 def test_an_include_of_what_is_not_in_the_backup_is_no_more() -> None:
-    """Nobody knows what it sets; queries during recovery might then need larger limits than there are."""
+    """Nobody knows what it sets."""
     text = b"include '/etc/postgresql/shared.conf'\ninclude_if_exists 'gone.conf'\ninclude 'lost.conf'"
     files = {"postgresql.conf": text, AUTO_CONF: b"", "pg_hba.conf": b""}  # fmt: skip
     done = safe(files)
-    assert [(c.line, c.was) for c in done.changed] == [(1, "/etc/postgresql/shared.conf"), (3, "lost.conf")]
-    assert done.values["hot_standby"] == "off"
-    assert safe(files, must_answer=True).values["hot_standby"] == "on"
+    assert [(c.line, c.was) for c in done.changed if c.line] == [(1, "/etc/postgresql/shared.conf"), (3, "lost.conf")]
 
 
 def test_a_backup_without_its_configuration_gets_one_to_start_with() -> None:

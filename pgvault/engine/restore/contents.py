@@ -9,13 +9,15 @@ from pathlib import Path
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.files import conf_files, read_small
-from pgvault.engine.restore.settings import HEADING, SafeSettings, make_safe, recovery_additions
+from pgvault.engine.restore.limits import replication_origins
+from pgvault.engine.restore.settings import HEADING, Needs, SafeSettings, make_safe, recovery_additions
 from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
+from pgvault.model.control_file import read_control_file
 from pgvault.model.errors import WalMissing
 from pgvault.model.restore_plan import RestorePlan
-from pgvault.model.target import TargetAction, target_settings
+from pgvault.model.target import target_settings
 from pgvault.vault.compression import PIECE, compress
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
@@ -32,7 +34,7 @@ RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f
                    f'elif [ -d {WAL_DIRECTORY} ] || [ -e standby.signal ]; then exit 1; else exit 200; fi')
 RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
 
-_PG_CONTROL = "global/pg_control"
+_PG_CONTROL, _ORIGINS = "global/pg_control", "pg_logical/replorigin_checkpoint"
 HELD_BACK = "global/pg_control.pgvault"
 """Its name until all else is on disk: PostgreSQL starts nothing without it."""
 LOG_FILE = "pgvault-recovery.log"
@@ -65,7 +67,13 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
                      old_directory=backup.data_directory, new_directory=plan.directory,
                      heading=f"{HEADING} backup {backup.id} of {backup.server}, job {job}",
-                     must_answer=plan.standby or plan.action is TargetAction.PAUSE)
+                     needs=_needs(backup, manifest, packs))
+
+
+def _needs(backup: Backup, manifest: Manifest, packs: PackReader) -> Needs:
+    control = read_control_file(read_small(_PG_CONTROL, manifest, packs) or b"")
+    return Needs(backup.major, (control and control.limits) or {},
+                 replication_origins(read_small(_ORIGINS, manifest, packs) or b""))
 
 
 class RestoredCluster:

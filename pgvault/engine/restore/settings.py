@@ -1,11 +1,10 @@
 """Making a restored cluster's configuration safe before a server reads it.
 
-A restored server must never archive into the place of the one it was made from, follow its old upstream, wait for its
-standbys or use its files. Settings that would make it do so are commented out wherever they stand, included files
-too; paths into the old data directory become paths into the new one; includes of files that are not in the backup,
-whose content nobody knows, are commented out. What recovery needs is written at the end of postgresql.auto.conf, which
-PostgreSQL reads last. The rest that may not fit the new host is reported with file and line. Syntax: documentation
-20.1.2 and 20.1.5; `guc-file.l`.
+Settings by which it would act in the place of the server that it was made from (pgvault.engine.restore.outward) are
+commented out wherever they stand, included files too; paths into the old data directory become paths into the new one;
+includes of files that are not in the backup, whose content nobody knows, are commented out. What recovery needs is
+written at the end of postgresql.auto.conf, which PostgreSQL reads last. What else may not fit the new host is reported
+with file and line. Syntax: documentation 20.1.2 and 20.1.5; `guc-file.l`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from pgvault.engine.restore import outward
+from pgvault.engine.restore.limits import raised
 from pgvault.model.restore_plan import SettingChange
 from pgvault.model.secrets import masked
 
@@ -30,21 +31,6 @@ _MINIMAL = {
           "host all all ::1/128 scram-sha-256\n",
 }
 
-_NEUTRALISED = frozenset({
-    "archive_command", "archive_library", "archive_mode", "archive_cleanup_command", "recovery_end_command",
-    "restore_command", "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay", "promote_trigger_file",
-    "recovery_target", "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn",
-    "recovery_target_name", "recovery_target_time", "recovery_target_timeline", "recovery_target_xid",
-    "data_directory", "external_pid_file", "synchronous_standby_names", "synchronized_standby_slots",
-})
-_PATHS = frozenset({
-    "hba_file", "ident_file", "krb_server_keyfile", "log_directory", "ssl_ca_file", "ssl_cert_file", "ssl_crl_dir",
-    "ssl_crl_file", "ssl_dh_params_file", "ssl_key_file", "stats_temp_directory",
-})
-_REPORTED = _PATHS | {
-    "dynamic_library_path", "listen_addresses", "local_preload_libraries", "session_preload_libraries",
-    "shared_preload_libraries", "unix_socket_directories",
-}
 _INCLUDES = frozenset({"include", "include_if_exists", "include_dir"})
 _DEPTH = 10
 
@@ -62,6 +48,20 @@ ReadFile = Callable[[str], bytes | None]
 """A file of the cluster by its path relative to the data directory; None when the backup has none."""
 ListDirectory = Callable[[str], list[str] | None]
 """Paths of the `*.conf` files of a directory, in PostgreSQL's order; None when the backup has no such directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a cluster cannot be recovered without, by its own files and its WAL."""
+
+    major: int
+    limits: Mapping[str, int]
+    """The least of the settings that a hot standby compares."""
+    origins: int
+    """Of replication, that it kept."""
+
+
+NOTHING_MORE = Needs(0, {}, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +91,21 @@ def unquote(value: str) -> str:
 
 
 def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], *, old_directory: str,
-              new_directory: str, heading: str, must_answer: bool = False) -> SafeSettings:
-    """The configuration as it has to be; `additions` are written last.
-
-    Queries during recovery are allowed, except where part of the old configuration is unknown and they are not
-    needed (`must_answer`): with smaller limits than the old server's (max_connections, ...) recovery would stop.
-    """
+              new_directory: str, heading: str, needs: Needs = NOTHING_MORE) -> SafeSettings:
+    """The configuration as it has to be; `additions` are written last, with what the cluster `needs` beside them."""
     walk = _Walk(read, list_conf, old_directory.rstrip("/"), new_directory.rstrip("/"))
     for root in (_CONF, AUTO_CONF):
         walk.file(root, 0)
     for name, text in _MINIMAL.items():
         if read(name) is None and not (name == _HBA and "hba_file" in walk.values):
             walk.make(name, text)
-    added = {**additions, "hot_standby": "off" if walk.is_partial and not must_answer else "on"}
+    added = {**additions, "hot_standby": "on"}
+    for each in raised(needs.limits, needs.origins, walk.values, needs.major):
+        added[each.name] = each.value
+        walk.add(each.name, each.value, each.why)
+    for setting, value in (*outward.ALWAYS.items(), *outward.switched_off(walk.values)):
+        added[setting] = value
+        walk.add(setting, value, f"{outward.WHY}; ALTER SYSTEM RESET {setting} and a restart lift it")
     auto = walk.files.get(AUTO_CONF, read(AUTO_CONF) or b"")
     if auto and not auto.endswith(b"\n"):
         auto += b"\n"
@@ -137,14 +139,16 @@ class _Walk:
         self.changed: list[SettingChange] = []
         self.to_look_at: list[SettingChange] = []
         self.values: dict[str, str] = {}
-        self.is_partial = False
-        """Something that the old server was configured with is not in the backup."""
         self._seen: set[str] = set()
 
     def make(self, path: str, text: str) -> None:
         self.files[path] = text.encode()
-        self.is_partial |= path == _CONF
         self.to_look_at.append(SettingChange(path, 0, "", "", "not in the backup: a minimal one is written"))
+
+    def add(self, name: str, value: str, why: str) -> None:
+        """A setting that is written at the end of postgresql.auto.conf."""
+        self.changed.append(SettingChange(AUTO_CONF, 0, name, masked(self.values.get(name, "")),
+                                          f"{name} = {value} is added, {why}"))
 
     def file(self, path: str, depth: int) -> None:
         content = self._read(path)
@@ -165,16 +169,23 @@ class _Walk:
         at = _At(path, number, name, value)
         if name in _INCLUDES:
             return self._include(at, line, match, depth)
-        if name in _NEUTRALISED:
+        if name in outward.NEUTRALISED:
             return self._commented(at, line)
-        if name in _PATHS and (inside := self._inside_old(value)) is not None:
+        if name == "log_destination" and outward.logs_elsewhere(value):
+            return self._commented(at, line)
+        if name in outward.PATHS and (inside := self._inside_old(value)) is not None:
             if name == "hba_file" and self._read(inside) is None:
                 return self._commented(at, line)
             moved = posixpath.join(self._new, inside)
             self.values[name] = moved
             return self._rewritten(at, line, match, moved)
+        if name in outward.WRITTEN and outward.is_outside(name, value) and not value.startswith(f"{self._new}/"):
+            return self._commented(at, line, "outside of the data directory: commented out")
+        if name == outward.LIBRARIES and (taken := outward.without_workers(value))[1]:
+            self.values[name] = taken[0]
+            return self._rewritten(at, line, match, taken[0], f"now {taken[0] or 'empty'}: {', '.join(taken[1])}")
         self.values[name] = value
-        if name in _REPORTED and value:
+        if name in outward.REPORTED and value:
             self.to_look_at.append(at.change("left as it is"))
         return line
 
@@ -183,7 +194,6 @@ class _Walk:
         inside = self._relative(at)
         members = None if inside is None else self._members(at.name, inside)
         if inside is None or (members is None and not (at.name == "include_if_exists" and not at.is_absolute)):
-            self.is_partial = True
             return self._commented(at, line, "not in the backup, so nobody knows what it sets: commented out")
         for member in members or ():
             self.file(member, depth + 1)
@@ -200,8 +210,8 @@ class _Walk:
         self.changed.append(at.change(action))
         return _MARK + line
 
-    def _rewritten(self, at: _At, line: str, match: re.Match[str], value: str) -> str:
-        self.changed.append(at.change(f"now {value}"))
+    def _rewritten(self, at: _At, line: str, match: re.Match[str], value: str, action: str = "") -> str:
+        self.changed.append(at.change(action or f"now {value}"))
         gap = match["gap"] or " "
         return line[:match.end("name")] + gap + quote(value) + line[match.end("value"):]
 

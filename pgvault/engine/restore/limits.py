@@ -1,0 +1,54 @@
+"""How large some settings have to be for recovery: pure rules.
+
+A hot standby, and so a recovery that pauses, needs five settings at least as large as the server that wrote the WAL had
+them, wherever it was given them: in files that are not in the backup, on its command line. PostgreSQL 14 and later
+pauses for ever otherwise, 13 ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+_DEFAULTS: Final = {"max_connections": 100, "max_worker_processes": 8, "max_wal_senders": 10,
+                    "max_prepared_transactions": 0, "max_locks_per_transaction": 64, "max_replication_slots": 10,
+                    "max_active_replication_origins": 10}
+_ORIGIN_BYTES: Final = 16
+
+
+class Raised(NamedTuple):
+    """A setting that has to be larger than the configuration has it."""
+
+    name: str
+    value: str
+    was: str
+    """Empty where no file of the backup sets it."""
+    why: str
+
+
+def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], major: int) -> Iterator[Raised]:
+    """`limits` as the original had them, `origins` of replication that it kept, `values` as the configuration sets."""
+    for name, needed in limits.items():
+        if (_number(values, name, major) or 0) < needed:
+            yield Raised(name, str(needed), values.get(name, ""), "as the original had it: recovery needs as many")
+            if name == "max_wal_senders" and values.get("wal_level", "").lower() == "minimal":
+                yield Raised("wal_level", "replica", "minimal", "which max_wal_senders needs")
+    slots = "max_active_replication_origins" if major >= 18 else "max_replication_slots"
+    if origins > (_number(values, slots, major) or 0):
+        yield Raised(slots, str(origins), values.get(slots, ""), "as many origins of replication are in the backup")
+
+
+def replication_origins(checkpoint: bytes) -> int:
+    """How many are in `pg_logical/replorigin_checkpoint`: a magic number, an entry each, a checksum (origin.c)."""
+    return max(len(checkpoint) - 8, 0) // _ORIGIN_BYTES
+
+
+def _number(values: Mapping[str, str], name: str, major: int) -> int | None:
+    """None when PostgreSQL would not take what is written."""
+    if name not in values:
+        return 128 if name == "max_locks_per_transaction" and major >= 19 else _DEFAULTS[name]
+    text = values[name].strip()
+    try:
+        return int(text, 0)
+    except ValueError:
+        return round(float(text)) if text.replace(".", "", 1).isdigit() else None

@@ -1,0 +1,89 @@
+"""By which settings a server acts on the world outside its data directory: pure rules on names and values.
+
+A copy that is restored beside its original must not archive, follow, log, schedule or replicate in its original's
+place. What a default makes harmless is commented out; background workers that reach out, or that run jobs by
+themselves, are not loaded; and where the data cannot be read without the library, its workers are switched off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+NEUTRALISED: Final = frozenset({
+    "archive_command", "archive_library", "archive_mode", "archive_cleanup_command", "recovery_end_command",
+    "restore_command", "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay", "promote_trigger_file",
+    "recovery_target", "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn",
+    "recovery_target_name", "recovery_target_time", "recovery_target_timeline", "recovery_target_xid",
+    "data_directory", "external_pid_file", "synchronous_standby_names", "synchronized_standby_slots",
+    "sync_replication_slots", "bonjour", "pg_partman_bgw.dbname", "squeeze.worker_autostart",
+})
+"""Commented out wherever they stand."""
+WRITTEN: Final = frozenset({"log_directory", "log_filename", "stats_temp_directory"})
+"""Paths that the server writes to; relative ones are in the data directory, unless they lead out of it."""
+PATHS: Final = frozenset({
+    "hba_file", "ident_file", "krb_server_keyfile", "log_directory", "ssl_ca_file", "ssl_cert_file", "ssl_crl_dir",
+    "ssl_crl_file", "ssl_dh_params_file", "ssl_key_file", "stats_temp_directory",
+})
+"""Paths that are moved with the data directory."""
+REPORTED: Final = PATHS | {
+    "dynamic_library_path", "huge_pages", "listen_addresses", "local_preload_libraries", "session_preload_libraries",
+    "shared_preload_libraries", "ssl_passphrase_command", "unix_socket_directories", "unix_socket_group",
+}
+"""Left as they are, and named: they may not fit another host."""
+LIBRARIES: Final = "shared_preload_libraries"
+
+ALWAYS: Final = {"max_logical_replication_workers": "0"}
+"""A subscription's worker would take changes from the publisher's slot in the live subscriber's place."""
+WHY: Final = "so that the copy acts on nothing outside"
+_REACH_OUT: Final = {
+    "bdr": "replicates", "pglogical": "replicates", "spock": "replicates", "pg_failover_slots": "copies slots",
+    "pg_cron": "runs jobs", "pg_partman_bgw": "runs jobs", "pg_squeeze": "runs jobs", "pg_task": "runs jobs",
+    "pgpro_scheduler": "runs jobs", "pg_durable": "runs jobs", "pg_later": "runs jobs", "worker_spi": "runs jobs",
+    "pg_net": "sends requests", "vectorize": "sends requests", "bgw_replstatus": "answers for the original",
+    "pgautofailover": "watches other servers", "percona_pg_telemetry": "reports about the server",
+}
+"""Libraries whose workers act by themselves, and which nothing needs to read the data."""
+_SWITCHED_OFF: Final = {
+    "timescaledb": {"timescaledb.max_background_workers": "0"},
+    "citus": {"citus.recover_2pc_interval": "-1", "citus.distributed_deadlock_detection_factor": "-1",
+              "citus.defer_shard_delete_interval": "-1"},
+}
+"""Libraries without which the data cannot be read: what stops their workers."""
+_NAME = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
+
+
+def is_outside(name: str, value: str) -> bool:
+    """Whether what the server writes there, relative to its data directory, is outside of it."""
+    if name == "log_filename":
+        return "/" in value
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    return value.startswith("/") or ".." in parts
+
+
+def logs_elsewhere(value: str) -> bool:
+    """Whether this log_destination hands the log to the host's own, where it would be the original's."""
+    return bool({"syslog", "eventlog"} & {name.strip().strip('"').lower() for name in value.split(",")})
+
+
+def without_workers(libraries: str) -> tuple[str, tuple[str, ...]]:
+    """The list without those whose workers act by themselves, and what was taken out with what it does."""
+    names = [name for name in _names(libraries) if name]
+    kept = [name for name in names if _library(name) not in _REACH_OUT]
+    return ", ".join(kept), tuple(f"{name} {_REACH_OUT[name]}" for name in map(_library, names) if name in _REACH_OUT)
+
+
+def switched_off(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The settings that stop the workers of what is loaded; a library that is not there knows none of them."""
+    for name in map(_library, _names(values.get(LIBRARIES, ""))):
+        yield from _SWITCHED_OFF.get(name, {}).items()
+
+
+def _names(libraries: str) -> list[str]:
+    return _NAME.findall(libraries)
+
+
+def _library(name: str) -> str:
+    """`pg_cron` for what a list calls "$libdir/pg_cron.so"."""
+    return name.strip('"').rpartition("/")[2].removesuffix(".so")
