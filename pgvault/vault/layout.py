@@ -188,10 +188,15 @@ class Vault(NamedTuple):
             vault_id = vault.read_id()
             known.refuse_other(home, vault_id)
             return vault_id
-        known.refuse_missing(home)
-        if home.is_dir() and any(not _is_begun(name) for name in os.listdir(home)):
-            raise PgvaultError(f"{home} is not empty and is no vault",
-                               hint="Point [vault] home at an empty directory, or at an existing vault.")
+        try:
+            known.refuse_missing(home)
+            if home.is_dir() and any(not _is_begun(name) for name in os.listdir(home)):
+                raise PgvaultError(f"{home} is not empty and is no vault",
+                                   hint="Point [vault] home at an empty directory, or at an existing vault.")
+        except PgvaultError:
+            if vault.marker.exists():  # another process has made it since the first look
+                return cls.writable(home)
+            raise
         return None
 
     def refuse_other(self) -> None:
