@@ -17,6 +17,7 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.jobs.run import Act, Order, run_in_foreground
 from pgvault.model.event import Emit
 from pgvault.model.job import JobKind
+from pgvault.vault.files import is_full, make_directory
 
 T = TypeVar("T")
 
@@ -31,20 +32,45 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
     listeners: list[Emit] = [JobLog(open_log(context))]
     if context.hold is None:
         listeners.append(listener(context.err, as_json=context.json))
-    ended = run_in_foreground(_home(context), order, act, listeners, runner=runner)
+    ended = run_in_foreground(_home(context, kind), order, act, listeners, runner=runner)
     if ended.error is not None:
         raise ended.error
     return ended.value  # type: ignore[return-value]  # no error: there is a value
 
 
-def _home(context: Context) -> Path:
-    """Where the job is recorded: in the vault or, where that may only be read, with the person's own state."""
+def _home(context: Context, kind: JobKind) -> Path:
+    """Where the job is recorded: in the vault or, where that may only be read, with the person's own state. A restore
+    from a full vault finds another place, too; any other job needs room in the vault."""
     home = context.config.vault.home
-    if context.hold is not None or not home.exists() or os.access(home, os.W_OK):
+    if context.hold is not None or not home.exists():
         return home
-    state = state_directory()
-    context.err.line(f"The vault may only be read, so this job is recorded in {jobs_directory(state)}.")
-    return state
+    if not os.access(home, os.W_OK):
+        what, places = "may only be read", [state_directory()]
+    elif kind is JobKind.RESTORE and is_full(home):
+        what, places = "is full", [state_directory(), _temporary(), Path("/dev/shm") / f"pgvault-{os.geteuid()}"]
+    else:
+        return home
+    chosen = next((place for place in places if _has_room(place)), places[0])
+    context.err.line(f"The vault {what}, so this job is recorded in {jobs_directory(chosen)}.")
+    return chosen
+
+
+def _temporary() -> Path:
+    import tempfile
+
+    try:
+        return Path(tempfile.gettempdir()) / f"pgvault-{os.geteuid()}"
+    except FileNotFoundError:  # each of its candidates is full
+        return Path("/tmp") / f"pgvault-{os.geteuid()}"
+
+
+def _has_room(place: Path) -> bool:
+    """In a directory that is this user's own, since a job's plan is nobody else's business."""
+    try:
+        make_directory(place)
+        return place.stat().st_uid == os.geteuid() and not is_full(place)
+    except OSError:
+        return False
 
 
 def _with_config(command: Sequence[str], context: Context) -> list[str]:

@@ -29,8 +29,12 @@ Example:
 """
 ARCHIVE_HELP = """Take what arrived in incoming, and what a receiver left complete in streaming, into the archive.
 
+Prints nothing where there was nothing to take. With all, a server that fails does not stop the others; the exit code is
+that of the worst.
+
 Example:
   pgvault archive-wal main-db
+  pgvault archive-wal all
 """
 RECEIVE_HELP = """Stream WAL from the server until stopped with Ctrl-C, SIGTERM or --stop.
 
@@ -88,31 +92,42 @@ def switch_wal(args: argparse.Namespace, context: Context) -> int:
 
 
 def archive_wal(args: argparse.Namespace, context: Context) -> int:
+    """One server never stops the others; the exit code is that of the worst."""
+    from pgvault.cli.failure import tell
+
+    vault, code = Vault.open_or_create(context.config.vault.home), 0
+    for server in context.servers(args.server):
+        try:
+            code = max(code, _archive_waiting(server, vault.server(server.name), context))
+        except Exception as error:
+            if args.server != "all" or isinstance(error, BrokenPipeError):
+                raise
+            code = max(code, tell(error, context, ["archive-wal", server.name], server=server.name))
+    return code
+
+
+def _archive_waiting(server: ServerConfig, vault: ServerVault, context: Context) -> int:
     from pgvault.cli.render import listener
-    from pgvault.engine.incoming import archive_waiting
+    from pgvault.engine.incoming import Taken, archive_waiting
     from pgvault.engine.wal_reading import telling
     from pgvault.engine.wal_status import refresh
     from pgvault.vault.wal_archive import level_for, sweep
 
-    code = 0
-    for server in context.servers(args.server):
-        vault = _vault(context, server)
-        with closing(listener(context.err, as_json=context.json)) as emit:
-            taken = archive_waiting(vault, level=level_for(server.compression_level), emit=emit)
-            sweep(vault)
-            damaged = refresh(vault, told=telling(emit))
-        for settled in catalog.settle(vault):
-            context.err.line(f"{settled.id} is {settled.status.value}: its WAL has arrived")
-        for each in damaged:
-            context.err.line(context.err.paint("error: ", "bad"), f"{each.name} is damaged: {each.reason}")
-        if context.json:
-            context.out.json({"server": server.name, "archived": taken.archived, "rejected": taken.rejected,
-                              "arriving": taken.arriving, "failed": taken.failed,
-                              "damaged": [each.name for each in damaged]})
-        else:
-            context.out.line(f"{server.name}: {taken}")
-        code = code or int(bool(taken.rejected or taken.failed or damaged))
-    return code
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        taken = archive_waiting(vault, level=level_for(server.compression_level), emit=emit)
+        sweep(vault)
+        damaged = refresh(vault, told=telling(emit))
+    for settled in catalog.settle(vault):
+        context.err.line(f"{settled.id} is {settled.status.value}: its WAL has arrived")
+    for each in damaged:
+        context.err.line(context.err.paint("error: ", "bad"), f"{each.name} is damaged: {each.reason}")
+    if context.json:
+        context.out.json({"server": server.name, "archived": taken.archived, "rejected": taken.rejected,
+                          "arriving": taken.arriving, "failed": taken.failed,
+                          "damaged": [each.name for each in damaged]})
+    elif taken != Taken():  # cron mails whatever is printed
+        context.out.line(f"{server.name}: {taken}")
+    return int(bool(taken.rejected or taken.failed or damaged))
 
 
 def receive_wal(args: argparse.Namespace, context: Context) -> int:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
-from pgvault.model.errors import Locked, NoSpace, PgvaultError, Rejected, from_os_error
+from pgvault.model.errors import Locked, NoSpace, PgvaultError, Refused, Rejected, from_os_error
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.segment import PartialFile, SegmentFile, parse_wal_name
 from pgvault.vault.identity import read_identity
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, user_name
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.quarantine import set_aside
 from pgvault.vault.wal_archive import accept
@@ -54,7 +55,9 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
     A full disk ends it with NoSpace; any other failure of one file is told and leaves that file where it is.
     """
     server.prepare()
-    taken = _take_all(server, list(_candidates(server.incoming)), level, emit, clock)
+    waiting = list(_candidates(server.incoming))
+    _look_at_access(server.incoming, waiting, emit)
+    taken = _take_all(server, waiting, level, emit, clock)
     if not _complete(server.streaming):
         return taken
     try:
@@ -62,6 +65,19 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
             return taken + _take_all(server, _complete(server.streaming), level, emit, clock)
     except Locked:
         return taken
+
+
+def _look_at_access(directory: Path, waiting: list[Path], emit: Emit) -> None:
+    """Of an `incoming` that a person made: Refused where nothing can be taken out of it; a mode by which anybody may
+    bring WAL is reported."""
+    facts = os.stat(directory)
+    if waiting and not os.access(directory, os.W_OK | os.X_OK):
+        raise Refused(f"could not take files out of {directory}",
+                      detail=f"{user_name(facts.st_uid)} owns it, with mode {stat.S_IMODE(facts.st_mode):04o}.",
+                      hint=f"Let this user write there: chown {user_name(os.geteuid())} {quote(str(directory))}")
+    if facts.st_mode & stat.S_IWOTH:
+        emit(Noted(f"every user of this machine may write to {directory}: chmod o-w {quote(str(directory))}",
+                   Level.WARNING, "incoming"))
 
 
 def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> bool:

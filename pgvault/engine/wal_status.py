@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
-from pgvault.model.errors import NotFound
+from pgvault.model.errors import NoSpace, NotFound
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Survey, survey
@@ -59,7 +60,9 @@ def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
-    damaged = refresh(server, limit=limit)
+    damaged: tuple[Damaged, ...] = ()
+    with suppress(NoSpace):  # then what is known already is shown
+        damaged = refresh(server, limit=limit)
     with wal_index.reading(server) as index:
         tree, size = timeline_tree(server, index), identity.segment_size
         return WalStatus(

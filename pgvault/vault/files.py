@@ -6,12 +6,15 @@ Whatever gets its name in a vault gets it from `publish`. Until then it has a te
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
+_AMPLE = 1 << 20
+_PROBED = 64 << 10
 
 
 def fsync_directory(directory: Path) -> None:
@@ -53,6 +56,23 @@ def publish(temporary: Path, path: Path) -> None:
     fsync_path(temporary)
     os.replace(temporary, path)
     fsync_directory(path.parent)
+
+
+def is_full(directory: Path, *, sure: bool = False) -> bool:
+    """Whether nothing more can be written there; with `sure` it is tried even where much is free, as under a quota."""
+    facts = os.statvfs(directory)
+    if not sure and facts.f_bavail * facts.f_frsize >= _AMPLE:
+        return False
+    probe = temporary_name(directory / "room")
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            return os.write(descriptor, bytes(_PROBED)) < _PROBED
+        finally:
+            os.close(descriptor)
+            probe.unlink()
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
-from pgvault.model.errors import Corrupt, NotFound, from_os_error
+from pgvault.model.errors import Corrupt, NotFound
 from pgvault.vault.files import replacing, sweep_dead, sweep_temporaries
+from pgvault.vault.index_files import in_words, make_private, reading_uri
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, pack_path, read_footer
 
@@ -41,7 +40,8 @@ class Rebuilt:
 
 def rebuild_index(server: ServerVault) -> Rebuilt:
     """Make `frames.sqlite` again from the packs. The caller holds the backup lock, or knows that no store is open."""
-    with replacing(server.frames_index) as temporary, telling_full(server.frames_index):
+    with replacing(server.frames_index) as temporary, _in_words(server):
+        make_private(temporary)
         index = sqlite3.connect(temporary)
         try:
             index.executescript(_SCHEMA)
@@ -54,22 +54,16 @@ def rebuild_index(server: ServerVault) -> Rebuilt:
     return rebuilt
 
 
-def read_only_uri(path: Path) -> str:
-    """An SQLite URI that opens the database without ever writing beside it, also on a read-only file system."""
-    writable = os.access(path.parent, os.W_OK)
-    return f"{path.absolute().as_uri()}?mode=ro{'' if writable else '&immutable=1'}"
+def attach_to(connection: sqlite3.Connection, server: ServerVault, scratch: ExitStack) -> None:
+    """Have the index as the schema `frames` of this connection, for reading."""
+    ensure_index(server)
+    with _in_words(server):
+        connection.execute("ATTACH ? AS frames", (reading_uri(server.frames_index, scratch),))
+        connection.execute("SELECT 1 FROM frames.sqlite_master").fetchone()
 
 
-@contextmanager
-def telling_full(path: Path) -> Iterator[None]:
-    """SQLite's own error for a full disk becomes NoSpace."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            raise from_os_error(full, f"write {path.name}") from None
-        raise
+def _in_words(server: ServerVault) -> AbstractContextManager[None]:
+    return in_words(server.frames_index, f"pgvault rebuild-index {server.name}")
 
 
 def ensure_index(server: ServerVault) -> None:
@@ -143,17 +137,17 @@ class FrameStore:
         ensure_index(self._server)
         index = self._connect()
         try:
-            with telling_full(self._server.frames_index), index:
+            with _in_words(self._server), index:
                 indexed = {name for (name,) in index.execute("SELECT name FROM pack")}
                 on_disk = pack_names(self._server.packs)
                 if indexed <= on_disk:
                     self.damaged = _add_packs(self._server, index, on_disk - indexed).damaged
                     return index
-        except sqlite3.OperationalError:
+        except Corrupt:
+            pass
+        except BaseException:
             index.close()
             raise
-        except sqlite3.DatabaseError:  # malformed
-            pass
         index.close()
         self.damaged = rebuild_index(self._server).damaged
         return self._connect()
@@ -161,13 +155,14 @@ class FrameStore:
     def _connect(self) -> sqlite3.Connection:
         index = sqlite3.connect(self._server.frames_index, check_same_thread=False)
         try:
-            index.execute("PRAGMA journal_mode = wal")
-            index.executescript(_SCHEMA)
-        except sqlite3.OperationalError:
+            with _in_words(self._server):
+                index.execute("PRAGMA journal_mode = wal")
+                index.executescript(_SCHEMA)
+        except Corrupt:  # `_open` meets it again, and makes the index anew
+            pass
+        except BaseException:
             index.close()
             raise
-        except sqlite3.DatabaseError:  # `_open` meets it again, and makes the index anew
-            pass
         return index
 
     def has(self, frame_id: bytes) -> bool:
@@ -228,6 +223,6 @@ class FrameStore:
             raise
         finally:
             self._flushing = self._flushing_pack = None
-        with self._lock, telling_full(self._server.frames_index), self._index:
+        with self._lock, _in_words(self._server), self._index:
             _add_pack(self._index, pack.name, pack.entries)
             self._recent.difference_update(e.id for e in pack.entries)

@@ -111,10 +111,11 @@ class ServerVault(NamedTuple):
             make_directory(directory)
 
 
-def _is_begun(name: str) -> bool:
-    """What may lie in a directory that becomes a vault: what a first run that was cut short, or one that runs beside
-    this one, has made already."""
-    return name in ("lost+found", "jobs", "README") or name.startswith(TEMPORARY)
+def _is_begun(home: Path, name: str) -> bool:
+    """Whether this may lie in a directory that becomes a vault: what a first run that was cut short, or one that runs
+    beside this one, has made already, or an `incoming` that a person made for rsync before the first backup."""
+    return name in ("lost+found", "jobs", "README") or name.startswith(TEMPORARY) or \
+        ((home / name / "incoming").is_dir() and os.listdir(home / name) == ["incoming"])
 
 
 def refuse_other_owner(home: Path) -> None:
@@ -123,11 +124,11 @@ def refuse_other_owner(home: Path) -> None:
     with suppress(FileNotFoundError):
         owner = home.stat().st_uid
         if owner != os.geteuid() and os.access(home, os.W_OK):
-            raise Refused(f"the vault in {home} belongs to another user", detail=f"Its owner is {_user_name(owner)}.",
-                          hint=f"Run pgvault as its owner: sudo -u {_user_name(owner)} pgvault ...")
+            raise Refused(f"the vault in {home} belongs to another user", detail=f"Its owner is {user_name(owner)}.",
+                          hint=f"Run pgvault as its owner: sudo -u {user_name(owner)} pgvault ...")
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
     import pwd
 
     try:
@@ -190,7 +191,7 @@ class Vault(NamedTuple):
             return vault_id
         try:
             known.refuse_missing(home)
-            if home.is_dir() and any(not _is_begun(name) for name in os.listdir(home)):
+            if home.is_dir() and any(not _is_begun(home, name) for name in os.listdir(home)):
                 raise PgvaultError(f"{home} is not empty and is no vault",
                                    hint="Point [vault] home at an empty directory, or at an existing vault.")
         except PgvaultError:

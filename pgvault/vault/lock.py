@@ -37,7 +37,8 @@ class Concern(Enum):
     """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
 
 
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, *_FULL)
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
         make_directory(directory)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        if error.errno in _READ_ONLY and (shared or concern is Concern.RESTORE):
-            yield  # from a vault that may only be read, nothing is removed either
+        if error.errno in _NOT_WRITABLE and (shared or concern is Concern.RESTORE):
+            yield  # from a vault that cannot be written to, nothing is removed either
             return
         raise
     try:
@@ -84,11 +85,16 @@ def sign_of_life(directory: Path, concern: Concern) -> None:
 
 
 def _sign(descriptor: int, job: str) -> None:
+    """Only people read it, so a full disk does not matter."""
     # Nothing in it needs escaping, and put-wal would import `json` for this alone.
     text = (f'{{"job": "{job}", "pid": {os.getpid()}, "host": "{os.uname().nodename}", '
             f'"since": "{datetime.now(UTC).isoformat(timespec="seconds")}"}}')
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(errors="backslashreplace"), 0)
+    try:
+        os.pwrite(descriptor, text.encode(errors="backslashreplace"), 0)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
 
 
 def _holder(descriptor: int) -> str:

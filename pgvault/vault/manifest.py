@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,7 +23,8 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt, PgvaultError
 from pgvault.vault import catalog, names
 from pgvault.vault.files import publish, temporary_name
-from pgvault.vault.frames import ensure_index, read_only_uri, telling_full
+from pgvault.vault.frames import attach_to
+from pgvault.vault.index_files import make_private, telling_full
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import DatabaseName, RelationName
 from pgvault.vault.names import from_sql as _from_sql
@@ -86,6 +87,7 @@ class ManifestWriter:
     def __init__(self, server: ServerVault, backup_id: str) -> None:
         self._final = catalog.manifest_path(server, backup_id)
         self._temporary = temporary_name(self._final)
+        make_private(self._temporary)
         self._db = sqlite3.connect(self._temporary, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA + names.SCHEMA)
         self._db.execute("BEGIN")
@@ -210,12 +212,14 @@ class Manifest:
         self._db = self.connect()
         self._server = server
         self._located = False
+        self._scratch = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._db.close()
+        self._scratch.close()
 
     def connect(self) -> sqlite3.Connection:
         """Another connection, for another thread. Read-only, or SQLite would make the file if it were missing."""
@@ -280,12 +284,7 @@ class Manifest:
 
     def _locate(self) -> None:
         if not self._located:
-            ensure_index(self._server)
-            try:
-                self._db.execute("ATTACH ? AS frames", (read_only_uri(self._server.frames_index),))
-            except sqlite3.DatabaseError as error:
-                raise Corrupt(f"could not read the index {self._server.frames_index}", detail=f"SQLite says: {error}.",
-                              hint=f"It is a cache; make it again: pgvault rebuild-index {self._server.name}") from None
+            attach_to(self._db, self._server, self._scratch)
             self._located = True
 
     def _query(self, sql: str, values: Row = ()) -> Iterator[Row]:

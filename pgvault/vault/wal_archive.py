@@ -19,7 +19,15 @@ from pgvault.model.errors import Corrupt, PgvaultError, Rejected
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, WalFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
-from pgvault.vault.files import fsync_directory, fsync_path, make_directory, publish, sweep_dead, temporary_name
+from pgvault.vault.files import (
+    fsync_directory,
+    fsync_path,
+    make_directory,
+    naming,
+    publish,
+    sweep_dead,
+    temporary_name,
+)
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
@@ -93,7 +101,7 @@ def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
     """Read at most one byte more than `limit`, so that what is too long is seen to be."""
     digest, compression, plain, head = hashlib.sha256(), Compression(level), 0, b""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as out:
+    with naming(path.parent), open(descriptor, "wb") as out:
         while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
             plain += len(piece)
             head = head or piece

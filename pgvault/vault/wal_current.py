@@ -1,7 +1,7 @@
 """The index of the WAL archive as the files are now, with the records of every segment read: what plans are made from.
 
-Where the vault may not be written to (a copy on a read-only medium), a copy of the index in memory is brought up to
-date in its place.
+Where the vault cannot be written to (a copy on a read-only medium, a full disk), a copy of the index in memory is
+brought up to date in its place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pgvault.model.errors import Corrupt
+from pgvault.model.errors import Corrupt, NoSpace
 from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
@@ -25,9 +25,7 @@ from pgvault.vault.wal_rebuild import archived_names, reconcile
 @contextmanager
 def current(server: ServerVault, identity: Identity, *, told: Told | None = None) -> Iterator[WalIndex]:
     """Costs two listings, and about a twentieth of a second for each segment of 16 MiB that was not read yet."""
-    if os.access(server.home, os.W_OK):
-        reconcile(server)
-        read_facts(server, told=told)
+    if os.access(server.home, os.W_OK) and _brought_up_to_date(server, told):
         with wal_index.reading(server) as index:
             yield index
         return
@@ -35,6 +33,16 @@ def current(server: ServerVault, identity: Identity, *, told: Told | None = None
         _reconcile(index, server, identity)
         read_facts_into(index, server, identity, told=told)
         yield index
+
+
+def _brought_up_to_date(server: ServerVault, told: Told | None) -> bool:
+    """False where the vault is full."""
+    try:
+        reconcile(server)
+        read_facts(server, told=told)
+    except NoSpace:
+        return False
+    return True
 
 
 def _reconcile(index: WalIndex, server: ServerVault, identity: Identity) -> None:

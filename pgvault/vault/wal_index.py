@@ -7,23 +7,21 @@ Times are microseconds since 1970 in UTC, positions are bytes.
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pgvault.model.errors import Corrupt, Locked, NotFound, from_os_error
+from pgvault.model.errors import Corrupt, NotFound
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.vault.index_files import BUSY_SECONDS, in_words, make_private, reading_uri
 from pgvault.vault.layout import ServerVault
 
 if TYPE_CHECKING:
     from pgvault.model.window import Archived
 
 FORMAT = 2
-BUSY_SECONDS = 30
 
 _SCHEMA = f"""
 CREATE TABLE file (
@@ -162,63 +160,43 @@ def archived_rows(index: WalIndex, *more: str) -> sqlite3.Cursor:
 @contextmanager
 def writing(server: ServerVault) -> Iterator[WalIndex]:
     """The index, made if it is missing, for changing it; what is committed survives a power failure."""
-    connection = sqlite3.connect(server.wal_index, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        with _readable(server.wal_index):
+    with _in_words(server):
+        make_private(server.wal_index)
+        with closing(sqlite3.connect(server.wal_index, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
                 _create(connection)
             yield WalIndex(connection)
-    finally:
-        connection.close()
 
 
 @contextmanager
 def reading(server: ServerVault) -> Iterator[WalIndex]:
-    """The index for asking it, also in a vault that may not be written to. NotFound when there is none."""
+    """The index for asking it, also in a vault that may not be written to, or that is full. NotFound when there is
+    none."""
     if not server.wal_index.exists():
         raise NotFound(f"the WAL archive of {server.name} has no index", detail=f"{server.wal_index} is missing.",
-                       hint=f"Make it again: pgvault rebuild-index {server.name}")
-    with ExitStack() as scratch, _readable(server.wal_index):
-        connection = _open_for_reading(server.wal_index, scratch)
-        try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
-                raise sqlite3.DatabaseError("it has another format")
-            yield WalIndex(connection)
-        finally:
-            connection.close()
+                       hint=f"Make it again: {_remedy(server)}")
+    with ExitStack() as scratch, _in_words(server):
+        connection = scratch.enter_context(closing(sqlite3.connect(
+            reading_uri(server.wal_index, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            raise sqlite3.DatabaseError("it has another format")
+        yield WalIndex(connection)
 
 
 @contextmanager
 def copied(server: ServerVault) -> Iterator[WalIndex]:
-    """A copy in memory, empty where there is no index: what a vault that may not be written to is asked through."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        if server.wal_index.exists():
+    """A copy in memory, empty where there is no index of use: what a vault that cannot be written to is asked through.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        try:
             with reading(server) as index:
                 index.connection.backup(connection)
-        else:
+        except (NotFound, Corrupt):
             _create(connection)
         yield WalIndex(connection)
-    finally:
-        connection.close()
-
-
-def _open_for_reading(path: Path, scratch: ExitStack) -> sqlite3.Connection:
-    """SQLite writes beside a database it reads; where it may not, it reads a copy, or the file as it stands."""
-    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
-        return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    log = path.with_name(f"{path.name}-wal")
-    if not log.exists() or not log.stat().st_size:
-        return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
-    import shutil
-    import tempfile
-
-    directory = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="pgvault-")))
-    for each in (path, log):
-        shutil.copyfile(each, directory / each.name)
-    return sqlite3.connect(directory / path.name, isolation_level=None)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -241,19 +219,9 @@ def discard(server: ServerVault) -> None:
         server.wal_index.with_name(server.wal_index.name + suffix).unlink(missing_ok=True)
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """SQLite's errors in pgvault's words."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise from_os_error(OSError(errno.ENOSPC, "no space left", str(path)), "write the WAL index") from error
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise Locked(f"the index {path} is in use", detail=f"It was not free for {BUSY_SECONDS} seconds.",
-                         hint="Run this again.") from error
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            raise from_os_error(PermissionError(errno.EACCES, str(error), str(path)), "use the WAL index") from error
-        raise Corrupt(f"the index {path} cannot be used", detail=f"SQLite says: {error}.",
-                      hint=f"It is a cache; make it again: pgvault rebuild-index {path.parent.name}") from error
+def _in_words(server: ServerVault) -> AbstractContextManager[None]:
+    return in_words(server.wal_index, _remedy(server))
+
+
+def _remedy(server: ServerVault) -> str:
+    return f"pgvault rebuild-index {server.name}"

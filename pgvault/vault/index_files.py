@@ -1,0 +1,96 @@
+"""The SQLite files of a vault: private from their first byte, read without writing, their errors in pgvault's words.
+
+In WAL mode SQLite writes beside a database that it reads. Where it cannot, because the file system is read-only or
+full to the last byte, the database is read as it stands; or as a copy elsewhere, when its log holds what the database
+lacks. A full file system never makes an index look damaged, since what looks damaged is thrown away and made again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from pgvault.model.errors import Corrupt, Locked, PgvaultError, from_os_error
+from pgvault.vault.files import is_full
+
+BUSY_SECONDS = 30
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY = "/dev/shm"
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, 0)
+"""Also what an index of another format leads to: a table or a column that is not there. 0: raised by pgvault."""
+
+
+def make_private(path: Path) -> None:
+    """Have the file before SQLite makes it, which asks the umask; its -wal and -shm take over its mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def reading_uri(path: Path, scratch: ExitStack, *, mode: str = "ro") -> str:
+    """What to open the database by for reading; a copy that has to be made lasts as long as `scratch`."""
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK) and not is_full(path.parent):
+        return f"{path.absolute().as_uri()}?mode={mode}"
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    return _copied(path, log, scratch).as_uri()
+
+
+def _copied(path: Path, log: Path, scratch: ExitStack) -> Path:
+    import shutil
+    import tempfile
+
+    directories = (None, *([_MEMORY] if os.access(_MEMORY, os.W_OK) else []))
+    for place in directories:
+        try:
+            directory = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="pgvault-", dir=place)))
+            for each in (path, log):
+                shutil.copyfile(each, directory / each.name)
+        except OSError as error:
+            if error.errno not in FULL or place == directories[-1]:
+                raise
+        else:
+            break
+    return directory / path.name
+
+
+@contextmanager
+def telling_full(path: Path) -> Iterator[None]:
+    """SQLite's ways to say that the file system is full become NoSpace; its other errors pass."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = _code(error)
+        if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+                                           and is_full(path.parent, sure=True)):
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise from_os_error(full, f"use {path.name}") from error
+        raise
+
+
+@contextmanager
+def in_words(path: Path, remedy: str) -> Iterator[None]:
+    """SQLite's errors on an index as pgvault's; only one that `remedy` would mend is Corrupt."""
+    try:
+        with telling_full(path):
+            yield
+    except sqlite3.Error as error:
+        code = _code(error)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Locked(f"the index {path} is in use", detail=f"It was not free for {BUSY_SECONDS} seconds.",
+                         hint="Run this again.") from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise from_os_error(PermissionError(errno.EACCES, str(error), str(path)), f"use {path.name}") from error
+        if code in _DAMAGED:
+            raise Corrupt(f"the index {path} cannot be used", detail=f"SQLite says: {error}.",
+                          hint=f"It is a cache; make it again: {remedy}") from error
+        raise PgvaultError(f"could not use the index {path}", detail=f"SQLite says: {error}.",
+                           hint="Look at the file system that it lies on, then run this again.") from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
