@@ -17,10 +17,11 @@ from support.ssh import SshHost
 from target_world import Restored, World, end_world, make_world
 
 from pgvault.config.load import load
-from pgvault.engine.restore import expect
+from pgvault.engine.restore import ask, expect
 from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.expect import Found, Presence
 from pgvault.engine.restore.run import connect_host
+from pgvault.engine.restore.sight import Sight
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Checked, Event, discard
 from pgvault.model.relation import RelationName, parse_relation
@@ -93,15 +94,15 @@ def paused(world: World) -> Iterator[Restored]:
 
 
 def look(world: World, relation: RelationName, events: list[Event] | None = None) -> Found:
-    config = load(world.config_file)
+    config, plan = load(world.config_file), world.plan(AtName("before"))
 
-    async def ask() -> tuple[Found, ...]:
+    async def asked() -> tuple[Found, ...]:
         async with await connect_host("target", config.host("target"), discard) as host:
-            server = RestoredServer(host, config.host("target"), config.server("main"))
-            server.address = (str(world.root), world.port)
+            server = RestoredServer(host, config.host("target"), config.server("main"), plan)
+            server.seen(Sight(port=world.port, places=(str(world.root),)))
             return await expect.look_for([relation], server, discard if events is None else events.append)
 
-    return asyncio.run(ask())[0]
+    return asyncio.run(asked())[0]
 
 
 def table(name: str, database: str = "postgres") -> RelationName:
@@ -137,7 +138,8 @@ def test_what_is_missing(world: World, relation: RelationName, why: str) -> None
 
 @pytest.mark.usefixtures("paused")
 def test_a_view_is_there_and_not_run(world: World) -> None:
-    assert str(look(world, table("seen"))) == "postgres.public.seen is there"
+    assert str(look(world, table("seen"))) == \
+        "postgres.public.seen is there: a view, which was looked up and not run"
 
 
 @pytest.mark.usefixtures("paused")
@@ -147,29 +149,50 @@ def test_a_database_without_logins_is_not_known(world: World) -> None:
 
 
 @pytest.mark.usefixtures("paused")
-def test_a_count_that_takes_too_long_is_an_estimate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_that_takes_too_long_is_an_estimate_of_what_was_read(world: World,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expect, "COUNT_SECONDS", 0.001)
     found = look(world, table("bulk"))
     assert (found.presence, found.exact) == (Presence.THERE, False)
     assert 200_000 < found.rows < 500_000
     assert str(found).startswith("postgres.public.bulk is there with about ")
+    assert str(found).endswith(" rows (counting takes too long: the beginning was read)")
 
 
 @pytest.mark.usefixtures("paused")
-def test_what_cannot_be_counted_is_there_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locked by a transaction of the original server that had not ended; or not this role's to read."""
-    monkeypatch.setattr(expect, "COUNT_SECONDS", 0.2)
-    monkeypatch.setattr(expect, "_ANSWER_SECONDS", 1.0)
-    assert look(world, table("held")) == Found(table("held"), Presence.THERE)
+def test_what_is_locked_is_not_known_and_the_cause_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a transaction of the original server that had not ended."""
+    monkeypatch.setattr(ask, "LOCK_SECONDS", 0.2)
+    found = look(world, table("held"))
+    assert found.presence is Presence.UNKNOWN
+    assert found.detail == "a transaction of the original server that had not ended at the target holds its lock"
+
+
+@pytest.mark.usefixtures("paused")
+def test_a_table_is_read_by_whoever_may(world: World) -> None:
+    """A role that may not read it, or does not exist there, is no reason not to know: the host's own psql may."""
     try:
         world.write_config(conninfo="host=127.0.0.1 user=nobody")
-        assert look(world, table("here")) == Found(table("here"), Presence.THERE)
+        assert look(world, table("here")) == Found(table("here"), Presence.THERE, 1500, True)
         world.write_config(conninfo="host=127.0.0.1 user=unknown")
-        found = look(world, table("here"))
-        assert found.presence is Presence.UNKNOWN
-        assert 'role "unknown" does not exist' in found.detail
+        assert look(world, table("here")) == Found(table("here"), Presence.THERE, 1500, True)
     finally:
         world.write_config()
+
+
+@pytest.mark.usefixtures("paused")
+def test_a_table_that_nobody_may_read_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RestoredServer, "_ways", _ways_of("nobody"))
+    found = look(world, table("here"))
+    assert (found.presence, found.detail) == (Presence.UNKNOWN, "permission denied for table here")
+    monkeypatch.setattr(RestoredServer, "_ways", _ways_of("unknown"))
+    found = look(world, table("here"))
+    assert found.presence is Presence.UNKNOWN
+    assert 'role "unknown" does not exist' in found.detail
+
+
+def _ways_of(user: str) -> Callable[[RestoredServer], list[ask.Way]]:
+    return lambda server: [ask.Way(False, place, user) for place in server.places]
 
 
 def test_one_that_is_missing_is_an_error_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,76 +1,306 @@
-"""Connections to a restored server, wherever it listens: by its configured conninfo, or through the host's own."""
+"""Sessions with a restored server, through whatever lets one in.
+
+pgvault's own role is tried first, by the host's configured conninfo or through the connection to the host; then the
+host's psql as the operating system's user, which `peer` lets in where a role of pgvault's own is refused, and which
+needs no forwarding. Each is tried in several databases and at every place where the server listens.
+
+All questions are queries whose answer is JSON, so that they read the same by libpq and by psql and mean the same
+whatever DateStyle the site has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.sight import NOTHING_SEEN, Sight
 from pgvault.io.host import Host
-from pgvault.io.postgres import connection_parameters
+from pgvault.io.postgres import connection_parameters, session_settings
+from pgvault.model.errors import PgvaultError
+from pgvault.model.restore_plan import RestorePlan
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-_REFUSALS = ("password", "pg_hba.conf", "authentication", "role")
-"""What libpq's message has when the server answers and lets nobody in: asking again is of no use."""
+ANSWER_SECONDS = 10.0
+"""How long a question may take unless it says otherwise."""
+LOCK_SECONDS = 3.0
+"""How long it may wait for a lock."""
+_CONNECT_SECONDS = 5
+_DATABASES = ("postgres", "template1")
+_AFTER = 5.0
+"""Seconds in which a server that was asked to stop a query should have."""
+
+_STARTING_SECONDS = 5.0
+"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
+_WHO = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS directory,
+  extract(epoch FROM pg_postmaster_start_time())::float8 AS started"""
+
+_PSQL = """# ask the restored server with psql
+program=$1
+[ -x "$program" ] || program=psql
+unset PGOPTIONS PGSERVICE PGSSLMODE
+exec "$program" -X -A -t -q -w -v ON_ERROR_STOP=1 -v VERBOSITY=verbose -d "$2"
+"""
+_SAID = re.compile(r"^[^\s:]+:  ([0-9A-Z]{5}): (.*)", re.MULTILINE)
+_AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the server running.*$|"
+                     r"^Multiple connection attempts failed.*$|^- host: .*?: (?=connection)", re.MULTILINE)
+_ANSWERED = re.compile(r": *[^\s:]+:  \S")
+"""The server's own words, in any language, are behind its word for FATAL and two blanks."""
+
+
+class NotAnswered(Exception):
+    """A question failed: `sqlstate` tells why, empty when the session was lost or could not be had."""
+
+    def __init__(self, text: str, sqlstate: str = "") -> None:
+        super().__init__(text)
+        self.text, self.sqlstate = text, sqlstate
+
+
+class Session(ABC):
+    """A session in autocommit mode with pgvault's own settings."""
+
+    @abstractmethod
+    async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
+        """The one JSON value that the statement returns. NotAnswered."""
+
+    async def rows(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
+        """The rows of a query whose columns JSON can hold. NotAnswered."""
+        found = await self.document(f"SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (\n{sql}\n) q",
+                                    seconds=seconds)
+        return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a session may be had."""
+
+    by_psql: bool
+    place: tuple[str, int] | None
+    """Where the server listens on its host; None for the configured conninfo."""
+    user: str = ""
+    """Empty: the one that libpq takes."""
 
 
 class RestoredServer:
-    """Where the restored server is asked."""
+    """Where the restored server is asked. Nothing is known of where it listens before `seen`."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig,
-                 port: int | None = None) -> None:
-        """`port` is the one that it was given for this restore, whatever the host's conninfo says."""
-        self._host, self._config, self._server, self._port = host, config, server, port
-        self.address: tuple[str, int] | None = None
-        """Its socket directory or host, and its port, as soon as its files tell them."""
-        self.refusal = ""
-        """What it said when it took no login."""
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+                 programs: str = "") -> None:
+        """`programs` is the directory of PostgreSQL's programs on the host, if it is known."""
+        self._host, self._config, self._server, self._plan, self._programs = host, config, server, plan, programs
+        self._major = plan.source.major if plan.source is not None else 13
+        self.places: list[tuple[str, int]] = []
+        self._last: tuple[Way, str] | None = None
+        """What let us in last, and into which database."""
+        self._sight = NOTHING_SEEN
+        self._is_known = False
 
     @property
     def conninfo(self) -> str:
-        """That the host's configuration names; empty for none."""
+        """What the host's configuration names; empty for none."""
         return (self._config and self._config.conninfo) or ""
 
-    @asynccontextmanager
-    async def connected(self, database: str | None = None) -> AsyncIterator[Connection]:
-        """A session in autocommit mode, in the usual database or in this one; psycopg.Error when there is none."""
-        parameters = self._parameters()
-        async with AsyncExitStack() as scope:
-            if not self.conninfo:
-                if self.address is None:
-                    raise psycopg.OperationalError("where it listens is not known yet")
-                there = await scope.enter_async_context(self._host.forward_socket(*self.address))
-                parameters |= {"host": there.host, "port": str(there.port)}
-            if database is not None:
-                parameters["dbname"] = database
-            yield await scope.enter_async_context(
-                await psycopg.AsyncConnection.connect(autocommit=True, **parameters))
+    def seen(self, sight: Sight) -> None:
+        """Where it listens, by its postmaster.pid and by its plan."""
+        self._sight = sight
+        if sight.port is None:
+            return
+        sockets = (self._plan.listens and self._plan.listens.socket_directories) or ()
+        places = [each for each in sight.places if each[0] in "/@"] + [each for each in sockets if each[0] in "/@"]
+        addresses = [each for each in sight.places if each[0] not in "/@"]
+        self.places = [(each, sight.port) for each in dict.fromkeys([*places, *addresses])]
 
-    async def query(self, sql: str) -> list[tuple[Any, ...]] | None:
-        """None when it cannot be asked (yet)."""
+    async def ask(self, sql: str) -> list[dict[str, Any]]:
+        """The rows of a query about the whole server, from the first that answers it. NotAnswered when none does."""
+        failures: list[str] = []
+        for way, name in self._tries():
+            async with AsyncExitStack() as scope:
+                try:
+                    rows = await (await self._open(scope, way, name)).rows(sql)
+                except NotAnswered as failure:
+                    failures.append(failure.text)
+                    continue
+            self._last = way, name
+            return rows
+        raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+
+    async def sessions(self, database: str) -> AsyncGenerator[Session, None]:
+        """All that are to be had in this database, one after the other: another role may be allowed more. NotAnswered
+        when there is none."""
+        failures, found = [], False
+        for way in dict.fromkeys([*([self._last[0]] if self._last else []), *self._ways()]):
+            async with AsyncExitStack() as scope:
+                try:
+                    session = await self._open(scope, way, database)
+                except NotAnswered as failure:
+                    failures.append(failure.text)
+                    continue
+                found = True
+                yield session
+        if not found:
+            raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+
+    async def why_closed(self, database: str) -> str:
+        """What was said when no session in this database was to be had; empty when one was."""
         try:
-            async with self.connected() as connection:
-                return await (await connection.execute(sql.encode())).fetchall()
-        except psycopg.OperationalError as error:
-            text = " ".join(str(error).split())
-            if any(sign in text for sign in _REFUSALS):
-                self.refusal = text
-            return None
-        except psycopg.Error:
-            return None
+            async with aclosing(self.sessions(database)) as sessions:
+                async for _ in sessions:
+                    break
+        except NotAnswered as failure:
+            return failure.text
+        return ""
 
-    def _parameters(self) -> dict[str, Any]:
-        if self._config is not None and self._config.conninfo:
-            given = connection_parameters(self._config.conninfo, self._config.password_environment or "")
-            return given if self._port is None else {**given, "port": str(self._port)}
-        user = parse_conninfo(self._server.conninfo).get("user", "postgres")
-        parameters = connection_parameters(f"user={_quoted(user)} dbname=postgres",
-                                           self._server.password_environment or "")
-        return {**parameters, "connect_timeout": "5"}
+    def _tries(self) -> Iterator[tuple[Way, str]]:
+        """What worked before comes first."""
+        every = [(way, name) for way in self._ways() for name in self._databases(way)]
+        yield from dict.fromkeys([*([self._last] if self._last else []), *every])
+
+    def _ways(self) -> list[Way]:
+        ours = parse_conninfo(self._server.conninfo).get("user", "postgres")
+        reachable = [place for place in self.places if not (place[0].startswith("@") and self._is_remote)]
+        people = dict.fromkeys(("", "postgres", ours))
+        return [*([Way(False, None)] if self.conninfo else []), *(Way(False, place, ours) for place in reachable),
+                *(Way(True, place, user) for user in people for place in self.places)]
+
+    @property
+    def _is_remote(self) -> bool:
+        return self._config is not None and self._config.ssh is not None
+
+    def _databases(self, way: Way) -> Sequence[str]:
+        """Those that may be there: pg_database can be read in any of them, and not before."""
+        named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
+        expected = [each.database for each in self._plan.expects][:1]
+        return [each for each in dict.fromkeys([named if way.place is None else "postgres", *_DATABASES, named,
+                                                *expected]) if each]
+
+    async def _open(self, scope: AsyncExitStack, way: Way, database: str) -> Session:
+        if way.by_psql:
+            session: Session = _ByPsql(self._host, self._programs, _target(way, database), self._major)
+            await session.document("SELECT 'true'::json")
+            return session
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS + _AFTER):
+                parameters = await self._parameters(scope, way)
+                connection = await scope.enter_async_context(await psycopg.AsyncConnection.connect(
+                    autocommit=True, prepare_threshold=None, **{**parameters, "dbname": database}))
+                await connection.execute(session_settings(connection.info.server_version, _settings(ANSWER_SECONDS))
+                                         .encode())
+        except TimeoutError:
+            await scope.aclose()
+            raise NotAnswered("it takes connections and does not answer") from None
+        except (psycopg.Error, PgvaultError) as error:
+            await scope.aclose()
+            raise _not_answered(error) from error
+        if way.place is None and not self._is_known:
+            await self._recognise(_ByLibpq(connection))
+        return _ByLibpq(connection)
+
+    async def _recognise(self, session: Session) -> None:
+        """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
+        who, sight = (await session.rows(_WHO))[0], self._sight
+        directory, started = who["directory"], who["started"]
+        self._is_known = directory in (self._plan.directory, sight.directory) if directory else (
+            sight.alive and sight.started is not None and 0 <= started - sight.started <= _STARTING_SECONDS)
+        if self._is_known:
+            return
+        if not sight.alive:
+            raise NotAnswered("the restored server does not run")
+        raise PgvaultError(
+            f"the conninfo of host {self._config and self._config.name} does not lead to the restored server",
+            detail=f"What answers there has its data in {directory or 'a directory that it does not show'}.",
+            hint="The restored server runs; connect to it by hand. Correct that conninfo, or leave it out: pgvault "
+                 "then asks through its own connection to the host.")
+
+    async def _parameters(self, scope: AsyncExitStack, way: Way) -> dict[str, Any]:
+        if way.place is None:
+            given = connection_parameters(self.conninfo, (self._config and self._config.password_environment) or "")
+            return given if self._plan.port is None else {**given, "port": str(self._plan.port)}
+        there = await scope.enter_async_context(self._host.forward_socket(*way.place))
+        given = connection_parameters(f"user={_quoted(way.user)}", self._server.password_environment or "")
+        return {**given, "host": there.host, "port": str(there.port), "connect_timeout": str(_CONNECT_SECONDS)}
+
+
+class _ByLibpq(Session):
+    def __init__(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+        self._connection, self._seconds = connection, ANSWER_SECONDS
+
+    async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
+        try:
+            async with asyncio.timeout(seconds + _AFTER):
+                if seconds != self._seconds:
+                    await self._connection.execute(f"SET statement_timeout = {_milliseconds(seconds)}".encode())
+                    self._seconds = seconds
+                row = await (await self._connection.execute(sql.encode())).fetchone()
+        except TimeoutError:
+            raise NotAnswered(f"no answer came in {seconds + _AFTER:.0f} seconds") from None
+        except psycopg.Error as error:
+            raise _not_answered(error) from error
+        return None if row is None else row[0]
+
+
+class _ByPsql(Session):
+    def __init__(self, host: Host, programs: str, target: str, major: int) -> None:
+        self._host, self._program, self._target, self._major = host, f"{programs}/psql", target, major
+
+    async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
+        settings = session_settings(self._major * 10000, _settings(seconds))
+        text = f"SET client_encoding = 'UTF8'; {settings};\n{sql};\n"
+        try:
+            done = await self._host.run_script(_PSQL, self._program, self._target, input=text.encode(),
+                                               timeout=seconds + _CONNECT_SECONDS + _AFTER)
+        except PgvaultError as error:
+            raise NotAnswered(error.message) from error
+        if done.status:
+            said = _SAID.search(done.stderr)
+            raise NotAnswered(" ".join(said[2].split()), said[1]) if said and done.status == 3 else \
+                NotAnswered(_one_line(done.stderr) or f"psql ended with status {done.status}")
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            raise NotAnswered("psql's answer cannot be read") from None
+
+
+def _settings(seconds: float) -> dict[str, str]:
+    """Nothing that is asked may change the restored server."""
+    return {"statement_timeout": _milliseconds(seconds), "lock_timeout": _milliseconds(LOCK_SECONDS),
+            "default_transaction_read_only": "on"}
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(seconds * 1000, 1):.0f}"
+
+
+def _target(way: Way, database: str) -> str:
+    assert way.place is not None
+    parts = {"host": way.place[0], "port": str(way.place[1]), "dbname": database, "user": way.user,
+             "application_name": "pgvault", "connect_timeout": str(_CONNECT_SECONDS)}
+    return " ".join(f"{key}={_quoted(value)}" for key, value in parts.items() if value)
+
+
+def _not_answered(error: psycopg.Error | PgvaultError) -> NotAnswered:
+    if isinstance(error, PgvaultError):
+        return NotAnswered(error.message)
+    told = error.diag.message_primary if error.diag else None
+    return NotAnswered(" ".join(told.split()) if told else _one_line(str(error)) or type(error).__name__,
+                       error.sqlstate or "")
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(dict.fromkeys(filter(None, (_AROUND.sub("", line).strip() for line in text.splitlines()))))
+
+
+def _most_telling(failures: Sequence[str]) -> str:
+    """What the server itself said, rather than why it was not reached."""
+    said = next((each for each in failures if _ANSWERED.search(each)), failures[0] if failures else "")
+    return " ".join(said.split())
 
 
 def _quoted(value: str) -> str:

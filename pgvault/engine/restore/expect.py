@@ -1,37 +1,48 @@
-"""Looking for what a restore was made for: is each table there, and how many rows has it.
+"""Looking for what a restore was made for: is each table there, can it be read, and how many rows has it.
 
-The names are data: they are compared in the catalogue as parameters, and go into a statement as quoted identifiers.
-Nothing of the restored database is run: views are only looked up, and only PostgreSQL's own functions are called.
+A table that only stands in the catalogue is not there: its files are opened, those of its partitions and of its long
+values too. The names are data: they are compared in the catalogue as literals, and go into a statement as quoted
+identifiers. Nothing of the restored database is run: views are only looked up, and only PostgreSQL's own functions are
+called.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-import psycopg
-from psycopg import sql
-
-from pgvault.engine.restore.ask import Connection, RestoredServer
-from pgvault.model.errors import PgvaultError
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer, Session
 from pgvault.model.event import Checked, Emit
 from pgvault.model.relation import RelationName
 
 COUNT_SECONDS = 20.0
 """How long the rows of one table are counted; then there is the planner's estimate."""
-_ANSWER_SECONDS = 10.0
-"""How long any other statement may take."""
-_DATABASE = "SELECT datallowconn, datconnlimit <> -2 FROM pg_catalog.pg_database WHERE datname = %s"
-_RELATION = """SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'm', 'v', 'f')"""
-_COUNTED = frozenset("rpm")
-"""Tables, partitioned ones, materialised views: what has rows here. Views compute theirs, foreign tables ask elsewhere.
-"""
-# Rows that row security would hide are an error in place of a wrong count.
-_WITHIN = "SELECT pg_catalog.set_config('statement_timeout', %s, false)"
-_SESSION = "SET search_path = pg_catalog; SET row_security = off; SET default_transaction_read_only = on"
+_LOOK_SECONDS = 90.0
+"""How long all that is asked of one table may take."""
+_DATABASE = """SELECT datallowconn AS allowed, datconnlimit <> -2 AS valid FROM pg_database
+WHERE datname = {}"""
+_RELATION = """SELECT c.oid::int8 AS oid, c.relkind::text AS kind, c.relpersistence::text AS persistence,
+  c.relispopulated AS populated
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {} AND c.relname = {} AND c.relkind IN ('r', 'p', 'm', 'v', 'f')"""
+_PARTS = """WITH RECURSIVE below(oid) AS (
+  SELECT {}::oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN below b ON i.inhparent = b.oid)
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind = 't' AS toast
+FROM below b JOIN pg_class m ON m.oid = b.oid JOIN pg_class c ON c.oid IN (m.oid, m.reltoastrelid)
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 't') ORDER BY c.oid LIMIT 5000"""
+"""The tables that it consists of, partitions and heirs included, and those of their long values."""
+_HOLDERS = """SELECT l.mode, p.gid, p.owner::text AS owner, pg_is_in_recovery() AS replays
+FROM pg_locks l LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction
+WHERE l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.relation = {}::oid
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1"""
+_UNREAD = {"v": "a view, which was looked up and not run", "f": "a foreign table, which was looked up and not read"}
+"""What has no rows of its own here: views compute theirs, foreign tables ask elsewhere."""
+_CANCELED, _LOCKED, _FORBIDDEN, _IN_RECOVERY = "57014", "55P03", "42501", "0A000"
 
 
 class Presence(Enum):
@@ -51,7 +62,7 @@ class Found:
     exact: bool = False
     """Whether the rows were counted, not estimated."""
     detail: str = ""
-    """Why it is missing or unknown."""
+    """Why it is missing or unknown; what else there is to say of it."""
 
     def __str__(self) -> str:
         match self.presence:
@@ -59,14 +70,17 @@ class Found:
                 return f"{self.relation} is missing: {self.detail}"
             case Presence.UNKNOWN:
                 return f"{self.relation} could not be looked for: {self.detail}"
-        return f"{self.relation} is there{f' with {self.amount}' if self.rows is not None else ''}"
+        if self.rows is None:
+            return f"{self.relation} is there: {self.detail}"
+        return f"{self.relation} is there with {self.amount}"
 
     @property
     def amount(self) -> str:
-        """Its rows in words, as far as they are known."""
+        """Its rows in words, and what else there is to say."""
         if self.rows is None:
-            return "its rows were not counted"
-        return f"{'' if self.exact else 'about '}{self.rows} row{'s' * (self.rows != 1)}"
+            return self.detail
+        count = f"{'' if self.exact else 'about '}{self.rows} row{'s' * (self.rows != 1)}"
+        return f"{count} ({self.detail})" if self.detail else count
 
 
 async def look_for(relations: Sequence[RelationName], server: RestoredServer, emit: Emit) -> tuple[Found, ...]:
@@ -82,65 +96,102 @@ async def look_for(relations: Sequence[RelationName], server: RestoredServer, em
 
 async def _look(relation: RelationName, server: RestoredServer) -> Found:
     try:
-        async with asyncio.timeout(COUNT_SECONDS + 6 * _ANSWER_SECONDS):
-            if (flaw := await _flaw_of_database(relation.database, server)) is not None:
-                return flaw.of(relation)
-            async with server.connected(relation.database) as connection:
-                return await _look_in(connection, relation)
+        async with asyncio.timeout(COUNT_SECONDS + _LOOK_SECONDS):
+            return await _flaw_of_database(relation, server) or await _look_in(relation, server)
     except TimeoutError:
         return Found(relation, Presence.UNKNOWN, detail="no answer came in time")
-    except (psycopg.Error, PgvaultError) as error:
-        return Found(relation, Presence.UNKNOWN, detail=" ".join(str(error).split()) or type(error).__name__)
+    except NotAnswered as failure:
+        return Found(relation, Presence.UNKNOWN, detail=failure.text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Flaw:
-    presence: Presence
-    detail: str
-
-    def of(self, relation: RelationName) -> Found:
-        return Found(relation, self.presence, detail=self.detail)
-
-
-async def _flaw_of_database(name: str, server: RestoredServer) -> _Flaw | None:
-    async with server.connected() as connection:
-        row = await (await connection.execute(_DATABASE, (name,))).fetchone()
-    if row is None:
-        return _Flaw(Presence.MISSING, "there is no such database")
-    allowed, valid = row
-    if not valid:
-        return _Flaw(Presence.MISSING, "its database is invalid, as a DROP DATABASE leaves it that has begun")
-    return None if allowed else _Flaw(Presence.UNKNOWN, "its database takes no connections")
+async def _flaw_of_database(relation: RelationName, server: RestoredServer) -> Found | None:
+    rows = await server.ask(_DATABASE.format(_literal(relation.database)))
+    if not rows:
+        return Found(relation, Presence.MISSING, detail="there is no such database")
+    if not rows[0]["valid"]:
+        return Found(relation, Presence.MISSING,
+                     detail="its database is invalid, as a DROP DATABASE leaves it that has begun")
+    return None if rows[0]["allowed"] else Found(relation, Presence.UNKNOWN,
+                                                 detail="its database takes no connections")
 
 
-async def _look_in(connection: Connection, relation: RelationName) -> Found:
-    await connection.execute(_SESSION)
-    await _within(connection, _ANSWER_SECONDS)
-    row = await (await connection.execute(_RELATION, (relation.schema, relation.name))).fetchone()
-    if row is None:
+async def _look_in(relation: RelationName, server: RestoredServer) -> Found:
+    """By the first role that may read it."""
+    forbidden = Found(relation, Presence.UNKNOWN)
+    async with aclosing(server.sessions(relation.database)) as sessions:
+        async for session in sessions:
+            try:
+                return await _look_by(session, relation)
+            except NotAnswered as failure:
+                forbidden = Found(relation, Presence.UNKNOWN, detail=forbidden.detail or failure.text)
+                if failure.sqlstate != _FORBIDDEN:
+                    break
+    return forbidden
+
+
+async def _look_by(session: Session, relation: RelationName) -> Found:
+    rows = await session.rows(_RELATION.format(_literal(relation.schema), _literal(relation.name)))
+    if not rows:
         return Found(relation, Presence.MISSING, detail="its database is there and has no such table")
-    if row[0] not in _COUNTED:
-        return Found(relation, Presence.THERE)
-    return await _count(connection, relation)
-
-
-async def _count(connection: Connection, relation: RelationName) -> Found:
-    table = sql.Identifier(relation.schema, relation.name)
+    described = rows[0]
+    if said := _UNREAD.get(described["kind"], ""):
+        return Found(relation, Presence.THERE, detail=said)
+    if not described["populated"]:
+        return Found(relation, Presence.THERE, detail="a materialized view without data")
     try:
-        await _within(connection, COUNT_SECONDS)
-        rows = await (await connection.execute(sql.SQL("SELECT count(*) FROM {}").format(table))).fetchone()
-        return Found(relation, Presence.THERE, rows[0] if rows else None, exact=True)
-    except psycopg.Error:  # it takes too long, or is not for this role to read
-        pass
+        return await _read(session, relation, described)
+    except NotAnswered as failure:
+        if failure.sqlstate in ("", _FORBIDDEN):
+            raise
+        if failure.sqlstate == _LOCKED:
+            return Found(relation, Presence.UNKNOWN, detail=await _held_by(session, described["oid"]))
+        if failure.sqlstate in (_CANCELED, _IN_RECOVERY):  # an unlogged table can be read after recovery alone
+            return Found(relation, Presence.UNKNOWN, detail=f"its rows could not be read: {failure.text}")
+        return Found(relation, Presence.MISSING, detail=f"its name is there, its rows cannot be read: {failure.text}")
+
+
+async def _read(session: Session, relation: RelationName, described: dict[str, Any]) -> Found:
+    """Count its rows, or where that takes too long read the first page of each part; of long values always so."""
+    table = f"{_identifier(relation.schema)}.{_identifier(relation.name)}"
     try:
-        await _within(connection, _ANSWER_SECONDS)
-        plan = await (await connection.execute(
-            sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {}").format(table))).fetchone()
-        return Found(relation, Presence.THERE, round(plan[0][0]["Plan"]["Plan Rows"]) if plan else None)
-    except psycopg.Error:
-        return Found(relation, Presence.THERE)
+        count = (await session.rows(f"SELECT count(*) AS rows FROM {table}", seconds=COUNT_SECONDS))[0]["rows"]
+    except NotAnswered as failure:
+        if failure.sqlstate != _CANCELED:
+            raise
+        count = None
+    said = "counting takes too long: the beginning was read" if count is None else ""
+    for part in await session.rows(_PARTS.format(int(described["oid"]))):
+        if part["toast"] or count is None:
+            try:
+                await session.rows(f"SELECT 1 AS one FROM ONLY {_identifier(part['schema'])}."
+                                   f"{_identifier(part['name'])} WHERE ctid = '(0,1)'::tid")
+            except NotAnswered as failure:
+                if failure.sqlstate != _FORBIDDEN or not part["toast"]:
+                    raise
+                said = "its long values, which this role may not read by themselves, were not read"
+    if described["persistence"] == "u":
+        said = "an unlogged table, which recovery empties"
+    if count is not None:
+        return Found(relation, Presence.THERE, count, True, said)
+    plan = await session.document(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table}")
+    return Found(relation, Presence.THERE, round(plan[0]["Plan"]["Plan Rows"]), False, said)
 
 
-async def _within(connection: Connection, seconds: float) -> None:
-    """How long a statement may take from here on, waiting for locks included."""
-    await connection.execute(_WITHIN, (f"{seconds * 1000:.0f}ms",))
+async def _held_by(session: Session, oid: int) -> str:
+    holder = next(iter(await session.rows(_HOLDERS.format(int(oid)))), None)
+    if holder is None:
+        return "it is locked"
+    if holder["gid"]:
+        return f"the prepared transaction {holder['gid']!r} of {holder['owner']} holds its {holder['mode']}"
+    if holder["replays"]:
+        return "a transaction of the original server that had not ended at the target holds its lock"
+    return f"a session of the restored server holds its {holder['mode']}"
+
+
+def _literal(text: str) -> str:
+    """Sessions read backslashes as they stand."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

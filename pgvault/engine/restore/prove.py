@@ -1,72 +1,87 @@
-"""Starting the restored server and waiting until it says that it is where it was asked to be.
+"""Waiting until the restored server is where it was asked to be, and what it shows of itself there.
 
 Success is what PostgreSQL reports, not that files were copied: it left recovery, paused, or shut down at the target,
-on which timeline, after which commit, and what its log says of it.
+on which timeline, after which commit, and what its log says of it. The waiting ends in a verdict or an error: as long
+as something moves it goes on, however long; where nothing does it has a limit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgvault.config.schema import HostConfig, ServerConfig
-from pgvault.engine.restore.ask import RestoredServer
+from pgvault.engine.restore.arrival import (
+    FOLLOWING,
+    PAUSED,
+    PROMOTED,
+    Arrived,
+    Astray,
+    Goal,
+    Report,
+    judge,
+    restarts_too_often,
+)
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer
+from pgvault.engine.restore.condition import Closed, Prepared, closed_databases, prepared_transactions
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.engine.restore.expect import Found, Presence, look_for
-from pgvault.engine.restore.why_ended import FAILED, next_step, said_of_it
+from pgvault.engine.restore.sight import NOTHING_SEEN, Sight, look_at_server, position
+from pgvault.engine.restore.why_ended import FAILED, next_step, said_of_it, why_closed
 from pgvault.io.host import Host
-from pgvault.io.probe import Destination, Installation, probe_destination
-from pgvault.model.errors import PgvaultError, Refused, WalMissing
+from pgvault.io.probe import probe_destination
+from pgvault.model.errors import PgvaultError, Unreachable, WalMissing
 from pgvault.model.event import Emit, Noted, PhaseStarted, Progressed
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
-from pgvault.model.target import EndOfWal, TargetAction
+from pgvault.model.target import EndOfWal
+from pgvault.model.text import span
 from pgvault.model.times import utc
+from pgvault.model.window import instant
 
-PROMOTED = "promoted"
-_POLL_SECONDS = 0.3
-_DEAD_LOOKS = 3
-"""One look may fall between two moments of a server that starts."""
-_ABSENT_LOOKS = 200
-"""A minute in which a start command that claimed success brought no server."""
-_LOG_LINES = 200
+SILENT_SECONDS = 300.0
+"""How long nothing may move: no position, no file, no process at work."""
+REFUSED_SECONDS = 20.0
+"""The same, when nobody is let in and only files and processes can be looked at."""
 FOLLOW_SECONDS = 60.0
-"""How long a standby that replays nothing more may take to reach the original server."""
-_TAIL = f"""# read the end of the server's log
-cd "$1" || exit 0
-tail -n "$2" {LOG_FILE} 2>/dev/null
-read -r kind current 2>/dev/null <current_logfiles && tail -n "$2" "$current" 2>/dev/null
-:
-"""
-"""What it said first, and what it said to its own log collector once that ran."""
-_BEGAN = re.compile(r"database system was (interrupted|shut down)")
-_IN_RECOVERY = ("in archive recovery", "shut down in recovery")
-"""What pg_controldata tells of a server that began, whatever the language of its log."""
+"""How long a standby that replays nothing more may take to reach the original server,"""
+FAILING_SECONDS = 15.0
+"""and when its log shows that it tried more than once and failed."""
+ABSENT_SECONDS = 60.0
+"""How long a start command that claimed success may take to bring a server."""
+_MENTION_SECONDS = 30.0
+"""After so long without a movement a person hears of it, and again each time it has doubled."""
+_POLL_SECONDS, _SLOWEST_POLL = 0.3, 5.0
+_ASK_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Between the attempts to log in where that is refused: each leaves lines in the server's log."""
+_SURE_LOOKS = 3
+"""One look may fall between two moments of a server that starts or ends."""
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
                       r"|selected new timeline|redo done|recovery has paused|shutting down")
 
-_STATE = """SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn())::text,
-  pg_last_xact_replay_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END"""
 # The original server says how far it is with its first message, which may be long after the stream began.
-_FOLLOWING = """SELECT
-  pg_wal_lsn_diff(coalesce(latest_end_lsn, pg_last_wal_receive_lsn(), receive_start_lsn),
-                  pg_last_wal_replay_lsn())::int8,
-  extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
-FROM pg_stat_wal_receiver WHERE status = 'streaming'"""
-_WHO = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory'),
-  extract(epoch FROM pg_postmaster_start_time())::float8"""
-_STARTING_SECONDS = 5.0
-"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
-_TIMELINE = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+_REPORT = """SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_replay_lsn()::text AS lsn,
+  (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::int8 AS last_commit,
+  CASE WHEN pg_is_in_recovery() THEN {paused} ELSE false END AS paused,
+  CASE WHEN NOT pg_is_in_recovery()
+       THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+  CASE WHEN r.status IS NOT NULL
+       THEN pg_wal_lsn_diff(coalesce(r.latest_end_lsn, pg_last_wal_receive_lsn(), r.receive_start_lsn),
+                            pg_last_wal_replay_lsn())::int8 END AS lag_bytes,
+  extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS lag_seconds,
+  (SELECT json_object_agg(name, setting::int8) FROM pg_settings
+   WHERE name IN ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions',
+                  'max_locks_per_transaction')) AS limits
+FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver AS r ON r.status = 'streaming'"""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the restored server said of itself."""
+    """What the restored server showed of itself."""
 
     state: str
     """promoted, paused, shut down, following"""
@@ -81,10 +96,16 @@ class Proof:
     """How old its newest replayed commit is while there is such WAL, else 0."""
     expected: tuple[Found, ...] = ()
     """What became of each table that was asked for."""
+    prepared: tuple[Prepared, ...] = ()
+    """Transactions that wait for their end."""
+    closed: tuple[Closed, ...] = ()
+    """Databases that cannot be opened."""
+    refusal: str = ""
+    """Why it could not be asked, when its files and its log are all that the proof rests on."""
 
     @property
-    def lacking(self) -> tuple[Found, ...]:
-        return tuple(found for found in self.expected if found.presence is not Presence.THERE)
+    def lacking(self) -> tuple[Found | Closed, ...]:
+        return *self.closed, *(found for found in self.expected if found.presence is not Presence.THERE)
 
     def __str__(self) -> str:
         parts = [f"the server is {self.state}"]
@@ -95,232 +116,287 @@ class Proof:
         if self.lag_bytes is not None:
             parts.append(f"{self.lag_bytes} bytes behind the original server"
                          + (f" ({self.lag_seconds:.1f} s)" if self.lag_seconds is not None else ""))
-        return "; ".join([", ".join(parts), *map(str, self.expected)])
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    in_recovery: bool
-    lsn: Lsn | None
-    last_commit: datetime | None
-    paused: bool
-
-
-async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> str:
-    """Start it with the host's own command, or with pg_ctl of the right major; the line that a person would type."""
-    log = f"{plan.directory}/{LOG_FILE}"
-    if config is not None and config.start_command:
-        done = await host.run_shell(config.start_command, timeout=120)
-        what = line = config.start_command
-        hint = "The restored files are complete. Run that line there by hand: it, or the log that it names, tells why."
-    else:
-        destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
-        programs = programs_for(destination, major)
-        argv = [f"{programs.directory}/pg_ctl", "start", "-D", plan.directory, "-l", log]
-        done = await host.run([*argv, "-s", "-W"], timeout=120)
-        what, line = "pg_ctl start", shlex.join(argv)
-        hint = f"The restored files are complete. Look at {log} there. Then start it: {line}"
-    if done.status:
-        raise PgvaultError(f"could not start the restored server on {host.description}",
-                           detail=f"{what} ended with status {done.status}: {(done.stderr or '').strip()}",
-                           hint=hint)
-    return line
-
-
-def programs_for(destination: Destination, major: int) -> Installation:
-    """PostgreSQL's programs of this major on the host; Refused when there are none."""
-    for installation in destination.installations:
-        if installation.major == major and installation.has_pg_ctl:
-            return installation
-    found = ", ".join(f"{i.version} in {i.directory}" for i in destination.installations) or "none"
-    raise Refused(f"{destination.host or 'this machine'} has no programs of PostgreSQL {major}",
-                  detail=f"Found: {found}.", hint="Install them, or set bin_directory for this host.")
+        if self.refusal:
+            parts.append("by its files and its log, since it takes no login for the proof")
+        return "; ".join([", ".join(parts), *map(str, (*self.expected, *self.closed, *self.prepared))])
 
 
 async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
                 emit: Emit, *, start: str) -> Proof:
     """Wait until the started server has reached the target, then look for what the restore was made for.
 
-    `start` is the line that starts it again, for when it ended.
-
-    PgvaultError with its log when it gives up. What is expected and not there is told, not raised.
+    `start` is the line that starts it again, for when it ended. PgvaultError with its log when it cannot arrive, or
+    nothing moves any more. What is expected and not there is reported, not raised.
     """
-    watcher = _Watcher(host, config, server, plan, start)
-    proof = await _reached(watcher, plan, begin, emit)
-    if not plan.expects:
+    try:
+        watch = await _Watch.begin(host, config, server, plan, start)
+        proof = await _reached(watch, begin, emit)
+        if proof.refusal and not plan.expects:
+            return proof
+        if not proof.refusal:
+            proof = replace(proof, closed=await closed_databases(watch.asked, emit),
+                            prepared=await prepared_transactions(watch.asked, emit))
+        if plan.expects:
+            emit(PhaseStarted("look"))
+            proof = replace(proof, expected=await look_for(plan.expects, watch.asked, emit))
         return proof
-    emit(PhaseStarted("look"))
-    return replace(proof, expected=await look_for(plan.expects, watcher.asked, emit))
+    except Unreachable as lost:
+        raise Unreachable(lost.message, detail=f"{lost.detail} The restored files are complete and their server was "
+                                               "started; nobody saw whether it arrived.".strip(),
+                          hint=f"Look there, in {plan.directory}: the server goes on without pgvault.") from lost
 
 
-async def _reached(watcher: _Watcher, plan: RestorePlan, begin: Lsn, emit: Emit) -> Proof:
-    advance = _Advance(emit, begin, plan.stop_lsn)
+async def _reached(watch: _Watch, begin: Lsn, emit: Emit) -> Proof:
+    goal, plan = Goal.of(watch.plan), watch.plan
+    advance, still = _Advance(emit, begin, plan.stop_lsn), _Stillness(emit)
+    astray, failures, began = 0, 0, time.monotonic()
     while True:
-        state = await watcher.look()
-        if state is not None:
-            advance.to(state.lsn)
-            if (proof := await _arrived(watcher, state, plan)) is not None:
-                advance.end()
-                return proof
-            if plan.standby and advance.stands_for > FOLLOW_SECONDS:
-                raise await watcher.not_following()
-        elif (word := await watcher.look_without_sql()) is not None:
-            if watcher.asked.refusal:
-                emit(Noted(f"the server takes no login for the proof ({watcher.asked.refusal}); "
-                           "its state is read from its files"))
-            return await watcher.proof(word, None)
-        await asyncio.sleep(_POLL_SECONDS)
+        await watch.look()
+        if advance.to(watch.lsn) or not watch.is_up:
+            failures = len(watch.failures)
+        verdict = judge(goal, watch.sight, watch.report, refused=watch.is_refused)
+        if isinstance(verdict, Arrived):
+            advance.end()
+            if watch.report is None and watch.refusal:
+                emit(Noted(f"the server takes no login for the proof ({watch.refusal}); its state is read from its "
+                           "files and its log"))
+            return watch.proof(verdict)
+        astray = astray + 1 if isinstance(verdict, Astray) else 0
+        if isinstance(verdict, Astray) and astray >= _SURE_LOOKS:
+            raise watch.went_astray(verdict)
+        watch.must_live()
+        still.look(watch.signs(), watch.lsn, watch.sight.doing)
+        if plan.standby and watch.is_up:
+            patience = FAILING_SECONDS if len(watch.failures) > failures + 1 else FOLLOW_SECONDS
+            if advance.stands_for > min(patience, FOLLOW_SECONDS):
+                raise watch.not_following()
+        if still.seconds > (REFUSED_SECONDS if watch.is_refused else SILENT_SECONDS):
+            raise watch.stands_still(still.seconds)
+        await asyncio.sleep(min(max(_POLL_SECONDS, (time.monotonic() - began) / 100), _SLOWEST_POLL))
 
 
 class _Advance:
-    """How far the replay is, told once a second, and since when it stands still."""
+    """How far the replay is, reported once a second, and since when it stands still."""
 
     def __init__(self, emit: Emit, begin: Lsn, stop: Lsn | None) -> None:
         self._emit, self._begin, self._stop = emit, begin, stop
         self._lsn: Lsn | None = None
-        self._moved = self._told = time.monotonic()
+        self._moved = self._reported = time.monotonic()
 
     @property
     def stands_for(self) -> float:
         return time.monotonic() - self._moved
 
-    def to(self, lsn: Lsn | None) -> None:
+    def to(self, lsn: Lsn | None) -> bool:
+        """Whether it moved."""
         if lsn is None or lsn == self._lsn:
-            return
+            return False
         self._lsn, self._moved = lsn, time.monotonic()
-        if self._moved - self._told > 1:
-            self._told = self._moved
-            self._tell(lsn)
+        if self._moved - self._reported > 1:
+            self._reported = self._moved
+            self._report(lsn)
+        return True
 
     def end(self) -> None:
         if (lsn := self._stop or self._lsn) is not None:
-            self._tell(lsn)
+            self._report(lsn)
 
-    def _tell(self, lsn: Lsn) -> None:
+    def _report(self, lsn: Lsn) -> None:
         """Replay may run past the stop by what belongs to no record, and a standby does: never more than all."""
         self._emit(Progressed(max(min(lsn, self._stop or lsn) - self._begin, 0)))
 
 
-async def _arrived(watcher: _Watcher, state: _State, plan: RestorePlan) -> Proof | None:
-    if plan.standby:
-        lag = await watcher.lag() if state.in_recovery else None
-        return None if lag is None else replace(await watcher.proof("following", state), lag_bytes=lag[0],
-                                                lag_seconds=lag[1])
-    if state.in_recovery:
-        is_there = state.paused and plan.action is TargetAction.PAUSE
-        return await watcher.proof("paused", state) if is_there else None
-    if isinstance(plan.target, EndOfWal) and state.lsn is not None and state.lsn < (plan.stop_lsn or 0):
-        raise WalMissing(f"the restored server left recovery at {state.lsn}, before the end of the archived WAL",
-                         detail=f"The archive reaches to {plan.stop_lsn}. Its log says: "
-                                f"{' / '.join((await watcher.proof(PROMOTED, state)).log)}.",
-                         hint=f"Do not use the server in {plan.directory}. Check the WAL: pgvault verify {plan.server}")
-    return await watcher.proof(PROMOTED, state)
+class _Stillness:
+    """Since when nothing moves. A server that does the same again and again, as after crashes, does not move."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._seen: set[str] = set()
+        self._moved, self._mention = time.monotonic(), _MENTION_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._moved
+
+    def look(self, signs: Iterable[str], lsn: Lsn | None, doing: str) -> None:
+        if new := set(signs) - self._seen:
+            self._seen |= new
+            self._moved, self._mention = time.monotonic(), _MENTION_SECONDS
+        elif self.seconds > self._mention:
+            where = f" at {lsn}" if lsn is not None else ""
+            self._emit(Noted(f"nothing has moved for {span(round(self.seconds))}: the restored server stands still"
+                             f"{where}{f' ({doing})' if doing else ''}", code="standing"))
+            self._mention *= 2
 
 
-class _Watcher:
-    """Looks at the server by SQL through the host's connection, and at its files where SQL is not to be had."""
+class _Watch:
+    """Looks at the server: at its files and processes each time, by SQL when it takes logins."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
-                 start: str) -> None:
-        self._host, self._config, self._plan, self._start = host, config, plan, start
-        self.asked = RestoredServer(host, config, server, plan.port)
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, start: str,
+                 programs: str) -> None:
+        self._host, self.plan, self._start, self._programs = host, plan, start, programs
+        self.asked = RestoredServer(host, config, server, plan, programs)
+        self.sight: Sight = NOTHING_SEEN
+        self.report: Report | None = None
+        self.refusal = ""
+        """What was said when nothing let us in."""
+        self._refusals, self._ask_at = 0, 0.0
         self._seen_alive = False
-        self._seen_dead = 0
-        self._is_known = False
+        self._dead_looks, self._began = 0, time.monotonic()
+        self._replayers: list[int] = []
 
-    async def look(self) -> _State | None:
-        """None when it cannot be asked (yet)."""
-        rows = await self.asked.query(_STATE)
-        if rows is None or not await self._is_the_restored_one():
+    @classmethod
+    async def begin(cls, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+                    start: str) -> _Watch:
+        there = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
+        major = plan.source.major if plan.source is not None else None
+        fitting = [each.directory for each in there.installations if each.major == major]
+        return cls(host, config, server, plan, start, next(iter(fitting), ""))
+
+    @property
+    def is_refused(self) -> bool:
+        """It takes logins, and none of ours, more than once."""
+        return self._refusals > 1
+
+    @property
+    def is_up(self) -> bool:
+        return self.report is not None or self.is_refused
+
+    @property
+    def lsn(self) -> Lsn | None:
+        return self.report.lsn if self.report is not None else self.sight.consistent_to
+
+    async def look(self) -> None:
+        """One look; a host that is too slow to answer is looked at again, as long as the limits allow."""
+        try:
+            self.sight = await look_at_server(self._host, self.plan.directory, self._programs, self.sight.elsewhere)
+        except Unreachable:
+            raise
+        except PgvaultError:
+            return
+        self.asked.seen(self.sight)
+        if self.sight.alive:
+            self._seen_alive, self._dead_looks = True, 0
+            if self.sight.replayer is not None:
+                self._replayers.append(self.sight.replayer)
+        self.report = await self._asked() if self.sight.alive else None
+
+    async def _asked(self) -> Report | None:
+        if self.sight.status in ("starting", "standby", "stopping"):
+            self._refusals = 0
             return None
-        recovering, lsn, moment, paused = rows[0]
-        return _State(recovering, Lsn.parse(lsn) if lsn else None, moment, paused)
-
-    async def _is_the_restored_one(self) -> bool:
-        """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
-        if self._is_known or self._config is None or not self.asked.conninfo:
-            return True
-        rows = await self.asked.query(_WHO)
-        if not rows:
-            return False
-        directory, started = rows[0]
-        there = await probe_destination(self._host, self._plan.directory, (), self._bin())
-        self._is_known = directory in (self._plan.directory, there.directory.real_path) if directory else (
-            there.postmaster is not None and there.postmaster.started is not None
-            and 0 <= started - there.postmaster.started <= _STARTING_SECONDS)
-        if not self._is_known and there.postmaster is not None and there.postmaster.alive:
-            raise PgvaultError(
-                f"the conninfo of host {self._config.name} does not lead to the restored server",
-                detail=f"What answers there has its data in {directory or 'a directory that it does not tell'}.",
-                hint="The restored server runs; connect to it by hand. Correct that conninfo, or leave it out: pgvault "
-                     "then asks through its own connection to the host.")
-        return self._is_known
-
-    async def look_without_sql(self) -> str | None:
-        """The word for where it is, when its files tell that it has arrived; raises when it has given up."""
-        destination = await probe_destination(self._host, self._plan.directory, (), self._bin())
-        postmaster = destination.postmaster
-        if postmaster is not None and postmaster.alive:
-            self._seen_alive, self._seen_dead = True, 0
-            if postmaster.port:
-                self.asked.address = (postmaster.socket_directory or "localhost", postmaster.port)
-            if not self.asked.refusal:
-                return None
-        state = await self._controlled_state(destination)
-        if postmaster is not None and postmaster.alive:
-            return PROMOTED if state == "in production" else None
-        if state == "shut down in recovery" and self._plan.action is TargetAction.SHUTDOWN:
-            return "shut down"
-        self._seen_dead += 1
-        began = self._seen_alive or bool(await self.log())
-        if self._seen_dead >= (_DEAD_LOOKS if began else _ABSENT_LOOKS):
-            raise await self._gave_up(state)
-        return None
-
-    async def proof(self, word: str, state: _State | None) -> Proof:
-        rows = await self.asked.query(_TIMELINE) if word == PROMOTED else None
-        lines = tuple(line for line in await self.log() if _REACHED.search(line))
-        return Proof(word, state.last_commit if state else None, rows[0][0] if rows else None,
-                     state.lsn if state else None, lines[-4:])
-
-    async def lag(self) -> tuple[int, float | None] | None:
-        """Bytes and seconds behind the original server; None while nothing comes from it."""
-        rows = await self.asked.query(_FOLLOWING)
-        if not rows or rows[0][0] is None:
+        if time.monotonic() < self._ask_at:
             return None
-        size, age = rows[0]
-        return (size, age) if size > 0 else (0, 0.0)
+        try:
+            row = (await self.asked.ask(_REPORT.format(paused=self._is_paused)))[0]
+        except NotAnswered as failure:
+            self.refusal = failure.text
+            if step := why_closed(failure.text):
+                raise PgvaultError(f"no database of the restored server on {self._host.description} can be opened: "
+                                   f"{failure.text}", detail="Its files are complete, and it runs.",
+                                   hint=step) from None
+            self._ask_at = time.monotonic() + _ASK_AGAIN_SECONDS[min(self._refusals, len(_ASK_AGAIN_SECONDS) - 1)]
+            self._refusals += 1
+            return None
+        self._refusals, self.refusal = 0, ""
+        return _report_of(row)
 
-    async def not_following(self) -> PgvaultError:
-        said = [line for line in await self.log() if FAILED.search(line)]
+    @property
+    def _is_paused(self) -> str:
+        """Before PostgreSQL 14 it tells only that a pause was asked for, which at a target comes to the same."""
+        old = self.plan.source is not None and self.plan.source.major < 14
+        return "pg_is_wal_replay_paused()" if old else "pg_get_wal_replay_pause_state() = 'paused'"
+
+    def signs(self) -> set[str]:
+        return self.sight.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
+
+    def must_live(self) -> None:
+        """PgvaultError when it ended, never came, or crashes again and again."""
+        if restarts_too_often(self._replayers):
+            raise self._failure("crashes and starts again, over and over")
+        if self.sight.alive:
+            return
+        self._dead_looks += 1
+        began = self._seen_alive or bool(self.sight.log)
+        if (self._dead_looks >= _SURE_LOOKS) if began else (time.monotonic() - self._began > ABSENT_SECONDS):
+            raise self._failure("ended before it reached the target" if self._replayed else "did not start")
+
+    @property
+    def _replayed(self) -> bool:
+        return self.sight.is_recovering or bool(self._replayers)
+
+    def proof(self, arrived: Arrived) -> Proof:
+        report = self.report
+        lines = tuple(line for line in self.sight.log if _REACHED.search(line))
+        lag = report.lag_bytes if report is not None and arrived.state == FOLLOWING else None
+        seconds = report.lag_seconds if report is not None and lag is not None else None
+        return Proof(arrived.state, report.last_commit if report else None, arrived.timeline, arrived.lsn, lines[-4:],
+                     None if lag is None else max(lag, 0), 0.0 if lag is not None and lag <= 0 else seconds,
+                     refusal=self.refusal if report is None and self.sight.alive else "")
+
+    def went_astray(self, found: Astray) -> PgvaultError:
+        plan, where = self.plan, f" at {found.lsn}" if found.lsn is not None else ""
+        target = f"the target, {plan.stop_lsn}" if plan.stop_lsn is not None else "the target"
+        if found.state == PROMOTED and isinstance(plan.target, EndOfWal) and not plan.standby:
+            return WalMissing(f"the restored server left recovery{where}, before the end of the archived WAL",
+                              detail=f"The archive reaches to {plan.stop_lsn}. {self._log_says()}",
+                              hint=f"Do not use the server in {plan.directory}. Look for what is missing: "
+                                   f"pgvault wal {plan.server}")
+        if found.state == PAUSED:
+            step = found.step.format(directory=plan.directory)
+            return PgvaultError(f"the restored server is paused{where}, not at {target}"
+                                f"{f': {found.reason}' if found.reason else ''}", detail=self._log_says(),
+                                hint=f"The restored files are complete. {step}.")
+        return PgvaultError(f"the restored server is {found.state}{where}, which was not asked for" if plan.standby else
+                            f"the restored server is {found.state}{where}, not at {target}", detail=self._log_says(),
+                            hint=f"Someone or something else did that; do not take the server in {plan.directory} for "
+                                 "what was asked for.")
+
+    @property
+    def failures(self) -> list[str]:
+        return [line for line in self.sight.log if FAILED.search(line)]
+
+    def not_following(self) -> PgvaultError:
+        said = self.failures
         return PgvaultError(
             f"the standby on {self._host.description} does not follow the original server",
             detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
-            hint=f"Make primary_conninfo in {self._plan.directory}/postgresql.auto.conf right and reload it, or let it "
+            hint=f"Make primary_conninfo in {self.plan.directory}/postgresql.auto.conf right and reload it, or let it "
                  "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
-    async def log(self) -> list[str]:
-        done = await self._host.run_script(_TAIL, self._plan.directory, str(_LOG_LINES))
-        return done.stdout.decode("utf-8", "replace").splitlines()
+    def stands_still(self, seconds: float) -> PgvaultError:
+        where = f" at {self.lsn}" if self.lsn is not None else ""
+        doing = f"It says that it does this: {self.sight.doing}. " if self.sight.doing else ""
+        if self.is_refused:
+            return PgvaultError(
+                f"could not log in to the restored server on {self._host.description} to see whether it has arrived",
+                detail=f"It refused: {self.refusal}. Its files say that it is {self.sight.state or 'in no known state'}"
+                       f"{where}, and do not show whether that is the target. {doing}".strip(),
+                hint=f"The restored files are complete and the server runs: look at it by hand, or let pgvault's role "
+                     f"in ({self.plan.directory}/pg_hba.conf; conninfo of the host).")
+        return PgvaultError(
+            f"the restored server on {self._host.description} stands still{where}: nothing moved for "
+            f"{span(round(seconds))}", detail=f"{doing}{self._log_says()}",
+            hint=f"The restored files are complete and the server runs on: look at {self.plan.directory}/{LOG_FILE} "
+                 "there, and whether its storage answers.")
 
-    async def _gave_up(self, state: str) -> PgvaultError:
-        lines = await self.log()
-        said = said_of_it(lines)
-        began = state in _IN_RECOVERY or any(map(_BEGAN.search, lines))
-        what = "ended before it reached the target" if began else "did not start"
+    def _failure(self, what: str) -> PgvaultError:
+        said = said_of_it(self.sight.log)
         return PgvaultError(
             f"the restored server on {self._host.description} {what}",
-            detail=f"Its log says: {' / '.join(said) or 'nothing'}. Its state is {state or 'unknown'}.",
-            hint=next_step(said, directory=self._plan.directory, start=self._start,
-                           log=f"{self._plan.directory}/{LOG_FILE}"))
+            detail=f"{self._log_says()} Its state is {self.sight.state or 'unknown'}.",
+            hint=next_step(said, directory=self.plan.directory, start=self._start,
+                           log=f"{self.plan.directory}/{LOG_FILE}"))
 
-    def _bin(self) -> str:
-        return (self._config and self._config.bin_directory) or ""
+    def _log_says(self) -> str:
+        return f"Its log says: {' / '.join(said_of_it(self.sight.log)) or 'nothing'}."
 
-    async def _controlled_state(self, destination: Destination) -> str:
-        """The cluster's state as pg_controldata tells it (in English: the host runs it so)."""
-        for installation in destination.installations:
-            done = await self._host.run([f"{installation.directory}/pg_controldata", self._plan.directory])
-            if found := re.search(rb"Database cluster state:\s+(.+)", done.stdout):
-                return found[1].decode("utf-8", "replace").strip()
-        return ""
+
+def _report_of(row: dict[str, object]) -> Report:
+    limits = row["limits"] or {}
+    assert isinstance(limits, dict)
+    commit, lag, age = row["last_commit"], row["lag_bytes"], row["lag_seconds"]
+    return Report(bool(row["in_recovery"]), position(str(row["lsn"] or "")),
+                  instant(commit) if isinstance(commit, int) else None, bool(row["paused"]),
+                  row["timeline"] if isinstance(row["timeline"], int) else None, lag if isinstance(lag, int) else None,
+                  float(age) if isinstance(age, int | float) else None, limits)

@@ -17,16 +17,18 @@ from typing import Any
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
 from pgvault.engine.progress import Progress
+from pgvault.engine.restore.arrival import PROMOTED
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
-from pgvault.engine.restore.prove import PROMOTED, Proof, prove, start_server
+from pgvault.engine.restore.prove import Proof, prove
 from pgvault.engine.restore.salvage import salvage
 from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
+from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host

@@ -1,0 +1,197 @@
+"""Whether a restored server is where it was asked to be: pure rules on what was seen of it.
+
+Positions decide, not words: "paused" is an arrival only at the target, since PostgreSQL also pauses where a setting is
+too small or where someone asks for it, and promotes where its WAL ends. What nobody can see is never an arrival.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from pgvault.engine.restore.sight import Sight, position
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.target import EndOfWal, Immediate, TargetAction
+
+PROMOTED, PAUSED, SHUT_DOWN, FOLLOWING = "promoted", "paused", "shut down", "following"
+
+_PAGE, _PAGE_HEADER = 8192, 40
+"""A record that ends at the end of a page is followed by one behind the next page's header, which is no more WAL."""
+_LIMITS = MappingProxyType({
+    "max_connections": "max_connections setting", "max_worker_processes": "max_worker_processes setting",
+    "max_wal_senders": "max_wal_senders setting", "max_prepared_transactions": "max_prepared_xacts setting",
+    "max_locks_per_transaction": "max_locks_per_xact setting"})
+"""What a hot standby needs as large as the WAL's, and how pg_controldata names the WAL's."""
+_TOO_SMALL = re.compile(rf"({'|'.join(_LIMITS)})\b\D*(\d+)\D+(\d+)")
+"""How PostgreSQL reports it in any language: the name, the value here, the value in the WAL."""
+_STOPPED = re.compile(r"recovery stopping|pausing at the end of recovery")
+_QUOTED = re.compile(r"[\"'»«„“”‘’「]\s?([0-9A-F]{1,8}/[0-9A-F]{1,8})\b")
+"""A target's position, which every language puts in quotes of its own; other positions stand without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where the plan sends the server."""
+
+    action: TargetAction = TargetAction.PROMOTE
+    standby: bool = False
+    stop: Lsn | None = None
+    """The position of the record at which replay stops, or the end of the last one; None where nobody knows it."""
+    replayed: bool = False
+    """That record is the last one that is replayed."""
+    ends: bool = False
+    """`stop` is the end of all WAL or of the backup: being there is enough."""
+    is_immediate: bool = False
+
+    @classmethod
+    def of(cls, plan: RestorePlan) -> Goal:
+        return cls(plan.action, plan.standby, plan.stop_lsn, plan.stop_replayed,
+                   isinstance(plan.target, EndOfWal | Immediate), isinstance(plan.target, Immediate))
+
+    def is_reached_at(self, replayed_to: Lsn) -> bool:
+        """`replayed_to` is the end of the last replayed record."""
+        if self.stop is None:
+            return True
+        if self.replayed and not self.ends:
+            return replayed_to > self.stop
+        return _boundary(replayed_to) >= _boundary(self.stop)
+
+
+def _boundary(lsn: Lsn) -> int:
+    """One number for a position at the end of a page and the one behind the next page's header."""
+    return lsn - lsn % _PAGE if lsn % _PAGE <= _PAGE_HEADER else lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the server says of itself by SQL."""
+
+    in_recovery: bool
+    lsn: Lsn | None = None
+    """The end of the last replayed record."""
+    last_commit: datetime | None = None
+    paused: bool = False
+    timeline: int | None = None
+    """The one that it writes; None in recovery."""
+    lag_bytes: int | None = None
+    """How much of what the original server has sent is not replayed yet; None while nothing comes from it."""
+    lag_seconds: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """The settings of `_LIMITS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    state: str
+    """promoted, paused, shut down, following"""
+    lsn: Lsn | None = None
+    timeline: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """It stopped, and not where it was asked to."""
+
+    state: str
+    lsn: Lsn | None = None
+    reason: str = ""
+    """Why it paused, where something tells."""
+    step: str = ""
+    """What makes it go on."""
+
+
+def judge(goal: Goal, sight: Sight, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
+    """None while it is on its way, or while nothing tells. Without a report, files and the log decide: for a server
+    that has ended, or (`refused`) one that lets nobody in."""
+    if report is not None:
+        return _by_report(goal, sight, report)
+    if not sight.alive:
+        return _after_its_end(goal, sight)
+    return _by_sight(goal, sight) if refused else None
+
+
+def _by_report(goal: Goal, sight: Sight, report: Report) -> Arrived | Astray | None:
+    if report.in_recovery and report.paused:
+        at_target = report.lsn is not None and goal.is_reached_at(report.lsn)
+        if goal.action is TargetAction.PAUSE and not goal.standby and at_target:
+            return Arrived(PAUSED, report.lsn)
+        return _paused_too_soon(sight, report.lsn, report.limits)
+    if not report.in_recovery:
+        return _promoted(goal, report.lsn or (sight.branch[1] if sight.branch else None), report.timeline)
+    if goal.standby and (report.lag_bytes is not None or sight.streams_from is not None):  # not each role may see it
+        return Arrived(FOLLOWING, report.lsn)
+    return None
+
+
+def _by_sight(goal: Goal, sight: Sight) -> Arrived | Astray | None:
+    if sight.state == "in production":
+        if sight.branch is None:
+            return None
+        return _promoted(goal, sight.branch[1], sight.branch[0])
+    if sight.state != "in archive recovery":
+        return None
+    if goal.standby:
+        return None if sight.streams_from is None else Arrived(FOLLOWING, sight.streams_from)
+    if goal.action is TargetAction.PAUSE and _log_shows_stop(goal, sight):
+        return Arrived(PAUSED, goal.stop)
+    return _paused_too_soon(sight, None, {}) if too_small(sight, {}) else None
+
+
+def _after_its_end(goal: Goal, sight: Sight) -> Arrived | Astray | None:
+    if goal.action is not TargetAction.SHUTDOWN or sight.state != "shut down in recovery":
+        return None
+    reached = sight.consistent_to
+    if _log_shows_stop(goal, sight) or (reached is not None and goal.is_reached_at(reached)):
+        return Arrived(SHUT_DOWN, goal.stop)
+    return Astray(SHUT_DOWN, reached)
+
+
+def _promoted(goal: Goal, lsn: Lsn | None, timeline: int | None) -> Arrived | Astray | None:
+    if goal.standby or goal.action is not TargetAction.PROMOTE:
+        return Astray(PROMOTED, lsn)
+    if lsn is None:  # it was restarted since, or its files are not ours to read
+        return None if goal.ends else Arrived(PROMOTED, None, timeline)
+    return Arrived(PROMOTED, lsn, timeline) if goal.is_reached_at(lsn) else Astray(PROMOTED, lsn)
+
+
+def _log_shows_stop(goal: Goal, sight: Sight) -> bool:
+    """It says so in English; or it named the position of the target when it began and named it again. A target
+    without a position is reached when the server takes logins: before that nothing is consistent."""
+    if any(map(_STOPPED.search, sight.log)):
+        return True
+    if goal.is_immediate:
+        return sight.alive and sight.status == "ready"
+    named = [line for line in sight.log if any(position(each) == goal.stop for each in _QUOTED.findall(line))]
+    return goal.stop is not None and len(named) > 1
+
+
+def _paused_too_soon(sight: Sight, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
+    if wanted := too_small(sight, limits):
+        reason = ", ".join(f"{name} must be {value}" for name, value in wanted.items())
+        settings = ", ".join(f"{name} = {value}" for name, value in wanted.items())
+        return Astray(PAUSED, lsn, reason, f"Set {settings} in {{directory}}/postgresql.auto.conf and restart the "
+                                           "server: replay then goes on")
+    return Astray(PAUSED, lsn, "", "See who paused it; SELECT pg_wal_replay_resume() makes it go on")
+
+
+def too_small(sight: Sight, limits: Mapping[str, int]) -> dict[str, int]:
+    """The settings that are smaller than replay needs, with what they have to be: by pg_control, which follows the
+    WAL, where the server's own values are known; else by its log."""
+    wanted = {}
+    for name, key in _LIMITS.items():
+        written = sight.control.get(key, "")
+        if name in limits and written.isdigit() and limits[name] < int(written):
+            wanted[name] = int(written)
+    if limits:
+        return wanted
+    found = (_TOO_SMALL.search(line) for line in sight.log)
+    return {each[1]: int(each[3]) for each in found if each and int(each[2]) < int(each[3])}
+
+
+def restarts_too_often(replayers: Sequence[int]) -> bool:
+    """`replayers` are the processes that replayed, one after the other: PostgreSQL starts again after a crash."""
+    return len(dict.fromkeys(replayers)) > 3

@@ -1,0 +1,100 @@
+"""In which condition a restored server is once it has arrived: databases that nobody can open, and transactions that
+were prepared and never ended, which keep their locks until a person ends them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer
+from pgvault.engine.restore.why_ended import why_closed
+from pgvault.model.event import Checked, Emit
+from pgvault.model.identifier import sql_identifier
+from pgvault.model.window import instant
+
+_LONGEST = 60.0
+"""Seconds for all databases together."""
+_DATABASES = """SELECT datname::text AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2
+ORDER BY oid LIMIT 1000"""
+_PREPARED = """SELECT gid, owner::text AS owner, database::text AS database,
+  (extract(epoch FROM prepared) * 1000000)::int8 AS prepared FROM pg_prepared_xacts ORDER BY prepared LIMIT 100"""
+# Documentation, pg_locks: a prepared transaction's locks stand under this virtual one.
+_LOCKS = """SELECT p.gid, l.mode || ' on ' || c.oid::regclass AS lock
+FROM pg_prepared_xacts p JOIN pg_locks l ON l.virtualtransaction = '-1/' || p.transaction
+JOIN pg_class c ON c.oid = l.relation
+WHERE p.database = current_database() AND l.mode <> 'AccessShareLock'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relkind <> 'i'
+ORDER BY c.oid LIMIT 200"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A transaction that was prepared before the target and ended, if at all, behind it."""
+
+    gid: str
+    owner: str
+    database: str
+    prepared_at: datetime | None = None
+    locks: tuple[str, ...] = ()
+    """As in "AccessExclusiveLock on public.orders"."""
+
+    def __str__(self) -> str:
+        locks = f", holds {', '.join(self.locks)}" if self.locks else ""
+        return f"transaction {self.gid!r} of {self.owner} in {self.database} is prepared and has not ended{locks}"
+
+    @property
+    def step(self) -> str:
+        gid = "'" + self.gid.replace("'", "''") + "'"
+        return f"In {sql_identifier(self.database)}: COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}."
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A database that no session can be had in, whoever asks."""
+
+    database: str
+    reason: str
+    step: str = ""
+
+    def __str__(self) -> str:
+        return f"database {self.database} cannot be opened: {self.reason}"
+
+
+async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, ...]:
+    """Those that a missing locale, library or file keeps shut; a login that is refused there is no such thing."""
+    found: list[Closed] = []
+    with suppress(NotAnswered, TimeoutError):
+        async with asyncio.timeout(_LONGEST):
+            for row in await server.ask(_DATABASES):
+                refusal = await server.why_closed(row["name"])
+                if step := why_closed(refusal):
+                    found.append(Closed(row["name"], refusal, step))
+                    emit(Checked(f"database {row['name']} can be opened", "failed", refusal, step))
+    return tuple(found)
+
+
+async def prepared_transactions(server: RestoredServer, emit: Emit) -> tuple[Prepared, ...]:
+    """Those that wait for their end. While a server replays it shows none: the plan names them."""
+    try:
+        rows = await server.ask(_PREPARED)
+    except NotAnswered:
+        return ()
+    locks: dict[str, list[str]] = {}
+    for database in dict.fromkeys(row["database"] for row in rows):
+        for row in await _locks_in(server, database):
+            locks.setdefault(row["gid"], []).append(row["lock"])
+    found = tuple(Prepared(row["gid"], row["owner"], row["database"], instant(row["prepared"]),
+                           tuple(locks.get(row["gid"], ()))) for row in rows)
+    for each in found:
+        emit(Checked("prepared transactions", "warning", str(each), each.step))
+    return found
+
+
+async def _locks_in(server: RestoredServer, database: str) -> list[dict[str, str]]:
+    with suppress(NotAnswered):
+        async with aclosing(server.sessions(database)) as sessions:
+            async for session in sessions:
+                return await session.rows(_LOCKS)
+    return []
