@@ -223,8 +223,9 @@ class _Restore:
     def _lacks(self, proof: Proof) -> NotRight:
         return NotRight(f"the restored server runs, but {'; '.join(map(str, proof.lacking))}",
                         detail=f"Nothing was undone; in {self.plan.directory} on {self.host.description} {proof}.",
-                        hint="Look there. If the target is after the loss or before the table was made, choose another "
-                             f"one: pgvault restore {self.plan.server} --choices shows what can be reached.")
+                        hint=proof.closed[0].step if proof.closed else
+                        "Look there. If the target is after the loss or before the table was made, choose another "
+                        f"one: pgvault restore {self.plan.server} --choices shows what can be reached.")
 
     async def _end_recovery(self) -> None:
         """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""
