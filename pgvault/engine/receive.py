@@ -16,8 +16,8 @@ from contextlib import closing, suppress
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.receive_session import Ending, Session
-from pgvault.io.postgres import connect
-from pgvault.model.errors import ConfigError, Locked, PgvaultError, Refused, WalRemoved, from_os_error
+from pgvault.io.postgres import Connection, connect
+from pgvault.model.errors import Cancelled, ConfigError, Locked, PgvaultError, Refused, WalRemoved, from_os_error
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
@@ -107,7 +107,7 @@ class _Receiver:
         """One connection, to its end; how long to wait before the next one, in seconds."""
         try:
             Vault.open(self._vault.home.parent).refuse_other()  # its file system may have gone, and another one come
-            with closing(connect(self._server, replication=True)) as connection:
+            with closing(self._connect()) as connection:
                 session = Session(self._server, self._vault, connection, self._stop, self._emit, self._not_before)
                 try:
                     return self._ended(session.run())
@@ -120,10 +120,15 @@ class _Receiver:
                     session.close()
         except (ConfigError, Refused, Locked):
             raise
+        except Cancelled:
+            return 0.0
         except OSError as error:
             return self._failed(from_os_error(error, f"receive WAL of {self._server.name}"))
         except PgvaultError as error:
             return self._failed(error)
+
+    def _connect(self) -> Connection:
+        return connect(self._server, replication=True, cancelled=lambda: self._stop.is_set)
 
     def _ended(self, ending: Ending) -> float:
         if ending is Ending.STOPPED:

@@ -15,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.frontier import frontier
 from pgvault.engine.incoming import take
-from pgvault.io.postgres import Connection, answer_expected, session
+from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import (
     Keepalive,
     ReplicationStream,
@@ -155,7 +155,7 @@ class Session:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[Connection]:
-        with session(self._server, doing) as sql, answer_expected(self._server.name, sql.pgconn):
+        with session(self._server, doing, cancelled=lambda: self._stop.is_set) as sql:
             yield sql
 
     def _numbers_on_server(self) -> list[int]:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 import select
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import psycopg
 from psycopg import pq
 
+from pgvault.io.patience import POLL_SECONDS
 from pgvault.io.postgres import Connection
 from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
 from pgvault.model.lsn import Lsn
@@ -37,7 +37,8 @@ _CAUSES: Mapping[str, tuple[str, str]] = {
 }
 """By SQLSTATE: what it means, and the next step, where PostgreSQL itself tells none."""
 NEXT_STEP = "Look at the server's log, then run the backup again."
-_POLL_SECONDS = 0.5
+_CANCEL_SECONDS = 3.0
+"""For a request to end the backup, which may have to take the same dead path."""
 CANCELLED_HINT = "Older backups are as they were; run it again when it may run."
 _QUOTED_PATH = re.compile(r"[\"“«„]\s?(\.?/[^\"”»“]+?)\s?[\"”»“]")
 
@@ -89,11 +90,12 @@ class ArchiveSink(Protocol):
 class BaseBackup:
     """One run of the command on a replication connection to `server`: `start`, `stream`, `stop`, in this order."""
 
-    def __init__(self, server: str, connection: Connection, options: Options, cancelled: threading.Event) -> None:
-        self._server, self._connection = server, connection
+    def __init__(self, server: str, connection: Connection, options: Options,
+                 silent: Callable[[float], None]) -> None:
+        """`silent` is called with the seconds of each silence, as it lasts; it raises when that is too long."""
+        self._server, self._connection, self._silent = server, connection, silent
         self._pgconn = connection.pgconn
         self._options = options
-        self._cancelled = cancelled
         self._corrupt_files: dict[str, None] = {}
         self._major = self._pgconn.server_version // 10000
         self._tablespaces: tuple[SentTablespace, ...] = ()
@@ -103,6 +105,7 @@ class BaseBackup:
     def start(self) -> Started:
         """Begin the backup: waits for its checkpoint."""
         self._pgconn.send_query(self.command().encode())
+        self._pgconn.flush()
         [row] = self._rows(self._next_result())
         lsn, timeline = Lsn.parse(row[0] or ""), int(row[1] or 0)
         spaces = self._rows(self._next_result())
@@ -185,16 +188,16 @@ class BaseBackup:
 
     def _wait(self) -> None:
         """Until the server has sent something; the request to cancel is honoured in between."""
-        poll = select.poll()
+        poll, since = select.poll(), time.monotonic()
         poll.register(self._pgconn.socket, select.POLLIN)
-        while not poll.poll(_POLL_SECONDS * 1000):
+        while not poll.poll(POLL_SECONDS * 1000):
             self._stop_if_cancelled()
+            self._silent(time.monotonic() - since)
         self._stop_if_cancelled()
 
     def _stop_if_cancelled(self) -> None:
-        if self._cancelled.is_set():
-            with suppress(psycopg.Error):  # the server notices the closed connection anyway, only later
-                self._connection.cancel()
+        if self._connection.cancelled():
+            self._connection.cancel_within(_CANCEL_SECONDS)
             raise Cancelled("the backup was cancelled", hint=CANCELLED_HINT)
 
     def _get_result(self) -> pq.abc.PGresult | None:

@@ -8,27 +8,31 @@ connection string: it may hold a password.
 from __future__ import annotations
 
 import os
-import re
-import socket
-import threading
+import select
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo as libpq
 from psycopg import pq
+from psycopg.abc import PQGen
+from psycopg.waiting import Ready
 
 from pgvault.config.schema import ServerConfig
-from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
-from pgvault.model.identifier import sql_identifier
+from pgvault.io.patience import POLL_SECONDS, Wish, never, within
+from pgvault.io.postgres_failure import translated, unreachable
+from pgvault.model.errors import Cancelled, ConfigError, Unreachable
 
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
-Connection = psycopg.Connection[tuple[Any, ...]]
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10
 """Seconds for one address, where the connection string does not say otherwise."""
+LOGIN_SECONDS = 60.0
+"""For all of a connection string's hosts and addresses together, with looking up their names."""
 ANSWER_SECONDS = 60.0
 """For a question that a server answers at once when it answers at all."""
 
@@ -44,49 +48,74 @@ _SESSION = {
 }
 _SESSION_SINCE = {"idle_session_timeout": ("0", 140000), "transaction_timeout": ("0", 170000)}
 
-_KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+_KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3",
+              "tcp_user_timeout": "60000"}
 
-# What libpq and the server say, what it means, and what to do. The first that fits is taken.
-_CAUSES = (
-    ("connection refused", "Nothing listens there.", "Check that the server runs, and its host and port."),
-    ("no such file or directory", "There is no such socket.", "Check that the server runs, and its socket directory."),
-    ("timeout expired", "No answer came in time.", "Check the network and firewalls between here and the server."),
-    ("could not translate host name", "The host's name is not known here.", "Check the name, or use an address."),
-    ("no route to host", "The network does not lead there.", "Check the address and the firewalls."),
-    ("network is unreachable", "The network does not lead there.", "Check the address and the routes."),
-    ("no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here.",
-     "Add a line for it to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();"),
-    ("pg_hba.conf rejects", "A line of the server's pg_hba.conf turns this user away from here.",
-     "Put a line that lets it in before that one, then as a superuser: SELECT pg_reload_conf();"),
-    ("password authentication failed", "The password is wrong.",
-     "Check the password in .pgpass or password_environment."),
-    ("no password supplied", "The server wants a password and none is configured.",
-     "Put it in .pgpass, or name an environment variable in password_environment."),
-    ("permission denied to start wal sender", "The role may not replicate.",
-     "As a superuser: ALTER ROLE … REPLICATION"),
-    ("must be superuser or replication role", "The role may not replicate.",
-     "As a superuser: ALTER ROLE … REPLICATION"),
-    ("too many", "All of the server's connection slots are in use.", "Raise max_connections or max_wal_senders."),
-    ("remaining connection slots", "All of the server's connection slots are in use.", "Raise max_connections."),
-    ("number of requested standby connections", "All WAL senders are in use.", "Raise max_wal_senders."),
-    ('role "', "", "Check the user, or create the role."),
-    ('database "', "", "Check dbname in the connection string."),
-    ("starting up", "", "Wait until the server has finished its recovery."),
-    ("shutting down", "", "Wait until the server is back."),
-)
-_NO_ENTRY = re.compile(r'no pg_hba\.conf entry for (?P<replication>replication connection from )?'
-                       r'host "(?P<host>[^"]+)", user "(?P<user>[^"]+)"')
-_NO_ROLE = re.compile(r'role "(?P<user>[^"]+)" (?P<lack>does not exist|is not permitted to log in)')
-_AROUND = re.compile(r"^(- host: .*?: )?connection (is bad|failed): "
-                     r"|^Multiple connection attempts failed\. All failures were:$")
-_NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection on which nobody waits for ever: each wait ends in Unreachable after `patience` seconds without a
+    byte, or at the `deadline` of the whole session, and in Cancelled as soon as that is wished.
+
+    A network that swallows everything is never noticed by whoever waits in libpq, and a server that hangs keeps the
+    connection alive.
+    """
+
+    server = ""
+    cancelled: Wish = staticmethod(never)
+    patience = ANSWER_SECONDS
+    deadline: float | None = None
+
+    def wait(self, gen: PQGen[T], interval: float = POLL_SECONDS, timeout: float | None = None) -> T:
+        """For psycopg: what it does on this connection, step by step."""
+        try:
+            wanted = next(gen)
+            while True:
+                wanted = gen.send(Ready(self._await(int(wanted))))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def ask(self, command: str) -> pq.abc.PGresult | None:
+        """The first result of a replication command, which psycopg's own waiting would stop all threads for."""
+        self.pgconn.send_query(command.encode())
+        while self.pgconn.flush():
+            self._await(Ready.W)
+        return self.next_result()
+
+    def next_result(self) -> pq.abc.PGresult | None:
+        while self.pgconn.is_busy():
+            self._await(Ready.R)
+            self.pgconn.consume_input()
+        return self.pgconn.get_result()
+
+    def cancel_within(self, seconds: float) -> None:
+        """Ask the server to end what it does, if a request can be brought to it in time."""
+        with suppress(psycopg.Error, TimeoutError):  # the server notices the closed connection anyway, only later
+            within(seconds + 1, lambda: self.cancel_safe(timeout=seconds))
+
+    def _await(self, wanted: int) -> int:
+        poll = select.poll()
+        poll.register(self.pgconn.socket, (wanted & Ready.R and select.POLLIN) | (wanted & Ready.W and select.POLLOUT))
+        give_up = time.monotonic() + self.patience
+        if self.deadline is not None:
+            give_up = min(give_up, self.deadline)
+        while not (came := poll.poll(POLL_SECONDS * 1000)):
+            if self.cancelled():
+                raise Cancelled(f"cancelled while {self.server} was asked")
+            if time.monotonic() >= give_up:
+                raise Unreachable(f"{self.server} gave no answer in time",
+                                  detail="The connection stands, and nothing comes on it.",
+                                  hint="Check that the server is not stuck, and the network between here and there.")
+        [(_, events)] = came
+        return wanted & ((Ready.R if events & ~select.POLLOUT else 0) | (Ready.W if events & ~select.POLLIN else 0))
 
 def connect(server: ServerConfig, *, replication: bool = False, database: str | None = None,
-            settings: Mapping[str, str] = NO_SETTINGS) -> Connection:
+            settings: Mapping[str, str] = NO_SETTINGS, seconds: float | None = None,
+            cancelled: Wish = never) -> Connection:
     """An open connection in autocommit mode, to be closed by the caller; `settings` hold for this session.
 
-    `database` is another one than the connection string's. With `replication` it is a physical walsender session,
+    `seconds` are for all of it: the login, at however many addresses, and every answer. `database` is another one than
+    the connection string's. With `replication` it is a physical walsender session,
     whose `pgconn` takes replication commands; such a session takes its settings only while it begins, and has none
     but `settings`. Raises Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
     """
@@ -98,17 +127,34 @@ def connect(server: ServerConfig, *, replication: bool = False, database: str | 
         parameters["options"] = " ".join(asked).strip()
     elif database is not None:
         parameters["dbname"] = database
-    try:
-        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
-    except psycopg.OperationalError as error:
-        raise _unreachable(server.name, error, parameters.get("user")) from None
+    deadline = None if seconds is None else time.monotonic() + seconds
+    connection = _log_in(server.name, parameters, LOGIN_SECONDS if seconds is None else seconds, cancelled)
+    connection.server, connection.cancelled = server.name, cancelled
+    connection.patience, connection.deadline = ANSWER_SECONDS, deadline
     if not replication:
         try:
             _settle(connection, settings)
         except psycopg.Error as error:
             connection.close()
             raise translated(server.name, error, "begin a session") from error
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _log_in(server: str, parameters: dict[str, Any], seconds: float, cancelled: Wish) -> Connection:
+    addresses = max(parameters.get(key, "").count(",") + 1 for key in ("host", "hostaddr"))
+    each = min(int(parameters["connect_timeout"]) or CONNECT_TIMEOUT, max(2, int(seconds / addresses)))
+    parameters = parameters | {"connect_timeout": str(each)}
+    try:
+        return within(seconds, lambda: Connection.connect(autocommit=True, prepare_threshold=None, **parameters),
+                      cancelled=cancelled, late=Connection.close)
+    except psycopg.OperationalError as error:
+        raise unreachable(server, error, parameters.get("user")) from None
+    except TimeoutError:
+        raise Unreachable(f"could not connect to {server}", detail=f"No answer came in {seconds:.0f} seconds.",
+                          hint="Check the network, firewalls and name servers between here and the server.") from None
 
 
 def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *, local: bool = False) -> str:
@@ -155,105 +201,13 @@ def connection_parameters(text: str, password_environment: str | None = None) ->
 
 @contextmanager
 def session(server: ServerConfig, doing: str = "ask the server",
-            settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Connection]:
+            settings: Mapping[str, str] = NO_SETTINGS, seconds: float | None = None,
+            cancelled: Wish = never) -> Iterator[Connection]:
     """A connection for one piece of work: closed at its end, its errors in pgvault's words."""
-    connection = connect(server, settings=settings)
+    connection = connect(server, settings=settings, seconds=seconds, cancelled=cancelled)
     try:
         yield connection
     except psycopg.Error as error:
         raise translated(server.name, error, doing) from error
     finally:
         connection.close()
-
-
-@contextmanager
-def answer_expected(server: str, connection: pq.abc.PGconn) -> Iterator[None]:
-    """Unreachable when what is asked within is not answered in ANSWER_SECONDS: the connection is then cut from here.
-    Also at once, when it is known to be lost.
-
-    A network that swallows everything is never noticed by whoever waits in libpq, and a server that hangs keeps the
-    connection alive. On purpose with a thread: so it is the same for a statement and a replication command.
-    """
-    try:
-        link = socket.socket(fileno=os.dup(connection.socket))
-    except psycopg.OperationalError as error:  # libpq noticed the end before, and has no socket any more
-        raise Unreachable(f"the connection to {server} was lost", detail=_sentence(_first_line(error))) from error
-    is_cut = threading.Event()
-
-    def cut() -> None:
-        is_cut.set()
-        with suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(ANSWER_SECONDS, cut)
-    timer.start()
-    try:
-        yield
-    except (PgvaultError, psycopg.Error) as error:
-        if is_cut.is_set():
-            raise Unreachable(f"{server} gave no answer for {ANSWER_SECONDS:.0f} seconds") from error
-        raise
-    finally:
-        timer.cancel()
-        timer.join()
-        link.close()
-
-
-def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
-    """The error for a statement that failed; `doing` reads after "could not"."""
-    text = _first_line(error)
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Refused(f"could not {doing}: {text}", detail=f"The role may not do this on {server}.",
-                       hint=f"See which right is missing, and its GRANT: pgvault check {server}")
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return Unreachable(f"could not {doing}: the connection to {server} was lost", detail=_sentence(text),
-                           hint="Check that the server is running, then run this again.")
-    return PgvaultError(f"could not {doing}: {text}", detail=(error.diag.message_detail or "") if error.diag else "",
-                        hint=(error.diag.message_hint or "") if error.diag else "")
-
-
-def _unreachable(server: str, error: psycopg.Error, user: str | None) -> Unreachable:
-    said = _said(error)
-    for sign, cause, hint in _CAUSES:
-        if sign in said.lower():
-            return Unreachable(f"could not connect to {server}", detail=f"{cause} {_sentence(said)}".strip(),
-                               hint=_exact_hint(said, user) or hint)
-    return Unreachable(f"could not connect to {server}", detail=_sentence(said),
-                       hint="Check conninfo in the configuration.")
-
-
-def _said(error: psycopg.Error) -> str:
-    """Each failure once, in one line, without libpq's questions and psycopg's words around them."""
-    lines = (_AROUND.sub("", " ".join(line.split())) for line in str(error).splitlines())
-    said = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running")))
-    return said[:1].upper() + said[1:]
-
-
-def _exact_hint(said: str, user: str | None) -> str | None:
-    """The very line or statement that is missing, where what was said tells enough to write it."""
-    if match := _NO_ENTRY.search(said):
-        database = "replication" if match["replication"] else "all"
-        host = match["host"]
-        where = f"local  {database}" if host == "[local]" else f"host  {database}"
-        address = "" if host == "[local]" else f"  {host}/{128 if ':' in host else 32}"
-        return f"Add this line to pg_hba.conf, then as a superuser: SELECT pg_reload_conf();\n" \
-               f"{where}  {sql_identifier(match['user'])}{address}  scram-sha-256"
-    if match := _NO_ROLE.search(said):
-        role = sql_identifier(match["user"])
-        verb = "CREATE" if match["lack"] == "does not exist" else "ALTER"
-        return f"Check the user, or as a superuser:\n{verb} ROLE {role} LOGIN REPLICATION;\n" \
-               f"GRANT pg_read_all_settings TO {role};\n" \
-               f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {role};"
-    if user and _NO_REPLICATION.search(said):
-        return f"As a superuser: ALTER ROLE {sql_identifier(user)} REPLICATION;"
-    return None
-
-
-def _first_line(error: psycopg.Error) -> str:
-    text = (error.diag.message_primary if error.diag else None) or str(error)
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text if not text or text.endswith((".", "?", "!")) else text + "."

@@ -15,7 +15,8 @@ from struct import Struct
 import psycopg
 from psycopg import pq
 
-from pgvault.io.postgres import Connection, answer_expected, translated
+from pgvault.io.postgres import Connection
+from pgvault.io.postgres_failure import translated
 from pgvault.model.errors import PgvaultError, ServerBehind, Unreachable, WalRemoved
 from pgvault.model.lsn import Lsn
 
@@ -89,6 +90,11 @@ def create_slot(server: str, connection: Connection, slot: str) -> None:
     _command(server, connection, f"CREATE_REPLICATION_SLOT {_quoted(slot)} PHYSICAL RESERVE_WAL")
 
 
+def reserve_wal(server: str, connection: Connection, slot: str) -> None:
+    """A temporary slot of this session, that holds WAL from now on."""
+    _command(server, connection, f"CREATE_REPLICATION_SLOT {_quoted(slot)} TEMPORARY PHYSICAL RESERVE_WAL")
+
+
 def drop_slot(server: str, connection: Connection, slot: str) -> None:
     _command(server, connection, f"DROP_REPLICATION_SLOT {_quoted(slot)}")
 
@@ -97,10 +103,9 @@ class ReplicationStream:
     """WAL as it comes, from `start` on; feedback as it is asked for."""
 
     def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
-        self._server, self._pgconn = server, connection.pgconn
+        self._server, self._connection, self._pgconn = server, connection, connection.pgconn
         self._over = False
-        with answer_expected(server, self._pgconn):
-            result = self._begun(f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}")
+        result = self._begun(f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}")
         self._over = result.status != pq.ExecStatus.COPY_BOTH
         self._first_end = _timeline_end(result) if self._over else None
 
@@ -122,8 +127,7 @@ class ReplicationStream:
             return _message(bytes(data))
         if size == 0:
             return None
-        with answer_expected(self._server, self._pgconn):
-            return self._end()
+        return self._end()
 
     def confirm(self, written: Lsn, flushed: Lsn, *, wants_reply: bool = False) -> None:
         """Tell the server what has arrived and what is on disk; it may remove its WAL before `flushed`."""
@@ -147,20 +151,12 @@ class ReplicationStream:
 
     def _begun(self, command: str) -> pq.abc.PGresult:
         try:
-            self._pgconn.send_query(command.encode())
-            result = self._result()
+            result = self._connection.ask(command)
         except psycopg.OperationalError as error:
             raise self._lost(error) from None
         if result is None or result.status == pq.ExecStatus.FATAL_ERROR:
             raise self._error(result)
         return result
-
-    def _result(self) -> pq.abc.PGresult | None:
-        """psycopg's own waiting for it would stop every thread of the process, also the one that ends it."""
-        while self._pgconn.is_busy():
-            select.select([self._pgconn.socket], [], [])
-            self._pgconn.consume_input()
-        return self._pgconn.get_result()
 
     def _wait(self, timeout: float, wake: int) -> bool:
         readable, _, _ = select.select([self._pgconn.socket, wake], [], [], timeout)
@@ -171,16 +167,16 @@ class ReplicationStream:
         self._over = True
         end, is_complete = TimelineEnd(None, None), False
         try:
-            result = self._result()
+            result = self._connection.next_result()
             if result is not None and result.status in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_BOTH):
                 self._pgconn.put_copy_end()
-                result = self._result()
+                result = self._connection.next_result()
             while result is not None:
                 if result.status == pq.ExecStatus.FATAL_ERROR and not is_complete:
                     raise self._error(result)
                 is_complete = is_complete or result.status == pq.ExecStatus.COMMAND_OK
                 end = _timeline_end(result) or end
-                result = self._result()
+                result = self._connection.next_result()
         except psycopg.OperationalError as error:
             if not is_complete:  # a server that shuts down says so and is gone
                 raise self._lost(error) from None
@@ -225,15 +221,17 @@ def _row(server: str, connection: Connection, command: str) -> list[bytes]:
 
 
 def _command(server: str, connection: Connection, command: str) -> pq.abc.PGresult:
-    with answer_expected(server, connection.pgconn):
-        try:
-            result = connection.pgconn.exec_(command.encode())
-        except psycopg.OperationalError as error:
-            raise translated(server, error, "replicate") from None
-        if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-            kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
-            raise kind(f"{server} refused a replication command: {_text(result.error_message)}")
-        return result
+    try:
+        result = connection.ask(command)
+        while result is not None and connection.next_result() is not None:
+            pass
+    except psycopg.OperationalError as error:
+        raise translated(server, error, "replicate") from None
+    if result is None or result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
+        text = result.error_message if result else connection.pgconn.error_message
+        raise kind(f"{server} refused a replication command: {_text(text)}")
+    return result
 
 
 def _text(message: bytes | str) -> str:

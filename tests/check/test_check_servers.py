@@ -6,16 +6,22 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from check_site import NAME, Site
+from psycopg.conninfo import make_conninfo
 from support.account import account
 from support.postgres import Server, wait_until
+from support.proxy import Proxy
 from support.ssh import SshHost
 
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.check.server_state import look
+from pgvault.model.errors import Unreachable
 from pgvault.vault.layout import Vault
 
 TUTORIAL = """\
@@ -369,6 +375,39 @@ def test_servers_out_of_reach_are_waited_for_together(site: Site, archiving: Cal
     assert [report["server"] for report in reports] == [NAME, *(f"gone{i}" for i in range(5))]
     assert [report["outcome"] for report in reports] == ["ok", *["failed"] * 5]
     assert b"timeout" not in done.stdout, "they were waited for one after the other"
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that takes every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("conninfo", [
+    "host=127.0.0.1 port={port} user=a", "host=127.0.0.1 port={port} user=a connect_timeout=60",
+    "host=127.0.0.1,localhost,127.0.0.1,127.0.0.1 port={port} user=a connect_timeout=20",
+    "host=127.0.0.1 port={port} user=a sslmode=require"])
+def test_a_black_hole_answers_before_monitoring_gives_up(tmp_path: Path, black_hole: int, conninfo: str) -> None:
+    begun = time.monotonic()
+    state = look(ServerConfig(name=NAME, conninfo=conninfo.format(port=black_hole)), tmp_path / "vault")
+    assert time.monotonic() - begun < 10
+    assert isinstance(state.sql, Unreachable)
+    assert isinstance(state.streaming, Unreachable)
+    assert "No answer came in" in state.sql.detail
+
+
+@pytest.mark.parametrize("mark", [b"pg_control_system", b"pg_stat_archiver", b"IDENTIFY_SYSTEM"])
+def test_a_server_that_falls_silent_while_it_is_checked(tmp_path: Path, pg: Server, mark: bytes) -> None:
+    proxy = Proxy(pg.port)
+    proxy.swallow_from(mark)
+    begun = time.monotonic()
+    state = look(ServerConfig(name=NAME, conninfo=make_conninfo(pg.conninfo(), port=proxy.port)), tmp_path / "vault")
+    assert time.monotonic() - begun < 10
+    silent = state.streaming if mark == b"IDENTIFY_SYSTEM" else state.sql
+    assert isinstance(silent, Unreachable)
+    assert silent.message == f"{NAME} gave no answer in time"
+    proxy.close()
 
 
 def test_monitoring_gets_one_line_and_its_own_codes(site: Site, archiving: Callable[..., Server]) -> None:

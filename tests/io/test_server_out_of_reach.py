@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pgvault.io.postgres import _unreachable
+from pgvault.io.postgres_failure import unreachable
 
 SOCKET = """connection is bad: connection to server on socket "/run/x/.s.PGSQL.5432" failed: No such file or directory
 \tIs the server running locally and accepting connections on that socket?"""
@@ -22,11 +22,11 @@ BOTH = "\n".join((REFUSED.format(6), "Multiple connection attempts failed. All f
     (BOTH, 'Nothing listens there. Connection to server at "10.0.0.6", port 5432 failed: Connection refused; '
            'connection to server at "10.0.0.5", port 5432 failed: Connection refused.')])
 def test_what_libpq_said_stands_behind_the_cause_without_its_questions(said: str, detail: str) -> None:
-    told = _unreachable("main", psycopg.OperationalError(said), "pgvault")
+    told = unreachable("main", psycopg.OperationalError(said), "pgvault")
     assert (told.message, told.detail) == ("could not connect to main", detail)
 
 
 def test_the_line_that_pg_hba_conf_lacks_is_still_written_out() -> None:
     said = ('connection failed: connection to server at "10.0.0.5", port 5432 failed: FATAL:  no pg_hba.conf entry for '
             'host "10.0.0.9", user "pgvault", database "postgres", no encryption')
-    assert "host  all  pgvault  10.0.0.9/32" in _unreachable("main", psycopg.OperationalError(said), None).hint
+    assert "host  all  pgvault  10.0.0.9/32" in unreachable("main", psycopg.OperationalError(said), None).hint

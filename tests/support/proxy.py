@@ -18,6 +18,7 @@ class Proxy:
         self._open: list[socket.socket] = []
         self._swallowed: set[int] = set()
         self._mark: bytes | None = None
+        self._is_closed_off = False
         self.swallowed = threading.Event()
         """Something was."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -26,6 +27,11 @@ class Proxy:
         """All that comes on the connections of now, in both directions."""
         self._swallowed.update(range(len(self._open)))
         self.swallowed.set()
+
+    def swallow_everything(self) -> None:
+        """All that comes on the connections of now and on every later one."""
+        self._is_closed_off = True
+        self._swallowed.update(range(len(self._open)))
 
     def swallow_from(self, mark: bytes) -> None:
         """The next connection on which a client says this, from then on."""
@@ -51,6 +57,9 @@ class Proxy:
                 server = socket.create_connection(self._target)
                 number = len(self._open)
                 self._open += [client, server]
+                if self._is_closed_off:
+                    self._swallowed.add(number)
+                    self.swallowed.set()
                 for source, sink, is_client in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._forward, args=(source, sink, number, is_client), daemon=True).start()
 

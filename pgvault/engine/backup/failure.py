@@ -8,7 +8,7 @@ import sqlite3
 import psycopg
 
 from pgvault.io.base_backup import NEXT_STEP
-from pgvault.io.postgres import translated
+from pgvault.io.postgres_failure import translated
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.vault.layout import ServerVault
 

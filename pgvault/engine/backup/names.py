@@ -120,7 +120,8 @@ class NameCollector:
             last = rows[-1][0]
 
     def _ask(self, database: str | None, query: str, values: Row = ()) -> list[Row]:
-        with closing(connect(self._config, database=database, settings=_SETTINGS)) as connection:
+        with closing(connect(self._config, database=database, settings=_SETTINGS,
+                             seconds=GRACE_SECONDS, cancelled=lambda: self._over)) as connection:
             _prepare(connection)
             return connection.execute(query.encode(), values).fetchall()
 

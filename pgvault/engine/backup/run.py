@@ -19,6 +19,7 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.copy import Copier
 from pgvault.engine.backup.failure import FAILURES, told
 from pgvault.engine.backup.names import NameCollector
+from pgvault.engine.backup.silence import Silence
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
@@ -71,7 +72,7 @@ def _take(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Em
 
 def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
                   cancelled: threading.Event) -> BackupVerdict:
-    with session(config, "ask the server for its facts") as connection:
+    with session(config, "ask the server for its facts", cancelled=cancelled.is_set) as connection:
         facts = read_facts(connection)
     if not facts.tested:
         emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
@@ -105,7 +106,7 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
     known = [b.id for b in catalog.scan(server)]
     backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
     catalog.create(server, backup)
-    with WalReservation(config, emit) as reservation:
+    with WalReservation(config, emit, cancelled) as reservation:
         try:
             backup = _copy_with_retries(plan, config, server, backup, reservation, emit, cancelled)
         except BaseException as error:
@@ -159,10 +160,10 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
 
     A copy that fails is tried again; a session that cannot be had in the first place is not.
     """
-    first: Connection | None = connect_patiently(config, backup.major)
+    first: Connection | None = connect_patiently(config, backup.major, cancelled)
     for left in range(plan.retry_times, -1, -1):
         try:
-            with closing(first or connect_patiently(config, backup.major)) as connection:
+            with closing(first or connect_patiently(config, backup.major, cancelled)) as connection:
                 first = None
                 system = identify(server.name, connection)  # another conninfo or address may have led elsewhere
                 claim(server, Identity(system.identifier, system.segment_size))
@@ -196,12 +197,14 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         progress = Progress(emit)
         copier = scope.enter_context(Copier(server, store, manifest, previous, level=plan.compression_level,
                                             workers=plan.workers, progress=progress))
-        command = BaseBackup(server.name, connection, _options(plan, backup), cancelled)
+        silence = Silence(config, connection.info.backend_pid, cancelled.is_set)
+        command = BaseBackup(server.name, connection, _options(plan, backup), silence)
         emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()
+        silence.copying = True
         backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline,
-                         tablespaces=_tablespaces(config, started))
+                         tablespaces=_tablespaces(config, started, cancelled))
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
         emit(PhaseStarted("copy", started.size_bytes))
         emit(Noted("Copying files."))
@@ -220,11 +223,11 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
     return backup
 
 
-def _tablespaces(config: ServerConfig, started: Started) -> tuple[Tablespace, ...]:
+def _tablespaces(config: ServerConfig, started: Started, cancelled: threading.Event) -> tuple[Tablespace, ...]:
     """Those that are in the backup; their names are not in the protocol."""
     if not started.tablespaces:
         return ()
-    with session(config, "ask for the names of the tablespaces") as connection:
+    with session(config, "ask for the names of the tablespaces", cancelled=cancelled.is_set) as connection:
         names = dict(connection.execute("SELECT oid, spcname FROM pg_tablespace").fetchall())
     return tuple(Tablespace(space.oid, names.get(space.oid, str(space.oid)), space.location)
                  for space in started.tablespaces)

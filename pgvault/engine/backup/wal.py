@@ -20,7 +20,7 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine.incoming import archive_waiting
 from pgvault.engine.progress import Progress
 from pgvault.io.postgres import NO_SETTINGS, Connection, connect
-from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, timeline_history
+from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, reserve_wal, timeline_history
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
@@ -44,17 +44,18 @@ class Slot:
     name: str
 
 
-def connect_patiently(config: ServerConfig, major: int) -> Connection:
+def connect_patiently(config: ServerConfig, major: int, cancelled: threading.Event) -> Connection:
     """A replication session that may wait in silence: the slot's for as long as the copy takes, the copy's own while
     the slot is made. PostgreSQL 14 and later can be set to end such sessions."""
-    return connect(config, replication=True, settings={"idle_session_timeout": "0"} if major >= 14 else NO_SETTINGS)
+    return connect(config, replication=True, settings={"idle_session_timeout": "0"} if major >= 14 else NO_SETTINGS,
+                   cancelled=cancelled.is_set)
 
 
 class WalReservation:
     """Holds the server's WAL from `hold` on, where the server has a slot and a sender to spare."""
 
-    def __init__(self, config: ServerConfig, emit: Emit) -> None:
-        self._config, self._emit = config, emit
+    def __init__(self, config: ServerConfig, emit: Emit, cancelled: threading.Event) -> None:
+        self._config, self._emit, self._cancelled = config, emit, cancelled
         self.slot: Slot | None = None
 
     def __enter__(self) -> WalReservation:
@@ -71,18 +72,19 @@ class WalReservation:
     def hold(self, major: int) -> None:
         """From now on. Call it when the copy's own session stands, which a server with one sender needs more."""
         self.release()
-        try:
-            connection = connect_patiently(self._config, major)
-        except PgvaultError as error:
-            self._say_none(error.detail)
-            return
         name = f"pgvault_backup_{os.getpid()}_{os.urandom(2).hex()}"
-        result = connection.pgconn.exec_(f'CREATE_REPLICATION_SLOT "{name}" TEMPORARY PHYSICAL RESERVE_WAL'.encode())
-        if result.ntuples == 1:
-            self.slot = Slot(connection, name)
+        connection: Connection | None = None
+        try:
+            connection = connect_patiently(self._config, major, self._cancelled)
+            reserve_wal(self._config.name, connection, name)
+        except Cancelled:
+            raise
+        except PgvaultError as error:
+            if connection:
+                connection.close()
+            self._say_none(f"{error.message}. {error.detail}")
         else:
-            connection.close()
-            self._say_none(result.get_error_message())
+            self.slot = Slot(connection, name)
 
     def _say_none(self, reason: str) -> None:
         self._emit(Noted("the server gave no temporary replication slot, so the WAL of this backup has to be archived "

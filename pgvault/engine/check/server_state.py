@@ -1,6 +1,6 @@
 """Asking a server: one SQL session, one replication session, one login by ssh where it is configured, all at once.
 
-Nothing is changed on the server, and none of it waits longer than the connection's own timeout and `PATIENCE`.
+Nothing is changed on the server, and each of them has ended after `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import psycopg
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check import vault_state
 from pgvault.engine.check.facts import SETTINGS, Archiver, ServerState, Slot, SqlFacts, StreamingFacts, or_error
-from pgvault.io.postgres import Connection, connect, connection_parameters, session, translated
+from pgvault.io.patience import within
+from pgvault.io.postgres import Connection, connect, connection_parameters, session
+from pgvault.io.postgres_failure import translated
 from pgvault.io.server_facts import read_facts
 from pgvault.model.backup import BackupStatus
+from pgvault.model.errors import Unreachable
 from pgvault.model.lsn import Lsn
 from pgvault.vault.layout import Vault
 
 _DOING = "reach the server"
-PATIENCE = 5
+PATIENCE = 3
 """Seconds a statement or a command may take: the answers are at hand."""
+LOOK_SECONDS = 7.0
+"""For everything that is asked of a server: monitoring gives up after ten."""
 
 _STATE = """
 SELECT session_user::text, current_database()::text,
@@ -58,7 +63,7 @@ def look(server: ServerConfig, home: Path) -> ServerState:
 
 def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
     """By SQL; PgvaultError when the server cannot be reached, does not answer, or is too old."""
-    with session(server, settings={"statement_timeout": f"{PATIENCE}s"}) as connection:
+    with session(server, settings={"statement_timeout": f"{PATIENCE}s"}, seconds=LOOK_SECONDS) as connection:
         facts = read_facts(connection)
         state = connection.execute(_STATE, {"streaming": _streaming_user(server)}).fetchone()
         archiver = connection.execute(_ARCHIVER).fetchone()
@@ -76,7 +81,7 @@ def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
 
 def ask_walsender(server: ServerConfig) -> StreamingFacts:
     """By the replication protocol's IDENTIFY_SYSTEM."""
-    connection = connect(server, replication=True)
+    connection = connect(server, replication=True, seconds=LOOK_SECONDS)
     try:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
         assert row
@@ -98,7 +103,12 @@ def log_in(server: ServerConfig) -> str:
             await host.must_run(["true"], doing="run a command", timeout=PATIENCE)
             return host.description
 
-    return asyncio.run(attempt())
+    try:
+        return within(LOOK_SECONDS, lambda: asyncio.run(attempt()))
+    except TimeoutError:
+        raise Unreachable(f"could not log in to the host of {server.name}",
+                          detail=f"No answer came in {LOOK_SECONDS:.0f} seconds.",
+                          hint="Check the network, firewalls and name servers between here and the host.") from None
 
 
 def _settings(connection: Connection) -> dict[str, str]:
