@@ -26,7 +26,7 @@ from pgvault.vault.files import publish, temporary_name
 from pgvault.vault.frames import attach_to
 from pgvault.vault.index_files import make_private, telling_full
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.names import DatabaseName, RelationName
+from pgvault.vault.names import DatabaseName, RelationName, Trait
 from pgvault.vault.names import from_sql as _from_sql
 from pgvault.vault.names import to_sql as _to_sql
 from pgvault.vault.packs import Location
@@ -128,6 +128,11 @@ class ManifestWriter:
             self._db.executemany("INSERT OR REPLACE INTO relation VALUES (?, ?, ?, ?, ?, ?)", (
                 (each.database, each.oid, each.number, _to_sql(each.schema), _to_sql(each.name), each.kind)
                 for each in relations))
+
+    def add_traits(self, traits: Iterable[Trait]) -> None:
+        with self._writing():
+            self._db.executemany("INSERT INTO trait VALUES (?, ?, ?)",
+                                 ((each.database, each.kind, _to_sql(each.value)) for each in traits))
 
     def index_paths(self) -> None:
         """Call when every entry is added: the rest looks files up by path."""

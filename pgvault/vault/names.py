@@ -1,8 +1,8 @@
-"""What things were called when a backup was taken: two tables in its manifest.
+"""What things were called when a backup was taken: three tables in its manifest.
 
 WAL speaks of databases and relations in numbers, and after a drop nobody can be asked. Table `database` has every
-database; table `relation` what users made in them, and those catalogs whose files are not initdb's. Backups of earlier
-versions of pgvault have neither.
+database; table `relation` what users made in them, and those catalogs whose files are not initdb's; table `trait` what
+a restored copy of a database needs or would do. Backups of earlier versions of pgvault lack some or all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ CREATE TABLE relation (
   database INTEGER NOT NULL, oid INTEGER NOT NULL, number INTEGER, schema NOT NULL, name NOT NULL, kind TEXT NOT NULL,
   PRIMARY KEY (database, oid)) WITHOUT ROWID;
 CREATE INDEX relation_number ON relation (database, number);
+CREATE TABLE trait (database INTEGER NOT NULL, kind TEXT NOT NULL, value NOT NULL);
 """
 
 
@@ -38,6 +39,16 @@ class RelationName(NamedTuple):
     name: str
     kind: str
     """As pg_class.relkind: r table, p partitioned table, m materialized view, v view, S sequence, i index, ..."""
+
+
+class Trait(NamedTuple):
+    """What a restored copy of a database needs from its host, or would do by itself."""
+
+    database: int
+    kind: str
+    """collate, ctype: a locale. library: one of a function, as `pg_proc.probin`. subscription: one that is enabled.
+    publication."""
+    value: str
 
 
 def to_sql(name: str) -> str | bytes:
@@ -65,6 +76,13 @@ class Names:
 
     def close(self) -> None:
         self._db.close()
+
+    def traits(self) -> list[Trait]:
+        """Empty, too, in a backup of a version that kept none."""
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'trait'").fetchone() is None:
+            return []
+        return [Trait(database, kind, from_sql(value)) for database, kind, value
+                in self._db.execute("SELECT database, kind, value FROM trait")]
 
     def database(self, oid: int) -> str | None:
         row = self._row("SELECT name FROM database WHERE oid = ?", oid)

@@ -23,7 +23,7 @@ from pgvault.io.postgres import Connection, connect
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.manifest import ManifestWriter
-from pgvault.vault.names import DatabaseName, RelationName
+from pgvault.vault.names import DatabaseName, RelationName, Trait
 
 GRACE_SECONDS = 10.0
 """How long the backup waits for names when its copy is over."""
@@ -31,7 +31,7 @@ _PAGE = 5000
 """Relations that are asked for at once."""
 _MOST_TOLD = 3
 Row = tuple[Any, ...]
-Name = TypeVar("Name", DatabaseName, RelationName)
+Name = TypeVar("Name", DatabaseName, RelationName, Trait)
 
 _SETTINGS = {"statement_timeout": "3s", "lock_timeout": "2s"}
 _DATABASES = """
@@ -46,6 +46,14 @@ FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.reln
 WHERE c.relpersistence <> 't' AND c.relkind <> 'c'
   AND (c.oid >= 16384 OR pg_catalog.pg_relation_filenode(c.oid) >= 16384)
   AND c.oid > %s::oid ORDER BY c.oid LIMIT %s"""
+
+_CLUSTER_TRAITS = """
+SELECT oid::bigint, 'collate'::text, datcollate::text FROM pg_catalog.pg_database
+UNION ALL SELECT oid::bigint, 'ctype', datctype::text FROM pg_catalog.pg_database
+UNION ALL SELECT subdbid::bigint, 'subscription', subname::text FROM pg_catalog.pg_subscription WHERE subenabled"""
+_TRAITS = """
+SELECT 'publication'::text, pubname::text FROM pg_catalog.pg_publication
+UNION ALL SELECT DISTINCT 'library', probin FROM pg_catalog.pg_proc WHERE oid >= 16384 AND probin <> ''"""
 
 
 class _Database(NamedTuple):
@@ -92,6 +100,7 @@ class NameCollector:
         try:
             databases = [_Database(*row) for row in self._ask(None, _DATABASES)]
             self._keep(self._manifest.add_databases, [DatabaseName(each.oid, each.name) for each in databases])
+            self._keep(self._manifest.add_traits, [Trait(*row) for row in self._ask(None, _CLUSTER_TRAITS)])
         except Exception as error:
             self._failures.append(f"could not keep the names of things: {_reason(error)}")
             return
@@ -106,6 +115,9 @@ class NameCollector:
                                       f"{_reason(error)}")
 
     def _collect(self, database: _Database) -> None:
+        traits = [Trait(database.oid, *row) for row in self._ask(_session_of(database), _TRAITS)]
+        if not self._keep(self._manifest.add_traits, traits):
+            return
         for relations in self._relations(database):
             if not self._keep(self._manifest.add_relations, relations):
                 return
@@ -113,7 +125,7 @@ class NameCollector:
     def _relations(self, database: _Database) -> Iterator[list[RelationName]]:
         """In portions, so that neither a session nor the memory grows with the database."""
         last = 0
-        while rows := self._ask(None if database.configured else database.name, _RELATIONS, (last, _PAGE)):
+        while rows := self._ask(_session_of(database), _RELATIONS, (last, _PAGE)):
             yield [RelationName(database.oid, *row) for row in rows]
             if len(rows) < _PAGE:
                 return
@@ -136,6 +148,11 @@ class NameCollector:
                         raise
                     self._over = True  # whoever writes to it next meets the same, and tells it
             return not self._over
+
+
+def _session_of(database: _Database) -> str | None:
+    """Which database to ask in: None for the one that the connection string leads to."""
+    return None if database.configured else database.name
 
 
 def _prepare(connection: Connection) -> None:

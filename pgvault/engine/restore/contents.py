@@ -34,7 +34,7 @@ RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f
                    f'elif [ -d {WAL_DIRECTORY} ] || [ -e standby.signal ]; then exit 1; else exit 200; fi')
 RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
 
-_PG_CONTROL, _ORIGINS = "global/pg_control", "pg_logical/replorigin_checkpoint"
+PG_CONTROL, _ORIGINS = "global/pg_control", "pg_logical/replorigin_checkpoint"
 HELD_BACK = "global/pg_control.pgvault"
 """Its name until all else is on disk: PostgreSQL starts nothing without it."""
 LOG_FILE = "pgvault-recovery.log"
@@ -71,7 +71,7 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
 
 
 def _needs(backup: Backup, manifest: Manifest, packs: PackReader) -> Needs:
-    control = read_control_file(read_small(_PG_CONTROL, manifest, packs) or b"")
+    control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
     return Needs(backup.major, (control and control.limits) or {},
                  replication_origins(read_small(_ORIGINS, manifest, packs) or b""))
 
@@ -104,11 +104,11 @@ class RestoredCluster:
         for path, content in self._settings.files.items():
             yield SmallFile(path, content)
         yield SmallFile("standby.signal" if self._plan.standby else "recovery.signal", b"")
-        if (control := self._manifest.find(_PG_CONTROL)) is not None:
+        if (control := self._manifest.find(PG_CONTROL)) is not None:
             yield BackupFile(HELD_BACK, control)
 
     def _later(self, entry: Entry) -> bool:
-        return (entry.path == _PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files
+        return (entry.path == PG_CONTROL or entry.path in _LEFT_OUT or entry.path in self._settings.files
                 or _is_old_wal(entry))
 
     def _wal(self) -> Iterator[Item]:

@@ -69,19 +69,20 @@ def logs_elsewhere(value: str) -> bool:
 
 def without_workers(libraries: str) -> tuple[str, tuple[str, ...]]:
     """The list without those whose workers act by themselves, and what was taken out with what it does."""
-    names = [name for name in _names(libraries) if name]
+    names = libraries_of(libraries)
     kept = [name for name in names if _library(name) not in _REACH_OUT]
     return ", ".join(kept), tuple(f"{name} {_REACH_OUT[name]}" for name in map(_library, names) if name in _REACH_OUT)
 
 
 def switched_off(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The settings that stop the workers of what is loaded; a library that is not there knows none of them."""
-    for name in map(_library, _names(values.get(LIBRARIES, ""))):
+    for name in map(_library, libraries_of(values.get(LIBRARIES, ""))):
         yield from _SWITCHED_OFF.get(name, {}).items()
 
 
-def _names(libraries: str) -> list[str]:
-    return _NAME.findall(libraries)
+def libraries_of(libraries: str) -> list[str]:
+    """The names in such a list, with the quotes that some have."""
+    return [name for name in _NAME.findall(libraries) if name]
 
 
 def _library(name: str) -> str:

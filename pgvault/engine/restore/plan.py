@@ -11,6 +11,7 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
+from pgvault.engine.restore.fits import cluster_of, fit_conditions
 from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
@@ -90,6 +91,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
         plan = _plan(request, choice, need, directory, manifest, settings.parallel_jobs)
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
+        cluster = cluster_of(manifest, packs, safe.values, directory)
         sent = manifest.stored_bytes()
     plan = replace(plan, listens=listens_on(safe.values))
     destination = await probe_for(plan, host, host_config, measure=True)
@@ -98,11 +100,14 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
                    directory_state=state, room=room(destination, plan, choice.backup.segment_size),
                    if_holds=request.if_holds or state.holds)
+    fits = await fit_conditions(host, destination, cluster, choice.backup.major,
+                                is_certain=plan.start and not (host_config and host_config.start_command))
     if state.holds not in ("", NOTHING):
         plan = _overwriting(plan, request, state, choice.backup, destination.directory.real_path)
     return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
                                         *_passed_over(server, choice.backup),
-                                        *destination_conditions(destination, state, plan, choice.backup, host_config)))
+                                        *destination_conditions(destination, state, plan, choice.backup, host_config),
+                                        *fits))
 
 
 async def probe_for(plan: RestorePlan, host: Host, config: HostConfig | None, *, measure: bool = False) -> Destination:
