@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pgvault.model.errors import PgvaultError
 from pgvault.model.lsn import Lsn
+from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree, parse_history
-from pgvault.vault import wal_index
+from pgvault.vault import wal_effects, wal_index
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
@@ -162,14 +163,14 @@ def _store(index: WalIndex, segment: Segment, facts: SegmentFacts, *, joined: bo
         "first_lsn": facts.first, "last_lsn": facts.last, "end_lsn": facts.end and facts.end.lsn,
         "end_cause": facts.end and facts.end.cause.value, "carry": facts.carry and _encode_carry(facts.carry),
         "removals": facts.removals, "most_rows": facts.most_rows if joined else None,
-        "running": json.dumps(facts.running)}
+        "running": json.dumps(facts.running), "passed": facts.passed}
     points = [(segment.timeline, point.lsn, point.end_lsn, microseconds(point.time), point.name, segment.number)
               for point in facts.restore_points]
-    _replace(index, segment, row, points)
+    _replace(index, segment, row, points, facts.effects)
 
 
 def _replace(index: WalIndex, segment: Segment, row: Mapping[str, object],
-             points: Sequence[tuple[object, ...]]) -> None:
+             points: Sequence[tuple[object, ...]], effects: Iterable[Effect] = ()) -> None:
     connection = index.connection
     row = {"timeline": segment.timeline, "number": segment.number, **row}
     with connection:
@@ -181,6 +182,7 @@ def _replace(index: WalIndex, segment: Segment, row: Mapping[str, object],
         connection.execute(f"INSERT OR REPLACE INTO facts ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
                            [*row.values()])
         connection.executemany("INSERT OR REPLACE INTO restore_point VALUES (?,?,?,?,?,?)", points)
+        wal_effects.store(connection, segment, effects)
 
 
 def _encode_carry(carry: Carry) -> str:

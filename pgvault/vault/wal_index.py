@@ -21,28 +21,40 @@ from pgvault.vault.layout import ServerVault
 if TYPE_CHECKING:
     from pgvault.model.window import Archived
 
-FORMAT = 2
+FORMAT = 3
+"""Of 2 the table of files is the same; what the records tell has to be read again."""
+_SAME_FILES = (2,)
 
-_SCHEMA = f"""
+_FILES = """
 CREATE TABLE file (
   name TEXT PRIMARY KEY, kind TEXT NOT NULL, timeline INTEGER NOT NULL, number INTEGER,
   plain INTEGER NOT NULL, stored INTEGER NOT NULL, sha256 BLOB NOT NULL, accepted_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX file_by_position ON file (kind, timeline, number);
+"""
+_FACTS = f"""
 CREATE TABLE facts (
   timeline INTEGER NOT NULL, number INTEGER NOT NULL, joined INTEGER NOT NULL, major INTEGER, problem TEXT,
   records INTEGER, commits INTEGER, aborts INTEGER, first_time INTEGER, last_time INTEGER, earliest INTEGER,
   latest INTEGER, oldest_xid INTEGER, newest_xid INTEGER, first_lsn INTEGER, last_lsn INTEGER, end_lsn INTEGER,
   end_cause TEXT, carry TEXT, removals INTEGER, most_rows INTEGER, running TEXT,
-  PRIMARY KEY (timeline, number)
+  passed INTEGER, PRIMARY KEY (timeline, number)
 ) WITHOUT ROWID;
 CREATE TABLE restore_point (
   timeline INTEGER NOT NULL, lsn INTEGER NOT NULL, end_lsn INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL,
   number INTEGER NOT NULL, PRIMARY KEY (timeline, lsn)
 ) WITHOUT ROWID;
 CREATE INDEX restore_point_by_name ON restore_point (name);
+CREATE TABLE effect (
+  timeline INTEGER NOT NULL, number INTEGER NOT NULL, lsn INTEGER NOT NULL, kind TEXT NOT NULL, facts TEXT NOT NULL,
+  PRIMARY KEY (timeline, number, lsn)
+) WITHOUT ROWID;
 PRAGMA user_version = {FORMAT};
 """
+
+
+_OF_RECORDS = ("facts", "restore_point", "effect")
+"""The tables of what the records of a segment tell."""
 
 
 class StoredFile(NamedTuple):
@@ -103,8 +115,8 @@ class WalIndex:
         """Have every segment read again."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
-            self.connection.execute("DELETE FROM facts")
-            self.connection.execute("DELETE FROM restore_point")
+            for table in _OF_RECORDS:
+                self.connection.execute(f"DELETE FROM {table}")
 
     def names(self) -> set[str]:
         return {name for (name,) in self.connection.execute("SELECT name FROM file")}
@@ -134,7 +146,7 @@ class WalIndex:
         self.connection.execute("DELETE FROM file WHERE name = ?", (name,))
         kind, *position = row
         if kind == "segment":
-            for table in ("facts", "restore_point"):
+            for table in _OF_RECORDS:
                 self.connection.execute(f"DELETE FROM {table} WHERE timeline = ? AND number = ?", position)
 
 
@@ -181,7 +193,13 @@ def reading(server: ServerVault) -> Iterator[WalIndex]:
         connection = scratch.enter_context(closing(sqlite3.connect(
             reading_uri(server.wal_index, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))
         connection.execute("PRAGMA temp_store = MEMORY")
-        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found in _SAME_FILES:  # until someone writes, a copy in memory is read as the index will be then
+            older, connection = connection, scratch.enter_context(
+                closing(sqlite3.connect(":memory:", isolation_level=None)))
+            older.backup(connection)
+            _create(connection)
+        elif found != FORMAT:
             raise sqlite3.DatabaseError("it has another format")
         yield WalIndex(connection)
 
@@ -200,12 +218,16 @@ def copied(server: ServerVault) -> Iterator[WalIndex]:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """The tables, once, whoever comes first; an index of another format is a cache and is emptied."""
+    """The tables, once, whoever comes first. An index of another format is a cache: it loses what the records told,
+    and its files too where they were described otherwise."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found != FORMAT:
+            keeps = ("file",) if found in _SAME_FILES else ()
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            for statement in [f"DROP TABLE {name}" for name in tables] + _SCHEMA.split(";"):
+            drops = [f"DROP TABLE {name}" for name in tables if name not in keeps]
+            for statement in drops + ("" if keeps else _FILES).split(";") + _FACTS.split(";"):
                 connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:

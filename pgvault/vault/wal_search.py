@@ -6,32 +6,37 @@ does not describe, are read when they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
+from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_effects import load
 from pgvault.vault.wal_facts import carry_before, microseconds, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_unfinished import Unfinished, look
 from pgvault.vault.wal_unfinished import segments as unfinished_segments
+from pgvault.wal.effects import effects_of
 from pgvault.wal.facts import Xids
 from pgvault.wal.pieces import pieces
 from pgvault.wal.transactions import Transaction, transactions_of
 
+_Found = TypeVar("_Found")
+
 _ROWS = """
 SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
        a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
-       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows
+       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0)
 FROM file f LEFT JOIN facts a USING (timeline, number)
 WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
 
@@ -58,6 +63,8 @@ class Row:
     removals: int | None = None
     most_rows: int | None = None
     """As in `wal.losses.Losses`; None when it is not known."""
+    passed: int = 0
+    """Transactions that were prepared and ended within it; the index does not have them."""
     unfinished: Unfinished | None = None
     """Where it is no whole segment."""
 
@@ -164,13 +171,44 @@ class WalSearch:
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
+        return self._read(row, lambda: transactions_of(
+            pieces(self.chunks(row), row.segment.start(self.size)), carry))
+
+    def _read(self, row: Row, read: Callable[[], Iterable[_Found]]) -> list[_Found]:
         try:
-            return list(transactions_of(pieces(self.chunks(row), row.segment.start(self.size)), carry))
+            return list(read())
         except FileNotFoundError:
             raise WalMissing(f"{row.name} has become a whole segment, or was archived, since it was looked at",
                              hint="Run this again.") from None
         except ValueError as error:
             raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
+
+    def numbers(self, history: History) -> list[int]:
+        """Of the archived segments of this path, in order; some between them may be missing."""
+        found: list[int] = []
+        for leg in history.legs:
+            last = 1 << 62 if leg.end is None else leg.end // self.size - 1
+            found += [number for (number,) in self._index.connection.execute(
+                "SELECT number FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
+                " ORDER BY number", (leg.timeline, leg.start // self.size, last))]
+        return found
+
+    def effects(self, history: History, row: Row) -> list[tuple[int, Effect]]:
+        """What replay along this path does up to the end of this segment, from the first one on; of each the number of
+        its segment."""
+        found: list[tuple[int, Effect]] = []
+        for leg in history.legs:
+            first = leg.start // self.size
+            last = row.segment.number if leg.end is None else min(leg.end // self.size - 1, row.segment.number)
+            found += load(self._index.connection, leg.timeline, first, last)
+        if row.unfinished and row.unfinished.facts:
+            found += [(row.segment.number, effect) for effect in row.unfinished.facts.effects]
+        return found
+
+    def effects_within(self, row: Row) -> list[Effect]:
+        """All that the records of one segment do, read again: also what ends within it, which the index leaves out."""
+        carry = carry_before(self._index, self.tree, row.segment, self._identity)
+        return self._read(row, lambda: effects_of(pieces(self.chunks(row), row.segment.start(self.size)), carry))
 
     def restore_points(self, name: str) -> list[NamedPoint]:
         rows = self._index.connection.execute(

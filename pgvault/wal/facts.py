@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import main_data
+from pgvault.wal.effects import PARAMETER_CHANGE, PREPARE, Effects
 from pgvault.wal.losses import Losses
-from pgvault.wal.record import OPERATION, TRANSACTION, XLOG
+from pgvault.wal.record import OPERATION, TABLESPACE, TRANSACTION, XLOG
 from pgvault.wal.records import Reading, WalEnd
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
@@ -23,6 +24,7 @@ from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgvault.model.replay import Effect
     from pgvault.wal.carry import Carry
     from pgvault.wal.pieces import Piece
     from pgvault.wal.record import Record
@@ -85,6 +87,10 @@ class SegmentFacts:
     most_rows: int
     running: Mapping[int, int]
     """As in `Losses`, at the segment's end; right when it was given those of the segment before."""
+    effects: tuple[Effect, ...]
+    """What replay does beyond the data files, without transactions that were prepared and ended in the segment."""
+    passed: int
+    """How many those were."""
     end: WalEnd | None
     """Where and why the WAL ends before the segment does; None when it is full."""
     carry: Carry | None
@@ -133,27 +139,30 @@ class _Tally:
 
 
 def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
-         every_crc: bool = False, losses: Losses | None = None) -> SegmentFacts:
+         every_crc: bool = False, losses: Losses | None = None, effects: Effects | None = None) -> SegmentFacts:
     """One pass over a segment (or a piece of one, whole pages) that is WAL from the position `start` on.
 
     `carry` is that of the segment before on the same timeline path; without it a record that began there is left out,
-    its commit too. `losses` is that of the piece before. `every_crc` checks each record's checksum and not only those
-    of use. ValueError when the data is no WAL from `start`, UnknownWal when its version is not known; damage further on
-    is told by `end`.
+    its commit too. `losses` and `effects` are those of the piece before. `every_crc` checks each record's checksum and
+    not only those of use. ValueError when the data is no WAL from `start`, UnknownWal when its version is not known;
+    `end` says where damage further on is.
     """
-    losses = losses or Losses()
-    reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION), every_crc=every_crc, rows=losses.rows)
+    losses, effects = losses or Losses(), effects or Effects()
+    reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION, TABLESPACE), every_crc=every_crc, rows=losses.rows)
     tally, points = _Tally(), []
     for record in reading:
         if record.rmid == TRANSACTION:
-            _add_transaction(tally, losses, record, reading.major)
+            _add_transaction(tally, losses, effects, record, reading)
+        elif record.rmid == TABLESPACE or record.info & OPERATION == PARAMETER_CHANGE:
+            effects.add(record, reading.major, reading.timeline, reading.header.segment_size)
         elif record.info & OPERATION == _RESTORE_POINT:
             points.append(read_restore_point(record))
         elif record.info & OPERATION == _CHECKPOINT_ONLINE and (oldest := _oldest_active(record)):
             losses.forget(oldest)
+    effects.name_tablespaces(data, start, carry)
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
                         tally.aborts, tally.times(), tally.xids(), tuple(points), losses.removals, losses.most_rows,
-                        dict(losses.rows), reading.end, reading.carry)
+                        dict(losses.rows), effects.found(), effects.passed, reading.end, reading.carry)
 
 
 def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False,
@@ -162,10 +171,10 @@ def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_
 
     `running` is that of the segment before.
     """
-    losses = Losses(running)
+    losses, effects = Losses(running), Effects()
     facts: SegmentFacts | None = None
     for start, data in consecutive:
-        read = skim(data, start, carry, every_crc=every_crc, losses=losses)
+        read = skim(data, start, carry, every_crc=every_crc, losses=losses, effects=effects)
         facts = read if facts is None else _joined(facts, read)
         carry = facts.carry
         if carry is None:
@@ -187,8 +196,8 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
         Times(times[0].first, times[-1].last, min(t.earliest for t in times), max(t.latest for t in times))
         if times else None,
         Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
-        one.restore_points + other.restore_points, other.removals, other.most_rows, other.running,
-        other.end or switched, other.carry)
+        one.restore_points + other.restore_points, other.removals, other.most_rows, other.running, other.effects,
+        other.passed, other.end or switched, other.carry)
 
 
 def _behind(one: int, other: int) -> int:
@@ -200,10 +209,13 @@ def _before(one: int, other: int) -> int:
     return one if _behind(one, other) == other else other
 
 
-def _add_transaction(tally: _Tally, losses: Losses, record: Record, major: int) -> None:
+def _add_transaction(tally: _Tally, losses: Losses, effects: Effects, record: Record, reading: Reading) -> None:
+    major = reading.major
     operation = record.info & XACT_OPERATION
     if operation in _ENDS:
         losses.end(record, major)
+    if operation in (PREPARE, COMMIT_PREPARED, ABORT_PREPARED):
+        effects.add(record, major, reading.timeline, reading.header.segment_size)
     if operation in (COMMIT_PREPARED, ABORT_PREPARED):
         if ended := read_transaction(record, major):
             tally.add(ended.kind.commits, ended.xid, (ended.time - EPOCH) // _MICROSECOND)

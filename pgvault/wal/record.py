@@ -9,7 +9,7 @@ RECORD_HEADER = Struct("<IIQBBxxI")
 """total length, xid, start of the record before, info, resource manager, CRC-32C"""
 HEADER_SIZE = RECORD_HEADER.size
 
-XLOG, TRANSACTION, HEAP = 0, 1, 10
+XLOG, TRANSACTION, TABLESPACE, HEAP = 0, 1, 5, 10
 OPERATION = 0xF0
 """The bits of a record's info that name its kind within the resource manager; the others are flags."""
 

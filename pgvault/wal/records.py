@@ -30,12 +30,13 @@ from pgvault.wal.pages import (
     STARTS_INSIDE_RECORD,
     read_header,
 )
-from pgvault.wal.record import HEADER_SIZE, HEAP, OPERATION, RECORD_HEADER, TRANSACTION, XLOG, Record
+from pgvault.wal.record import HEADER_SIZE, HEAP, OPERATION, RECORD_HEADER, TABLESPACE, TRANSACTION, XLOG, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 EVERY_RMGR = range(256)
+ALWAYS_KEPT = (XLOG, TRANSACTION, TABLESPACE)
 _SWITCH = 0x40
 _MAX_LENGTH = (1 << 30) - 1
 """No PostgreSQL writes a longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
@@ -99,8 +100,8 @@ class Reading:
         self._skip = carry.skip if carry else 0
         self._growing = Growing(carry.unfinished) if carry and carry.unfinished else None
         self._wanted = bytes(rmid in rmgrs for rmid in range(256))
-        # A carry must serve whichever reading comes next, so these two are kept even when they are not wanted.
-        self._kept = bytes(rmid in rmgrs or rmid in (XLOG, TRANSACTION) for rmid in range(256))
+        # A carry must serve whichever reading comes next, so these are kept even when they are not wanted.
+        self._kept = bytes(rmid in rmgrs or rmid in ALWAYS_KEPT for rmid in range(256))
         self._examined = b"\x01" * 256 if every_crc else self._kept
         self._rows, self._counted = {} if rows is None else rows, -1 if rows is None else HEAP
         self._check_carried_bytes()

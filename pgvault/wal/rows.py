@@ -1,4 +1,5 @@
-"""The few rows whose content has to be read out of the WAL: those of pg_database, when one is marked as invalid.
+"""The few rows whose content has to be read out of the WAL: of pg_database, when one is marked as invalid, and new ones
+of pg_tablespace.
 
 Since 2023 (13.12, 14.9, 15.4) DROP DATABASE first sets `datconnlimit` to -2, in place and without a transaction, so
 that a database whose removal was interrupted cannot be used. That record is where the removal begins. The layouts are
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvault.wal.bodies import parse_body
 
 if TYPE_CHECKING:
-    from pgvault.wal.bodies import PageImage
+    from pgvault.wal.bodies import PageImage, Relation
     from pgvault.wal.record import Record
 
 _U16, _U32 = Struct("<H"), Struct("<I")
+_RELATION = Struct("<III")
 _HAS_IMAGE, _HAS_HOLE = 0x10, 0x01
 _HEADER, _BLOCK, _IMAGE = 24, 4, 5
 INPLACE_SIZE = 42
@@ -27,6 +29,7 @@ _ROW, _ROW_14 = Struct("<I64s12xi"), Struct("<I64s140xi")
 _INVALID = -2
 _LINE_POINTERS = 24
 _ROW_HEADER_LENGTH = 22
+_ROW_HEADER, _SHORT_ROW_HEADER = 23, 5
 
 
 class InvalidDatabase(NamedTuple):
@@ -64,6 +67,20 @@ def invalid_database(record: Record, offset: int, major: int) -> tuple[bool, Inv
     if limit != _INVALID:
         return True, None
     return True, InvalidDatabase(oid, name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace"))
+
+
+def inserted_row(record: Record, relation: Relation, major: int) -> bytes:
+    """The columns of a row that was inserted into this relation; empty when the record does not show them."""
+    at = relation_at(record.data, major)
+    if record.data[at:at + _RELATION.size] != _RELATION.pack(*relation):
+        return b""
+    body = parse_body(record, major)
+    block = body.blocks[0]
+    if block.data:  # infomask2, infomask, hoff; then what follows the row's fixed header
+        return block.data[_SHORT_ROW_HEADER + block.data[_SHORT_ROW_HEADER - 1] - _ROW_HEADER:]
+    if block.image is None or block.image.compression:
+        return b""
+    return _row_of_page(block.image, *_U16.unpack_from(body.main))
 
 
 def _row_of_page(image: PageImage, offset: int) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pgvault.model.errors import NotFound
 from pgvault.model.lsn import Lsn
+from pgvault.model.replay import Effect
 from pgvault.model.timeline import History
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
@@ -96,6 +97,18 @@ class Way:
             row = rows.get((point.timeline, point.number))
             if row is not None and point.lsn >= begin:
                 yield row, point
+
+    def effects(self, row: Row) -> list[tuple[int, Effect]]:
+        """What replay does up to the end of this segment, from the first archived one on, with segments' numbers."""
+        return self._search.effects(self.history, row)
+
+    def effects_within(self, row: Row) -> list[Effect]:
+        """All that the records of this segment do, read again; WalMissing when it cannot be read."""
+        return self._search.effects_within(row)
+
+    def numbers(self) -> list[int]:
+        """Of the archived segments along the way, in order."""
+        return self._search.numbers(self.history)
 
     def transaction_with(self, begin: Lsn, subxid: int) -> int | None:
         """The transaction of which this is a subtransaction, where it can be found."""

@@ -1,0 +1,50 @@
+"""What replay does behind a plan's back, found in the archived WAL from the backup's begin to the stop."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+
+from pgvault.engine.restore.choose import Choice, needed
+from pgvault.engine.restore.stop import Stop
+from pgvault.engine.restore.way import Way
+from pgvault.model.lsn import Lsn
+from pgvault.model.replay import Effect, PreparedTransaction, Replay, replay_from
+from pgvault.vault.wal_search import Row
+
+
+def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
+              names: Mapping[int, str] | None = None) -> Replay:
+    """What recovery of the chosen backup does up to the chosen stop; ask while the archive is open.
+
+    `held` are the prepared transactions of which the backup has the files (pg_twophase, `read_two_phase`), `names` the
+    names of tablespaces by OID as other backups and catalogue snapshots know them. WalMissing when the segment in which
+    recovery stops has to be read and cannot be.
+    """
+    way, stop, begin = choice.way, choice.stop, choice.backup.begin_lsn or Lsn(0)
+    rows = needed(way, choice.backup, stop)
+    unread = [row.name for row in rows if row.problem]
+    effects = _effects(way, rows, begin, stop) if rows else ()
+    return replay_from(effects, begin, held=held, names=names, unread=unread)
+
+
+def _effects(way: Way, rows: list[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
+    """Those of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long before."""
+    last, first = rows[-1], _unbroken_before(way.numbers(), begin // way.size)
+    exact = way.effects_within(last) if last.passed and not last.problem else None
+    for number, effect in way.effects(last):
+        if number >= first and (exact is None or number < last.segment.number) and _is_replayed(effect, stop):
+            yield effect
+    yield from (effect for effect in exact or () if _is_replayed(effect, stop))
+
+
+def _is_replayed(effect: Effect, stop: Stop) -> bool:
+    return effect.lsn < stop.lsn or (effect.lsn == stop.lsn and stop.replayed)
+
+
+def _unbroken_before(numbers: list[int], number: int) -> int:
+    """The first segment from which WAL follows without a gap up to this one."""
+    place = bisect_left(numbers, number)
+    while place and numbers[place - 1] == number - 1:
+        place, number = place - 1, number - 1
+    return number

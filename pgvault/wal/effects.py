@@ -1,0 +1,198 @@
+"""Records whose replay reaches beyond data files: tablespaces, the server's limits, prepared transactions.
+
+Formats: `commands/tablespace.h`, `access/xlog_internal.h` (xl_parameter_change), and for the state of a prepared
+transaction `access/transam/twophase.c` and `access/xact.h` (xl_xact_prepare): the record holds what its file in
+pg_twophase holds, without the checksum at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from struct import Struct, error
+from typing import TYPE_CHECKING
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.replay import (
+    Effect,
+    Limits,
+    ParameterChange,
+    PreparedEnded,
+    PreparedTransaction,
+    TablespaceCreated,
+    TablespaceDropped,
+)
+from pgvault.wal.bodies import Relation, main_data
+from pgvault.wal.record import HEAP, OPERATION, TABLESPACE, TRANSACTION, XLOG
+from pgvault.wal.records import ALWAYS_KEPT, Reading
+from pgvault.wal.rows import inserted_row
+from pgvault.wal.transactions import ABORT_PREPARED, COMMIT_PREPARED, read_transaction, time_of
+from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pgvault.wal.carry import Carry
+    from pgvault.wal.pieces import Piece
+    from pgvault.wal.record import Record
+
+PREPARE = 0x10
+PARAMETER_CHANGE = 0x60
+_CREATE, _DROP = 0x00, 0x10
+PG_TABLESPACE = Relation(1664, 0, 1213)
+"""The file of the catalog pg_tablespace until it is rewritten."""
+_INSERT, _HEAP_OPERATION = 0x00, 0x70
+
+_U32 = Struct("<I")
+_PARAMETERS = Struct("<6i")
+_ROW = Struct("<I64s")
+"""The beginning of a row of pg_tablespace: oid, spcname."""
+_TWO_PHASE_MAGIC = 0x57F94534
+_HEADER, _HEADER_15 = Struct("<IIIIqI4iBxHQq"), Struct("<IIIIqI6iBxHQq")
+_STATE = Struct("<IBxH")
+"""One resource's part of the state: its length, whose it is, what it is."""
+_LOCK = Struct("<IIIHBBi")
+_END_OF_STATE, _LOCKS_OF_STATE = 0, 1
+_RELATION_LOCK = 0
+_XID, _FILE, _INVALIDATION = 4, 12, 16
+
+
+class Effects:
+    """Those of one segment, gathered as its records are read."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Effect] = {}
+        self._prepared: dict[int, int] = {}
+        """Position by xid, of those that nobody has ended yet."""
+        self.passed = 0
+        """Transactions that were prepared and ended within the segment; they leave nothing behind."""
+
+    def add(self, record: Record, major: int, timeline: int, segment_size: int) -> None:
+        """ValueError when the record cannot be understood."""
+        effect = read_effect(record, major, timeline, segment_size)
+        if effect is None:
+            return
+        if isinstance(effect, PreparedTransaction):
+            self._prepared[effect.xid] = record.lsn
+        elif isinstance(effect, PreparedEnded) and (began := self._prepared.pop(effect.xid, None)) is not None:
+            del self._found[began]
+            self.passed += 1
+            return
+        self._found[record.lsn] = effect
+
+    def found(self) -> tuple[Effect, ...]:
+        """In the order of their positions."""
+        return tuple(self._found.values())
+
+    def name_tablespaces(self, data: bytes | bytearray | memoryview, start: int, carry: Carry | None) -> None:
+        """Look into the same WAL for the rows that name those of its tablespaces that have no name yet."""
+        nameless = {each.oid: each for each in self._found.values()
+                    if isinstance(each, TablespaceCreated) and each.name is None}
+        if not nameless:
+            return
+        for oid, name in _inserted_names(data, start, carry):
+            if oid in nameless:
+                self._found[nameless[oid].lsn] = replace(nameless[oid], name=name)
+
+
+def read_effect(record: Record, major: int, timeline: int, segment_size: int) -> Effect | None:
+    """None when the record has no such effect; ValueError when it cannot be understood."""
+    operation = record.info & OPERATION
+    try:
+        if record.rmid == TABLESPACE:
+            return _tablespace(record, operation, timeline, segment_size)
+        if record.rmid == XLOG and operation == PARAMETER_CHANGE:
+            *limits, wal_level = _PARAMETERS.unpack_from(main_data(record.data))
+            return ParameterChange(Lsn(record.lsn), Limits(*limits), wal_level)
+        if record.rmid == TRANSACTION:
+            return _prepared(record, major)
+    except (ValueError, IndexError, error) as problem:
+        raise ValueError(f"the record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
+    return None
+
+
+def effects_of(consecutive: Iterable[Piece], carry: Carry | None = None) -> Iterator[Effect]:
+    """Each in order of position, also transactions that were prepared and ended; names of tablespaces are left out."""
+    for start, data in consecutive:
+        reading = Reading(data, start, carry, rmgrs=ALWAYS_KEPT)
+        for record in reading:
+            if effect := read_effect(record, reading.major, reading.timeline, reading.header.segment_size):
+                yield effect
+        carry = reading.carry
+        if carry is None:
+            return
+
+
+def read_two_phase(state: bytes, major: int, lsn: int = 0) -> PreparedTransaction:
+    """From the main data of a PREPARE record, or a file of pg_twophase; ValueError when it cannot be understood."""
+    try:
+        return _read_two_phase(state, major, lsn)
+    except (IndexError, error):
+        raise ValueError("the state of a prepared transaction is cut short") from None
+
+
+def _tablespace(record: Record, operation: int, timeline: int, segment_size: int) -> Effect | None:
+    main = main_data(record.data)
+    (oid,) = _U32.unpack_from(main)
+    if operation == _DROP:
+        return TablespaceDropped(oid, Lsn(record.lsn))
+    if operation != _CREATE:
+        return None
+    path = main[_U32.size:main.index(b"\0", _U32.size)].decode("utf-8", "surrogateescape")
+    return TablespaceCreated(oid, path, Lsn(record.lsn), timeline, record.lsn // segment_size, Lsn(record.end_lsn))
+
+
+def _prepared(record: Record, major: int) -> Effect | None:
+    operation = record.info & XACT_OPERATION
+    if operation == PREPARE:
+        return read_two_phase(main_data(record.data), major, record.lsn)
+    if operation in (COMMIT_PREPARED, ABORT_PREPARED) and (ended := read_transaction(record, major)):
+        return PreparedEnded(ended.xid, Lsn(record.lsn))
+    return None
+
+
+def _read_two_phase(state: bytes, major: int, lsn: int) -> PreparedTransaction:
+    header = _HEADER_15 if major >= 15 else _HEADER
+    magic, _, xid, database, at, owner, *counts, _, gid_length, _, _ = header.unpack_from(state)
+    if magic != _TWO_PHASE_MAGIC:
+        raise ValueError(f"its magic number is {magic:08X}")
+    statistics = 16 if major >= 18 else 12
+    sizes = (_XID, _FILE, _FILE, *((statistics, statistics) if major >= 15 else ()), _INVALIDATION)
+    gid = state[header.size:header.size + gid_length - 1].decode("utf-8", "backslashreplace")
+    place = header.size + _aligned(gid_length)
+    for count, size in zip(counts, sizes, strict=True):
+        if not 0 <= count <= len(state):
+            raise ValueError(f"a list of {count} elements does not fit")
+        place += _aligned(count * size)
+    return PreparedTransaction(xid, gid, database, owner, time_of(at), Lsn(lsn), tuple(_locks(state, place)))
+
+
+def _locks(state: bytes, place: int) -> list[tuple[int, int, int]]:
+    found: list[tuple[int, int, int]] = []
+    while True:
+        length, whose, _ = _STATE.unpack_from(state, place)
+        place += _STATE.size
+        if whose == _END_OF_STATE:
+            return found
+        if whose == _LOCKS_OF_STATE:
+            database, relation, _, _, kind, _, mode = _LOCK.unpack_from(state, place)
+            if kind == _RELATION_LOCK:
+                found.append((database, relation, mode))
+        place += _aligned(length)
+
+
+def _aligned(length: int) -> int:
+    return length + 7 & -8
+
+
+def _inserted_names(data: bytes | bytearray | memoryview, start: int, carry: Carry | None) -> list[tuple[int, str]]:
+    """OID and name of each row that was inserted into pg_tablespace, where it can be seen."""
+    if carry and carry.unfinished:  # only its length was kept, unless it is of the records that are always read
+        rest = carry.unfinished.length - carry.unfinished.seen
+        carry = replace(carry, unfinished=None, skip=rest, previous=None)
+    reading = Reading(data, start, carry, rmgrs=(HEAP,))
+    found = []
+    for record in reading:
+        if record.info & _HEAP_OPERATION == _INSERT and (row := inserted_row(record, PG_TABLESPACE, reading.major)):
+            oid, name = _ROW.unpack_from(row)
+            found.append((oid, name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")))
+    return found
