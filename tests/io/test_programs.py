@@ -23,7 +23,8 @@ def ask(programs: Path | str, **asked) -> ProgramsSay:
 def test_what_the_programs_of_each_major_know(major: int, tmp_path: Path) -> None:
     programs = installation(major).bin
     say = ask(programs, locales=["C", "xx_XX.UTF-8", "it's \"odd\""], libraries=["/nowhere/a", "pg_nothing_of_ours"],
-              files=[str(tmp_path), "/nowhere/hba"], settings={"max_connections": "60", "a.b": "it's $HOME", "lc_time": "C"})
+              files=[str(tmp_path), "/nowhere/hba"],
+              settings={"max_connections": "60", "a.b": "it's $HOME", "lc_time": "C"})
     assert (say.block_size, say.wal_block_size, say.is_big_endian) == (8192, 8192, False)
     assert say.locales == ("xx_XX.UTF-8", "it's \"odd\"")
     assert "/nowhere/a" in say.libraries
