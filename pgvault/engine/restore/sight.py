@@ -25,7 +25,7 @@ say directory "$(pwd -P)"
 say control "$("$bin/pg_controldata" . 2>/dev/null)"
 branch=
 for history in pg_wal/????????.history; do [ ! -f "$history" ] || branch=$history; done
-[ -z "$branch" ] || say branch "$branch $(grep -v '^ *#' "$branch" 2>/dev/null | tail -n 1)"
+[ -z "$branch" ] || say branch "$branch $(grep '^ *[0-9]' "$branch" 2>/dev/null | tail -n 1)"
 if [ -e postmaster.pid ]; then
   say postmaster.pid "$(head -c 4096 postmaster.pid 2>/dev/null)"
   pid=$(head -n 1 postmaster.pid 2>/dev/null)
