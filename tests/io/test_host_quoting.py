@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,8 +71,17 @@ def test_a_pipeline_fails_when_any_part_of_it_fails(stages: list[list[str]], sta
         assert done.stdout == b"through"
 
 
-def test_a_broken_pipe_is_not_taken_for_the_cause():
-    stages = [["cat", "/dev/zero"], ["sh", "-c", "exit 6"]]
+@pytest.mark.parametrize("reported_first", ["the broken pipe", "the cause"])
+def test_a_broken_pipe_is_not_taken_for_the_cause(tmp_path: Path, reported_first: str):
+    """A stage is seen to have reported when the shell around it, which its first process notes, has ended."""
+    noted = str(tmp_path / "shell")
+    ended = 'until [ -s "$0" ]; do sleep 0.01; done; shell=$(cat "$0"); while :; do ' \
+            "case $(cat /proc/$shell/stat 2>/dev/null) in '' | *') Z '*) break ;; esac; sleep 0.01; done"
+    writer = ["sh", "-c", 'echo $PPID > "$0"; exec cat /dev/zero', noted]
+    if reported_first == "the broken pipe":
+        stages = [writer, ["head", "-c", "1"], ["sh", "-c", f"{ended}; exit 6", noted]]
+    else:
+        stages = [writer, ["sh", "-c", "exit 6"]]  # the writer's pipe breaks when this stage has ended
     assert subprocess.run(["sh", "-c", quoting.pipeline(stages)], capture_output=True, timeout=30).returncode == 6
 
 
