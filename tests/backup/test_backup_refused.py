@@ -6,14 +6,17 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from station import NAME, Station, assert_nothing_runs, finish, interrupt, relation
 from support.account import account
 from support.postgres import Server, wait_until
 
+from pgvault.engine.backup import run as running
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.backup import BackupStatus
+from pgvault.model.errors import Locked
 from pgvault.vault.lock import Concern, locked
 
 
@@ -104,6 +107,24 @@ def test_while_packs_are_rewritten(small: Server, station: Callable[..., Station
         interrupt(process)
     assert len(here.backups()) == 1
     assert here.take().status is BackupStatus.DONE
+
+
+def test_packs_are_not_rewritten_while_a_backup_relies_on_them(
+    small: Server, station: Callable[..., Station], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    here, copy, refused = station(small), running._copy_with_retries, []
+
+    def watched(*arguments: Any) -> Any:
+        with pytest.raises(Locked) as refusal, locked(here.vault.locks, Concern.PACKS):
+            pass
+        refused.append(refusal.value.detail)
+        return copy(*arguments)
+
+    monkeypatch.setattr(running, "_copy_with_retries", watched)
+    here.take()
+    assert refused == ["Held by a reader, such as a restore, or by one that has not signed yet."]
+    with locked(here.vault.locks, Concern.PACKS):
+        pass
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "job cancel"])

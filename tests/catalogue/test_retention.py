@@ -76,6 +76,20 @@ def test_what_failed_goes_once_it_is_older_than_all_that_is_promised() -> None:
     assert states([failed], Redundancy(1), 0, NOW) == [NOT_COUNTED]
 
 
+def test_what_failed_stays_while_the_promise_reaches_back_to_it() -> None:
+    """Older than all that is promised is older than the oldest of it, whatever else is older still."""
+    def failed(weeks: int) -> Backup:
+        return weeks_ago(weeks, status=BackupStatus.FAILED)
+
+    backups = [failed(9), weeks_ago(8), failed(7), weeks_ago(5), failed(4), weeks_ago(3), failed(2)]
+    assert states(backups, Redundancy(2), 0, NOW) == [
+        OBSOLETE, OBSOLETE, OBSOLETE, VALID, NOT_COUNTED, VALID, NOT_COUNTED]
+    assert states(backups, Redundancy(1), 2, NOW) == [
+        OBSOLETE, OBSOLETE, OBSOLETE, NEEDED, NOT_COUNTED, VALID, NOT_COUNTED], "the minimum is a promise, too"
+    running = weeks_ago(9, status=BackupStatus.STARTED)
+    assert states([running, weeks_ago(1)], Redundancy(1), 0, NOW) == [NOT_COUNTED, VALID], "it may still be written"
+
+
 def test_without_a_policy_nothing_expires() -> None:
     backups = [weeks_ago(n, status=s) for n, s in ((99, BackupStatus.DONE), (98, BackupStatus.FAILED))]
     assert states(backups, None, 0, NOW) == [VALID, NOT_COUNTED]

@@ -94,6 +94,27 @@ def test_a_server_inherits_from_the_vault_and_may_differ(write, tmp_path):
     assert config.host("c").identity_file == a.identity_file == tmp_path / "keys/id"
 
 
+def test_a_host_inherits_how_to_log_in_and_nothing_that_is_a_servers_own(write):
+    """A restore to a host without a directory would else go to the servers', over a cluster that may be there."""
+    settings = {"identity_file": "/keys/id", "known_hosts": "/keys/known", "data_directory": "/srv/data",
+                "start_command": "start it", "stop_command": "stop it", "bin_directory": "/opt/bin",
+                "password_environment": "PGSECRET"}
+    lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+    config = load(write(HEAD + lines + '[servers.a]\nconninfo = "host=a"\n[hosts.c]\nssh = "c"\n'), {})
+    server, host = config.server("a"), config.host("c")
+    assert {name: str(getattr(server, name)) for name in settings} == settings
+    assert (str(host.identity_file), str(host.known_hosts)) == ("/keys/id", "/keys/known")
+    own = settings.keys() - {"identity_file", "known_hosts"}
+    assert {name: getattr(host, name, None) for name in own} == dict.fromkeys(own)
+
+
+@pytest.mark.parametrize("name", ["description", "conninfo", "slot_name", "ssh", "local"])
+def test_what_is_each_servers_own_stands_in_no_vault(complaints, name: str):
+    value = {"local": "true"}.get(name, '"x"')
+    [complaint] = complaints(f"{HEAD}{name} = {value}\n")
+    assert name in complaint
+
+
 def test_each_value_knows_where_it_came_from(write):
     path = write(HEAD + 'parallel_jobs = 2\n[servers."a.b"]\nconninfo = "host=a"\nslot_name = "s"\n')
     config = load(path, {})

@@ -43,7 +43,15 @@ def _by_libpq(text):
 _WORDS = st.sampled_from(["host", "user", "port", "dbname", "service", "sslmode", "hots", "=", " ", "'", "\\", "\n",
                           "a", "é", "=x ", "='y z' ", "%"])
 _URI_WORDS = st.sampled_from(["user", "host", "dbname", ":", "@", "/", "?", "=", "&", "[", "]", "::1", ",", "%20",
-                              "%C3%A9", "%zz", "5432", "a", "application_name=", "ssl=true"])
+                              "%00", "%C3%A9", "%zz", "5432", "a", "application_name=", "ssl=true"])
+
+
+@pytest.mark.parametrize("text", ["postgresql://h/a%00b", "postgresql://a%00b@h", "postgresql://h?user=a%00b",
+                                  "postgresql://h%00/db", "postgresql://h/a%", "postgresql://h/%4", "host=a\0b"])
+def test_no_value_has_a_zero_byte(text):
+    """Where libpq's text ends and ours goes on, the two would mean different servers."""
+    with pytest.raises(BadValue):
+        check_conninfo(text)
 
 
 @settings(max_examples=600, deadline=None)

@@ -55,7 +55,7 @@ def console(workshop: Workshop, tmp_path: Path) -> Iterator[Callable[..., Termin
         opened.append(terminal)
         if wait:
             terminal.wait_for("main-db")
-            terminal.settle(1.5)
+            terminal.settle(1.5)  # where a job runs already, it is never so quiet for so long
         return terminal
 
     yield open_console
@@ -72,8 +72,8 @@ def test_a_console_that_is_looked_at_sends_nothing(console: Callable[..., Termin
 
 def test_a_running_job_costs_little(console: Callable[..., Terminal], workshop: Workshop) -> None:
     """R38: on the first view as on that of the jobs."""
-    workshop.start_working()
     terminal = console()
+    workshop.start_working()
     for key in ("1", "4"):
         terminal.type(key)
         terminal.wait_for("copying")
@@ -111,8 +111,8 @@ def test_a_signal_leaves_the_terminal_as_it_was(console: Callable[..., Terminal]
 
 def test_leaving_says_what_goes_on(console: Callable[..., Terminal], workshop: Workshop) -> None:
     """R25."""
-    workshop.start_working(start_new_session=True)
     terminal = console()
+    workshop.start_working(start_new_session=True)
     terminal.wait_for("1 job running")
     terminal.type("q")
     assert terminal.end() == 0

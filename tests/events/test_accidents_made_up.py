@@ -98,6 +98,24 @@ def test_no_more_is_read_than_where_transactions_may_have_begun() -> None:
             assert sorted(wal.read_rows) == [4, 5, 6]
 
 
+@pytest.mark.parametrize("oldest", [499, 500])
+def test_what_runs_is_told_between_a_transaction_and_its_subtransaction(oldest: int) -> None:
+    """Nothing of the subtransaction lies before that place, and the half of the top one does."""
+    deeds = Deeds()
+    deeds.row(400, TABLE + 1)
+    for _ in range(60):
+        deeds.row(500, TABLE)
+    fill(deeds)
+    deeds.running(501, oldest)
+    for _ in range(60):
+        deeds.row(501, TABLE)
+    fill(deeds)
+    deeds.running(502, oldest)
+    deeds.end(500, subxids=(501,))
+    [event] = found(deeds)
+    assert (event.xid, event.rows[0].deleted) == (500, 120)
+
+
 def test_subtransactions_count_and_those_rolled_back_do_not() -> None:
     deeds = Deeds()
     for xid in (500, 501, 502):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,14 @@ def test_a_job_lives_as_long_as_it_is_held(tmp_path: Path) -> None:
     assert read_job(held.directory).state is JobState.LOST
     with pytest.raises(NotFound):
         read_job(held.directory.with_name("20000101T000000Z-01"))
+
+
+def test_whoever_looks_is_not_taken_for_the_job_by_another_who_looks(tmp_path: Path) -> None:
+    held = made(tmp_path)
+    held.close()
+    with (held.directory / "alive").open() as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        assert not is_alive(held.directory)
 
 
 def test_only_the_process_that_was_handed_a_job_runs_it(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from pgvault.jobs.hold import is_alive
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import create_job, find_job, list_jobs, read_job, request_cancel
-from pgvault.jobs.run import Order, run_job
-from pgvault.model.event import JobFinished, JobStarted, Noted, Progressed
+from pgvault.jobs.run import Order, run_in_foreground, run_job
+from pgvault.model.errors import Unreachable
+from pgvault.model.event import Emit, JobFinished, JobStarted, Noted, Progressed
 from pgvault.model.job import JobKind, JobState
 
 from workshop import Workshop, wait_until  # isort: skip
@@ -167,6 +168,31 @@ def test_a_foreground_job_goes_on_without_its_terminal(workshop: Workshop) -> No
     workshop.let_go()
     assert process.wait() == 0
     assert workshop.job().state is JobState.SUCCEEDED
+
+
+def test_after_a_foreground_job_a_hangup_does_what_it_did_before(workshop: Workshop) -> None:
+    """Whether the job ends well or not; the same for the signals that stop it."""
+    def ours(number: int, frame: object) -> None:
+        pass
+
+    async def act(emit: Emit, job: str) -> str:
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        if ends_badly:
+            raise Unreachable("db is not reachable")
+        return "done"
+
+    numbers = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, ours)
+    try:
+        for ends_badly in (False, True):
+            order = Order(JobKind.BACKUP, "main-db", "pgvault backup main-db", {})
+            ended = run_in_foreground(workshop.home, order, act)
+            assert isinstance(ended.error, Unreachable) is ends_badly
+            assert signal.getsignal(signal.SIGHUP) is ours
+            assert {n: signal.getsignal(n) for n in numbers[1:]} == {n: before[n] for n in numbers[1:]}
+    finally:
+        signal.signal(signal.SIGHUP, before[signal.SIGHUP])
 
 
 def test_a_foreground_job_goes_on_when_nobody_reads_its_talk(workshop: Workshop) -> None:

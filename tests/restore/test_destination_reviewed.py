@@ -28,13 +28,14 @@ from pgvault.io import probe
 from pgvault.io.hosts import open_host
 from pgvault.io.probe_script import MARKER
 from pgvault.model.check import Outcome
-from pgvault.model.errors import Refused
+from pgvault.model.errors import Locked, Refused
 from pgvault.model.event import Event, discard
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import Immediate
 from pgvault.model.text import size, when
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import Vault
+from pgvault.vault.lock import Concern, locked
 
 OLDER = "20261120T070000Z-01"
 """A job whose restore was cut off."""
@@ -356,6 +357,25 @@ def test_what_comes_while_wal_is_salvaged_stops_it(
     with pytest.raises(Refused, match="planned content"):
         run(world, plan)
     assert not list(data.parent.glob("data.before-*"))
+
+
+def test_packs_are_not_rewritten_while_a_restore_reads_them(
+    world: World, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks, flush = Vault.open(world.home).server(NAME).locks, Site.flush
+    held = []
+
+    async def watched(site: Site) -> None:
+        with pytest.raises(Locked), locked(locks, Concern.PACKS):
+            pass
+        held.append(True)
+        await flush(site)
+
+    monkeypatch.setattr(Site, "flush", watched)
+    run(world, world.plan(Immediate(), directory=str(place), start=False))
+    assert held
+    with locked(locks, Concern.PACKS):
+        pass
 
 
 def test_another_vaults_restore_that_begins_at_the_same_time_is_not_emptied(place: Path) -> None:

@@ -9,7 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from pgvault.vault.frames import FrameStore, Rebuilt, rebuild_index
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import ZEROS, Entry, Kind, Manifest, ManifestWriter, Run
+from pgvault.vault.names import DatabaseName, RelationName
 from pgvault.vault.packs import PackReader, pack_names, pack_path, read_footer
 
 MEBIBYTE = 1 << 20
@@ -308,6 +310,25 @@ class TestAFullDisk:
         manifest.abandon()
         assert not temporaries(small)
 
+    def test_a_full_disk_that_the_other_thread_met_lets_no_manifest_be_published(self, small: ServerVault) -> None:
+        """SQLite has then given up everything that was in it, and would write what comes next."""
+        make_directory(catalog.directory(small, ID))
+        manifest = ManifestWriter(small, ID)
+        manifest.add(Entry(manifest.next_id(), "base/1/1259", Kind.FILE, 0, 0o600, 0))
+        manifest.index_paths()
+
+        def names() -> Iterator[RelationName]:
+            for n in range(200_000):
+                yield RelationName(1, n, n, "public", "x" * 100, "r")
+
+        with ThreadPoolExecutor(1) as other, pytest.raises(NoSpace):
+            other.submit(manifest.add_relations, names()).result()
+        for write in (manifest.index_paths, lambda: manifest.add_databases([DatabaseName(1, "x")]), manifest.publish):
+            with pytest.raises(NoSpace):
+                write()
+        manifest.abandon()
+        assert not catalog.manifest_path(small, ID).exists()
+
     def test_facts_are_the_old_ones_when_the_new_do_not_fit(self, small: ServerVault) -> None:
         path = small.home / "facts"
         write_durably(path, b"old")
@@ -351,6 +372,16 @@ class TestDeltas:
     def test_a_page_behind_the_end_of_the_run_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="does not fit"):
             delta.apply(bytes(delta.PAGE_SIZE), b"\x02" + bytes(15) + bytes(delta.PAGE_SIZE))
+
+    @pytest.mark.parametrize("rest", [b"x", bytes(1), bytes(delta.PAGE_SIZE)])
+    def test_bytes_behind_the_last_page_are_an_error(self, rest: bytes) -> None:
+        parent, run = bytes(4 * delta.PAGE_SIZE), b"x" + bytes(4 * delta.PAGE_SIZE - 1)
+        made = delta.make(parent, run)
+        assert made
+        assert delta.apply(parent, made) == run
+        for changed in (made + rest, made[:-1], bytes(16) + rest):
+            with pytest.raises(ValueError, match="does not fit"):
+                delta.apply(parent, changed)
 
     def test_other_lengths_get_no_delta(self) -> None:
         assert delta.make(bytes(8192), bytes(16384)) is None

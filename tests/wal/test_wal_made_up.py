@@ -208,6 +208,21 @@ def test_torn_records_before_the_end_are_taken_back() -> None:
     assert (facts.records, facts.last, facts.end.lsn) == (17, writer.lsns[16], writer.lsns[17])
 
 
+def test_a_torn_record_that_ends_with_its_page_is_taken_back() -> None:
+    """What follows it is another page, which was never written."""
+    writer = Writer()
+    writer.append(b"before" * 100)
+    room = writer.block - writer.at % writer.block
+    torn = writer.append(b"x" * (room - 24))
+    assert writer.at % writer.block == 0
+    start, data = writer.segments()[0]
+    cut = torn - start + 60
+    facts = skim(data[:cut] + bytes(SIZE - cut), start)
+    assert (facts.records, facts.last, facts.end.lsn) == (1, writer.lsns[0], torn)
+    facts = skim(data, start)
+    assert (facts.records, facts.last, facts.end.lsn) == (2, torn, writer.at), "and stays where it is whole"
+
+
 @pytest.mark.parametrize("byte", [0, 4, 8, 16, 17, 20, 24, 33])
 def test_a_damaged_record_ends_the_reading_and_is_not_counted(byte: int) -> None:
     writer = Writer()
