@@ -5,6 +5,7 @@
                   backups/<backup id>/backup.toml, manifest.sqlite
                   packs/<pack id>.pack      frames.sqlite (a cache)
                   wal/<16 hex>/<segment>.zst    wal.sqlite (a cache)
+                  recoveries/<8 hex>.toml
                   incoming/  streaming/  quarantine/  locks/
 """
 
@@ -38,6 +39,7 @@ It can be read without pgvault, with sqlite3 and zstd.
   <server>/frames.sqlite                  where each frame is (a cache, made again from the packs)
   <server>/wal/<16 hex>/<segment>.zst     archived WAL, zstd
   <server>/wal.sqlite                     its index (a cache)
+  <server>/recoveries/<8 hex>.toml        timelines that restores were given, with their history once it is known
 
 A pack is: 8 bytes "PGVPACK1", then frames back to back, each one standard zstd frame, then the
 footer, then 24 bytes: footer offset (u64 little endian), number of entries (u64), "PGVPEND1".
@@ -99,6 +101,10 @@ class ServerVault(NamedTuple):
     @property
     def quarantine(self) -> Path:
         return self.home / "quarantine"
+
+    @property
+    def recoveries(self) -> Path:
+        return self.home / "recoveries"
 
     @property
     def locks(self) -> Path:

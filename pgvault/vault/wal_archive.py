@@ -10,13 +10,14 @@ PostgreSQL waits for put-wal, so what only a rare file needs is imported there.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Corrupt, PgvaultError, Rejected
-from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, WalFile, parse_wal_name
+from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, WalFile, parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.files import (
@@ -85,6 +86,8 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
         spooled = _spool(source, temporary, limit, level)
         try:
             identity = _check(server, file, spooled, identity)
+            if identity and isinstance(file, SegmentFile | PartialFile):
+                _bring_history(server, Segment.parse(name[:24], identity.segment_size), identity.segment_size)
             return _publish(server, name, spooled, identity)
         except Rejected as rejection:
             if keep_rejected:
@@ -95,6 +98,31 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
             raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, level: int = 1) -> Path:
+    """Put what `source` holds in quarantine in place of the archive; where it is then."""
+    from pgvault.vault.quarantine import set_aside_once
+
+    temporary = temporary_name(server.wal / name)
+    try:
+        return set_aside_once(server, temporary, name, _spool(source, temporary, LARGEST_SEGMENT, level).sha256, reason)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
+    """With the first WAL of a recovery that pgvault made, its history file, which PostgreSQL archives never: it was
+    made while archiving was off."""
+    name = f"{segment.timeline:08X}.history"
+    if segment.timeline == 1 or path_of(server, name).exists():
+        return
+    from pgvault.vault import recoveries
+
+    recovery = recoveries.find(server, segment.timeline)
+    history = recovery.parsed if recovery else None
+    if recovery and history and history.parent and segment.end(size) > history.parent.switch:
+        accept(server, name, io.BytesIO(recovery.history.encode()))
 
 
 def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:

@@ -181,9 +181,9 @@ def fill(site: Site) -> None:
 
 @contextmanager
 def made_site(fleet: Fleet, *, settings: Mapping[str, object] | None = None, with_spaces: bool = True,
-              backup: bool = True) -> Iterator[Site]:
+              backup: bool = True, major: int | None = None) -> Iterator[Site]:
     """A server with a full backup in a vault of its own."""
-    server = fleet.make(installation(), Shape(None, 16, True), settings)
+    server = fleet.make(installation(major), Shape(None, 16, True), settings)
     root = open_directory(in_memory=True)
     account().own(root)
     try:

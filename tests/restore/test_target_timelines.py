@@ -105,7 +105,7 @@ def test_a_time_that_was_on_both_has_to_be_chosen(fork: Fork, timeline: int, the
     assert "timeline 2 it is" in refused.value.detail
     backup, new, found = values(fork.world, AtTime(time), timeline=timeline)
     assert (backup, found) == (fork.first_backup.id, there)
-    assert new == 3  # 2 is taken, whichever was followed
+    assert new >= 3  # 2 is taken, whichever was followed
 
 
 def test_a_time_that_was_on_one_needs_no_choice(fork: Fork) -> None:
@@ -155,8 +155,10 @@ def test_a_position_is_on_both_where_both_reach(fork: Fork) -> None:
 def test_the_end_has_to_be_chosen_while_both_go_on(fork: Fork) -> None:
     with pytest.raises(Refused):
         fork.world.plan(EndOfWal())
-    assert values(fork.world, EndOfWal(), timeline=1)[1:] == (3, [1, 100, 101, 102, 103])
-    assert values(fork.world, EndOfWal(), timeline=2)[1:] == (3, [1, 200, 201, 202, 203, 204])
+    _, one, on_first = values(fork.world, EndOfWal(), timeline=1)
+    _, other, on_second = values(fork.world, EndOfWal(), timeline=2)
+    assert (on_first, on_second) == ([1, 100, 101, 102, 103], [1, 200, 201, 202, 203, 204])
+    assert 2 < one < other  # no number is given twice
 
 
 def test_a_timeline_that_is_not_archived_is_refused(fork: Fork) -> None:

@@ -12,6 +12,7 @@ from pgvault.engine.restore.files import conf_files, read_small
 from pgvault.engine.restore.limits import replication_origins
 from pgvault.engine.restore.settings import HEADING, Needs, SafeSettings, make_safe, recovery_additions
 from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
+from pgvault.engine.restore.timelines import placeholders
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.control_file import read_control_file
@@ -22,6 +23,7 @@ from pgvault.vault.compression import PIECE, compress
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
+from pgvault.vault.recoveries import Recovery
 from pgvault.vault.wal_fetch import find, read_verified
 from pgvault.vault.wal_unfinished import newest_content
 
@@ -80,7 +82,8 @@ class RestoredCluster:
     """The items of one restore."""
 
     def __init__(self, plan: RestorePlan, server: ServerVault, backup: Backup, manifest: Manifest,
-                 config: HostConfig | None, upstream: str, job: str) -> None:
+                 config: HostConfig | None, upstream: str, job: str, recovery: Recovery) -> None:
+        self._recovery = recovery
         self._plan, self._server, self._manifest, self._size = plan, server, manifest, backup.segment_size
         with PackReader(server.packs) as packs:
             self._settings = safe_settings(plan, backup, manifest, packs, config, upstream, job)
@@ -112,6 +115,9 @@ class RestoredCluster:
                 or _is_old_wal(entry))
 
     def _wal(self) -> Iterator[Item]:
+        if recovery_settings(self._plan)["recovery_target_timeline"].isdigit():  # what looks for the latest reads them
+            for name, text in placeholders(self._recovery, self._plan.wal.histories).items():
+                yield SmallFile(f"{WAL_DIRECTORY}/{name}", text)
         for name in (*self._plan.wal.histories, *self._plan.wal.segments):
             path = find(self._server, name)
             if path is None:

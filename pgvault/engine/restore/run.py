@@ -30,6 +30,7 @@ from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
+from pgvault.engine.restore.timelines import note_promotion, reserve_timeline
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination
@@ -44,6 +45,7 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
+from pgvault.vault.recoveries import Recovery
 from pgvault.vault.wal_archive import level_for
 
 _FLUSH_SECONDS = 2.0
@@ -87,8 +89,8 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
         look = _Look(plan, vault, backup, host_config)
         host, destination = await _arrive(scope, host, look, emit)
         act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, look, job, emit)
-        await act.write()
-        return RestoreVerdict(plan, await act.start() if plan.start else None)
+        recovery = await act.write()
+        return RestoreVerdict(plan, await act.start(recovery) if plan.start else None)
 
 
 def _about(plan: RestorePlan, config: HostConfig | None) -> str:
@@ -144,7 +146,7 @@ class _Restore:
     job: str
     emit: Emit
 
-    async def write(self) -> None:
+    async def write(self) -> Recovery:
         """Everything is there and durable when this returns; see `_undone_when_cancelled` for when it does not."""
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
@@ -155,11 +157,12 @@ class _Restore:
             await salvage(self.host, site.directory, self.server, level=level_for(settings.compression_level),
                           emit=self.emit)
             await self.look.again(self.host)  # much WAL takes minutes
+        recovery = await asyncio.to_thread(reserve_timeline, self.server, plan, self.job, self.emit)
         self.emit(PhaseStarted("copy", plan.bytes_to_write))
         async with self._undone_when_cancelled(site):
             await site.prepare()
             async with _flushing_meanwhile(site):
-                await self._send(site.directory)
+                await self._send(site.directory, recovery)
             self.emit(PhaseStarted("flush"))
             await site.flush()
         try:
@@ -169,13 +172,14 @@ class _Restore:
         if site.aside:
             self.emit(Noted(f"what was there is kept as {site.aside}; remove it when it is of no more use",
                             code="kept"))
+        return recovery
 
-    async def _send(self, directory: str) -> None:
+    async def _send(self, directory: str, recovery: Recovery) -> None:
         upstream = upstream_conninfo(self.config.server(self.plan.server).streaming_conninfo)
         progress = Progress(self.emit)
         with Manifest(self.server, self.backup) as listing:
             cluster = RestoredCluster(self.plan, self.server, self.backup, listing, self.host_config, upstream,
-                                      self.job)
+                                      self.job, recovery)
             sender = Sender(self.host, directory, self.server, own_runs(self.manifest),
                             packed=self.destination.zstd is not None, limit=RateLimit(self.plan.bandwidth_limit),
                             wrote=progress.add)
@@ -201,7 +205,7 @@ class _Restore:
             self.emit(Noted(text, Level.WARNING, "incomplete"))
             raise
 
-    async def start(self) -> Proof:
+    async def start(self, recovery: Recovery) -> Proof:
         """Start the server; what it says of itself when it has arrived."""
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))
@@ -216,6 +220,8 @@ class _Restore:
             self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
         if proof.state == PROMOTED:
             await self._end_recovery()
+            await note_promotion(self.host, self.destination.directory.real_path, self.server, recovery,
+                                 proof.timeline, self.emit)
         if proof.lacking:
             raise self._lacks(proof)
         return proof

@@ -3,13 +3,16 @@
 What the server had not archived is in its pg_wal: finished segments, and the one that it was writing, which holds the
 newest commits and is kept as a `.partial`, as PostgreSQL does at the end of a timeline. A segment there is real when
 its first page carries its own position; a recycled one, waiting to be used, carries that of its earlier life.
+
+The directory may be that of a copy which was restored, looked at and is no longer wanted. Its timelines are not the
+server's: were they archived, standbys and restores would follow them. They go to quarantine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -18,9 +21,11 @@ from pgvault.io.host_failure import command_failed
 from pgvault.model.errors import PgvaultError, Rejected
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.model.timeline import History, parse_history
+from pgvault.vault import recoveries
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept, path_of, set_apart
 from pgvault.wal.pages import LONG_HEADER, read_header
 
 _PIECE = 8 << 20
@@ -33,7 +38,9 @@ for file in *; do
   [ -f "$file" ] || continue
   head -c 1 "$file" > /dev/null || exit 1
   printf '%s ' "$file"
-  [ ! -e "archive_status/$file.ready" ] && [ ! -e "archive_status/$file.done" ] || printf 'finished '
+  if [ -e "archive_status/$file.ready" ]; then printf 'ready '
+  elif [ -e "archive_status/$file.done" ]; then printf 'done '
+  fi
   head -c {LONG_HEADER.size} "$file" | od -An -v -tx1 | tr -d ' \\n'
   echo
 done
@@ -51,6 +58,12 @@ class _Found:
     head: bytes
     finished: bool
     """PostgreSQL has said that it is complete."""
+    waits: bool = False
+    """For an archive_command, so this server is meant to archive."""
+
+    @property
+    def timeline(self) -> int:
+        return int(self.name[:8], 16)
 
 
 async def salvage(host: Host, directory: str, server: ServerVault, *, level: int, emit: Emit) -> tuple[str, ...]:
@@ -61,15 +74,46 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
     """
     identity = read_identity(server)
     found = await _look(host, directory)
-    stored = []
-    for name, source in _wanted(found, identity).items():
-        if not name.endswith(".partial") and await asyncio.to_thread(path_of(server, name).exists):
+    wanted = _wanted(found, identity)
+    foreign = await _foreign(host, directory, server, [found[source] for source in wanted.values()])
+    stored: list[str] = []
+    apart: list[str] = []
+    for name, source in wanted.items():
+        reason = foreign.get(found[source].timeline, "")
+        if not reason and not name.endswith(".partial") and await asyncio.to_thread(path_of(server, name).exists):
             continue
-        if await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, level, emit):
-            stored.append(name)
+        if await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, reason, level, emit):
+            (apart if reason else stored).append(name)
     if stored:
         emit(Noted(f"salvaged WAL that only {directory} had into the vault: {', '.join(stored)}", code="salvaged"))
+    if apart:
+        emit(Noted(f"WAL in {directory} is in quarantine, not in the archive of {server.name}: "
+                   f"{'; '.join(dict.fromkeys(foreign.values()))}. It is {', '.join(apart)}. What is wanted of it is "
+                   f"archived with pgvault put-wal {server.name}, the history file first", Level.WARNING, "foreign"))
     return tuple(stored)
+
+
+async def _foreign(host: Host, directory: str, server: ServerVault, wanted: Sequence[_Found]) -> dict[int, str]:
+    """The timelines in the directory that are not the server's, each with the reason."""
+    texts: dict[int, str] = {}
+    for each in wanted:
+        if each.name.endswith(".history"):
+            texts[each.timeline] = (await host.read_file(f"{directory}/pg_wal/{each.name}")).decode("utf-8", "replace")
+    reasons: dict[int, str] = {}
+    for timeline in sorted({each.timeline for each in wanted}):
+        waits = any(each.waits for each in wanted if each.timeline == timeline)
+        history = _parsed(texts.get(timeline, ""), timeline)
+        known = await asyncio.to_thread(recoveries.what_is_known, server, timeline)
+        if reason := recoveries.why_foreign(known, history, reasons, meant_to_archive=waits):
+            reasons[timeline] = reason
+    return reasons
+
+
+def _parsed(text: str, timeline: int) -> History | None:
+    try:
+        return parse_history(text, timeline) if text else None
+    except ValueError:
+        return None
 
 
 async def _look(host: Host, directory: str) -> dict[str, _Found]:
@@ -79,8 +123,8 @@ async def _look(host: Host, directory: str) -> dict[str, _Found]:
                              doing=f"look for WAL in {directory}/pg_wal")
     found = {}
     for line in done.stdout.decode().splitlines():
-        name, *finished, head = line.split(" ")
-        found[name] = _Found(name, bytes.fromhex(head), bool(finished))
+        name, *status, head = line.split(" ")
+        found[name] = _Found(name, bytes.fromhex(head), bool(status), status == ["ready"])
     return found
 
 
@@ -114,11 +158,15 @@ def _holds(found: _Found, identity: Identity | None) -> bool:
         and header.address == segment.start(header.segment_size)
 
 
-async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, level: int,
-                 emit: Emit) -> bool:
+async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, foreign: str,
+                 level: int, emit: Emit) -> bool:
+    """Whether the vault has something new: in the archive or, with the reason of `foreign`, in quarantine."""
     with tempfile.TemporaryFile(dir=server.wal) as copy:
         await _copy(host, path, copy, identity.segment_size if identity else 0)
         copy.seek(0)
+        if foreign:
+            await asyncio.to_thread(set_apart, server, name, copy, foreign, level=level)
+            return True
         try:
             accepted = await asyncio.to_thread(accept, server, name, copy, level=level)
         except Rejected as rejection:

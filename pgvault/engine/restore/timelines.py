@@ -1,0 +1,59 @@
+"""The timeline that a restored server takes when it promotes: one that nothing in the vault has, whatever was archived.
+
+PostgreSQL takes the number after the highest one that it finds a history file of, looking from the timeline that it
+recovers along upwards until one is missing. So a restore brings a history file for each number that is taken. Those
+without one in the archive are placeholders, of which PostgreSQL only asks whether they are there, as long as the
+timeline to recover along is named (`findNewestTimeLine`, `access/transam/timeline.c`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pgvault.io.host import Host
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Emit, Level, Noted
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.vault import recoveries
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.recoveries import Recovery
+
+
+def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emit) -> Recovery:
+    """Also from a vault that cannot be written to, where it is noted nowhere."""
+    wanted = Recovery(0, plan.timeline, job, plan.host, plan.directory)
+    try:
+        return recoveries.reserve(server, wanted)
+    except (OSError, PgvaultError) as error:
+        number = max(recoveries.newest_timeline(server), plan.timeline) + 1
+        emit(Noted(f"the vault cannot note that this recovery takes timeline {number} ({error}); a later one may take "
+                   "the same", Level.WARNING, "timeline"))
+        return replace(wanted, timeline=number)
+
+
+def placeholders(recovery: Recovery, histories: tuple[str, ...]) -> Mapping[str, bytes]:
+    """Content of a history file for each number that is taken, and of which none of `histories` is."""
+    names = (f"{number:08X}.history" for number in range(recovery.follows + 1, recovery.timeline))
+    return {name: b"# pgvault: another recovery has this timeline\n" for name in names if name not in histories}
+
+
+async def note_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
+                         emit: Emit) -> None:
+    """Keep the history file that the promotion wrote; `timeline` is the one that the server reports, where it does."""
+    number = timeline or recovery.timeline
+    name = f"{number:08X}.history"
+    path = f"{directory}/pg_wal/{name}"
+    try:
+        text = (await host.read_file(path)).decode()
+        await asyncio.to_thread(recoveries.note_history, server, replace(recovery, timeline=number), text)
+    except (PgvaultError, OSError, ValueError) as error:
+        reason = error.message if isinstance(error, PgvaultError) else os.strerror(error.errno or 0) \
+            if isinstance(error, OSError) else str(error)
+        emit(Noted(f"could not note the history of timeline {number} in the vault: {reason}; before this server "
+                   f"archives, bring it: pgvault put-wal {server.name} {name} < {path}", Level.WARNING, "timeline"))
+        return
+    emit(Noted(f"the vault keeps {name}: it joins the archive of {server.name} with the first WAL of this timeline",
+               code="timeline"))

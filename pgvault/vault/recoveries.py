@@ -1,0 +1,149 @@
+"""The recoveries that pgvault made, and the timeline that each was given: `<server>/recoveries/<8 hex>.toml`.
+
+A restored server forks a timeline when it promotes, with archiving off, so its history file is archived by nobody and
+the next recovery would take the same number. So a number is reserved here before a restore writes its first byte, for
+good, whatever becomes of that restore; and the history that the promotion wrote is kept here. It becomes part of the
+archive with the first WAL of that timeline that arrives, since then the restored server is in service. Until then
+nothing follows the timeline, as nothing may follow a copy that was only looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Container, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pgvault.model.timeline import History, parse_history
+from pgvault.vault.files import make_directory, write_durably
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.lock import Concern, locked
+
+_SUFFIX = ".toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    timeline: int
+    follows: int
+    """The timeline that it recovers along."""
+    job: str = ""
+    host: str = ""
+    directory: str = ""
+    history: str = ""
+    """The text of the history file that its promotion wrote; empty as long as that is not known."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.directory} on {self.host or 'this machine'}"
+
+    @property
+    def parsed(self) -> History | None:
+        """None where no history is known, or none that can be read."""
+        try:
+            return parse_history(self.history, self.timeline) if self.history else None
+        except ValueError:
+            return None
+
+
+def find(server: ServerVault, timeline: int) -> Recovery | None:
+    """None when pgvault made no recovery of this timeline. One that cannot be read has its number all the same."""
+    try:
+        facts = tomllib.loads(_path(server, timeline).read_text("utf-8"))
+        return Recovery(timeline, int(facts["follows"]), *(str(facts.get(name, "")) for name in (
+            "job", "host", "directory", "history")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Recovery(timeline, 0)
+
+
+def newest_timeline(server: ServerVault) -> int:
+    """The highest number of which the vault knows anything, be it that a recovery was to take it."""
+    return max(_numbers(server), default=1)
+
+
+def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
+    """Give a recovery the first number that nothing in this vault has, for good; `wanted.timeline` does not matter."""
+    with locked(server.locks, Concern.ARCHIVE, wait=True):
+        recovery = replace(wanted, timeline=max(newest_timeline(server), wanted.follows) + 1)
+        _write(server, recovery)
+        return recovery
+
+
+def note_history(server: ServerVault, recovery: Recovery, history: str) -> Recovery:
+    """Keep what the promotion wrote. ValueError when it is no history of this timeline."""
+    parse_history(history, recovery.timeline)
+    noted = replace(recovery, history=history)
+    _write(server, noted)
+    return noted
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the vault knows of one timeline."""
+
+    timeline: int
+    has_wal: bool
+    """The archive has WAL of it, or WAL of it is being received."""
+    history: History | None
+    """As it is archived."""
+    recovery: Recovery | None
+
+
+def what_is_known(server: ServerVault, timeline: int) -> Known:
+    from pgvault.vault.wal_archive import path_of
+    from pgvault.vault.wal_fetch import read_verified
+
+    name, segments = f"{timeline:08X}.history", f"{timeline:08X}{'?' * 16}*"
+    path = path_of(server, name)
+    text = b"".join(read_verified(server, name, path)).decode() if path.exists() else ""
+    return Known(timeline, any(server.wal.glob(f"*/{segments}")) or any(server.streaming.glob(segments)),
+                 parse_history(text, timeline) if text else None, find(server, timeline))
+
+
+def why_foreign(known: Known, history: History | None, foreign: Container[int], *,
+                meant_to_archive: bool) -> str:
+    """Why WAL of this timeline, found in a data directory, is not the server's; empty when it is.
+
+    `history` is the one that the directory has, `foreign` the timelines that are not the server's, as far as is known.
+    """
+    timeline = known.timeline
+    if parents := [each.timeline for each in (history.ancestors if history else ()) if each.timeline in foreign]:
+        return f"timeline {timeline} goes on from timeline {parents[-1]}, which is not the server's"
+    if known.history and history:
+        if [each[:2] for each in known.history.ancestors] == [each[:2] for each in history.ancestors]:
+            return ""
+        return f"timeline {timeline} of the directory is another one than that of the archive"
+    if timeline == 1 or known.has_wal or known.history or meant_to_archive:
+        return ""
+    if known.recovery:
+        return (f"timeline {timeline} was given to the recovery to {known.recovery.place} by job {known.recovery.job}, "
+                "of which nothing was archived")
+    return f"timeline {timeline} leaves the path of the server: the archive knows nothing of it"
+
+
+def _write(server: ServerVault, recovery: Recovery) -> None:
+    import tomli_w
+
+    make_directory(server.recoveries)
+    write_durably(_path(server, recovery.timeline), tomli_w.dumps(asdict(recovery)).encode("utf-8", "backslashreplace"))
+
+
+def _path(server: ServerVault, timeline: int) -> Path:
+    return server.recoveries / f"{timeline:08X}{_SUFFIX}"
+
+
+def _numbers(server: ServerVault) -> Iterator[int]:
+    """From the names of what is archived, received and reserved."""
+    for directory in (server.wal, server.recoveries, server.streaming, server.incoming):
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        for name in names:
+            try:
+                yield int(name[:8], 16)
+            except ValueError:  # a temporary file, or what a person left there
+                continue
