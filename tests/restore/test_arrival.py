@@ -166,6 +166,8 @@ def test_a_standby_is_proven_by_its_receiver(title: str, verdict: object) -> Non
     ({"Minimum_recovery_ending_location": "0/3000100"}, (), Arrived(SHUT_DOWN, STOP)),
     ({"Minimum_recovery_ending_location": "0/2000100"}, (BEGAN, STOPPED), Arrived(SHUT_DOWN, STOP)),
     ({"Minimum_recovery_ending_location": "0/2000100"}, (BEGAN,), Astray(SHUT_DOWN, Lsn(0x2000100))),
+    ({"Minimum_recovery_ending_location": "0/03000100", "Backup_start_location": "0/00000000"}, (),  # 19 writes so
+     Arrived(SHUT_DOWN, STOP)),
     ({"Minimum_recovery_ending_location": "0/3000100", "Backup_start_location": "0/2000028"}, (),
      Astray(SHUT_DOWN, None)),
 ])  # fmt: skip

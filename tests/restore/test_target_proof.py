@@ -275,6 +275,8 @@ def test_each_major_stops_at_a_time_a_name_and_the_backups_end(fleet: Fleet, ssh
             with world.restored(target, backup=backup.id) as restored:
                 assert restored.column("SELECT value FROM logged ORDER BY value") == there, target
                 assert restored.verdict.proof.timeline == 2
+        with world.restored(AtName("one"), backup=backup.id, action=TargetAction.PAUSE) as restored:
+            assert restored.verdict.proof.state == "paused"
     finally:
         end_world(fleet, world)
 

@@ -34,6 +34,8 @@ ANSWER_SECONDS = 10.0
 LOCK_SECONDS = 3.0
 """How long it may wait for a lock."""
 _CONNECT_SECONDS = 5
+_ALL_WAYS_SECONDS = 30.0
+"""How long all attempts to ask one question may take together."""
 _DATABASES = ("postgres", "template1")
 _AFTER = 5.0
 """Seconds in which a server that was asked to stop a query should have."""
@@ -120,6 +122,13 @@ class RestoredServer:
 
     async def ask(self, sql: str) -> list[dict[str, Any]]:
         """The rows of a query about the whole server, from the first that answers it. NotAnswered when none does."""
+        try:
+            async with asyncio.timeout(_ALL_WAYS_SECONDS):
+                return await self._ask(sql)
+        except TimeoutError:
+            raise NotAnswered(f"no answer came in {_ALL_WAYS_SECONDS:.0f} seconds") from None
+
+    async def _ask(self, sql: str) -> list[dict[str, Any]]:
         failures: list[str] = []
         for way, name in self._tries():
             async with AsyncExitStack() as scope:

@@ -118,7 +118,7 @@ class Sight:
     @property
     def consistent_to(self) -> Lsn | None:
         """How far replay has certainly come; None before the end of its backup."""
-        if self.control.get("Backup start location", "0/0") != "0/0":
+        if position(self.control.get("Backup start location", "")):
             return None
         return position(self.control.get("Minimum recovery ending location", ""))
 
