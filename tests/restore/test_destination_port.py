@@ -174,11 +174,9 @@ def test_a_setting_that_the_server_does_not_take_is_the_cause_that_is_told(world
     made = contents.recovery_additions
     monkeypatch.setattr(contents, "recovery_additions",
                         lambda *args, **options: [*made(*args, **options), ("shared_buffers", "many")])
-    with pytest.raises(PgvaultError) as failed, world.restored(Immediate()):
-        pass
-    detail = failed.value.detail or ""
-    assert 'invalid value for parameter "shared_buffers": "many"' in detail
-    assert "Correct that setting" in (failed.value.hint or "")
+    failed = world.plan(Immediate()).failed
+    assert [each.name for each in failed] == ["configuration"]
+    assert 'invalid value for parameter "shared_buffers": "many"' in failed[0].detail
 
 
 def test_the_path_in_a_command_is_quoted(world: World, own_server: Callable[..., Server]) -> None:

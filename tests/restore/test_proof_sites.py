@@ -96,7 +96,7 @@ def test_settings_of_roles_and_databases_change_nothing(world: World, action: Ta
 def test_some_way_in_is_found(world: World, way: str, before: str, options: str, user: str) -> None:
     with started_by(world, before, options, user), world.restored(AtName("between")) as restored:
         proof = restored.verdict.proof
-        assert (proof.state, proof.timeline, proof.refusal) == ("promoted", 2, ""), way
+        assert (proof.state, proof.timeline > 1, proof.refusal) == ("promoted", True, ""), way
         assert proof.last_commit is not None
 
 
@@ -110,7 +110,7 @@ def test_without_any_login_files_and_log_prove_it(world: World, target: object, 
         proof = restored.verdict.proof
         assert proof.state == state
         assert "reject" in proof.refusal
-        assert proof.timeline == (2 if state == "promoted" else None)
+        assert (proof.timeline or 0) > 1 if state == "promoted" else proof.timeline is None
         assert "by its files and its log, since it takes no login" in str(restored.verdict)
 
 

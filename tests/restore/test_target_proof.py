@@ -72,13 +72,14 @@ def test_the_verdict_at_the_command_line(world: World) -> None:
         done = world.cli("restore", "main", "auto", data, "--host", "target", "--target-name", "between", "--start",
                          "--yes", "--format", "json", check=0)
         proof = done.json()["proof"]
-        assert (proof["state"], proof["timeline"]) == ("promoted", 2)
+        timeline = proof["timeline"]
+        assert (proof["state"], timeline > 1) == ("promoted", True)
         assert proof["last_commit"].endswith("Z")
         assert any("recovery stopping after WAL location" in line for line in proof["log"])
-        assert any("selected new timeline ID: 2" in line for line in proof["log"])
+        assert any(f"selected new timeline ID: {timeline}" in line for line in proof["log"])
         journal = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
         assert any("recovery stopping" in json.dumps(event) for event in journal)
-        assert "on timeline 2, last replayed commit" in done.json()["verdict"]
+        assert f"on timeline {timeline}, last replayed commit" in done.json()["verdict"]
         job = journal[0]["job"]
         world.stop(data)
         plan = world.cli("restore", "main", "auto", world.root / "next", "--host", "target", "--start", "--dry-run",
@@ -274,7 +275,7 @@ def test_each_major_stops_at_a_time_a_name_and_the_backups_end(fleet: Fleet, ssh
         for target, there in ((AtName("one"), [1]), (AtTime(time), [1, 2]), (Immediate(), [])):
             with world.restored(target, backup=backup.id) as restored:
                 assert restored.column("SELECT value FROM logged ORDER BY value") == there, target
-                assert restored.verdict.proof.timeline == 2
+                assert restored.verdict.proof.timeline > 1
         with world.restored(AtName("one"), backup=backup.id, action=TargetAction.PAUSE) as restored:
             assert restored.verdict.proof.state == "paused"
     finally:
@@ -287,5 +288,5 @@ def test_the_archived_file_is_what_is_sent(world: World) -> None:
     assert plan.wal.last < world.plan(EndOfWal()).wal.last
     with world.restored(AtName("between"), start=False) as restored:
         sent = {path.name for path in (restored.data / "pgvault_wal").iterdir()} - {".keep"}
-    assert sent == set(plan.wal.segments)
+    assert {name for name in sent if not name.endswith(".history")} == set(plan.wal.segments)
     assert all(path_of(world.vault, name).exists() for name in sent)
