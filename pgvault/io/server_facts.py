@@ -9,7 +9,7 @@ from pgvault.model.errors import Refused
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 
 OLDEST_MAJOR = 13
-NEWEST_MAJOR = 18
+NEWEST_MAJOR = 19
 
 
 @dataclass(frozen=True, slots=True)

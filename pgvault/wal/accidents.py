@@ -24,6 +24,7 @@ from pgvault.wal.bodies import Relation
 from pgvault.wal.evidence import Acts, Deletion, Ended
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.transactions import Transaction
+from pgvault.wal.versions import FORMATS
 
 FIRST_USER_OID = 16384
 """OIDs below are the system's (`access/transam.h`, FirstNormalObjectId)."""
@@ -137,7 +138,8 @@ def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> 
         return None
     database = transaction.database or files[0].database
     dropped = [each.object for each in transaction.dropped if each.kind == _RELATION_STATISTICS]
-    if major >= 15:
+    names_dropped = FORMATS[major].dropped_statistics is not None
+    if names_dropped:
         transient = sum(oid in own for oid in dropped)
         lost = [oid for oid in dropped if oid not in own]
         surely = any(known(database, oid) not in ("", "t") for oid in lost)
@@ -156,7 +158,7 @@ def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> 
     return Finding(kind, transaction.lsn, transaction.end_lsn, transaction.time, transaction.xid, database,
                    oids=tuple(sorted((oid for oid in oids if oid >= FIRST_USER_OID),
                                      key=lambda oid: order.get(oid, len(order)))),
-                   exact=kind is EventKind.DROP and major >= 15,
+                   exact=kind is EventKind.DROP and names_dropped,
                    aim=locked[0] if locked else 0, files=files)
 
 

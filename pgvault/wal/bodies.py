@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.record import HEADER_SIZE, Record
+from pgvault.wal.versions import FORMATS, WalFormat
 
 _MAX_BLOCK_ID = 32
 _TOP_XID, _ORIGIN, _LONG_MAIN, _SHORT_MAIN = 252, 253, 254, 255
@@ -109,17 +110,17 @@ def main_data(data: bytes) -> bytes:
 
 
 def parse_body(record: Record, major: int, *, block_size: int = 8192) -> Body:
-    """The body of a record of PostgreSQL `major` (13 to 18); ValueError when it does not hold together.
+    """The body of a record of PostgreSQL `major`; ValueError when it does not hold together.
 
     `block_size` is that of the data files: a page image does not say how long its hole is.
     """
     try:
-        return _parse_body(record.data, major, block_size)
+        return _parse_body(record.data, FORMATS[major], block_size)
     except (IndexError, error):
         raise ValueError(f"the record at {Lsn(record.lsn)} is cut short") from None
 
 
-def _parse_body(data: bytes, major: int, block_size: int) -> Body:
+def _parse_body(data: bytes, wal: WalFormat, block_size: int) -> Body:
     at, rest, main_length = HEADER_SIZE, 0, 0
     origin = top_xid = 0
     fragments: list[_Fragment] = []
@@ -132,17 +133,17 @@ def _parse_body(data: bytes, major: int, block_size: int) -> Body:
             main_length, at = _U32.unpack_from(data, at)[0], at + 4
         elif kind == _ORIGIN:
             origin, at = _U16.unpack_from(data, at)[0], at + 2
-        elif kind == _TOP_XID and major >= 14:
+        elif kind == _TOP_XID and wal.names_top_xid:
             top_xid, at = _U32.unpack_from(data, at)[0], at + 4
         elif kind <= _MAX_BLOCK_ID:
             before = fragments[-1] if fragments else None
             if before and kind <= before.id:
                 raise ValueError(f"block reference {kind} follows block reference {before.id}")
-            fragment, at = _parse_block(data, at, kind, before, major, block_size)
+            fragment, at = _parse_block(data, at, kind, before, wal, block_size)
             fragments.append(fragment)
             rest += fragment.data_length + fragment.image_length
         else:
-            raise ValueError(f"a record of PostgreSQL {major} has no part of kind {kind}")
+            raise ValueError(f"a record of PostgreSQL {wal.major} has no part of kind {kind}")
         if kind in (_SHORT_MAIN, _LONG_MAIN):
             rest += main_length
             break
@@ -155,7 +156,7 @@ def _parse_body(data: bytes, major: int, block_size: int) -> Body:
     return Body(data[at:], tuple(blocks), origin, top_xid)
 
 
-def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, major: int,
+def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, wal: WalFormat,
                  block_size: int) -> tuple[_Fragment, int]:
     flags, data_length = _BLOCK.unpack_from(data, at)
     at += _BLOCK.size
@@ -163,7 +164,7 @@ def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, 
         raise ValueError(f"block reference {block_id} announces {data_length} bytes against its flags")
     image, image_length = None, 0
     if flags & _HAS_IMAGE:
-        image, image_length, at = _parse_image(data, at, major, block_size)
+        image, image_length, at = _parse_image(data, at, wal, block_size)
     if not flags & _SAME_RELATION:
         relation, at = Relation(*_RELATION.unpack_from(data, at)), at + _RELATION.size
     elif before:
@@ -174,15 +175,12 @@ def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, 
     return _Fragment(block_id, Fork(flags & _FORK), data_length, image_length, image, relation, block), at + 4
 
 
-def _parse_image(data: bytes, at: int, major: int, block_size: int) -> tuple[PageImage, int, int]:
+def _parse_image(data: bytes, at: int, wal: WalFormat, block_size: int) -> tuple[PageImage, int, int]:
     """The image without its bytes, their count, and the offset behind."""
     length, hole_offset, info = _IMAGE.unpack_from(data, at)
     at += _IMAGE.size
-    if major >= 15:
-        applied = bool(info & 0x02)
-        compression = "pglz" if info & 0x04 else "lz4" if info & 0x08 else "zstd" if info & 0x10 else ""
-    else:
-        applied, compression = bool(info & 0x04), "pglz" if info & 0x02 else ""
+    applied = bool(info & wal.image_is_applied)
+    compression = next((name for bit, name in wal.image_compressions if info & bit), "")
     hole_length = 0
     if compression and info & _HAS_HOLE:
         hole_length, at = _U16.unpack_from(data, at)[0], at + 2

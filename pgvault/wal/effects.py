@@ -27,6 +27,7 @@ from pgvault.wal.records import ALWAYS_KEPT, Reading
 from pgvault.wal.rows import inserted_row
 from pgvault.wal.transactions import ABORT_PREPARED, COMMIT_PREPARED, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+from pgvault.wal.versions import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +48,6 @@ _PARAMETERS = Struct("<6i")
 _ROW = Struct("<I64s")
 """The beginning of a row of pg_tablespace: oid, spcname."""
 _TWO_PHASE_MAGIC = 0x57F94534
-_HEADER, _HEADER_15 = Struct("<IIIIqI4iBxHQq"), Struct("<IIIIqI6iBxHQq")
 _STATE = Struct("<IBxH")
 """One resource's part of the state: its length, whose it is, what it is."""
 _LOCK = Struct("<IIIHBBi")
@@ -151,12 +151,13 @@ def _prepared(record: Record, major: int) -> Effect | None:
 
 
 def _read_two_phase(state: bytes, major: int, lsn: int) -> PreparedTransaction:
-    header = _HEADER_15 if major >= 15 else _HEADER
+    wal = FORMATS[major]
+    header = wal.two_phase_header
     magic, _, xid, database, at, owner, *counts, _, gid_length, _, _ = header.unpack_from(state)
     if magic != _TWO_PHASE_MAGIC:
         raise ValueError(f"its magic number is {magic:08X}")
-    statistics = 16 if major >= 18 else 12
-    sizes = (_XID, _FILE, _FILE, *((statistics, statistics) if major >= 15 else ()), _INVALIDATION)
+    statistics = (wal.dropped_statistics.size,) * 2 if wal.dropped_statistics else ()
+    sizes = (_XID, _FILE, _FILE, *statistics, _INVALIDATION)
     gid = state[header.size:header.size + gid_length - 1].decode("utf-8", "backslashreplace")
     place = header.size + _aligned(gid_length)
     for count, size in zip(counts, sizes, strict=True):

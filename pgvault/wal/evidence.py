@@ -29,6 +29,7 @@ from pgvault.wal.transactions import (
     read_transaction,
 )
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+from pgvault.wal.versions import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -228,6 +229,7 @@ class Ledger:
 
     def _read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
         major = reading.major
+        drop_database = FORMATS[major].drop_database
         for record in reading:
             rmid = record.rmid
             if rmid == HEAP:
@@ -246,7 +248,7 @@ class Ledger:
                 if record.info & OPERATION == _CREATE_FILE and record.xid:
                     relation = Relation(*_RELATION.unpack_from(main_data(record.data)))
                     self._of(record.xid).doing().created.setdefault(relation, False)
-            elif record.info & OPERATION == (0x20 if major >= 15 else 0x10) and record.xid:
+            elif record.info & OPERATION == drop_database and record.xid:
                 (database,) = _U32.unpack_from(main_data(record.data))
                 self._of(record.xid).doing().removed[database] = record.lsn
 
@@ -359,7 +361,7 @@ class Ledger:
             if relation in evidence.acts.created:
                 evidence.acts.created[relation] = True
         elif operation in (_CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE):
-            (following,) = _U32.unpack_from(main_data(record.data), 24)
+            (following,) = _U32.unpack_from(main_data(record.data), FORMATS[major].next_xid)
             if operation == _CHECKPOINT_SHUTDOWN:
                 self._next_is(following)
             else:  # it was the next one when the checkpoint began

@@ -20,6 +20,7 @@ from pgvault.wal.record import OPERATION, TABLESPACE, TRANSACTION, XLOG
 from pgvault.wal.records import Reading, WalEnd
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
+from pgvault.wal.versions import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,7 +158,7 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
             effects.add(record, reading.major, reading.timeline, reading.header.segment_size)
         elif record.info & OPERATION == _RESTORE_POINT:
             points.append(read_restore_point(record))
-        elif record.info & OPERATION == _CHECKPOINT_ONLINE and (oldest := _oldest_active(record)):
+        elif record.info & OPERATION == _CHECKPOINT_ONLINE and (oldest := _oldest_active(record, reading.major)):
             losses.forget(oldest)
     effects.name_tablespaces(data, start, carry)
     return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
@@ -228,11 +229,11 @@ def _add_transaction(tally: _Tally, losses: Losses, effects: Effects, record: Re
         tally.add(operation == COMMIT, record.xid, _time_at(data, 26)[0])
 
 
-def _oldest_active(record: Record) -> int:
+def _oldest_active(record: Record, major: int) -> int:
     """The oldest xid that ran when the checkpoint began (`catalog/pg_control.h`, CheckPoint.oldestActiveXid); 0 when
     that is not told, as below wal_level replica."""
-    main = main_data(record.data)
-    return int.from_bytes(main[80:84], "little") if len(main) >= 84 else 0
+    main, at = main_data(record.data), FORMATS[major].oldest_active_xid
+    return int.from_bytes(main[at:at + 4], "little") if len(main) >= at + 4 else 0
 
 
 def read_restore_point(record: Record) -> RestorePoint:

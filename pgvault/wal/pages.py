@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
+from pgvault.wal.versions import BY_MAGIC, FORMATS, NEWEST, OLDEST
 
 if TYPE_CHECKING:
     from pgvault.model.segment import Segment
@@ -24,13 +25,8 @@ LONG_HEADER = Struct("<HHIQI4xQII")
 
 STARTS_INSIDE_RECORD = 0x1
 HAS_LONG_HEADER = 0x2
-OVERWRITES_RECORD = 0x8
-"""The record before was never finished (a crash); this page starts afresh."""
-_ALL_FLAGS = 0xF
 
-MAJORS = {0xD106: 13, 0xD10D: 14, 0xD110: 15, 0xD113: 16, 0xD116: 17, 0xD118: 18}
-_NEWEST = max(MAJORS)
-_NEXT_MAJOR = range(_NEWEST + 1, 0xD121 + 1)
+_NEWEST = FORMATS[NEWEST].magic
 _OLD_MAJORS = {0xD087: "9.5", 0xD093: "9.6", 0xD097: "10", 0xD098: "11", 0xD101: "12"}
 _MAGICS = range(0xD000, 0xE000)
 
@@ -53,10 +49,9 @@ class PageHeader(NamedTuple):
     def known_major(self) -> int:
         """The major version, or UnknownWal: ask before the records are read."""
         if self.major is None:
-            name = "PostgreSQL 19" if self.magic in _NEXT_MAJOR else "a newer PostgreSQL"
             raise UnknownWal(
-                f"{name}'s WAL is not known to this version",
-                detail=f"Its pages have the magic number {self.magic:04X}; known are PostgreSQL 13 to 18.",
+                "the WAL of a newer PostgreSQL is not known to this version",
+                detail=f"Its pages have the magic number {self.magic:04X}; known are PostgreSQL {OLDEST} to {NEWEST}.",
                 hint="Archiving and restoring to the end of the WAL work; update pgvault to search in this WAL.")
         return self.major
 
@@ -73,7 +68,8 @@ def read_header(first_page: bytes) -> PageHeader:
     _check_magic(magic)
     if not flags & HAS_LONG_HEADER:
         raise ValueError("a WAL page, but not the first one of a segment")
-    if magic in MAJORS and flags & ~_ALL_FLAGS:
+    known = BY_MAGIC.get(magic)
+    if known and flags & ~known.page_flags:
         raise ValueError(f"not a WAL page: its flags are {flags:04X}")
     if not is_segment_size(segment_size):
         raise ValueError(f"not a WAL page: {segment_size} bytes is no segment size")
@@ -81,7 +77,7 @@ def read_header(first_page: bytes) -> PageHeader:
         raise ValueError(f"not a WAL page: {block_size} bytes is no page size")
     if timeline == 0 or address % segment_size:
         raise ValueError(f"not a WAL page: it claims timeline {timeline} and address {Lsn(address)}")
-    return PageHeader(magic, MAJORS.get(magic), flags, timeline, Lsn(address), remaining, system, segment_size,
+    return PageHeader(magic, known.major if known else None, flags, timeline, Lsn(address), remaining, system, segment_size,
                       block_size)
 
 
@@ -108,17 +104,17 @@ def check_segment(header: PageHeader, length: int, segment: Segment, size: int, 
 
 def _check_magic(magic: int) -> None:
     """Known, or newer than known; else ValueError, or UnknownWal for an old or unreleased PostgreSQL."""
-    if magic in MAJORS or _NEWEST < magic < _MAGICS.stop:
+    if magic in BY_MAGIC or _NEWEST < magic < _MAGICS.stop:
         return
     if magic == 0:
         raise ValueError("not a WAL page: zeros")
-    if int.from_bytes(magic.to_bytes(2, "little"), "big") in MAJORS:
+    if int.from_bytes(magic.to_bytes(2, "little"), "big") in BY_MAGIC:
         raise ValueError("a WAL page of a big-endian machine, which cannot be read here")
     if magic not in _MAGICS:
         raise ValueError(f"not a WAL page: its magic number is {magic:04X}")
     if old := _OLD_MAJORS.get(magic):
         name = f"PostgreSQL {old}'s WAL"
     else:
-        name = "the WAL of a PostgreSQL before 13" if magic < min(MAJORS) else "the WAL of an unreleased PostgreSQL"
+        name = "the WAL of a PostgreSQL before 13" if magic < min(BY_MAGIC) else "the WAL of an unreleased PostgreSQL"
     raise UnknownWal(f"{name} is not supported", detail=f"Its pages have the magic number {magic:04X}.",
                      hint="pgvault protects PostgreSQL 13 and newer.")

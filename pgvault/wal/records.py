@@ -25,12 +25,12 @@ from pgvault.wal.carry import Carry, Growing, Unfinished
 from pgvault.wal.pages import (
     HAS_LONG_HEADER,
     LONG_HEADER,
-    OVERWRITES_RECORD,
     SHORT_HEADER,
     STARTS_INSIDE_RECORD,
     read_header,
 )
 from pgvault.wal.record import HEADER_SIZE, HEAP, OPERATION, RECORD_HEADER, TABLESPACE, TRANSACTION, XLOG, Record
+from pgvault.wal.versions import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -85,6 +85,7 @@ class Reading:
         self._fresh = carry is None
         self.header = header = read_header(self._data) if carry is None else carry.header
         self.major = header.known_major()
+        self._overwrites_record = FORMATS[self.major].overwrites_record
         at = header.address if carry is None else carry.at
         if start != at:
             raise ValueError(f"the WAL at hand starts at {at}, not at {Lsn(start)}")
@@ -180,7 +181,7 @@ class Reading:
     def _expect_rest(self, page: int, flags: int, remaining: int) -> None:
         """The page must go on with exactly what the record before it lacks."""
         continues = bool(flags & STARTS_INSIDE_RECORD)
-        if flags & OVERWRITES_RECORD:
+        if flags & self._overwrites_record:
             self._growing, self._skip = None, 0
         lacking = self._growing.length - self._growing.seen if self._growing else self._skip
         if self._fresh and page == 0:

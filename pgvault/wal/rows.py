@@ -12,6 +12,7 @@ from struct import Struct, error
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.wal.bodies import parse_body
+from pgvault.wal.versions import FORMATS
 
 if TYPE_CHECKING:
     from pgvault.wal.bodies import PageImage, Relation
@@ -24,8 +25,6 @@ _HEADER, _BLOCK, _IMAGE = 24, 4, 5
 INPLACE_SIZE = 42
 """Bytes of the shortest record that refers to a block and has two bytes of main data."""
 
-_ROW, _ROW_14 = Struct("<I64s12xi"), Struct("<I64s140xi")
-"""oid, datname, ..., datconnlimit: the beginning of the row; up to 14 two names of collations lie between"""
 _INVALID = -2
 _LINE_POINTERS = 24
 _ROW_HEADER_LENGTH = 22
@@ -44,7 +43,7 @@ def relation_at(data: bytes, major: int) -> int:
     at = _HEADER + _BLOCK
     if data[_HEADER + 1] & _HAS_IMAGE:
         info = data[at + 4]
-        compressed = info & (0x1C if major >= 15 else 0x02)
+        compressed = info & FORMATS[major].image_is_compressed
         at += _IMAGE + (2 if compressed and info & _HAS_HOLE else 0)
     return at
 
@@ -61,7 +60,7 @@ def invalid_database(record: Record, offset: int, major: int) -> tuple[bool, Inv
             return False, None
         row = _row_of_page(block.image, offset)
     try:
-        oid, name, limit = (_ROW if major >= 15 else _ROW_14).unpack_from(row)
+        oid, name, limit = FORMATS[major].database_row.unpack_from(row)
     except error:
         return False, None
     if limit != _INVALID:

@@ -17,6 +17,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation, main_data
 from pgvault.wal.record import TRANSACTION
 from pgvault.wal.records import Reading
+from pgvault.wal.versions import FORMATS, WalFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,8 +40,6 @@ _FIRST_TIME, _LAST_TIME = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // timedel
 _TIME, _U32, _COUNT = Struct("<q"), Struct("<I"), Struct("<i")
 _RELATION = Struct("<III")
 _ORIGIN_SIZE = 16
-_STATS = Struct("<iII")
-_STATS_18 = Struct("<iIQ")
 
 
 class Kind(Enum):
@@ -109,7 +108,7 @@ def read_transaction(record: Record, major: int) -> Transaction | None:
     if record.rmid != TRANSACTION or record.info & OPERATION not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
         return None
     try:
-        return _read(record, main_data(record.data), major)
+        return _read(record, main_data(record.data), FORMATS[major])
     except (ValueError, IndexError, error) as problem:
         raise ValueError(f"the transaction record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
 
@@ -125,11 +124,11 @@ def time_of(microseconds: int) -> datetime:
     return EPOCH + timedelta(microseconds=microseconds)
 
 
-def _read(record: Record, main: bytes, major: int) -> Transaction:
+def _read(record: Record, main: bytes, wal: WalFormat) -> Transaction:
     kind = Kind(record.info & OPERATION)
     (time,) = _TIME.unpack_from(main)
     has = _U32.unpack_from(main, 8)[0] if record.info & HAS_XINFO else 0
-    if unknown := has & ~(0x1FF if major >= 15 else 0xFF) & ~_PLAIN_FLAGS:
+    if unknown := has & ~wal.transaction_parts & ~_PLAIN_FLAGS:
         raise ValueError(f"it has parts of unknown kinds, {unknown:X}")
     at = 12 if record.info & HAS_XINFO else 8
     database, xid, gid = 0, record.xid, ""
@@ -144,8 +143,8 @@ def _read(record: Record, main: bytes, major: int) -> Transaction:
     if has & RELATIONS:
         rows, at = _array(main, at, _RELATION)
         relations = tuple(Relation(*row) for row in rows)
-    if has & _DROPPED:
-        rows, at = _array(main, at, _STATS_18 if major >= 18 else _STATS)
+    if has & _DROPPED and wal.dropped_statistics:
+        rows, at = _array(main, at, wal.dropped_statistics)
         dropped = tuple(DroppedStatistics(*row) for row in rows)
     if has & _INVALIDATIONS and kind.commits:
         at += _COUNT.size + _count(main, at, _INVALIDATION_SIZE) * _INVALIDATION_SIZE

@@ -152,6 +152,7 @@ def live_through(site: Site) -> None:
     do("truncate and reload", "BEGIN", "TRUNCATE cut",
        "INSERT INTO cut SELECT g, 'x' FROM generate_series(1, 300) g", "COMMIT", **shop)
     do("vacuum full", "VACUUM FULL kept", **shop)
+    do("cluster", "REPACK kept USING INDEX kept_pkey" if server.major >= 19 else "CLUSTER kept USING kept_pkey", **shop)
     do("reindex", "REINDEX TABLE redone", **shop)
     do("alter", "ALTER TABLE redone ALTER note TYPE text USING note || 'x'", **shop)
     do("refresh", "REFRESH MATERIALIZED VIEW view", **shop)

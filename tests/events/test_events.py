@@ -45,13 +45,13 @@ def test_a_partitioned_table_goes_with_its_partitions(lived: Site) -> None:
     assert titles == ["partitioned table public.parts"] * (lived.server.major >= 15) + ["table public.parts_1"]
 
 
-@pytest.mark.parametrize("deed", ["dropped and kept", "rolled back", "vacuum full", "reindex", "alter", "refresh",
+@pytest.mark.parametrize("deed", ["dropped and kept", "rolled back", "vacuum full", "cluster", "reindex", "alter", "refresh",
                                   "vacuum catalogs", "made and dropped", "temporary", "delete few"])
 def test_what_is_no_accident(lived: Site, deed: str) -> None:
     assert lived.of(deed, lived.events()) == []
 
 
-@pytest.mark.parametrize("deed", ["vacuum full", "reindex", "alter", "refresh"])
+@pytest.mark.parametrize("deed", ["vacuum full", "cluster", "reindex", "alter", "refresh"])
 def test_rewrites_are_told_when_asked_for(lived: Site, deed: str) -> None:
     [event] = lived.of(deed, lived.events(kinds={K.REWRITE}))
     assert event.objects

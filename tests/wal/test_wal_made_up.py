@@ -353,20 +353,20 @@ def test_a_commit_that_makes_no_sense_is_not_guessed_at(body: bytes) -> None:
 
 def test_newer_wal_is_not_read_but_its_header_is() -> None:
     """Rule 34."""
-    writer = Writer(magic=0xD121)
+    writer = Writer(magic=0xD123)
     writer.commit(1, 1)
     start, data = writer.segments()[0]
     header = read_header(data)
     check_segment(header, len(data), Segment(1, 3), SIZE, SYSTEM)
     assert (header.major, header.system_identifier) == (None, SYSTEM)
     for read in (skim, lambda *given: list(transactions(*given))):
-        with pytest.raises(UnknownWal, match="PostgreSQL 19's WAL is not known to this version"):
+        with pytest.raises(UnknownWal, match="the WAL of a newer PostgreSQL is not known to this version"):
             read(data, start)
 
 
 @pytest.mark.parametrize(("magic", "message"), [
     (0xD101, "PostgreSQL 12's WAL is not supported"), (0xD098, "PostgreSQL 11's"), (0xD093, r"PostgreSQL 9\.6's"),
-    (0xD05F, "before 13"), (0xD114, "unreleased PostgreSQL")])
+    (0xD05F, "before 13"), (0xD114, "unreleased PostgreSQL"), (0xD121, "unreleased PostgreSQL")])
 def test_older_wal_is_refused_by_name(magic: int, message: str) -> None:
     """Rule 34."""
     writer = Writer(magic=magic)

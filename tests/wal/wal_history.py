@@ -171,12 +171,13 @@ def record_history(server: Server) -> History:
     for name in set(names) - {segment.name(SIZE) for segment, _ in written}:
         (server.wal / name).unlink()
     start, last = written[0][0].start(SIZE), Lsn.parse(server.controldata()["Latest checkpoint location"])
-    dumped = _dump(server, start, _after_checkpoint(last))
+    dumped = _dump(server, start, _after_checkpoint(last, server.major))
     return History(server.major, system_identifier, tuple(written), dumped, facts, server)
 
 
-def _after_checkpoint(lsn: Lsn) -> Lsn:
-    """The end of a checkpoint's record, 114 bytes aligned to 120, and of page headers on the way."""
-    inside = lsn % 8192 + 120 > 8192
-    header = 40 if (lsn + 120) // SIZE > lsn // SIZE else 24
-    return Lsn(lsn + 120 + inside * header)
+def _after_checkpoint(lsn: Lsn, major: int) -> Lsn:
+    """The end of a checkpoint's record, 114 bytes or on 19 122, each aligned to 8, and of page headers on the way."""
+    length = 128 if major >= 19 else 120
+    inside = lsn % 8192 + length > 8192
+    header = 40 if (lsn + length) // SIZE > lsn // SIZE else 24
+    return Lsn(lsn + length + inside * header)
