@@ -77,8 +77,8 @@ def read_header(first_page: bytes) -> PageHeader:
         raise ValueError(f"not a WAL page: {block_size} bytes is no page size")
     if timeline == 0 or address % segment_size:
         raise ValueError(f"not a WAL page: it claims timeline {timeline} and address {Lsn(address)}")
-    return PageHeader(magic, known.major if known else None, flags, timeline, Lsn(address), remaining, system, segment_size,
-                      block_size)
+    return PageHeader(magic, known.major if known else None, flags, timeline, Lsn(address), remaining, system,
+                      segment_size, block_size)
 
 
 def check_segment(header: PageHeader, length: int, segment: Segment, size: int, system_identifier: int) -> None:

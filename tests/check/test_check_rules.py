@@ -259,7 +259,7 @@ def _facts(**changes: object) -> ServerFacts:
 
 def test_a_newer_major_is_a_warning_and_blocks_nothing() -> None:
     """Rule 34."""
-    report = judge(healthy(facts={"server": _facts(version="19beta1", major=19)}))
+    report = judge(healthy(facts={"server": _facts(version="20beta1", major=20)}))
     assert report.outcome is Outcome.WARNING
     assert [finding.name for finding in report.problems] == ["PostgreSQL version"]
     assert "WAL records are not read" in report.problems[0].cause

@@ -45,8 +45,8 @@ def test_a_partitioned_table_goes_with_its_partitions(lived: Site) -> None:
     assert titles == ["partitioned table public.parts"] * (lived.server.major >= 15) + ["table public.parts_1"]
 
 
-@pytest.mark.parametrize("deed", ["dropped and kept", "rolled back", "vacuum full", "cluster", "reindex", "alter", "refresh",
-                                  "vacuum catalogs", "made and dropped", "temporary", "delete few"])
+@pytest.mark.parametrize("deed", ["dropped and kept", "rolled back", "vacuum full", "cluster", "reindex", "alter",
+                                  "refresh", "vacuum catalogs", "made and dropped", "temporary", "delete few"])
 def test_what_is_no_accident(lived: Site, deed: str) -> None:
     assert lived.of(deed, lived.events()) == []
 

@@ -154,7 +154,8 @@ def test_the_facts_of_a_large_segment_are_those_of_its_pieces(history: History) 
 
 def test_restore_points_are_found_by_name(history: History) -> None:
     points = {p.name: p for f in _skims(history) for p in f.restore_points}
-    expected = {key.removeprefix("point "): Lsn.parse(at) for key, at in history.facts.items() if key.startswith("point ")}
+    expected = {key.removeprefix("point "): Lsn.parse(at) for key, at in history.facts.items()
+                if key.startswith("point ")}
     # pg_create_restore_point answers with the end of its record.
     assert {name: point.end_lsn for name, point in points.items()} == expected
     assert set(points) == {"it's", "before the flood", "naïve ☕"}
