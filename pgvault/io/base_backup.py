@@ -40,7 +40,7 @@ NEXT_STEP = "Look at the server's log, then run the backup again."
 _CANCEL_SECONDS = 3.0
 """For a request to end the backup, which may have to take the same dead path."""
 CANCELLED_HINT = "Older backups are as they were; run it again when it may run."
-_QUOTED_PATH = re.compile(r"[\"“«„]\s?(\.?/[^\"”»“]+?)\s?[\"”»“]")
+_QUOTED_PATH = re.compile(r"[\"“«»„]\s?([^\"”«»“]+?)\s?[\"”«»“]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,8 @@ class BaseBackup:
         self._pgconn = connection.pgconn
         self._options = options
         self._corrupt_files: dict[str, None] = {}
+        self.skipped: dict[str, None] = {}
+        """Links and special files that the server leaves out; most are known when `start` returns."""
         self._major = self._pgconn.server_version // 10000
         self._tablespaces: tuple[SentTablespace, ...] = ()
         self._end: pq.abc.PGresult | None = None
@@ -240,10 +242,12 @@ class BaseBackup:
                     hint=field(pq.DiagnosticField.MESSAGE_HINT) or next_step.format(server=self._server))
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        # The wording depends on the server's language; that the file's name stands in quotes does not. The function
-        # that walks the directories warns too, of sockets and the like, which are no damage.
+        # The wording depends on the server's language; that the file's name stands in quotes, and the function that
+        # warns, do not.
         found = _QUOTED_PATH.search(notice.message_primary or "")
-        if found and notice.source_function != "sendDir":
+        if notice.source_function == "sendDir":
+            self.skipped[self._relative(found[1] if found else notice.message_primary or "")] = None
+        elif found and "/" in found[1]:
             self._corrupt_files[self._relative(found[1])] = None
 
     def _relative(self, path: str) -> str:

@@ -11,11 +11,13 @@ import hashlib
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crc32c import crc32c
 
+from pgvault.engine.backup.linked import Linked
 from pgvault.engine.backup.server_manifest import ServerManifest
 from pgvault.engine.progress import Progress
 from pgvault.io.tar import Member, MemberKind, TarReader
@@ -156,6 +158,7 @@ class Copier:
         self._id = self._left = self._number = self._crc = 0
         self._room = 0
         self._expected = ServerManifest(server.packs)
+        self._beside = 0
 
     def __enter__(self) -> Copier:
         return self
@@ -218,13 +221,26 @@ class Copier:
             self._take_oldest()
         self._store.flush()
         self._manifest.index_paths()
-        self._expected.compare(self._manifest)
+        self._expected.compare(self._manifest, self._beside)
+
+    def add_linked(self, linked: Linked) -> None:
+        """What is not in the streams, since it is behind a link on the server. Call it when they have ended."""
+        if linked.content is None:
+            self._add(Member(linked.path, MemberKind.DIRECTORY, 0, 0o700, int(time.time())), ())
+        else:
+            self._beside += 1
+            self._add(Member(linked.path, MemberKind.FILE, len(linked.content), 0o600, int(time.time())),
+                      [memoryview(linked.content)])
 
     def _store_server_manifest(self) -> None:
         """Kept as a file of the backup, where pg_verifybackup and later increments look for it."""
+        self._add(Member("backup_manifest", MemberKind.FILE, self._expected.size, 0o600, int(time.time())),
+                  self._expected.chunks())
+
+    def _add(self, member: Member, content: Iterable[memoryview]) -> None:
         self.archive(None)
-        self.begin(Member("backup_manifest", MemberKind.FILE, self._expected.size, 0o600, int(time.time())))
-        for chunk in self._expected.chunks():
+        self.begin(member)
+        for chunk in content:
             self.data(chunk)
         self.end()
 

@@ -56,6 +56,12 @@ SELECT 'publication'::text, pubname::text FROM pg_catalog.pg_publication
 UNION ALL SELECT DISTINCT 'library', probin FROM pg_catalog.pg_proc WHERE oid >= 16384 AND probin <> ''"""
 
 
+# initdb's files, which are the same in nearly all databases.
+_INITIAL = """
+SELECT c.oid::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint FROM pg_catalog.pg_class c
+WHERE c.relpersistence <> 't' AND NOT c.relisshared AND pg_catalog.pg_relation_filenode(c.oid) < 16384"""
+
+
 class _Database(NamedTuple):
     oid: int
     name: str
@@ -72,6 +78,8 @@ class NameCollector:
         self._lock = threading.Lock()
         self._over = False
         self._failures: list[str] = []
+        self.initial: dict[int, frozenset[tuple[int, int]]] = {}
+        """By database: the OIDs and files of the relations that are still in initdb's files."""
         self._thread = threading.Thread(target=self._run, name="names", daemon=True)
 
     def __enter__(self) -> NameCollector:
@@ -93,8 +101,8 @@ class NameCollector:
         if self._thread.is_alive():
             failures.append("the server did not tell all its names in time")
         for failure in failures:
-            emit(Noted(f"{failure}; events in the WAL may be told in numbers instead of names", Level.WARNING,
-                       "no-names"))
+            emit(Noted(f"{failure}; events in the WAL may be told in numbers instead of names, and whether every "
+                       "relation's file arrived was not looked at there", Level.WARNING, "no-names"))
 
     def _run(self) -> None:
         try:
@@ -118,6 +126,8 @@ class NameCollector:
         traits = [Trait(database.oid, *row) for row in self._ask(_session_of(database), _TRAITS)]
         if not self._keep(self._manifest.add_traits, traits):
             return
+        initial = frozenset(self._ask(_session_of(database), _INITIAL))
+        self.initial[database.oid] = next((each for each in self.initial.values() if each == initial), initial)
         for relations in self._relations(database):
             if not self._keep(self._manifest.add_relations, relations):
                 return

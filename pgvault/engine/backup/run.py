@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
+from pgvault.engine.backup.completeness import Comparison, look_at_cluster, refuse_skipped
 from pgvault.engine.backup.copy import Copier
 from pgvault.engine.backup.failure import FAILURES, told
+from pgvault.engine.backup.linked import read_linked
 from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.silence import Silence
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
@@ -199,10 +201,12 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
                                             workers=plan.workers, progress=progress))
         silence = Silence(config, connection.info.backend_pid, cancelled.is_set)
         command = BaseBackup(server.name, connection, _options(plan, backup), silence)
+        before = look_at_cluster(config, cancelled.is_set)
         emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()
         silence.copying = True
+        refuse_skipped(server.name, command.skipped)
         backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline,
                          tablespaces=_tablespaces(config, started, cancelled))
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
@@ -213,14 +217,34 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         emit(Noted("Copy done."))
         emit(Noted("Asking PostgreSQL server to finalize the backup."))
         stopped = command.stop()
+        refuse_skipped(server.name, command.skipped)
+        _take_linked(config, copier, command.skipped, emit, cancelled)
         copier.finish()
         progress.report()
         asking.finish(emit)
+        comparison = Comparison(config, before, look_at_cluster(config, cancelled.is_set), manifest, asking.initial)
+        comparison.refuse_lacking(cancelled.is_set)
+        for each in comparison.not_compared:
+            emit(Noted(f"not compared with what arrived: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
         backup = _copied(backup, stopped, store, manifest, digest, catalog.manifest_path(server, backup.id))
         catalog.write(server, backup)
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup
+
+
+def _take_linked(config: ServerConfig, copier: Copier, paths: Iterable[str], emit: Emit,
+                 cancelled: threading.Event) -> None:
+    """A site's own files behind links; the backup is whole without them."""
+    taken = read_linked(config, paths, cancelled.is_set)
+    for each in taken.found:
+        copier.add_linked(each)
+    if files := [each.path for each in taken.found]:
+        emit(Noted(f"PostgreSQL leaves links out; taken along by SQL: {', '.join(files)}", code="linked"))
+    for path in taken.left:
+        emit(Noted(f"the backup does not hold {path}, which PostgreSQL leaves out as a link or special file; keep a "
+                   "copy of your own, or let the role execute pg_stat_file, pg_ls_dir and pg_read_binary_file",
+                   Level.WARNING, "link-left-out"))
 
 
 def _tablespaces(config: ServerConfig, started: Started, cancelled: threading.Event) -> tuple[Tablespace, ...]:

@@ -48,8 +48,10 @@ class ServerManifest:
         while chunk := self._text.read(1 << 20):
             yield memoryview(chunk)
 
-    def compare(self, manifest: ManifestWriter) -> None:
-        """Every file the server lists arrived with its size and CRC-32C; PgvaultError naming what did not."""
+    def compare(self, manifest: ManifestWriter, beside: int = 0) -> None:
+        """Every file the server lists arrived with its size and CRC-32C; PgvaultError naming what did not.
+
+        `beside` files came by another way."""
         self._text.seek(0)
         digest, stated, listed = hashlib.sha256(), "", 0
         for line in self._text:
@@ -64,7 +66,7 @@ class ServerManifest:
             raise _wrong("the server's backup manifest does not match its own checksum")
         if not listed:
             raise _wrong("the server's backup manifest lists no files")
-        if (arrived := manifest.file_count - len(_NOT_LISTED)) > listed:
+        if (arrived := manifest.file_count - len(_NOT_LISTED) - beside) > listed:
             raise _wrong(f"{arrived} files arrived, its manifest lists {listed}")
 
     def _compare_one(self, expected: ExpectedFile, manifest: ManifestWriter) -> None:

@@ -19,7 +19,7 @@ import psycopg
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.incoming import archive_waiting
 from pgvault.engine.progress import Progress
-from pgvault.io.postgres import NO_SETTINGS, Connection, connect
+from pgvault.io.postgres import Connection, connect
 from pgvault.io.replication_stream import ReplicationStream, TimelineEnd, WalData, reserve_wal, timeline_history
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
@@ -46,8 +46,9 @@ class Slot:
 
 def connect_patiently(config: ServerConfig, major: int, cancelled: threading.Event) -> Connection:
     """A replication session that may wait in silence: the slot's for as long as the copy takes, the copy's own while
-    the slot is made. PostgreSQL 14 and later can be set to end such sessions."""
-    return connect(config, replication=True, settings={"idle_session_timeout": "0"} if major >= 14 else NO_SETTINGS,
+    the slot is made. PostgreSQL 14 and later can be set to end such sessions. And one that hears the warnings."""
+    patience = {"idle_session_timeout": "0"} if major >= 14 else {}
+    return connect(config, replication=True, settings=patience | {"client_min_messages": "warning"},
                    cancelled=cancelled.is_set)
 
 

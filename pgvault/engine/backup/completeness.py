@@ -1,0 +1,161 @@
+"""Whether a base backup holds what must be in it.
+
+PostgreSQL sends the files that it finds. What is behind a link, what somebody moved away, and the directory of a
+tablespace or database that is not there are no error to it: its base backup ends well without them. So what arrived is
+compared with the catalogues: those of the cluster from before the start and after the end, and the relations' as
+`names` read them. What came into being or went away in between is left to the WAL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from pgvault.config.schema import ServerConfig
+from pgvault.io.patience import Wish
+from pgvault.io.postgres import connect, session
+from pgvault.io.postgres_failure import translated
+from pgvault.model.errors import PgvaultError, Refused
+from pgvault.vault.manifest import ManifestWriter
+from pgvault.vault.names import RelationName
+
+_DEFAULT_TABLESPACE, _SHARED_TABLESPACE = 1663, 1664
+_MOST = 1000
+"""Relations looked at again, of one database."""
+_MOST_TOLD = 5
+_DATA = re.compile(r"PG_VERSION|backup_label|tablespace_map|"
+                   r"(base|global|pg_xact|pg_multixact|pg_commit_ts|pg_twophase|pg_logical|pg_tblspc)(/.*)?")
+
+_CLUSTER = "SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg_current_snapshot())::text"
+_DATABASES = "SELECT oid::bigint, datname, dattablespace::bigint FROM pg_database WHERE datconnlimit <> -2"
+_TABLESPACES = "SELECT oid::bigint, spcname FROM pg_tablespace"
+# A file that initdb made, or one that the row names since before the backup: this row has not been changed since.
+_STILL = """
+SELECT c.oid::bigint FROM pg_class c
+WHERE (c.oid, pg_relation_filenode(c.oid)) IN (SELECT * FROM unnest(%s::oid[], %s::oid[]))
+  AND (pg_relation_filenode(c.oid) < 16384
+       OR c.relfilenode <> 0 AND age(c.xmin) > age((%s::numeric %% 4294967296)::text::xid))"""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    oid: int
+    name: str
+    tablespace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the shared catalogues said at one time."""
+
+    version_directory: str
+    """Of this PostgreSQL in each tablespace: PG_18_202506291."""
+    databases: Mapping[int, Database]
+    tablespaces: Mapping[int, str]
+    oldest_xid: str
+    """Everything before it had ended, as a number of 64 bits."""
+
+
+def look_at_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
+    with session(server, "ask which databases there are", cancelled=cancelled) as sql:
+        [row] = sql.execute(_CLUSTER).fetchall()
+        return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",
+                       {each[0]: Database(*each) for each in sql.execute(_DATABASES).fetchall()},
+                       dict(sql.execute(_TABLESPACES).fetchall()), row[1])
+
+
+def is_data(path: str) -> bool:
+    """Whether a file or directory of this path is part of the data, rather than a site's own."""
+    return _DATA.fullmatch(path) is not None
+
+
+def refuse_skipped(server: str, paths: Iterable[str]) -> None:
+    """Refused when PostgreSQL said of data that it leaves it out."""
+    if left_out := [path for path in paths if is_data(path)]:
+        raise Refused(
+            f"the backup of {server} would lack {_some(left_out)}",
+            detail="It is a link, or another special file. PostgreSQL leaves those out of a base backup, except the "
+                   "links of tablespaces and of pg_wal.",
+            hint="Stop PostgreSQL, move what the link leads to back to its place in the data directory, or make it a "
+                 "tablespace; then run the backup again.")
+
+
+class Comparison:
+    """Of what arrived with what must be there."""
+
+    def __init__(self, server: ServerConfig, before: Cluster, after: Cluster, manifest: ManifestWriter,
+                 initial: Mapping[int, Collection[tuple[int, int]]]) -> None:
+        """`initial` has, by database, the OIDs and files of the relations in initdb's files."""
+        self._server, self._before, self._manifest, self._initial = server, before, manifest, initial
+        self._databases = [each for oid, each in before.databases.items() if after.databases.get(oid) == each]
+        self._tablespaces = {oid: name for oid, name in before.tablespaces.items() if oid in after.tablespaces
+                             and oid not in (_DEFAULT_TABLESPACE, _SHARED_TABLESPACE)}
+        self.not_compared: list[str] = []
+        """What could not be asked for, in words."""
+
+    def refuse_lacking(self, cancelled: Wish) -> None:
+        """Refused, naming what did not arrive."""
+        if lacking := [*self._clusters(), *self._relations(cancelled)]:
+            raise Refused(
+                f"the backup of {self._server.name} lacks {_some(lacking)}",
+                detail="PostgreSQL did not send it: the file or directory is not in its place on the server.",
+                hint="Look there, and in the server's log. Older backups are as they were, and may still have it: "
+                     f"pgvault list-backups {self._server.name}")
+
+    def _clusters(self) -> Iterator[str]:
+        for path in ("PG_VERSION", "global/pg_control", "global/pg_filenode.map"):
+            if not self._manifest.has(path):
+                yield path
+        for oid, name in self._tablespaces.items():
+            if not self._manifest.has(path := f"pg_tblspc/{oid}/{self._before.version_directory}"):
+                yield f"{path} of tablespace {name}"
+        for database in self._databases:
+            for path in (f"{self._place(database)}/{file}" for file in ("PG_VERSION", "pg_filenode.map")):
+                if not self._manifest.has(path):
+                    yield f"{path} of database {database.name}"
+
+    def _place(self, database: Database) -> str:
+        if database.tablespace == _DEFAULT_TABLESPACE:
+            return f"base/{database.oid}"
+        return f"pg_tblspc/{database.tablespace}/{self._before.version_directory}/{database.oid}"
+
+    def _relations(self, cancelled: Wish) -> Iterator[str]:
+        """Those that are still where they were before the backup: what is not, the WAL knows about."""
+        places = [f"pg_tblspc/{oid}/{self._before.version_directory}" for oid in self._tablespaces]
+        lost: dict[int, list[RelationName]] = {}
+        for each in (*self._manifest.relations_without_file(places), *self._manifest.relations_with_gap()):
+            lost.setdefault(each.database, []).append(each)
+        for database in self._databases:
+            there = [*self._initial_lost(database), *lost.get(database.oid, ())][:_MOST]
+            try:
+                still = self._still(database, there, cancelled) if there else ()
+            except PgvaultError as error:
+                self.not_compared.append(f"{len(there)} relations of database {database.name}: {error.message}")
+                continue
+            yield from (f"the file {each.number} of {each.schema}.{each.name} in database {database.name}"
+                        for each in there if each.oid in still)
+
+    def _initial_lost(self, database: Database) -> Iterator[RelationName]:
+        place = self._place(database)
+        for oid, number in self._initial.get(database.oid, ()):
+            if not self._manifest.has(f"{place}/{number}") and not self._manifest.has(f"{place}/{number}_init"):
+                yield RelationName(database.oid, oid, number, "pg_catalog", str(oid), "r")
+
+    def _still(self, database: Database, lost: list[RelationName], cancelled: Wish) -> set[int]:
+        connection = connect(self._server, database=database.name, cancelled=cancelled)
+        try:
+            rows = connection.execute(_STILL, ([each.oid for each in lost], [each.number for each in lost],
+                                               self._before.oldest_xid)).fetchall()
+        except psycopg.Error as error:
+            raise translated(self._server.name, error, "look at its relations again") from error
+        finally:
+            connection.close()
+        return {row[0] for row in rows}
+
+
+def _some(things: list[str]) -> str:
+    more = len(things) - _MOST_TOLD
+    return ", ".join(things[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
