@@ -106,6 +106,7 @@ def test_a_system_relation_that_is_not_there_fails_the_backup(
 def test_a_database_without_its_directory_fails_the_backup(
         server: Server, station: Callable[..., Station], moved: Callable[..., None]) -> None:
     oid = server.scalar("select oid from pg_database where datname = 'shop'")
+    server.sql("checkpoint")  # what is not written yet could not be, and that would fail the backup first
     moved(server.data / "base" / str(oid), None)
     assert f"lacks base/{oid}/PG_VERSION of database shop" in refused(station(server))
 
