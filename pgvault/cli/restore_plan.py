@@ -29,7 +29,8 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
     out = context.out if as_data else context.err
     path = " -> ".join(map(str, plan.timeline_path))
     stop = f" {'after' if plan.stop_replayed else 'before'} {plan.stop_lsn}" if plan.stop_lsn else ""
-    stop += f", {utc(plan.stop_time)}" if plan.stop_time else ""
+    clock = " by the vault's clock" if plan.stop_clock == "vault" else ""
+    stop += f", {utc(plan.stop_time)}{clock}" if plan.stop_time else ""
     out.fields([
         ("Backup", _told_source(plan)),
         ("Destination", where(plan)),
@@ -75,7 +76,7 @@ def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
         "plan": "restore", "server": plan.server, "backup": plan.backup, "backup_details": _source(plan.source),
         "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
                    "stop_replayed": plan.stop_replayed,
-                   "stop_time": plan.stop_time},
+                   "stop_time": plan.stop_time, "stop_clock": plan.stop_time and plan.stop_clock},
         "destination": {"host": plan.host, "directory": plan.directory,
                         "tablespaces": {s.name: s.location for s in plan.tablespaces},
                         "state": plan.directory_state},

@@ -40,7 +40,8 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
 def _tablespaces(options: list[str]) -> dict[str, str]:
     spaces: dict[str, str] = {}
     for given in options:
-        name, equals, path = given.partition("=")
+        name, equals, path = given.partition("=/")  # a name may have = in it, and a path is absolute
+        name, equals, path = (name, equals, f"/{path}") if equals else given.partition("=")
         if not (name and equals and path):
             raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
         spaces[name] = path

@@ -53,6 +53,13 @@ class Place:
     """What may still be written there; None when the host does not tell."""
     left_bytes: int
     """What an incomplete restore takes there, which the next one removes first."""
+    can_be_renamed: bool = True
+    """Its parent lets us: not what the file system says, see `is_mount_point`."""
+
+    @property
+    def is_mount_point(self) -> bool:
+        """A file system is mounted on this very directory, so that nobody can rename it."""
+        return self.contents is not Contents.MISSING and self.mounted_on == self.real_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +202,7 @@ def _place(records: list[tuple[str, str]]) -> Place:
         real_path=facts.get("real", facts["directory"]), nearest=facts["nearest"], writable="writable" in facts,
         owner_uid=_number(facts["owner"]), owner=facts["owner_name"], file_system=facts["device"] or mounted,
         mounted_on=mounted, free_bytes=max(0, int(df["free"])) * 1024 if df else None,
-        left_bytes=(_number(facts.get("left", "")) or 0) * 1024)
+        left_bytes=(_number(facts.get("left", "")) or 0) * 1024, can_be_renamed="renamable" in facts)
 
 
 def _postmaster(text: str, alive: str | None) -> Postmaster:

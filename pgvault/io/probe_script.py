@@ -56,6 +56,8 @@ look_at() {{  # one directory: what is there, whose it is, what it is on
     [ "$real" != / ] || [ -z "$missing" ] || real=
     [ -z "$real$missing" ] || say real "$real${{missing:+/${{missing#/}}}}"
     if [ -w "$parent" ] && [ -x "$parent" ]; then say writable yes; fi
+    above=${{real%/*}}
+    if [ -w "${{above:-/}}" ] && [ -x "${{above:-/}}" ]; then say renamable yes; fi
   fi
   say nearest "$parent"
   say owner "$(owner "$parent")"

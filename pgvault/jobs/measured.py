@@ -10,7 +10,7 @@ from pgvault.jobs.journal import read_edges, read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import job_ids, jobs_directory
 from pgvault.model.errors import PgvaultError
-from pgvault.model.estimate import Measured
+from pgvault.model.estimate import TELLING, Measured
 from pgvault.model.event import Event, JobFinished, PhaseStarted
 from pgvault.model.job import JobKind, JobState
 
@@ -42,7 +42,7 @@ def _measured(home: Path) -> Iterator[Measured]:
             copied, copying = _took(events, _COPY)
             replayed, replaying = _took(events, _REPLAY)
             yield Measured(job, host, copied / copying if copied and copying else None,
-                           replaying / replayed if replayed else None)
+                           replaying / replayed if replayed >= TELLING else None)
 
 
 def _took(events: Sequence[Event], phases: frozenset[str]) -> tuple[int, float]:

@@ -10,6 +10,8 @@ from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.text import size, span
 
 UNKNOWN = "no restore has been measured yet"
+TELLING = 16 << 20
+"""Bytes of WAL: what less than these took is mostly the server's start, and says nothing of more."""
 _GIB = 1 << 30
 
 
@@ -23,13 +25,13 @@ class Measured:
     copied: float | None
     """Bytes a second, as they are written there."""
     replayed: float | None
-    """Seconds for each byte of WAL."""
+    """Seconds for each byte of WAL; None also where it was less than `TELLING`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     seconds: float | None
-    """None when nothing was measured."""
+    """None when nothing was measured that tells."""
     basis: str
     """In words: what it stands on."""
 
@@ -48,7 +50,10 @@ def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
         return Estimate(seconds, basis)
     replay = next((each for each in there if each.replayed is not None), None)
     if replay is None or replay.replayed is None:
-        return Estimate(seconds, f"{basis}; no replay has been measured yet, and none is counted")
+        if (wal := replayed_bytes(plan)) < TELLING:
+            return Estimate(seconds, f"{basis}; the little WAL to replay is not counted")
+        return Estimate(None, f"no replay of {size(TELLING)} or more has been measured yet, and {size(wal)} are to be "
+                              f"replayed; the copy takes about {span(round(seconds))}, {basis}")
     by = "" if replay.job == copy.job else f" by {_named(replay)}"
     basis += f", {span(replay.replayed * _GIB)} replay a GiB{by}"
     return Estimate(seconds + replay.replayed * replayed_bytes(plan), basis)

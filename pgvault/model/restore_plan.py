@@ -32,7 +32,8 @@ class WalNeed:
     last: str
     segments: tuple[str, ...]
     histories: tuple[str, ...]
-    """Every history file, so that the new timeline gets a number of its own."""
+    """Every history file, so that the new timeline gets a number of its own; for a standby none that is newer than the
+    timeline it follows."""
     bytes: int
     """As stored, so as sent to a host that has zstd."""
     missing: tuple[str, ...]
@@ -171,6 +172,23 @@ class RestorePlan:
     @property
     def failed(self) -> tuple[Precondition, ...]:
         return tuple(p for p in self.preconditions if p.outcome is Outcome.FAILED)
+
+    @property
+    def stop_clock(self) -> str:
+        """By whose clock `stop_time` is: the server's, of a record, or the vault's, which says when the backup ended.
+        """
+        return "vault" if self.source and self.stop_time == self.source.finished_at else "server"
+
+    @property
+    def recovery_timeline(self) -> str:
+        """For recovery_target_timeline. A standby goes with its primary through promotions to come, so for it the
+        latest, which is `timeline` by the histories that it gets. PostgreSQL counts up to it from the backup's own, and
+        not over a number without a history: then it is named."""
+        begun = self.source.timeline if self.source else self.timeline
+        numbers = range(begun + 1, self.timeline + 1)
+        if self.standby and all(f"{number:08X}.history" in self.wal.histories for number in numbers):
+            return "latest"
+        return str(self.timeline)
 
     def to_argv(self) -> list[str]:
         """The command line that makes this very plan: the backup and the timeline are named."""

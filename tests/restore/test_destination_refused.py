@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from destination_site import Site, listing, made_site, needed
 from support.account import account
-from support.cli import Completed
+from support.cli import Completed, pgvault
 from support.fleet import Fleet
 from support.installation import installations
 from support.postgres import Server
@@ -228,6 +229,7 @@ def test_the_dry_run_tells_the_plan_as_the_contract_says(site: Site) -> None:
     directory = site.place("dry")
     done = site.run("--format", "json", *to(site, directory, "--bwlimit", "50MB"), "--target-immediate", "--dry-run")
     plan = done.json()
+    assert plan["target"]["stop_clock"] == "vault"  # when the backup ended; no record of the server says so
     assert set(plan) >= {
         "schema", "plan", "server", "backup", "target", "destination", "timeline_path", "wal", "bytes_to_send",
         "bytes_to_write", "estimate_seconds", "overwrites", "settings_changed", "preconditions", "command",
@@ -277,3 +279,95 @@ def test_errors_are_told_as_json_where_that_is_asked_for(site: Site) -> None:
     error = json.loads(done.stderr.splitlines()[-1])["error"]
     assert error["code"] == "refused"
     assert error["hint"]
+
+
+# What cannot be renamed, and what fails before anything is there
+
+
+def test_a_mount_point_cannot_be_set_aside(site: Site, refused: Callable[..., Completed], tmpfs) -> None:
+    """It is refused by name before the server's own content is touched, and not found out halfway."""
+    place = tmpfs(4)
+    (place / "letter").write_text("keep me")
+    account().own(place)
+    done = refused(*to(site, place, "--overwrite", str(place)), watching=(place,))
+    assert f"{place} is a mount point, which cannot be renamed." in done.stderr
+    assert "will be renamed" not in done.stderr
+
+
+def test_an_empty_mount_point_takes_a_tablespace(site: Site, tmpfs) -> None:
+    place = tmpfs(64)
+    (place / "lost+found").mkdir()
+    account().own(place)
+    directory = site.place("beside a mount")
+    done = site.run("restore", "main", "auto", str(directory), "--host", "here", "--tablespace", f"plain={place}",
+                    "--tablespace", f"linked={directory}.linked", "--target-immediate", "--dry-run")  # fmt: skip
+    assert f"goes to {place}" in done.stdout.decode()
+
+
+def test_a_directory_in_a_parent_of_somebody_else_cannot_be_set_aside(
+    site: Site, refused: Callable[..., Completed], open_tmp: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a directory that belongs to somebody else")
+    closed = open_tmp / "closed"
+    directory = closed / "data"
+    directory.mkdir(parents=True)
+    (directory / "letter").write_text("keep me")
+    account().own(directory)
+    closed.chmod(0o755)
+    done = refused(*to(site, directory, "--overwrite", str(directory)), watching=(closed,))
+    assert f"{directory} cannot be renamed: we may not write to {closed}." in done.stderr
+
+
+def test_what_fails_before_a_byte_is_there_leaves_no_mark_and_claims_none(site: Site) -> None:
+    """Its name is too long for the file system, which only mkdir finds out."""
+    directory = site.place("begun")
+    before = listing(site.root / "places")
+    done = site.run("restore", "main", "auto", str(directory), "--host", "here", "--target-immediate", "--yes",
+                    "--tablespace", f"plain={site.place('x' * 256)}", "--tablespace", f"linked={directory}.linked",
+                    check=1)  # fmt: skip
+    assert "File name too long" in done.stderr
+    assert "Nothing was changed there." in done.stderr
+    assert "incomplete and marked" not in done.stderr
+    assert listing(site.root / "places") == before
+
+
+@pytest.mark.parametrize("name", ["my space=x", "=", "a=/b", "with'quote \"and\" $(sign)"])
+def test_a_tablespaces_name_may_have_any_character(site: Site, name: str) -> None:
+    """What the plan says to type is read as the same plan again."""
+    place = site.server.directory / "odd space"
+    place.mkdir()
+    account().own(place)
+    quoted_name = name.replace('"', '""')
+    site.server.sql(f'create tablespace "{quoted_name}" location \'{place}\'')
+    site.run("backup", "main", "--immediate-checkpoint")
+    try:
+        directory = site.place("odd names")
+        argv = [*to(site, directory, "--tablespace", f"{name}={directory}.odd"), "--target-immediate"]
+        plan = site.run("--format", "json", *argv, "--dry-run").json()
+        assert plan["destination"]["tablespaces"][name] == f"{directory}.odd"
+        again = site.run("--format", "json", *shlex.split(plan["command"])[1:], "--dry-run").json()
+        assert again["destination"] == plan["destination"]
+    finally:
+        site.server.sql(f'drop tablespace "{quoted_name}"')
+        place.rmdir()
+        site.run("backup", "main", "--immediate-checkpoint")
+
+
+def test_what_root_restores_is_said_to_be_roots(site: Site) -> None:
+    """And what to do before the server that cannot run as root is started."""
+    if os.geteuid() != 0:
+        pytest.skip("this takes root")
+    directory = site.place("of root")
+    places = [f"{directory}.{name}" for name in ("linked", "plain")]
+    argv = [*to(site, directory), "--target-immediate", "--yes"]
+    subprocess.run(["chown", "-R", "root:root", site.home], check=True)  # the vault of one who is root everywhere
+    try:
+        done = pgvault(*argv, config=site.config, check=0)
+        assert "root will own the files, and PostgreSQL does not run as root." in done.stderr
+        assert f"chown -R postgres: {shlex.join(map(str, (directory, *places)))}" in done.stderr
+        owners = {path.lstat().st_uid for path in (directory, *directory.rglob("*"))}
+        assert owners == {0}
+    finally:
+        account().own(site.home)
+        account().own(site.root / "places")

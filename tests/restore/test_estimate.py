@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,8 +54,13 @@ def test_the_same_host_is_preferred_and_else_the_newest_is_taken() -> None:
 def test_replay_counts_where_the_server_is_started_and_was_measured() -> None:
     assert estimate(plan(start=False), [SLOW]).seconds == pytest.approx(10 * 1024 / 50)
     only_copied = Measured("copied", "there", 50.0 * MIB, None)
-    assert estimate(plan(), [only_copied]).seconds == pytest.approx(10 * 1024 / 50)
-    assert "no replay has been measured yet" in estimate(plan(), [only_copied]).basis
+    unknown = estimate(plan(), [only_copied])
+    assert unknown.seconds is None
+    assert unknown.basis == ("no replay of 16.0 MiB or more has been measured yet, and 2.0 GiB are to be replayed; the "
+                             "copy takes about 3 min 25 s, measured by job copied on there: 50.0 MiB/s copy")
+    little = estimate(replace(plan(), stop_lsn=Lsn(GIB + 12 * 1024)), [only_copied])
+    assert little.seconds == pytest.approx(10 * 1024 / 50)
+    assert "the little WAL to replay is not counted" in little.basis
     mixed = estimate(plan(), [only_copied, FAST])
     assert mixed.seconds == pytest.approx(10 * 1024 / 50 + 2 * 10)
     assert mixed.basis.endswith("50.0 MiB/s copy, 10 s replay a GiB by job fast on elsewhere")
@@ -93,6 +99,13 @@ def test_rates_are_read_from_the_journals(tmp_path: Path) -> None:
     record(tmp_path, 5, (1, PhaseStarted("copy", 300 * MIB)), kind="backup")
     assert measured_restores(tmp_path) == [
         Measured(second, "", 10.0 * MIB, None), Measured(first, "there", 50.0 * MIB, 10 / GIB)]
+
+
+def test_the_start_of_a_server_that_replays_next_to_nothing_is_no_rate(tmp_path: Path) -> None:
+    """A second for 12 KiB would be a day for a GiB."""
+    job = record(tmp_path, 1, (0, PhaseStarted("copy", 100 * MIB)), (10, PhaseStarted("flush")),
+                 (10, PhaseStarted("recover", 12 * 1024)), (11, PhaseStarted("look")))
+    assert measured_restores(tmp_path) == [Measured(job, "there", 10.0 * MIB, None)]
 
 
 def test_a_vault_without_jobs(tmp_path: Path) -> None:

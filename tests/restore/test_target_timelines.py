@@ -15,6 +15,7 @@ from support.ssh import SshHost
 from target_world import World, end_world, lsn, make_world
 
 from pgvault.model.backup import Backup
+from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal
@@ -245,3 +246,50 @@ def test_a_backup_of_another_branch_is_judged_so(fork: Fork) -> None:
 
 def choices(world: World, *options: str) -> dict[str, Any]:
     return world.cli("restore", "main", "--choices", *options, "--format", "json", check=0).json()
+
+
+# A standby
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_standby_follows_the_timeline_that_its_server_is_on(fork: Fork, which: str) -> None:
+    """The other one is in the archive too, and for PostgreSQL the newest number is the latest."""
+    world, server = fork.world, {"first": fork.first, "second": fork.second}[which]
+    timeline = {"first": 1, "second": 2}[which]
+    world.write_config(conninfo=server.conninfo())
+    try:
+        with world.restored(EndOfWal(), standby=True) as restored:
+            assert restored.verdict.proof.state == "following"
+            assert restored.verdict.plan.timeline == timeline
+            there = server.scalar("SELECT count(*) FROM logged")
+            wait_until(lambda: restored.column("SELECT count(*) FROM logged") == [there])
+            held = {path.name for path in restored.data.glob("pgvault_wal/*.history")}
+            assert held == {f"{number:08X}.history" for number in range(2, timeline + 1)}
+    finally:
+        world.write_config()
+
+
+def test_a_standby_of_a_timeline_that_its_server_left_is_refused(fork: Fork) -> None:
+    fork.world.write_config(conninfo=fork.second.conninfo())
+    try:
+        plan = fork.world.plan(EndOfWal(), standby=True, timeline=1)
+    finally:
+        fork.world.write_config()
+    (failed,) = plan.failed
+    assert failed.name == "timeline of the original server"
+    assert "The server is on timeline 2, and the archived WAL of timeline 1 leads to " in failed.detail
+
+
+def test_without_the_server_a_person_says_which_timeline_a_standby_follows(fork: Fork) -> None:
+    """Nothing is guessed between two branches; what is named is taken, and the doubt is said."""
+    fork.world.write_config(conninfo="host=127.0.0.1 port=1 user=postgres dbname=postgres")
+    try:
+        with pytest.raises(Refused) as refused:
+            fork.world.plan(EndOfWal(), standby=True)
+        plan = fork.world.plan(EndOfWal(), standby=True, timeline=1)
+    finally:
+        fork.world.write_config()
+    assert "--target-timeline 1 or 2" in refused.value.hint
+    (doubt,) = [each for each in plan.preconditions if each.name == "timeline of the original server"]
+    assert (doubt.outcome, plan.wal.histories) == (Outcome.WARNING, ())
+    assert doubt.detail.endswith("The standby follows timeline 1.")

@@ -108,7 +108,8 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: da
         side = "after" if target["stop_replayed"] else "before"
         path = " -> ".join(map(str, document["timeline_path"]))
         time = moment(target["stop_time"]) or (draft.point.time if draft.point else None)
-        clocks = f", {', '.join(readings(time, zone))}" if time else ""
+        ours = " by the vault's clock" if target.get("stop_clock") == "vault" else ""
+        clocks = f", {', '.join(readings(time, zone))}{ours}" if time else ""
         yield Field("", f"{side} {target['stop_lsn']} on timeline {path}{clocks}")
     unfinished = ", the last one unfinished" if wal["partial"] else ""
     missing = "all present" if not wal["missing"] else f"MISSING: {wal['missing'][0]}"

@@ -51,7 +51,7 @@ def recovery_settings(plan: RestorePlan) -> dict[str, str]:
     """What tells PostgreSQL how to recover, in the order it is written to postgresql.auto.conf; values unquoted."""
     return dict(recovery_additions(
         target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
-        timeline="latest" if plan.standby else str(plan.timeline),
+        timeline=plan.recovery_timeline,
         action=plan.action.value, restore_command=RESTORE_COMMAND,
         recovery_end_command=RECOVERY_END_COMMAND))
 

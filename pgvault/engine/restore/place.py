@@ -13,7 +13,7 @@ from pgvault.engine.restore.contents import HELD_BACK
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
 from pgvault.io.probe_script import MARKER
-from pgvault.model.errors import Refused
+from pgvault.model.errors import PgvaultError, Refused
 
 _NOT_EMPTY = 3
 
@@ -70,7 +70,8 @@ for place in "$dir" "$@"; do
     exit {_NOT_EMPTY}
   fi
   chmod 700 "$place"
-  printf '%s\\n%s\\n%s\\n' "$job" "$made" "$dir" > "$place/$mark"
+  # half a mark on a full disk would be nobody's
+  printf '%s\\n%s\\n%s\\n' "$job" "$made" "$dir" > "$place/$mark" || {{ rm -f "$place/$mark"; exit 1; }}
 done
 mkdir "$dir/pg_tblspc"
 for space in "$@"; do
@@ -91,7 +92,7 @@ PUBLISH = f"""# make it a cluster that can be started
 {_FLUSH}
 dir=$1
 mv "$dir/{HELD_BACK}" "$dir/global/pg_control"
-flush "$dir"
+flush "$dir" || {{ mv "$dir/global/pg_control" "$dir/{HELD_BACK}"; exit 1; }}
 for place in "$@"; do rm -f "$place/{MARKER}"; done
 flush "$dir"
 """
@@ -145,18 +146,30 @@ class Site:
         return [self.directory, *(location for _, location in self.tablespaces)]
 
     async def prepare(self) -> None:
-        """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them."""
+        """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them.
+
+        When something there is in the way, what was begun is undone.
+        """
         spaces = [f"{oid}={location}" for oid, location in self.tablespaces]
         done = await self.host.run_script(PREPARE, self.directory, self.job, self.aside, self.left_by, *spaces,
                                           timeout=3600)
         if done.status == 0:
             return
-        await self.undo()
+        error: PgvaultError
         if done.status == _NOT_EMPTY:
-            raise Refused(f"the destination on {self.host.description} has changed since it was looked at",
-                          detail=f"{done.stderr.strip()}.", hint="Make the plan again.")
-        raise command_failed(self.host.description, ["sh"], done.status, done.stderr, path=self.directory,
-                             doing=f"make {self.directory} ready")
+            error = Refused(f"the destination on {self.host.description} has changed since it was looked at",
+                            detail=f"{done.stderr.strip()}.", hint="Make the plan again.")
+        else:
+            error = command_failed(self.host.description, ["sh"], done.status, done.stderr, path=self.directory,
+                                   doing=f"make {self.directory} ready")
+        try:
+            await self.undo()
+        except PgvaultError as undoing:
+            kept = f"; what was there may be in {self.aside}" if self.aside else ""
+            error.detail += f" What was begun is not undone ({undoing.message}){kept}."
+        else:
+            error.detail += " Nothing was changed there."
+        raise error
 
     async def flush(self) -> None:
         """Everything that was sent is on disk."""

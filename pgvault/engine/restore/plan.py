@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from pgvault.config.load import Config
-from pgvault.config.schema import HostConfig
-from pgvault.engine.restore.choose import Choice, candidates, choose, needed
+from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.fits import cluster_of, fit_conditions
+from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
 from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.stop import reach_of
-from pgvault.engine.restore.way import archive_of
+from pgvault.engine.restore.way import Ways, archive_of
 from pgvault.engine.threads import run_cancellable
 from pgvault.engine.wal_reading import telling
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import Refused, UsageError
+from pgvault.model.errors import PgvaultError, Refused, UsageError
 from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
@@ -36,7 +38,9 @@ from pgvault.model.restore_plan import (
     WalNeed,
 )
 from pgvault.model.target import EndOfWal, Target, TargetAction
+from pgvault.model.timeline import History
 from pgvault.vault import catalog
+from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
@@ -81,9 +85,10 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     _check_action(request)
     vault = Vault.open(config.vault.home)
     server = vault.server(request.server)
+    primary = await _primary(server, settings) if request.standby else None
     # In a thread, so that whoever made a request can take it back while days of WAL are read.
     choice, need, of_wal = await run_cancellable(
-        lambda cancelled: _from_vault(server, request, telling(emit, cancelled)))
+        lambda cancelled: _from_vault(server, request, primary, telling(emit, cancelled)))
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -141,20 +146,40 @@ def _check_action(request: RestoreRequest) -> None:
                          hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last.")
 
 
-def _from_vault(server: ServerVault, request: RestoreRequest,
-                told: Told) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
-    """The backup, the timeline and the WAL, from what the vault knows; the original server is not asked.
+async def _primary(server: ServerVault, settings: ServerConfig) -> History | PgvaultError:
+    """The timeline of the server that a standby is to follow, or why it is not known."""
+    identity = read_identity(server)
+    try:
+        return await asyncio.to_thread(ask_primary, settings, identity.system_identifier if identity else "")
+    except PgvaultError as error:
+        return error
 
-    And what there is to say of that WAL.
+
+def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
+                told: Told) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
+    """The backup, the timeline and the WAL, from what the vault knows, and what there is to say of that WAL.
+
+    The original server is not asked, but for the timeline of the `primary` that a standby is to follow.
     """
     with archive_of(server, told) as archive:
         search = archive.search(partial=request.partial)
-        choice = choose(search, candidates(server, request.backup), request.target, request.timeline)
+        backups, timeline = candidates(server, request.backup), request.timeline
+        if timeline is None and isinstance(primary, History):
+            timeline = timeline_to_follow(primary, timelines(Ways(search), usable(backups)))
+        choice = choose(search, backups, request.target, timeline)
         rows = needed(choice.way, choice.backup, choice.stop)
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
-                       tuple(row.name for row in rows if not row.unfinished), search.histories(),
+                       tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
-        return choice, need, tuple(_wal_conditions(search, request, choice, rows))
+        conditions = list(_wal_conditions(search, request, choice, rows))
+        return choice, need, (*conditions, *([follow_condition(choice, primary)] if primary else []))
+
+
+def _histories(search: WalSearch, request: RestoreRequest, choice: Choice) -> tuple[str, ...]:
+    """All, so that the new timeline gets a number of its own; a standby, which takes the newest that it finds for its
+    primary's, gets none that is newer than the one it follows."""
+    newest = choice.history.timeline
+    return tuple(name for name in search.histories() if not request.standby or int(name[:8], 16) <= newest)
 
 
 def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str, manifest: Manifest,
@@ -175,6 +200,7 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str
 
 def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:
     known = {space.name for space in backup.tablespaces}
+    mapping = dict(_cut_at_names(mapping, known))
     if unknown := sorted(mapping.keys() - known):
         raise UsageError(f"backup {backup.id} has no tablespace {unknown[0]!r}",
                          detail=f"It has: {', '.join(sorted(known)) or 'none'}.")
@@ -190,6 +216,14 @@ def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | Non
         places.append(TablespacePlace(space.oid, space.name, space.location, location.rstrip("/") or "/",
                                       sizes.get(space.oid, 0)))
     return tuple(places)
+
+
+def _cut_at_names(mapping: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """A name may have `=/` in it, at which NAME=PATH was cut: there is one of that name where another cut leads."""
+    for name, path in mapping.items():
+        text = f"{name}={path}"
+        cuts = [(text[:at], text[at + 1:]) for at in range(len(text)) if text.startswith("=/", at)]
+        yield next((cut for cut in cuts if cut[0] in known), (name, path))
 
 
 def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup,

@@ -89,10 +89,24 @@ def _directory(destination: Destination, state: DirectoryState, plan: RestorePla
     if destination.incomplete_restore is not None:
         return _ok(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
     if plan.sets_aside:
-        return _ok(name, "what is there will be renamed, and kept until you remove it")
+        return _renaming(place)
     what = told_held(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
     return _failed(name, f"{place.path} holds {what}.",
                    f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
+
+
+def _renaming(place: Place) -> Precondition:
+    """Whether what is there can be set aside."""
+    name, parent = "directory", posixpath.dirname(place.real_path)
+    if place.is_mount_point:
+        return _failed(name, f"{place.real_path} is a mount point, which cannot be renamed.",
+                       "Move what is in it to another place and restore without --overwrite; or restore to a directory "
+                       f"below it: {place.real_path}/data")
+    if not place.can_be_renamed:
+        return _failed(name, f"{place.real_path} cannot be renamed: we may not write to {parent}.",
+                       f"Give us the right to write to {parent}; or move what is there away as the user that may, and "
+                       "restore without --overwrite.")
+    return _ok(name, "what is there will be renamed, and kept until you remove it")
 
 
 def _is_one_line(path: str) -> bool:
@@ -106,12 +120,18 @@ def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
                        "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
     exists = place.contents is not Contents.MISSING
     if exists and place.owner_uid != destination.uid:
-        return _failed(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.",
-                       f"On that host: chown {destination.user} {place.path}")
+        fix = f"Log in as {place.owner}, or choose a directory that is not there yet." if destination.uid == 0 else \
+            f"On that host: chown {destination.user} {place.path}"
+        return _failed(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.", fix)
     if not place.writable:
         where = place.path if exists else place.nearest
         return _failed(name, f"{destination.user} may not write to {where}.", "Make it writable, or choose another.")
-    return _ok(name, f"as {destination.user}")
+    if destination.uid == 0:
+        places = shlex.join([place.real_path, *(each.real_path for each in destination.tablespaces)])
+        return Precondition(name, Outcome.WARNING, "root will own the files, and PostgreSQL does not run as root.",
+                            "Give them to the user that runs the server before you start it, on that host: "
+                            f"chown -R postgres: {places}")
+    return _ok(name, f"as {destination.user}, who will own the files")
 
 
 def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precondition]:

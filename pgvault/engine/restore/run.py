@@ -34,6 +34,7 @@ from pgvault.engine.restore.timelines import note_promotion, reserve_timeline
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination
+from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Cancelled, NotRight, PgvaultError, Refused, Unreachable
@@ -147,7 +148,7 @@ class _Restore:
     emit: Emit
 
     async def write(self) -> Recovery:
-        """Everything is there and durable when this returns; see `_undone_when_cancelled` for when it does not."""
+        """Everything is there and durable when this returns; cancelled before, the destination becomes what it was."""
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
                     tuple((space.oid, space.location) for space in plan.tablespaces), self.job, plan.sets_aside,
@@ -160,13 +161,14 @@ class _Restore:
         recovery = await asyncio.to_thread(reserve_timeline, self.server, plan, self.job, self.emit)
         self.emit(PhaseStarted("copy", plan.bytes_to_write))
         async with self._undone_when_cancelled(site):
-            await site.prepare()
-            async with _flushing_meanwhile(site):
-                await self._send(site.directory, recovery)
-            self.emit(PhaseStarted("flush"))
-            await site.flush()
+            await self._prepare(site)
+            async with self._incomplete_when_failed(site):
+                async with _flushing_meanwhile(site):
+                    await self._send(site.directory, recovery)
+                self.emit(PhaseStarted("flush"))
+                await site.flush()
         try:
-            await _to_its_end(site.publish())
+            await self._publish(site)
         except asyncio.CancelledError:
             raise self._too_late("its server was not started") from None
         if site.aside:
@@ -188,22 +190,53 @@ class _Restore:
             await sender.send(cluster.last())
         progress.report()
 
+    async def _prepare(self, site: Site) -> None:
+        """A failure undoes itself, unless the host cannot be reached any more."""
+        try:
+            await site.prepare()
+        except Unreachable:
+            kept = f", with what was there as {site.aside}" if site.aside else ""
+            self._note(f"{site.directory} on {self.host.description} is as it was, or incomplete and marked so{kept}: "
+                       "the connection was lost while it was made ready")
+            raise
+
+    async def _publish(self, site: Site) -> None:
+        try:
+            await _to_its_end(site.publish())
+        except PgvaultError:
+            self._note(f"{site.directory} on {self.host.description} was being completed: it is complete unless "
+                       f"{MARKER} is in it, and incomplete and marked so otherwise")
+            raise
+
     @asynccontextmanager
     async def _undone_when_cancelled(self, site: Site) -> AsyncIterator[None]:
-        """Cancelled, the destination becomes what it was; failed, it stays marked, for a second run to clear."""
         try:
             yield
         except asyncio.CancelledError:
-            await site.undo()
+            try:
+                await site.undo()
+            except PgvaultError:
+                kept = f"; what was there may be in {site.aside}" if site.aside else ""
+                self._note(f"{site.directory} on {self.host.description} may still hold what was begun{kept}")
+                raise
             self.emit(Noted(f"what was begun is undone: {site.directory} on {self.host.description} is as it was "
                             "before", code="undone"))
             raise
+
+    @asynccontextmanager
+    async def _incomplete_when_failed(self, site: Site) -> AsyncIterator[None]:
+        """What failed stays marked, for a second run to clear."""
+        try:
+            yield
         except Exception:
             kept = f"; what was there is kept as {site.aside}" if site.aside else ""
-            text = (f"{site.directory} on {self.host.description} is incomplete and marked so: PostgreSQL cannot start "
-                    f"on it, and the same restore, planned again, clears it{kept}")
-            self.emit(Noted(text, Level.WARNING, "incomplete"))
+            self._note(f"{site.directory} on {self.host.description} is incomplete and marked so: PostgreSQL cannot "
+                       f"start on it, and the same restore, planned again, clears it{kept}")
             raise
+
+    def _note(self, text: str) -> None:
+        """In which state the destination is left."""
+        self.emit(Noted(text, Level.WARNING, "incomplete"))
 
     async def start(self, recovery: Recovery) -> Proof:
         """Start the server; what it says of itself when it has arrived."""
