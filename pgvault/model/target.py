@@ -88,9 +88,9 @@ def target_settings(target: Target, stop: Lsn | None, replayed: bool) -> dict[st
 
     A target that was found in the WAL is given as the position `stop` of the record it was found at, `replayed` or
     not: that names one place. A time or a name would be searched again, and commit times are not in the order of
-    positions.
+    positions. The end of the WAL is a place to stop before where WAL follows that no recovery can pass.
     """
-    if isinstance(target, EndOfWal):
+    if isinstance(target, EndOfWal) and replayed:
         return {}
     if isinstance(target, Immediate):
         return {"recovery_target": "immediate"}

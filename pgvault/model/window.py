@@ -20,6 +20,9 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 
+DAMAGED, MINIMAL = "damaged", "minimal"
+"""Why recovery cannot go on though the archive does: a record is damaged; the server ran with wal_level=minimal."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,11 +34,13 @@ class Archived(NamedTuple):
     earliest: int | None = None
     latest: int | None = None
     end: int | None = None
-    """Where its WAL ends before the segment does; None when it is full, or was not read yet."""
+    """Where its last whole record ends; None when it was not read yet."""
     stops: bool = False
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
     last: int | None = None
     """Where its last record begins; None when it was not read yet."""
+    cause: str | None = None
+    """Why its WAL ends before the segment does: DAMAGED, MINIMAL, or nothing that needs anybody's care."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,24 @@ class Gap:
     @property
     def missing(self) -> int:
         return self.before.number - self.after.number - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A place in the archived WAL that no recovery passes."""
+
+    segment: Segment
+    lsn: Lsn
+    """The end of the last record before it."""
+    cause: str
+    """DAMAGED or MINIMAL"""
+    harmless: bool
+    """A newer backup begins behind it."""
+
+    @property
+    def reason(self) -> str:
+        return "a record is damaged" if self.cause == DAMAGED else \
+            "the server ran with wal_level=minimal, which no recovery can pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,12 @@ class Survey:
     timelines: tuple[TimelineWal, ...]
     windows: tuple[Window, ...]
     broken: tuple[Broken, ...]
+    breaks: tuple[Break, ...] = ()
+
+    def lacking(self, backup_id: str) -> Segment | None:
+        """The one judgement whether a backup can be restored: None when all WAL from its begin to its end is there and
+        whole, else the first segment that is not."""
+        return next((each.missing for each in self.broken if each.backup == backup_id), None)
 
     @property
     def harmful_gaps(self) -> tuple[Gap, ...]:
@@ -135,7 +164,9 @@ def survey(archived: Iterable[Archived], tree: TimelineTree, backups: Sequence[B
     good = [b for b in copied if b.id in usable]
     timelines = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
     broken = tuple(Broken(b.id, paths[b.timeline].missing_of(b)) for b in copied if b.id not in usable)
-    return Survey(timelines, windows, broken)
+    breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in segments
+                   if each.cause in (DAMAGED, MINIMAL))
+    return Survey(timelines, windows, broken, breaks)
 
 
 class _Run(NamedTuple):
@@ -252,6 +283,12 @@ def _timeline(history: History, wal: dict[int, list[Archived]], tree: TimelineTr
         ends.insert(0, (_before_branch(history, begin, size), ranges[0].first))
     gaps = tuple(Gap(after, before, _is_passed(before, tree, good, size)) for after, before in ends)
     return TimelineWal(timeline, parent.timeline if parent else None, parent.switch if parent else None, ranges, gaps)
+
+
+def _break(segment: Archived, tree: TimelineTree, good: Sequence[Backup], size: int) -> Break:
+    place = Segment(segment.timeline, segment.number)
+    passed = _is_passed(Segment(segment.timeline, segment.number + 1), tree, good, size)
+    return Break(place, Lsn(segment.end or place.start(size)), segment.cause or "", passed)
 
 
 def _before_branch(history: History, number: int, size: int) -> Segment:

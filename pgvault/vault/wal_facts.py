@@ -18,6 +18,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree, parse_history
+from pgvault.model.window import MINIMAL as MINIMAL_CAUSE
 from pgvault.vault import wal_effects, wal_index
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
@@ -105,7 +106,7 @@ def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: 
     before = _running(index, segment)
     try:
         facts = skim_all(pieces(read_verified(server, name, path_of(server, name)), segment.start(size)), carry,
-                         running=running)
+                         running=running, every_crc=True)
     except FileNotFoundError:
         return
     except (PgvaultError, ValueError) as error:
@@ -154,14 +155,17 @@ def _read_again(index: WalIndex, segment: Segment) -> None:
 
 def _store(index: WalIndex, segment: Segment, facts: SegmentFacts, *, joined: bool) -> None:
     times = facts.times
+    end, cause = (facts.end.lsn, facts.end.cause.value) if facts.end else (None, None)
+    if facts.minimal is not None:
+        end, cause = facts.minimal, MINIMAL_CAUSE
     row = {
         "joined": joined, "major": facts.major, "records": facts.records,
         "commits": facts.commits, "aborts": facts.aborts,
         "first_time": times and microseconds(times.first), "last_time": times and microseconds(times.last),
         "earliest": times and microseconds(times.earliest), "latest": times and microseconds(times.latest),
         "oldest_xid": facts.xids and facts.xids.oldest, "newest_xid": facts.xids and facts.xids.newest,
-        "first_lsn": facts.first, "last_lsn": facts.last, "end_lsn": facts.end and facts.end.lsn,
-        "end_cause": facts.end and facts.end.cause.value, "carry": facts.carry and _encode_carry(facts.carry),
+        "first_lsn": facts.first, "last_lsn": facts.last, "end_lsn": end,
+        "end_cause": cause, "whole": facts.whole, "carry": facts.carry and _encode_carry(facts.carry),
         "removals": facts.removals, "most_rows": facts.most_rows if joined else None,
         "running": json.dumps(facts.running), "passed": facts.passed}
     points = [(segment.timeline, point.lsn, point.end_lsn, microseconds(point.time), point.name, segment.number)

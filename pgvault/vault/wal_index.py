@@ -38,7 +38,7 @@ CREATE TABLE facts (
   records INTEGER, commits INTEGER, aborts INTEGER, first_time INTEGER, last_time INTEGER, earliest INTEGER,
   latest INTEGER, oldest_xid INTEGER, newest_xid INTEGER, first_lsn INTEGER, last_lsn INTEGER, end_lsn INTEGER,
   end_cause TEXT, carry TEXT, removals INTEGER, most_rows INTEGER, running TEXT,
-  passed INTEGER, PRIMARY KEY (timeline, number)
+  passed INTEGER, whole INTEGER, PRIMARY KEY (timeline, number)
 ) WITHOUT ROWID;
 CREATE TABLE restore_point (
   timeline INTEGER NOT NULL, lsn INTEGER NOT NULL, end_lsn INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL,
@@ -152,8 +152,8 @@ class WalIndex:
 
 # By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
 _ARCHIVED = """
-SELECT file.timeline, file.number, earliest, latest, end_lsn, coalesce(end_cause, 'switched') <> 'switched',
-       last_lsn {}
+SELECT file.timeline, file.number, earliest, latest, whole, coalesce(end_cause, 'switched') <> 'switched',
+       last_lsn, end_cause {}
 FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
 
 

@@ -17,6 +17,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
+from pgvault.model.window import DAMAGED, MINIMAL
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
@@ -36,7 +37,8 @@ _Found = TypeVar("_Found")
 _ROWS = """
 SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
        a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
-       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0)
+       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0),
+       coalesce(a.end_cause, ''), a.whole
 FROM file f LEFT JOIN facts a USING (timeline, number)
 WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
 
@@ -65,8 +67,16 @@ class Row:
     """As in `wal.losses.Losses`; None when it is not known."""
     passed: int = 0
     """Transactions that were prepared and ended within it; the index does not have them."""
+    ends_by: str = ""
+    """Why its WAL ends before the segment does: a value of `wal.records.Cause`, or MINIMAL."""
+    whole: Lsn | None = None
+    """The end of its last whole record, where recovery comes to when nothing follows."""
     unfinished: Unfinished | None = None
     """Where it is no whole segment."""
+
+    @property
+    def reach(self) -> Lsn:
+        return self.end if self.whole is None else self.whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,10 @@ class WalSearch:
             if self._index.connection.execute(
                     "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number >= ? AND number < ?",
                     (leg.timeline, first, last)).fetchone():
+                if row.ends_by == MINIMAL:
+                    return f"WAL from {row.end} on was written under wal_level=minimal, which no recovery can pass"
+                if row.ends_by == DAMAGED:
+                    return f"segment {row.name} is damaged at {row.end}"
                 if self._index.has(following):
                     return f"the WAL in segment {row.name} ends there, though not the archive"
                 return f"segment {following.name(self.size)} behind it is missing"
@@ -171,8 +185,9 @@ class WalSearch:
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
-        return self._read(row, lambda: transactions_of(
+        found = self._read(row, lambda: transactions_of(
             pieces(self.chunks(row), row.segment.start(self.size)), carry))
+        return [each for each in found if each.lsn < row.end] if row.ends_by == MINIMAL else found
 
     def _read(self, row: Row, read: Callable[[], Iterable[_Found]]) -> list[_Found]:
         try:
@@ -256,12 +271,13 @@ class WalSearch:
         return self._rows[key]
 
     def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, *losses = row
+        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, removals, most_rows, passed, \
+            cause, whole = row
         segment = Segment(timeline, number)
         return Row(segment, name, stored, problem, earliest, latest,
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
                    None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
-                   bool(stops), *losses)
+                   bool(stops), removals, most_rows, passed, cause, None if whole is None else Lsn(whole))
 
 
 def _begun(segment: Segment, found: Unfinished) -> Row:
@@ -269,4 +285,5 @@ def _begun(segment: Segment, found: Unfinished) -> Row:
     times = facts.times if facts else None
     return Row(segment, found.name, found.part.length, found.problem or None,
                microseconds(times.earliest) if times else None, microseconds(times.latest) if times else None,
-               facts.xids if facts else None, facts.last if facts else None, found.end, stops=True, unfinished=found)
+               facts.xids if facts else None, facts.last if facts else None, found.end, stops=True, unfinished=found,
+               ends_by=MINIMAL if facts and facts.minimal is not None else "")

@@ -26,7 +26,7 @@ from pgvault.vault.wal_fetch import fetch, read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.carry import Carry
 from pgvault.wal.facts import SegmentFacts, skim_all
-from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER, read_header
+from pgvault.wal.pages import read_header
 from pgvault.wal.pieces import pieces
 
 
@@ -132,11 +132,5 @@ def _read(server: ServerVault, part: _Part, segment: Segment, identity: Identity
         facts = skim_all(pieces(chain([head], chunks), start), carry, every_crc=True)
     except (UnknownWal, ValueError) as error:
         return Unfinished(part, segment.end(size), None, error.message if isinstance(error, UnknownWal) else str(error))
-    end = _behind_last_record(facts.end.lsn, header.block_size, size) if facts.end else segment.end(size)
+    end = facts.whole or start
     return Unfinished(part, end, facts, "") if end > start else None
-
-
-def _behind_last_record(end: Lsn, page: int, size: int) -> Lsn:
-    """As PostgreSQL counts: a page's header belongs to the record behind it, so without one it is not reached."""
-    header = SHORT_HEADER if end % size >= page else LONG_HEADER
-    return Lsn(end - header.size) if end % page == header.size else end

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import (
+    MINIMAL,
     Effect,
     Limits,
     ParameterChange,
@@ -22,7 +23,7 @@ from pgvault.model.replay import (
     TablespaceDropped,
 )
 from pgvault.wal.bodies import Relation, main_data
-from pgvault.wal.record import HEAP, OPERATION, TABLESPACE, TRANSACTION, XLOG
+from pgvault.wal.record import HEAP, OPERATION, RECORD_HEADER, TABLESPACE, TRANSACTION, XLOG
 from pgvault.wal.records import ALWAYS_KEPT, Reading
 from pgvault.wal.rows import inserted_row
 from pgvault.wal.transactions import ABORT_PREPARED, COMMIT_PREPARED, read_transaction, time_of
@@ -63,6 +64,10 @@ class Effects:
         self._found: dict[int, Effect] = {}
         self._prepared: dict[int, int] = {}
         """Position by xid, of those that nobody has ended yet."""
+        self.minimal: Lsn | None = None
+        """Where wal_level=minimal begins."""
+        self.before_minimal: Lsn | None = None
+        """Where the record before that begins."""
         self.passed = 0
         """Transactions that were prepared and ended within the segment; they leave nothing behind."""
 
@@ -77,6 +82,8 @@ class Effects:
             del self._found[began]
             self.passed += 1
             return
+        elif isinstance(effect, ParameterChange) and effect.wal_level == MINIMAL and self.minimal is None:
+            self.minimal, self.before_minimal = effect.lsn, Lsn(RECORD_HEADER.unpack_from(record.data)[2])
         self._found[record.lsn] = effect
 
     def found(self) -> tuple[Effect, ...]:

@@ -16,8 +16,9 @@ from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import main_data
 from pgvault.wal.effects import PARAMETER_CHANGE, PREPARE, Effects
 from pgvault.wal.losses import Losses
+from pgvault.wal.pages import behind_last_record
 from pgvault.wal.record import OPERATION, TABLESPACE, TRANSACTION, XLOG
-from pgvault.wal.records import Reading, WalEnd
+from pgvault.wal.records import Cause, Reading, WalEnd
 from pgvault.wal.transactions import ABORT, ABORT_PREPARED, COMMIT, COMMIT_PREPARED, EPOCH, read_transaction, time_of
 from pgvault.wal.transactions import OPERATION as XACT_OPERATION
 from pgvault.wal.versions import FORMATS
@@ -92,6 +93,12 @@ class SegmentFacts:
     """What replay does beyond the data files, without transactions that were prepared and ended in the segment."""
     passed: int
     """How many those were."""
+    whole: Lsn | None
+    """The end of the last whole record, as PostgreSQL counts it: how far recovery comes when nothing follows. None when
+    all that is here belongs to a record that began before it and was not seen."""
+    minimal: Lsn | None
+    """Where wal_level=minimal begins: no recovery passes this record, so neither do the facts of transactions, restore
+    points and the last record; None as nearly always."""
     end: WalEnd | None
     """Where and why the WAL ends before the segment does; None when it is full."""
     carry: Carry | None
@@ -152,7 +159,9 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
     reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION, TABLESPACE), every_crc=every_crc, rows=losses.rows)
     tally, points = _Tally(), []
     for record in reading:
-        if record.rmid == TRANSACTION:
+        if effects.minimal is not None:
+            _pass(losses, effects, record, reading)
+        elif record.rmid == TRANSACTION:
             _add_transaction(tally, losses, effects, record, reading)
         elif record.rmid == TABLESPACE or record.info & OPERATION == PARAMETER_CHANGE:
             effects.add(record, reading.major, reading.timeline, reading.header.segment_size)
@@ -161,9 +170,11 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
         elif record.info & OPERATION == _CHECKPOINT_ONLINE and (oldest := _oldest_active(record, reading.major)):
             losses.forget(oldest)
     effects.name_tablespaces(data, start, carry)
-    return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, reading.last, tally.commits,
+    last = reading.last if effects.minimal is None else effects.before_minimal
+    return SegmentFacts(reading.major, reading.timeline, reading.records, reading.first, last, tally.commits,
                         tally.aborts, tally.times(), tally.xids(), tuple(points), losses.removals, losses.most_rows,
-                        dict(losses.rows), effects.found(), effects.passed, reading.end, reading.carry)
+                        dict(losses.rows), effects.found(), effects.passed, _whole(reading, effects),
+                        effects.minimal, reading.end, reading.carry)
 
 
 def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False,
@@ -185,6 +196,19 @@ def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_
     return facts
 
 
+def _whole(reading: Reading, effects: Effects) -> Lsn | None:
+    """As `SegmentFacts.whole`."""
+    if effects.minimal is not None:
+        return behind_last_record(effects.minimal, reading.header)
+    if reading.end:
+        switched = reading.end.cause is Cause.SWITCHED
+        return reading.end.lsn if switched else behind_last_record(reading.end.lsn, reading.header)
+    carry = reading.carry
+    if carry is None or carry.skip:
+        return None
+    return behind_last_record(Lsn(carry.unfinished.lsn), reading.header) if carry.unfinished else carry.at
+
+
 def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
     """The facts of two consecutive pieces."""
     # What follows a switch is empty up to the end of the segment, and says nothing of it.
@@ -198,7 +222,7 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
         if times else None,
         Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
         one.restore_points + other.restore_points, other.removals, other.most_rows, other.running, other.effects,
-        other.passed, other.end or switched, other.carry)
+        other.passed, other.whole, other.minimal, other.end or switched, other.carry)
 
 
 def _behind(one: int, other: int) -> int:
@@ -208,6 +232,13 @@ def _behind(one: int, other: int) -> int:
 
 def _before(one: int, other: int) -> int:
     return one if _behind(one, other) == other else other
+
+
+def _pass(losses: Losses, effects: Effects, record: Record, reading: Reading) -> None:
+    """A record that no recovery from before reaches: only what the following segments' facts need is taken from it."""
+    effects.add(record, reading.major, reading.timeline, reading.header.segment_size)
+    if record.rmid == TRANSACTION and record.info & XACT_OPERATION in _ENDS:
+        losses.end(record, reading.major)
 
 
 def _add_transaction(tally: _Tally, losses: Losses, effects: Effects, record: Record, reading: Reading) -> None:

@@ -81,6 +81,13 @@ def read_header(first_page: bytes) -> PageHeader:
                       segment_size, block_size)
 
 
+def behind_last_record(start: Lsn, header: PageHeader) -> Lsn:
+    """Where the record ends that is followed by one at `start`. As PostgreSQL counts, a page's header belongs to the
+    record behind it, so without one it is not reached."""
+    size = LONG_HEADER.size if start % header.segment_size < header.block_size else SHORT_HEADER.size
+    return Lsn(start - size) if start % header.block_size == size else start
+
+
 def check_segment(header: PageHeader, length: int, segment: Segment, size: int, system_identifier: int) -> None:
     """Rule 12: does a file of `length` bytes that begins so belong under this name, in this cluster? ValueError: no.
 

@@ -50,4 +50,4 @@ def _latest(way: Way, window: Window, begin: Lsn) -> Bound:
         return Bound(window.until_time, window.until_lsn, way.timeline_at(window.until_lsn))
     times = [time for time in (window.from_time, instant(last.latest), window.until_time) if time]
     latest = max(times, default=None)
-    return Bound(None if latest == window.from_time else latest, last.end, way.timeline_at(last.end))
+    return Bound(None if latest == window.from_time else latest, last.reach, way.timeline_at(last.end))

@@ -191,7 +191,6 @@ def _none_usable(backups: Sequence[Backup]) -> NoChoice:
 
 def _unreachable(ways: Ways, target: Target, refusals: Sequence[NoStop], backups: Sequence[Backup]) -> NoChoice:
     """With what is nearest on both sides: where the WAL before it ends, and the next backup behind it."""
-    error: type[Refused | WalMissing] = WalMissing
     readings: list[Aim] = []
     by = {because: list(dict.fromkeys(r.reason for r in refusals if r.because is because)) for because in Because}
     early, late = by[Because.TOO_EARLY], by[Because.TOO_LATE]
@@ -200,15 +199,13 @@ def _unreachable(ways: Ways, target: Target, refusals: Sequence[NoStop], backups
         reasons = [*late, *by[Because.BROKEN], *early[-1:]] if late or not early else [*early, *by[Because.BROKEN]]
         hint = _LATER
     elif early:
-        error = Refused
         oldest = "no older backup can be used" if len(backups) > 1 else "there is no older one"
         reasons, hint = [f"{early[-1]}, and {oldest}"], f"Choose a later one; {hint[0].lower()}{hint[1:]}"
     else:
-        error = Refused
         reasons, readings = _elsewhere(ways, target, backups)
         reasons += by[Because.UNKNOWN]
     reason = sentence("; ".join(reasons))
-    return NoChoice(error(f"the target cannot be reached: {describe(target)}", detail=reason, hint=hint), reason,
+    return NoChoice(WalMissing(f"the target cannot be reached: {describe(target)}", detail=reason, hint=hint), reason,
                     tuple(readings), tuple(refusals))
 
 

@@ -21,7 +21,7 @@ from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.model.times import utc
-from pgvault.model.window import instant
+from pgvault.model.window import MINIMAL, instant
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import Row
 from pgvault.wal.transactions import Transaction
@@ -80,7 +80,7 @@ def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
     assert begin is not None
     assert end is not None
     rows = way.rows(begin)
-    if not rows or rows[-1].end < end:
+    if not rows or rows[-1].reach < end:
         missing = way.name_at(rows[-1].segment.end(way.size) if rows else begin)
         return NoStop(Because.BROKEN, f"WAL that backup {backup.id} needs is missing: segment {missing}",
                       f"needs segment {missing}, which is missing", backup, way.history.timeline)
@@ -170,11 +170,14 @@ def _immediate(way: Way, rows: list[Row], backup: Backup, target: Immediate) -> 
 
 
 def _end_of_wal(way: Way, rows: list[Row], backup: Backup, target: EndOfWal) -> Stop | NoStop:
-    """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end."""
-    if way.break_behind(rows[-1]):
+    """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
+    before wal_level=minimal is one, since nothing that the archive may still get leads on from it."""
+    last, minimal = rows[-1], rows[-1].ends_by == MINIMAL
+    if not minimal and way.break_behind(last):
         return _too_late(way, rows, backup)
-    reached = max(rows[-1].segment.start(way.size), backup.end_lsn or Lsn(0)) if rows[-1].problem else rows[-1].end
-    return Stop(rows[-1].segment.timeline, reached, True, rows[-1].end, _last_commit(way, rows, Lsn(0)))
+    reached = max(last.segment.start(way.size), backup.end_lsn or Lsn(0)) if last.problem else \
+        last.end if minimal else last.reach
+    return Stop(last.segment.timeline, reached, not minimal, last.end, _last_commit(way, rows, Lsn(0)))
 
 
 _FINDERS: dict[type[Target], Callable[..., Stop | NoStop]] = {
@@ -213,7 +216,7 @@ def _too_early(way: Way, backup: Backup) -> NoStop:
 
 def _too_late(way: Way, rows: list[Row], backup: Backup) -> NoStop:
     """How far the WAL goes, and what ends it."""
-    end, gap = rows[-1].end, way.break_behind(rows[-1])
+    end, gap = rows[-1].reach, way.break_behind(rows[-1])
     last = _last_commit(way, rows, backup.end_lsn or Lsn(0))
     commit = f"{end}, where the last commit is of {utc(last)}" if last else ""
     reach = commit or f"{end}, and nothing was committed behind backup {backup.id}"
