@@ -21,9 +21,9 @@ from pgvault.vault.layout import ServerVault
 if TYPE_CHECKING:
     from pgvault.model.window import Archived
 
-FORMAT = 3
-"""Of 2 the table of files is the same; what the records tell has to be read again."""
-_SAME_FILES = (2,)
+FORMAT = 4
+"""Of 2 and 3 the table of files is the same; what the records tell has to be read again."""
+_SAME_FILES = (2, 3)
 
 _FILES = """
 CREATE TABLE file (

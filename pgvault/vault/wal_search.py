@@ -271,8 +271,8 @@ class WalSearch:
         return self._rows[key]
 
     def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, removals, most_rows, passed, \
-            cause, whole = row
+        (number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, removals, most_rows,
+         passed, cause, whole) = row
         segment = Segment(timeline, number)
         return Row(segment, name, stored, problem, earliest, latest,
                    Xids(oldest, newest) if oldest is not None and newest is not None else None,
