@@ -175,6 +175,8 @@ def document(status: WalStatus) -> dict[str, Any]:
         "windows": [_window(each) for each in status.survey.windows],
         "broken_backups": [{"backup": each.backup, "missing": each.missing.name(size)}
                            for each in status.survey.broken],
+        "breaks": [{"segment": each.segment.name(size), "lsn": each.lsn, "reason": each.reason, "harmless": each.harmless}
+                   for each in status.survey.breaks],
         "damaged": [{"name": each.name, "reason": each.reason} for each in status.damaged],
         "not_read": [{"segment": each.segment, "reason": each.reason} for each in status.not_read],
         "unread": status.unread, "streaming": status.streaming}
@@ -212,6 +214,10 @@ def _show(context: Context, server: ServerConfig, status: WalStatus) -> None:
     for broken in survey.broken:
         out.line(out.paint("broken  ", "bad"), f"backup {broken.backup} cannot be restored: "
                  f"{broken.missing.name(size)} is missing")
+    for each_break in survey.breaks:
+        out.line(out.paint("stops   ", "dim" if each_break.harmless else "bad"),
+                 f"no recovery passes {each_break.lsn} in {each_break.segment.name(size)}: {each_break.reason}",
+                 " (harmless: a newer backup begins behind it)" if each_break.harmless else "")
     for damaged in status.damaged:
         out.line(out.paint("damaged ", "bad"), f"{damaged.name}: {damaged.reason}")
     for unknown in status.not_read:

@@ -129,6 +129,8 @@ def _about_wal(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
     assert isinstance(vault.wal, WalFacts)
     if missing := sum(gap.missing for gap in vault.wal.survey.harmful_gaps):
         yield f"{_counted(missing, 'segment')} of WAL {_verb(missing, 'is', 'are')} missing"
+    for each in vault.wal.survey.harmful_breaks:
+        yield f"WAL cannot be replayed past {each.lsn}: {each.reason}"
     if count := vault.quarantined:
         yield f"{_counted(count, 'WAL file')} could not be accepted and {_verb(count, 'is', 'are')} in quarantine"
     if vault.incoming and _is_past(evidence.waiting_since, STUCK, evidence.at):

@@ -19,7 +19,8 @@ HEAD: Final = 240
 _IDENTIFIED: Final = 12
 """Bytes with the identifier and the version."""
 _VERSIONS: Final = {1300: 0, 1700: 0, 1800: 0, 1905: 8}
-"""PG_CONTROL_VERSION of 13 to 16, 17, 18 and 19: by how much all behind the checkpoint record is moved."""
+"""PG_CONTROL_VERSION of 13 to 16, 17, 18 and 19: by how much all behind the checkpoint record is moved. 19 also has
+slru_pages_per_segment before the size of a WAL page."""
 _CHECKPOINT_TIME: Final = 104
 """The offset of `checkPointCopy.time`, which is moved too: what makes the record longer stands before it."""
 _LIMITS: Final = 180
@@ -55,7 +56,7 @@ def read_control_file(content: bytes) -> ControlFile | None:
                 return ControlFile(identifier, order == ">")
             (seconds,) = struct.unpack_from(f"{order}q", content, _CHECKPOINT_TIME + moved)
             limits = struct.unpack_from(f"{order}5i", content, _LIMITS + moved)
-            block, _, wal_block = struct.unpack_from(f"{order}3I", content, _BLOCKS + moved)
+            block, _, *_, wal_block = struct.unpack_from(f"{order}{4 if moved else 3}I", content, _BLOCKS + moved)
             return ControlFile(identifier, order == ">",
                                datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _END_OF_TIME else None,
                                dict(zip(LIMITS, limits, strict=True)), block, wal_block)

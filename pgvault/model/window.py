@@ -141,6 +141,16 @@ class Survey:
         return next((each.missing for each in self.broken if each.backup == backup_id), None)
 
     @property
+    def harmful_breaks(self) -> tuple[Break, ...]:
+        """Those behind which no backup begins."""
+        return tuple(each for each in self.breaks if not each.harmless)
+
+    @property
+    def without_history(self) -> tuple[int, ...]:
+        """Timelines that branched off somewhere, but where is not known: their history files are not archived."""
+        return tuple(each.timeline for each in self.timelines if each.timeline > 1 and each.parent is None)
+
+    @property
     def harmful_gaps(self) -> tuple[Gap, ...]:
         """Those behind which no backup begins."""
         return tuple(gap for timeline in self.timelines for gap in timeline.gaps if not gap.harmless)

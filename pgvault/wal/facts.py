@@ -222,7 +222,7 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
         if times else None,
         Xids(_before(xids[0].oldest, xids[-1].oldest), _behind(xids[0].newest, xids[-1].newest)) if xids else None,
         one.restore_points + other.restore_points, other.removals, other.most_rows, other.running, other.effects,
-        other.passed, other.whole, other.minimal, other.end or switched, other.carry)
+        other.passed, one.whole if switched else other.whole, other.minimal, other.end or switched, other.carry)
 
 
 def _behind(one: int, other: int) -> int:

@@ -39,12 +39,13 @@ def test_it_says_what_pg_controldata_says(own_server: Callable[..., Server], maj
 @pytest.mark.parametrize(("version", "record"), [(1300, 88), (1700, 88), (1800, 88), (1905, 96)])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_every_version_in_both_byte_orders(order: str, version: int, record: int) -> None:
-    """PostgreSQL 19 has eight bytes more in the checkpoint's record, before its time."""
+    """PostgreSQL 19 has eight bytes more in the checkpoint's record, before its time, and the size of SLRU segments."""
     content = bytearray(8192)
     struct.pack_into(f"{order}QI", content, 0, 7, version)
     struct.pack_into(f"{order}q", content, 40 + record - 24, 1_800_000_000)
     struct.pack_into(f"{order}5i3I", content, 40 + record + 52, 1, 2, 3, 4, 5, 0, 0, 0)
-    struct.pack_into(f"{order}3I", content, 40 + record + 88, 8192, 131072, 16384)
+    sizes = (8192, 131072, 32, 16384) if version == 1905 else (8192, 131072, 16384)
+    struct.pack_into(f"{order}{len(sizes)}I", content, 40 + record + 88, *sizes)
     found = read_control_file(bytes(content))
     assert found is not None
     assert found.checkpoint_at == datetime.fromtimestamp(1_800_000_000, UTC)

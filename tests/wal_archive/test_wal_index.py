@@ -126,10 +126,10 @@ def test_a_hundred_thousand_segments_are_usable(server: ServerVault) -> None:
 
 def test_rows_for_the_model_say_where_recovery_stops(server: ServerVault) -> None:
     with wal_index.writing(server) as index:
-        index.connection.execute("INSERT INTO facts (timeline, number, joined, last_lsn, end_lsn, end_cause, earliest, "
+        index.connection.execute("INSERT INTO facts (timeline, number, joined, last_lsn, whole, end_cause, earliest, "
                                  "latest) VALUES (1, 2, 1, 2090000, 2100000, 'damaged', 5, 6), "
                                  "(1, 3, 1, 3190000, 3200000, 'switched', 7, 8)")
     with wal_index.reading(server) as index:
         assert archived_segments(index) == [
-            Archived(1, 1), Archived(1, 2, 5, 6, 2100000, True, 2090000),
-            Archived(1, 3, 7, 8, 3200000, False, 3190000)]
+            Archived(1, 1), Archived(1, 2, 5, 6, 2100000, True, 2090000, "damaged"),
+            Archived(1, 3, 7, 8, 3200000, False, 3190000, "switched")]

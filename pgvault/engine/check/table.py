@@ -27,6 +27,8 @@ CHECKS: tuple[Check[ServerState], ...] = (
     Check("WAL arriving", wal_checks.arriving,
           ("system identifier", "continuous archiving", "receive-wal running", "directories")),
     Check("WAL gaps", wal_checks.gaps, ("directories",)),
+    Check("WAL that recovery can pass", wal_checks.breaks, ("directories",)),
+    Check("timeline histories", wal_checks.histories, ("directories",)),
     Check("WAL quarantine", wal_checks.quarantine, ("directories",)),
     Check("space in the vault", vault_checks.space, ("directories",)),
     Check("retention policy settings", vault_checks.retention_policy),

@@ -16,6 +16,7 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
 from pgvault.model.text import span
 from pgvault.model.times import utc
+from pgvault.model.window import DAMAGED
 
 FEW_SEGMENTS = 4
 """So many that have not arrived yet are business as usual."""
@@ -184,6 +185,35 @@ def gaps(state: ServerState) -> Finding:
                 "Nothing behind a gap can be restored until a newer backup begins behind it.",
                 f"If the server or another archive still has them: pgvault put-wal {name} NAME < FILE\n"
                 f"otherwise: pgvault backup {name}")
+
+
+def breaks(state: ServerState) -> Finding:
+    wal, name = state.vault.wal, state.server.name
+    if isinstance(wal, PgvaultError):
+        return told_by(wal)
+    size, found = _segment_size(state), wal.survey.harmful_breaks
+    if not found:
+        return ok()
+    shown = [f"{each.reason} behind {each.lsn} in {each.segment.name(size)}" for each in found[:3]]
+    damage = next((each.segment.name(size) for each in found if each.cause == DAMAGED), "")
+    return failed("; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
+                  "Nothing behind that place can be restored until a newer backup begins behind it.",
+                  f"pgvault backup {name}"
+                  + (f"\nWhat the vault has of {damage} differs from what the server wrote, or the server wrote it so: "
+                     "look at the disks and the memory of both." if damage else ""))
+
+
+def histories(state: ServerState) -> Finding:
+    wal, name = state.vault.wal, state.server.name
+    if isinstance(wal, PgvaultError):
+        return told_by(wal)
+    missing = [f"{timeline:08X}.history" for timeline in wal.survey.without_history]
+    if not missing:
+        return ok()
+    return failed(f"{', '.join(missing)} missing", "Without it nobody knows where that timeline branched off, so its WAL "
+                  "cannot follow a backup of an earlier timeline.",
+                  "\n".join(f"On the server: pgvault put-wal {name} {each} < PGDATA/pg_wal/{each}" for each in missing)
+                  + f"\nor: pgvault backup {name}")
 
 
 def quarantine(state: ServerState) -> Finding:
