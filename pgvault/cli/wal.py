@@ -175,8 +175,8 @@ def document(status: WalStatus) -> dict[str, Any]:
         "windows": [_window(each) for each in status.survey.windows],
         "broken_backups": [{"backup": each.backup, "missing": each.missing.name(size)}
                            for each in status.survey.broken],
-        "breaks": [{"segment": each.segment.name(size), "lsn": each.lsn, "reason": each.reason, "harmless": each.harmless}
-                   for each in status.survey.breaks],
+        "breaks": [{"segment": each.segment.name(size), "lsn": each.lsn, "reason": each.reason,
+                    "harmless": each.harmless} for each in status.survey.breaks],
         "damaged": [{"name": each.name, "reason": each.reason} for each in status.damaged],
         "not_read": [{"segment": each.segment, "reason": each.reason} for each in status.not_read],
         "unread": status.unread, "streaming": status.streaming}

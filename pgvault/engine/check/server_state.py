@@ -31,6 +31,9 @@ PATIENCE = 3
 LOOK_SECONDS = 7.0
 """For everything that is asked of a server: monitoring gives up after ten."""
 
+_SEGMENTS_READ = 16
+"""Segments whose records nobody has read yet: so many take about a second."""
+
 _STATE = """
 SELECT session_user::text, current_database()::text,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
@@ -58,7 +61,7 @@ def look(server: ServerConfig, home: Path) -> ServerState:
         ssh = threads.submit(or_error, lambda: log_in(server), _DOING) if server.ssh else None
     return ServerState(server=server, at=datetime.now(UTC), sql=sql.result(), streaming=streaming.result(),
                        ssh=ssh.result() if ssh else None,
-                       vault=vault_state.read_vault(vault, home, backups, unreadable))
+                       vault=vault_state.read_vault(vault, home, backups, unreadable, segments=_SEGMENTS_READ))
 
 
 def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:

@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern
 from pgvault.vault.quarantine import REASON
-from pgvault.vault.wal_facts import timeline_tree
+from pgvault.vault.wal_facts import read_facts_into, timeline_tree, unread
 from pgvault.vault.wal_index import archived_segments
 
 _DOING = "read the vault"
@@ -52,8 +53,8 @@ def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreada
 
 
 def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
-               unreadable: tuple[Unreadable, ...]) -> VaultFacts:
-    """Call it after the server was asked: what the server says it has archived is then in the index."""
+               unreadable: tuple[Unreadable, ...], *, segments: int = 0) -> VaultFacts:
+    """The records of at most `segments` that nobody has read yet are read; the index keeps nothing of it. Call it after the server was asked: what the server says it has archived is then in the index."""
     identity = or_error(lambda: read_identity(server), _DOING)
     known = identity if isinstance(identity, Identity) else None
     vault_problem = or_error(lambda: Vault.writable(home), _DOING)
@@ -62,7 +63,7 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
-        wal=or_error(lambda: _read_wal(server, backups, known), _DOING), incoming=_count(server.incoming),
+        wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING), incoming=_count(server.incoming),
         quarantined=_count(server.quarantine, without=REASON), receiver=receiving,
         heard_at=_heard_at(server) if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
@@ -115,10 +116,14 @@ def _nearest(path: Path) -> Path:
     return next((each for each in (path, *path.parents) if os.path.lexists(each)), Path("/"))
 
 
-def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identity | None) -> WalFacts:
+def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identity | None, segments: int) -> WalFacts:
     size = identity.segment_size if identity else DEFAULT_SEGMENT_SIZE
     try:
-        with wal_index.reading(server) as index:
+        with ExitStack() as scope:
+            index = scope.enter_context(wal_index.reading(server))
+            if segments and identity and unread(index):
+                index = scope.enter_context(wal_index.copied(server))
+                read_facts_into(index, server, identity, limit=segments)
             archived = archived_segments(index)
             tree = timeline_tree(server, index)
             stored, [newest_at] = index.stored_bytes(), index.connection.execute(_NEWEST).fetchone()

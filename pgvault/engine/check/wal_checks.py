@@ -210,8 +210,8 @@ def histories(state: ServerState) -> Finding:
     missing = [f"{timeline:08X}.history" for timeline in wal.survey.without_history]
     if not missing:
         return ok()
-    return failed(f"{', '.join(missing)} missing", "Without it nobody knows where that timeline branched off, so its WAL "
-                  "cannot follow a backup of an earlier timeline.",
+    return failed(f"{', '.join(missing)} missing", "Without it nobody knows where that timeline branched off, so its "
+                  "WAL cannot follow a backup of an earlier timeline.",
                   "\n".join(f"On the server: pgvault put-wal {name} {each} < PGDATA/pg_wal/{each}" for each in missing)
                   + f"\nor: pgvault backup {name}")
 

@@ -26,7 +26,7 @@ from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import PgvaultError, Refused, UsageError
+from pgvault.model.errors import PgvaultError, Refused, UsageError, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
@@ -39,6 +39,7 @@ from pgvault.model.restore_plan import (
 )
 from pgvault.model.target import EndOfWal, Target, TargetAction
 from pgvault.model.timeline import History
+from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
@@ -171,8 +172,19 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
                        tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
-        conditions = list(_wal_conditions(search, request, choice, rows))
+        conditions = [*_wal_conditions(search, request, choice, rows), *_break_conditions(request, choice, rows[-1])]
         return choice, need, (*conditions, *([follow_condition(choice, primary)] if primary else []))
+
+
+def _break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
+    """What a restore to the end has to say where the archive goes on behind a place that no recovery passes."""
+    if not isinstance(request.target, EndOfWal) or not (why := choice.way.break_behind(last)):
+        return
+    if request.standby and last.ends_by == MINIMAL:
+        raise WalMissing(f"no standby can be made of backup {choice.backup.id}", detail=f"{why}.",
+                         hint=f"Take a newer backup, and make it of that: pgvault backup {request.server}")
+    yield Precondition("end of the WAL", Outcome.WARNING, f"It is {last.reach}, though the archive goes on: {why}.",
+                       "What was done behind it can be restored from a newer backup only.")
 
 
 def _histories(search: WalSearch, request: RestoreRequest, choice: Choice) -> tuple[str, ...]:

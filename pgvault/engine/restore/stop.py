@@ -21,7 +21,7 @@ from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.model.times import utc
-from pgvault.model.window import MINIMAL, instant
+from pgvault.model.window import DAMAGED, MINIMAL, instant
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import Row
 from pgvault.wal.transactions import Transaction
@@ -171,9 +171,9 @@ def _immediate(way: Way, rows: list[Row], backup: Backup, target: Immediate) -> 
 
 def _end_of_wal(way: Way, rows: list[Row], backup: Backup, target: EndOfWal) -> Stop | NoStop:
     """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
-    before wal_level=minimal is one, since nothing that the archive may still get leads on from it."""
+    before damage or wal_level=minimal is one, since nothing that the archive may still get leads on from it."""
     last, minimal = rows[-1], rows[-1].ends_by == MINIMAL
-    if not minimal and way.break_behind(last):
+    if last.ends_by not in (DAMAGED, MINIMAL) and way.break_behind(last):
         return _too_late(way, rows, backup)
     reached = max(last.segment.start(way.size), backup.end_lsn or Lsn(0)) if last.problem else \
         last.end if minimal else last.reach
