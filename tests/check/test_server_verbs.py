@@ -132,9 +132,7 @@ def test_a_hole_in_the_archive_ends_the_window_and_is_a_problem(site: Site, arch
     gap = site.check(expect=3)["WAL gaps"]
     assert gap["detail"] == "1 missing after 000000010000000000000002"
     document = site.run("status", NAME, "--format", "json").json()
-    [window] = site.run("wal", NAME, "--format", "json").json()["windows"]
-    assert document["windows"][0]["until_lsn"] == window["until_lsn"]
-    assert window["until_lsn"].startswith("0/2"), "it ends in segment 2"
+    assert document["windows"][0]["until_lsn"].startswith("0/2"), "it ends in segment 2"
     assert [problem["name"] for problem in document["problems"]] == ["WAL gaps"]
 
 

@@ -54,7 +54,10 @@ def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreada
 
 def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
                unreadable: tuple[Unreadable, ...], *, segments: int = 0) -> VaultFacts:
-    """The records of at most `segments` that nobody has read yet are read; the index keeps nothing of it. Call it after the server was asked: what the server says it has archived is then in the index."""
+    """Call it after the server was asked: what the server says it has archived is then in the index.
+
+    The records of at most `segments` that nobody has read yet are read; the index keeps nothing of it.
+    """
     identity = or_error(lambda: read_identity(server), _DOING)
     known = identity if isinstance(identity, Identity) else None
     vault_problem = or_error(lambda: Vault.writable(home), _DOING)
