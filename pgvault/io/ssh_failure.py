@@ -11,6 +11,12 @@ from pgvault.model.errors import ConfigError, PgvaultError, Unreachable
 
 def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
     """The error for a login that failed; `login` is the ssh command line that does the same."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable) and "revoked" in str(error):
+        return Unreachable(f"THE HOST KEY OF {where} IS REVOKED: not connected",
+                           detail="known_hosts marks the key that it shows as @revoked: whoever has it may pose as the "
+                                  "host.",
+                           hint="Ask whoever runs the host. It needs a new key; accept that one, and leave the "
+                                "@revoked line.")
     cause, detail, hint = _connect_cause(error, login)
     if isinstance(error, asyncssh.ConfigParseError):
         return ConfigError(f"could not read ssh's configuration: {error}", hint="Correct ~/.ssh/config.")

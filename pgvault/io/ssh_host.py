@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,9 @@ _CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """Moved to the front: three times as fast as chacha20 on processors with AES instructions."""
 _KEEPALIVE: Final[dict[str, Any]] = {"keepalive_interval": 15, "keepalive_count_max": 4}
 
+_ROOM_SECONDS, _ROOM_POLL = 3.0, 0.1
+"""How long after the end of a command its server may still count it, and how often it is asked for room then."""
+
 asyncssh.set_log_level("CRITICAL")  # it would log commands with their arguments, and failures that are reported here
 
 
@@ -40,6 +44,10 @@ class SshHost(Host):
         super().__init__(name, on_command=on_command)
         self._where, self._connection = where, connection
         self._marker = f"pgvault-{secrets.token_hex(8)}"
+        self._running: set[asyncio.Task[None]] = set()
+        """One for each command whose channel is open."""
+        self._opening = asyncio.Lock()
+        self._last_end = -_ROOM_SECONDS
 
     @classmethod
     async def connect(cls, address: SshAddress, *, name: str = "", identity_file: Path | None = None,
@@ -72,17 +80,36 @@ class SshHost(Host):
 
     async def _start(self, argv: Sequence[str], *, plain: bool, stdout_limit: int) -> SshProcess:
         command = f"exec {join(argv)}" if plain else f"LC_ALL=C; export LC_ALL; exec {join(argv)}"
-        try:
-            _, session = await self._connection.create_session(
-                lambda: SshProcess(self._where, self._marker, stdout_limit), for_login_shell(command, self._marker),
-                encoding=None, request_pty=False)
-        except asyncssh.ChannelOpenError as error:
-            if self._connection.is_closed():
-                raise connection_lost(error, self._where) from error
-            raise no_channel(error, self._where) from error
-        except (OSError, asyncssh.Error) as error:
-            raise connection_lost(error, self._where) from error
-        return cast("SshProcess", session)
+        async with self._opening:
+            while True:
+                process, running = SshProcess(self._where, self._marker, stdout_limit), set(self._running)
+                try:
+                    await self._connection.create_session(lambda p=process: p,  # type: ignore[misc]
+                                                          for_login_shell(command, self._marker),
+                                                          encoding=None, request_pty=False)
+                except asyncssh.ChannelOpenError as error:
+                    if self._connection.is_closed():
+                        raise connection_lost(error, self._where) from error
+                    if not await self._has_room_again(running):
+                        raise no_channel(error, self._where) from error
+                except (OSError, asyncssh.Error) as error:
+                    raise connection_lost(error, self._where) from error
+                else:
+                    self._running.add(task := asyncio.create_task(process.wait_gone()))
+                    task.add_done_callback(self._ended)
+                    return process
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._last_end = time.monotonic()
+
+    async def _has_room_again(self, running: set[asyncio.Task[None]]) -> bool:
+        """Commands take turns where the server's MaxSessions is reached; False when none of ours is in the way."""
+        if running:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        await asyncio.sleep(_ROOM_POLL)
+        return time.monotonic() - self._last_end < _ROOM_SECONDS
 
     @asynccontextmanager
     async def forward_socket(self, host: str, port: int) -> AsyncIterator[SocketAddress]:

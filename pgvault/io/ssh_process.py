@@ -118,6 +118,10 @@ class SshProcess(asyncssh.SSHClientSession[bytes]):
         if not self._from_stdout.seen:
             raise no_shell(self._where, self._from_stdout.noise() or self._from_stderr.noise())
 
+    async def wait_gone(self) -> None:
+        """The channel is closed, however it ended."""
+        await self._closed.wait()
+
     def discard(self) -> None:
         self._channel.close()
 

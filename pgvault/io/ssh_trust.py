@@ -32,7 +32,11 @@ class Trust:
     def lookup(self, host: str, addr: str, port: int | None) -> tuple[Any, Any, Any]:
         """asyncssh's `known_hosts` callback: trusted, certifying and revoked keys of a host."""
         readable = [str(file) for file in (*self.files, _SYSTEM_FILE) if file.is_file()]
-        keys, authorities, revoked, *_ = asyncssh.read_known_hosts(readable).match(host, addr, port)
+        known_hosts = asyncssh.read_known_hosts(readable)
+        keys, authorities, revoked, *_ = known_hosts.match(host, addr, port)
+        if port:  # where nothing is trusted for the port, asyncssh forgets what is revoked for it
+            revoked = [*revoked, *(key for each in (host, addr) if each
+                                   for key in known_hosts.match(f"[{each}]:{port}", "", None)[2])]
         self.known = [*keys, *authorities]
         return keys, authorities, revoked
 

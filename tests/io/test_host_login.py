@@ -15,6 +15,7 @@ from reaching import Reach, reach_ssh
 from support.ssh import SshHost, start_ssh_host
 
 from pgvault.config.address import SshAddress
+from pgvault.io.host import Completed, Host
 from pgvault.io.hosts import open_host
 from pgvault.io.ssh_host import SshHost as OurSshHost
 from pgvault.model.errors import ConfigError, PgvaultError, Unreachable
@@ -81,13 +82,16 @@ def test_a_key_of_another_kind_than_the_known_one_is_refused(ssh_host: SshHost, 
     assert "HAS CHANGED" in error.message
 
 
-def test_a_revoked_key_is_refused(ssh_host: SshHost, tmp_path: Path):
-    file = tmp_path / "known_hosts"
-    line = ssh_host.known_hosts.read_text()
-    file.write_text(f"{line}@revoked {line}")
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("who", ["this host", "every host"])
+def test_a_revoked_key_is_called_revoked(ssh_host: SshHost, tmp_path: Path, trusted: bool, who: str):
+    """Whether the same key is trusted besides, and whichever hosts it is revoked for."""
+    file, line = tmp_path / "known_hosts", ssh_host.known_hosts.read_text()
+    revoked = line if who == "this host" else f"* {line.partition(' ')[2]}"
+    file.write_text(f"{line if trusted else ''}@revoked {revoked}")
     error = refusal(reach_ssh(ssh_host), known_hosts=file)
     assert isinstance(error, Unreachable)
-    assert "revoked" in error.detail
+    assert "IS REVOKED" in error.message
 
 
 @pytest.mark.parametrize("setting", ["UserKnownHostsFile none", "UserKnownHostsFile /dev/null", ""])
@@ -246,3 +250,29 @@ def test_the_fast_ciphers_come_first_and_nothing_is_compressed(ssh_host: SshHost
             return tuple(host._connection.get_extra_info(name) for name in ("send_cipher", "send_compression"))
 
     assert asyncio.run(act()) == ("aes128-gcm@openssh.com", "none")
+
+
+def test_commands_take_turns_where_the_server_allows_one_session() -> None:
+    """MaxSessions 1: two streams side by side and a command beside them end well, one after the other."""
+    there = start_ssh_host("openssh", first=["MaxSessions 1"])
+    try:
+        async def stream(host: Host) -> None:
+            async with await host.open_sink(["cat"], into="/dev/null") as sink:
+                await sink.write(b"x" * 100_000)
+                await sink.finish()
+
+        async def act() -> list[object]:
+            async with await reach_ssh(there)() as host:
+                return await asyncio.gather(stream(host), host.run(["echo", "in"]), stream(host))
+
+        assert asyncio.run(act())[1] == Completed(0, b"in\n", "")
+    finally:
+        there.close()
+
+
+def test_where_no_session_is_allowed_the_setting_is_named() -> None:
+    there = start_ssh_host("openssh", first=["MaxSessions 0"])
+    try:
+        assert "MaxSessions" in refusal(reach_ssh(there)).hint
+    finally:
+        there.close()

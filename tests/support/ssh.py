@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,12 @@ class SshHost:
         remove_tree(self.directory)
 
 
-def start_ssh_host(flavour: str, *, variables: Mapping[str, str] | None = None, banner: str = "") -> SshHost:
+def start_ssh_host(flavour: str, *, variables: Mapping[str, str] | None = None, banner: str = "",
+                   first: Sequence[str] = ()) -> SshHost:  # fmt: skip
     """Start a host; skips the test, saying why, where that kind cannot be had.
 
-    `variables` are set for its commands (PATH, HOME, ...); OpenSSH's alone shows a `banner` before the login.
+    `variables` are set for its commands (PATH, HOME, ...); OpenSSH's alone shows a `banner` before the login, and has
+    the lines `first` in its configuration, where the first of a keyword counts.
     """
     login = account()
     if flavour == "openssh":
@@ -67,7 +69,7 @@ def start_ssh_host(flavour: str, *, variables: Mapping[str, str] | None = None, 
         on_failure.callback(remove_tree, directory)
         port = free_port()
         if flavour == "openssh":
-            argv, runs_as = _openssh(directory, port, login, variables or {}, banner), {}
+            argv, runs_as = _openssh(directory, port, login, variables or {}, banner, first), {}
         else:
             argv, runs_as = _asyncssh(directory, port, login), {
                 "env": environment(login, variables), **login.popen_options()}  # fmt: skip
@@ -100,12 +102,12 @@ def _write_keys(directory: Path) -> None:
 
 
 def _openssh(directory: Path, port: int, login: Account, variables: Mapping[str, str],
-             banner: str) -> list[str | Path]:  # fmt: skip
+             banner: str, first: Sequence[str]) -> list[str | Path]:  # fmt: skip
     as_root = os.geteuid() == 0
     if as_root:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own empty directory, made at boot elsewhere
     lines = [
-        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {directory}/host_key", "PidFile none",
+        *first, f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {directory}/host_key", "PidFile none",
         f"AuthorizedKeysFile {directory}/authorized_keys", f"AllowUsers {login.name}", "StrictModes no",
         "PasswordAuthentication no", "KbdInteractiveAuthentication no", "Subsystem sftp internal-sftp",
         "MaxStartups 200", "MaxSessions 100", "UseDNS no", "PrintMotd no", "LogLevel VERBOSE",
