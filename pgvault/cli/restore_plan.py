@@ -42,6 +42,8 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
         ("Takes", _told_estimate(_estimate(plan, context))),
         *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
+        *(("Prepared", f"transaction {each.gid!r} of role {each.owner} is pending there, with "
+                       f"{len(each.locks)} locks") for each in plan.prepared),
         *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
         *([("Listens", _told_listening(plan.listens))] if plan.start and plan.listens else []),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
@@ -77,6 +79,8 @@ def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
         "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
                    "stop_replayed": plan.stop_replayed,
                    "stop_time": plan.stop_time, "stop_clock": plan.stop_time and plan.stop_clock},
+        "prepared": [{"gid": each.gid, "xid": each.xid, "owner": each.owner, "database": each.database,
+                      "prepared_at": each.prepared_at, "locks": len(each.locks)} for each in plan.prepared],
         "destination": {"host": plan.host, "directory": plan.directory,
                         "tablespaces": {s.name: s.location for s in plan.tablespaces},
                         "state": plan.directory_state},

@@ -10,6 +10,7 @@ from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
 from pgvault.model.rate import format_size
 from pgvault.model.relation import RelationName
+from pgvault.model.replay import Limits, PreparedTransaction
 from pgvault.model.target import Target, TargetAction, option, target_options
 
 
@@ -168,6 +169,11 @@ class RestorePlan:
     listens: Listening | None = None
     kept_as: str = ""
     """Where what is replaced is kept, JOB in it being the restore's job; empty when nothing is."""
+
+    limits: Limits | None = None
+    """The largest that the WAL on the way names."""
+    prepared: tuple[PreparedTransaction, ...] = ()
+    """Transactions that are prepared at the stop, and that nobody has ended there."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:

@@ -7,12 +7,11 @@ A new major is added here, and the tests that compare with its `pg_waldump` say 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class WalFormat:
+class WalFormat(NamedTuple):
     """The WAL of one major; offsets and sizes in bytes."""
 
     major: int

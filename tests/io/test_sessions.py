@@ -33,6 +33,8 @@ def odd(fleet: Fleet, major: int) -> Iterator[Server]:
     server.sql("CREATE ROLE odd SUPERUSER LOGIN")
     server.sql("CREATE DATABASE oddities")
     for name, value in SITE.items():
+        if name == "standard_conforming_strings" and major >= 19:
+            continue  # it is always on there
         setting = "site, pg_catalog" if name == "search_path" else f"'{value}'"
         server.sql(f"ALTER ROLE odd SET {name} = {setting}")
     with server.connect("oddities") as connection:

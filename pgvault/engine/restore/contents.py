@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -69,12 +70,16 @@ def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: 
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
                      old_directory=backup.data_directory, new_directory=plan.directory,
                      heading=f"{HEADING} backup {backup.id} of {backup.server}, job {job}",
-                     needs=_needs(backup, manifest, packs))
+                     needs=_needs(plan, backup, manifest, packs))
 
 
-def _needs(backup: Backup, manifest: Manifest, packs: PackReader) -> Needs:
+def _needs(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader) -> Needs:
+    """The limits of the backup's pg_control, and larger ones that the WAL on the way names."""
     control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
-    return Needs(backup.major, (control and control.limits) or {},
+    limits = dict((control and control.limits) or {})
+    for name, needed in (asdict(plan.limits) if plan.limits else {}).items():
+        limits[name] = max(needed, limits.get(name, 0))
+    return Needs(backup.major, limits,
                  replication_origins(read_small(_ORIGINS, manifest, packs) or b""))
 
 

@@ -18,6 +18,7 @@ from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
+from pgvault.engine.restore.replay import replay_of
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import Ways, archive_of
 from pgvault.engine.threads import run_cancellable
@@ -30,6 +31,7 @@ from pgvault.model.errors import PgvaultError, Refused, UsageError, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
+from pgvault.model.replay import Replay
 from pgvault.model.restore_plan import (
     DirectoryState,
     Precondition,
@@ -88,13 +90,15 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     server = vault.server(request.server)
     primary = await _primary(server, settings) if request.standby else None
     # In a thread, so that whoever made a request can take it back while days of WAL are read.
-    choice, need, of_wal = await run_cancellable(
+    choice, need, replay, of_wal = await run_cancellable(
         lambda cancelled: _from_vault(server, request, primary, telling(emit, cancelled)))
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
         check_facts(choice.backup, manifest, packs)
         plan = _plan(request, choice, need, directory, manifest, settings.parallel_jobs)
+        _refuse_created(plan, replay)
+        plan = replace(plan, limits=replay.limits, prepared=replay.pending)
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
         cluster = cluster_of(manifest, packs, safe.values, directory)
@@ -157,7 +161,7 @@ async def _primary(server: ServerVault, settings: ServerConfig) -> History | Pgv
 
 
 def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
-                told: Told) -> tuple[Choice, WalNeed, tuple[Precondition, ...]]:
+                told: Told) -> tuple[Choice, WalNeed, Replay, tuple[Precondition, ...]]:
     """The backup, the timeline and the WAL, from what the vault knows, and what there is to say of that WAL.
 
     The original server is not asked, but for the timeline of the `primary` that a standby is to follow.
@@ -173,7 +177,23 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
                        tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
         conditions = [*_wal_conditions(search, request, choice, rows), *_break_conditions(request, choice, rows[-1])]
-        return choice, need, (*conditions, *([follow_condition(choice, primary)] if primary else []))
+        return choice, need, replay_of(choice), (
+            *conditions, *([follow_condition(choice, primary)] if primary else []))
+
+
+def _refuse_created(plan: RestorePlan, replay: Replay) -> None:
+    """Replay makes a tablespace's directory where the server had it, and links the copy to it, over any mapping: on the
+    server's own host that is live data. In-place tablespaces, without a path, lie inside the data directory."""
+    places = {space.oid: space.location for space in plan.tablespaces}
+    for each in replay.created:
+        if each.path and places.get(each.oid) != each.path.rstrip("/"):
+            name = each.name or f"with OID {each.oid}"
+            raise Refused(
+                f"tablespace {name} was created in {each.path} while or after backup {plan.backup} was taken",
+                detail=f"The WAL creates it at {each.lsn}. Replay would use that very directory on the destination, which "
+                       "may be a live server's.",
+                hint=f"Choose a target before it was created: --target-lsn {each.lsn} --exclusive; or take a newer "
+                     f"backup, and restore that one: pgvault backup {plan.server}")
 
 
 def _break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
