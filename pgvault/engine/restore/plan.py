@@ -190,8 +190,8 @@ def _refuse_created(plan: RestorePlan, replay: Replay) -> None:
             name = each.name or f"with OID {each.oid}"
             raise Refused(
                 f"tablespace {name} was created in {each.path} while or after backup {plan.backup} was taken",
-                detail=f"The WAL creates it at {each.lsn}. Replay would use that very directory on the destination, which "
-                       "may be a live server's.",
+                detail=f"The WAL creates it at {each.lsn}. Replay would use that very directory on the destination, "
+                       "which may be a live server's.",
                 hint=f"Choose a target before it was created: --target-lsn {each.lsn} --exclusive; or take a newer "
                      f"backup, and restore that one: pgvault backup {plan.server}")
 
