@@ -6,8 +6,11 @@ A log that cannot be written stops nothing; it is said once.
 from __future__ import annotations
 
 import logging
+import os
 import time
+from contextlib import suppress
 from logging.handlers import WatchedFileHandler
+from pathlib import Path
 
 from pgvault.cli.context import Context
 from pgvault.model.event import Event, JobFinished, JobStarted, Level, Noted
@@ -28,6 +31,7 @@ def open_log(context: Context) -> logging.Logger:
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
         try:
+            _make_for_group(path)
             handler = WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             context.err.line(context.err.paint("warning: ", "warn"), f"could not open the log file {path}: ",
@@ -36,6 +40,14 @@ def open_log(context: Context) -> logging.Logger:
     log.addHandler(handler)
     logging.raiseExceptions = False
     return log
+
+
+def _make_for_group(path: Path) -> None:
+    """A new log file may be read by its group and by nobody else, whatever the umask: it names databases and hosts."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        os.fchmod(descriptor, 0o640)
+        os.close(descriptor)
 
 
 class _Line(logging.Formatter):

@@ -31,7 +31,7 @@ TUTORIAL = """\
         archive_command: OK
         continuous archiving: OK
         directories: OK
-        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS)
+        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS; not carried out by this version: nothing expires)
         backup maximum age: FAILED (interval provided: 1 day, latest backup age: No available backups)
         compression settings: OK (zstd, level 3)
         minimum redundancy requirements: OK (have 0 backups, expected at least 0)

@@ -305,4 +305,4 @@ def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
     for each in catalog.scan(server, save=False):
         if isinstance(each, catalog.Unreadable) and each.id > chosen.id:
             yield Precondition(f"unreadable backup {each.id}", Outcome.WARNING, f"It was passed over: {each.reason}.",
-                               f"pgvault verify {server.name} {each.id}")
+                               f"pgvault show-backup {server.name} {each.id}")
