@@ -111,7 +111,7 @@ def test_a_name_is_typed_at_the_command_line_as_it_is(places: Places) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(places: Places) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         places.world.plan(AtName("its"))
     assert "'newest'" in refused.value.detail
     done = places.world.cli("restore", "main", "auto", "/nowhere", "--host", "target", "--target-name", "its")
@@ -128,7 +128,7 @@ def test_a_name_that_was_given_twice_is_refused_with_both_places(places: Places)
 
 
 def test_a_name_before_the_named_backup_is_refused(places: Places) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         places.world.plan(AtName("it's"), backup=places.second.id)
     assert "There is one at" in refused.value.detail
 
@@ -154,10 +154,10 @@ def test_an_aborted_transaction_and_one_with_an_epoch_are_places_too(places: Pla
 
 
 def test_a_subtransaction_is_refused_with_its_transaction(places: Places) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         places.world.plan(AtXid(places.subxid))
     assert f"{places.subxid} is a subtransaction of transaction {places.xids[30]}" in refused.value.detail
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         places.world.plan(AtXid(4_000_000_000))
     assert "no transaction 4000000000 ended" in refused.value.detail
 
@@ -185,7 +185,7 @@ def test_a_position_behind_a_commit_and_those_beyond_the_archive(places: Places)
 
 def test_a_position_within_the_first_backup_is_refused(places: Places) -> None:
     for early in (places.first.begin_lsn, Lsn(places.first.end_lsn - 1), Lsn(0)):
-        with pytest.raises(Refused):
+        with pytest.raises(WalMissing):
             places.world.plan(AtLsn(early))
     with places.world.restored(AtLsn(places.first.end_lsn, inclusive=False)) as restored:
         assert restored.column("SELECT value FROM logged") == []

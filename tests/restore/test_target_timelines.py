@@ -133,12 +133,12 @@ def test_names_and_transactions_are_where_they_are(fork: Fork) -> None:
     assert values(fork.world, AtName("on the first"))[2] == [1, 100, 101, 102]
     before_the_branch = fork.world.plan(AtName("branch"))
     assert before_the_branch.timeline == 1
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         fork.world.plan(AtName("on the first"), timeline=2)
     assert "on timeline 1" in refused.value.detail
     # the same number was given out on both sides
     assert fork.xids[100] == fork.xids[200]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(WalMissing) as refused:
         fork.world.plan(AtXid(fork.xids[100]))
     assert "--target-timeline 1 or 2" in refused.value.hint
     assert values(fork.world, AtXid(fork.xids[200]), timeline=2)[2] == [1, 200]

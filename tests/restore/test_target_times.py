@@ -20,7 +20,7 @@ from target_world import NAME, Ended, World, end_world, make_world
 
 from pgvault.engine.restore.choose import Choice, choose
 from pgvault.model.backup import Backup
-from pgvault.model.errors import PgvaultError, Refused, WalMissing
+from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtTime
 from pgvault.vault import catalog
@@ -202,7 +202,7 @@ def test_a_time_before_the_first_backup_ended_is_refused(story: Story) -> None:
     first = story.backups[0]
     inside = next(each for each in story.ended if first.begin_lsn <= each.lsn < first.end_lsn)
     for time in (inside.time - MICROSECOND, first.finished_at - timedelta(days=3)):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(WalMissing) as refused:
             story.world.plan(AtTime(time))
         assert f"before the end of backup {first.id}, {first.finished_at:%Y-%m-%d %H:%M:%S}" in refused.value.detail
 
