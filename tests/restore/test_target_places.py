@@ -115,7 +115,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(places: Places) -> None
         places.world.plan(AtName("its"))
     assert "'newest'" in refused.value.detail
     done = places.world.cli("restore", "main", "auto", "/nowhere", "--host", "target", "--target-name", "its")
-    assert done.returncode == 5
+    assert done.returncode == 9
     assert "restore point" in done.stderr
 
 

@@ -138,7 +138,7 @@ def test_names_and_transactions_are_where_they_are(fork: Fork) -> None:
     assert "on timeline 1" in refused.value.detail
     # the same number was given out on both sides
     assert fork.xids[100] == fork.xids[200]
-    with pytest.raises(WalMissing) as refused:
+    with pytest.raises(Refused) as refused:
         fork.world.plan(AtXid(fork.xids[100]))
     assert "--target-timeline 1 or 2" in refused.value.hint
     assert values(fork.world, AtXid(fork.xids[200]), timeline=2)[2] == [1, 200]
