@@ -14,7 +14,7 @@ from pgvault.engine.incoming import archive_waiting
 from pgvault.model.errors import Rejected
 from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.streaming import StreamedSegment, pad
+from pgvault.vault.streaming import StreamedSegment, pad, partials
 from pgvault.vault.wal_archive import accept, path_of
 
 ONE, TWO = "000000010000000000000001", "000000010000000000000002"
@@ -106,6 +106,42 @@ def test_what_is_streamed_as_far_as_it_is_called_flushed(server: ServerVault, tm
     complete = streamed.finish()
     assert streamed.flushed == place.end(MIB)
     assert_holds(durability, tmp_path, complete)
+
+
+def test_a_segment_takes_what_is_its_own_and_no_more(server: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest belongs to the next one; a disk that takes less at a time than it is given loses nothing."""
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, data[:70_000], at))
+    streamed, content = StreamedSegment(server, Segment.parse(TWO, MIB), MIB), segment(TWO)
+    assert streamed.path.stat().st_mode & 0o777 == 0o600
+    assert streamed.write(content[:100]) == 100
+    assert streamed.write(content[100:] + b"next") == MIB - 100
+    assert streamed.is_full
+    assert streamed.write(b"next") == 0
+    assert partials(server) == [TWO]
+    (server.streaming / "odd.partial").touch()
+    complete = streamed.finish()
+    assert complete.read_bytes() == content
+    assert partials(server) == []
+    streamed.close()  # again is no error
+
+
+def test_what_was_streamed_before_is_not_lost_by_beginning_anew(server: ServerVault) -> None:
+    first = StreamedSegment(server, Segment.parse(TWO, MIB), MIB)
+    first.write(b"x" * 1000)
+    first.close()
+    again = StreamedSegment(server, Segment.parse(TWO, MIB), MIB)
+    again.write(b"x" * 10)
+    again.close()
+    assert again.path.stat().st_size == 1000
+
+
+def test_an_empty_partial_segment_is_not_made_whole(server: ServerVault) -> None:
+    partial = server.streaming / f"{ONE}.partial"
+    for content in (b"", b"x"):
+        partial.write_bytes(content)
+        assert pad(partial, MIB) is bool(content)
+        assert partial.stat().st_size == (MIB if content else 0)
 
 
 def test_a_partial_segment_that_is_made_whole(server: ServerVault, durability: Durability) -> None:
