@@ -103,7 +103,7 @@ def test_a_detached_restore_can_be_watched(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("change", "code", "status"), [
-    ({"directory": "/usr"}, "refused", 5), ({"--target-immediate": "--target-name=-x"}, "refused", 5),
+    ({"directory": "/usr"}, "refused", 5), ({"--target-immediate": "--target-name=-x"}, "wal-missing", 9),
     ({"--yes": "--no-start"}, "usage", 2), ({"here": "nowhere"}, "not-found", 4),
     ({"--target-immediate": "--target-lsn=F/0"}, "wal-missing", 9)])
 def test_a_detached_restore_that_cannot_begin_says_so_as_json(site: Site, change: dict[str, str], code: str,
