@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pgvault.cli.context import Context
 from pgvault.engine.restore.contents import recovery_settings
+from pgvault.engine.restore.spaces import told_space
 from pgvault.jobs.measured import measured_restores
 from pgvault.model.backup import Backup
 from pgvault.model.estimate import Estimate, estimate
@@ -41,7 +42,7 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
                 + (", the last one unfinished" if plan.wal.partial else "")),
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
         ("Takes", _told_estimate(_estimate(plan, context))),
-        *((f"Tablespace {s.name}", s.location) for s in plan.tablespaces),
+        *((f"Tablespace {space.name}", told_space(space)) for space in plan.tablespaces),
         *(("Prepared", f"transaction {each.gid!r} of role {each.owner} is pending there, with "
                        f"{len(each.locks)} locks") for each in plan.prepared),
         *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
@@ -82,7 +83,12 @@ def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
         "prepared": [{"gid": each.gid, "xid": each.xid, "owner": each.owner, "database": each.database,
                       "prepared_at": each.prepared_at, "locks": len(each.locks)} for each in plan.prepared],
         "destination": {"host": plan.host, "directory": plan.directory,
-                        "tablespaces": {s.name: s.location for s in plan.tablespaces},
+                        "tablespaces": {space.name: space.location for space in plan.placed},
+                        "tablespace_details": [{"oid": space.oid, "name": space.name, "original": space.original,
+                                                "location": space.location or None,
+                                                "created_after_backup_began": space.is_new,
+                                                "dropped_before_target": space.is_gone}
+                                               for space in plan.tablespaces],
                         "state": plan.directory_state},
         "timeline": plan.timeline, "timeline_path": list(plan.timeline_path),
         "wal": {"first": plan.wal.first, "last": plan.wal.last, "segments": plan.wal.count,

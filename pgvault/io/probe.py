@@ -57,6 +57,11 @@ class Place:
     """Its parent lets us: not what the file system says, see `is_mount_point`."""
 
     @property
+    def is_one_line(self) -> bool:
+        """PostgreSQL keeps paths in files of lines."""
+        return not any(ord(char) < 32 or ord(char) == 127 for char in self.path)
+
+    @property
     def is_mount_point(self) -> bool:
         """A file system is mounted on this very directory, so that nobody can rename it."""
         return self.contents is not Contents.MISSING and self.mounted_on == self.real_path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgvault.model.backup import Backup
@@ -20,9 +20,25 @@ class TablespacePlace:
 
     oid: int
     name: str
+    """The OID where nothing says what it is called."""
     original: str
+    """Its path on the server; without a `/` in front for one that is inside the data directory there."""
     location: str
+    """Empty for inside the data directory."""
     size_bytes: int
+    """In the backup."""
+    is_new: bool = False
+    """Created after the backup began: replay makes it."""
+    is_gone: bool = False
+    """Dropped again before the target."""
+
+    @property
+    def is_in_place(self) -> bool:
+        """It is inside the data directory on the server, too (allow_in_place_tablespaces)."""
+        return not self.original.startswith("/")
+
+    def at(self, location: str) -> TablespacePlace:
+        return replace(self, location=location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,8 @@ class WalNeed:
     missing: tuple[str, ...]
     partial: str | None = None
     """The unfinished segment that is used behind the whole ones, with `.partial`; `last` is its name without."""
+    created: tuple[Lsn, ...] = ()
+    """Positions of the records in it that create tablespaces: they are sent without their paths."""
 
     @property
     def count(self) -> int:
@@ -180,6 +198,11 @@ class RestorePlan:
         return tuple(p for p in self.preconditions if p.outcome is Outcome.FAILED)
 
     @property
+    def placed(self) -> tuple[TablespacePlace, ...]:
+        """The tablespaces that have a place outside the data directory."""
+        return tuple(space for space in self.tablespaces if space.location)
+
+    @property
     def stop_clock(self) -> str:
         """By whose clock `stop_time` is: the server's, of a record, or the vault's, which says when the backup ended.
         """
@@ -206,8 +229,8 @@ class RestorePlan:
             argv.append("--partial")
         if self.action is not TargetAction.PROMOTE:
             argv += ["--target-action", self.action.value]
-        for space in self.tablespaces:
-            argv += option("--tablespace", f"{space.name}={space.location}")
+        for space in self.placed:
+            argv += option("--tablespace", f"{self._called(space)}={space.location}")
         if self.port is not None:
             argv += ["--port", str(self.port)]
         if self.sets_aside:
@@ -220,3 +243,8 @@ class RestorePlan:
         for relation in self.expects:
             argv += ["--expect", str(relation)]
         return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]
+
+    def _called(self, space: TablespacePlace) -> str:
+        """Its name, unless another one has it at the target."""
+        others = (each for each in self.tablespaces if each.oid != space.oid and not each.is_gone)
+        return str(space.oid) if space.is_gone and any(each.name == space.name for each in others) else space.name

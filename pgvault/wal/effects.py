@@ -144,8 +144,16 @@ def _tablespace(record: Record, operation: int, timeline: int, segment_size: int
         return TablespaceDropped(oid, Lsn(record.lsn))
     if operation != _CREATE:
         return None
-    path = main[_U32.size:main.index(b"\0", _U32.size)].decode("utf-8", "surrogateescape")
+    path = _path(main).decode("utf-8", "surrogateescape")
     return TablespaceCreated(oid, path, Lsn(record.lsn), timeline, record.lsn // segment_size, Lsn(record.end_lsn))
+
+
+def _path(main: bytes) -> bytes:
+    """Behind a NUL lies what a restore took away (`wal.rewrite`): only the `/` that every path begins with."""
+    path = main[_U32.size:]
+    if path[:1] == b"\0" and len(path) > 1:
+        path = b"/" + path[1:]
+    return path[:path.index(b"\0")]
 
 
 def _prepared(record: Record, major: int) -> Effect | None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wal_writer import Writer, short
 
+from pgvault.model.replay import TablespaceCreated
 from pgvault.wal.bodies import main_data
+from pgvault.wal.effects import read_effect
 from pgvault.wal.record import Record
 from pgvault.wal.records import follow
 from pgvault.wal.rewrite import TABLESPACE, Change, record_at, rewritten, without_path
@@ -59,6 +61,9 @@ def test_nothing_but_the_path_and_the_checksum_changes(path: str, gap: int, bloc
     (changed,) = [each for each in after if each.lsn == lsn]
     assert main_data(changed.data) == struct.pack("<I", OID) + b"\0" + path[1:].encode() + b"\0"
     assert len(changes) <= 5
+    effect = read_effect(changed, 15, 1, SIZE)
+    assert isinstance(effect, TablespaceCreated)
+    assert effect.path == path  # where the archive has such a record, it still says where the tablespace was
 
 
 @given(paths, st.integers(0, 2500), st.sampled_from([1024, 8192]), st.data())

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.files import conf_files, read_small
 from pgvault.engine.restore.limits import replication_origins
+from pgvault.engine.restore.sent_wal import SentWal
 from pgvault.engine.restore.settings import HEADING, Needs, SafeSettings, make_safe, recovery_additions
-from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
+from pgvault.engine.restore.stream import BackupFile, Item, SmallFile
 from pgvault.engine.restore.timelines import placeholders
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.control_file import read_control_file
-from pgvault.model.errors import WalMissing
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import target_settings
-from pgvault.vault.compression import PIECE, compress
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.recoveries import Recovery
-from pgvault.vault.wal_fetch import find, read_verified
-from pgvault.vault.wal_unfinished import newest_content
 
 WAL_DIRECTORY = "pgvault_wal"
 """Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
@@ -95,7 +90,7 @@ class RestoredCluster:
 
     def directories(self) -> Iterator[Item]:
         """All directories first, so that streams side by side find them."""
-        links = {f"pg_tblspc/{space.oid}" for space in self._plan.tablespaces}
+        links = {f"pg_tblspc/{space.oid}" for space in self._plan.placed}
         for entry in self._manifest.entries():
             if entry.kind is Kind.DIRECTORY and entry.path not in links and not _is_old_wal(entry):
                 yield BackupFile(entry.path, entry)
@@ -123,30 +118,7 @@ class RestoredCluster:
         if recovery_settings(self._plan)["recovery_target_timeline"].isdigit():  # what looks for the latest reads them
             for name, text in placeholders(self._recovery, self._plan.wal.histories).items():
                 yield SmallFile(f"{WAL_DIRECTORY}/{name}", text)
-        for name in (*self._plan.wal.histories, *self._plan.wal.segments):
-            path = find(self._server, name)
-            if path is None:
-                raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
-            size = sum(map(len, read_verified(self._server, name, path)))
-            yield PackedFile(f"{WAL_DIRECTORY}/{name}", size, stored=partial(_stored, path),
-                             plain=partial(read_verified, self._server, name, path))
-        if self._plan.wal.partial:
-            yield self._unfinished(self._plan.wal.last)
-
-    def _unfinished(self, name: str) -> Item:
-        """Under the name that PostgreSQL asks for; what has come to it since the plan was made only helps."""
-        content = newest_content(self._server, name, self._size)
-        if content is None:
-            raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")
-        return PackedFile(f"{WAL_DIRECTORY}/{name}", len(content), stored=lambda: [compress(content, 1)],
-                          plain=lambda: [content])
-
-
-def _stored(path: Path) -> Iterator[bytes]:
-    """An archived file as it is stored."""
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            yield piece
+        yield from SentWal(self._server, self._plan.wal, self._size).items(WAL_DIRECTORY)
 
 
 def _is_old_wal(entry: Entry) -> bool:

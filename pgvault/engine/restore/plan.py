@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -12,13 +12,15 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
+from pgvault.engine.restore.files import read_small
 from pgvault.engine.restore.fits import cluster_of, fit_conditions
 from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
 from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
-from pgvault.engine.restore.replay import replay_of
+from pgvault.engine.restore.replay import creations_in, replay_of
+from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import Ways, archive_of
 from pgvault.engine.threads import run_cancellable
@@ -27,7 +29,7 @@ from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.errors import PgvaultError, Refused, UsageError, WalMissing
+from pgvault.model.errors import PgvaultError, UsageError, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.relation import RelationName
@@ -36,7 +38,6 @@ from pgvault.model.restore_plan import (
     DirectoryState,
     Precondition,
     RestorePlan,
-    TablespacePlace,
     WalNeed,
 )
 from pgvault.model.target import EndOfWal, Target, TargetAction
@@ -45,10 +46,13 @@ from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.manifest import Manifest
+from pgvault.vault.manifest import Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_facts import Told
 from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.wal.effects import read_two_phase
+
+_TWO_PHASE = "pg_twophase/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
         check_facts(choice.backup, manifest, packs)
-        plan = _plan(request, choice, need, directory, manifest, settings.parallel_jobs)
-        _refuse_created(plan, replay)
+        plan = _plan(request, choice, need, replay, directory, manifest, settings.parallel_jobs)
         plan = replace(plan, limits=replay.limits, prepared=replay.pending)
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
@@ -123,7 +126,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
 async def probe_for(plan: RestorePlan, host: Host, config: HostConfig | None, *, measure: bool = False) -> Destination:
     """The destination as it is now, in all that its conditions are about."""
     return await probe_destination(
-        host, plan.directory, [s.location for s in plan.tablespaces], (config and config.bin_directory) or "",
+        host, plan.directory, [s.location for s in plan.placed], (config and config.bin_directory) or "",
         port=plan.listens.port if plan.start and plan.listens else None,
         sockets=socket_directories(plan.listens) if plan.listens else (), measure=measure)
 
@@ -175,25 +178,28 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
         rows = needed(choice.way, choice.backup, choice.stop)
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
                        tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
-                       sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None))
-        conditions = [*_wal_conditions(search, request, choice, rows), *_break_conditions(request, choice, rows[-1])]
-        return choice, need, replay_of(choice), (
-            *conditions, *([follow_condition(choice, primary)] if primary else []))
+                       sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None),
+                       creations_in(choice.way, rows))
+        replay, flaws = _replay(server, choice)
+        conditions = [*flaws, *_wal_conditions(search, request, choice, rows),
+                      *_break_conditions(request, choice, rows[-1])]
+        return choice, need, replay, (*conditions, *([follow_condition(choice, primary)] if primary else []))
 
 
-def _refuse_created(plan: RestorePlan, replay: Replay) -> None:
-    """Replay makes a tablespace's directory where the server had it, and links the copy to it, over any mapping: on the
-    server's own host that is live data. In-place tablespaces, without a path, lie inside the data directory."""
-    places = {space.oid: space.location for space in plan.tablespaces}
-    for each in replay.created:
-        if each.path and places.get(each.oid) != each.path.rstrip("/"):
-            name = each.name or f"with OID {each.oid}"
-            raise Refused(
-                f"tablespace {name} was created in {each.path} while or after backup {plan.backup} was taken",
-                detail=f"The WAL creates it at {each.lsn}. Replay would use that very directory on the destination, "
-                       "which may be a live server's.",
-                hint=f"Choose a target before it was created: --target-lsn {each.lsn} --exclusive; or take a newer "
-                     f"backup, and restore that one: pgvault backup {plan.server}")
+def _replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Precondition, ...]]:
+    """What recovery does, with what the backup's own files say of transactions that were prepared before it."""
+    held, flaws = [], []
+    with Manifest(server, choice.backup) as manifest, PackReader(server.packs) as packs:
+        for entry in manifest.entries(under=_TWO_PHASE):
+            if entry.kind is Kind.FILE and entry.path.startswith(_TWO_PHASE):
+                try:
+                    held.append(read_two_phase(read_small(entry.path, manifest, packs) or b"", choice.backup.major))
+                except (ValueError, KeyError):
+                    flaws.append(Precondition(
+                        "prepared transactions", Outcome.WARNING, f"{entry.path} in the backup cannot be read.",
+                        "Look at pg_prepared_xacts once the server runs."))
+    names = {space.oid: space.name for backup in catalog.backups(server) for space in backup.tablespaces}
+    return replay_of(choice, held=held, names=names), tuple(flaws)
 
 
 def _break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
@@ -214,48 +220,20 @@ def _histories(search: WalSearch, request: RestoreRequest, choice: Choice) -> tu
     return tuple(name for name in search.histories() if not request.standby or int(name[:8], 16) <= newest)
 
 
-def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, directory: str, manifest: Manifest,
-          workers: int) -> RestorePlan:
+def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, replay: Replay, directory: str,
+          manifest: Manifest, workers: int) -> RestorePlan:
     backup, sizes = choice.backup, manifest.tablespace_sizes()
     path = [leg.timeline for leg in choice.history.legs if leg.end is None or leg.end >= (backup.begin_lsn or 0)]
     return RestorePlan(
         server=request.server, backup=backup.id, host=request.host, directory=directory, target=request.target,
         timeline=choice.history.timeline, timeline_path=tuple(path),
         stop_lsn=choice.stop.lsn, stop_time=choice.stop.time, action=request.action, standby=request.standby,
-        tablespaces=_places(backup, request.tablespaces or {}, sizes), wal=need, bytes_to_send=0,
-        bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
+        tablespaces=placed(spaces_of(backup, replay, sizes), request.tablespaces or {}, backup), wal=need,
+        bytes_to_send=0, bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
         stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)), source=backup,
         port=request.port)
-
-
-def _places(backup: Backup, mapping: Mapping[str, str], sizes: Mapping[int | None, int]) -> tuple[TablespacePlace, ...]:
-    known = {space.name for space in backup.tablespaces}
-    mapping = dict(_cut_at_names(mapping, known))
-    if unknown := sorted(mapping.keys() - known):
-        raise UsageError(f"backup {backup.id} has no tablespace {unknown[0]!r}",
-                         detail=f"It has: {', '.join(sorted(known)) or 'none'}.")
-    places = []
-    for space in backup.tablespaces:
-        if space.name not in mapping:
-            raise Refused(f"tablespace {space.name} needs a place at the destination",
-                          detail=f"On the server it is in {space.location}.",
-                          hint=f"Say where, be it the same place: --tablespace {space.name}=PATH")
-        location = mapping[space.name]
-        if not location.startswith("/"):
-            raise UsageError(f"not an absolute path: {location}", hint="Write the whole path, from the root.")
-        places.append(TablespacePlace(space.oid, space.name, space.location, location.rstrip("/") or "/",
-                                      sizes.get(space.oid, 0)))
-    return tuple(places)
-
-
-def _cut_at_names(mapping: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """A name may have `=/` in it, at which NAME=PATH was cut: there is one of that name where another cut leads."""
-    for name, path in mapping.items():
-        text = f"{name}={path}"
-        cuts = [(text[:at], text[at + 1:]) for at in range(len(text)) if text.startswith("=/", at)]
-        yield next((cut for cut in cuts if cut[0] in known), (name, path))
 
 
 def _overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup,
@@ -283,7 +261,9 @@ def _whole(backup: Backup) -> Precondition:
 def _wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
                     rows: Sequence[Row]) -> Iterator[Precondition]:
     if not_read := next((row.problem for row in rows if row.problem), ""):
-        yield Precondition("unread WAL", Outcome.WARNING, f"Not read: {not_read}.",
+        yield Precondition("unread WAL", Outcome.WARNING,
+                           f"Not read: {not_read}. Whether it creates a tablespace is not known; replay would do that "
+                           "at the original path.",
                            "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
     if isinstance(request.target, EndOfWal) and (row := _left_out(search, request, choice, rows[-1])):
         yield Precondition("unused WAL", Outcome.WARNING, f"With --partial {reach_of(row)}.",

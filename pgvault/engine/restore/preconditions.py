@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from pgvault.config.schema import HostConfig
-from pgvault.engine.restore.held import OURS, held_conditions, told_held
+from pgvault.engine.restore.held import held_conditions, told_held
 from pgvault.engine.restore.listening import listening_conditions
+from pgvault.engine.restore.spaces import space_conditions
 from pgvault.io.probe import Contents, Destination, Place
-from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.holding import NOTHING
@@ -32,7 +32,7 @@ def destination_conditions(destination: Destination, state: DirectoryState, plan
         _running(destination, plan, host),
         _directory(destination, state, plan, backup),
         _owner(destination, plan),
-        *_tablespaces(destination, plan),
+        *space_conditions(destination, plan, backup.major),
         _space(destination, plan, backup.segment_size),
         _programs(destination, plan, backup.major),
         _tools(destination),
@@ -76,7 +76,7 @@ def _listening(destination: Destination, plan: RestorePlan, major: int,
 
 def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:
     place, name = destination.directory, "directory"
-    if not _is_one_line(place.path):
+    if not place.is_one_line:
         return _failed(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
                        "Choose another directory.")
     if not place.path.strip("/"):
@@ -109,10 +109,6 @@ def _renaming(place: Place) -> Precondition:
     return _ok(name, "what is there will be renamed, and kept until you remove it")
 
 
-def _is_one_line(path: str) -> bool:
-    return not any(ord(char) < 32 or ord(char) == 127 for char in path)
-
-
 def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
     place, name = destination.directory, "right to write"
     if destination.uid == 0 and plan.start:
@@ -134,36 +130,11 @@ def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
     return _ok(name, f"as {destination.user}, who will own the files")
 
 
-def _tablespaces(destination: Destination, plan: RestorePlan) -> Iterator[Precondition]:
-    taken = [destination.directory.real_path]
-    for space, place in zip(plan.tablespaces, destination.tablespaces, strict=True):
-        name = f"tablespace {space.name}"
-        choose = f"Choose another place: --tablespace {space.name}=PATH"
-        if not _is_one_line(place.path):
-            yield _failed(name, f"{place.path!r} has control characters.", choose)
-        elif any(_overlap(place.real_path, other) for other in taken):
-            yield _failed(name, f"{place.path} is taken by this restore itself.", choose)
-        elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= OURS \
-                and not (destination.incomplete_restore is not None and MARKER in place.entries):
-            yield _failed(name, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)
-        elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != destination.uid):
-            yield _failed(name, f"{destination.user} may not write to {place.path}.", choose)
-        else:
-            left = ", where what the incomplete restore left will be removed" if MARKER in place.entries else ""
-            yield _ok(name, f"{space.original} goes to {place.path}{left}")
-        taken.append(place.real_path)
-
-
-def _overlap(one: str, other: str) -> bool:
-    return posixpath.commonpath([one, other]) in (one, other)
-
-
 def room(destination: Destination, plan: RestorePlan, segment_size: int) -> tuple[Room, ...]:
     """For each file system: needs on one add up, and recovery needs room of its own in pg_wal."""
-    in_spaces = sum(space.size_bytes for space in plan.tablespaces)
+    in_spaces = sum(space.size_bytes for space in plan.placed)
     wanted = [(destination.directory, plan.bytes_to_write - in_spaces + RECOVERY_SEGMENTS * segment_size),
-              *((place, space.size_bytes) for space, place in zip(plan.tablespaces, destination.tablespaces,
-                                                                   strict=True))]
+              *((place, space.size_bytes) for space, place in zip(plan.placed, destination.tablespaces, strict=True))]
     on: dict[str, list[tuple[Place, int]]] = {}
     for place, count in wanted:
         on.setdefault(place.file_system, []).append((place, count))

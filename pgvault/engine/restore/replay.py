@@ -9,7 +9,7 @@ from pgvault.engine.restore.choose import Choice, needed
 from pgvault.engine.restore.stop import Stop
 from pgvault.engine.restore.way import Way
 from pgvault.model.lsn import Lsn
-from pgvault.model.replay import Effect, PreparedTransaction, Replay, replay_from
+from pgvault.model.replay import Effect, PreparedTransaction, Replay, TablespaceCreated, replay_from
 from pgvault.vault.wal_search import Row
 
 
@@ -26,6 +26,12 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
     unread = [row.name for row in rows if row.problem]
     effects = _effects(way, rows, begin, stop) if rows else ()
     return replay_from(effects, begin, held=held, names=names, unread=unread)
+
+
+def creations_in(way: Way, rows: list[Row]) -> tuple[Lsn, ...]:
+    """Where these segments create tablespaces, also behind the stop: a person may let recovery go on."""
+    return tuple(effect.lsn for _, effect in way.effects(rows[-1])
+                 if isinstance(effect, TablespaceCreated) and effect.segment >= rows[0].segment.number)
 
 
 def _effects(way: Way, rows: list[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:

@@ -151,7 +151,7 @@ class _Restore:
         """Everything is there and durable when this returns; cancelled before, the destination becomes what it was."""
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
-                    tuple((space.oid, space.location) for space in plan.tablespaces), self.job, plan.sets_aside,
+                    tuple((space.oid, space.location) for space in plan.placed), self.job, plan.sets_aside,
                     self.destination.incomplete_restore or "")
         if site.aside:
             self.emit(PhaseStarted("salvage"))

@@ -1,0 +1,136 @@
+"""The archived WAL as it is sent to be replayed: no record in it creates a tablespace at a path of its own.
+
+Replay takes a tablespace's place from the record that creates it, over a link that is there. A restore takes the path
+away (`wal.rewrite`), in every segment that it sends: what lies behind the stop is replayed when a person later lets
+recovery go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from pgvault.engine.restore.stream import PackedFile
+from pgvault.model.errors import Corrupt, UnknownWal, WalMissing
+from pgvault.model.lsn import Lsn
+from pgvault.model.replay import TablespaceCreated
+from pgvault.model.restore_plan import WalNeed
+from pgvault.model.segment import Segment
+from pgvault.vault.compression import PIECE, compress
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_fetch import find, read_verified
+from pgvault.vault.wal_unfinished import newest_content
+from pgvault.wal.effects import effects_of
+from pgvault.wal.pages import read_header
+from pgvault.wal.pieces import Piece, pieces
+from pgvault.wal.rewrite import Change, record_at, rewritten, without_path
+
+_PAGES = 4
+"""A record that creates a tablespace never spans more: a path has less than 1024 bytes, and so has no page."""
+
+
+class SentWal:
+    """The history files and the segments of one plan, and the unfinished one as it is now."""
+
+    def __init__(self, server: ServerVault, need: WalNeed, size: int) -> None:
+        self._server, self._need, self._size = server, need, size
+        names = (*need.segments, *([need.last] if need.partial else []))
+        self._names = {Segment.parse(name, size).number: name for name in names}
+        self._unfinished = self._newest(need.last) if need.partial else None
+
+    def items(self, directory: str) -> Iterator[PackedFile]:
+        for name in self._need.histories:
+            yield self._archived(directory, name, ())
+        created = sorted({*self._need.created, *self._created_since()})
+        changes = [change for lsn in created for change in self._without_path(lsn)]
+        for number, name in self._names.items():
+            begin = number * self._size
+            within = [each for each in changes if begin <= each.at < begin + self._size]
+            if self._unfinished is not None and name == self._need.last:
+                content = b"".join(rewritten([(begin, self._unfinished)], within))
+                yield PackedFile(f"{directory}/{name}", len(content), stored=partial(_packed, [content]),
+                                 plain=partial(iter, [content]))
+            else:
+                yield self._archived(directory, name, within)
+
+    def _archived(self, directory: str, name: str, changes: Iterable[Change]) -> PackedFile:
+        path = find(self._server, name)
+        if path is None:
+            raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
+        size = sum(map(len, read_verified(self._server, name, path)))
+        if not changes:
+            return PackedFile(f"{directory}/{name}", size, stored=partial(_stored, path),
+                              plain=partial(read_verified, self._server, name, path))
+        changed = partial(self._changed, name, tuple(changes))
+        return PackedFile(f"{directory}/{name}", size, stored=lambda: _packed(changed()), plain=changed)
+
+    def _changed(self, name: str, changes: tuple[Change, ...]) -> Iterator[bytes]:
+        try:
+            yield from rewritten(self._pieces(name), changes)
+        except ValueError as error:
+            raise Corrupt(f"segment {name} is not what it was", detail=f"{error}.",
+                          hint="Make the plan again.") from None
+
+    def _newest(self, name: str) -> bytes:
+        """Under the name that PostgreSQL asks for; what has come to it since the plan was made only helps."""
+        content = newest_content(self._server, name, self._size)
+        if content is None:
+            raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")
+        return content
+
+    def _created_since(self) -> Iterator[Lsn]:
+        """In the unfinished segment as it is now; a record may begin in the one before."""
+        if self._unfinished is None:
+            return
+        last = max(self._names)
+        before = [self._names[last - 1]] if last - 1 in self._names else []
+        try:
+            yield from (effect.lsn for effect in effects_of(chain.from_iterable(map(self._pieces, [
+                *before, self._need.last]))) if isinstance(effect, TablespaceCreated))
+        except UnknownWal:
+            return  # the plan says that nobody can read it
+        except ValueError as error:
+            raise Corrupt(f"the unfinished segment {self._need.last} cannot be read", detail=f"{error}.") from None
+
+    def _without_path(self, lsn: int) -> tuple[Change, ...]:
+        """Nothing when the record goes on behind the WAL that is sent: nobody replays it."""
+        held, at, block = b"", 0, 0
+        number = lsn // self._size
+        try:
+            for name in (self._names[each] for each in (number, number + 1) if each in self._names):
+                for start, piece in self._pieces(name):
+                    block = block or read_header(piece).block_size
+                    first = max(lsn - lsn % block, start)
+                    if first >= start + len(piece):
+                        continue
+                    at = at if held else first
+                    held += piece[first - start:first - start + _PAGES * block]
+                    record = record_at(held, at, lsn, block=block, size=self._size)
+                    if record is not None:
+                        return without_path(record, lsn, block=block, size=self._size)
+        except ValueError as error:
+            raise Corrupt(f"the tablespace created at {Lsn(lsn)} cannot be given another place", detail=f"{error}.",
+                          hint="Make the plan again.") from None
+        return ()
+
+    def _pieces(self, name: str) -> Iterator[Piece]:
+        start = Segment.parse(name, self._size).start(self._size)
+        if self._unfinished is not None and name == self._need.last:
+            return pieces([self._unfinished], start)
+        path = find(self._server, name)
+        if path is None:
+            raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
+        return pieces(read_verified(self._server, name, path), start)
+
+
+def _stored(path: Path) -> Iterator[bytes]:
+    """An archived file as it is stored."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _packed(plain: Iterable[bytes]) -> Iterator[bytes]:
+    return (compress(piece, 1) for piece in plain)

@@ -1,0 +1,141 @@
+"""Where tablespaces go: those in the backup, and those that replay creates on its way to the target.
+
+Replay makes a tablespace's directory at its original path, whatever else is there by now. So each that is there at the
+target is asked for by name, and the WAL that is sent has no path (`wal.rewrite`). One that is gone again at the target
+needs no place: it lies inside the data directory until replay drops it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from pgvault.engine.restore.held import OURS
+from pgvault.io.probe import Contents, Destination
+from pgvault.io.probe_script import MARKER
+from pgvault.model.backup import Backup
+from pgvault.model.check import Outcome
+from pgvault.model.errors import Refused, UsageError
+from pgvault.model.replay import Replay
+from pgvault.model.restore_plan import Precondition, RestorePlan, TablespacePlace
+from pgvault.model.target import option
+
+_MINOR = re.compile(r"(\d+)\.(\d+)")
+_PATHLESS = {13: 8, 14: 5}
+"""The first minor whose replay takes a tablespace without a path; all of 15 and newer do."""
+
+
+def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -> list[TablespacePlace]:
+    """Every tablespace that the restore has to do with, without a place yet."""
+    dropped = {drop.oid: drop.lsn for drop in replay.dropped}
+    created = {each.oid: each for each in replay.created}
+
+    def is_gone(oid: int) -> bool:
+        return oid in dropped and (oid not in created or created[oid].lsn < dropped[oid])
+
+    found = [TablespacePlace(space.oid, space.name, space.location, "", sizes.get(space.oid, 0),
+                             is_gone=is_gone(space.oid)) for space in backup.tablespaces]
+    known = {space.oid for space in backup.tablespaces}
+    return found + [TablespacePlace(oid, each.name or str(oid), each.path, "", 0, is_new=True, is_gone=is_gone(oid))
+                    for oid, each in created.items() if oid not in known]
+
+
+def placed(spaces: Sequence[TablespacePlace], mapping: Mapping[str, str],
+           backup: Backup) -> tuple[TablespacePlace, ...]:
+    """With the places that a person gave them by name, or by OID where another one has the name."""
+    names = {each.oid: each.name for each in sorted(spaces, key=lambda each: each.is_gone, reverse=True)}
+    by_name = {name: oid for oid, name in names.items()}
+    oids = by_name | {str(oid): oid for oid in names if str(oid) not in by_name}
+    mapping = dict(_cut_at_names(mapping, oids))
+    if unknown := sorted(mapping.keys() - oids):
+        later = [each.name for each in spaces if each.is_new]
+        earlier = [each.name for each in spaces if not each.is_new]
+        raise UsageError(f"backup {backup.id} has no tablespace {unknown[0]!r}",
+                         detail=f"It has: {', '.join(sorted(earlier)) or 'none'}."
+                         + (f" Created after it began: {', '.join(sorted(later))}." if later else ""))
+    given = {oids[name]: path for name, path in mapping.items()}
+    return tuple(_placed(each, given.get(each.oid)) for each in spaces)
+
+
+def _placed(space: TablespacePlace, location: str | None) -> TablespacePlace:
+    if location is None:
+        if space.is_gone or space.is_in_place:
+            return space
+        later = ", created after the backup began," if space.is_new else ""
+        argument = shlex.join(option("--tablespace", f"{space.name}=PATH"))
+        raise Refused(f"tablespace {space.name}{later} needs a place at the destination",
+                      detail=f"On the server it is in {space.original}.",
+                      hint=f"Say where, be it the same place: {argument}")
+    if space.is_in_place:
+        raise UsageError(f"tablespace {space.name} is inside the data directory",
+                         hint="Leave it out: it needs no place of its own.")
+    if not location.startswith("/"):
+        raise UsageError(f"not an absolute path: {location}", hint="Write the whole path, from the root.")
+    return space.at(location.rstrip("/") or "/")
+
+
+def _cut_at_names(mapping: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """A name may have `=/` in it, at which NAME=PATH was cut: there is one of that name where another cut leads."""
+    for name, path in mapping.items():
+        text = f"{name}={path}"
+        cuts = [(text[:at], text[at + 1:]) for at in range(len(text)) if text.startswith("=/", at)]
+        yield next((cut for cut in cuts if cut[0] in known), (name, path))
+
+
+# What must hold
+
+
+def space_conditions(destination: Destination, plan: RestorePlan, major: int) -> Iterator[Precondition]:
+    taken = [destination.directory.real_path]
+    for space, place in zip(plan.placed, destination.tablespaces, strict=True):
+        name = f"tablespace {space.name}"
+        choose = f"Choose another place: {shlex.join(option('--tablespace', f'{space.name}=PATH'))}"
+        if not place.is_one_line:
+            yield Precondition(name, Outcome.FAILED, f"{place.path!r} has control characters.", choose)
+        elif any(_overlap(place.real_path, other) for other in taken):
+            yield Precondition(name, Outcome.FAILED, f"{place.path} is taken by this restore itself.", choose)
+        elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= OURS \
+                and not (destination.incomplete_restore is not None and MARKER in place.entries):
+            yield Precondition(name, Outcome.FAILED, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)
+        elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != destination.uid):
+            yield Precondition(name, Outcome.FAILED, f"{destination.user} may not write to {place.path}.", choose)
+        else:
+            left = ", where what the incomplete restore left will be removed" if MARKER in place.entries else ""
+            yield Precondition(name, Outcome.OK, f"{told_space(space)}{left}")
+        taken.append(place.real_path)
+    for space in plan.tablespaces:
+        if not space.location:
+            yield Precondition(f"tablespace {space.name}", Outcome.OK, told_space(space))
+    if plan.wal.created:
+        yield from _takes_no_path(destination, major)
+    if plan.standby:
+        yield Precondition("later tablespaces", Outcome.OK,
+                           "what the original server creates from now on goes to its own path here, too")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return posixpath.commonpath([one, other]) in (one, other)
+
+
+def told_space(space: TablespacePlace) -> str:
+    """Its old and its new place, and why replay matters to it, in words."""
+    went = "created after the backup began" if space.is_new else ""
+    went += f"{' and ' if went else ''}dropped before the target" if space.is_gone else ""
+    origin = space.original or "what was inside the data directory"
+    return f"{origin} goes to {space.location or 'inside the data directory'}{f', {went}' if went else ''}"
+
+
+def _takes_no_path(destination: Destination, major: int) -> Iterator[Precondition]:
+    """Older minors replay the creation of a tablespace only with its path."""
+    for programs in destination.installations:
+        match = _MINOR.match(programs.version)
+        if match and int(match[1]) == major and int(match[2]) < _PATHLESS.get(major, 0):
+            yield Precondition(
+                "replay of tablespaces", Outcome.FAILED,
+                f"A tablespace was created after the backup began, and PostgreSQL {programs.version} in "
+                f"{programs.directory} can replay that only to its original path.",
+                f"Update it to {major}.{_PATHLESS[major]} or newer, or restore from a newer backup.")
+            return
+
