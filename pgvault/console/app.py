@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from pgvault.console.beside import begin
 from pgvault.console.checks import Checks
+from pgvault.console.driver import TerminalDriver
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.keys import in_textual
 from pgvault.console.options import Options
@@ -79,7 +80,7 @@ class ConsoleApp(Toasts):
 
     def __init__(self, world: World, options: Options) -> None:
         theme = theme_for(os.environ)
-        super().__init__(ansi_color=True if theme.startswith("ansi") else None)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if theme.startswith("ansi") else None)
         self.world, self.options = world, options
         self.glyphs = ASCII if options.ascii_only else fitting(os.environ)
         self.keymap: Mapping[str, str] = world.config.keys

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
+from typing import IO, cast
 
 import pytest
 from catalogue.shelf import Shelf, at, made_backup
@@ -15,7 +18,9 @@ from jobs.workshop import VERB, Workshop, wait_until
 from support.cli import environment, pgvault, pgvault_argv
 from support.installation import REPOSITORY
 from terminal import Terminal
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 
+from pgvault.console.driver import TerminalFile
 from pgvault.jobs.hold import is_alive
 from pgvault.vault import catalog
 
@@ -97,6 +102,33 @@ def test_a_closed_terminal_ends_the_console_and_not_the_job(console: Callable[..
     again = console()
     again.type("4")
     again.wait_for("worked in place")
+
+
+def test_a_console_that_was_not_suspended_does_not_begin_anew(console: Callable[..., Terminal]) -> None:
+    """A terminal that is closed brings SIGCONT beside SIGHUP."""
+    terminal = console()
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    terminal.type("2")
+    terminal.wait_for("main-db / backups")
+    assert terminal.sent.count(b"\x1b[?1049h") == 1
+
+
+def test_what_is_written_to_a_closed_terminal_is_not_waited_for() -> None:
+    master, slave = pty.openpty()
+    writer = WriterThread(cast("IO[str]", TerminalFile(os.fdopen(slave, "w", closefd=False))))
+    writer.start()
+    os.close(master)
+
+    def write_much() -> None:
+        for _ in range(2 * MAX_QUEUED_WRITES):
+            writer.write("frame\n")
+        writer.stop()
+
+    writing = Thread(target=write_much, daemon=True)
+    writing.start()
+    writing.join(60)
+    os.close(slave)
+    assert not writing.is_alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=str)
