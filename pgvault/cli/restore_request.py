@@ -37,15 +37,12 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
         port=args.port)
 
 
-def _tablespaces(options: list[str]) -> dict[str, str]:
-    spaces: dict[str, str] = {}
+def _tablespaces(options: list[str]) -> tuple[str, ...]:
     for given in options:
-        name, equals, path = given.partition("=/")  # a name may have = in it, and a path is absolute
-        name, equals, path = (name, equals, f"/{path}") if equals else given.partition("=")
-        if not (name and equals and path):
+        name, _, path = given.partition("=")
+        if not path or not (name or "=/" in path):
             raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
-        spaces[name] = path
-    return spaces
+    return tuple(options)
 
 
 def _holding(text: str | None) -> str:

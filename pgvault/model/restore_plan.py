@@ -203,6 +203,11 @@ class RestorePlan:
         return tuple(space for space in self.tablespaces if space.location)
 
     @property
+    def has_spaces_inside(self) -> bool:
+        """Whether recovery meets a tablespace that is inside the data directory."""
+        return any(not space.location for space in self.tablespaces)
+
+    @property
     def stop_clock(self) -> str:
         """By whose clock `stop_time` is: the server's, of a record, or the vault's, which says when the backup ended.
         """
@@ -245,6 +250,9 @@ class RestorePlan:
         return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]
 
     def _called(self, space: TablespacePlace) -> str:
-        """Its name, unless another one has it at the target."""
-        others = (each for each in self.tablespaces if each.oid != space.oid and not each.is_gone)
-        return str(space.oid) if space.is_gone and any(each.name == space.name for each in others) else space.name
+        """Its name, unless it would be taken for another one at the target."""
+        names = [each.name for each in self.tablespaces if each.oid != space.oid]
+        living = [each.name for each in self.tablespaces if each.oid != space.oid and not each.is_gone]
+        is_another = (space.is_gone and space.name in living) or any(
+            space.name.startswith(f"{name}=/") for name in names)
+        return str(space.oid) if is_another else space.name

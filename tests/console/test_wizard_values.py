@@ -91,7 +91,7 @@ def test_the_command_says_what_the_draft_says(draft: Draft) -> None:
         server=draft.server, backup="latest" if draft.backup == "auto" and target == Immediate() else draft.backup,
         host=draft.host or "", directory=draft.directory, target=target, timeline=draft.point.timeline,
         action=TargetAction[draft.then.name] if draft.then.needs_target else TargetAction.PROMOTE,
-        standby=draft.then is Then.STANDBY, tablespaces=dict(draft.tablespaces),
+        standby=draft.then is Then.STANDBY, tablespaces=tuple(f"{name}={place}" for name, place in draft.tablespaces),
         overwrite=draft.directory if draft.overwrite else "", start=draft.start,
         partial=draft.point.partial and draft.then is not Then.STANDBY,
         expects=tuple(map(parse_relation, draft.expect)) if draft.is_asked else ())

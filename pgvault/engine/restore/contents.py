@@ -49,7 +49,7 @@ def recovery_settings(plan: RestorePlan) -> dict[str, str]:
         target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
         timeline=plan.recovery_timeline,
         action=plan.action.value, restore_command=RESTORE_COMMAND,
-        recovery_end_command=RECOVERY_END_COMMAND))
+        recovery_end_command=RECOVERY_END_COMMAND, has_spaces_inside=plan.has_spaces_inside))
 
 
 def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -69,7 +69,8 @@ class RestoreRequest:
     timeline: int | None = None
     action: TargetAction = TargetAction.PROMOTE
     standby: bool = False
-    tablespaces: Mapping[str, str] | None = None
+    tablespaces: tuple[str, ...] = ()
+    """NAME=PATH each."""
     overwrite: str = ""
     if_holds: str = ""
     """What the directory has to hold, in the word of pgvault.model.holding; empty: what it holds now."""
@@ -228,7 +229,7 @@ def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, replay: Replay
         server=request.server, backup=backup.id, host=request.host, directory=directory, target=request.target,
         timeline=choice.history.timeline, timeline_path=tuple(path),
         stop_lsn=choice.stop.lsn, stop_time=choice.stop.time, action=request.action, standby=request.standby,
-        tablespaces=placed(spaces_of(backup, replay, sizes), request.tablespaces or {}, backup), wal=need,
+        tablespaces=placed(spaces_of(backup, replay, sizes), request.tablespaces, backup), wal=need,
         bytes_to_send=0, bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
         workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
         overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),

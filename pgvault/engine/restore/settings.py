@@ -41,6 +41,11 @@ _LINE = re.compile(
 _ESCAPE = re.compile(r"''|\\([0-7]{1,3})|\\(.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
+IN_PLACE = "allow_in_place_tablespaces"
+"""Without it recovery ends with a PANIC where a tablespace is a directory in the data directory and not a link
+(`CheckTablespaceDirectory` in xlogrecovery.c). A server that runs needs it no more."""
+_OF_RECOVERY = frozenset({"restore_command", "recovery_end_command", "hot_standby", IN_PLACE})
+
 HEADING = "pgvault: restore of"
 """How the comment begins above what a restore adds to postgresql.auto.conf."""
 
@@ -127,7 +132,7 @@ def without_recovery(auto_conf: bytes) -> bytes:
 
 
 def _is_of_recovery(name: str) -> bool:
-    return name.startswith("recovery_target") or name in ("restore_command", "recovery_end_command", "hot_standby")
+    return name.startswith("recovery_target") or name in _OF_RECOVERY
 
 
 class _Walk:
@@ -248,7 +253,7 @@ class _At:
 
 
 def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str, restore_command: str,
-                       recovery_end_command: str) -> Iterator[tuple[str, str]]:
+                       recovery_end_command: str, has_spaces_inside: bool = False) -> Iterator[tuple[str, str]]:
     """What a recovery needs, in the order it is written."""
     yield "archive_mode", "off"
     yield "restore_command", restore_command
@@ -258,3 +263,5 @@ def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str,
     if target:
         yield "recovery_target_action", action
     yield "recovery_target_timeline", timeline
+    if has_spaces_inside:
+        yield IN_PLACE, "on"

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pgvault.engine.restore.held import OURS
-from pgvault.io.probe import Contents, Destination
+from pgvault.io.probe import Contents, Destination, Installation
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
@@ -42,13 +42,12 @@ def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -
                     for oid, each in created.items() if oid not in known]
 
 
-def placed(spaces: Sequence[TablespacePlace], mapping: Mapping[str, str],
-           backup: Backup) -> tuple[TablespacePlace, ...]:
-    """With the places that a person gave them by name, or by OID where another one has the name."""
+def placed(spaces: Sequence[TablespacePlace], asked: Sequence[str], backup: Backup) -> tuple[TablespacePlace, ...]:
+    """With the places that a person asked for as NAME=PATH, or as OID=PATH where another one has the name."""
     names = {each.oid: each.name for each in sorted(spaces, key=lambda each: each.is_gone, reverse=True)}
     by_name = {name: oid for oid, name in names.items()}
     oids = by_name | {str(oid): oid for oid in names if str(oid) not in by_name}
-    mapping = dict(_cut_at_names(mapping, oids))
+    mapping = dict(_cut(text, oids) for text in asked)
     if unknown := sorted(mapping.keys() - oids):
         later = [each.name for each in spaces if each.is_new]
         earlier = [each.name for each in spaces if not each.is_new]
@@ -57,6 +56,13 @@ def placed(spaces: Sequence[TablespacePlace], mapping: Mapping[str, str],
                          + (f" Created after it began: {', '.join(sorted(later))}." if later else ""))
     given = {oids[name]: path for name, path in mapping.items()}
     return tuple(_placed(each, given.get(each.oid)) for each in spaces)
+
+
+def _cut(text: str, known: Collection[str]) -> tuple[str, str]:
+    """A name may have `=` in it, even `=/`, and a path is absolute: the first cut that leads to a known name counts."""
+    cuts = [(text[:at], text[at + 1:]) for at in range(1, len(text)) if text.startswith("=/", at)]
+    name, _, path = text.partition("=")
+    return next((cut for cut in cuts if cut[0] in known), cuts[0] if cuts else (name, path))
 
 
 def _placed(space: TablespacePlace, location: str | None) -> TablespacePlace:
@@ -74,14 +80,6 @@ def _placed(space: TablespacePlace, location: str | None) -> TablespacePlace:
     if not location.startswith("/"):
         raise UsageError(f"not an absolute path: {location}", hint="Write the whole path, from the root.")
     return space.at(location.rstrip("/") or "/")
-
-
-def _cut_at_names(mapping: Mapping[str, str], known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """A name may have `=/` in it, at which NAME=PATH was cut: there is one of that name where another cut leads."""
-    for name, path in mapping.items():
-        text = f"{name}={path}"
-        cuts = [(text[:at], text[at + 1:]) for at in range(len(text)) if text.startswith("=/", at)]
-        yield next((cut for cut in cuts if cut[0] in known), (name, path))
 
 
 # What must hold
@@ -108,11 +106,14 @@ def space_conditions(destination: Destination, plan: RestorePlan, major: int) ->
     for space in plan.tablespaces:
         if not space.location:
             yield Precondition(f"tablespace {space.name}", Outcome.OK, told_space(space))
-    if plan.wal.created:
-        yield from _takes_no_path(destination, major)
+    if plan.wal.created or plan.has_spaces_inside:
+        yield from minor_conditions(destination.installations, major)
     if plan.standby:
-        yield Precondition("later tablespaces", Outcome.OK,
-                           "what the original server creates from now on goes to its own path here, too")
+        yield Precondition("later tablespaces", Outcome.WARNING,
+                           "What the original server creates from now on, a standby creates at the same path on its "
+                           "own host.",
+                           "Make the directory on both hosts before each CREATE TABLESPACE; on the original server's "
+                           "own host the two would write to one directory, so create none while it follows.")
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -127,15 +128,20 @@ def told_space(space: TablespacePlace) -> str:
     return f"{origin} goes to {space.location or 'inside the data directory'}{f', {went}' if went else ''}"
 
 
-def _takes_no_path(destination: Destination, major: int) -> Iterator[Precondition]:
-    """Older minors replay the creation of a tablespace only with its path."""
-    for programs in destination.installations:
-        match = _MINOR.match(programs.version)
-        if match and int(match[1]) == major and int(match[2]) < _PATHLESS.get(major, 0):
-            yield Precondition(
-                "replay of tablespaces", Outcome.FAILED,
-                f"A tablespace was created after the backup began, and PostgreSQL {programs.version} in "
-                f"{programs.directory} can replay that only to its original path.",
-                f"Update it to {major}.{_PATHLESS[major]} or newer, or restore from a newer backup.")
-            return
-
+def minor_conditions(installations: Sequence[Installation], major: int) -> Iterator[Precondition]:
+    """Older minors replay the creation of a tablespace only with its path, and cannot have one in the data directory.
+    """
+    least = _PATHLESS.get(major)
+    if least is None:
+        return
+    name, fix = "replay of tablespaces", f"Update it to {major}.{least} or newer, or restore from a newer backup."
+    found = [each for each in installations if each.major == major]
+    minors = [(int(match[2]) if (match := _MINOR.match(each.version)) else None, each) for each in found]
+    if old := next((each for minor, each in minors if minor is not None and minor < least), None):
+        yield Precondition(
+            name, Outcome.FAILED, "A tablespace was created or dropped after the backup began, and PostgreSQL "
+            f"{old.version} in {old.directory} can replay that only at its original path.", fix)
+    elif not minors or any(minor is None for minor, _ in minors):
+        yield Precondition(
+            name, Outcome.WARNING, "A tablespace was created or dropped after the backup began, and the version of "
+            "the programs there is not known.", f"Be sure that it is {major}.{least} or newer.")
