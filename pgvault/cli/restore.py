@@ -82,14 +82,13 @@ def _target_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def restore(args: argparse.Namespace, context: Context) -> int:
-    import asyncio
-
     from pgvault.cli.restore_request import read_request
+    from pgvault.io import patience
 
     request = read_request(args, context)
     if args.choices:
         return _choices(request, context)
-    with asyncio.Runner() as runner:  # one event loop, so that the plan's connection to the host serves the restore too
+    with patience.runner() as runner:  # so that the plan's connection to the host serves the restore too
         host = runner.run(_connect(request, context))
         try:
             return _restore(args, request, context, runner, host)

@@ -22,6 +22,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready
 
 from pgvault.config.schema import ServerConfig
+from pgvault.io.login import AbstractSockets, databases, dressed, refused_database
 from pgvault.io.patience import POLL_SECONDS, Wish, never, within
 from pgvault.io.postgres_failure import translated, unreachable
 from pgvault.model.errors import Cancelled, ConfigError, Unreachable
@@ -52,7 +53,7 @@ _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval":
               "tcp_user_timeout": "60000"}
 
 
-class Connection(psycopg.Connection[tuple[Any, ...]]):
+class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
     """A connection on which nobody waits for ever: each wait ends in Unreachable after `patience` seconds without a
     byte, or at the `deadline` of the whole session, and in Cancelled as soon as that is wished.
 
@@ -64,6 +65,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     cancelled: Wish = staticmethod(never)
     patience = ANSWER_SECONDS
     deadline: float | None = None
+    refusal = ""
+    """What the server said when the connection string's database let nobody in, and this is a session in another."""
 
     def wait(self, gen: PQGen[T], interval: float = POLL_SECONDS, timeout: float | None = None) -> T:
         """For psycopg: what it does on this connection, step by step."""
@@ -109,15 +112,17 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         [(_, events)] = came
         return wanted & ((Ready.R if events & ~select.POLLOUT else 0) | (Ready.W if events & ~select.POLLIN else 0))
 
+
 def connect(server: ServerConfig, *, replication: bool = False, database: str | None = None,
             settings: Mapping[str, str] = NO_SETTINGS, seconds: float | None = None,
             cancelled: Wish = never) -> Connection:
     """An open connection in autocommit mode, to be closed by the caller; `settings` hold for this session.
 
-    `seconds` are for all of it: the login, at however many addresses, and every answer. `database` is another one than
-    the connection string's. With `replication` it is a physical walsender session,
-    whose `pgconn` takes replication commands; such a session takes its settings only while it begins, and has none
-    but `settings`. Raises Unreachable when it cannot be had, ConfigError when the connection string itself is wrong.
+    `seconds` are for all of it: the login, at however many addresses, and every answer. `database` is the one that has
+    to be asked; without it, it is the connection string's, or another where that one lets nobody in. With `replication`
+    it is a physical walsender session, whose `pgconn` takes replication commands; such a session takes its settings
+    only while it begins, and has none but `settings`. Raises Unreachable when it cannot be had, ConfigError when the
+    connection string itself is wrong.
     """
     text = server.streaming_conninfo if replication else server.conninfo
     parameters = connection_parameters(text, server.password_environment)
@@ -128,7 +133,14 @@ def connect(server: ServerConfig, *, replication: bool = False, database: str | 
     elif database is not None:
         parameters["dbname"] = database
     deadline = None if seconds is None else time.monotonic() + seconds
-    connection = _log_in(server.name, parameters, LOGIN_SECONDS if seconds is None else seconds, cancelled)
+    patience = LOGIN_SECONDS if seconds is None else seconds
+    try:
+        connection = _log_in_at(parameters, patience, cancelled, elsewhere=not replication and database is None)
+    except psycopg.OperationalError as error:
+        raise unreachable(server.name, error, parameters.get("user")) from None
+    except TimeoutError:
+        raise Unreachable(f"could not connect to {server.name}", detail=f"No answer came in {patience:.0f} seconds.",
+                          hint="Check the network, firewalls and name servers between here and the server.") from None
     connection.server, connection.cancelled = server.name, cancelled
     connection.patience, connection.deadline = ANSWER_SECONDS, deadline
     if not replication:
@@ -143,18 +155,29 @@ def connect(server: ServerConfig, *, replication: bool = False, database: str | 
     return connection
 
 
-def _log_in(server: str, parameters: dict[str, Any], seconds: float, cancelled: Wish) -> Connection:
+def _log_in_at(parameters: dict[str, Any], seconds: float, cancelled: Wish, *, elsewhere: bool) -> Connection:
+    """In the database of the parameters, or `elsewhere`; OperationalError as the first one had it, or TimeoutError."""
+    deadline = time.monotonic() + seconds
+    try:
+        return _log_in(parameters, seconds, cancelled)
+    except psycopg.OperationalError as error:
+        if not elsewhere or not (refusal := refused_database(error)):
+            raise
+        refused = error
+    for name in databases():
+        with suppress(psycopg.OperationalError):
+            connection = _log_in(parameters | {"dbname": name}, deadline - time.monotonic(), cancelled)
+            connection.refusal = refusal
+            return connection
+    raise refused
+
+
+def _log_in(parameters: dict[str, Any], seconds: float, cancelled: Wish) -> Connection:
     addresses = max(parameters.get(key, "").count(",") + 1 for key in ("host", "hostaddr"))
     each = min(int(parameters["connect_timeout"]) or CONNECT_TIMEOUT, max(2, int(seconds / addresses)))
-    parameters = parameters | {"connect_timeout": str(each)}
-    try:
-        return within(seconds, lambda: Connection.connect(autocommit=True, prepare_threshold=None, **parameters),
-                      cancelled=cancelled, late=Connection.close)
-    except psycopg.OperationalError as error:
-        raise unreachable(server, error, parameters.get("user")) from None
-    except TimeoutError:
-        raise Unreachable(f"could not connect to {server}", detail=f"No answer came in {seconds:.0f} seconds.",
-                          hint="Check the network, firewalls and name servers between here and the server.") from None
+    given = dressed(parameters) | {"connect_timeout": str(each)}
+    return within(seconds, lambda: Connection.connect(autocommit=True, prepare_threshold=None, **given),
+                  cancelled=cancelled, late=Connection.close)
 
 
 def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *, local: bool = False) -> str:

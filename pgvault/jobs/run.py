@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from pgvault.io import patience
 from pgvault.jobs.hold import Hold
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
@@ -67,7 +68,7 @@ def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ignored by its children too, as under nohup
     try:
         job = run_job(home, order, act, listeners, stop_signals=(signal.SIGINT, signal.SIGTERM))
-        return runner.run(job) if runner else asyncio.run(job)
+        return runner.run(job) if runner else patience.run(job)
     finally:
         signal.signal(signal.SIGHUP, before)
 

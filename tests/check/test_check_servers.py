@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,7 +18,10 @@ from support.postgres import Server, wait_until
 from support.proxy import Proxy
 from support.ssh import SshHost
 
+from pgvault.config.address import SshAddress
 from pgvault.config.schema import ServerConfig
+from pgvault.engine.check import server_state
+from pgvault.engine.check.run import look_at_all
 from pgvault.engine.check.server_state import look
 from pgvault.model.errors import Unreachable
 from pgvault.vault.layout import Vault
@@ -342,6 +344,22 @@ def test_a_directory_that_holds_something_else(site: Site, pg: Server) -> None:
     assert found["directories"]["detail"] == f"{site.home} is not empty and is no vault"
 
 
+def test_by_an_abstract_socket_and_where_the_configured_database_is_not_there(
+        site: Site, own_server: Callable[..., Server]) -> None:
+    """Everything works, and what asks for something in that database says where it was asked."""
+    server = own_server(start=False)
+    server.start("-c", f"unix_socket_directories={server.sockets},@pgvault-tests")
+    site.configure(server, conninfo=f"host=@pgvault-tests port={server.port} user=postgres dbname=nowhere")
+    with site.receiving(server):
+        done = site.run("backup", NAME, "--immediate-checkpoint", check=0)
+        assert 'database "nowhere" does not exist): database postgres answers' in done.stderr
+        found = site.check(expect=0)
+    warned = {name: finding["detail"] for name, finding in found.items() if finding["outcome"] == "warning"}
+    assert warned == {"PostgreSQL": 'asked in database postgres: database "nowhere" does not exist'}
+    assert "Correct dbname in conninfo" in found["PostgreSQL"]["fix"]
+    assert 'does not exist' in site.run("status", NAME).text
+
+
 # All servers, and monitoring
 
 
@@ -384,26 +402,72 @@ def black_hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def test_monitoring_gives_up_later() -> None:
+    """After ten seconds; each server is asked in three ways at once, and its part of the vault is read behind it."""
+    assert server_state.LOOK_SECONDS <= 7
+
+
 @pytest.mark.parametrize("conninfo", [
     "host=127.0.0.1 port={port} user=a", "host=127.0.0.1 port={port} user=a connect_timeout=60",
     "host=127.0.0.1,localhost,127.0.0.1,127.0.0.1 port={port} user=a connect_timeout=20",
     "host=127.0.0.1 port={port} user=a sslmode=require"])
-def test_a_black_hole_answers_before_monitoring_gives_up(tmp_path: Path, black_hole: int, conninfo: str) -> None:
-    begun = time.monotonic()
-    state = look(ServerConfig(name=NAME, conninfo=conninfo.format(port=black_hole)), tmp_path / "vault")
-    assert time.monotonic() - begun < 10
-    assert isinstance(state.sql, Unreachable)
-    assert isinstance(state.streaming, Unreachable)
-    assert "No answer came in" in state.sql.detail
+def test_black_holes_answer_when_the_time_is_over(tmp_path: Path, black_hole: int, conninfo: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of PostgreSQL and of SSH, several at once."""
+    monkeypatch.setattr(server_state, "LOOK_SECONDS", 0.3)
+    servers = [ServerConfig(name=f"{NAME}-{number}", conninfo=conninfo.format(port=black_hole),
+                            ssh=SshAddress("127.0.0.1", "a", black_hole)) for number in range(3)]
+    states = list(look_at_all(servers, tmp_path / "vault"))
+    assert [each.server.name for each in states] == [each.name for each in servers]
+    for state in states:
+        assert isinstance(state.sql, Unreachable)
+        assert isinstance(state.streaming, Unreachable)
+        assert isinstance(state.ssh, Unreachable)
+        assert "No answer came in" in state.sql.detail
+        assert "No answer came in" in state.ssh.detail
+
+
+def test_a_host_whose_ssh_falls_silent(tmp_path: Path, ssh_hosts: Callable[[str], SshHost], black_hole: int,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_state, "LOOK_SECONDS", 1.0)
+    host = ssh_hosts("asyncssh")
+    proxy = Proxy(host.port)
+    proxy.swallow_from(b"SSH-2.0")
+    state = look(ServerConfig(name=NAME, conninfo=f"host=127.0.0.1 port={black_hole}", identity_file=host.identity_file,
+                              ssh=SshAddress(host.host, host.user, proxy.port)), tmp_path / "vault")
+    assert isinstance(state.ssh, Unreachable)
+    assert proxy.swallowed.is_set()
+    proxy.close()
+
+
+def test_a_name_server_that_answers_nobody_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program waits at its end for each thread that is no daemon, as asyncio's are."""
+    asked: list[threading.Thread] = []
+    answered = threading.Event()
+
+    def ask(*_: object, **__: object) -> list[object]:
+        asked.append(threading.current_thread())
+        answered.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(server_state, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    server = ServerConfig(name=NAME, conninfo="host=db.invalid user=a", ssh=SshAddress("db.invalid", "a", 22))
+    for look_there in (server_state.ask, server_state.ask_walsender, server_state.log_in):
+        with pytest.raises(Unreachable):
+            look_there(server)
+    answered.set()
+    assert len(asked) == 3
+    assert all(thread.daemon for thread in asked)
 
 
 @pytest.mark.parametrize("mark", [b"pg_control_system", b"pg_stat_archiver", b"IDENTIFY_SYSTEM"])
-def test_a_server_that_falls_silent_while_it_is_checked(tmp_path: Path, pg: Server, mark: bytes) -> None:
+def test_a_server_that_falls_silent_while_it_is_checked(tmp_path: Path, pg: Server, mark: bytes,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_state, "LOOK_SECONDS", 3.0)  # the rest of the look has to come about in it
     proxy = Proxy(pg.port)
     proxy.swallow_from(mark)
-    begun = time.monotonic()
     state = look(ServerConfig(name=NAME, conninfo=make_conninfo(pg.conninfo(), port=proxy.port)), tmp_path / "vault")
-    assert time.monotonic() - begun < 10
     silent = state.streaming if mark == b"IDENTIFY_SYSTEM" else state.sql
     assert isinstance(silent, Unreachable)
     assert silent.message == f"{NAME} gave no answer in time"

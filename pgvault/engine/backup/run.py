@@ -76,6 +76,9 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
                   cancelled: threading.Event) -> BackupVerdict:
     with session(config, "ask the server for its facts", cancelled=cancelled.is_set) as connection:
         facts = read_facts(connection)
+        if connection.refusal:
+            emit(Noted(f"the database of conninfo does not let pgvault's role in ({connection.refusal}): database "
+                       f"{connection.info.dbname} answers its questions", Level.WARNING))
     if not facts.tested:
         emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
     server = Vault.open_or_create(home).server(config.name)

@@ -18,7 +18,14 @@ def told_by(error: PgvaultError) -> Finding:
 
 
 def postgresql(state: ServerState) -> Finding:
-    return told_by(state.sql) if isinstance(state.sql, PgvaultError) else ok()
+    if isinstance(state.sql, PgvaultError):
+        return told_by(state.sql)
+    if not state.sql.refusal:
+        return ok()
+    return warning(f"asked in database {state.sql.database}: {state.sql.refusal}",
+                   "The database of conninfo does not let this role in. All that pgvault asks, another one answers.",
+                   f"Correct dbname in conninfo of [servers.{state.server.name}], or let role {state.sql.user} connect "
+                   "to that database.")
 
 
 def version(state: ServerState) -> Finding:

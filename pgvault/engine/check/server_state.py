@@ -5,7 +5,6 @@ Nothing is changed on the server, and each of them has ended after `LOOK_SECONDS
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ import psycopg
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check import vault_state
 from pgvault.engine.check.facts import SETTINGS, Archiver, ServerState, Slot, SqlFacts, StreamingFacts, or_error
-from pgvault.io.patience import within
+from pgvault.io.patience import run, within
 from pgvault.io.postgres import Connection, connect, connection_parameters, session
 from pgvault.io.postgres_failure import translated
 from pgvault.io.server_facts import read_facts
@@ -79,7 +78,7 @@ def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
             timeline=int(segment[:8], 16) if segment else timeline, streaming_user=streaming_user,
             may_replicate=may_replicate, may_switch_wal=may_switch, wal_senders=senders, slots=slots,
             archiver=Archiver(*archiver), slot=_slot(slot) if slot else None,
-            cluster_bytes=_cluster_bytes(connection) if size else None)
+            cluster_bytes=_cluster_bytes(connection) if size else None, refusal=connection.refusal)
 
 
 def ask_walsender(server: ServerConfig) -> StreamingFacts:
@@ -107,7 +106,7 @@ def log_in(server: ServerConfig) -> str:
             return host.description
 
     try:
-        return within(LOOK_SECONDS, lambda: asyncio.run(attempt()))
+        return within(LOOK_SECONDS, lambda: run(attempt()))
     except TimeoutError:
         raise Unreachable(f"could not log in to the host of {server.name}",
                           detail=f"No answer came in {LOOK_SECONDS:.0f} seconds.",

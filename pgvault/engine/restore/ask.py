@@ -25,6 +25,7 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.sight import NOTHING_SEEN, Sight
 from pgvault.io.host import Host
+from pgvault.io.login import AsyncConnection, databases, dressed, server_said
 from pgvault.io.postgres import connection_parameters, session_settings
 from pgvault.model.errors import PgvaultError
 from pgvault.model.restore_plan import RestorePlan
@@ -36,7 +37,6 @@ LOCK_SECONDS = 3.0
 _CONNECT_SECONDS = 5
 _ALL_WAYS_SECONDS = 30.0
 """How long all attempts to ask one question may take together."""
-_DATABASES = ("postgres", "template1")
 _AFTER = 5.0
 """Seconds in which a server that was asked to stop a query should have."""
 
@@ -54,8 +54,6 @@ exec "$program" -X -A -t -q -w -v ON_ERROR_STOP=1 -v VERBOSITY=verbose -d "$2"
 _SAID = re.compile(r"^[^\s:]+:  ([0-9A-Z]{5}): (.*)", re.MULTILINE)
 _AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the server running.*$|"
                      r"^Multiple connection attempts failed.*$|^- host: .*?: (?=connection)", re.MULTILINE)
-_ANSWERED = re.compile(r": *[^\s:]+:  \S")
-"""The server's own words, in any language, are behind its word for FATAL and two blanks."""
 
 
 class NotAnswered(Exception):
@@ -187,8 +185,7 @@ class RestoredServer:
         """Those that may be there: pg_database can be read in any of them, and not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
         expected = [each.database for each in self._plan.expects][:1]
-        return [each for each in dict.fromkeys([named if way.place is None else "postgres", *_DATABASES, named,
-                                                *expected]) if each]
+        return databases(named if way.place is None else "", then=(named, *expected))
 
     async def _open(self, scope: AsyncExitStack, way: Way, database: str) -> Session:
         if way.by_psql:
@@ -198,8 +195,8 @@ class RestoredServer:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER):
                 parameters = await self._parameters(scope, way)
-                connection = await scope.enter_async_context(await psycopg.AsyncConnection.connect(
-                    autocommit=True, prepare_threshold=None, **{**parameters, "dbname": database}))
+                connection = await scope.enter_async_context(await AsyncConnection.connect(
+                    autocommit=True, prepare_threshold=None, **dressed(parameters | {"dbname": database})))
                 await connection.execute(session_settings(connection.info.server_version, _settings(ANSWER_SECONDS))
                                          .encode())
         except TimeoutError:
@@ -238,7 +235,7 @@ class RestoredServer:
 
 
 class _ByLibpq(Session):
-    def __init__(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
         self._connection, self._seconds = connection, ANSWER_SECONDS
 
     async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
@@ -308,7 +305,7 @@ def _one_line(text: str) -> str:
 
 def _most_telling(failures: Sequence[str]) -> str:
     """What the server itself said, rather than why it was not reached."""
-    said = next((each for each in failures if _ANSWERED.search(each)), failures[0] if failures else "")
+    said = next((each for each in failures if server_said(each)), failures[0] if failures else "")
     return " ".join(said.split())
 
 
