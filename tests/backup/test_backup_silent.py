@@ -18,6 +18,8 @@ from pgvault.model.backup import BackupStatus
 
 IMPATIENT = [{"set": f"pgvault.engine.backup.silence:{name}", "to": seconds}
              for name, seconds in {"ASK_SECONDS": 0.5, "SILENCE_SECONDS": 2.0, "_ANSWER_SECONDS": 5.0}.items()]
+PATIENT = [{"set": f"pgvault.io.postgres:{name}", "to": 3600.0} for name in ("LOGIN_SECONDS", "ANSWER_SECONDS")]
+"""So that only the request to cancel can end a wait."""
 SLOWLY = ("--bwlimit", "256kB")
 MARKS = {"by SQL": b"pg_control_system", "as a walsender": b"IDENTIFY_SYSTEM",
          "for a slot": b"CREATE_REPLICATION_SLOT", "for a base backup": b"BASE_BACKUP"}
@@ -90,14 +92,12 @@ def test_the_wait_for_a_spread_checkpoint_is_no_silence(small: Server, here: Sta
 def test_cancelled_while_an_answer_never_comes(here: Station, network: Proxy, where: str,
                                                number: signal.Signals) -> None:
     network.swallow_from(MARKS[where])
-    process = here.start("backup", NAME)
+    process = here.drive(PATIENT, "backup", NAME)
     wait_until(network.swallowed.is_set)
     network.swallow_everything()
     time.sleep(0.5)
     process.send_signal(number)
-    begun = time.monotonic()
     _, err = finish(process, 130)
-    assert time.monotonic() - begun < 20
     assert "cancelled" in err
     assert all(each.status is BackupStatus.FAILED for each in here.backups())
 
