@@ -20,6 +20,7 @@ from pgvault.model.segment import Segment
 from pgvault.model.text import Part, size, visible, when, width
 from pgvault.model.times import of_epoch
 from pgvault.vault import catalog
+from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault, Vault
 
 LIST_HELP = """List the backups of a server, or of all servers, oldest first.
@@ -64,8 +65,7 @@ def list_backups(args: argparse.Namespace, context: Context) -> int:
     read = [(server, read_catalogue(vault.server(server.name), server, moment, reach=context.json))
             for server in servers]
     for server, catalogue in read:
-        if catalogue.wal_problem:
-            context.err.line(f"{server.name}: WAL is not shown: {catalogue.wal_problem}")
+        _warn(context, server, catalogue)
     if context.json:
         context.out.json({"backups": [each for server, catalogue in read for each in backup_documents(catalogue)]})
         return 0
@@ -74,6 +74,18 @@ def list_backups(args: argparse.Namespace, context: Context) -> int:
         if not catalogue.backups and not catalogue.unreadable:
             context.err.line(f"{server.name} has no backups")
     return 0
+
+
+def _warn(context: Context, server: ServerConfig, catalogue: Catalogue) -> None:
+    """Of what is not shown, with what to do."""
+    if catalogue.wal_problem:
+        context.err.line(f"{server.name}: WAL is not shown: {catalogue.wal_problem}")
+    tell_unreadable(context, server.name, catalogue.unreadable)
+
+
+def tell_unreadable(context: Context, server: str, unreadable: Sequence[Unreadable]) -> None:
+    for each in unreadable:
+        context.err.line(context.err.paint("warning: ", "warn"), f"{server}: {each}")
 
 
 def _print_list(out: Output, read: Sequence[tuple[ServerConfig, Catalogue]]) -> None:
@@ -125,11 +137,10 @@ def show_backup(args: argparse.Namespace, context: Context) -> int:
     wanted = catalog.find(vault, args.backup).id
     catalogue = read_catalogue(vault, server, datetime.now(UTC))
     entry = catalogue.entry(wanted)
+    _warn(context, server, catalogue)
     if context.json:
         context.out.json(backup_document(entry))
         return 0
-    if catalogue.wal_problem:
-        context.err.line(f"WAL is not shown: {catalogue.wal_problem}")
     context.out.line(f"Backup {wanted}:")
     for title, pairs in _sections(context.out, entry):
         _print_section(context.out, title, pairs)
@@ -230,6 +241,8 @@ def list_files(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
     backup = catalog.find(vault, args.backup)
+    if not backup.id.startswith(args.backup):  # a word, by which those are passed over
+        tell_unreadable(context, server.name, catalog.read_all(vault, save=False).unreadable)
     if not backup.status.copied:
         raise Refused(f"backup {backup.id} has no files", detail=f"It is {backup.status.value}.",
                       hint=f"pgvault list-backups {server.name}")

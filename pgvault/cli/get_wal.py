@@ -7,12 +7,11 @@ which stops PostgreSQL instead of letting it promote with data missing.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.vault.files import replacing
+from pgvault.vault.files import open_private, replacing
 from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import level_for
 from pgvault.vault.wal_fetch import find, read_verified
@@ -43,10 +42,8 @@ def get_wal(args: argparse.Namespace, context: Context) -> int:
     if args.output is None:
         context.out.bytes.writelines(list(pieces))
         return 0
-    with replacing(args.output.absolute()) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.writelines(pieces)
+    with replacing(args.output.absolute()) as temporary, open(open_private(temporary), "wb") as file:
+        file.writelines(pieces)
     return 0
 
 

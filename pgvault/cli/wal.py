@@ -38,6 +38,8 @@ Example:
 """
 RECEIVE_HELP = """Stream WAL from the server until stopped with Ctrl-C, SIGTERM or --stop.
 
+SIGHUP changes nothing: the receiver goes on when its terminal is closed, and its configuration is that of its start.
+
 Example:
   pgvault receive-wal main-db
   pgvault receive-wal main-db --stop
@@ -152,6 +154,7 @@ def receive_wal(args: argparse.Namespace, context: Context) -> int:
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     receive(server, vault, stop, emit=emit)
     context.err.line(f"stopped receiving WAL of {server.name}")
     return 0
@@ -175,6 +178,7 @@ def document(status: WalStatus) -> dict[str, Any]:
         "windows": [_window(each) for each in status.survey.windows],
         "broken_backups": [{"backup": each.backup, "missing": each.missing.name(size)}
                            for each in status.survey.broken],
+        "unreadable_backups": [{"backup": each.id, "reason": each.reason} for each in status.unreadable],
         "breaks": [{"segment": each.segment.name(size), "lsn": each.lsn, "reason": each.reason,
                     "harmless": each.harmless} for each in status.survey.breaks],
         "damaged": [{"name": each.name, "reason": each.reason} for each in status.damaged],
@@ -214,6 +218,8 @@ def _show(context: Context, server: ServerConfig, status: WalStatus) -> None:
     for broken in survey.broken:
         out.line(out.paint("broken  ", "bad"), f"backup {broken.backup} cannot be restored: "
                  f"{broken.missing.name(size)} is missing")
+    for unreadable in status.unreadable:
+        out.line(out.paint("broken  ", "bad"), str(unreadable))
     for each_break in survey.breaks:
         out.line(out.paint("stops   ", "dim" if each_break.harmless else "bad"),
                  f"no recovery passes {each_break.lsn} in {each_break.segment.name(size)}: {each_break.reason}",

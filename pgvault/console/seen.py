@@ -16,7 +16,7 @@ from typing import Any
 
 from pgvault.config.state import state_directory
 from pgvault.console.jobbook import LOOKED_AT, JobBook
-from pgvault.vault.files import write_durably
+from pgvault.vault.files import make_directory, write_durably
 
 
 def state_file() -> Path:
@@ -73,7 +73,7 @@ class Seen:
     def _write(self, look: Look) -> None:
         every = {**_kept(self._file), self._home: {"newest": look.newest, "at_work": sorted(look.at_work)}}
         with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self._file.parent)
             write_durably(self._file, json.dumps(every, indent=1).encode())
 
 

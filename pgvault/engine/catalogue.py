@@ -13,7 +13,7 @@ from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.catalogue_wal import CatalogueWal, WalShare, read_wal
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import NotFound, PgvaultError
+from pgvault.model.errors import NotFound, PgvaultError, from_os_error, one_line
 from pgvault.model.retention import Keep, RetentionVerdict, judge
 from pgvault.vault import catalog
 from pgvault.vault.catalog import Unreadable
@@ -63,25 +63,24 @@ def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, r
 
     Without `reach`, `restorable_until` is not asked for, which is most of the cost when there is much WAL.
     """
-    found = list(catalog.scan(vault))
-    backups = [backup for backup in found if isinstance(backup, Backup)]
+    backups, unreadable = catalog.read_all(vault)
     wal, problem = _read_wal(vault, backups, reach)
     flaws = {b.id: flaw for b in backups if b.status is BackupStatus.DONE and (flaw := wal.flaw(b))} if wal else None
     verdicts = judge(backups, server.retention_policy, server.minimum_redundancy, now, unusable=flaws,
                      timelines=wal.tree if wal else None)
     entries = tuple(_entry(*neighbours, wal, verdicts, flaws or {}) for neighbours in _neighbours(backups))
-    return Catalogue(server.name, entries, tuple(each for each in found if isinstance(each, Unreadable)), problem)
+    return Catalogue(server.name, entries, unreadable, problem)
 
 
-def _read_wal(vault: ServerVault, backups: list[Backup], reach: bool) -> tuple[CatalogueWal | None, str]:
+def _read_wal(vault: ServerVault, backups: Sequence[Backup], reach: bool) -> tuple[CatalogueWal | None, str]:
     if not backups:
         return None, ""
     try:
         return read_wal(vault, backups, reach=reach), ""
     except PgvaultError as error:
-        return None, error.message
+        return None, one_line(error)
     except OSError as error:
-        return None, f"could not read {error.filename}: {error.strerror}"
+        return None, one_line(from_os_error(error, "read the WAL archive"))
 
 
 def _neighbours(backups: Sequence[Backup]) -> Iterator[tuple[Backup, Backup | None, Backup | None]]:

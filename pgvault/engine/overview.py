@@ -101,9 +101,7 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
 
 def _read(vault: ServerVault, home: Path) -> VaultFacts:
     Vault.open(home)  # a vault that is not there is no empty one: its disk may not be mounted
-    found = tuple(catalog.scan(vault))
-    backups = tuple(each for each in found if isinstance(each, Backup))
-    return read_vault(vault, home, backups, tuple(each for each in found if not isinstance(each, Backup)))
+    return read_vault(vault, home, *catalog.read_all(vault))
 
 
 def _backup_job(vault: ServerVault, facts: VaultFacts | None) -> str | None:

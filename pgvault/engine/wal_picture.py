@@ -90,7 +90,7 @@ def wal_picture(server: ServerVault) -> WalPicture:
     if identity is None:
         raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
     read_at, size = datetime.now(UTC), identity.segment_size
-    backups = tuple(each for each in catalog.scan(server, save=False) if isinstance(each, Backup))
+    backups = catalog.read_all(server, save=False).backups
     archived, lanes, points, tree, unread = _read(server)
     return WalPicture(server.name, size, survey(archived, tree, backups, size), tree, lanes, points, backups, unread,
                       read_at)

@@ -11,6 +11,7 @@ from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
+from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials
@@ -41,6 +42,8 @@ class WalStatus:
     """Segments whose commits are not known yet, so that times may reach further than they seem to."""
     streaming: tuple[str, ...]
     """Segments of which a part has been received."""
+    unreadable: tuple[Unreadable, ...]
+    """Backups that no window begins with, since their facts cannot be read."""
 
 
 def refresh(server: ServerVault, *, limit: int | None = None, told: Told | None = None) -> tuple[Damaged, ...]:
@@ -65,9 +68,10 @@ def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
         damaged = refresh(server, limit=limit)
     with wal_index.reading(server) as index:
         tree, size = timeline_tree(server, index), identity.segment_size
+        backups, unreadable = catalog.read_all(server)
         return WalStatus(
-            survey(archived_segments(index), tree, catalog.backups(server), size), tree, size, index.stored_bytes(),
-            damaged, _not_read(index, size), unread(index), tuple(partials(server)))
+            survey(archived_segments(index), tree, backups, size), tree, size, index.stored_bytes(), damaged,
+            _not_read(index, size), unread(index), tuple(partials(server)), unreadable)
 
 
 def _not_read(index: WalIndex, size: int) -> tuple[NotRead, ...]:

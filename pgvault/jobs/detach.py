@@ -25,7 +25,7 @@ from pgvault.jobs.telling import finished
 from pgvault.model.errors import Cancelled, PgvaultError, of_code
 from pgvault.model.event import Failure
 from pgvault.model.job import JobKind
-from pgvault.vault.files import remove_tree
+from pgvault.vault.files import open_private, remove_tree
 
 AS_JOB = "--as-job"
 """The first word of a command line that is run as a job; the second is the `str` of its hold."""
@@ -69,7 +69,7 @@ def fail_before_begin(held: Hold, error: PgvaultError, code: str) -> None:
 
 def _start(held: Hold, words: Sequence[str]) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-P", "-m", "pgvault", AS_JOB, str(held), *words]
-    with open(held.directory / OUTPUT, "xb") as output:
+    with open(open_private(held.directory / OUTPUT), "wb") as output:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
                                 pass_fds=[held.descriptor])
 

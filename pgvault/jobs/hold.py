@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pgvault.model.errors import UsageError
-from pgvault.vault.files import naming
+from pgvault.vault.files import naming, open_private
 
 _ALIVE = "alive"
 
@@ -44,8 +44,7 @@ class Hold:
 
 def hold(directory: Path) -> Hold:
     """Take the lock of a new directory, which nobody else has yet."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    held = Hold(directory, os.open(directory / _ALIVE, flags, 0o600))
+    held = Hold(directory, open_private(directory / _ALIVE, os.O_RDWR | os.O_EXCL | os.O_APPEND))
     fcntl.flock(held.descriptor, fcntl.LOCK_EX)
     return held
 

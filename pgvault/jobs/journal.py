@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pgvault.jobs.encoding import decode, encode
 from pgvault.model.event import Event, JobFinished, JobStarted
-from pgvault.vault.files import fsync_directory
+from pgvault.vault.files import fsync_directory, open_private
 
 EVENTS = "events.jsonl"
 _RESERVE = "reserve"
@@ -33,7 +33,7 @@ class Journal:
         self.failure: Exception | None = None
         self._reserve = directory / _RESERVE
         self._torn = False
-        self._descriptor = os.open(directory / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_private(directory / EVENTS, os.O_WRONLY | os.O_APPEND)
         fsync_directory(directory)  # a flushed journal without its name would be lost
         with contextlib.suppress(OSError):
             _allocate(self._reserve)
@@ -71,7 +71,7 @@ class Journal:
 
 
 def _allocate(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_WRONLY)
     try:
         os.posix_fallocate(descriptor, 0, _RESERVED_BYTES)
     finally:

@@ -21,7 +21,7 @@ from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.secrets import masked
-from pgvault.vault.files import fsync_directory, make_directory, remove_tree, sweep_dead, temporary_name
+from pgvault.vault.files import fsync_directory, make_directory, open_private, remove_tree, sweep_dead, temporary_name
 from pgvault.vault.known import refuse_missing
 from pgvault.vault.layout import Vault, refuse_other_owner
 
@@ -60,7 +60,7 @@ def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
     sweep_dead(jobs, is_in_use=is_alive)
     unnamed = temporary_name(jobs / "new")
     with ExitStack() as undo:
-        unnamed.mkdir(mode=0o700)
+        make_directory(unnamed)
         undo.callback(remove_tree, unnamed)
         held = hold(unnamed)
         undo.callback(held.close)
@@ -90,7 +90,7 @@ def request_cancel(directory: Path) -> None:
     if job.state.final:
         raise Refused(f"job {job.id} has already ended: {job.state.value}", detail=job.verdict,
                       hint=f"pgvault job show {job.id}")
-    (directory / "cancel").touch(mode=0o600)
+    os.close(open_private(directory / "cancel", os.O_WRONLY))
 
 
 def is_cancel_requested(directory: Path) -> bool:

@@ -29,6 +29,8 @@ import errno
 from collections.abc import Iterator
 from typing import ClassVar
 
+OTHER_USER = "Run pgvault as the user that owns it, or change the owner or mode."
+
 
 class PgvaultError(Exception):
     """Something could not be done: what, why (`detail`), and what to do next (`hint`)."""
@@ -47,6 +49,11 @@ class PgvaultError(Exception):
         if self.hint:
             parts.append(f"hint: {self.hint}")
         return "\n".join(parts)
+
+
+def one_line(error: PgvaultError) -> str:
+    """All that it says, for a list or a table."""
+    return " ".join(f"{error.message}{'.' * bool(error.detail or error.hint)} {error.detail} {error.hint}".split())
 
 
 class UnknownWal(PgvaultError):
@@ -147,5 +154,5 @@ def from_os_error(error: OSError, doing: str) -> PgvaultError:
             hint="Free space there, or move the directory to a larger file system, and run this again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Refused(f"could not {doing}: {error.strerror}", detail=f"This user may not access{where or ' it'}.",
-                       hint="Run pgvault as the user that owns it, or change the owner or mode.")
+                       hint=OTHER_USER)
     return PgvaultError(f"could not {doing}: {error.strerror or error}", detail=f"Path:{where}." if where else "")

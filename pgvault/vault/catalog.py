@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
-from pgvault.model.errors import NotFound, PgvaultError
+from pgvault.model.errors import OTHER_USER, NotFound, PgvaultError, Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment, is_segment_size
 from pgvault.vault.catalog_cache import CatalogCache, stamp
@@ -23,6 +23,7 @@ from pgvault.vault.files import make_directory, publish, temporary_name, write_d
 from pgvault.vault.layout import ServerVault
 
 FACTS = "backup.toml"
+FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
 
 _REQUIRED: dict[str, type] = {
     "id": str, "status": str, "method": str, "name": str, "started_at": datetime, "system_identifier": str,
@@ -30,6 +31,7 @@ _REQUIRED: dict[str, type] = {
     "stored_bytes": int, "file_count": int, "manifest_sha256": str, "job": str, "error": str, "corrupt_pages": list,
     "tablespaces": list}
 _OPTIONAL: dict[str, type] = {"finished_at": datetime, "begin_lsn": str, "end_lsn": str}
+_MOST_TOLD = 3
 
 
 class Unreadable(NamedTuple):
@@ -37,6 +39,19 @@ class Unreadable(NamedTuple):
 
     id: str
     reason: str
+    """With the path."""
+    fix: str = FROM_COPY
+    """What to do, as a sentence."""
+
+    def __str__(self) -> str:
+        return f"the facts of backup {self.id} cannot be read: {self.reason}. {self.fix}"
+
+
+class Found(NamedTuple):
+    """Every backup of a server, oldest first."""
+
+    backups: tuple[Backup, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 def directory(server: ServerVault, backup_id: str) -> Path:
@@ -77,10 +92,10 @@ def _read_stored(server: ServerVault, backup_id: str) -> Backup:
         return _parse(path.read_text(encoding="utf-8"), backup_id, server.name)
     except FileNotFoundError:
         if path.parent.is_dir():
-            raise _unreadable(path, "the file is missing") from None
+            raise _unreadable(path, ValueError("the file is missing")) from None
         raise NotFound(f"{server.name} has no backup {backup_id}", hint=f"pgvault list-backups {server.name}") from None
-    except ValueError as error:
-        raise _unreadable(path, str(error)) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
 
 
 def ids(server: ServerVault) -> list[str]:
@@ -102,29 +117,38 @@ def _scan_stored(server: ServerVault, save: bool) -> Iterator[Backup | Unreadabl
     cache = CatalogCache(server)
     home = os.fspath(server.backups)
     for backup_id in ids(server):
-        path = f"{home}/{backup_id}/{FACTS}"
         try:
-            found = stamp(path)
-            backup = cache.get(backup_id, found)
-            if backup is None:
-                backup = _read_stored(server, backup_id)
-                cache.note(backup, found)
-            yield backup
+            yield _read_cached(server, backup_id, f"{home}/{backup_id}/{FACTS}", cache)
         except NotFound:  # deleted meanwhile
             continue
         except PgvaultError as error:
-            yield Unreadable(backup_id, error.detail.removesuffix("."))
-        except OSError as error:
-            reason = "the file is missing" if isinstance(error, FileNotFoundError) else error.strerror
-            if os.path.isdir(os.path.dirname(path)):
-                yield Unreadable(backup_id, f"could not read {path}: {reason}")
+            yield Unreadable(backup_id, error.detail.removesuffix("."), error.hint)
     if save:
         cache.save()
 
 
+def _read_cached(server: ServerVault, backup_id: str, path: str, cache: CatalogCache) -> Backup:
+    try:
+        found = stamp(path)
+    except OSError:
+        return _read_stored(server, backup_id)  # which says what is wrong with it
+    backup = cache.get(backup_id, found)
+    if backup is None:
+        backup = _read_stored(server, backup_id)
+        cache.note(backup, found)
+    return backup
+
+
+def read_all(server: ServerVault, *, save: bool = True) -> Found:
+    """As `scan`, apart."""
+    found = list(scan(server, save=save))
+    return Found(tuple(each for each in found if isinstance(each, Backup)),
+                 tuple(each for each in found if isinstance(each, Unreadable)))
+
+
 def backups(server: ServerVault) -> list[Backup]:
     """Every readable backup, oldest first."""
-    return [b for b in scan(server) if isinstance(b, Backup)]
+    return list(read_all(server).backups)
 
 
 def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
@@ -169,7 +193,9 @@ def find(server: ServerVault, wanted: str) -> Backup:
     if wanted in named:
         if found := named[wanted]():
             return found
-        raise NotFound(f"{server.name} has no backup {wanted!r}", hint=hint)
+        unreadable = read_all(server, save=False).unreadable
+        raise NotFound(f"{server.name} has no backup {wanted!r} that can be read" if unreadable else
+                       f"{server.name} has no backup {wanted!r}", detail=listed(unreadable), hint=hint)
     fitting = [backup_id for backup_id in known if wanted and backup_id.startswith(wanted)]
     if not fitting:
         raise NotFound(f"{server.name} has no backup {wanted!r}", hint=hint)
@@ -195,9 +221,17 @@ def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backu
     return None
 
 
-def _unreadable(path: Path, reason: str) -> PgvaultError:
-    return PgvaultError(f"could not read the facts of backup {path.parent.name}", detail=f"{path}: {reason}.",
-                        hint="Bring the file back from a copy of the vault; other backups are unaffected.")
+def listed(unreadable: Sequence[Unreadable]) -> str:
+    """Which they are and why, in one sentence; empty when there is none."""
+    told = "; ".join(f"{each.id}: {each.reason}" for each in unreadable[:_MOST_TOLD])
+    more = len(unreadable) - _MOST_TOLD
+    return f"Cannot be read: {told}{f'; and {more} more' if more > 0 else ''}." if unreadable else ""
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> PgvaultError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    kind, hint = (Refused, OTHER_USER) if isinstance(error, PermissionError) else (PgvaultError, FROM_COPY)
+    return kind(f"could not read the facts of backup {path.parent.name}", detail=f"{path}: {reason}.", hint=hint)
 
 
 def _document(backup: Backup) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
-from pgvault.vault.files import TEMPORARY
+from pgvault.vault.files import TEMPORARY, open_private
 from pgvault.vault.layout import ServerVault
 
 Stamp = list[int]
@@ -114,7 +114,7 @@ def _replace(path: Path, content: bytes) -> None:
     """Not flushed: after a power failure the checksum tells. One temporary name, so crashes leave one file at most."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(temporary)
     except FileExistsError:
         if time.time() - temporary.stat().st_mtime > _ABANDONED:
             temporary.unlink()

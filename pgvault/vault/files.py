@@ -33,6 +33,12 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_private(path: Path, flags: int = os.O_WRONLY | os.O_EXCL) -> int:
+    """The descriptor of a file that is made here, or may be there with other flags. Every file of a vault comes from
+    here: its owner alone may read it, whatever the umask says."""
+    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def make_directory(directory: Path) -> None:
     """With its parents, durably; private to the owner, since backups hold everything a database holds."""
     if directory.is_dir():
@@ -65,7 +71,7 @@ def is_full(directory: Path, *, sure: bool = False) -> bool:
         return False
     probe = temporary_name(directory / "room")
     try:
-        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(probe)
         try:
             return os.write(descriptor, bytes(_PROBED)) < _PROBED
         finally:
@@ -98,11 +104,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    with replacing(path) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as file:
-            file.write(data)
+def write_durably(path: Path, data: bytes) -> None:
+    with replacing(path) as temporary, open(open_private(temporary), "wb") as file:
+        file.write(data)
 
 
 def remove_tree(directory: Path) -> None:

@@ -30,10 +30,16 @@ def read_identity(server: ServerVault) -> Identity | None:
     except FileNotFoundError:
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise PgvaultError(f"could not read {server.identity}", detail=str(error)) from None
+        raise _unreadable(server, str(error)) from None
     if not isinstance(identity.system_identifier, str) or not is_segment_size(identity.segment_size):
-        raise PgvaultError(f"could not read {server.identity}", detail="Its values are not of the right kind.")
+        raise _unreadable(server, "its values are not of the right kind")
     return identity
+
+
+def _unreadable(server: ServerVault, reason: str) -> PgvaultError:
+    return PgvaultError(f"could not read {server.identity}", detail=f"{reason[0].upper()}{reason[1:]}.",
+                        hint="Bring the file back from a copy of the vault; it holds the system_identifier and the "
+                             "segment_size of the cluster, which each backup.toml holds too.")
 
 
 def servers_of(vault: Vault, system_identifier: str) -> list[str]:

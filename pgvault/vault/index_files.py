@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pgvault.model.errors import Corrupt, Locked, PgvaultError, from_os_error
-from pgvault.vault.files import is_full
+from pgvault.vault.files import is_full, open_private
 
 BUSY_SECONDS = 30
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -27,7 +27,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
 def make_private(path: Path) -> None:
     """Have the file before SQLite makes it, which asks the umask; its -wal and -shm take over its mode."""
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(open_private(path))
 
 
 def reading_uri(path: Path, scratch: ExitStack, *, mode: str = "ro") -> str:
@@ -68,7 +68,7 @@ def telling_full(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
                                            and is_full(path.parent, sure=True)):
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            raise from_os_error(full, f"use {path.name}") from error
+            raise from_os_error(full, f"use the index {path}") from error
         raise
 
 
@@ -84,7 +84,8 @@ def in_words(path: Path, remedy: str) -> Iterator[None]:
             raise Locked(f"the index {path} is in use", detail=f"It was not free for {BUSY_SECONDS} seconds.",
                          hint="Run this again.") from error
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            raise from_os_error(PermissionError(errno.EACCES, str(error), str(path)), f"use {path.name}") from error
+            denied = PermissionError(errno.EACCES, str(error), str(path))
+            raise from_os_error(denied, f"use the index {path}") from error
         if code in _DAMAGED:
             raise Corrupt(f"the index {path} cannot be used", detail=f"SQLite says: {error}.",
                           hint=f"It is a cache; make it again: {remedy}") from error

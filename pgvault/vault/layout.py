@@ -22,7 +22,7 @@ from typing import NamedTuple
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
 from pgvault.vault import known
-from pgvault.vault.files import TEMPORARY, make_directory, write_durably
+from pgvault.vault.files import TEMPORARY, make_directory, open_private, write_durably
 
 FORMAT = 1
 
@@ -239,7 +239,7 @@ class Vault(NamedTuple):
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from pgvault.model.errors import Locked
-from pgvault.vault.files import make_directory
+from pgvault.vault.files import make_directory, open_private
 
 
 class Concern(Enum):
@@ -51,7 +51,7 @@ def locked(directory: Path, concern: Concern, *, about: str = "", job: str = "",
     path = directory / f"{concern.value}{'-' * bool(about)}{about}.lock"
     try:
         make_directory(directory)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path, os.O_RDWR)
     except OSError as error:
         if error.errno in _NOT_WRITABLE and (shared or concern is Concern.RESTORE):
             yield  # from a vault that cannot be written to, nothing is removed either

@@ -20,7 +20,7 @@ from crc32c import crc32c
 
 from pgvault.model.errors import Corrupt
 from pgvault.vault.compression import decompress
-from pgvault.vault.files import TEMPORARY, publish
+from pgvault.vault.files import TEMPORARY, open_private, publish
 
 FRAME_SIZE = 1 << 20
 """Plain bytes of a whole frame."""
@@ -54,7 +54,7 @@ class PackWriter:
         self.name = f"{time.time_ns():016x}{os.urandom(4).hex()}"
         self._final = directory / f"{self.name}.pack"
         self._temporary = directory / f"{TEMPORARY}{self.name}.pack"
-        descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(self._temporary)
         self._file = open(descriptor, "wb", buffering=1 << 18)  # noqa: SIM115 -- closed by publish or abandon
         self._file.write(MAGIC)
         self.entries: list[Location] = []

@@ -11,7 +11,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgvault.vault.files import fsync_directory, fsync_path, make_directory, replacing, write_durably
+from pgvault.vault.files import fsync_directory, fsync_path, make_directory, open_private, replacing, write_durably
 from pgvault.vault.layout import ServerVault
 
 REASON = ".reason"
@@ -47,6 +47,7 @@ def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str
         import shutil  # only across file systems
 
         with replacing(kept) as temporary:
+            os.close(open_private(temporary))
             shutil.copyfile(path, temporary)
         path.unlink()
     fsync_directory(server.quarantine)

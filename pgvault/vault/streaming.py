@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import PartialFile, Segment, parse_wal_name
-from pgvault.vault.files import fsync_directory, publish
+from pgvault.vault.files import fsync_directory, open_private, publish
 from pgvault.vault.layout import ServerVault
 
 PARTIAL = ".partial"
@@ -27,7 +27,7 @@ class StreamedSegment:
         self.segment, self._size = segment, size
         self._complete = server.streaming / segment.name(size)
         self.path = server.streaming / (segment.name(size) + PARTIAL)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_private(self.path, os.O_RDWR)
         fsync_directory(server.streaming)
         self.written = self.flushed = segment.start(size)
 

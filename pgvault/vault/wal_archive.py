@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -25,6 +24,7 @@ from pgvault.vault.files import (
     fsync_path,
     make_directory,
     naming,
+    open_private,
     publish,
     sweep_dead,
     temporary_name,
@@ -128,8 +128,7 @@ def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
 def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
     """Read at most one byte more than `limit`, so that what is too long is seen to be."""
     digest, compression, plain, head = hashlib.sha256(), Compression(level), 0, b""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with naming(path.parent), open(descriptor, "wb") as out:
+    with naming(path.parent), open(open_private(path), "wb") as out:
         while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
             plain += len(piece)
             head = head or piece

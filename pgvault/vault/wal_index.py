@@ -187,8 +187,8 @@ def reading(server: ServerVault) -> Iterator[WalIndex]:
     """The index for asking it, also in a vault that may not be written to, or that is full. NotFound when there is
     none."""
     if not server.wal_index.exists():
-        raise NotFound(f"the WAL archive of {server.name} has no index", detail=f"{server.wal_index} is missing.",
-                       hint=f"Make it again: {_remedy(server)}")
+        raise NotFound(f"the index {server.wal_index} is missing",
+                       hint=f"It is a cache; make it again: {_remedy(server)}")
     with ExitStack() as scratch, _in_words(server):
         connection = scratch.enter_context(closing(sqlite3.connect(
             reading_uri(server.wal_index, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from station import COPYING, NAME, Station, finish
@@ -11,9 +14,12 @@ from support.fleet import Fleet, Shape
 from support.installation import installation
 from support.postgres import Server, wait_until
 
+from pgvault.engine.backup import wal as backup_wal
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.vault import catalog, wal_index
+from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_archive import Accepted
 from pgvault.vault.wal_facts import unread
 
 MIB = 1 << 20
@@ -55,15 +61,46 @@ def is_copied(here: Station) -> bool:
     return here.home.exists() and any(backup.status.copied for backup in here.backups())
 
 
-def test_the_backup_fetches_its_own_wal(small: Server, station: Callable[..., Station]) -> None:
-    """Rule 5: no receiver runs and nothing archives; the backup holds the WAL with a slot and brings it itself."""
+@pytest.fixture(params=[0, 0o077])
+def any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def modes(directory: Path) -> dict[str, int]:
+    """Of the files and of the directories in a vault, those that others may use."""
+    return {str(path.relative_to(directory)): path.lstat().st_mode & 0o777 for path in directory.rglob("*")
+            if path.lstat().st_mode & 0o777 != (0o700 if path.is_dir() else 0o600)}
+
+
+@pytest.mark.usefixtures("any_umask")
+def test_the_backup_fetches_its_own_wal(small: Server, station: Callable[..., Station],
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 5: no receiver runs and nothing archives; the backup holds the WAL with a slot and brings it itself.
+
+    What it writes on the way, and all that it leaves, is its owner's alone.
+    """
     here = station(small)
     assert small.scalar("show archive_mode") == "off"
+    spooled: list[int] = []
+    accept = backup_wal.accept
+
+    def watched(server: ServerVault, name: str, source: BinaryIO, **options: Any) -> Accepted:
+        spooled.append(os.fstat(source.fileno()).st_mode & 0o777)
+        return accept(server, name, source, **options)
+
+    monkeypatch.setattr(backup_wal, "accept", watched)
     backup = here.take()
+    assert set(spooled) == {0o600}
     assert backup.status is BackupStatus.DONE
     assert archived(here, backup)
     name = segments(backup)[-1]
     assert here.run("get-wal", NAME, name).stdout == (small.wal / name).read_bytes()
+    (here.vault.incoming / "stray").touch(0o600)
+    here.run("archive-wal", NAME, check=1)
+    here.backup()
+    assert modes(here.home) == {}
 
 
 def test_the_wal_of_a_long_backup_is_kept(small: Server, station: Callable[..., Station]) -> None:

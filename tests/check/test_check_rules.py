@@ -221,7 +221,7 @@ WRONG: dict[str, tuple[Callable[[], ServerState], str, Outcome, str]] = {
     "too small for the first": (lambda: healthy(backups=(), facts={"cluster_bytes": 10_000 * MIB}),
                                 "space in the vault", Outcome.FAILED, "larger file system"),
     "damaged facts": (lambda: healthy(unreadable=(Unreadable("20261122T000000Z", "status is missing"),)),
-                      "backup facts", Outcome.FAILED, "pgvault list-backups main"),
+                      "backup facts", Outcome.FAILED, "from a copy of the vault"),
     "no backup": (lambda: healthy(backups=()), "backup maximum age", Outcome.FAILED, "pgvault backup main"),
     "old backup": (lambda: healthy(backups=(backup(hours_ago=25),)), "backup maximum age", Outcome.FAILED,
                    "pgvault backup main"),

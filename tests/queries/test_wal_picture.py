@@ -70,9 +70,9 @@ def test_a_server_of_which_nothing_is_there(shelf: Shelf) -> None:
 def test_an_archive_without_its_index_is_not_called_empty(shelf: Shelf, vault: ServerVault) -> None:
     (vault.wal / "0000000100000000").mkdir()
     (vault.wal / "0000000100000000" / "000000010000000000000002.zst").touch()
-    with pytest.raises(NotFound, match="has no index") as failure:
+    with pytest.raises(NotFound, match=r"wal\.sqlite is missing") as failure:
         wal_picture(vault)
-    assert failure.value.hint == "Make it again: pgvault rebuild-index main"
+    assert failure.value.hint == "It is a cache; make it again: pgvault rebuild-index main"
 
 
 @pytest.mark.parametrize("writable", [True, False])

@@ -13,7 +13,7 @@ import pytest
 from making_wal import MIB, SYSTEM, names_on_disk, new_vault, put, quarantined, rows, segment
 
 from pgvault.model.errors import NoSpace, Refused, Rejected
-from pgvault.vault import wal_archive, wal_index
+from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.wal_archive import accept, path_of, sweep
 from pgvault.vault.wal_fetch import fetch
@@ -148,8 +148,8 @@ def test_the_index_row_waits_for_the_file_and_the_answer_for_the_row(
             return result
         monkeypatch.setattr(module, name, called)
 
-    spy(wal_archive.os, "fsync", "flush")
-    spy(wal_archive.os, "replace", "rename")
+    spy(os, "fsync", "flush")
+    spy(os, "replace", "rename")
     spy(wal_index.WalIndex, "add", "index")
     put(server, TWO)
     assert steps == ["flush", "rename", "flush", "index"]

@@ -17,6 +17,7 @@ import tomli_w
 from pgvault.config.state import state_directory
 from pgvault.console.wizard.draft import Draft
 from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.vault.files import make_directory, write_durably
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
 from pgvault.vault.lock import Concern, locked
@@ -34,7 +35,6 @@ class DraftFile:
     def take(self) -> None:
         """Until `let_go`, or the end of this process; Locked, with the holder, where another console has it."""
         with suppress(OSError):  # nobody can write there: `save` says so
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.enter_context(locked(self.path.parent, Concern.DRAFT, about=self._name))
 
     def let_go(self) -> None:
@@ -44,10 +44,8 @@ class DraftFile:
         """Replace the server's draft; PgvaultError when that cannot be done."""
         text = tomli_w.dumps(draft.document())
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self.path.with_suffix(f".{os.getpid()}.new")
-            fresh.write_bytes(text.encode("utf-8", "surrogatepass"))
-            fresh.replace(self.path)
+            make_directory(self.path.parent)
+            write_durably(self.path, text.encode("utf-8", "surrogatepass"))
         except OSError as error:
             raise from_os_error(error, "save the draft of this recovery") from error
 

@@ -27,7 +27,7 @@ from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.catalog import missing_wal
-from pgvault.vault.files import temporary_name
+from pgvault.vault.files import open_private, temporary_name
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, level_for, path_of
 
@@ -145,7 +145,7 @@ def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segmen
         segment = Segment(backup.timeline, number)
         spool = temporary_name(server.streaming / segment.name(size))
         try:
-            with spool.open("w+b") as file:
+            with open(open_private(spool, os.O_RDWR | os.O_EXCL), "w+b") as file:
                 _receive(stream, file, segment.start(size), segment.end(size), slot, progress, cancelled)
                 file.seek(0)
                 accept(server, segment.name(size), file, level=level)

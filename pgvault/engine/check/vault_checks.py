@@ -87,7 +87,7 @@ def readable_backups(state: ServerState) -> Finding:
     if not bad:
         return ok()
     return failed(", ".join(f"{each.id}: {each.reason}" for each in bad[:3]), "A backup whose facts cannot be read "
-                  "protects nothing.", f"pgvault list-backups {state.server.name}")
+                  "protects nothing.", bad[0].fix)
 
 
 def _why_none(state: ServerState) -> str:

@@ -20,7 +20,7 @@ from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import instant, survey
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.catalog import Unreadable
+from pgvault.vault.catalog import Found, Unreadable
 from pgvault.vault.files import TEMPORARY
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault, Vault
@@ -33,23 +33,11 @@ _DOING = "read the vault"
 _NEWEST = "SELECT max(accepted_at) FROM file WHERE kind = 'segment'"
 
 
-def read_backups(server: ServerVault) -> tuple[tuple[Backup, ...], tuple[Unreadable, ...]]:
-    """Oldest first, from the files themselves: `catalog.scan` would write its cache."""
-    good: list[Backup] = []
-    bad: list[Unreadable] = []
+def read_backups(server: ServerVault) -> Found:
     try:
-        for backup_id in catalog.ids(server):
-            try:
-                good.append(catalog.read(server, backup_id))
-            except NotFound:  # deleted meanwhile
-                continue
-            except PgvaultError as error:
-                bad.append(Unreadable(backup_id, error.detail.removesuffix(".") or error.message))
-            except OSError as error:
-                bad.append(Unreadable(backup_id, str(error)))
+        return catalog.read_all(server, save=False)
     except OSError:  # the directories' own check says why
-        pass
-    return tuple(good), tuple(bad)
+        return Found((), ())
 
 
 def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],

@@ -85,7 +85,7 @@ class _Question:
     def __init__(self, archive: Archive, request: RestoreRequest) -> None:
         self._archive, self._request = archive, request
         self._ways = Ways(archive.search(partial=request.partial))
-        self._backups = catalog.backups(archive.server)
+        self._backups, self._unreadable = catalog.read_all(archive.server)
         self._whole = usable(self._backups)
         self._candidates: list[Backup] = []
 
@@ -117,8 +117,7 @@ class _Question:
         ways = [choice.way] if choice else [self._ways.to(timeline) for timeline in asked]
         found = {backup.id: self._fit(backup, ways, choice) for backup in self._backups}  # oldest first: see `Way`
         unreadable = {each.id: Fit(each.id, False, False, f"cannot be read: {each.reason}")
-                      for each in catalog.scan(self._archive.server, save=False)
-                      if isinstance(each, catalog.Unreadable)}
+                      for each in self._unreadable}
         yield from (fit for _, fit in sorted((found | unreadable).items(), reverse=True))
 
     def _fit(self, backup: Backup, ways: Sequence[Way], choice: Choice | None) -> Fit:

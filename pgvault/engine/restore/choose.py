@@ -93,9 +93,13 @@ def find_choice(ways: Ways, backups: Sequence[Backup], target: Target, timeline:
 
 
 def candidates(server: ServerVault, wanted: str) -> list[Backup]:
-    """The backups to choose from: all, or the one that is named; NotFound, or Refused when it is not usable."""
+    """The backups to choose from: all, or the one that is named; NotFound, or Refused when none is usable."""
     if wanted == "auto":
-        return catalog.backups(server)
+        found = catalog.read_all(server)
+        if found.unreadable and not usable(found.backups):
+            raise Refused("there is no usable backup to restore", detail=catalog.listed(found.unreadable),
+                          hint=found.unreadable[-1].fix)
+        return list(found.backups)
     named = catalog.find(server, wanted)
     if named.status is not BackupStatus.DONE:
         raise Refused(f"backup {named.id} is {named.status.value}, it cannot be restored",

@@ -283,7 +283,7 @@ def _left_out(search: WalSearch, request: RestoreRequest, choice: Choice, last: 
 
 def _passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
     """Newer backups that might have been chosen, had their facts been readable."""
-    for each in catalog.scan(server, save=False):
-        if isinstance(each, catalog.Unreadable) and each.id > chosen.id:
+    for each in catalog.read_all(server, save=False).unreadable:
+        if each.id > chosen.id:
             yield Precondition(f"unreadable backup {each.id}", Outcome.WARNING, f"It was passed over: {each.reason}.",
-                               f"pgvault show-backup {server.name} {each.id}")
+                               each.fix)
