@@ -26,8 +26,11 @@ _STATUS = Struct(">cQQQqB")
 _POSTGRES_EPOCH = 946_684_800
 _SIZE = re.compile(r"(\d+)(kB|MB|GB)")
 _UNITS = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-_REMOVED = re.compile(r"requested WAL segment \S+ has already been removed")
-_BEHIND = re.compile(r"requested starting point .* is ahead of the WAL flush position")
+_SEGMENT = re.compile(r"\b[0-9A-F]{24}\b")
+_POSITION = re.compile(r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b")
+_NO_FILE, _REMOVAL_CHECK = "58P01", "CheckXLogRemoved"
+"""What says of a segment that it is gone: the SQLSTATE of a file that is not there; or, where it went while it was read
+and any SQLSTATE may come, the function in PostgreSQL that noticed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class ReplicationStream:
 
     def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
         self._server, self._connection, self._pgconn = server, connection, connection.pgconn
-        self._over = False
+        self._over, self._start = False, start
         result = self._begun(f"START_REPLICATION SLOT {_quoted(slot)} PHYSICAL {start} TIMELINE {timeline:d}")
         self._over = result.status != pq.ExecStatus.COPY_BOTH
         self._first_end = _timeline_end(result) if self._over else None
@@ -184,9 +187,9 @@ class ReplicationStream:
 
     def _error(self, result: pq.abc.PGresult | None) -> PgvaultError:
         text = _text(result.error_message if result else self._pgconn.error_message)
-        if _REMOVED.search(text):
+        if result and is_removed(result):
             return WalRemoved(f"{self._server} has removed WAL that was not archived", detail=f"It says: {text}.")
-        if _BEHIND.search(text):
+        if result and is_behind(result, self._start):
             return ServerBehind(f"{self._server} is behind what is archived already", detail=f"It says: {text}.",
                                 hint="It may be a standby that lags, or a server that was put back in time.")
         if self._pgconn.status != pq.ConnStatus.OK:
@@ -195,6 +198,23 @@ class ReplicationStream:
 
     def _lost(self, error: Exception) -> Unreachable:
         return Unreachable(f"the replication connection to {self._server} was lost", detail=f"{_text(str(error))}.")
+
+
+def is_removed(error: pq.abc.PGresult) -> bool:
+    """Whether the server, in whatever language, says that it does not have a segment any more."""
+    gone = _field(error, pq.DiagnosticField.SQLSTATE) == _NO_FILE or \
+        _field(error, pq.DiagnosticField.SOURCE_FUNCTION) == _REMOVAL_CHECK
+    return gone and _SEGMENT.search(_field(error, pq.DiagnosticField.MESSAGE_PRIMARY)) is not None
+
+
+def is_behind(error: pq.abc.PGresult, start: Lsn) -> bool:
+    """Whether it says that its WAL ends before `start`: it names that position, and then its own."""
+    named = [Lsn.parse(each) for each in _POSITION.findall(_field(error, pq.DiagnosticField.MESSAGE_PRIMARY))]
+    return len(named) == 2 and named[0] == start and named[1] < start
+
+
+def _field(error: pq.abc.PGresult, which: pq.DiagnosticField) -> str:
+    return (error.error_field(which) or b"").decode("utf-8", "replace")
 
 
 def _message(data: bytes) -> Message:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from making_wal import MIB, new_vault
+from psycopg.pq import DiagnosticField
 
 from pgvault.engine.receive_session import Session
-from pgvault.io.replication_stream import ReplicationStream, WalData
+from pgvault.io.replication_stream import ReplicationStream, WalData, is_behind, is_removed
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import discard
 from pgvault.model.lsn import Lsn
@@ -67,3 +68,42 @@ def test_what_is_written_and_what_is_flushed_are_two_positions() -> None:
     stream.confirm(Lsn(0x300), Lsn(0x200))
     kind, written, flushed, applied, _, asks = struct.unpack(">cQQQqB", connection.sent[0])
     assert (kind, written, flushed, applied, asks) == (b"r", 0x300, 0x200, 0, 0)
+
+
+# What a server says of its WAL, in whatever language
+
+
+class Said:
+    """An error as a server sends it; the fields that PostgreSQL does not translate, and one that it does."""
+
+    def __init__(self, text: str, sqlstate: str = "XX000", function: str = "StartReplication") -> None:
+        self._fields = {DiagnosticField.MESSAGE_PRIMARY: text, DiagnosticField.SQLSTATE: sqlstate,
+                        DiagnosticField.SOURCE_FUNCTION: function}
+
+    def error_field(self, which: DiagnosticField) -> bytes | None:
+        return self._fields[which].encode() if which in self._fields else None
+
+
+GONE = "das angeforderte WAL-Segment 000000010000000000000003 wurde schon entfernt"
+
+
+@pytest.mark.parametrize(("said", "removed"), [
+    (Said(GONE, "58P01", "WalSndSegmentOpen"), True),
+    (Said(GONE, "XX000", "CheckXLogRemoved"), True),
+    (Said('could not open file "pg_wal/000000010000000000000003": Permission denied', "42501", "WalSndSegmentOpen"),
+     False),
+    (Said("could not access file »pgaudit«", "58P01", "expand_dynamic_library_name"), False),
+    (Said("replication slot \"a\" does not exist", "42704"), False),
+])
+def test_wal_that_is_gone_is_known_in_any_language(said: Any, removed: bool) -> None:
+    assert is_removed(said) is removed
+
+
+@pytest.mark.parametrize(("text", "behind"), [
+    ("angeforderter Startpunkt 0/300000 ist vor der WAL-Flush-Position dieses Servers 0/2FFF00", True),
+    ("requested starting point 0/00300000 is ahead of the WAL flush position of this server 0/002FFF00", True),  # 19
+    ("angeforderter Startpunkt 0/300000 auf Zeitleiste 2 ist nicht in der History dieses Servers", False),
+    ("0/2FFF00 0/300000", False), ("0/300000 0/300000", False), ("", False),
+])  # fmt: skip
+def test_a_server_that_is_behind_is_known_in_any_language(text: str, behind: bool) -> None:
+    assert is_behind(Said(text), START) is behind  # type: ignore[arg-type]
