@@ -19,6 +19,7 @@ import psycopg
 from psycopg import pq
 
 from pgvault.io.patience import POLL_SECONDS
+from pgvault.io.pooler import SYNTAX_ERROR, no_replication
 from pgvault.io.postgres import Connection
 from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
 from pgvault.model.lsn import Lsn
@@ -235,6 +236,8 @@ class BaseBackup:
 
         text = field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message()
         sqlstate = field(pq.DiagnosticField.SQLSTATE)
+        if sqlstate == SYNTAX_ERROR:
+            return no_replication(self._server, text)
         kind = Refused if sqlstate == _INSUFFICIENT_PRIVILEGE else PgvaultError if sqlstate else Unreachable
         cause, next_step = _CAUSES.get(sqlstate, ("", NEXT_STEP))
         return kind(f"{self._server} could not make a base backup: {text}",

@@ -24,6 +24,7 @@ from psycopg.waiting import Ready
 from pgvault.config.schema import ServerConfig
 from pgvault.io.login import AbstractSockets, databases, dressed, refused_database
 from pgvault.io.patience import POLL_SECONDS, Wish, never, within
+from pgvault.io.pooler import at_the_console, is_console
 from pgvault.io.postgres_failure import translated, unreachable
 from pgvault.model.errors import Cancelled, ConfigError, Unreachable
 
@@ -65,6 +66,8 @@ class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
     cancelled: Wish = staticmethod(never)
     patience = ANSWER_SECONDS
     deadline: float | None = None
+    is_pooled = False
+    """A connection pooler is between here and the server."""
     refusal = ""
     """What the server said when the connection string's database let nobody in, and this is a session in another."""
 
@@ -195,11 +198,13 @@ def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *,
 def _settle(connection: Connection, settings: Mapping[str, str]) -> None:
     """Behind a pooler, which may hand each transaction to another server session and this session's settings to
     other clients, everything is one transaction that ends with the connection."""
+    if is_console(connection.info.parameter_status("server_version") or ""):
+        raise at_the_console(connection.server)
     row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    is_pooled = row is not None and row[0] != connection.info.backend_pid
-    if is_pooled:
+    connection.is_pooled = row is not None and row[0] != connection.info.backend_pid
+    if connection.is_pooled:
         connection.autocommit = False
-    connection.execute(session_settings(connection.info.server_version, settings, local=is_pooled).encode())
+    connection.execute(session_settings(connection.info.server_version, settings, local=connection.is_pooled).encode())
 
 
 def connection_parameters(text: str, password_environment: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import re
 
 import psycopg
 
+from pgvault.io.login import server_said
+from pgvault.io.pooler import SYNTAX_ERROR, no_replication, pooler_that_said, refuses_replication
 from pgvault.model.errors import PgvaultError, Refused, Unreachable
 from pgvault.model.identifier import sql_identifier
 
@@ -48,9 +50,11 @@ _AROUND = re.compile(r"^(- host: .*?: )?connection (is bad|failed): "
 _NO_REPLICATION = re.compile(r"permission denied to start wal sender|must be superuser or replication role", re.I)
 
 
-def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
-    """The error for a statement that failed; `doing` reads after "could not"."""
+def translated(server: str, error: psycopg.Error, doing: str, *, replicating: bool = False) -> PgvaultError:
+    """The error for a statement, or for a replication command, that failed; `doing` reads after "could not"."""
     text = first_line(error)
+    if replicating and error.sqlstate == SYNTAX_ERROR:
+        return no_replication(server, text)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return Refused(f"could not {doing}: {text}", detail=f"The role may not do this on {server}.",
                        hint=f"See which right is missing, and its GRANT: pgvault check {server}")
@@ -61,8 +65,14 @@ def translated(server: str, error: psycopg.Error, doing: str) -> PgvaultError:
                         hint=(error.diag.message_hint or "") if error.diag else "")
 
 
-def unreachable(server: str, error: psycopg.Error, user: str | None) -> Unreachable:
-    said = _said(error)
+def unreachable(server: str, error: psycopg.Error, user: str | None) -> PgvaultError:
+    said, theirs = _said(error), server_said(str(error))
+    if refuses_replication(theirs):
+        return no_replication(server, theirs)
+    if name := pooler_that_said(theirs):
+        return Unreachable(f"could not connect to {server}: {name}, a connection pooler, answers there",
+                           detail=sentence(said), hint=f"Let conninfo of [servers.{server}] lead past it, to "
+                           "PostgreSQL's own host and port; or see why it does not let this user through.")
     for sign, cause, hint in _CAUSES:
         if sign in said.lower():
             return Unreachable(f"could not connect to {server}", detail=f"{cause} {sentence(said)}".strip(),

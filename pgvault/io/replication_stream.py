@@ -15,6 +15,7 @@ from struct import Struct
 import psycopg
 from psycopg import pq
 
+from pgvault.io.pooler import SYNTAX_ERROR, no_replication
 from pgvault.io.postgres import Connection
 from pgvault.io.postgres_failure import translated
 from pgvault.model.errors import PgvaultError, ServerBehind, Unreachable, WalRemoved
@@ -250,6 +251,8 @@ def _command(server: str, connection: Connection, command: str) -> pq.abc.PGresu
     if result is None or result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
         kind = Unreachable if connection.pgconn.status != pq.ConnStatus.OK else PgvaultError
         text = result.error_message if result else connection.pgconn.error_message
+        if result and _field(result, pq.DiagnosticField.SQLSTATE) == SYNTAX_ERROR:
+            raise no_replication(server, _text(text))
         raise kind(f"{server} refused a replication command: {_text(text)}")
     return result
 

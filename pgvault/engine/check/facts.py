@@ -99,6 +99,8 @@ class SqlFacts:
     slot: Slot | None
     cluster_bytes: int | None
     """Asked only where no backup tells; None also when the server did not tell in time."""
+    is_pooled: bool = False
+    """It said so through a connection pooler."""
     refusal: str = ""
     """What the server said when the database of conninfo let nobody in, and `database` was asked instead."""
 

@@ -21,7 +21,7 @@ def postgresql(state: ServerState) -> Finding:
     if isinstance(state.sql, PgvaultError):
         return told_by(state.sql)
     if not state.sql.refusal:
-        return ok()
+        return ok("through a connection pooler" if state.sql.is_pooled else "")
     return warning(f"asked in database {state.sql.database}: {state.sql.refusal}",
                    "The database of conninfo does not let this role in. All that pgvault asks, another one answers.",
                    f"Correct dbname in conninfo of [servers.{state.server.name}], or let role {state.sql.user} connect "

@@ -78,7 +78,8 @@ def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
             timeline=int(segment[:8], 16) if segment else timeline, streaming_user=streaming_user,
             may_replicate=may_replicate, may_switch_wal=may_switch, wal_senders=senders, slots=slots,
             archiver=Archiver(*archiver), slot=_slot(slot) if slot else None,
-            cluster_bytes=_cluster_bytes(connection) if size else None, refusal=connection.refusal)
+            cluster_bytes=_cluster_bytes(connection) if size else None, is_pooled=connection.is_pooled,
+            refusal=connection.refusal)
 
 
 def ask_walsender(server: ServerConfig) -> StreamingFacts:
@@ -89,7 +90,7 @@ def ask_walsender(server: ServerConfig) -> StreamingFacts:
         assert row
         return StreamingFacts(row[0], int(row[1]))
     except psycopg.Error as error:
-        raise translated(server.name, error, "ask by the replication protocol") from error
+        raise translated(server.name, error, "ask by the replication protocol", replicating=True) from error
     finally:
         connection.close()
 
