@@ -30,6 +30,22 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what a module's fixtures make run in one worker, so that it is made once.
+
+    Of such a fixture's parameters each has a group of its own.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and not item.get_closest_marker("xdist_group"):
+            shared = {name for name, found in item._fixtureinfo.name2fixturedefs.items()
+                      if any(each.scope == "module" for each in found)}
+            if shared:
+                given = item.callspec.params if hasattr(item, "callspec") else {}
+                group = "-".join([item.module.__name__, *(str(given[name]) for name in sorted(shared & given.keys()))])
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_state() -> Iterator[None]:
     """What pgvault keeps for a person is kept for the tests, and not for whoever runs them."""

@@ -1,0 +1,83 @@
+"""Every `pgvault VERB --option` that pgvault or its documents name can be typed."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from support.installation import REPOSITORY
+
+from pgvault.cli.command import Parser
+from pgvault.cli.verbs import VERBS, resolve
+
+NAMED = re.compile(r"\bpgvault ([a-z][a-z-]*)\b(?!=)([^.,;:)`'\"|\n]*)")
+"""A word, and what belongs to the same command as far as one can see."""
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
+PROSE = re.compile(
+    "acts|alone|as|asks|at|catalog|command|could|demonstration|did|does|for|has|in|is|keeps|knows|logs|looks|met|pgvault|"
+    "protects|ran|reads|runs|says|takes|that|then|to|uses|vault|was|without")
+"""What follows the name in messages and in the heads of files."""
+CODE = re.compile(r"^```.*?^```|^    .*?$|`[^`]+`", re.MULTILINE | re.DOTALL)
+
+
+def named_in(path: Path) -> Iterator[tuple[str, str]]:
+    """The word after the name, and what follows it."""
+    for text in strings_of(path) if path.suffix == ".py" else CODE.findall(path.read_text()):
+        yield from NAMED.findall(text)
+
+
+def strings_of(path: Path) -> Iterator[str]:
+    """Whole ones, without docstrings: an f-string's values, which could be anything, are an ellipsis."""
+    tree = ast.parse(path.read_text())
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    inner = said | {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            yield node.value
+
+
+@functools.cache
+def understood(verb: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The options of a verb, and its actions where it has such, as `job list`."""
+    parser = Parser()
+    import_module(VERBS[verb].module).COMMANDS[verb].arguments(parser)
+    options, actions, parsers = set[str](), set[str](), [parser]
+    while parsers:
+        for each in parsers.pop()._actions:
+            options.update(each.option_strings)
+            if isinstance(each, argparse._SubParsersAction):
+                actions.update(each.choices)
+                parsers.extend(each.choices.values())
+    return frozenset(options), frozenset(actions)
+
+
+@pytest.mark.parametrize("path", [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")),
+                                  REPOSITORY / "pgvault"], ids=lambda path: path.name)
+def test_what_is_named_can_be_typed(path: Path) -> None:
+    for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for word, rest in named_in(source):
+            where = f"{source}: pgvault {word}{rest}"
+            if PROSE.fullmatch(word):
+                continue
+            verb = resolve(word)
+            assert verb, f"{where}: no such verb (a word of prose goes to PROSE)"
+            options, actions = understood(verb)
+            assert not set(OPTION.findall(rest)) - options, f"{where}: no such option"
+            action = re.match(r" ([a-z]+)\b", rest)
+            assert not actions or not action or action[1] in actions, f"{where}: no such action"
+
+
+def test_a_verb_an_option_and_an_action_that_do_not_exist_are_seen(tmp_path: Path) -> None:
+    for said in ("pgvault recieve-wal main", "see pgvault backup main --fulll.", "run pgvault job wait 7"):
+        page = tmp_path / "page.py"
+        page.write_text(f"HINT = f'{said} {{page}}'\n")
+        with pytest.raises(AssertionError, match="no such"):
+            test_what_is_named_can_be_typed(page)
