@@ -88,7 +88,8 @@ class ConsoleApp(Toasts):
         self.protections: dict[str, Protection | PgvaultError] = {}
         self.checks = Checks(world)
         self.seen = Seen(world.home)
-        self._job_changes: object = 0
+        self._job_changes: object = None
+        """As the last look counted them; None before the first one, which is news in any case."""
         self.jobs_problem: PgvaultError | None = None
         """Why the jobs are not known, or no longer."""
         self.begun = False
@@ -253,6 +254,8 @@ class ConsoleApp(Toasts):
         jobs: Part = Painted(f"{running} job{'s' * (running != 1)} running", "accent") if running else "no jobs running"
         if self.jobs_problem:
             jobs = Painted("jobs not known", "warn")
+        elif not self.world.jobs.is_known:
+            jobs = "reading the jobs"
         return left, [f"{servers} server{'s' * (servers != 1)}  ", jobs, f"  {self.world.now():%Y-%m-%d %H:%M}Z "]
 
     def environment_of(self, server: str) -> str:

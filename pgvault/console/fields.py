@@ -88,6 +88,11 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
         yield "".join(piece)
 
 
+def told_in(lead: str, problem: Failure | PgvaultError) -> str:
+    """What stands in the place of what could not be read: why, a line each."""
+    return "\n".join(filter(None, (f"{lead}: {problem.message}", problem.detail, problem.hint)))
+
+
 def failed(failure: Failure | PgvaultError, *, retry: str = "", indent: int = LABEL) -> Iterator[Field]:
     """What failed, why, and what to do next; `retry` names the key that tries it again."""
     yield Field("failed", failure.message, "bad", indent)

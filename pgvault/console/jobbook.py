@@ -139,6 +139,11 @@ class JobBook:
         return job
 
     @property
+    def is_known(self) -> bool:
+        """They were looked at; before that nothing is known, not even that there are none."""
+        return self._looked
+
+    @property
     def running(self) -> Sequence[Followed]:
         """Newest first."""
         return list(self._living.values())

@@ -16,7 +16,8 @@ from textual.pilot import Pilot
 
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.screens.wal import WalScreen
-from pgvault.console.screens.wal_lists import AccidentBook, transaction_rows
+from pgvault.console.screens.wal_lists import accident_rows, transaction_rows
+from pgvault.console.wizard.search import Search
 from pgvault.engine.event_names import WalObject
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError, WalMissing
@@ -445,9 +446,9 @@ async def test_new_wal_moves_the_end_along_and_nothing_else(desk: Desk) -> None:
 @given(st.text(max_size=60) | st.sampled_from(["x [/data/pg] y", "[red]", "\x1b[2J", "漢字" * 50, "א" * 2000]))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_name_is_more_than_text(name: str) -> None:
-    book = AccidentBook()
-    book.take(drop(150, "0/4000100", name))
-    assert [str(cell) for cell in book.rows().cells(0)][2].startswith("DROP TABLE")
+    search = Search()
+    search.take(drop(150, "0/4000100", name))
+    assert [str(cell) for cell in accident_rows(search.newest_first).cells(0)][2].startswith("DROP TABLE")
     relation = WalObject("table", name, name, 1, 1)
     [_, _, what, lsn] = transaction_rows([near(1, 2, removed=1, objects=(relation,))]).cells(0)
     assert lsn == str(Lsn(4 * SIZE + 200))

@@ -167,7 +167,7 @@ class BackupScreen(View):
         """The pattern may have been cleared meanwhile: then all of them are shown already."""
         if self.files.pattern != pattern:
             return
-        self.files.show_found(rows)
+        self.files.show_found(rows, complete=share >= 1)
         self.files.retitle("files" if share >= 1 else f"files, {share:.0%} searched")
         self._look_after()
 

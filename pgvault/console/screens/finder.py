@@ -61,12 +61,13 @@ class FinderDialog(Dialog[Entry]):
         super().__init__()
         self.title_text, self._entries, self._more = title, list(entries), more
         self._typed = ""
+        self._is_complete = more is None
 
     def body(self) -> Iterable[Widget]:
         typed = Input(placeholder="a key or a word")
         typed.cursor_blink = False
         yield typed
-        yield Listing(_COLUMNS, headed=False, empty="Nothing fits.")
+        yield Listing(_COLUMNS, headed=False)
         yield LineView(id="about")
 
     def on_mount(self) -> None:
@@ -77,9 +78,12 @@ class FinderDialog(Dialog[Entry]):
 
     async def _find_more(self, more: More) -> None:
         self._entries += await more()
+        self._is_complete = True
         self._show()
 
     def _show(self) -> None:
+        self.listing.empty = "Nothing fits." if self._is_complete else \
+            "Nothing that was read so far fits; the backups are being read."
         self.listing.show(ItemRows(found(self._entries, self._typed), _cells, lambda entry: entry.key))
         self._show_about()
 

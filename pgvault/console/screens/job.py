@@ -55,7 +55,7 @@ class JobScreen(View):
         self._directory = jobs_directory(self.app.world.home) / self.job_id
         self._rows = JournalRows(self._directory / EVENTS)
         yield Pane("job", LineView(id="live"), Reading(id="about-job"), id="facts")
-        yield ListPane("journal", COLUMNS, id="journal", empty="No journal: the job never began.")
+        yield ListPane("journal", COLUMNS, id="journal", empty="The journal is being read.")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -78,6 +78,9 @@ class JobScreen(View):
             self._make_room(facts)
             self.facts.show(told(facts, self.app.world.now(), self.app.glyphs))
         await look(self._rows.read, "read the journal")
+        if not len(self._rows):
+            self.journal.listing.empty = "No journal: the job never began."
+            self.journal.listing.changed()
         if self._shown != len(self._rows):
             self._shown = len(self._rows)
             self.journal.show(self._rows)

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
-from pgvault.console.fields import Field, failed
+from pgvault.console.fields import Field, failed, told_in
 from pgvault.console.job_facts import digest, explained, read_facts
 from pgvault.console.joblines import brief, live, short_time, took
 from pgvault.console.journal_rows import JournalRows
@@ -62,7 +62,7 @@ class JobsScreen(View):
 
     def body(self) -> Iterable[Widget]:
         yield Pane("at work", LineView(id="live"), id="at-work")
-        yield ListPane("jobs, newest first", _COLUMNS, empty=_EMPTY, id="jobs")
+        yield ListPane("jobs, newest first", _COLUMNS, id="jobs")
         yield Pane("selected", Reading(id="about"), id="selected")
 
     def on_mount(self) -> None:
@@ -72,8 +72,7 @@ class JobsScreen(View):
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
             problem = self.app.jobs_problem
-            self.jobs.listing.empty = "\n".join(filter(None, (
-                f"The jobs cannot be read: {problem.message}", problem.detail, problem.hint))) if problem else _EMPTY
+            self.jobs.listing.empty = self._empty(problem)
             stale = problem and self.app.world.jobs.ids
             self.jobs.retitle("jobs as they were read last, newest first" if stale else "jobs, newest first")
             self.jobs.show(LazyRows(self.app.world.jobs.ids, self._cells, str))
@@ -83,6 +82,11 @@ class JobsScreen(View):
             self.jobs.listing.changed()
         if change in (Change.SHOWN, Change.JOBS):
             self._show_about()
+
+    def _empty(self, problem: PgvaultError | None) -> str:
+        if problem:
+            return told_in("The jobs cannot be read", problem)
+        return _EMPTY if self.app.world.jobs.is_known else "The jobs are being read."
 
     def on_screen_suspend(self) -> None:
         if self.app.current_mode != self.view:

@@ -161,7 +161,7 @@ class LogsScreen(View):
         while more and found is self._found and pattern == self.lines.pattern:
             more = await asyncio.to_thread(found.go_on)
             if found is self._found and pattern == self.lines.pattern:
-                self.lines.show_found(found)
+                self.lines.show_found(found, complete=not more)
 
     # What can be done
 

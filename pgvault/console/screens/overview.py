@@ -37,6 +37,7 @@ _JOBS, _JOBS_WIDE = 2, 6
 _LEAST_REASONS, _REASONS, _REASONS_WIDE = 2, 8, 12
 _NO_CHECKS, _CHECKS, _CHECKS_WHOLE = 2, 4, 6
 """Lines of the checks that are seen at least: when there are none, when there are some, and of the first of them."""
+_NO_JOBS = "nothing runs; backups and restores are seen here while they do"
 _NO_SERVERS = """No servers yet.
 
 Add a table to {path}:
@@ -202,7 +203,12 @@ class OverviewScreen(View):
         living = jobs.running
         names = {each.job.id for each in living}
         ended = [jobs.job(job_id) for job_id in jobs.ids[:_ENDED + len(names)] if job_id not in names][:_ENDED]
-        self.strip.show(living, ended, self.app.world.now())
+        self.strip.show(living, ended, self.app.world.now(), empty=self._no_jobs())
+
+    def _no_jobs(self) -> str:
+        if problem := self.app.jobs_problem:
+            return f"the jobs cannot be read: {problem.message}"
+        return _NO_JOBS if self.app.world.jobs.is_known else "the jobs are being read"
 
     @property
     def _check_row(self) -> CheckRow | None:

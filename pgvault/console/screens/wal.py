@@ -14,11 +14,10 @@ from textual.widget import Widget
 
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
-from pgvault.console.commands import Document
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.view import View, bindings
-from pgvault.console.screens.wal_lists import AccidentBook, NearbyPane
+from pgvault.console.screens.wal_lists import NearbyPane
 from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
 from pgvault.console.timeline.around import COUNT, find
 from pgvault.console.timeline.axis import microseconds, moment
@@ -28,6 +27,9 @@ from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView
+from pgvault.console.wizard.accident import marks
+from pgvault.console.wizard.draft import What
+from pgvault.console.wizard.search import Search, Stand, search_words
 from pgvault.console.world import World, look
 from pgvault.engine.overview import Protection
 from pgvault.model.errors import NotFound, PgvaultError
@@ -62,7 +64,7 @@ class WalScreen(View):
         """Why it could not be read, or not again."""
         self._is_read = False
         """The vault was asked about this server."""
-        self._accidents: dict[str, AccidentBook] = {}
+        self._accidents: dict[str, Search] = {}
         """Of each server."""
         self._rest: Timer | None = None
         self._progress: Timer | None = None
@@ -84,7 +86,7 @@ class WalScreen(View):
     def world_changed(self, change: Change) -> None:
         if self.app.server != self._server:
             self._server, self._stamp, self._problem, self._is_read = self.app.server, None, None, False
-            self.nearby.around, self.nearby.book = None, self._accidents.setdefault(self._server, AccidentBook())
+            self.nearby.around, self.nearby.search = None, self._accidents.setdefault(self._server, Search())
             self.timeline.clear()
             self._draw()
         if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
@@ -118,7 +120,8 @@ class WalScreen(View):
         return any(worker.group == group and worker.node is self and not worker.is_finished for worker in self.workers)
 
     def _show(self, chart: Chart) -> None:
-        self.timeline.show(chart.with_accidents(self.nearby.book.marks()), microseconds(self.app.world.now()))
+        accidents = marks(self.nearby.search.newest_first)
+        self.timeline.show(chart.with_accidents(accidents), microseconds(self.app.world.now()))
         if around := self.nearby.around:  # more may have come behind them
             self.nearby.around = replace(around, is_last=False)
             self.timeline.set_exact(around.exact(self.timeline.cursor.timeline))
@@ -222,31 +225,27 @@ class WalScreen(View):
     # Accidents
 
     def do_accidents(self) -> None:
-        """Show what was found, and search unless that was done or is being done."""
+        """Show what was found, and search unless that is being done."""
         self.nearby.shows_accidents = True
-        if not self.nearby.book.is_searching:
-            begin(self, "wal-accidents", self._search, self._server, self.nearby.book)
+        search = self.nearby.search
+        if search.stand is not Stand.RUNS:
+            search.begin()
+            begin(self, f"wal-accidents {self._server}", self._search, search, _search_words(self._server))
         self.nearby.refill(self.timeline.cursor)
         self.nearby.listing.focus()
 
-    async def _search(self, server: str, book: AccidentBook) -> None:
-        def take(document: Document) -> None:
-            book.take(document)
-            if self._progress is None:
-                self._progress = self.set_timer(_PROGRESS, self._show_progress)
+    async def _search(self, search: Search, words: list[str]) -> None:
+        await search.run(self.app.world.commands, words, self._found_more)
+        self._show_progress()
 
-        book.begin(self.app.world.now())
-        try:
-            answer = await self.app.world.commands.ask(*_search_words(server), each=take)
-            book.end(answer.failure)
-        finally:
-            book.is_searching = False
-            self._show_progress()
+    def _found_more(self) -> None:
+        if self._progress is None:
+            self._progress = self.set_timer(_PROGRESS, self._show_progress)
 
     def _show_progress(self) -> None:
         self._progress = None
         if self.is_attached:
-            self.timeline.mark_accidents(self.nearby.book.marks())
+            self.timeline.mark_accidents(marks(self.nearby.search.newest_first))
             if self.nearby.shows_accidents:
                 self.nearby.refill(self.timeline.cursor)
 
@@ -254,7 +253,8 @@ class WalScreen(View):
         if self.nearby.clear_filter():
             return
         if self.nearby.shows_accidents:
-            self.workers.cancel_group(self, "wal-accidents")
+            self.workers.cancel_group(self, f"wal-accidents {self._server}")
+            self.nearby.search.stop()
             self.nearby.shows_accidents = False
             self.nearby.refill(self.timeline.cursor)
             self.timeline.focus()
@@ -347,5 +347,4 @@ def _chart(world: World, server: str) -> Chart | None:
 
 
 def _search_words(server: str) -> list[str]:
-    kinds = [word for kind in ("drop", "truncate", "drop-database", "delete") for word in ("--kind", kind)]
-    return ["events", server, *kinds, "--all-timelines", "--newest-first", "--partial"]
+    return search_words(server, What.DEPLOY.kinds)

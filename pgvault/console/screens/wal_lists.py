@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from pgvault.console.commands import Document
 from pgvault.console.fields import wrapped
 from pgvault.console.timeline.around import Around
 from pgvault.console.timeline.axis import microseconds
-from pgvault.console.timeline.chart import Chart, Mark
+from pgvault.console.timeline.chart import Chart
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident, accident_of, marks
+from pgvault.console.wizard.accident import Accident
+from pgvault.console.wizard.search import Search, Stand
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
-from pgvault.model.event import Failure
 from pgvault.model.target import AtLsn
 from pgvault.model.text import Painted, Part
 
@@ -28,6 +25,13 @@ _ENDS = {"COMMIT": "commit", "ABORT": "abort", "COMMIT_PREPARED": "commit prepar
 _COLUMNS = (Column("time, UTC", 18), Column("xid", 10, right=True), Column("what", 40, flexible=True),
             Column("WAL position", 13, wide=True))
 """The same for both lists."""
+_TRANSACTIONS = "The transactions around the cursor appear here once it rests and the WAL there is read."
+_COMES = "Drops, truncations and mass deletes appear here as they are found, the newest first."
+_NO_ACCIDENT: Mapping[Stand, str] = {
+    Stand.NEW: _COMES, Stand.RUNS: _COMES,
+    Stand.STOPPED: "The search was stopped before its end; e searches again.",
+    Stand.COMPLETE: "No drop, truncation or mass delete is in the archived WAL."}
+"""What stands in their place while there is none."""
 
 
 def _time(time: datetime) -> str:
@@ -49,39 +53,8 @@ def _transaction(each: NearTransaction) -> list[Part]:
     return [_time(each.time), str(each.xid), what, str(each.lsn)]
 
 
-@dataclass(slots=True)
-class AccidentBook:
-    """What searches of one server's WAL found."""
-
-    found: dict[str, Accident] = field(default_factory=dict)
-    is_searching: bool = False
-    began: datetime | None = None
-    failure: Failure | None = None
-
-    def begin(self, now: datetime) -> None:
-        self.is_searching, self.began, self.failure = True, now, None
-
-    def take(self, document: Document) -> None:
-        with suppress(ValueError):  # one that offers no way back
-            accident = accident_of(document)
-            self.found[accident.key] = accident
-
-    def end(self, failure: Failure | None) -> None:
-        self.failure = failure
-
-    @property
-    def title(self) -> str:
-        doing = "searching the WAL, esc stops" if self.is_searching else \
-            "the search failed" if self.failure else "newest first"
-        return f"accidents: {doing}"
-
-    def marks(self) -> list[tuple[int, Mark]]:
-        """Each with the timeline that it is on."""
-        return marks(self.found.values())
-
-    def rows(self) -> ItemRows[Accident]:
-        newest = sorted(self.found.values(), key=lambda each: each.time, reverse=True)
-        return ItemRows(newest, _accident, lambda each: each.key)
+def accident_rows(found: Sequence[Accident]) -> ItemRows[Accident]:
+    return ItemRows(found, _accident, lambda each: each.key)
 
 
 def _accident(each: Accident) -> list[Part]:
@@ -93,19 +66,19 @@ class NearbyPane(ListPane):
     """One of the two lists, whose cursor goes with the timeline's."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("transactions", _COLUMNS, id=id)
+        super().__init__("transactions", _COLUMNS, empty=_TRANSACTIONS, id=id)
         self.around: Around | None = None
         self.problem: PgvaultError | None = None
         """Why the transactions could not be read."""
-        self.book = AccidentBook()
+        self.search = Search()
         self.shows_accidents = False
 
     def refill(self, cursor: Cursor) -> None:
         """Show what is known now."""
         self.listing.empty = self._empty_text()
         if self.shows_accidents:
-            self.retitle(self.book.title)
-            self.show(self.book.rows())
+            self.retitle(self._accidents_title)
+            self.show(accident_rows(self.search.newest_first))
         else:
             self.retitle("transactions around the cursor: r recovers to just before one")
             self.show(transaction_rows(self.around.found if self.around else ()))
@@ -139,17 +112,22 @@ class NearbyPane(ListPane):
                       f"the {end} of transaction {each.xid}; r stops before it")
 
     def accident_at(self, cursor: Cursor) -> Accident | None:
-        return self.book.found.get(cursor.mark.key) if cursor.mark else None
+        return self.search.accident(cursor.mark.key) if cursor.mark else None
+
+    @property
+    def _accidents_title(self) -> str:
+        """How far the search is; where something was found, why it ended early has no other place."""
+        end = ", esc stops" if self.search.stand is Stand.RUNS else \
+            f": {self.search.failure.message}" if self.search.failure else ""
+        return f"accidents: {self.search.status}{end}"
 
     def _empty_text(self) -> str:
         """What stands in an empty list: what belongs there, or why it is not there."""
-        failure = self.book.failure if self.shows_accidents else self.problem
+        failure = self.search.failure if self.shows_accidents else self.problem
         if failure:
             texts = [failure.message, failure.detail, failure.hint]
         elif self.shows_accidents:
-            texts = ["Drops, truncations and mass deletes appear here as they are found, the newest first."
-                     if self.book.is_searching else "No drop, truncation or mass delete is in the archived WAL."]
+            texts = [_NO_ACCIDENT[self.search.stand]]
         else:
-            texts = ["No transaction ended near this place." if self.around else
-                     "The transactions around the cursor appear here once it rests."]
+            texts = ["No transaction ended near this place." if self.around else _TRANSACTIONS]
         return "\n".join(line for text in texts if text for line in wrapped(text, _ROOM))

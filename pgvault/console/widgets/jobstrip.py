@@ -20,19 +20,21 @@ class JobStrip(LineView):
         self._living: Sequence[Followed] = ()
         self._ended: Sequence[Job] = ()
         self._now: datetime | None = None
+        self._empty = ""
 
     @property
     def wanted(self) -> int:
         """Lines that it would fill."""
         return max(1, len(self._living) + len(self._ended))
 
-    def show(self, living: Sequence[Followed], ended: Sequence[Job], now: datetime) -> None:
-        self._living, self._ended, self._now = living, ended, now
+    def show(self, living: Sequence[Followed], ended: Sequence[Job], now: datetime, *, empty: str) -> None:
+        """`empty` stands there while there is none."""
+        self._living, self._ended, self._now, self._empty = living, ended, now, empty
         self.changed()
 
     def line(self, y: int) -> Line:
         if (not self._living and not self._ended) or self._now is None:
-            return [Painted(" nothing runs; backups and restores are seen here while they do", "dim")] if not y else ()
+            return [Painted(f" {self._empty}", "dim")] if not y else ()
         hidden = len(self._living) - self.size.height
         if hidden > 0 and y == self.size.height - 1:
             return [Painted(f" and {hidden + 1} more that run: 4 shows them all", "dim")]

@@ -19,7 +19,7 @@ from pgvault.console.widgets.rows import Column, ItemRows, PlacedRows, Rows
 from pgvault.model.text import Painted, Part, visible
 
 _GAP = 2
-_NO_MATCH = "The filter lets nothing through; esc clears it."
+_NO_MATCH, _NO_MATCH_YET = "The filter lets nothing through; esc clears it.", "Searching; nothing was found so far."
 
 
 class Listing(LineView, can_focus=True):
@@ -64,6 +64,8 @@ class Listing(LineView, can_focus=True):
         self.top = 0
         self.is_filtered = False
         """A filter is at work: it is the reason when there are no rows."""
+        self.is_searching = False
+        """What the filter lets through is still being looked for."""
         self._wanted = ""
         """The key of a row that is to be gone to once it is there."""
 
@@ -148,7 +150,7 @@ class Listing(LineView, can_focus=True):
         return "cursor" if self.has_focus else "mark"
 
     def _empty_line(self, y: int) -> Line:
-        text = _NO_MATCH if self.is_filtered else self.empty
+        text = self.empty if not self.is_filtered else _NO_MATCH_YET if self.is_searching else _NO_MATCH
         lines = [each for line in text.splitlines() for each in wrapped(line, self.size.width - 3) or [""]]
         return (Painted(f"  {lines[y - 1]}", "dim"),) if 0 < y <= len(lines) else ()
 

@@ -154,13 +154,19 @@ class ListPane(Pane):
         elif isinstance(rows, ItemRows):
             self.listing.show(rows.narrowed(self.pattern))
         else:
-            self.post_message(self.Filtered(self, self.pattern))
+            self._ask()
         self._count()
 
-    def show_found(self, rows: Rows) -> None:
-        """What was found of rows that are not filtered here."""
+    def show_found(self, rows: Rows, *, complete: bool = True) -> None:
+        """What was found of rows that are not filtered here; `complete`: there is no more."""
+        self.listing.is_searching = not complete
         self.listing.show(rows)
         self._count()
+
+    def _ask(self) -> None:
+        """Whoever owns the rows answers with `show_found`; until then nothing of it is known."""
+        self.listing.is_searching = True
+        self.post_message(self.Filtered(self, self.pattern))
 
     def open_filter(self) -> None:
         self._input.add_class("-open")
@@ -193,11 +199,11 @@ class ListPane(Pane):
         if pattern == self.pattern:
             return
         self.pattern = pattern
-        self.listing.is_filtered = bool(pattern)
+        self.listing.is_filtered, self.listing.is_searching = bool(pattern), False
         if isinstance(self._all, ItemRows):
             self.listing.show(self._all.narrowed(pattern) if pattern else self._all)
         elif pattern:
-            self.post_message(self.Filtered(self, pattern))
+            self._ask()
         else:
             self.listing.show(self._all)
         self._count()
@@ -205,6 +211,7 @@ class ListPane(Pane):
     def _count(self) -> None:
         shown, every = len(self.listing.rows), len(self._all)
         if self.pattern:
-            self.say(f"/{self.pattern}  {shown:,} of {every:,}")
+            so_far = " so far" if self.listing.is_searching else ""
+            self.say(f"/{self.pattern}  {shown:,}{so_far} of {every:,}")
         else:
             self.say(f"{self.listing.index + 1:,}/{every:,}" if every else "")

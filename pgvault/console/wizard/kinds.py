@@ -151,8 +151,8 @@ class Kinds(Pane):
     async def _pick_point(self) -> None:
         """Offer the known restore points; any other name can be typed."""
         found = await self._recovery.picture()
-        points = () if isinstance(found, PgvaultError) else found.restore_points
-        self.app.push_screen(RestorePoints(points), self._use_point)
+        dialog = RestorePoints((), found) if isinstance(found, PgvaultError) else RestorePoints(found.restore_points)
+        self.app.push_screen(dialog, self._use_point)
 
     def _use_point(self, point: RestorePoint | None) -> None:
         if point:

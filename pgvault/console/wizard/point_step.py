@@ -111,7 +111,10 @@ class PointStep(Stage):
         self.finder.fit(room - _LEAST_POINT - (HEIGHT if room >= _ROOM_FOR_STRIP else 0))
 
     def on_finder_found(self, event: Finder.Found) -> None:
+        """What stands below the list says of the search what the list says."""
         self.strip.mark(self.finder.accidents)
+        if not self._is_typed and self.finder.chosen is None:
+            self._under_cursor()
 
     @property
     def _is_typed(self) -> bool:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from textual import getters
 from textual.widget import Widget
 
+from pgvault.console.fields import told_in
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Part
 from pgvault.model.window import instant
 
@@ -34,12 +36,14 @@ class RestorePoints(Dialog["RestorePoint"]):
     BINDINGS = [("slash", "filter", "")]
     points = getters.query_one(ListPane)
 
-    def __init__(self, points: Sequence[RestorePoint]) -> None:
+    def __init__(self, points: Sequence[RestorePoint], problem: PgvaultError | None = None) -> None:
+        """`problem` is why they are not known."""
         super().__init__()
+        self._problem = problem
         self._points = {str(number): point for number, point in enumerate(sorted(points, key=_at, reverse=True))}
 
     def body(self) -> Iterable[Widget]:
-        yield ListPane("", _COLUMNS, empty=_EMPTY)
+        yield ListPane("", _COLUMNS, empty=told_in("They cannot be read", self._problem) if self._problem else _EMPTY)
 
     def on_mount(self) -> None:
         self.points.show(ItemRows(tuple(self._points), self._cells, str))
