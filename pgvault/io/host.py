@@ -70,6 +70,7 @@ class Host(ABC):
 
         `host` is as in libpq: a directory of Unix sockets, or a name or address for TCP. A forwarded connection is
         served by this event loop: connect with psycopg's async connection or in a thread, never in the loop itself.
+        What fails inside because the connection was not forwarded becomes Unreachable with that reason.
         """
 
     @abstractmethod

@@ -34,6 +34,16 @@ def no_channel(error: Exception, where: str) -> Unreachable:
                        hint="Its MaxSessions may be too low, or its configuration forbids commands.")
 
 
+def not_forwarded(error: Exception, where: str, to: str) -> Unreachable:
+    """OpenSSH gives one answer for a Unix socket where nobody listens and for one that it may not forward to."""
+    setting = "AllowStreamLocalForwarding" if to.startswith("/") else "AllowTcpForwarding"
+    return Unreachable(f"the ssh server on {where} does not forward to {to}: its sshd_config has DisableForwarding or "
+                       f"{setting} no, its authorized_keys restrict, or PostgreSQL does not listen there",
+                       detail=f"The ssh server said: {error}.",
+                       hint=f"Allow it there ({setting} yes), or give the host PostgreSQL's psql: that needs no "
+                            "forwarding.")
+
+
 def no_shell(where: str, said: str) -> Unreachable:
     return Unreachable(f"the login on {where} does not run commands",
                        detail=f"Instead of a shell it answered: {said}" if said else "It ended without a word.",

@@ -20,7 +20,8 @@ import asyncssh
 from pgvault.config.address import SshAddress
 from pgvault.io.host import Host, OnCommand, SocketAddress
 from pgvault.io.quoting import for_login_shell, join
-from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_channel
+from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_channel, not_forwarded
+from pgvault.io.ssh_forwarding import Forwarding
 from pgvault.io.ssh_process import SshProcess
 from pgvault.io.ssh_trust import Trust
 from pgvault.model.errors import Unreachable
@@ -115,19 +116,16 @@ class SshHost(Host):
     async def forward_socket(self, host: str, port: int) -> AsyncIterator[SocketAddress]:
         directory = tempfile.mkdtemp(prefix="pgvault-")  # only this user may enter it
         try:
-            local = f"{directory}/.s.PGSQL.{port}"
-            try:
-                if host.startswith("/"):
-                    listener = await self._connection.forward_local_path(local, f"{host}/.s.PGSQL.{port}")
-                else:
-                    listener = await self._connection.forward_local_path_to_port(local, host, port)
-            except (OSError, asyncssh.Error) as error:
-                raise connection_lost(error, self._where) from error
+            forwarding = Forwarding(self._connection, host, port)
+            await forwarding.listen(f"{directory}/.s.PGSQL.{port}")
             try:
                 yield SocketAddress(directory, port)
+            except Exception as error:
+                if forwarding.refusal is not None:
+                    raise not_forwarded(forwarding.refusal, self._where, host) from error
+                raise
             finally:
-                listener.close()
-                await listener.wait_closed()
+                await forwarding.close()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 

@@ -217,6 +217,24 @@ def test_a_server_behind_the_host_is_reached_by_socket_and_by_tcp(reach: Reach, 
     asyncio.run(act())
 
 
+@pytest.mark.parametrize(("at", "setting"), [("socket", "AllowStreamLocalForwarding"), ("tcp", "AllowTcpForwarding")])
+def test_a_host_that_forwards_nothing_is_reported_with_its_setting(pg: Server, at: str, setting: str) -> None:
+    import psycopg
+
+    async def act() -> None:
+        where = str(pg.sockets) if at == "socket" else "127.0.0.1"
+        async with await reach_ssh(there)() as host, host.forward_socket(where, pg.port) as address:
+            await psycopg.AsyncConnection.connect(host=address.host, port=address.port, user="postgres")
+
+    there = start_ssh_host("openssh", first=("DisableForwarding yes",))
+    try:
+        with pytest.raises(Unreachable, match=f"DisableForwarding or {setting} no") as failed:
+            asyncio.run(act())
+        assert "psql" in failed.value.hint
+    finally:
+        there.close()
+
+
 def test_asyncssh_is_loaded_only_for_a_remote_host():
     import subprocess
     import sys

@@ -193,17 +193,16 @@ class RestoredServer:
             await session.document("SELECT 'true'::json")
             return session
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS + _AFTER):
-                parameters = await self._parameters(scope, way)
-                connection = await scope.enter_async_context(await AsyncConnection.connect(
+            async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
+                parameters = await self._parameters(begun, way)
+                connection = await begun.enter_async_context(await AsyncConnection.connect(
                     autocommit=True, prepare_threshold=None, **dressed(parameters | {"dbname": database})))
                 await connection.execute(session_settings(connection.info.server_version, _settings(ANSWER_SECONDS))
                                          .encode())
+                await scope.enter_async_context(begun.pop_all())
         except TimeoutError:
-            await scope.aclose()
             raise NotAnswered("it takes connections and does not answer") from None
         except (psycopg.Error, PgvaultError) as error:
-            await scope.aclose()
             raise _not_answered(error) from error
         if way.place is None and not self._is_known:
             await self._recognise(_ByLibpq(connection))
