@@ -1,13 +1,14 @@
 """The tar streams that a base backup consists of, read as they come and never held whole.
 
 PostgreSQL writes plain ustar (`src/common/tarchive.c`, `basebackup.c`): names of at most 100 bytes, sizes octal or,
-from 8 GiB on, base 256. Nothing else is accepted, and no name that could leave the data directory: what a server
-sends is input from outside.
+from 8 GiB on, base 256. Nothing else is accepted, no name that could leave the data directory, and no link but those of
+tablespaces: what a server sends is input from outside.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -18,6 +19,10 @@ BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 _LARGEST = (1 << 63) - 1
 """What a file's size and time may be at most, as off_t and time_t."""
+
+
+_TABLESPACE = re.compile(r"pg_tblspc/[0-9]+")
+_OTHER_KINDS = {b"1": "a hard link", b"3": "a character device", b"4": "a block device", b"6": "a named pipe"}
 
 
 class MemberKind(Enum):
@@ -54,8 +59,9 @@ class MemberSink(Protocol):
 class TarReader:
     """Feed it chunks of any size; it calls the sink. `close` fails when the stream ended within a member."""
 
-    def __init__(self, sink: MemberSink) -> None:
-        self._sink = sink
+    def __init__(self, sink: MemberSink, *, links: bool = True) -> None:
+        """`links` may come, of tablespaces: in the data directory's stream, not in a tablespace's own."""
+        self._sink, self._links = sink, links
         self._header = bytearray()
         self._left = 0
         self._padding = 0
@@ -95,6 +101,8 @@ class TarReader:
         if self._ended:
             raise _bad("data after the end of the archive")
         member = parse_header(header)
+        if member.kind is MemberKind.LINK and not (self._links and _TABLESPACE.fullmatch(member.path)):
+            raise _bad(f"the member {member.path!r} is a link, which only a tablespace may be")
         self._sink.begin(member)
         self._left = member.size
         self._padding = -member.size % BLOCK
@@ -109,12 +117,14 @@ def parse_header(header: bytes) -> Member:
     if _number(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * 0x20:
         raise _bad("a header does not match its checksum")
     prefix, name = _text(header[345:500]), _text(header[:100])
+    path = _safe(f"{prefix}/{name}" if prefix else name)
     try:
         kind = MemberKind(header[156:157].replace(b"\0", b"0"))
     except ValueError:
-        raise _bad(f"a member is of the unexpected kind {header[156:157]!r}") from None
+        what = _OTHER_KINDS.get(header[156:157], f"of the unexpected kind {header[156:157]!r}")
+        raise _bad(f"the member {path!r} is {what}") from None
     return Member(
-        path=_safe(f"{prefix}/{name}" if prefix else name), kind=kind,
+        path=path, kind=kind,
         size=_number(header[124:136]) if kind is MemberKind.FILE else 0,
         mode=_number(header[100:108]) & 0o7777, mtime=_number(header[136:148]),
         link=_text(header[157:257]) if kind is MemberKind.LINK else "")

@@ -4,6 +4,7 @@ PgvaultError                 1    could not do it
 ├── UnknownWal               1    WAL of a PostgreSQL version whose records are not known
 ├── WalRemoved               1    the server does not have the WAL any more
 ├── ServerBehind             1    the server has not written the WAL yet
+├── Incomplete               1    the server did not send all that a backup must hold
 ├── UsageError               2    wrong arguments
 ├── ConfigError              2    wrong configuration
 ├── NotRight                 3    check, verify or restore --expect found something
@@ -72,6 +73,12 @@ class ServerBehind(PgvaultError):
     """The server has not written the WAL yet from which it was asked to send."""
 
     code = "server-behind"
+
+
+class Incomplete(PgvaultError):
+    """What arrived of a backup lacks something that the server has, or should have."""
+
+    code = "incomplete"
 
 
 class UsageError(PgvaultError):

@@ -112,6 +112,14 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         ("The server was upgraded to a newer major version.",),
         ("Backups, archiving and restores to the end of the WAL work.",
          "For targets and events, use a pgvault that knows this version.")),
+    "incomplete": Explanation(
+        "The server did not send all that a backup must hold, so it has failed. Older backups are as they were.",
+        ("A database's directory, a relation's file or one of its segments is not in its place on the server.",
+         "It was moved to another disk and linked: PostgreSQL leaves links out, except tablespaces' and pg_wal's.",
+         "The directory of a tablespace was not mounted while the backup ran."),
+        ("The error names what is missing: look there on the server, and in its log.",
+         "Bring the file back, or restore it from an older backup: pgvault list-backups SERVER names those there are.",
+         "Where the error names a last segment that never was, ANALYZE the table and run the backup again.")),
     "rejected": Explanation(
         "A WAL file was not accepted into the archive. Its sender must keep it; a copy is in the quarantine.",
         ("It is cut short or damaged, or no WAL at all.",

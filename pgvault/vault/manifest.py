@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -42,9 +41,6 @@ CREATE TABLE run (
   file INTEGER NOT NULL, number INTEGER NOT NULL, frame BLOB, delta BLOB, plain BLOB,
   PRIMARY KEY (file, number)) WITHOUT ROWID;
 """
-
-
-_SEGMENT = re.compile(r"(?P<first>(?:base|pg_tblspc/.+)/(?P<database>\d+)/(?P<number>\d+))\.(?P<segment>\d+)")
 
 
 class Kind(Enum):
@@ -156,34 +152,10 @@ class ManifestWriter:
         with self._lock:
             return self._db.execute("SELECT 1 FROM file WHERE path = ?", (_to_sql(path),)).fetchone() is not None
 
-    def relations_without_file(self, places: Iterable[str]) -> list[RelationName]:
-        """Those that have a file in the catalogue and none in the backup: neither in `base` nor in another of these
-        directories of databases. Ordered by database."""
-        where, values = ["r.number > 0"], []
-        for place in ("base", *places):
-            for fork in ("", "_init"):  # of an unlogged relation only that is backed up
-                where.append("NOT EXISTS (SELECT 1 FROM file WHERE path = ? || r.database || '/' || r.number || ?)")
-                values += [f"{place}/", fork]
-        where.append("NOT EXISTS (SELECT 1 FROM file WHERE path = 'global/' || r.number)")
-        return self._relations(f"SELECT r.* FROM relation r WHERE {' AND '.join(where)} ORDER BY database", values)
-
-    def relations_with_gap(self) -> list[RelationName]:
-        """Those of more than one segment that lack one in the middle."""
-        found = []
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
+        """What a question about the entries and names so far has for an answer: a portion of it where it is long."""
         with self._lock:
-            rows = self._db.execute("SELECT path FROM file WHERE kind = 'file' AND path GLOB '*/[0-9]*.[0-9]*'")
-            segments = [match for (path,) in rows if isinstance(path, str) and (match := _SEGMENT.fullmatch(path))]
-        for match in segments:
-            before = match["first"] if match["segment"] == "1" else f"{match['first']}.{int(match['segment']) - 1}"
-            if not self.has(before):
-                found += self._relations("SELECT * FROM relation WHERE database = ? AND number = ?",
-                                         [int(match["database"]), int(match["number"])])
-        return found
-
-    def _relations(self, query: str, values: list[Any]) -> list[RelationName]:
-        with self._lock:
-            return [RelationName(database, oid, number, _from_sql(schema), _from_sql(name), kind)
-                    for database, oid, number, schema, name, kind in self._db.execute(query, values)]
+            return self._db.execute(query, values).fetchall()
 
     def publish(self) -> str:
         """Durable under its name when this returns; the SHA-256 of the file, hexadecimal."""

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,15 @@ from support.fleet import Fleet, Shape
 from support.installation import installation
 from support.postgres import Server, wait_until
 
-from pgvault.engine.backup.completeness import is_data
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.backup import run as backup_run
+from pgvault.engine.backup.completeness import Cluster, is_data, look_at_cluster
+from pgvault.engine.backup.completeness import _some as some
+from pgvault.io.patience import Wish
 from pgvault.model.backup import BackupStatus
+from pgvault.model.errors import Incomplete
+from pgvault.vault import arrived as arrived_relations
+from pgvault.vault.arrived import WholeSegments, ends_of_whole_segments, relations_without_file
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 from pgvault.vault.names import RelationName
@@ -55,8 +63,8 @@ def moved(tmp_path: Path) -> Iterator[Callable[[Path, Path | None], None]]:
         to.rename(path)
 
 
-def refused(here: Station) -> str:
-    told = here.backup(check=5).stderr
+def failed(here: Station) -> str:
+    told = here.backup(check=1).stderr
     assert here.newest().status is BackupStatus.FAILED
     assert here.newest().error.split(": ")[0] in told
     return told
@@ -66,7 +74,7 @@ def test_a_linked_database_fails_the_backup_before_anything_is_copied(
         server: Server, station: Callable[..., Station], moved: Callable[..., None]) -> None:
     oid = server.scalar("select oid from pg_database where datname = 'shop'")
     moved(server.data / "base" / str(oid), server.directory / "disk")
-    told = refused(station(server))
+    told = failed(station(server))
     assert f"the backup of {NAME} would lack base/{oid}" in told
     assert "It is a link" in told
     assert "Copying files." not in told
@@ -79,7 +87,7 @@ def test_a_linked_relation_fails_the_backup(server: Server, station: Callable[..
     moved(server.data / path, server.directory / "disk")
     server.sql("alter role all set client_min_messages = error")
     try:
-        told = refused(station(server))
+        told = failed(station(server))
     finally:
         server.sql("alter role all reset client_min_messages")
     assert f"would lack {path}" in told
@@ -91,7 +99,7 @@ def test_a_relations_file_that_is_not_there_fails_the_backup(
     path = relation(server, table, "shop")
     moved(server.data / path, None)
     (server.data / f"{path}_moved").rename(server.directory / "hidden")
-    told = station(server).backup(check=5).stderr
+    told = station(server).backup(check=1).stderr
     (server.directory / "hidden").rename(server.data / f"{path}_moved")
     assert f"lacks the file {path.rsplit('/')[-1]} of public.{table} in database shop" in told
 
@@ -100,7 +108,32 @@ def test_a_system_relation_that_is_not_there_fails_the_backup(
         server: Server, station: Callable[..., Station], moved: Callable[..., None]) -> None:
     path = relation(server, "pg_statistic_ext", "shop")
     moved(server.data / path, None)
-    assert f"lacks the file {path.rsplit('/')[-1]} of pg_catalog." in refused(station(server))
+    assert f"lacks the file {path.rsplit('/')[-1]} of pg_catalog." in failed(station(server))
+
+
+def test_a_last_segment_that_is_not_there_fails_the_backup(server: Server, station: Callable[..., Station],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where the statistics know of it. Segments are as large as this table, which then ends with a whole one."""
+    server.sql("create table whole as select generate_series(1, 10000) a", dbname="shop")
+    server.sql("vacuum analyze whole", dbname="shop")
+    server.sql("checkpoint")
+    size = server.scalar("select pg_relation_size('whole')", dbname="shop")
+
+    def look(config: ServerConfig, cancelled: Wish) -> Cluster:
+        found = look_at_cluster(config, cancelled)
+        assert found.segment_bytes == 1 << 30
+        return replace(found, segment_bytes=size)
+
+    monkeypatch.setattr(backup_run, "look_at_cluster", look)
+    here = station(server)
+    try:
+        assert here.take().status is BackupStatus.DONE
+        server.sql("update pg_class set relpages = relpages + 1 where relname = 'whole'", dbname="shop")
+        with pytest.raises(Incomplete) as failure:
+            here.take()
+        assert f"lacks {relation(server, 'whole', 'shop')}.1 of public.whole in database shop" in failure.value.message
+    finally:
+        server.sql("drop table whole", dbname="shop")
 
 
 def test_a_database_without_its_directory_fails_the_backup(
@@ -108,14 +141,14 @@ def test_a_database_without_its_directory_fails_the_backup(
     oid = server.scalar("select oid from pg_database where datname = 'shop'")
     server.sql("checkpoint")  # what is not written yet could not be, and that would fail the backup first
     moved(server.data / "base" / str(oid), None)
-    assert f"lacks base/{oid}/PG_VERSION of database shop" in refused(station(server))
+    assert f"lacks base/{oid}/PG_VERSION of database shop" in failed(station(server))
 
 
 def test_a_tablespace_without_its_directory_fails_the_backup(
         server: Server, station: Callable[..., Station], moved: Callable[..., None]) -> None:
     [place] = (server.directory / "tablespace-aside").iterdir()
     moved(place, None)
-    assert f"/{place.name} of tablespace aside" in refused(station(server))
+    assert f"/{place.name} of tablespace aside" in failed(station(server))
 
 
 def test_configuration_behind_links_is_taken_along(server: Server, station: Callable[..., Station],
@@ -194,15 +227,53 @@ def test_which_paths_are_data(path: str, expected: bool) -> None:
     assert is_data(path) is expected
 
 
-def test_a_segment_in_the_middle_is_missed(tmp_path: Path) -> None:
+SEGMENT = 8192
+DIRECTORY = "pg_tblspc/9/PG_18_1"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Iterator[ManifestWriter]:
     vault = ServerVault("main", tmp_path / "main")
     (vault.backups / "20261122T200512Z").mkdir(parents=True)
     manifest = ManifestWriter(vault, "20261122T200512Z")
-    manifest.add_relations([RelationName(5, number, number, "public", f"t{number}", "r") for number in range(1, 6)])
-    for path in ("base/5/1", "base/5/1.1", "base/5/1.2", "base/5/2", "base/5/2.2", "pg_tblspc/9/PG_18_1/5/3",
-                 "pg_tblspc/9/PG_18_1/5/3.2", "base/5/4_init"):
-        manifest.add(Entry(manifest.next_id(), path, Kind.FILE, 8192, 0o600, 0))
-    manifest.index_paths()
-    assert [each.name for each in manifest.relations_with_gap()] == ["t2", "t3"]
-    assert [each.name for each in manifest.relations_without_file(["pg_tblspc/9/PG_18_1"])] == ["t5"]
+    yield manifest
     manifest.abandon()
+
+
+def arrived(manifest: ManifestWriter, **files: int) -> None:
+    for path, size in files.items():
+        manifest.add(Entry(manifest.next_id(), path, Kind.FILE, size, 0o600, 0))
+    manifest.index_paths()
+
+
+def test_a_relation_without_its_file_is_missed(manifest: ManifestWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `base`, in a tablespace, shared by all databases, or unlogged: each is there. Portion by portion."""
+    monkeypatch.setattr(arrived_relations, "PORTION", 2)
+    manifest.add_relations([RelationName(database, number, number, "public", f"t{number}", "r")
+                            for database in (5, 6) for number in range(1, 9)])
+    manifest.add_relations([RelationName(5, 9, None, "public", "a_view", "v")])
+    arrived(manifest, **{"base/5/1": 1, "base/5/2_init": 0, f"{DIRECTORY}/5/3": 1, f"{DIRECTORY}/5/4_init": 0,
+                         "global/5": 1, "base/6/6": 1, "pg_tblspc/8/PG_18_1/5/7": 1})
+    assert [each.name for each in relations_without_file(manifest, 5, [DIRECTORY])] == ["t6", "t7", "t8"]
+    assert [each.number for each in relations_without_file(manifest, 6, ())] == [1, 2, 3, 4, 7, 8]
+    assert list(relations_without_file(manifest, 7, ())) == []
+
+
+def test_where_a_segment_may_be_missing(manifest: ManifestWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind one that is whole; an empty one behind it is what a truncation leaves."""
+    monkeypatch.setattr(arrived_relations, "PORTION", 2)
+    arrived(manifest, **{
+        "base/5/1": SEGMENT, "base/5/1.1": SEGMENT, "base/5/1.2": 1, "base/5/2": SEGMENT, "base/5/2.1": 0,
+        "base/5/3": SEGMENT, "base/5/3.2": 1, f"{DIRECTORY}/6/4": SEGMENT, f"{DIRECTORY}/6/4.1": SEGMENT,
+        f"{DIRECTORY}/6/4.10": 1, "base/5/7": SEGMENT, "base/5/70.9": 1, "base/5/7_fsm": SEGMENT,
+        "pg_xact/0001": SEGMENT, "base/5/8": 100, "base/5/8.1": 1})
+    assert list(ends_of_whole_segments(manifest, SEGMENT)) == [
+        WholeSegments(5, 1663, 3, "base/5/3.1", SEGMENT, True),
+        WholeSegments(6, 9, 4, f"{DIRECTORY}/6/4.2", 2 * SEGMENT, True),
+        WholeSegments(5, 1663, 7, "base/5/7.1", SEGMENT, False)]
+
+
+def test_what_is_lacking_is_told_in_few_words() -> None:
+    assert some(()) == ""
+    assert some("ab") == "a, b"
+    assert some("abcdefg") == "a, b, c, d, e and 2 more"

@@ -160,13 +160,33 @@ def test_a_prefix_cannot_lead_outside() -> None:
         read(resealed(header))
 
 
-@pytest.mark.parametrize("kind", [b"1", b"3", b"4", b"6", b"7", b"L", b"K", b"x", b"g", b"S"])
-def test_other_kinds_are_refused(kind: bytes) -> None:
+@pytest.mark.parametrize(("kind", "named"), [
+    (b"1", "a hard link"), (b"3", "a character device"), (b"4", "a block device"), (b"6", "a named pipe"),
+    (b"7", "of the unexpected kind"), (b"L", ""), (b"K", ""), (b"x", ""), (b"g", ""), (b"S", "")])
+def test_other_kinds_are_refused(kind: bytes, named: str) -> None:
     """Hard links, devices, pipes and extensions are nothing that PostgreSQL sends."""
-    header = bytearray(make_header("x", MemberKind.FILE, 0, 0o600, 1))
+    header = bytearray(make_header("base/x", MemberKind.FILE, 0, 0o600, 1))
     header[156:157] = kind
-    with pytest.raises(PgvaultError):
+    with pytest.raises(PgvaultError) as told:
         read(resealed(header))
+    assert f"The member 'base/x' is {named}" in told.value.detail
+
+
+@pytest.mark.parametrize(("path", "base", "taken"), [
+    ("pg_tblspc/16400", True, True), ("pg_tblspc/16400", False, False), ("pg_tblspc/x", True, False),
+    ("pg_tblspc/16400/x", True, False), ("pg_tblspc", True, False), ("base/5", True, False), ("pg_wal", True, False)])
+def test_only_tablespaces_are_links(path: str, base: bool, taken: bool) -> None:
+    """And only in the data directory's own stream."""
+    kept = Kept()
+    stream = memoryview(written(path, MemberKind.LINK, link="/etc"))
+    if taken:
+        TarReader(kept, links=base).feed(stream)
+        assert [member.link for member, _ in kept.members] == ["/etc"]
+        return
+    with pytest.raises(PgvaultError) as told:
+        TarReader(kept, links=base).feed(stream)
+    assert f"The member '{path}' is a link" in told.value.detail
+    assert not kept.members
 
 
 @given(st.integers(1, 3 * BLOCK - 1))

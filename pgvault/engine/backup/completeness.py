@@ -4,13 +4,20 @@ PostgreSQL sends the files that it finds. What is behind a link, what somebody m
 tablespace or database that is not there are no error to it: its base backup ends well without them. So what arrived is
 compared with the catalogues: those of the cluster from before the start and after the end, and the relations' as
 `names` read them. What came into being or went away in between is left to the WAL.
+
+Of a relation's segments no catalogue knows how many there are. PostgreSQL takes one that is missing for the relation's
+end, and so does whoever asks it for the size: that is seen only where later segments arrived, or where the relation
+ends with a whole segment though its statistics know of more pages. A truncated relation keeps an empty segment there,
+and one that grew during the backup has more on the server by now.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -18,18 +25,20 @@ from pgvault.config.schema import ServerConfig
 from pgvault.io.patience import Wish
 from pgvault.io.postgres import connect, session
 from pgvault.io.postgres_failure import translated
-from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.errors import Cancelled, Incomplete, PgvaultError
+from pgvault.vault.arrived import PORTION, WholeSegments, ends_of_whole_segments, relations_without_file
 from pgvault.vault.manifest import ManifestWriter
 from pgvault.vault.names import RelationName
 
 _DEFAULT_TABLESPACE, _SHARED_TABLESPACE = 1663, 1664
-_MOST = 1000
-"""Relations looked at again, of one database."""
 _MOST_TOLD = 5
+T = TypeVar("T")
 _DATA = re.compile(r"PG_VERSION|backup_label|tablespace_map|"
                    r"(base|global|pg_xact|pg_multixact|pg_commit_ts|pg_twophase|pg_logical|pg_tblspc)(/.*)?")
 
-_CLUSTER = "SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg_current_snapshot())::text"
+_CLUSTER = """
+SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg_current_snapshot())::text,
+       pg_size_bytes(current_setting('segment_size'))"""
 _DATABASES = "SELECT oid::bigint, datname, dattablespace::bigint FROM pg_database WHERE datconnlimit <> -2"
 _TABLESPACES = "SELECT oid::bigint, spcname FROM pg_tablespace"
 # A file that initdb made, or one that the row names since before the backup: this row has not been changed since.
@@ -38,6 +47,14 @@ SELECT c.oid::bigint FROM pg_class c
 WHERE (c.oid, pg_relation_filenode(c.oid)) IN (SELECT * FROM unnest(%s::oid[], %s::oid[]))
   AND (pg_relation_filenode(c.oid) < 16384
        OR c.relfilenode <> 0 AND age(c.xmin) > age((%s::numeric %% 4294967296)::text::xid))"""
+
+# The server has no more of it either, in the very file that it uses now.
+_CUT = """
+SELECT e.path, coalesce(n.nspname, ''), c.relname
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bool[]) e (tablespace, number, path, size, others)
+JOIN pg_class c ON c.oid = pg_filenode_relation(e.tablespace::oid, e.number::oid)
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE pg_relation_size(c.oid) = e.size AND (e.others OR c.relpages > e.size / current_setting('block_size')::bigint)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,8 @@ class Cluster:
     tablespaces: Mapping[int, str]
     oldest_xid: str
     """Everything before it had ended, as a number of 64 bits."""
+    segment_bytes: int
+    """The most that one file of a relation holds."""
 
 
 def look_at_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
@@ -64,7 +83,7 @@ def look_at_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
         [row] = sql.execute(_CLUSTER).fetchall()
         return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",
                        {each[0]: Database(*each) for each in sql.execute(_DATABASES).fetchall()},
-                       dict(sql.execute(_TABLESPACES).fetchall()), row[1])
+                       dict(sql.execute(_TABLESPACES).fetchall()), *row[1:])
 
 
 def is_data(path: str) -> bool:
@@ -72,11 +91,11 @@ def is_data(path: str) -> bool:
     return _DATA.fullmatch(path) is not None
 
 
-def refuse_skipped(server: str, paths: Iterable[str]) -> None:
-    """Refused when PostgreSQL said of data that it leaves it out."""
-    if left_out := [path for path in paths if is_data(path)]:
-        raise Refused(
-            f"the backup of {server} would lack {_some(left_out)}",
+def fail_skipped(server: str, paths: Iterable[str]) -> None:
+    """Incomplete when PostgreSQL said of data that it leaves it out."""
+    if left_out := _some(path for path in paths if is_data(path)):
+        raise Incomplete(
+            f"the backup of {server} would lack {left_out}",
             detail="It is a link, or another special file. PostgreSQL leaves those out of a base backup, except the "
                    "links of tablespaces and of pg_wal.",
             hint="Stop PostgreSQL, move what the link leads to back to its place in the data directory, or make it a "
@@ -96,11 +115,11 @@ class Comparison:
         self.not_compared: list[str] = []
         """What could not be asked for, in words."""
 
-    def refuse_lacking(self, cancelled: Wish) -> None:
-        """Refused, naming what did not arrive."""
-        if lacking := [*self._clusters(), *self._relations(cancelled)]:
-            raise Refused(
-                f"the backup of {self._server.name} lacks {_some(lacking)}",
+    def fail_lacking(self, cancelled: Wish) -> None:
+        """Incomplete, naming what did not arrive."""
+        if lacking := _some(chain(self._clusters(), self._relations(cancelled))):
+            raise Incomplete(
+                f"the backup of {self._server.name} lacks {lacking}",
                 detail="PostgreSQL did not send it: the file or directory is not in its place on the server.",
                 hint="Look there, and in the server's log. Older backups are as they were, and may still have it: "
                      f"pgvault list-backups {self._server.name}")
@@ -125,18 +144,20 @@ class Comparison:
     def _relations(self, cancelled: Wish) -> Iterator[str]:
         """Those that are still where they were before the backup: what is not, the WAL knows about."""
         places = [f"pg_tblspc/{oid}/{self._before.version_directory}" for oid in self._tablespaces]
-        lost: dict[int, list[RelationName]] = {}
-        for each in (*self._manifest.relations_without_file(places), *self._manifest.relations_with_gap()):
-            lost.setdefault(each.database, []).append(each)
+        cut: dict[int, list[WholeSegments]] = {}
+        for end in ends_of_whole_segments(self._manifest, self._before.segment_bytes):
+            cut.setdefault(end.database, []).append(end)
         for database in self._databases:
-            there = [*self._initial_lost(database), *lost.get(database.oid, ())][:_MOST]
+            lost = chain(self._initial_lost(database), relations_without_file(self._manifest, database.oid, places))
             try:
-                still = self._still(database, there, cancelled) if there else ()
+                for some in _portions(lost):
+                    yield from self._still_lost(database, some, cancelled)
+                for ends in _portions(cut.get(database.oid, ())):
+                    yield from self._still_cut(database, ends, cancelled)
+            except Cancelled:
+                raise
             except PgvaultError as error:
-                self.not_compared.append(f"{len(there)} relations of database {database.name}: {error.message}")
-                continue
-            yield from (f"the file {each.number} of {each.schema}.{each.name} in database {database.name}"
-                        for each in there if each.oid in still)
+                self.not_compared.append(f"the relations of database {database.name}: {error.message}")
 
     def _initial_lost(self, database: Database) -> Iterator[RelationName]:
         place = self._place(database)
@@ -144,18 +165,36 @@ class Comparison:
             if not self._manifest.has(f"{place}/{number}") and not self._manifest.has(f"{place}/{number}_init"):
                 yield RelationName(database.oid, oid, number, "pg_catalog", str(oid), "r")
 
-    def _still(self, database: Database, lost: list[RelationName], cancelled: Wish) -> set[int]:
+    def _still_lost(self, database: Database, lost: list[RelationName], cancelled: Wish) -> Iterator[str]:
+        still = {oid for (oid,) in self._ask(database, cancelled, _STILL, (
+            [each.oid for each in lost], [each.number for each in lost], self._before.oldest_xid))}
+        return (f"the file {each.number} of {each.schema}.{each.name} in database {database.name}"
+                for each in lost if each.oid in still)
+
+    def _still_cut(self, database: Database, ends: list[WholeSegments], cancelled: Wish) -> Iterator[str]:
+        rows = self._ask(database, cancelled, _CUT, tuple(
+            [getattr(each, column) for each in ends] for column in ("tablespace", "number", "path", "size", "others")))
+        return (f"{path} of {schema}.{name} in database {database.name}" for path, schema, name in rows)
+
+    def _ask(self, database: Database, cancelled: Wish, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         connection = connect(self._server, database=database.name, cancelled=cancelled)
         try:
-            rows = connection.execute(_STILL, ([each.oid for each in lost], [each.number for each in lost],
-                                               self._before.oldest_xid)).fetchall()
+            return connection.execute(query.encode(), values).fetchall()
         except psycopg.Error as error:
             raise translated(self._server.name, error, "look at its relations again") from error
         finally:
             connection.close()
-        return {row[0] for row in rows}
 
 
-def _some(things: list[str]) -> str:
-    more = len(things) - _MOST_TOLD
-    return ", ".join(things[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+def _portions(things: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(things)
+    while portion := list(islice(iterator, PORTION)):
+        yield portion
+
+
+def _some(things: Iterable[str]) -> str:
+    """The first few in words, and how many more; empty when there is none."""
+    iterator = iter(things)
+    told = ", ".join(islice(iterator, _MOST_TOLD))
+    more = sum(1 for _ in iterator)
+    return f"{told} and {more} more" if more else told

@@ -172,7 +172,7 @@ class Copier:
 
     def archive(self, tablespace: int | None) -> None:
         self._tar.close()
-        self._tar = TarReader(self)
+        self._tar = TarReader(self, links=tablespace is None)
         self._tablespace = tablespace
 
     def tar(self, chunk: memoryview) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.backup.completeness import Comparison, look_at_cluster, refuse_skipped
+from pgvault.engine.backup.completeness import Comparison, fail_skipped, look_at_cluster
 from pgvault.engine.backup.copy import Copier
 from pgvault.engine.backup.failure import FAILURES, told
 from pgvault.engine.backup.linked import read_linked
@@ -32,7 +32,7 @@ from pgvault.io.replication_stream import identify
 from pgvault.io.server_facts import ServerFacts, read_facts
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, next_backup_id
 from pgvault.model.backup_plan import BackupPlan
-from pgvault.model.errors import Cancelled, CorruptPages, Locked, PgvaultError, WalMissing
+from pgvault.model.errors import Cancelled, CorruptPages, Incomplete, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.segment import Segment
 from pgvault.vault import catalog, wal_facts
@@ -185,8 +185,8 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
 
 
 def _may_pass(error: PgvaultError) -> bool:
-    """Whether trying again can help: not when something was refused or cancelled, nor when the disk is full."""
-    return error.exit_code in (1, 7)
+    """Whether trying again can help: not when something was refused, lacks or cancelled, nor when the disk is full."""
+    return error.exit_code in (1, 7) and not isinstance(error, Incomplete)
 
 
 def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server: ServerVault, backup: Backup,
@@ -209,7 +209,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         emit(PhaseStarted("checkpoint"))
         started = command.start()
         silence.copying = True
-        refuse_skipped(server.name, command.skipped)
+        fail_skipped(server.name, command.skipped)
         backup = replace(backup, begin_lsn=started.lsn, timeline=started.timeline,
                          tablespaces=_tablespaces(config, started, cancelled))
         emit(Noted(f"Backup start at WAL position {_position(backup, started.lsn)}"))
@@ -220,13 +220,13 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         emit(Noted("Copy done."))
         emit(Noted("Asking PostgreSQL server to finalize the backup."))
         stopped = command.stop()
-        refuse_skipped(server.name, command.skipped)
+        fail_skipped(server.name, command.skipped)
         _take_linked(config, copier, command.skipped, emit, cancelled)
         copier.finish()
         progress.report()
         asking.finish(emit)
         comparison = Comparison(config, before, look_at_cluster(config, cancelled.is_set), manifest, asking.initial)
-        comparison.refuse_lacking(cancelled.is_set)
+        comparison.fail_lacking(cancelled.is_set)
         for each in comparison.not_compared:
             emit(Noted(f"not compared with what arrived: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
