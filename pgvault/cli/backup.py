@@ -66,10 +66,9 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
         _show(plan, context)
         return
     if args.detach:
-        from pgvault.jobs.detach import start_detached
+        from pgvault.cli.running import detach
 
-        _say_detached(context, start_detached(context.config.vault.home, plan.to_argv(), kind=JobKind.BACKUP,
-                                              server=server.name, config=context.config_path))
+        detach(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv())
         return
     home = context.config.vault.home
     verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
@@ -116,13 +115,6 @@ def _plan(args: argparse.Namespace, server: ServerConfig) -> BackupPlan:
         raise UsageError("--jobs takes a number from 1 on")
     return plan_backup(server, name=label, full=args.full, immediate_checkpoint=args.immediate_checkpoint,
                        workers=args.jobs, bandwidth_limit=limit, wait_lock=args.wait_lock)
-
-
-def _say_detached(context: Context, job: str) -> None:
-    if context.json:
-        context.out.json({"job": job})
-    else:
-        context.out.line(f"job {job} runs; watch it: pgvault job watch {job}")
 
 
 COMMANDS = {"backup": Command(HELP, arguments, backup)}

@@ -159,16 +159,10 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
 
 
 def _detach(plan: RestorePlan, context: Context) -> int:
-    from pgvault.jobs.detach import start_detached
+    from pgvault.cli.running import detach
     from pgvault.model.job import JobKind
 
-    job = start_detached(context.config.vault.home, plan.to_argv(), kind=JobKind.RESTORE, server=plan.server,
-                         config=context.config_path)
-    if context.json:
-        context.out.json({"job": job})
-    else:
-        context.out.line(f"job {job} runs; watch it: pgvault job watch {job}")
-    return 0
+    return detach(context, kind=JobKind.RESTORE, server=plan.server, command=plan.to_argv())
 
 
 async def _connect(request: RestoreRequest, context: Context) -> Host:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from pgvault.cli.context import Context
+from pgvault.cli.output import Output
 from pgvault.engine.restore.contents import recovery_settings
 from pgvault.engine.restore.spaces import told_space
 from pgvault.jobs.measured import measured_restores
 from pgvault.model.backup import Backup
 from pgvault.model.estimate import Estimate, estimate
-from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
+from pgvault.model.restore_plan import Listening, Precondition, RestorePlan, SettingChange
 from pgvault.model.target import describe
 from pgvault.model.text import size, span
 from pgvault.model.times import utc
@@ -51,16 +53,20 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         *([("Kept as", f"{plan.kept_as}, JOB being this restore's job, until you remove it")] if plan.kept_as else []),
         ("Command", _command(plan)),
     ], title=f"Restore of server {plan.server}:")
-    for condition in plan.preconditions:
+    show_conditions(plan.preconditions, out)
+    for change in plan.settings_changed:
+        out.line(f"  made safe: {told(change)}")
+    for change in plan.settings_to_look_at:
+        out.line(f"  look at: {told(change)}")
+
+
+def show_conditions(conditions: Iterable[Precondition], out: Output) -> None:
+    for condition in conditions:
         paint = {"ok": "good", "warning": "warn", "failed": "bad"}[condition.outcome.value]
         out.line(f"  {out.paint(condition.outcome.value.upper(), paint)}: {condition.name}"
                  + (f" ({condition.detail})" if condition.detail else ""))
         if condition.fix and condition.outcome.value != "ok":
             out.line(f"      {condition.fix}")
-    for change in plan.settings_changed:
-        out.line(f"  made safe: {told(change)}")
-    for change in plan.settings_to_look_at:
-        out.line(f"  look at: {told(change)}")
 
 
 def _estimate(plan: RestorePlan, context: Context) -> Estimate:

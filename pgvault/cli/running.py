@@ -38,6 +38,18 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
     return ended.value  # type: ignore[return-value]  # no error: there is a value
 
 
+def detach(context: Context, *, kind: JobKind, server: str, command: Sequence[str]) -> int:
+    """Start the command as a job of its own and print the job's id; the exit code."""
+    from pgvault.jobs.detach import start_detached
+
+    job = start_detached(context.config.vault.home, command, kind=kind, server=server, config=context.config_path)
+    if context.json:
+        context.out.json({"job": job})
+    else:
+        context.out.line(f"job {job} runs; watch it: pgvault job watch {job}")
+    return 0
+
+
 def _home(context: Context, kind: JobKind) -> Path:
     """Where the job is recorded: in the vault or, where that may only be read, with the person's own state. A restore
     from a full vault finds another place, too; any other job needs room in the vault."""

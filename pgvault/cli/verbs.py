@@ -33,6 +33,9 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "list-files": Verb("pgvault.cli.catalogue", "the files of a backup"),
         "restore": Verb("pgvault.cli.restore", "plan, show, restore, start and prove", ("recover",)),
     },
+    "Restored servers": {
+        "bring-back": Verb("pgvault.cli.bring_back", "bring tables or schemas back from a restored server"),
+    },
     "WAL": {
         "wal": Verb("pgvault.cli.wal", "timelines, archived ranges, gaps and recovery windows"),
         "events": Verb("pgvault.cli.events", "what the WAL says happened: drops, truncations, mass deletions"),

@@ -21,6 +21,14 @@ LEFT: Mapping[JobKind, tuple[str, ...]] = {
         "directory that was set aside is put back.",
         "After that nothing is undone: the files stay, and a server that was started goes on. The verdict says "
         "which."),
+    JobKind.BRING_BACK: (
+        "Until it is committed nothing is changed in the live server, and nothing stays there.",
+        "The restored server stays as it is."),
+    JobKind.OPEN: (
+        "A server that was told to end its recovery goes on and ends it.",),
+    JobKind.THROW_AWAY: (
+        "A server that was stopped stays stopped; files that were removed are gone.",
+        "The same command run again removes the rest."),
     JobKind.MAINTENANCE: (
         "What is complete stays, what was begun is undone.",
         "The same command run again goes on with the rest."),

@@ -15,6 +15,12 @@ _LEADING_DIGITS = re.compile(r"[0-9]+")
 _ID_FORM = "%Y%m%dT%H%M%SZ"
 
 
+def major_of(version: str) -> int:
+    """18 for "18.1", and 19 for "19beta1"; 0 for no version."""
+    digits = _LEADING_DIGITS.match(version)
+    return int(digits[0]) if digits else 0
+
+
 class BackupStatus(Enum):
     STARTED = "STARTED"
     WAITING_FOR_WALS = "WAITING_FOR_WALS"
@@ -67,9 +73,7 @@ class Backup:
 
     @property
     def major(self) -> int:
-        """18 for "18.1", and 19 for "19beta1"."""
-        digits = _LEADING_DIGITS.match(self.server_version)
-        return int(digits[0]) if digits else 0
+        return major_of(self.server_version)
 
     @property
     def begin_segment(self) -> Segment | None:

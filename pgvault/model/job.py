@@ -39,6 +39,9 @@ NEXT: dict[JobState, frozenset[JobState]] = {
 class JobKind(Enum):
     BACKUP = "backup"
     RESTORE = "restore"
+    BRING_BACK = "bring-back"
+    OPEN = "open"
+    THROW_AWAY = "throw-away"
     MAINTENANCE = "maintenance"
 
 

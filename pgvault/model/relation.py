@@ -1,6 +1,6 @@
-"""Names of tables as people type them: `DATABASE.SCHEMA.TABLE`, each part an SQL identifier.
+"""Names of tables and schemas as people type them: `DATABASE.SCHEMA.TABLE`, `DATABASE.SCHEMA`, of SQL identifiers.
 
-    name       = part "." part "." part
+    name       = part "." part [ "." part ]
     part       = plain | quoted
     plain      = (letter | "_" | non-ASCII) (letter | digit | "_" | "$" | non-ASCII)*     folded to lower case
     quoted     = '"' (any character but '"' and NUL | '""')+ '"'                          taken as it is
@@ -36,8 +36,39 @@ class RelationName:
         return ".".join(map(sql_identifier, (self.database, self.schema, self.name)))
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaName:
+    """A schema in its database, as the catalogue has them. `str` is what `parse_object` reads."""
+
+    database: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{sql_identifier(self.database)}.{sql_identifier(self.name)}"
+
+
 def parse_relation(text: str) -> RelationName:
     """The relation that `text` names; ValueError saying where it cannot be read."""
+    parts, where = _parts(text)
+    if where is not None or len(parts) != 3:
+        raise ValueError(f"not a table's name: {text!r}{where or ''}; write DATABASE.SCHEMA.TABLE, {_QUOTING}")
+    return RelationName(*parts)
+
+
+def parse_object(text: str) -> RelationName | SchemaName:
+    """The relation or the schema that `text` names; ValueError saying where it cannot be read."""
+    parts, where = _parts(text)
+    if where is not None or len(parts) not in (2, 3):
+        raise ValueError(f"not the name of a table or schema: {text!r}{where or ''}; write DATABASE.SCHEMA.TABLE or "
+                         f"DATABASE.SCHEMA, {_QUOTING}")
+    return RelationName(*parts) if len(parts) == 3 else SchemaName(*parts)
+
+
+_QUOTING = 'and in double quotes what has upper case, dots, blanks or hyphens, as in shop.public."Order-Items"'
+
+
+def _parts(text: str) -> tuple[list[str], str | None]:
+    """The parts, and where the rest cannot be read, in words; None when all was."""
     parts: list[str] = []
     place = 0
     while match := _PART.match(text, place):
@@ -46,11 +77,9 @@ def parse_relation(text: str) -> RelationName:
         if not text.startswith(".", place):
             break
         place += 1
-    if place < len(text) or len(parts) != 3 or text.endswith("."):
-        where = f" (from {text[place:][:20]!r} on)" if 0 < place < len(text) else ""
-        raise ValueError(f"not a table's name: {text!r}{where}; write DATABASE.SCHEMA.TABLE, and in double quotes "
-                         'what has upper case, dots, blanks or hyphens, as in shop.public."Order-Items"')
-    return RelationName(*parts)
+    if place < len(text) or text.endswith("."):
+        return parts, f" (from {text[place:][:20]!r} on)" if 0 < place < len(text) else ""
+    return parts, None
 
 
 def _read(match: re.Match[str]) -> str:

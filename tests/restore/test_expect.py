@@ -25,6 +25,7 @@ from pgvault.engine.restore.sight import Sight
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Checked, Event, discard
 from pgvault.model.relation import RelationName, parse_relation
+from pgvault.model.restored import copy_of
 from pgvault.model.target import AtName, TargetAction
 
 ODD = RelationName("My-DB", 'sch."ema', "Tab.le'; DROP TABLE logged; --")
@@ -98,7 +99,7 @@ def look(world: World, relation: RelationName, events: list[Event] | None = None
 
     async def asked() -> tuple[Found, ...]:
         async with await connect_host("target", config.host("target"), discard) as host:
-            server = RestoredServer(host, config.host("target"), config.server("main"), plan)
+            server = RestoredServer(host, config.host("target"), config.server("main"), copy_of(plan))
             server.seen(Sight(port=world.port, places=(str(world.root),)))
             return await expect.look_for([relation], server, discard if events is None else events.append)
 

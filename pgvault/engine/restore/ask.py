@@ -16,7 +16,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -28,7 +28,7 @@ from pgvault.io.host import Host
 from pgvault.io.login import AsyncConnection, databases, dressed, server_said
 from pgvault.io.postgres import connection_parameters, session_settings
 from pgvault.model.errors import PgvaultError
-from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.restored import RestoredCopy
 
 ANSWER_SECONDS = 10.0
 """How long a question may take unless it says otherwise."""
@@ -92,11 +92,10 @@ class Way:
 class RestoredServer:
     """Where the restored server is asked. Nothing is known of where it listens before `seen`."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, copy: RestoredCopy,
                  programs: str = "") -> None:
         """`programs` is the directory of PostgreSQL's programs on the host, if it is known."""
-        self._host, self._config, self._server, self._plan, self._programs = host, config, server, plan, programs
-        self._major = plan.source.major if plan.source is not None else 13
+        self._host, self._config, self._server, self._copy, self._programs = host, config, server, copy, programs
         self.places: list[tuple[str, int]] = []
         self._last: tuple[Way, str] | None = None
         """What let us in last, and into which database."""
@@ -113,7 +112,7 @@ class RestoredServer:
         self._sight = sight
         if sight.port is None:
             return
-        sockets = (self._plan.listens and self._plan.listens.socket_directories) or ()
+        sockets = (self._copy.listens and self._copy.listens.socket_directories) or ()
         places = [each for each in sight.places if each[0] in "/@"] + [each for each in sockets if each[0] in "/@"]
         addresses = [each for each in sight.places if each[0] not in "/@"]
         self.places = [(each, sight.port) for each in dict.fromkeys([*places, *addresses])]
@@ -155,6 +154,20 @@ class RestoredServer:
         if not found:
             raise NotAnswered(_most_telling(failures) or "where it listens is not known")
 
+    async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, Way]:
+        """A connection for more than questions, which the scope closes, and how it was had. NotAnswered."""
+        failures: list[str] = []
+        for way in self._connecting():
+            async with AsyncExitStack() as trying:
+                try:
+                    connection = await self._connect(trying, way, database)
+                except NotAnswered as failure:
+                    failures.append(failure.text)
+                    continue
+                await scope.enter_async_context(trying.pop_all())
+                return connection, way
+        raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+
     async def why_closed(self, database: str) -> str:
         """What was said when no session in this database was to be had; empty when one was."""
         try:
@@ -177,6 +190,12 @@ class RestoredServer:
         return [*([Way(False, None)] if self.conninfo else []), *(Way(False, place, ours) for place in reachable),
                 *(Way(True, place, user) for user in people for place in self.places)]
 
+    def _connecting(self) -> Iterator[Way]:
+        """Those by libpq, as other people too: whoever may read all of it serves."""
+        ways = [way for way in self._ways() if not way.by_psql]
+        people = dict.fromkeys(way.user for way in self._ways() if way.user)
+        yield from dict.fromkeys([*ways, *(replace(way, user=user) for way in ways if way.place for user in people)])
+
     @property
     def _is_remote(self) -> bool:
         return self._config is not None and self._config.ssh is not None
@@ -184,14 +203,16 @@ class RestoredServer:
     def _databases(self, way: Way) -> Sequence[str]:
         """Those that may be there: pg_database can be read in any of them, and not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
-        expected = [each.database for each in self._plan.expects][:1]
-        return databases(named if way.place is None else "", then=(named, *expected))
+        return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
 
     async def _open(self, scope: AsyncExitStack, way: Way, database: str) -> Session:
         if way.by_psql:
-            session: Session = _ByPsql(self._host, self._programs, _target(way, database), self._major)
+            session: Session = _ByPsql(self._host, self._programs, _target(way, database), self._copy.major)
             await session.document("SELECT 'true'::json")
             return session
+        return _ByLibpq(await self._connect(scope, way, database))
+
+    async def _connect(self, scope: AsyncExitStack, way: Way, database: str) -> AsyncConnection:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
                 parameters = await self._parameters(begun, way)
@@ -206,13 +227,13 @@ class RestoredServer:
             raise _not_answered(error) from error
         if way.place is None and not self._is_known:
             await self._recognise(_ByLibpq(connection))
-        return _ByLibpq(connection)
+        return connection
 
     async def _recognise(self, session: Session) -> None:
         """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
         who, sight = (await session.rows(_WHO))[0], self._sight
         directory, started = who["directory"], who["started"]
-        self._is_known = directory in (self._plan.directory, sight.directory) if directory else (
+        self._is_known = directory in (self._copy.directory, sight.directory) if directory else (
             sight.alive and sight.started is not None and 0 <= started - sight.started <= _STARTING_SECONDS)
         if self._is_known:
             return
@@ -227,7 +248,7 @@ class RestoredServer:
     async def _parameters(self, scope: AsyncExitStack, way: Way) -> dict[str, Any]:
         if way.place is None:
             given = connection_parameters(self.conninfo, (self._config and self._config.password_environment) or "")
-            return given if self._plan.port is None else {**given, "port": str(self._plan.port)}
+            return given if self._copy.port is None else {**given, "port": str(self._copy.port)}
         there = await scope.enter_async_context(self._host.forward_socket(*way.place))
         given = connection_parameters(f"user={_quoted(way.user)}", self._server.password_environment or "")
         return {**given, "host": there.host, "port": str(there.port), "connect_timeout": str(_CONNECT_SECONDS)}

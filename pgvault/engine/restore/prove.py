@@ -38,6 +38,7 @@ from pgvault.model.errors import PgvaultError, Unreachable, WalMissing
 from pgvault.model.event import Emit, Noted, PhaseStarted, Progressed
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.restored import copy_of
 from pgvault.model.target import EndOfWal
 from pgvault.model.text import span
 from pgvault.model.times import utc
@@ -235,7 +236,7 @@ class _Watch:
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, start: str,
                  programs: str) -> None:
         self._host, self.plan, self._start, self._programs = host, plan, start, programs
-        self.asked = RestoredServer(host, config, server, plan, programs)
+        self.asked = RestoredServer(host, config, server, copy_of(plan), programs)
         self.sight: Sight = NOTHING_SEEN
         self.report: Report | None = None
         self.refusal = ""

@@ -8,11 +8,10 @@ the mark removed, the server started and asked whether it arrived.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
@@ -31,6 +30,7 @@ from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
 from pgvault.engine.restore.timelines import note_promotion, reserve_timeline
+from pgvault.engine.steps import to_its_end
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
 from pgvault.io.probe import Destination
@@ -202,7 +202,7 @@ class _Restore:
 
     async def _publish(self, site: Site) -> None:
         try:
-            await _to_its_end(site.publish())
+            await to_its_end(site.publish())
         except PgvaultError:
             self._note(f"{site.directory} on {self.host.description} was being completed: it is complete unless "
                        f"{MARKER} is in it, and incomplete and marked so otherwise")
@@ -302,13 +302,3 @@ async def _flushing_meanwhile(site: Site) -> AsyncIterator[None]:
         group.create_task(flush_again_and_again())
         yield
         sent.set()
-
-
-async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
-    """Run a step that is short and must not be cut in two; a cancellation comes out after it."""
-    task = asyncio.create_task(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

@@ -1,0 +1,138 @@
+"""The verb bring-back: tables and schemas from a restored server into the live one, planned, shown, confirmed, run."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+
+if TYPE_CHECKING:
+    from pgvault.engine.restored.plan import BringBackRequest
+    from pgvault.model.bring_back import BringBackPlan
+
+HELP = """Bring tables or whole schemas from a restored server back into the live one.
+
+They come back as they were, with types, keys, indexes, privileges and sequences as pg_dump knows them, where nothing of
+their names is; else the tables come beside what is there, into a schema of their own, with columns, keys and rows. A
+table whose schema is gone brings the schema. It is one transaction: the rows are counted on both sides before it is
+committed, and whatever fails, nothing is left.
+
+Example:
+  pgvault bring-back latest shop.public.orders
+  pgvault bring-back 20261122T200512Z-01 shop.app3 --dry-run
+  pgvault bring-back latest 'shop.public."Order-Items"' shop.public.orders --beside found
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("copy", metavar="COPY", help="the restore that made the server: its job, or latest")
+    parser.add_argument("names", metavar="NAME", nargs="+",
+                        help="DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, in SQL's quoting; all of one database")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--beside", default="", metavar="SCHEMA", help="into this schema, with columns, keys and rows")
+    place.add_argument("--as-it-was", action="store_true", help="only where nothing of these names is")
+    parser.add_argument("--user", default="", metavar="ROLE",
+                        help="log in to the live server as this role (default: the one in its conninfo)")
+    parser.add_argument("--no-owner", action="store_true", help="what comes belongs to whoever logs in")
+    parser.add_argument("--no-privileges", action="store_true", help="no GRANT comes along")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+
+
+def bring_back(args: argparse.Namespace, context: Context) -> int:
+    import asyncio
+
+    from pgvault.cli.render import listener
+    from pgvault.engine.restored.plan import plan_bring_back
+    from pgvault.model.errors import Refused
+
+    request = _request(args, context)
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        plan = asyncio.run(plan_bring_back(request, context.config, emit))
+    if context.hold is None or args.dry_run:
+        _show(plan, context, as_data=args.dry_run)
+    if args.dry_run:
+        return Refused.exit_code if plan.failed else 0
+    if plan.failed:
+        first = plan.failed[0]
+        raise Refused(f"cannot {plan.act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
+    if not context.confirm(f"{plan.act[0].upper()}{plan.act[1:]}?", yes=args.yes or context.hold is not None):
+        context.err.line("Nothing was changed.")
+        return 130
+    return _detach(plan, context) if args.detach else _run(plan, request, context)
+
+
+def _run(plan: BringBackPlan, request: BringBackRequest, context: Context) -> int:
+    from pgvault.cli.running import run_job
+    from pgvault.engine.restored.bring_back import bring_back
+    from pgvault.model.job import JobKind
+
+    done = run_job(context, kind=JobKind.BRING_BACK, server=plan.server, command=plan.to_argv(), plan=plan,
+                   act=lambda emit, job: bring_back(plan, request.copy, context.config, emit))
+    if context.json:
+        context.out.json({"server": plan.server, "copy": plan.copy, "database": plan.database, "verdict": str(done),
+                          "beside": plan.beside or None, "tables": list(done.tables)})
+    else:
+        context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
+    return 0
+
+
+def _detach(plan: BringBackPlan, context: Context) -> int:
+    from pgvault.cli.running import detach
+    from pgvault.model.job import JobKind
+
+    return detach(context, kind=JobKind.BRING_BACK, server=plan.server, command=plan.to_argv())
+
+
+def _request(args: argparse.Namespace, context: Context) -> BringBackRequest:
+    from pgvault.engine.restored.plan import BringBackRequest
+    from pgvault.jobs.copies import find_copy
+    from pgvault.model.errors import UsageError
+    from pgvault.model.relation import RelationName, SchemaName, parse_object
+
+    try:
+        names = [parse_object(name) for name in args.names]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if len({each.database for each in names}) > 1:
+        raise UsageError("tables and schemas of one database come back together",
+                         hint="Run it once for each database: each is a transaction of its own.")
+    copy = find_copy(context.config.vault.home, args.copy)
+    context.config.server(copy.server)
+    return BringBackRequest(
+        copy, names[0].database, tuple(each for each in names if isinstance(each, SchemaName)),
+        tuple(each for each in names if isinstance(each, RelationName)), args.beside, args.as_it_was, args.user,
+        not args.no_owner, not args.no_privileges)
+
+
+def _show(plan: BringBackPlan, context: Context, *, as_data: bool) -> None:
+    """On standard output when it is what was asked for, else as talk beside the job."""
+    from pgvault.cli.restore_plan import show_conditions
+    from pgvault.model.bring_back import told
+
+    if context.json:
+        if as_data:
+            context.out.json(_document(plan))
+        return
+    out = context.out if as_data else context.err
+    out.fields([*told(plan), ("Command", shlex.join(plan.to_argv()))], title=f"Bring back into server {plan.server}:")
+    show_conditions(plan.preconditions, out)
+
+
+def _document(plan: BringBackPlan) -> dict[str, object]:
+    return {
+        "plan": "bring-back", "server": plan.server, "copy": plan.copy, "from": plan.place, "database": plan.database,
+        "schemas": [each.name for each in plan.schemas], "tables": [str(each) for each in plan.tables],
+        "beside": plan.beside or None, "why": plan.why or None, "act": plan.act,
+        "relations": [{"schema": each.schema, "name": each.name, "kind": each.word, "bytes": each.bytes}
+                      for each in plan.relations],
+        "bytes": plan.bytes, "left": list(plan.left), "preconditions": list(plan.preconditions),
+        "command": shlex.join(plan.to_argv())}
+
+
+COMMANDS = {"bring-back": Command(HELP, arguments, bring_back)}

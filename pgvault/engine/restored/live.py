@@ -1,0 +1,90 @@
+"""The live server, as what is brought back goes to it: one session, one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+
+from pgvault.config.schema import ServerConfig
+from pgvault.engine.restored.side import Side
+from pgvault.io.login import AsyncConnection, dressed, refused_database
+from pgvault.io.postgres import LOGIN_SECONDS, connection_parameters, session_settings
+from pgvault.io.postgres_failure import first_line, translated, unreachable
+from pgvault.model.errors import NotFound, PgvaultError, Unreachable
+
+LONGEST: Final = 6 * 3600.0
+"""Seconds for one statement: the index of a large table takes its time, and no server is waited for longer."""
+_SETTINGS: Final = {
+    "statement_timeout": f"{LONGEST:.0f}s", "check_function_bodies": "off", "client_min_messages": "warning",
+    "xmloption": "content"}
+"""As pg_dump has them, besides pgvault's own; a lock is waited for as briefly as everywhere."""
+_LOST: Final = ("57P0", "08")
+"""What a server that is being ended says, and what is said of a broken connection."""
+_STATUS_LOOKS: Final = 5
+
+
+@asynccontextmanager
+async def open_live(server: ServerConfig, database: str, user: str = "") -> AsyncIterator[Side]:
+    """A session whose first statement begins its transaction; nothing stays of that without a commit.
+
+    NotFound where there is no such database, Unreachable where there is no login.
+    """
+    parameters: dict[str, Any] = connection_parameters(server.conninfo, server.password_environment)
+    parameters |= {"dbname": database} | ({"user": user} if user else {})
+    try:
+        async with asyncio.timeout(LOGIN_SECONDS):
+            connection = await AsyncConnection.connect(prepare_threshold=None, **dressed(parameters))
+    except psycopg.OperationalError as error:
+        if said := refused_database(error):
+            raise NotFound(
+                f"database {database} of {server.name} cannot be entered: {said}",
+                hint="Tables and schemas come back into a database. A whole one comes by pg_dump -C of the restored "
+                     "server, piped into psql; or create an empty one and bring its schemas back.") from None
+        raise unreachable(server.name, error, parameters.get("user")) from None
+    except TimeoutError:
+        raise Unreachable(f"could not connect to {server.name}", detail="No answer came in time.",
+                          hint="Check the network, firewalls and name servers between here and the server.") from None
+    side = Side(server.name, connection, f"bring it back into {server.name}")
+    try:
+        await side.run(session_settings(connection.info.server_version, _SETTINGS, local=True))
+        yield side
+    finally:
+        with suppress(psycopg.Error):
+            await connection.close()
+
+
+async def commit(live: Side, server: ServerConfig, user: str = "") -> None:
+    """To its end, even when the connection is lost meanwhile: the server is then asked what became of it.
+
+    PgvaultError when it was not committed, and, saying so, when nobody knows.
+    """
+    [(xid,)] = await live.rows("SELECT pg_current_xact_id()::text")
+    try:
+        await live.sql.commit()
+    except psycopg.Error as error:
+        if error.sqlstate is not None and not error.sqlstate.startswith(_LOST):
+            raise translated(server.name, error, live.doing) from error
+        became = await _became(server, live.sql.info.dbname, user, xid)
+        if became != "committed":
+            raise Unreachable(
+                f"the connection to {server.name} was lost at the very end: {first_line(error)}",
+                detail="Nothing was brought back: the server says that the transaction was aborted."
+                if became == "aborted" else
+                f"Whether transaction {xid} was committed is not known: the server cannot be asked.",
+                hint="Look there whether it came back before this is run again.") from error
+
+
+async def _became(server: ServerConfig, database: str, user: str, xid: str) -> str:
+    """committed, aborted, or empty when nobody knows."""
+    for _ in range(_STATUS_LOOKS):
+        with suppress(PgvaultError):
+            async with open_live(server, database, user) as side:
+                [(status,)] = await side.rows("SELECT pg_xact_status(%s::xid8)", (xid,))
+                if status != "in progress":
+                    return str(status)
+        await asyncio.sleep(1)
+    return ""

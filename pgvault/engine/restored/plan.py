@@ -1,0 +1,205 @@
+"""Planning what is brought back: both servers are asked, nothing is changed on either."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from pgvault.config.load import Config
+from pgvault.engine.restored import inventory
+from pgvault.engine.restored.live import open_live
+from pgvault.engine.restored.running import RunningCopy, open_copy, program
+from pgvault.engine.restored.side import Side, Standing
+from pgvault.model.bring_back import BringBackPlan, Relation, beside_name, counted
+from pgvault.model.check import Outcome
+from pgvault.model.errors import NotFound, Refused
+from pgvault.model.event import Emit
+from pgvault.model.identifier import sql_identifier
+from pgvault.model.relation import RelationName, SchemaName
+from pgvault.model.restore_plan import Precondition
+from pgvault.model.restored import RestoredCopy
+
+_MOST_NAMED = 3
+_BARE = ("Beside come columns, keys and rows: for looking, comparing and repairing by SQL. Defaults, foreign keys, "
+         "other indexes, triggers, owners and privileges do not come.")
+
+
+@dataclass(frozen=True, slots=True)
+class BringBackRequest:
+    copy: RestoredCopy
+    database: str
+    schemas: tuple[SchemaName, ...] = ()
+    tables: tuple[RelationName, ...] = ()
+    beside: str = ""
+    """The schema that the tables go to; empty: as they were, if nothing of their names is there."""
+    as_it_was: bool = False
+    """Nothing goes beside what is there: that is refused."""
+    user: str = ""
+    owners: bool = True
+    privileges: bool = True
+
+
+async def plan_bring_back(request: BringBackRequest, config: Config, emit: Emit) -> BringBackPlan:
+    async with AsyncExitStack() as scope:
+        running = await scope.enter_async_context(open_copy(request.copy, config, emit))
+        there, _ = await running.connect(scope, request.database)
+        live = await scope.enter_async_context(
+            open_live(config.server(request.copy.server), request.database, request.user))
+        return await _Planning(request, running, there, live).plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planning:
+    request: BringBackRequest
+    running: RunningCopy
+    there: Side
+    """In the restored copy."""
+    live: Side
+
+    async def plan(self) -> BringBackPlan:
+        request = self.request
+        known = await inventory.existing_schemas(self.live)
+        gone = dict.fromkeys(SchemaName(request.database, each.schema) for each in request.tables
+                             if each.schema not in known and not request.beside)
+        schemas = tuple(dict.fromkeys([*request.schemas, *gone]))
+        tables = tuple(each for each in dict.fromkeys(request.tables)
+                       if SchemaName(request.database, each.schema) not in schemas)
+        whole = [each.name for each in schemas]
+        found = await inventory.relations(self.there, whole, tables)
+        await self._must_have(schemas, tables, found)
+        taken = await self._taken(whole, known, found)
+        beside = request.beside or (beside_name([each.schema for each in found if not each.is_below] or whole, known)
+                                    if taken and not request.as_it_was else "")
+        why = f"{request.copy.server} has {_some(taken)} already" if beside and taken else \
+            f"{_some([f'schema {sql_identifier(each.name)}' for each in gone])} is gone from {request.copy.server}, " \
+            f"too: it comes back whole, with {counted(found)}" if gone else ""
+        plan = BringBackPlan(request.copy.server, request.copy.job, request.copy.place, request.database, schemas,
+                             tables, beside, why, tuple(found), request.user, request.owners, request.privileges, (),
+                             ())
+        conditions = [each async for each in self._conditions(plan, taken, known)]
+        return replace(plan, preconditions=tuple(conditions), left=tuple(await self._left(plan)))
+
+    async def _taken(self, whole: Collection[str], known: Collection[str], found: Collection[Relation]) -> list[str]:
+        """What of the names is in the live server: schemas, then tables, else what only hangs on them."""
+        names = await inventory.taken(self.live, await inventory.names_of(self.there, found))
+        tables = {(each.schema, each.name) for each in found if each.kind != "S"}
+        return [*(f"schema {sql_identifier(each)}" for each in whole if each in known),
+                *(f"{sql_identifier(schema)}.{sql_identifier(name)}" for schema, name in
+                  [each for each in names if each in tables] or names)]
+
+    async def _must_have(self, schemas: Collection[SchemaName], tables: Collection[RelationName],
+                         found: Collection[Relation]) -> None:
+        has = await inventory.existing_schemas(self.there)
+        names = {(each.schema, each.name) for each in found}
+        lacking = [f"schema {each}" for each in schemas if each.name not in has] + \
+                  [f"table {each}" for each in tables if (each.schema, each.name) not in names]
+        if lacking:
+            raise NotFound(f"{self.request.copy.called} has no {lacking[0]}",
+                           detail=f"Looked in {self.request.copy.place}.",
+                           hint="If it was made later or was gone already at the point of the restore, restore to "
+                                f"another one: pgvault events {self.request.copy.server}")
+
+    async def _conditions(self, plan: BringBackPlan, taken: Collection[str],
+                          known: Collection[str]) -> AsyncIterator[Precondition]:
+        here, live = await self.there.standing(), await self.live.standing()
+        yield _told("restored server", f"PostgreSQL {here.version} in {plan.place}")
+        yield _live(plan, here, live)
+        yield await self._names(plan, taken, known)
+        if not plan.beside:
+            yield await self._program()
+            yield await self._roles(plan)
+        yield await self._rights(plan, known)
+
+    async def _names(self, plan: BringBackPlan, taken: Collection[str], known: Collection[str]) -> Precondition:
+        if plan.beside:
+            names = {(plan.beside, each.name) for each in goes_beside(plan.relations)}
+            twice = len(names) < len(goes_beside(plan.relations))
+            in_the_way = [name for _, name in await inventory.taken(self.live, names)]
+            if twice or in_the_way:
+                return _failed("names", "Two of them have the same name." if twice else
+                               f"Schema {sql_identifier(plan.beside)} has {_some(in_the_way)} already.",
+                               "Bring one at a time, or choose another schema: --beside SCHEMA")
+            new = "" if plan.beside in known else ", which is made"
+            return _told("names", f"beside what is there, in schema {sql_identifier(plan.beside)}{new}")
+        if taken:
+            return _failed("names", f"{plan.server} has {_some(taken)} already.",
+                           "Leave --as-it-was out: the tables then come beside what is there.")
+        return _told("names", f"nothing of these names is in {plan.server}")
+
+    async def _program(self) -> Precondition:
+        try:
+            return _told("pg_dump", await program(self.running, "pg_dump"))
+        except Refused as error:
+            return _failed("pg_dump", f"{error.message}. {error.detail}", error.hint)
+
+    async def _roles(self, plan: BringBackPlan) -> Precondition:
+        wanted = await inventory.roles_of(self.there, plan.relations, [each.name for each in plan.schemas]) \
+            if plan.owners and plan.privileges else {each.owner for each in plan.relations} if plan.owners else set()
+        if lacking := await inventory.missing_roles(self.live, wanted):
+            return _failed("roles", f"{plan.server} has no role {_some(lacking)}.",
+                           "Create it there, or let its part go to whoever logs in: --no-owner --no-privileges")
+        return _told("roles", "owners and grantees are there" if plan.owners else
+                     "what comes belongs to whoever logs in")
+
+    async def _rights(self, plan: BringBackPlan, known: Collection[str]) -> Precondition:
+        into = {plan.beside} if plan.beside else {each.schema for each in plan.relations}
+        lacking = await inventory.missing_rights(
+            self.live, creates=bool(into - set(known)), schemas=sorted(into & set(known)),
+            owners=sorted({each.owner for each in plan.relations}) if plan.owners and not plan.beside else ())
+        if lacking:
+            return _failed("rights", f"{'; '.join(lacking)}.", "Log in as a role that may: --user ROLE; its password "
+                           "is looked for in ~/.pgpass")
+        return _told("rights", f"{self.live.sql.info.user} may create all of it")
+
+    async def _left(self, plan: BringBackPlan) -> list[str]:
+        if plan.beside:
+            others = [each.shown for each in plan.relations if each.kind in "vf"]
+            return [_BARE, *([f"Not brought, since they hold no rows: {', '.join(others)}."] if others else [])]
+        hung = await inventory.what_hung_on(self.there, plan.relations)
+        return list(_hints(plan, hung))
+
+
+def _hints(plan: BringBackPlan, hung: Mapping[str, list[tuple[str, ...]]]) -> Iterator[str]:
+    for table, name, definition in hung["keys"]:
+        yield f"The foreign key of {table} went with it: ALTER TABLE {table} ADD CONSTRAINT {name} {definition};"
+    for schema, name in hung["views"]:
+        view = RelationName(plan.database, schema, name)
+        yield f"View {view} used it and went with it: pgvault bring-back {plan.copy} '{view}'"
+    for publication, table in hung["published"]:
+        yield f"It was published: ALTER PUBLICATION {publication} ADD TABLE {table};"
+    if unlogged := [each.shown for each in plan.relations if each.persistence == "u"]:
+        yield f"Unlogged, so empty after a recovery: {', '.join(unlogged)}."
+
+
+def goes_beside(relations: Collection[Relation]) -> list[Relation]:
+    """The tables with rows to look at; a partitioned one is one table, whole."""
+    return [each for each in relations if each.kind in "rpm" and not (each.is_partition and each.is_below)]
+
+
+def _live(plan: BringBackPlan, here: Standing, live: Standing) -> Precondition:
+    if live.started == here.started:
+        return _failed("live server", f"The conninfo of {plan.server} leads to the restored server itself.",
+                       f"Correct the conninfo of {plan.server}.")
+    if live.in_recovery:
+        return _failed("live server", f"The conninfo of {plan.server} leads to a standby, where nothing can be "
+                       "written.", "Let it lead to the primary, as by target_session_attrs=primary.")
+    if live.system_identifier != here.system_identifier:
+        return Precondition("live server", Outcome.WARNING, f"PostgreSQL {live.version}; it is another cluster than "
+                            "the one that was backed up", "Make sure that it is meant.")
+    return _told("live server", f"PostgreSQL {live.version}")
+
+
+def _told(name: str, detail: str) -> Precondition:
+    return Precondition(name, Outcome.OK, detail)
+
+
+def _failed(name: str, detail: str, fix: str) -> Precondition:
+    return Precondition(name, Outcome.FAILED, detail, fix)
+
+
+def _some(names: Collection[str]) -> str:
+    """The first few of them."""
+    shown = list(names)[:_MOST_NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

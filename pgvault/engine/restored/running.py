@@ -1,0 +1,107 @@
+"""A restored server that runs, for whoever does something with it: its host, its programs, sessions with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from pgvault.config.conninfo import parse_conninfo
+from pgvault.config.load import Config
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer, Way
+from pgvault.engine.restore.run import connect_host
+from pgvault.engine.restore.sight import Sight, look_at_server
+from pgvault.engine.restore.start import programs_for
+from pgvault.engine.restored.side import Side
+from pgvault.io.host import Host
+from pgvault.io.probe import probe_destination
+from pgvault.io.quoting import join
+from pgvault.model.errors import NotFound, PgvaultError, Refused, Unreachable
+from pgvault.model.event import Emit
+from pgvault.model.restored import RestoredCopy
+
+_DATABASES = "SELECT datname::text AS name FROM pg_database"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCopy:
+    copy: RestoredCopy
+    config: Config
+    host: Host
+    programs: str
+    """The directory of PostgreSQL's programs of its major, on its host."""
+    sight: Sight
+    server: RestoredServer
+
+    async def connect(self, scope: AsyncExitStack, database: str) -> tuple[Side, Way]:
+        """A session that the scope closes, and how it was had. With the reason when it lets nobody in."""
+        try:
+            connection, way = await self.server.connection(scope, database)
+        except NotAnswered as failure:
+            raise await self._refusal(database, failure) from None
+        name = f"the restored {self.copy.server}"
+        return Side(name, connection, f"read {name}"), way
+
+    async def _refusal(self, database: str, failure: NotAnswered) -> PgvaultError:
+        with suppress(NotAnswered):
+            if not any(row["name"] == database for row in await self.server.ask(_DATABASES)):
+                return NotFound(f"{self.copy.called} has no database {database}",
+                                hint=f"See its databases: pgvault look {self.copy.job}")
+        return Unreachable(f"could not log in to {self.copy.called}, in {self.copy.place}", detail=f"{failure.text}.",
+                           hint="Let pgvault's role in by its pg_hba.conf, or name a conninfo for the host in the "
+                                "configuration.")
+
+    def words(self, way: Way, database: str) -> list[str]:
+        """Where a client program on its host finds it, as whom, and which database."""
+        place = way.place or next(iter(self.server.places), None)
+        user = way.user or parse_conninfo(self.server.conninfo).get("user", "")
+        return [*(["-h", place[0], "-p", str(place[1])] if place else []), *(["-U", user] if user else []),
+                "-d", database_word(database)]
+
+
+def database_word(name: str) -> str:
+    """What -d takes for this very database: a name that looks like a connection string would be read as one."""
+    if "=" not in name and not name.startswith(("postgresql://", "postgres://")):
+        return name
+    return "dbname='" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@asynccontextmanager
+async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[tuple[Host, str, Sight]]:
+    """Its host, where PostgreSQL's programs of its major are there, and how it looks, whether it runs or not."""
+    host_config = config.host(copy.host) if copy.host else None
+    async with await connect_host(copy.host, host_config, emit) as host:
+        there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "")
+        programs = programs_for(there, copy.major).directory
+        yield host, programs, await look_at_server(host, copy.directory, programs)
+
+
+@asynccontextmanager
+async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[RunningCopy]:
+    """Refused when it does not run."""
+    host_config = config.host(copy.host) if copy.host else None
+    async with reach_copy(copy, config, emit) as (host, programs, sight):
+        if not sight.alive:
+            start = (host_config and host_config.start_command) or \
+                join([f"{programs}/pg_ctl", "start", "-D", copy.directory])
+            where = "is not there any more" if not sight.directory else "does not run"
+            raise Refused(f"{copy.called} {where}: {copy.place}",
+                          hint=f"Start it on {host.description}: {start}" if sight.directory else
+                          f"Restore again: pgvault restore {copy.server} --choices shows what can be reached.")
+        server = RestoredServer(host, host_config, config.server(copy.server), copy, programs)
+        server.seen(sight)
+        yield RunningCopy(copy, config, host, programs, sight, server)
+
+
+async def program(running: RunningCopy, name: str) -> str:
+    """The whole path of a client program of its major on its host; Refused where it is not there."""
+    path = f"{running.programs}/{name}"
+    try:
+        done = await running.host.run([path, "--version"])
+    except PgvaultError as error:
+        raise Refused(f"{name} cannot be run on {running.host.description}", detail=error.message) from error
+    if done.status:
+        raise Refused(f"{running.host.description} has no {name} of PostgreSQL {running.copy.major}",
+                      detail=f"Looked for {path}: {done.stderr or 'it said nothing'}.",
+                      hint="Install PostgreSQL's client programs there, or correct bin_directory of this host.")
+    return path

@@ -1,0 +1,55 @@
+"""A session with one of the two servers between which something is brought back: its errors name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from pgvault.io.login import AsyncConnection
+from pgvault.io.postgres_failure import translated
+
+_STANDING: Final = """SELECT (SELECT system_identifier::text FROM pg_control_system()),
+  extract(epoch FROM pg_postmaster_start_time())::float8, pg_is_in_recovery(), current_setting('server_version')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which server it is, and in which state."""
+
+    system_identifier: str
+    started: float
+    """When its postmaster did, in seconds since 1970: no two servers share that to the microsecond."""
+    in_recovery: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    name: str
+    sql: AsyncConnection
+    doing: str
+    """What cannot be done when a statement fails, behind "could not"."""
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Whatever PostgreSQL refuses in it, this server refused."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise translated(self.name, error, self.doing) from error
+
+    async def rows(self, query: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
+        with self.blamed():
+            return await (await self.sql.execute(query.encode(), parameters)).fetchall()
+
+    async def run(self, statements: str | bytes, parameters: Sequence[Any] | None = None) -> None:
+        with self.blamed():
+            await self.sql.execute(statements.encode() if isinstance(statements, str) else statements, parameters)
+
+    async def standing(self) -> Standing:
+        [row] = await self.rows(_STANDING)
+        return Standing(*row)

@@ -1,0 +1,73 @@
+"""A server that a restore made and started, as the restore's plan has it: which one it is, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pgvault.model.backup import major_of
+from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredCopy:
+    server: str
+    """The configured server that it is a copy of."""
+    host: str
+    """The configured name; empty for this machine."""
+    directory: str
+    major: int
+    listens: Listening | None = None
+    port: int | None = None
+    """That it was given; None for the host's, or else the one in its configuration."""
+    tablespaces: tuple[str, ...] = ()
+    """Directories outside of the data directory."""
+    databases: tuple[str, ...] = ()
+    """Some that it is known to have."""
+    timeline: int = 0
+    """That its recovery followed."""
+    standby: bool = False
+    settings_changed: tuple[SettingChange, ...] = ()
+    job: str = ""
+    """The restore."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.host or 'this machine'}:{self.directory}"
+
+    @property
+    def called(self) -> str:
+        return f"the restored server of job {self.job}"
+
+
+def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
+    return RestoredCopy(
+        plan.server, plan.host, plan.directory, plan.source.major if plan.source is not None else 13, plan.listens,
+        plan.port, tuple(space.location for space in plan.placed),
+        tuple(dict.fromkeys(each.database for each in plan.expects)), plan.timeline, plan.standby,
+        plan.settings_changed, job)
+
+
+def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
+    """From a plan as its job keeps it; ValueError where that lacks what has to be known."""
+    try:
+        listens = plan.get("listens")
+        return RestoredCopy(
+            plan["server"], plan["host"], plan["directory"], major_of(plan["source"]["server_version"]),
+            listens and Listening(listens["port"], tuple(listens["addresses"]), _sockets(listens)), plan.get("port"),
+            tuple(each["location"] for each in plan["tablespaces"] if each["location"]),
+            tuple(dict.fromkeys(each["database"] for each in plan["expects"])), plan["timeline"], plan["standby"],
+            tuple(_changes(plan)), job)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"not the plan of a restore: {error!r}") from None
+
+
+def _sockets(listens: Mapping[str, Any]) -> tuple[str, ...] | None:
+    found = listens.get("socket_directories")
+    return None if found is None else tuple(found)
+
+
+def _changes(plan: Mapping[str, Any]) -> Iterator[SettingChange]:
+    for each in plan["settings_changed"]:
+        yield SettingChange(each["file"], each["line"], each["name"], each["was"], each["action"])
