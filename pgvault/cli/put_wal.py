@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.model.errors import UsageError
+from pgvault.model.errors import UsageError, from_os_error
 from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import accept, level_for
 
@@ -33,7 +33,10 @@ def put_wal(args: argparse.Namespace, context: Context) -> int:
         # The 64 KiB that a pipe holds have reader and writer wake each other 256 times a segment.
         fcntl.fcntl(sys.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
     vault = Vault.open_or_create(context.config.vault.home)
-    accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level))
+    try:
+        accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level))
+    except OSError as error:
+        raise from_os_error(error, f"archive {args.name}") from error
     return 0
 
 

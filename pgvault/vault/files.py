@@ -17,10 +17,22 @@ _AMPLE = 1 << 20
 _PROBED = 64 << 10
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A failed write or flush does not say where it was going: with this its error does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def fsync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with naming(directory):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -28,7 +40,8 @@ def fsync_directory(directory: Path) -> None:
 def fsync_path(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -79,17 +92,6 @@ def is_full(directory: Path, *, sure: bool = False) -> bool:
             probe.unlink()
     except OSError as error:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """A failed write does not say where it was going: with this its error does."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
 
 
 @contextmanager

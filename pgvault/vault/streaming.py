@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import PartialFile, Segment, parse_wal_name
-from pgvault.vault.files import fsync_directory, open_private, publish
+from pgvault.vault.files import fsync_directory, naming, open_private, publish
 from pgvault.vault.layout import ServerVault
 
 PARTIAL = ".partial"
@@ -39,15 +39,17 @@ class StreamedSegment:
         """Take what fits, in order of position; how many bytes that was."""
         rest = memoryview(data)[:self.segment.end(self._size) - self.written]
         taken = len(rest)
-        while rest:
-            count = os.pwrite(self._file, rest, self.written % self._size)
-            self.written = Lsn(self.written + count)
-            rest = rest[count:]
+        with naming(self.path):
+            while rest:
+                count = os.pwrite(self._file, rest, self.written % self._size)
+                self.written = Lsn(self.written + count)
+                rest = rest[count:]
         return taken
 
     def flush(self) -> None:
         if self.flushed < self.written:
-            os.fdatasync(self._file)
+            with naming(self.path):
+                os.fdatasync(self._file)
             self.flushed = self.written
 
     def finish(self) -> Path:
@@ -65,7 +67,7 @@ class StreamedSegment:
 
 def pad(path: Path, size: int) -> bool:
     """Make a partial segment as long as a whole one, with zeros, as PostgreSQL's own are; False when it is empty."""
-    with path.open("r+b") as file:
+    with naming(path), path.open("r+b") as file:
         if not file.seek(0, os.SEEK_END):
             return False
         file.truncate(size)

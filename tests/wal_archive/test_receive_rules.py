@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,13 @@ from psycopg.pq import DiagnosticField
 
 from pgvault.engine.receive_session import Session
 from pgvault.io.replication_stream import ReplicationStream, WalData, is_behind, is_removed
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.event import discard
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.vault.files import fsync_directory, fsync_path
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.streaming import StreamedSegment
 
 START = Lsn(3 * MIB)
 
@@ -38,6 +44,29 @@ def vault(tmp_path: Path) -> ServerVault:
     vault = new_vault(tmp_path / "vault")
     vault.prepare()
     return vault
+
+
+def test_a_full_file_system_is_named(tmpfs: Callable[[int], Path]) -> None:
+    """By the receiver's writes, which have a descriptor alone."""
+    vault = new_vault(tmpfs(1) / "vault")
+    vault.prepare()
+    segment = StreamedSegment(vault, Segment(1, 3), MIB)
+    with pytest.raises(OSError, match="No space left") as failure:
+        segment.write(bytes(MIB))
+    assert failure.value.filename == str(segment.path)
+    assert f"The file system of {segment.path} is full." in from_os_error(failure.value, "receive WAL").detail
+    assert segment.flushed == START
+    segment.close()
+
+
+@pytest.mark.parametrize("act", [fsync_path, fsync_directory])
+def test_a_failed_flush_says_of_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                     act: Callable[[Path], None]) -> None:
+    """Where blocks are given at the flush, as over NFS or under a quota, that is where a full one is met."""
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OSError, match="No space left") as failure:
+        act(tmp_path)
+    assert failure.value.filename == str(tmp_path)
 
 
 @pytest.fixture

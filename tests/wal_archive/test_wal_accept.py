@@ -246,6 +246,7 @@ def test_a_full_disk_refuses_the_segment_and_keeps_what_is_there(tmpfs) -> None:
     else:
         pytest.fail("the disk never filled up")
     assert isinstance(error, NoSpace) or error.errno == errno.ENOSPC
+    assert str(server.home) in str(error), "it says which file system"
     kept = [row[0] for row in rows(server)["file"]]
     assert i > 1
     assert kept == [f"0000000100000000000000{n:02X}" for n in range(1, i)]

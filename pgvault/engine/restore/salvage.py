@@ -23,6 +23,7 @@ from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.model.timeline import History, parse_history
 from pgvault.vault import recoveries
+from pgvault.vault.files import naming
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, path_of, set_apart
@@ -162,7 +163,8 @@ async def _bring(host: Host, path: str, name: str, server: ServerVault, identity
                  level: int, emit: Emit) -> bool:
     """Whether the vault has something new: in the archive or, with the reason of `foreign`, in quarantine."""
     with tempfile.TemporaryFile(dir=server.wal) as copy:
-        await _copy(host, path, copy, identity.segment_size if identity else 0)
+        with naming(server.wal):
+            await _copy(host, path, copy, identity.segment_size if identity else 0)
         copy.seek(0)
         if foreign:
             await asyncio.to_thread(set_apart, server, name, copy, foreign, level=level)
