@@ -21,10 +21,10 @@ from pgvault.console.checks import Checks
 from pgvault.console.driver import TerminalDriver
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.keys import in_textual
+from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
 from pgvault.console.seen import Seen, told_news
 from pgvault.console.theme import THEMES, theme_for
-from pgvault.console.toasts import Toasts
 from pgvault.console.world import World, look, operator
 from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part
@@ -63,7 +63,7 @@ def _mode(module: str, name: str) -> Callable[[], Screen[Any]]:
     return make
 
 
-class ConsoleApp(Toasts):
+class ConsoleApp(Keystrokes):
     CSS_PATH = "console.tcss"
     ENABLE_COMMAND_PALETTE = False
     DEFAULT_MODE = "overview"

@@ -1,0 +1,68 @@
+"""Keys in the order in which they were pressed, each where it was meant for.
+
+Textual hands a key to whatever has the focus at that moment, while the keys before it are still on their way through
+the queues of the widgets: a letter overtakes a backspace, and what follows a key that opens something is typed into
+what was open before. Here a key waits until what the one before it did is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from textual.events import Event, Key
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+
+from pgvault.console.toasts import Toasts
+
+_AT_MOST = 2.0
+"""Seconds. What takes longer goes on beside the keys that follow, as the one that ends the console."""
+_ROUNDS = 2
+"""Through the queues from the widget up: the key itself, and then what was sent because of it."""
+
+
+class Keystrokes(Toasts):
+    """An app that takes one key after the other."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._keys: deque[Key] = deque()
+        self._at_work: Key | None = None
+        self._since = 0.0
+
+    async def on_event(self, event: Event) -> None:
+        if not isinstance(event, Key) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self._keys.append(event)
+        if self._at_work is None or time.monotonic() - self._since > _AT_MOST:
+            await self._take_next()
+
+    async def _take_next(self) -> None:
+        if not self._keys:
+            self._at_work = None
+            return
+        key = self._at_work = self._keys.popleft()
+        self._since = time.monotonic()
+        screen = self.screen
+        target = self.focused or screen
+        await super().on_event(key)
+        self._follow(key, screen, target, target, _ROUNDS)
+
+    def _follow(self, key: Key, screen: Screen[object], target: MessagePump, here: MessagePump | None,
+                rounds: int) -> None:
+        """Stand behind the key, and what it caused, in each queue that it goes through up to the app's."""
+        if key is not self._at_work:  # it took too long, and is waited for no more
+            return
+        if here is None or here is self or not here.call_later(self._follow, key, screen, target, here._parent, rounds):
+            rest = rounds - 1
+            self.call_later(*((self._follow, key, screen, target, target, rest) if rest else (self._done, key, screen)))
+
+    async def _done(self, key: Key, screen: Screen[object]) -> None:
+        """Where another screen came up, the next key is for it, once it stands and something has its focus."""
+        if key is not self._at_work:
+            return
+        if self.screen is screen or not self.screen.call_after_refresh(self.call_later, self._done, key, self.screen):
+            await self._take_next()
