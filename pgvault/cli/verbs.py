@@ -34,7 +34,10 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "restore": Verb("pgvault.cli.restore", "plan, show, restore, start and prove", ("recover",)),
     },
     "Restored servers": {
+        "look": Verb("pgvault.cli.restored", "psql of a restored server, at this terminal"),
         "bring-back": Verb("pgvault.cli.bring_back", "bring tables or schemas back from a restored server"),
+        "open": Verb("pgvault.cli.restored", "open a paused restored server for use"),
+        "throw-away": Verb("pgvault.cli.restored", "stop a restored server and remove its files"),
     },
     "WAL": {
         "wal": Verb("pgvault.cli.wal", "timelines, archived ranges, gaps and recovery windows"),

@@ -65,6 +65,11 @@ class Host(ABC):
         """Start a command. Unless `plain`, its messages are in English (LC_ALL=C): they are looked at."""
 
     @abstractmethod
+    async def interact(self, argv: Sequence[str]) -> int:
+        """Run a program that talks with the person at this process's terminal; its status. Refused where the host
+        gives it no terminal."""
+
+    @abstractmethod
     def forward_socket(self, host: str, port: int) -> AbstractAsyncContextManager[SocketAddress]:
         """Where this machine reaches the PostgreSQL server that listens at `host`, `port` on that host.
 

@@ -45,6 +45,15 @@ class LocalHost(Host):
             os.close(read_end)
         return protocol
 
+    async def interact(self, argv: Sequence[str]) -> int:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's, which has its own way with it
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *map(encode, argv), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            return await process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     @asynccontextmanager
     async def forward_socket(self, host: str, port: int) -> AsyncIterator[SocketAddress]:
         yield SocketAddress(host, port)

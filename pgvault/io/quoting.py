@@ -38,13 +38,14 @@ def _first_line(argument: str) -> str:
     return f"{first} ..." if newline and len(rest) > 80 else argument
 
 
-def for_login_shell(command: str, marker: str) -> str:
+def for_login_shell(command: str, marker: str = "") -> str:
     """`command`, written for sh, as one line that any login shell (sh, bash, zsh, csh, fish) hands to sh unchanged.
 
-    sh first prints `marker` on both outputs: what came before it was said by the login shell's profile.
+    sh first prints the `marker`, if there is one, on both outputs: what came before was said by the login's profile.
     """
+    said = f"echo {marker}; echo {marker} >&2; " if marker else ""
     coded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in encode(command))
-    return f"exec sh -c 'echo {marker}; echo {marker} >&2; eval \"$(printf %b \"$1\")\"' sh '{coded}'"
+    return f"exec sh -c '{said}eval \"$(printf %b \"$1\")\"' sh '{coded}'"
 
 
 def pipeline(stages: Sequence[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ import socket
 
 import asyncssh
 
-from pgvault.model.errors import ConfigError, PgvaultError, Unreachable
+from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
 
 
 def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
@@ -32,6 +32,11 @@ def connection_lost(error: Exception | None, where: str) -> Unreachable:
 def no_channel(error: Exception, where: str) -> Unreachable:
     return Unreachable(f"could not start a command on {where}", detail=f"The ssh server said: {error}.",
                        hint="Its MaxSessions may be too low, or its configuration forbids commands.")
+
+
+def no_terminal(error: Exception, where: str) -> Refused:
+    return Refused(f"the ssh server on {where} gives no terminal", detail=f"It said: {error}.",
+                   hint="Allow it there (PermitTTY yes, no no-pty in authorized_keys), or run the command there.")
 
 
 def not_forwarded(error: Exception, where: str, to: str) -> Unreachable:

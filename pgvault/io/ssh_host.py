@@ -6,6 +6,7 @@ Imported only when such a host is made: asyncssh alone takes a quarter of a seco
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -20,10 +21,11 @@ import asyncssh
 from pgvault.config.address import SshAddress
 from pgvault.io.host import Host, OnCommand, SocketAddress
 from pgvault.io.quoting import for_login_shell, join
-from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_channel, not_forwarded
+from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_channel, no_terminal, not_forwarded
 from pgvault.io.ssh_forwarding import Forwarding
 from pgvault.io.ssh_process import SshProcess
 from pgvault.io.ssh_trust import Trust
+from pgvault.io.terminal import draw, lent, terminal_size
 from pgvault.model.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 20.0
@@ -31,6 +33,7 @@ CONNECT_TIMEOUT: Final = 20.0
 
 _CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """Moved to the front: three times as fast as chacha20 on processors with AES instructions."""
+_BLOCK: Final = 32 << 10
 _KEEPALIVE: Final[dict[str, Any]] = {"keepalive_interval": 15, "keepalive_count_max": 4}
 
 _ROOM_SECONDS, _ROOM_POLL = 3.0, 0.1
@@ -99,6 +102,24 @@ class SshHost(Host):
                     self._running.add(task := asyncio.create_task(process.wait_gone()))
                     task.add_done_callback(self._ended)
                     return process
+
+    async def interact(self, argv: Sequence[str]) -> int:
+        columns, lines = terminal_size()
+        try:
+            process = await self._connection.create_process(
+                for_login_shell(f"exec {join(argv)}"), encoding=None, request_pty="force",
+                term_type=os.environ.get("TERM") or "vt100", term_size=(columns, lines, 0, 0))
+        except (OSError, asyncssh.Error) as error:
+            if self._connection.is_closed():
+                raise connection_lost(error, self._where) from error
+            raise no_terminal(error, self._where) from error
+        with lent(process.stdin.write, process.change_terminal_size):
+            while data := await process.stdout.read(_BLOCK):
+                draw(data)
+        await process.wait_closed()
+        if process.exit_status is None:
+            raise connection_lost(None, self._where)
+        return process.exit_status
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -32,6 +32,14 @@ def find_copy(home: Path, wanted: str) -> RestoredCopy:
     return _of(home, job)
 
 
+def later_restore(home: Path, copy: RestoredCopy) -> str:
+    """The newest restore to the same place after this one, whatever became of it; empty when there is none."""
+    later = [job for job in list_jobs(home) if job.kind is JobKind.RESTORE and job.id > copy.job]
+    plans = {job.id: read_plan(jobs_directory(home) / job.id) for job in later}
+    return max((each for each, plan in plans.items() if (plan.get("host"), plan.get("directory"))
+                == (copy.host, copy.directory)), default="")
+
+
 def _made_a_server(job: Job) -> bool:
     """One that lacks an expected table runs all the same."""
     return job.kind is JobKind.RESTORE and (job.state is JobState.SUCCEEDED or job.exit_code == NotRight.exit_code)

@@ -59,6 +59,12 @@ def find(server: ServerVault, timeline: int) -> Recovery | None:
         return Recovery(timeline, 0)
 
 
+def of_job(server: ServerVault, job: str) -> Recovery | None:
+    """That which this job made; None when it is noted nowhere."""
+    found = (find(server, int(path.stem, 16)) for path in server.recoveries.glob(f"{'[0-9A-F]' * 8}{_SUFFIX}"))
+    return next((each for each in found if each is not None and each.job == job), None)
+
+
 def newest_timeline(server: ServerVault) -> int:
     """The highest number of which the vault knows anything, be it that a recovery was to take it."""
     return max(_numbers(server), default=1)

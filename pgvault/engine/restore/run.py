@@ -26,10 +26,9 @@ from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.prove import Proof, prove
 from pgvault.engine.restore.salvage import salvage
 from pgvault.engine.restore.send import RateLimit, Sender
-from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
-from pgvault.engine.restore.timelines import note_promotion, reserve_timeline
+from pgvault.engine.restore.timelines import follow_promotion, reserve_timeline
 from pgvault.engine.steps import to_its_end
 from pgvault.io.host import Host
 from pgvault.io.hosts import open_host
@@ -252,9 +251,8 @@ class _Restore:
         for line in proof.log:
             self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
         if proof.state == PROMOTED:
-            await self._end_recovery()
-            await note_promotion(self.host, self.destination.directory.real_path, self.server, recovery,
-                                 proof.timeline, self.emit)
+            await follow_promotion(self.host, self.destination.directory.real_path, self.server, recovery,
+                                   proof.timeline, self.emit)
         if proof.lacking:
             raise self._lacks(proof)
         return proof
@@ -265,17 +263,6 @@ class _Restore:
                         hint=proof.closed[0].step if proof.closed else
                         "Look there. If the target is after the loss or before the table was made, choose another "
                         f"one: pgvault restore {self.plan.server} --choices shows what can be reached.")
-
-    async def _end_recovery(self) -> None:
-        """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""
-        path = f"{self.destination.directory.real_path}/{AUTO_CONF}"
-        try:
-            await self.host.write_file(path, without_recovery(await self.host.read_file(path)))
-            self.emit(Noted("the recovery settings are taken out of postgresql.auto.conf again; until the server is "
-                            "restarted, as for archive_mode it must be, it mentions them at each reload"))
-        except PgvaultError as error:
-            self.emit(Noted(f"could not take the recovery settings out of {path}: {error.message}; do so before you "
-                            "make a standby of this server", Level.WARNING))
 
     def _too_late(self, server: str) -> Cancelled:
         return Cancelled("restore cancelled after its files were complete",

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
+from pgvault.engine.restore.settings import AUTO_CONF, without_recovery
 from pgvault.io.host import Host
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
@@ -40,8 +41,27 @@ def placeholders(recovery: Recovery, histories: tuple[str, ...]) -> Mapping[str,
     return {name: b"# pgvault: another recovery has this timeline\n" for name in names if name not in histories}
 
 
-async def note_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
-                         emit: Emit) -> None:
+async def follow_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
+                           emit: Emit) -> None:
+    """What a server that left its recovery needs: its configuration without it, its history in the vault."""
+    await _end_recovery(host, directory, emit)
+    await _note_promotion(host, directory, server, recovery, timeline, emit)
+
+
+async def _end_recovery(host: Host, directory: str, emit: Emit) -> None:
+    """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""
+    path = f"{directory}/{AUTO_CONF}"
+    try:
+        await host.write_file(path, without_recovery(await host.read_file(path)))
+        emit(Noted("the recovery settings are taken out of postgresql.auto.conf again; until the server is restarted, "
+                   "as for archive_mode it must be, it mentions them at each reload"))
+    except PgvaultError as error:
+        emit(Noted(f"could not take the recovery settings out of {path}: {error.message}; do so before you make a "
+                   "standby of this server", Level.WARNING))
+
+
+async def _note_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
+                          emit: Emit) -> None:
     """Keep the history file that the promotion wrote; `timeline` is the one that the server reports, where it does."""
     number = timeline or recovery.timeline
     name = f"{number:08X}.history"

@@ -1,0 +1,194 @@
+"""The verbs look, open and throw-away: what is done with a restored server, besides bringing things back from it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from pgvault.cli.command import Command
+from pgvault.cli.context import Context
+
+if TYPE_CHECKING:
+    from pgvault.engine.restored.look import Psql
+    from pgvault.model.restored import RestoredCopy
+    from pgvault.model.throwing_away import ThrowAwayPlan
+
+LOOK = """Look at a restored server: psql of its major, on its host, at this terminal.
+
+Without a terminal, or with --dry-run, the command is printed that a person would type on that host.
+
+Example:
+  pgvault look latest
+  pgvault look 20261122T200512Z-01 --database shop
+"""
+OPEN = """Open a restored server for use that is paused at its target: it ends its recovery there and takes writes.
+
+It gets a timeline of its own. What keeps it from acting outside stays as it is, and is named; archiving is off there.
+
+Example:
+  pgvault open latest
+"""
+THROW_AWAY = """Stop a restored server and remove its files, tablespaces included.
+
+It is refused for the live server, for one that archives or that a standby follows, and where another restore or another
+cluster is in the directory by now. To confirm it, name the directory.
+
+Example:
+  pgvault throw-away latest --dry-run
+  pgvault throw-away 20261122T200512Z-01 --remove /srv/pg/18/copy
+"""
+
+
+def _copy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("copy", metavar="COPY", help="the restore that made the server: its job, or latest")
+
+
+def look_arguments(parser: argparse.ArgumentParser) -> None:
+    _copy(parser)
+    parser.add_argument("--database", "-d", default="", metavar="NAME",
+                        help="the database (default: of what was expected of the restore, else the server's)")
+    parser.add_argument("--dry-run", action="store_true", help="print the command and do nothing")
+
+
+def look(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.config.conninfo import parse_conninfo
+    from pgvault.engine.restored.look import look
+    from pgvault.io.terminal import is_terminal
+
+    copy = _found(args, context)
+    usual = next(iter(copy.databases), parse_conninfo(context.config.server(copy.server).conninfo).get("dbname", ""))
+    lends = is_terminal() and not args.dry_run and not context.json
+    return asyncio.run(look(copy, args.database or usual or "postgres", context.config,
+                            lambda psql: _told(copy, psql, context, lends=lends)))
+
+
+def _told(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
+    if lends:
+        context.err.line(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q comes back")
+        context.err.flush()
+    elif context.json:
+        context.out.json({"copy": copy.job, "host": copy.host or None, "command": shlex.join(psql.argv)})
+    else:
+        context.err.line(f"on {psql.where}:")
+        context.out.line(shlex.join(psql.argv))
+    return lends
+
+
+def open_arguments(parser: argparse.ArgumentParser) -> None:
+    _copy(parser)
+    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+
+
+def open_it(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.cli.restore_plan import told
+    from pgvault.cli.running import detach, run_job
+    from pgvault.engine.restored.opening import open_for_use
+    from pgvault.model.job import JobKind
+
+    copy = _found(args, context)
+    command = ["pgvault", "open", copy.job]
+    yes = args.yes or context.hold is not None
+    if not context.confirm(f"Open {copy.called} in {copy.place} for use? It replays no more WAL then.", yes=yes):
+        context.err.line("Nothing was changed.")
+        return 130
+    if args.detach:
+        return detach(context, kind=JobKind.OPEN, server=copy.server, command=command)
+    done = run_job(context, kind=JobKind.OPEN, server=copy.server, command=command, plan=copy,
+                   act=lambda emit, job: open_for_use(copy, context.config, emit))
+    if context.json:
+        context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "timeline": done.timeline,
+                          "settings_changed": list(copy.settings_changed)})
+        return 0
+    context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
+    for change in copy.settings_changed:
+        context.out.line(f"  still made safe: {told(change)}")
+    return 0
+
+
+def throw_away_arguments(parser: argparse.ArgumentParser) -> None:
+    _copy(parser)
+    parser.add_argument("--remove", default="", metavar="DIRECTORY", help="the data directory that goes, by its name")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+
+
+def throw_away(args: argparse.Namespace, context: Context) -> int:
+    from pgvault.cli.render import listener
+    from pgvault.cli.running import detach, run_job
+    from pgvault.engine.restored.throwing_away import plan_throw_away, throw_away
+    from pgvault.jobs.copies import later_restore
+    from pgvault.model.errors import Refused
+    from pgvault.model.job import JobKind
+
+    copy = _found(args, context)
+    later = later_restore(context.config.vault.home, copy)
+    with closing(listener(context.err, as_json=context.json)) as emit:
+        plan = asyncio.run(plan_throw_away(copy, later, context.config, emit))
+    if context.hold is None or args.dry_run:
+        _show(plan, context, as_data=args.dry_run)
+    if args.dry_run:
+        return Refused.exit_code if plan.failed else 0
+    if plan.failed:
+        first = plan.failed[0]
+        raise Refused(f"cannot {plan.act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
+    _must_be_named(args.remove, copy, plan, context)
+    if args.detach:
+        return detach(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv())
+    done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
+                   act=lambda emit, job: throw_away(plan, copy, context.config, emit))
+    if context.json:
+        context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places)})
+    else:
+        context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
+    return 0
+
+
+def _must_be_named(given: str, copy: RestoredCopy, plan: ThrowAwayPlan, context: Context) -> None:
+    """The directory, as an option or typed; UsageError when it is another one."""
+    from pgvault.model.errors import UsageError
+
+    if not given and context.stdin_is_terminal:
+        context.out.flush()
+        context.err.write(f"Type {plan.directory} to {plan.act}: ")
+        context.err.flush()
+        given = sys.stdin.readline().strip()
+    if given.rstrip("/") not in (plan.directory, copy.directory):
+        raise UsageError(f"{given or 'nothing'} is not the directory that goes", detail=f"It is {plan.directory}.",
+                         hint=shlex.join(plan.to_argv()))
+
+
+def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
+    from pgvault.cli.restore_plan import show_conditions
+    from pgvault.model.text import size
+
+    if context.json:
+        if as_data:
+            context.out.json({
+                "plan": "throw-away", "server": plan.server, "copy": plan.copy, "host": plan.host or None,
+                "removes": list(plan.places), "runs": plan.runs, "bytes": plan.bytes, "act": plan.act,
+                "preconditions": list(plan.preconditions), "command": shlex.join(plan.to_argv())})
+        return
+    out = context.out if as_data else context.err
+    out.fields([
+        ("Removes", f"{plan.place} ({size(plan.bytes)})"), *(("", f"tablespace {each}") for each in plan.tablespaces),
+        ("First", "its server is stopped" if plan.runs else "its server does not run"),
+        ("Command", shlex.join(plan.to_argv()))], title=f"Throw away the copy of {plan.server} by job {plan.copy}:")
+    show_conditions(plan.preconditions, out)
+
+
+def _found(args: argparse.Namespace, context: Context) -> RestoredCopy:
+    from pgvault.jobs.copies import find_copy
+
+    copy = find_copy(context.config.vault.home, args.copy)
+    context.config.server(copy.server)
+    return copy
+
+
+COMMANDS = {
+    "look": Command(LOOK, look_arguments, look), "open": Command(OPEN, open_arguments, open_it),
+    "throw-away": Command(THROW_AWAY, throw_away_arguments, throw_away)}

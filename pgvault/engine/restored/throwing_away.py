@@ -1,0 +1,201 @@
+"""Throwing a restored server away: stopped, and its directories removed. Never one that is in service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from pgvault.config.load import Config
+from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer
+from pgvault.engine.restore.sight import Sight, look_at_server
+from pgvault.engine.restored.running import reach_copy
+from pgvault.io.host import Host
+from pgvault.io.postgres import session
+from pgvault.io.probe import Contents, Destination, probe_destination
+from pgvault.io.quoting import join
+from pgvault.model.check import Outcome
+from pgvault.model.errors import NotFound, PgvaultError, Refused
+from pgvault.model.event import Emit, Noted, PhaseStarted
+from pgvault.model.restore_plan import Precondition
+from pgvault.model.restored import RestoredCopy
+from pgvault.model.throwing_away import ThrowAwayPlan
+from pgvault.vault.identity import read_identity
+from pgvault.vault.layout import Vault
+
+_ASK_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 300.0
+_REMOVE_SECONDS: Final = 3600.0
+_SAME_START: Final = 5.0
+"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
+_LIVE: Final = """SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
+  (SELECT setting FROM pg_settings WHERE name = 'data_directory')"""
+_USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
+  extract(epoch FROM pg_postmaster_start_time())::float8 AS started,
+  (SELECT count(*) FROM pg_stat_replication) AS standbys,
+  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'pgvault'
+   AND pid <> pg_backend_pid()) AS sessions"""
+_RUNS = 3
+# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short.
+_REMOVE: Final = f"""# remove the restored server
+dir=$1
+shift
+[ ! -e "$dir/postmaster.pid" ] || exit {_RUNS}
+rm -f "$dir/global/pg_control" || exit 1
+for place in "$@" "$dir"; do
+  [ -d "$place" ] || continue
+  find "$place" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} + || exit 1
+  rmdir "$place" 2>/dev/null || [ -z "$(find "$place" -mindepth 1 -maxdepth 1 ! -name lost+found)" ] || exit 1
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ThrownAway:
+    plan: ThrowAwayPlan
+
+    def __str__(self) -> str:
+        return f"thrown away: {self.plan.place}" + "".join(f" and {each}" for each in self.plan.tablespaces)
+
+
+async def plan_throw_away(copy: RestoredCopy, later: str, config: Config, emit: Emit) -> ThrowAwayPlan:
+    """`later` is the newest other restore to the same place, or empty. NotFound when nothing is there any more."""
+    host_config = config.host(copy.host) if copy.host else None
+    async with reach_copy(copy, config, emit) as (host, programs, sight):
+        there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "",
+                                        measure=True)
+        if there.directory.contents in (Contents.MISSING, Contents.EMPTY):
+            raise NotFound(f"{copy.called} is not there any more: {copy.place}", hint="There is nothing to throw away.")
+        looked = _Looked(copy, config, host_config, host, programs, sight, there)
+        conditions = [each async for each in looked.conditions(later)]
+    return ThrowAwayPlan(copy.server, copy.job, copy.host, there.directory.real_path, copy.tablespaces, sight.alive,
+                         there.held_bytes, tuple(conditions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    copy: RestoredCopy
+    config: Config
+    host_config: HostConfig | None
+    host: Host
+    programs: str
+    sight: Sight
+    there: Destination
+
+    async def conditions(self, later: str) -> AsyncIterator[Precondition]:
+        yield self._whose(later)
+        use = await self._use()
+        for server in self.config.servers.values():
+            yield await self._is_not(server, use)
+        yield self._unused(use)
+
+    def _whose(self, later: str) -> Precondition:
+        """It is what this restore left, and nothing newer."""
+        if later:
+            return _failed("this restore's", f"Job {later} restored to the same place since.",
+                           f"Name that one: pgvault throw-away {later}")
+        identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
+        found = self.there.system_identifier
+        if found is None or identity is None or found != identity.system_identifier:
+            return _failed("this restore's", f"It holds {f'cluster {found}' if found else 'nothing that can be read'}, "
+                           f"and no copy of {self.copy.server}.", "Look what it is, and remove it by hand.")
+        return _told("this restore's", f"a copy of {self.copy.server}")
+
+    async def _use(self) -> dict[str, object]:
+        """What it says of its use; empty when it does not run or tells nothing."""
+        if not self.sight.alive:
+            return {}
+        server = RestoredServer(self.host, self.host_config, self.config.server(self.copy.server), self.copy,
+                                self.programs)
+        server.seen(self.sight)
+        with suppress(NotAnswered):
+            return (await server.ask(_USE))[0]
+        return {}
+
+    async def _is_not(self, server: ServerConfig, use: dict[str, object]) -> Precondition:
+        """Not the server itself, which is there by what its conninfo leads to or by the directory that it is to have.
+        """
+        name = f"not {server.name}"
+        try:
+            started, directory = await asyncio.to_thread(_ask_live, server)
+        except PgvaultError as error:
+            if server.data_directory == self.copy.directory and self._is_host_of(server):
+                return _failed(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
+            return Precondition(name, Outcome.WARNING, f"{server.name} cannot be asked: {error.message}",
+                                "Make sure that nothing uses this copy in its place.")
+        is_it = started == use["started"] if use else self.sight.alive and directory == self.sight.directory and \
+            abs(started - (self.sight.started or 0)) <= _SAME_START
+        if is_it:
+            return _failed(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
+                           "Throw away another one.")
+        return _told(name, f"{server.name} runs elsewhere")
+
+    def _is_host_of(self, server: ServerConfig) -> bool:
+        here = self.host_config.ssh.host if self.host_config is not None and self.host_config.ssh else ""
+        return here == (server.ssh.host if server.ssh else "")
+
+    def _unused(self, use: dict[str, object]) -> Precondition:
+        if not self.sight.alive:
+            return _told("not in use", "it does not run")
+        if not use:
+            return Precondition("not in use", Outcome.WARNING, "it lets nobody in to be asked", "Make sure of it.")
+        if use["archives"] or use["standbys"]:
+            return _failed("not in use", "It archives its WAL." if use["archives"] else "A standby follows it.",
+                           "It is in service. If it is not, end that first.")
+        if use["sessions"]:
+            return Precondition("not in use", Outcome.WARNING, f"sessions of others: {use['sessions']}",
+                                "They end with it.")
+        return _told("not in use", "nobody else is logged in, nothing is archived")
+
+
+async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, emit: Emit) -> ThrownAway:
+    """PgvaultError says how far it came: nothing is removed under a server that runs."""
+    host_config = config.host(copy.host) if copy.host else None
+    async with reach_copy(copy, config, emit) as (host, programs, sight):
+        if sight.alive:
+            emit(PhaseStarted("stop"))
+            await _stop(host, host_config, plan, programs)
+        emit(PhaseStarted("remove"))
+        done = await host.run_script(_REMOVE, plan.directory, *plan.tablespaces, timeout=_REMOVE_SECONDS)
+        if done.status == _RUNS:
+            raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or ended badly",
+                          detail="Nothing was removed.", hint="If no server runs on it, remove that file, then again.")
+        if done.status:
+            raise PgvaultError(f"could not remove all of {plan.place}", detail=done.stderr,
+                               hint="Its server cannot start again; run this again, or remove the rest.")
+    emit(Noted(f"removed: {', '.join(plan.places)}"))
+    return ThrownAway(plan)
+
+
+async def _stop(host: Host, config: HostConfig | None, plan: ThrowAwayPlan, programs: str) -> None:
+    if config is not None and config.stop_command:
+        line = config.stop_command
+        done = await host.run_shell(line, timeout=_STOP_SECONDS)
+    else:
+        argv = [f"{programs}/pg_ctl", "stop", "-D", plan.directory, "-m", "fast", "-w", "-t", f"{_STOP_SECONDS:.0f}"]
+        line = join(argv)
+        done = await host.run(argv, timeout=_STOP_SECONDS + 10)
+    if (await look_at_server(host, plan.directory, programs)).alive:
+        raise PgvaultError(f"could not stop the server in {plan.place}",
+                           detail=f"{line} ended with status {done.status}: {done.stderr.strip()}. Nothing was "
+                                  "removed.",
+                           hint="Stop it by hand, then run this again.")
+
+
+def _ask_live(server: ServerConfig) -> tuple[float, str]:
+    """When it was started, and its data directory as far as the role may see it."""
+    with session(server, seconds=_ASK_SECONDS) as sql:
+        row = sql.execute(_LIVE.encode()).fetchone()
+    assert row
+    return row[0], row[1] or ""
+
+
+def _told(name: str, detail: str) -> Precondition:
+    return Precondition(name, Outcome.OK, detail)
+
+
+def _failed(name: str, detail: str, fix: str) -> Precondition:
+    return Precondition(name, Outcome.FAILED, detail, fix)

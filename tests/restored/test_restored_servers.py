@@ -1,0 +1,141 @@
+"""`look`, `open` and `throw-away`: a restored server is looked at, opened for use, and removed; never the live one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from restore.target_world import World, end_world, make_world
+from support.account import account
+from support.cli import environment, pgvault, pgvault_argv
+from support.fleet import Fleet
+from support.ssh import SshHost
+
+
+@pytest.fixture(scope="module")
+def world(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
+    """Its restored server is paused, in `restored`, with a tablespace beside it."""
+    made = make_world(fleet, ssh_hosts("openssh"), megabytes=1)
+    made.server.new_tablespace("fast")
+    made.server.sql("CREATE TABLE here TABLESPACE fast AS SELECT generate_series(1, 5) AS i")
+    made.backup()
+    made.take_wal()
+    data = made.root / "restored"
+    made.cli("restore", "main", "auto", str(data), "--host", "target", "--target-immediate", "--target-action", "pause",
+             "--tablespace", f"fast={data}.fast", "--start", "--yes", check=0)
+    yield made
+    made.stop(data)
+    end_world(fleet, made)
+
+
+def test_looking_lends_the_terminal_to_psql_on_the_host(world: World) -> None:
+    told = world.cli("--format", "json", "look", "latest", check=0).json()
+    assert told["command"].startswith(f"{world.server.installation.bin}/psql -h {world.root} -p {world.port} ")
+    terminal = Terminal(pgvault_argv("look", "latest", config=world.config_file))
+    assert "\\q comes back" in terminal.until("=# ")
+    terminal.type("SELECT count(*) * 111 AS number FROM here;\n")
+    assert "555" in terminal.until("=# ")
+    terminal.type("SELECT pg_sleep(60);\n")
+    terminal.until("60);")
+    time.sleep(0.5)
+    terminal.type("\x03")  # it is psql's, and ends the query alone
+    terminal.until("=# ")
+    terminal.type("\\q\n")
+    assert terminal.end() == 0
+    assert terminal.is_as_before
+    terminal.close()
+
+
+class Terminal:
+    """A program at a terminal of its own, as a person has it."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._master, slave = pty.openpty()
+        self._slave, self._before = slave, termios.tcgetattr(slave)
+        self._process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, cwd="/", start_new_session=True,
+                                         env=environment() | {"TERM": "xterm", "PAGER": ""})
+
+    @property
+    def is_as_before(self) -> bool:
+        return termios.tcgetattr(self._slave) == self._before
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def until(self, text: str) -> str:
+        """What is drawn up to this."""
+        seen, deadline = "", time.monotonic() + 60
+        while text not in seen:
+            assert time.monotonic() < deadline, seen
+            if select.select([self._master], [], [], 1)[0]:
+                seen += os.read(self._master, 4096).decode(errors="replace")
+        return seen
+
+    def end(self) -> int:
+        try:
+            return self._process.wait(30)
+        finally:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        os.close(self._master)
+        os.close(self._slave)
+
+
+def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -> None:
+    data = world.root / "restored"
+    opened = world.cli("--format", "json", "open", "latest", "--yes", check=0).json()
+    assert opened["timeline"] == 2
+    assert "open already, on timeline 2" in world.cli("open", "latest", "--yes", check=5).stderr
+    assert "recovery_target" not in (data / "postgresql.auto.conf").read_text()
+    assert (world.vault.recoveries / "00000002.toml").read_text().count("history")
+    plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
+    assert plan["removes"] == [str(data), f"{data}.fast"]
+    assert (plan["runs"], {each["outcome"] for each in plan["preconditions"]}) == (True, {"ok"})
+    assert "not the directory that goes" in world.cli("throw-away", "latest", "--remove", "/tmp", check=2).stderr
+    assert "not the directory that goes" in world.cli("throw-away", "latest", check=2).stderr
+    assert (data / "PG_VERSION").exists()
+    done = world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert f"Thrown away: target:{data}" in done.text
+    assert not data.exists()
+    assert not Path(f"{data}.fast").exists()
+    assert world.server.scalar("SELECT count(*) FROM here") == 5
+    assert "is not there any more" in world.cli("throw-away", "latest", "--remove", data, check=4).stderr
+    assert "is not there any more" in world.cli("look", "latest", check=5).stderr
+
+
+def test_the_live_server_is_never_thrown_away(world: World) -> None:
+    """Not where the conninfo leads to the copy by now, not one that archives, not what another restore has made."""
+    data = world.root / "second"
+
+    def conditions(check: int, port: int) -> dict[str, str]:
+        config = world.config_file.with_name("other.toml")
+        config.write_text(world.config_file.read_text().replace(f"port={world.server.port}", f"port={port}"))
+        plan = pgvault("--format", "json", "throw-away", "latest", "--dry-run", config=config, check=check).json()
+        return {each["name"]: each["outcome"] for each in plan["preconditions"]}
+
+    world.cli("restore", "main", "auto", str(data), "--host", "target", "--target-immediate", "--tablespace",
+              f"fast={data}.fast", "--start", "--yes", check=0)
+    try:
+        assert conditions(5, world.port)["not main"] == "failed"
+        assert conditions(0, 1)["not main"] == "warning"
+        with (data / "postgresql.auto.conf").open("a") as conf:
+            conf.write("archive_mode = on\narchive_command = 'true'\n")
+        account().run([world.server.installation.program("pg_ctl"), "restart", "-w", "-D", data, "-l", f"{data}/log"])
+        assert conditions(5, world.server.port) == {"this restore's": "ok", "not main": "ok", "not in use": "failed"}
+        refused = world.cli("throw-away", "latest", "--remove", data, check=5)
+        assert "It archives its WAL." in refused.stderr
+    finally:
+        world.stop(data)
+    assert world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()["runs"] is False
+    world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert not data.exists()
