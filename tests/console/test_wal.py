@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.screens.wal import WalScreen
 from pgvault.console.screens.wal_lists import accident_rows, transaction_rows
+from pgvault.console.timeline.cursor import aim
 from pgvault.console.wizard.search import Search
 from pgvault.engine.event_names import WalObject
 from pgvault.engine.event_neighbours import NearTransaction
@@ -329,6 +330,51 @@ async def test_an_accident_in_the_unfinished_segment_can_be_chosen_though_the_ar
         assert asked.calls
         assert asked.target == AtLsn(Lsn.parse("0/C000100"), inclusive=False)
         assert asked.calls[-1]["partial"]
+
+
+async def test_the_row_that_has_the_focus_is_what_r_takes(desk: Desk) -> None:
+    """Also where its rows came after the focus did, and whatever moved the timeline's cursor meanwhile."""
+    an_evening(desk)
+    desk.says("events main", drop(190, "0/5000100"), drop(130, "0/4000100", "items"), drop(60, "0/3000100", "old"))
+    console = app(desk, *(near(100 + number, 700 + number) for number in range(30)))
+    asked = Asked(console)
+    async with desk.open(console) as pilot:
+        await press(pilot, "3", "tab")
+        await rest(pilot)
+        row = view(pilot).nearby.listing
+        assert row.key == str(view(pilot).timeline.cursor.lsn)
+        await press(pilot, "k", "r")
+        assert asked.target == AtLsn(Lsn.parse(row.key), inclusive=False)
+        await press(pilot, "n")
+        assert view(pilot).timeline.has_focus, "a mark is the timeline's"
+        await press(pilot, "r")
+        assert asked.target == aim(view(pilot).chart, view(pilot).timeline.cursor).target
+        await press(pilot, "e")
+        assert row.index == 0, "the newest accident, wherever the list was before"
+        await press(pilot, "j", "n", "N", "tab", "r")
+        assert asked.target == view(pilot).nearby.search.accident(row.key).point.target
+
+
+async def test_an_accident_on_a_timeline_that_is_not_drawn_can_be_chosen(desk: Desk) -> None:
+    an_evening(desk)
+    desk.says("events main", drop(630, "0/C000100", timeline=7, partial=True))
+    console = app(desk)
+    asked = Asked(console)
+    async with desk.open(console) as pilot:
+        await press(pilot, "3", "e", "r")
+        assert asked.calls[-1]["timeline"] == 7
+        assert asked.target == AtLsn(Lsn.parse("0/C000100"), inclusive=False)
+
+
+async def test_leaving_the_accidents_the_list_goes_where_the_cursor_is(desk: Desk) -> None:
+    an_evening(desk)
+    desk.says("events main", drop(129.5, "0/4000100"))
+    console = app(desk, *(near(100 + number, 700 + number, number=2, at=0x1000 * number) for number in range(30)))
+    async with desk.open(console) as pilot:
+        await press(pilot, "3", "e", "escape")
+        await rest(pilot)
+        nearby = view(pilot).nearby
+        assert nearby.listing.index == max(0, nearby.around.index_at(view(pilot).timeline.cursor))
 
 
 async def test_a_search_that_finds_nothing_or_fails_says_so(desk: Desk) -> None:

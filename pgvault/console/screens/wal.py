@@ -210,12 +210,13 @@ class WalScreen(View):
             self.nearby.refill(self.timeline.cursor)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
+        """The row that has the focus is the place that counts; as it is by now, since rows come meanwhile."""
         if event.listing.has_focus:
-            self._follow(event.key)
+            self._follow(event.listing.key)
 
     def _follow(self, key: str) -> None:
         """The timeline's cursor goes where the list's is."""
-        if self.chart and (cursor := self.nearby.place(key, self.chart)):
+        if self.chart and (cursor := self.nearby.place(key)):
             self.timeline.go(cursor)
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
@@ -226,12 +227,11 @@ class WalScreen(View):
 
     def do_accidents(self) -> None:
         """Show what was found, and search unless that is being done."""
-        self.nearby.shows_accidents = True
         search = self.nearby.search
         if search.stand is not Stand.RUNS:
             search.begin()
             begin(self, f"wal-accidents {self._server}", self._search, search, _search_words(self._server))
-        self.nearby.refill(self.timeline.cursor)
+        self.nearby.turn_to(self.timeline.cursor, accidents=True)
         self.nearby.listing.focus()
 
     async def _search(self, search: Search, words: list[str]) -> None:
@@ -255,9 +255,8 @@ class WalScreen(View):
         if self.nearby.shows_accidents:
             self.workers.cancel_group(self, f"wal-accidents {self._server}")
             self.nearby.search.stop()
-            self.nearby.shows_accidents = False
-            self.nearby.refill(self.timeline.cursor)
-            self.timeline.focus()
+            self.set_focus(self.timeline)
+            self.nearby.turn_to(self.timeline.cursor, accidents=False)
             self.read_around()
         else:
             super().do_back()
@@ -272,7 +271,7 @@ class WalScreen(View):
             return ""
         chart = self.chart
         if chart is None or not any(lane.slots.numbers for lane in chart.lanes):
-            return "no WAL of this server is known"
+            return "no WAL of this server is known" if self._is_read else "the WAL index of this server is being read"
         if action in ("restore", "open"):
             found = reach_of(chart, self.timeline.cursor)
             return "" if found.backup or self._is_partial else f"this instant cannot be restored: {found.reason}"
@@ -310,12 +309,16 @@ class WalScreen(View):
         self.timeline.show_all()
 
     def do_next_mark(self) -> None:
-        if not self.timeline.go_to_mark(back=False):
-            self.app.tell("there is no mark later than this")
+        self._go_to_mark(back=False)
 
     def do_previous_mark(self) -> None:
-        if not self.timeline.go_to_mark(back=True):
-            self.app.tell("there is no mark earlier than this")
+        self._go_to_mark(back=True)
+
+    def _go_to_mark(self, *, back: bool) -> None:
+        """Marks are the timeline's: it leads from there on, and the list goes along."""
+        self.set_focus(self.timeline)
+        if not self.timeline.go_to_mark(back=back):
+            self.app.tell(f"there is no mark {'earlier' if back else 'later'} than this")
 
     def command_words(self) -> list[str] | None:
         chart, cursor = self.chart, self.timeline.cursor

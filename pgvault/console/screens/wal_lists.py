@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from pgvault.console.fields import wrapped
 from pgvault.console.timeline.around import Around
 from pgvault.console.timeline.axis import microseconds
-from pgvault.console.timeline.chart import Chart
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident
+from pgvault.console.wizard.accident import Accident, marks
 from pgvault.console.wizard.search import Search, Stand
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
@@ -73,8 +72,15 @@ class NearbyPane(ListPane):
         self.search = Search()
         self.shows_accidents = False
 
+    def turn_to(self, cursor: Cursor, *, accidents: bool) -> None:
+        """Show the one list or the other, with its row at the cursor, else the newest accident."""
+        self.shows_accidents = accidents
+        self.show(accident_rows(()))
+        self.refill(cursor)
+
     def refill(self, cursor: Cursor) -> None:
-        """Show what is known now."""
+        """Show what is known now. Who is in a list with rows leads; the first rows are shown around the cursor."""
+        leads = self.has_focus_within and len(self.listing.rows) > 0
         self.listing.empty = self._empty_text()
         if self.shows_accidents:
             self.retitle(self._accidents_title)
@@ -82,12 +88,17 @@ class NearbyPane(ListPane):
         else:
             self.retitle("transactions around the cursor: r recovers to just before one")
             self.show(transaction_rows(self.around.found if self.around else ()))
-        self.put(cursor)
+        if not leads:
+            self._put(cursor)
         self.listing.changed()
 
     def put(self, cursor: Cursor) -> None:
         """The list's cursor goes where the timeline's is, unless the list leads."""
-        if self.has_focus_within or self.pattern:
+        if not self.has_focus_within:
+            self._put(cursor)
+
+    def _put(self, cursor: Cursor) -> None:
+        if self.pattern:
             return
         if self.shows_accidents:
             if cursor.mark and cursor.mark.key:
@@ -97,11 +108,12 @@ class NearbyPane(ListPane):
             self.listing.top = max(0, index - self.listing.size.height // 2)  # with what comes before and behind it
             self.listing.go_to(index)
 
-    def place(self, key: str, chart: Chart) -> Cursor | None:
+    def place(self, key: str) -> Cursor | None:
         """Where the row with this key lies."""
         if self.shows_accidents:
-            found = ((lane.timeline, mark) for lane in chart.lanes for mark in lane.marks if key and mark.key == key)
-            return next((Cursor(timeline, mark.at, mark) for timeline, mark in found), None)
+            accident = self.search.accident(key)
+            return next((Cursor(timeline, mark.at, mark) for timeline, mark in marks([accident] if accident else [])),
+                        None)
         if self.around is None:
             return None
         each = next((each for each in self.around.found if str(each.lsn) == key), None)

@@ -279,9 +279,11 @@ class TimelineView(LineView, can_focus=True):
             self.go(self._at_column(column))
 
     def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        self.focus()
         self.action_move(3)
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        self.focus()
         self.action_move(-3)
 
 
