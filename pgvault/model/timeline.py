@@ -55,6 +55,10 @@ class History(NamedTuple):
         """Whether position `lsn` reached on `timeline` is part of this timeline's own past."""
         return any(leg.timeline == timeline and (leg.end is None or lsn <= leg.end) for leg in self.legs)
 
+    def segment(self, number: int, size: int) -> Segment:
+        """The one with that number that recovery along this timeline reads."""
+        return next(self.path(Lsn(number * size), Lsn(0), size))
+
     def path(self, begin: Lsn, until: Lsn, size: int) -> Iterator[Segment]:
         """The segments that recovery along this timeline reads from `begin` up to the byte before `until`.
 

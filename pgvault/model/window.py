@@ -8,12 +8,12 @@ Everything is computed in one pass over the segments, which may be a hundred tho
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
@@ -26,6 +26,30 @@ DAMAGED, MINIMAL = "damaged", "minimal"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Piece(Protocol):
+    """What has to be known of an archived segment, by whoever knows more of it too; see `Archived`."""
+
+    @property
+    def timeline(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def earliest(self) -> int | None: ...
+    @property
+    def latest(self) -> int | None: ...
+    @property
+    def whole(self) -> int | None: ...
+    @property
+    def stops(self) -> bool: ...
+    @property
+    def last_at(self) -> int | None: ...
+    @property
+    def ends_by(self) -> str | None: ...
+
+
+_Piece = TypeVar("_Piece", bound=Piece)
+
+
 class Archived(NamedTuple):
     """One archived segment as the index has it. Times are of commits and aborts, in microseconds since 1970, UTC."""
 
@@ -33,13 +57,13 @@ class Archived(NamedTuple):
     number: int
     earliest: int | None = None
     latest: int | None = None
-    end: int | None = None
+    whole: int | None = None
     """Where its last whole record ends; None when it was not read yet."""
     stops: bool = False
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
-    last: int | None = None
+    last_at: int | None = None
     """Where its last record begins; None when it was not read yet."""
-    cause: str | None = None
+    ends_by: str | None = None
     """Why its WAL ends before the segment does: DAMAGED, MINIMAL, or nothing that needs anybody's care."""
 
 
@@ -161,9 +185,9 @@ def instant(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
-def survey(archived: Iterable[Archived], tree: TimelineTree, backups: Sequence[Backup], size: int) -> Survey:
+def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Backup], size: int) -> Survey:
     """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes."""
-    wal: dict[int, list[Archived]] = {}
+    wal: dict[int, list[Piece]] = {}
     for segment in archived:
         wal.setdefault(segment.timeline, []).append(segment)
     copied = sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
@@ -171,68 +195,60 @@ def survey(archived: Iterable[Archived], tree: TimelineTree, backups: Sequence[B
     paths = {each: _Path(tree.history(each), wal, size) for each in sorted({*wal, *(b.timeline for b in copied)})}
     windows = tuple(window for each in paths.values() for window in each.windows(copied))
     usable = {backup for window in windows for backup in window.backups}
-    good = [b for b in copied if b.id in usable]
+    good: dict[int, Lsn] = {}
+    for b in copied:
+        if b.id in usable:
+            good[b.timeline] = max(good.get(b.timeline, Lsn(0)), b.begin_lsn or Lsn(0))
     timelines = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
     broken = tuple(Broken(b.id, paths[b.timeline].missing_of(b)) for b in copied if b.id not in usable)
     breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in segments
-                   if each.cause in (DAMAGED, MINIMAL))
+                   if each.ends_by in (DAMAGED, MINIMAL))
     return Survey(timelines, windows, broken, breaks)
-
-
-class _Run(NamedTuple):
-    """Segments of a path that recovery can read one after the other, by number."""
-
-    first: int
-    last: int
-    parts: list[list[Archived]]
 
 
 class _Path:
     """What is archived along the way to the end of one timeline."""
 
-    def __init__(self, history: History, wal: dict[int, list[Archived]], size: int) -> None:
+    def __init__(self, history: History, wal: dict[int, list[Piece]], size: int) -> None:
         self.history, self.size = history, size
-        self.runs = list(_runs(_own_parts(history, wal, size)))
-        self._firsts = [run.first for run in self.runs]
+        self.runs = list(unbroken(along(history, wal, size)))
+        self._firsts = [run[0].number for run in self.runs]
 
     def missing_of(self, backup: Backup) -> Segment:
         """The first segment that an unusable backup needs and that is not there, or cannot be read to its end."""
         begin, end = _span(backup, self.size)
         run = self._run_with(begin)
-        start = Lsn((begin if run is None else min(run.last + 1, end)) * self.size)
-        return next(self.history.path(start, Lsn(start + 1), self.size))
+        return self.history.segment(begin if run is None else min(run[-1].number + 1, end), self.size)
 
     def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
         """One for each unbroken run in which usable backups of this path lie; `backups` are ordered by their end."""
         by_run: dict[int, list[Backup]] = {}
         for backup in backups:
-            begin, end = _span(backup, self.size)
-            run, end_lsn = self._run_with(begin), backup.end_lsn or Lsn(0)
-            if (run and end <= run.last and end_lsn <= self._end(run)
-                    and self.history.holds(backup.timeline, end_lsn)):
-                by_run.setdefault(run.first, []).append(backup)
+            run, end = self._run_with((backup.begin_lsn or Lsn(0)) // self.size), backup.end_lsn or Lsn(0)
+            if run and end <= self._end(run) and self.history.holds(backup.timeline, end):
+                by_run.setdefault(run[0].number, []).append(backup)
         for run in self.runs:
-            if within := by_run.get(run.first):
+            if within := by_run.get(run[0].number):
                 yield self._window(run, within)
 
-    def _window(self, run: _Run, backups: list[Backup]) -> Window:
+    def _window(self, run: list[Piece], backups: list[Backup]) -> Window:
         oldest = backups[0]
         from_lsn = oldest.end_lsn or Lsn(0)
-        latest = instant(max((s.latest for part in run.parts for s in part
+        latest = instant(max((s.latest for s in run
                               if s.latest is not None and s.number >= from_lsn // self.size), default=None))
         if latest and oldest.finished_at and latest <= oldest.finished_at:
             latest = None
-        last = run.parts[-1][-1].last
+        last = run[-1].last_at
         return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
-    def _end(self, run: _Run) -> Lsn:
-        last = run.parts[-1][-1]
-        return Lsn((last.number + 1) * self.size if last.end is None else last.end)
+    def _end(self, run: list[Piece]) -> Lsn:
+        last = run[-1]
+        return Lsn((last.number + 1) * self.size if last.whole is None else last.whole)
 
-    def _run_with(self, number: int) -> _Run | None:
+    def _run_with(self, number: int) -> list[Piece] | None:
         place = bisect_right(self._firsts, number) - 1
-        return self.runs[place] if place >= 0 and number <= self.runs[place].last else None
+        return self.runs[place] if place >= 0 and number <= self.runs[place][-1].number else None
 
 
 def _span(backup: Backup, size: int) -> tuple[int, int]:
@@ -241,36 +257,20 @@ def _span(backup: Backup, size: int) -> tuple[int, int]:
     return begin // size, max(begin // size, Segment.ending(backup.timeline, end, size).number)
 
 
-def _own_parts(history: History, wal: dict[int, list[Archived]], size: int) -> Iterator[list[Archived]]:
-    """The archived segments that recovery along this history reads: of each timeline those from its first one up to
-    the one in which the next timeline begins, which is read from that one."""
-    legs = history.legs
-    for leg, following in pairwise((*legs, None)):
-        if leg is None or leg.timeline not in wal:
-            continue
-        segments = wal[leg.timeline]
-        low = bisect_right(segments, leg.start // size - 1, key=_number)
-        high = len(segments) if following is None else bisect_right(segments, following.start // size - 1, key=_number)
-        if low < high:
-            yield segments[low:high]
+def along(history: History, wal: Mapping[int, Sequence[_Piece]], size: int) -> list[_Piece]:
+    """The archived segments, given by timeline, that recovery along this history reads: of each timeline those from
+    its first one up to the one in which the next timeline begins, which is read from that one."""
+    found: list[_Piece] = []
+    for leg in history.legs:
+        segments = wal.get(leg.timeline, ())
+        low = bisect_left(segments, leg.start // size, key=_number)
+        found += segments[low:None if leg.end is None else bisect_left(segments, leg.end // size, key=_number)]
+    return found
 
 
-def _runs(parts: Iterable[list[Archived]]) -> Iterator[_Run]:
-    run: _Run | None = None
-    for part in parts:
-        for piece in _unbroken(part):
-            if run and piece[0].number == run.last + 1 and not run.parts[-1][-1].stops:
-                run = _Run(run.first, piece[-1].number, [*run.parts, piece])
-                continue
-            if run:
-                yield run
-            run = _Run(piece[0].number, piece[-1].number, [piece])
-    if run:
-        yield run
-
-
-def _unbroken(segments: Sequence[Archived], *, at_stops: bool = True) -> Iterator[list[Archived]]:
-    """Cut where numbers do not follow each other and, with `at_stops`, where recovery cannot go on."""
+def unbroken(segments: Sequence[_Piece], *, at_stops: bool = True) -> Iterator[list[_Piece]]:
+    """Segments of one path, cut where numbers do not follow each other and, with `at_stops`, where recovery cannot go
+    on."""
     begin = 0
     for i, (one, other) in enumerate(pairwise(segments), 1):
         if other.number != one.number + 1 or (at_stops and one.stops):
@@ -280,14 +280,14 @@ def _unbroken(segments: Sequence[Archived], *, at_stops: bool = True) -> Iterato
         yield list(segments[begin:])
 
 
-def _timeline(history: History, wal: dict[int, list[Archived]], tree: TimelineTree, good: Sequence[Backup],
+def _timeline(history: History, wal: dict[int, list[Piece]], tree: TimelineTree, good: Mapping[int, Lsn],
               size: int) -> TimelineWal:
     timeline, parent = history.timeline, history.parent
     ranges = tuple(Range(
         Segment(timeline, part[0].number), Segment(timeline, part[-1].number),
         instant(min((s.earliest for s in part if s.earliest is not None), default=None)),
         instant(max((s.latest for s in part if s.latest is not None), default=None)))
-        for part in _unbroken(wal[timeline], at_stops=False))
+        for part in unbroken(wal[timeline], at_stops=False))
     ends = [(one.last, other.first) for one, other in pairwise(ranges)]
     if parent and parent.timeline in wal and ranges[0].first.number > (begin := parent.switch // size):
         ends.insert(0, (_before_branch(history, begin, size), ranges[0].first))
@@ -295,10 +295,10 @@ def _timeline(history: History, wal: dict[int, list[Archived]], tree: TimelineTr
     return TimelineWal(timeline, parent.timeline if parent else None, parent.switch if parent else None, ranges, gaps)
 
 
-def _break(segment: Archived, tree: TimelineTree, good: Sequence[Backup], size: int) -> Break:
+def _break(segment: Piece, tree: TimelineTree, good: Mapping[int, Lsn], size: int) -> Break:
     place = Segment(segment.timeline, segment.number)
     passed = _is_passed(Segment(segment.timeline, segment.number + 1), tree, good, size)
-    return Break(place, Lsn(segment.end or place.start(size)), segment.cause or "", passed)
+    return Break(place, Lsn(segment.whole or place.start(size)), segment.ends_by or "", passed)
 
 
 def _before_branch(history: History, number: int, size: int) -> Segment:
@@ -307,10 +307,12 @@ def _before_branch(history: History, number: int, size: int) -> Segment:
     return next(history.path(Lsn(start - 1), start, size)) if number else Segment(history.timeline, -1)
 
 
-def _is_passed(before: Segment, tree: TimelineTree, good: Sequence[Backup], size: int) -> bool:
+def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], size: int) -> bool:
+    """`good` is where the newest backup of each timeline that can be restored begins."""
     start = before.start(size)
-    return any((b.begin_lsn or 0) >= start and tree.history(b.timeline).holds(before.timeline, start) for b in good)
+    return any(begin >= start and tree.history(timeline).holds(before.timeline, start)
+               for timeline, begin in good.items())
 
 
-def _number(segment: Archived) -> int:
+def _number(segment: Piece) -> int:
     return segment.number

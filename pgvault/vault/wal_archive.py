@@ -58,8 +58,13 @@ class _Spooled(NamedTuple):
 
 def path_of(server: ServerVault, name: str) -> Path:
     """Where an archived file is, or would be. ValueError when PostgreSQL archives nothing of this name."""
+    return server.wal / directory_of(name) / f"{name}{SUFFIX}"
+
+
+def directory_of(name: str) -> str:
+    """The archive's directory for an archived file. ValueError when PostgreSQL archives nothing of this name."""
     parse_wal_name(name)
-    return server.wal / (name[:16] if len(name) >= 24 else f"{name[:8]}00000000") / f"{name}{SUFFIX}"
+    return name[:16] if len(name) >= 24 else f"{name[:8]}00000000"
 
 
 def level_for(configured: int) -> int:

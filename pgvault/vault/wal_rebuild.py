@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgvault.model.errors import Corrupt
-from pgvault.model.segment import parse_wal_name
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
-from pgvault.vault.wal_archive import SUFFIX, add_to_index, path_of
+from pgvault.vault.wal_archive import SUFFIX, add_to_index, directory_of, path_of
 from pgvault.vault.wal_fetch import read_checked
 
 
@@ -39,7 +38,7 @@ def archived_names(server: ServerVault) -> Iterator[str]:
             continue
         for name in os.listdir(directory.path):
             plain = name.removesuffix(SUFFIX)
-            if plain != name and _belongs(server, plain, directory.name):
+            if plain != name and _belongs(plain, directory.name):
                 yield plain
 
 
@@ -115,10 +114,9 @@ def _is_readable(server: ServerVault, name: str) -> bool:
     return True
 
 
-def _belongs(server: ServerVault, name: str, directory: str) -> bool:
+def _belongs(name: str, directory: str) -> bool:
     try:
-        parse_wal_name(name)
+        return directory_of(name) == directory
     except ValueError:
         return False
-    return path_of(server, name).parent.name == directory
 

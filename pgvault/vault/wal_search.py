@@ -6,18 +6,21 @@ does not describe, are read when they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
 from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
-from pgvault.model.window import DAMAGED, MINIMAL
+from pgvault.model.window import DAMAGED, MINIMAL, along, unbroken
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
@@ -35,19 +38,22 @@ from pgvault.wal.transactions import Transaction, transactions_of
 _Found = TypeVar("_Found")
 
 _ROWS = """
-SELECT f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
-       a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, a.end_lsn,
+SELECT f.timeline, f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
+       a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, coalesce(a.end_lsn, (f.number + 1) * ?),
        coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0),
-       coalesce(a.end_cause, ''), a.whole
-FROM file f LEFT JOIN facts a USING (timeline, number)
-WHERE f.kind = 'segment' AND f.timeline = ? AND f.number >= ?"""
+       coalesce(a.end_cause, ''), a.whole, NULL
+FROM file f LEFT JOIN facts a USING (timeline, number) WHERE +f.kind = 'segment' ORDER BY f.name"""
+"""By timeline and number, as `wal_index.archived_rows`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One archived segment with what its records told; times in microseconds since 1970, UTC."""
+class Row(NamedTuple):
+    """One archived segment with what its records told; times in microseconds since 1970, UTC.
 
-    segment: Segment
+    As the index has it, since there may be a hundred thousand of them.
+    """
+
+    timeline: int
+    number: int
     name: str
     stored: int
     problem: str | None
@@ -55,11 +61,12 @@ class Row:
     earliest: int | None
     """The times of its commits and aborts; None without any."""
     latest: int | None
-    xids: Xids | None
-    last_lsn: Lsn | None
-    """Start of its last record."""
-    end: Lsn
-    """Where its WAL ends."""
+    oldest_xid: int | None
+    newest_xid: int | None
+    last_at: int | None
+    """As `last_lsn`."""
+    end_at: int
+    """As `end`."""
     stops: bool
     """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
     removals: int | None = None
@@ -69,14 +76,34 @@ class Row:
     """Transactions that were prepared and ended within it; the index does not have them."""
     ends_by: str = ""
     """Why its WAL ends before the segment does: a value of `wal.records.Cause`, or MINIMAL."""
-    whole: Lsn | None = None
+    whole: int | None = None
     """The end of its last whole record, where recovery comes to when nothing follows."""
     unfinished: Unfinished | None = None
     """Where it is no whole segment."""
 
     @property
+    def segment(self) -> Segment:
+        return Segment(self.timeline, self.number)
+
+    @property
+    def xids(self) -> Xids | None:
+        if self.oldest_xid is None or self.newest_xid is None:
+            return None
+        return Xids(self.oldest_xid, self.newest_xid)
+
+    @property
+    def last_lsn(self) -> Lsn | None:
+        """Start of its last record."""
+        return None if self.last_at is None else Lsn(self.last_at)
+
+    @property
+    def end(self) -> Lsn:
+        """Where its WAL ends."""
+        return Lsn(self.end_at)
+
+    @property
     def reach(self) -> Lsn:
-        return self.end if self.whole is None else self.whole
+        return Lsn(self.end_at if self.whole is None else self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +124,16 @@ class WalSearch:
         self._partial = partial
         self._identity = identity
         self.tree: TimelineTree = timeline_tree(server, index)
-        self._rows: dict[tuple[int, int], dict[int, Row]] = {}
+        self._rows: dict[int, list[Row]] = {}
         self._begun: dict[Segment, Row | None] = {}
+
+    def with_unfinished(self) -> WalSearch:
+        """The same that counts the unfinished ends of timelines; itself when it does, or when there are none."""
+        if self._partial or not self._unfinished_segments():
+            return self
+        search = copy(self)
+        search._partial = True
+        return search
 
     def timelines(self) -> list[int]:
         """Those of which there is WAL, be it an unfinished segment."""
@@ -115,33 +150,22 @@ class WalSearch:
         """The names of all archived history files."""
         return tuple(file.name for file in self._index.files("history"))
 
-    def unbroken(self, history: History, begin: Lsn) -> Iterator[Row]:
-        """The segments that recovery along this path can read from `begin` on, up to the first that is missing."""
-        for segment in history.path(begin, Lsn(1 << 63), self.size):
-            row = self._of(segment.timeline, begin // self.size).get(segment.number)
-            if row is None and self._partial:
-                row = self._begun_row(segment)
-            if row is None:
-                return
-            yield row
-            if row.stops:
-                return
+    def runs(self, history: History) -> list[list[Row]]:
+        """The whole segments that recovery along this path can read one after the other, cut where it cannot go on."""
+        return list(unbroken(self._along(history)))
+
+    def begun(self, history: History, number: int) -> Row | None:
+        """The unfinished segment of this path with that number; None where there is none, or when unfinished ones were
+        not asked for."""
+        return self._begun_row(history.segment(number, self.size)) if self._partial else None
 
     def on_path(self, history: History) -> Iterator[Row]:
         """All segments that there are of this path, in order; some between them may be missing."""
-        rows = {leg.timeline: self._of(leg.timeline, 0) for leg in history.legs}
-        numbers = [number for found in rows.values() for number in found]
+        rows = self._along(history)
         begun = self._unfinished_segments() if self._partial else set()
-        numbers += [segment.number for segment in begun if segment.timeline in rows]
-        if not numbers:
-            return
-        first, behind = min(numbers), max(numbers) + 1
-        for segment in history.path(Lsn(first * self.size), Lsn(behind * self.size), self.size):
-            row = rows[segment.timeline].get(segment.number)
-            if row is None and segment in begun:
-                row = self._begun_row(segment)
-            if row is not None:
-                yield row
+        rows += [row for segment in begun if history.segment(segment.number, self.size) == segment
+                 and (row := self._begun_row(segment)) is not None]
+        return iter(sorted(rows, key=lambda row: row.number))
 
     def unfinished(self, history: History) -> Row | None:
         """The unfinished segment at the end of this path; None when there is none."""
@@ -157,7 +181,7 @@ class WalSearch:
 
     def left_out(self, history: History, row: Row) -> Row | None:
         """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
-        following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
+        following = history.segment(row.number + 1, self.size)
         if row.stops or self._index.has(following):
             return None
         with suppress(PgvaultError):  # a damaged one reaches nowhere, and nobody asked for it
@@ -166,7 +190,7 @@ class WalSearch:
 
     def break_behind(self, history: History, row: Row) -> str:
         """Why recovery ends with this segment though the archive has more of the path; empty when it has not."""
-        following = next(history.path(row.segment.end(self.size), Lsn(0), self.size))
+        following = history.segment(row.number + 1, self.size)
         for leg in history.legs:
             first = max(following.number, leg.start // self.size)
             last = 1 << 62 if leg.end is None else leg.end // self.size
@@ -248,7 +272,8 @@ class WalSearch:
 
     def _unfinished_segments(self) -> set[Segment]:
         """Those that are not archived whole."""
-        return unfinished_segments(self._server, self._index, self._identity) - self._index.segments()
+        return {segment for segment in unfinished_segments(self._server, self._index, self._identity)
+                if not self._index.has(segment)}
 
     def _begun_rows(self) -> Iterator[Row]:
         for segment in sorted(self._unfinished_segments()):
@@ -263,27 +288,23 @@ class WalSearch:
             self._begun[segment] = None if found is None else _begun(segment, found)
         return self._begun[segment]
 
-    def _of(self, timeline: int, first: int) -> dict[int, Row]:
-        key = (timeline, first)
-        if key not in self._rows:
-            self._rows[key] = {row[0]: self._row(timeline, row)
-                               for row in self._index.connection.execute(_ROWS, (timeline, first))}
-        return self._rows[key]
+    def _along(self, history: History) -> list[Row]:
+        """The whole segments of this path."""
+        return along(history, self.archived(), self.size)
 
-    def _row(self, timeline: int, row: tuple[Any, ...]) -> Row:
-        (number, name, stored, problem, earliest, latest, oldest, newest, last_lsn, end, stops, removals, most_rows,
-         passed, cause, whole) = row
-        segment = Segment(timeline, number)
-        return Row(segment, name, stored, problem, earliest, latest,
-                   Xids(oldest, newest) if oldest is not None and newest is not None else None,
-                   None if last_lsn is None else Lsn(last_lsn), segment.end(self.size) if end is None else Lsn(end),
-                   bool(stops), removals, most_rows, passed, cause, None if whole is None else Lsn(whole))
+    def archived(self) -> Mapping[int, list[Row]]:
+        """Every whole segment, by timeline and number."""
+        if not self._rows:
+            rows = map(Row._make, self._index.connection.execute(_ROWS, (self.size,)))
+            self._rows.update((timeline, list(same)) for timeline, same in groupby(rows, itemgetter(0)))
+        return self._rows
 
 
 def _begun(segment: Segment, found: Unfinished) -> Row:
     facts = found.facts
     times = facts.times if facts else None
-    return Row(segment, found.name, found.part.length, found.problem or None,
+    xids = facts.xids if facts else None
+    return Row(*segment, found.name, found.part.length, found.problem or None,
                microseconds(times.earliest) if times else None, microseconds(times.latest) if times else None,
-               facts.xids if facts else None, facts.last if facts else None, found.end, stops=True, unfinished=found,
-               ends_by=MINIMAL if facts and facts.minimal is not None else "")
+               xids.oldest if xids else None, xids.newest if xids else None, facts.last if facts else None, found.end,
+               stops=True, unfinished=found, ends_by=MINIMAL if facts and facts.minimal is not None else "")

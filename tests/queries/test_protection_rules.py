@@ -64,7 +64,7 @@ def test_a_gap_that_a_newer_backup_has_passed_harms_nothing() -> None:
 def test_wal_that_recovery_cannot_get_through_counts_as_missing() -> None:
     """Segment 5 is archived, but a damaged record in it is where recovery would stop."""
     backups = (backup(3),)
-    archived = [Archived(1, n) for n in (3, 4)] + [Archived(1, 5, end=5 * SIZE + 8, stops=True), Archived(1, 6)]
+    archived = [Archived(1, n) for n in (3, 4)] + [Archived(1, 5, whole=5 * SIZE + 8, stops=True), Archived(1, 6)]
     facts = WalFacts({1: 6}, survey(archived, TimelineTree(()), backups, SIZE))
     assert judged(backups=backups, wal=facts).state is ProtectionState.FAILED
 

@@ -18,10 +18,9 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import Ancestor, History, TimelineTree
-from pgvault.model.window import Archived, survey
+from pgvault.model.window import survey, unbroken
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import NamedPoint, Row
-from pgvault.wal.facts import Xids
 from pgvault.wal.transactions import Kind, Transaction
 
 SIZE = 1 << 20
@@ -127,9 +126,8 @@ class MadeArchive:
         return TimelineTree(tuple(self.server.histories))
 
     @property
-    def archived(self) -> list[Archived]:
-        return [Archived(each.segment.timeline, each.segment.number, each.earliest, each.latest, None, False,
-                         each.last_lsn) for _, each in sorted(self.rows.items())]
+    def archived(self) -> list[Row]:
+        return [each for _, each in sorted(self.rows.items())]
 
     @property
     def backups(self) -> list[Backup]:
@@ -153,11 +151,12 @@ class MadeArchive:
         return {each: min(segment.start(SIZE) for segment in self.rows if segment.timeline == each)
                 for each in self.timelines()}
 
-    def unbroken(self, history: History, begin: Lsn) -> Iterator[Row]:
-        for segment in history.path(begin, Lsn(1 << 40), SIZE):
-            if segment not in self.rows:
-                return
-            yield self.rows[segment]
+    def runs(self, history: History) -> list[list[Row]]:
+        path = history.path(Lsn(0), Lsn(SIZE * max((each.number + 1 for each in self.rows), default=1)), SIZE)
+        return list(unbroken([self.rows[segment] for segment in path if segment in self.rows]))
+
+    def begun(self, history: History, number: int) -> None:
+        """There is no unfinished segment."""
 
     def transactions(self, row: Row) -> list[Transaction]:
         return [Transaction(each.lsn, each.end, Kind.COMMIT, each.xid, each.time or NOON, 5, (), "", (), ())
@@ -196,8 +195,8 @@ class MadeArchive:
 def _row(segment: Segment, records: list[Record]) -> Row:
     ends = [each for each in records if each.xid and each.time]
     times, xids = [microseconds(each.time or NOON) for each in ends], [each.xid for each in ends]
-    return Row(segment, segment.name(SIZE), 1000, None, min(times, default=None), max(times, default=None),
-               Xids(min(xids), max(xids)) if xids else None, records[-1].lsn, segment.end(SIZE), stops=False)
+    return Row(*segment, segment.name(SIZE), 1000, None, min(times, default=None), max(times, default=None),
+               min(xids, default=None), max(xids, default=None), records[-1].lsn, segment.end(SIZE), stops=False)
 
 
 def _times(values: Iterator[int | None]) -> array[int]:

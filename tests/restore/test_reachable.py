@@ -249,7 +249,7 @@ def test_a_time_behind_everything_is_refused_at_once() -> None:
     archive = MadeArchive(server)
     ways, asked = Ways(archive), []
     way = ways.to(1)
-    whole = way.rows
-    way.rows = lambda begin: asked.append(begin) or whole(begin)  # type: ignore[method-assign]
+    whole = way.wal_from
+    way.wal_from = lambda begin: asked.append(begin) or whole(begin)  # type: ignore[method-assign]
     assert isinstance(find_choice(ways, archive.backups, AtTime(server.clock + MICROSECOND), None), NoChoice)
     assert len(asked) <= len(archive.backups) + 1

@@ -18,6 +18,7 @@ from support.cli import environment, pgvault_argv, pgvault_shell
 from support.postgres import Server, wait_until
 from wal.wal_writer import SYSTEM, Writer, restore_point
 
+from pgvault.engine.restore.way import Way
 from pgvault.model.errors import Corrupt, Rejected, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -29,7 +30,7 @@ from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_current import current
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import reconcile
-from pgvault.vault.wal_search import WalSearch
+from pgvault.vault.wal_search import Row, WalSearch
 from pgvault.vault.wal_unfinished import look, newest_content
 
 NAME = "000000010000000000000003.partial"
@@ -180,6 +181,12 @@ def search(vault: ServerVault, **options: bool) -> Iterator[WalSearch]:
         yield WalSearch(vault, index, CLUSTER, **options)
 
 
+def rows(found: WalSearch) -> list[Row]:
+    """As recovery from segment 2 on reads them."""
+    wal = Way(found, LINE).wal_from(Lsn(2 << 20))
+    return list(wal.rows) if wal else []
+
+
 def test_a_header_without_a_record_is_not_reached(vault: ServerVault) -> None:
     """PostgreSQL would not come that far, and a proof that waits for it would fail."""
     writer = Writer()
@@ -233,20 +240,20 @@ def crossing(vault: ServerVault) -> Writer:
 def test_a_commit_that_crosses_into_it_is_found(vault: ServerVault) -> None:
     writer = crossing(vault)
     with search(vault, partial=True) as found:
-        rows = list(found.unbroken(LINE, Lsn(2 << 20)))
-        assert [row.name for row in rows] == ["000000010000000000000002", NAME]
-        assert [(each.xid, each.end_lsn) for each in found.transactions(rows[-1])] == [
+        both = rows(found)
+        assert [row.name for row in both] == ["000000010000000000000002", NAME]
+        assert [(each.xid, each.end_lsn) for each in found.transactions(both[-1])] == [
             (7, writer.lsns[-1]), (8, writer.at)]
-        assert rows[-1].end == writer.at
+        assert both[-1].end == writer.at
     with search(vault) as found:
-        [row] = found.unbroken(LINE, Lsn(2 << 20))
+        [row] = rows(found)
         assert found.left_out(LINE, row).end == writer.at
 
 
 def test_all_that_is_found_in_a_growing_file_is_of_one_moment(vault: ServerVault) -> None:
     writer = crossing(vault)
     with search(vault, partial=True) as found:
-        row = list(found.unbroken(LINE, Lsn(2 << 20)))[-1]
+        row = rows(found)[-1]
         writer.commit(9, 3_000_000)
         stream(vault, writer.segments()[1][1])
         assert [each.xid for each in found.transactions(row)] == [7, 8]
@@ -262,7 +269,7 @@ def test_it_closes_no_gap(vault: ServerVault) -> None:
     following.append(bytes(100))
     put(vault, "000000010000000000000004", padded(bytes(following.bytes)))
     with search(vault, partial=True) as found:
-        row = list(found.unbroken(LINE, Lsn(2 << 20)))[-1]
+        row = rows(found)[-1]
         assert row.name == NAME
         assert "ends there, though not the archive" in found.break_behind(LINE, row)
 
@@ -274,9 +281,9 @@ def test_a_damaged_archived_one_is_an_error_for_who_asks_and_no_hint_for_others(
     path = path_of(vault, NAME)
     path.write_bytes(path.read_bytes()[:-5])
     with search(vault, partial=True) as found, pytest.raises(Corrupt):
-        list(found.unbroken(LINE, Lsn(2 << 20)))
+        rows(found)
     with search(vault) as found:
-        [row] = found.unbroken(LINE, Lsn(2 << 20))
+        [row] = rows(found)
         assert found.left_out(LINE, row) is None
 
 

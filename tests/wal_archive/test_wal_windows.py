@@ -107,7 +107,7 @@ def test_the_missing_beginning_of_a_timeline_is_a_gap() -> None:
 
 def test_wal_that_ends_early_ends_the_window() -> None:
     """A damaged record in the middle of an archived segment is where recovery would stop."""
-    segments = [*wal(1, 2), Archived(1, 3, at(3), at(3), end=int(3.25 * SIZE), stops=True), *wal(1, 4, 5)]
+    segments = [*wal(1, 2), Archived(1, 3, at(3), at(3), whole=int(3.25 * SIZE), stops=True), *wal(1, 4, 5)]
     found = survey(segments, ALONE, [backup("a", 2.0, 2.5), backup("b", 3.1, 3.5)], SIZE)
     assert [(w.until_lsn, w.backups) for w in found.windows] == [(Lsn(int(3.25 * SIZE)), ("a",))]
     assert [b.backup for b in found.broken] == ["b"]
@@ -178,7 +178,7 @@ def walk(history: History, each: Backup, have: dict[Segment, Archived]) -> Lsn |
         return None
     number, reached = each.begin_lsn // SIZE, None
     while segment := have.get(next(history.path(Lsn(number * SIZE), Lsn(number * SIZE + 1), SIZE))):
-        reached = Lsn((number + 1) * SIZE if segment.end is None else segment.end)
+        reached = Lsn((number + 1) * SIZE if segment.whole is None else segment.whole)
         if segment.stops:
             break
         number += 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
-from pgvault.engine.restore.way import Archive, Way, Ways
+from pgvault.engine.restore.way import Way, Ways
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import Window, instant, survey
-from pgvault.vault.wal_index import archived_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Bounds:
     """Their ids, oldest first."""
 
 
-def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
+def bounds(ways: Ways, backups: Sequence[Backup]) -> Iterator[Bounds]:
     """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
-    windows = survey(archived_segments(archive.index), ways.search.tree, backups, ways.search.size).windows
+    windows = survey(chain(*ways.search.archived().values()), ways.search.tree, backups, ways.search.size).windows
     for window in windows:
         way = ways.to(window.timeline)
         earliest = Bound(window.from_time, window.from_lsn, way.timeline_at(window.from_lsn))
@@ -45,8 +45,9 @@ def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[
 
 
 def _latest(way: Way, window: Window, begin: Lsn) -> Bound:
-    last = way.rows(begin)[-1]
-    if not last.unfinished:
+    wal = way.wal_from(begin)
+    last = wal.last if wal else None
+    if last is None or not last.unfinished:
         return Bound(window.until_time, window.until_lsn, way.timeline_at(window.until_lsn))
     times = [time for time in (window.from_time, instant(last.latest), window.until_time) if time]
     latest = max(times, default=None)

@@ -25,6 +25,7 @@ from pgvault.engine.restore.choose import (
 from pgvault.engine.restore.nearest import Nearest, nearest
 from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
+from pgvault.engine.restore.stretch import Part
 from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
 from pgvault.engine.wal_reading import telling
 from pgvault.model.backup import Backup, BackupStatus
@@ -85,13 +86,14 @@ class _Question:
     def __init__(self, archive: Archive, request: RestoreRequest) -> None:
         self._archive, self._request = archive, request
         self._ways = Ways(archive.search(partial=request.partial))
-        self._backups, self._unreadable = catalog.read_all(archive.server)
+        self._catalogue = catalog.read_all(archive.server)
+        self._backups = self._catalogue.backups
         self._whole = usable(self._backups)
-        self._candidates: list[Backup] = []
+        self._candidates: Sequence[Backup] = []
 
     def answer(self) -> Choices:
         request, found = self._request, self._find()
-        windows = tuple(bounds(self._ways, self._archive, self._whole))
+        windows = tuple(bounds(self._ways, self._whole))
         if isinstance(found, NoChoice):
             asked = Aim(request.target, request.timeline, request.backup, request.partial)
             offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
@@ -102,25 +104,27 @@ class _Question:
 
     def _find(self) -> Choice | NoChoice:
         try:
-            self._candidates = candidates(self._archive.server, self._request.backup)
+            self._candidates = candidates(self._archive.server, self._catalogue, self._request.backup)
         except Refused as error:
             return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(":. ")))
         return find_choice(self._ways, self._candidates, self._request.target, self._request.timeline)
 
     def _ways_with(self, partial: bool) -> Ways:
-        return self._ways if partial is self._request.partial else Ways(self._archive.search(partial=partial))
+        search = self._ways.search.with_unfinished() if partial else self._ways.search
+        return self._ways if search is self._ways.search else Ways(search)
 
     # What is to be said of each backup
 
     def _fits(self, choice: Choice | None) -> Iterator[Fit]:
         asked = [self._request.timeline] if self._request.timeline is not None else timelines(self._ways, self._whole)
         ways = [choice.way] if choice else [self._ways.to(timeline) for timeline in asked]
-        found = {backup.id: self._fit(backup, ways, choice) for backup in self._backups}  # oldest first: see `Way`
+        chosen = needed(choice.way, choice.backup, choice.stop) if choice else None
+        found = {backup.id: self._fit(backup, ways, choice, chosen) for backup in self._backups}
         unreadable = {each.id: Fit(each.id, False, False, f"cannot be read: {each.reason}")
-                      for each in self._unreadable}
+                      for each in self._catalogue.unreadable}
         yield from (fit for _, fit in sorted((found | unreadable).items(), reverse=True))
 
-    def _fit(self, backup: Backup, ways: Sequence[Way], choice: Choice | None) -> Fit:
+    def _fit(self, backup: Backup, ways: Sequence[Way], choice: Choice | None, chosen: Part | None) -> Fit:
         if backup.status is not BackupStatus.DONE:
             return _unfit(backup, _unfinished(backup))
         end = backup.end_lsn or Lsn(0)
@@ -134,17 +138,17 @@ class _Question:
         reached = [(way, stop) for way, stop in stops if isinstance(stop, Stop)]
         if not reached:
             return _unfit(backup, "; ".join(dict.fromkeys(no.of_backup for _, no in stops if isinstance(no, NoStop))))
-        if choice is None:
+        if choice is None or chosen is None:
             where = " and ".join(str(way.history.timeline) for way, _ in reached)
             return Fit(backup.id, True, False, f"reaches the target on timeline {where}")
-        return _fitting(backup, reached[0][1], choice)
+        return _fitting(backup, reached[0][1], choice, chosen)
 
 
-def _fitting(backup: Backup, stop: Stop, choice: Choice) -> Fit:
-    rows = needed(choice.way, backup, stop)
-    more = len(rows) - len(needed(choice.way, choice.backup, choice.stop))
+def _fitting(backup: Backup, stop: Stop, choice: Choice, chosen: Part) -> Fit:
+    need = needed(choice.way, backup, stop)
+    more = need.segments - chosen.segments
     if backup.id == choice.backup.id:
-        reason = f"is proposed, replays {_segments(len(rows))}"
+        reason = f"is proposed, replays {_segments(need.segments)}"
         if backup.corrupt_pages:
             reason += f"; {_corrupt(backup)}, but no whole one fits"
     elif backup.corrupt_pages:
@@ -154,7 +158,7 @@ def _fitting(backup: Backup, stop: Stop, choice: Choice) -> Fit:
     else:
         count = f", replays {_segments(abs(more))} {'more' if more > 0 else 'less'}"
         reason = f"would fit too{count if more else ''}"
-    return Fit(backup.id, True, backup.id == choice.backup.id, reason, len(rows), sum(row.stored for row in rows))
+    return Fit(backup.id, True, backup.id == choice.backup.id, reason, need.segments, need.stored)
 
 
 def _segments(count: int) -> str:

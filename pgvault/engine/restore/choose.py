@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
 
 from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.stretch import Part
 from pgvault.engine.restore.way import Way, Ways
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
@@ -17,7 +17,7 @@ from pgvault.model.times import utc
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_search import WalSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,14 @@ def find_choice(ways: Ways, backups: Sequence[Backup], target: Target, timeline:
         _unknown_branch(ways.search, choices[0], whole, target) if timeline is None else None) or choices[0]
 
 
-def candidates(server: ServerVault, wanted: str) -> list[Backup]:
-    """The backups to choose from: all, or the one that is named; NotFound, or Refused when none is usable."""
+def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequence[Backup]:
+    """The backups to choose from, of those that were found: all, or the one that is named; NotFound, or Refused when
+    none is usable."""
     if wanted == "auto":
-        found = catalog.read_all(server)
         if found.unreadable and not usable(found.backups):
             raise Refused("there is no usable backup to restore", detail=catalog.listed(found.unreadable),
                           hint=found.unreadable[-1].fix)
-        return list(found.backups)
+        return found.backups
     named = catalog.find(server, wanted)
     if named.status is not BackupStatus.DONE:
         raise Refused(f"backup {named.id} is {named.status.value}, it cannot be restored",
@@ -107,9 +107,11 @@ def candidates(server: ServerVault, wanted: str) -> list[Backup]:
     return [named]
 
 
-def needed(way: Way, backup: Backup, stop: Stop) -> list[Row]:
+def needed(way: Way, backup: Backup, stop: Stop) -> Part:
     """The WAL from the backup's start to the end of the record at which recovery stops."""
-    return list(takewhile(lambda row: row.segment.start(way.size) < stop.until, way.rows(backup.begin_lsn or Lsn(0))))
+    wal = way.wal_from(backup.begin_lsn or Lsn(0))
+    assert wal is not None, "there is a stop"
+    return wal.up_to(stop.until, way.size)
 
 
 def usable(backups: Sequence[Backup]) -> list[Backup]:
@@ -124,33 +126,41 @@ def timelines(ways: Ways, backups: Sequence[Backup]) -> list[int]:
 def _on(way: Way, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
     """What to do on this way, or why nothing can be done, beginning with the newest backup's reason."""
     refusals: list[NoStop] = []
+    is_late = False
     on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
               if b.end_lsn is not None and way.history.holds(b.timeline, b.end_lsn)]
     # A backup that the server reported corrupt pages for is the last resort, whatever its age.
     for group in ([b for b in on_way if not b.corrupt_pages], [b for b in on_way if b.corrupt_pages]):
+        last: int | None = None  # not known before one is too late
         for place, backup in enumerate(group):
             stop = find_stop(way, backup, target)
             if isinstance(stop, Stop):
                 return Choice(backup, way, stop)
-            if not any(each.because is Because.TOO_LATE for each in refusals):
+            if not is_late:
                 refusals.append(stop)
-            if stop.because is Because.TOO_LATE and not _is_later_before(way, group[place:], target):
-                break
+            if stop.because is Because.TOO_LATE:
+                is_late = True
+                last = _last_later_before(way, group, target) if last is None else last
+                if place > last:
+                    break
     return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {way.history.timeline}")]
 
 
-def _is_later_before(way: Way, backups: Sequence[Backup], target: Target) -> bool:
-    """Whether older ones ended, or meet a commit, at a time behind all that the first one meets: a clock put back."""
+def _last_later_before(way: Way, backups: Sequence[Backup], target: Target) -> int:
+    """The place of the last one before which, though it lies behind, a backup ended or a transaction was committed at
+    the target's time or later: a clock was put back. -1 where none is."""
     if not isinstance(target, AtTime):
-        return False
+        return -1
     moment = microseconds(target.time)
-    for newer, older in pairwise(backups):
-        begin, until = (each.begin_lsn or Lsn(0) for each in (older, newer))
-        before = way.rows(begin)[:until // way.size - begin // way.size + 1]
+    for place in reversed(range(len(backups) - 1)):
+        newer, older = backups[place:place + 2]
+        wal = way.wal_from(older.begin_lsn or Lsn(0))
+        met = wal.next(("not before", moment), lambda row: row.latest is not None and row.latest >= moment) if wal \
+            else None
         ended_later = older.finished_at is not None and older.finished_at >= target.time
-        if ended_later or any(row.latest is not None and row.latest >= moment for row in before):
-            return True
-    return False
+        if ended_later or (wal and met is not None and met <= wal.place((newer.begin_lsn or Lsn(0)) // way.size)):
+            return place
+    return -1
 
 
 def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
@@ -242,7 +252,9 @@ def _several_points(choice: Choice, backups: Sequence[Backup], target: Target) -
         return None
     way = choice.way
     ends = [end for b in backups if (end := b.end_lsn) is not None and way.history.holds(b.timeline, end)]
-    points = sorted({point for end in ends for _, point in way.points(end, target.name)}, key=lambda point: point.lsn)
+    first = {wal.run: end for end in sorted(ends, reverse=True) if (wal := way.wal_from(end))}
+    points = sorted({point for end in first.values() for point in way.points(end, target.name)},
+                    key=lambda point: point.lsn)
     if len(points) < 2:
         return None
     return _refused(f"there are {len(points)} restore points named {target.name!r}",

@@ -172,11 +172,11 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
     """
     with archive_of(server, told) as archive:
         search = archive.search(partial=request.partial)
-        backups, timeline = candidates(server, request.backup), request.timeline
+        backups, timeline = candidates(server, catalog.read_all(server), request.backup), request.timeline
         if timeline is None and isinstance(primary, History):
             timeline = timeline_to_follow(primary, timelines(Ways(search), usable(backups)))
         choice = choose(search, backups, request.target, timeline)
-        rows = needed(choice.way, choice.backup, choice.stop)
+        rows = needed(choice.way, choice.backup, choice.stop).rows
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
                        tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None),

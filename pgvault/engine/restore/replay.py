@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pgvault.engine.restore.choose import Choice, needed
 from pgvault.engine.restore.stop import Stop
@@ -22,19 +22,19 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
     recovery stops has to be read and cannot be.
     """
     way, stop, begin = choice.way, choice.stop, choice.backup.begin_lsn or Lsn(0)
-    rows = needed(way, choice.backup, stop)
+    rows = needed(way, choice.backup, stop).rows
     unread = [row.name for row in rows if row.problem]
     effects = _effects(way, rows, begin, stop) if rows else ()
     return replay_from(effects, begin, held=held, names=names, unread=unread)
 
 
-def creations_in(way: Way, rows: list[Row]) -> tuple[Lsn, ...]:
+def creations_in(way: Way, rows: Sequence[Row]) -> tuple[Lsn, ...]:
     """Where these segments create tablespaces, also behind the stop: a person may let recovery go on."""
     return tuple(effect.lsn for _, effect in way.effects(rows[-1])
                  if isinstance(effect, TablespaceCreated) and effect.segment >= rows[0].segment.number)
 
 
-def _effects(way: Way, rows: list[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
+def _effects(way: Way, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
     """Those of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long before."""
     last, first = rows[-1], _unbroken_before(way.numbers(), begin // way.size)
     exact = way.effects_within(last) if last.passed and not last.problem else None

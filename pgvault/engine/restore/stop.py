@@ -9,12 +9,14 @@ that is what PostgreSQL is then told to stop at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
+from pgvault.engine.restore.stretch import Stretch
 from pgvault.engine.restore.way import Way
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
@@ -79,105 +81,102 @@ def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
     begin, end = backup.begin_lsn, backup.end_lsn
     assert begin is not None
     assert end is not None
-    rows = way.rows(begin)
-    if not rows or rows[-1].reach < end:
-        missing = way.name_at(rows[-1].segment.end(way.size) if rows else begin)
+    wal = way.wal_from(begin)
+    if wal is None or wal.last.reach < end:
+        missing = way.name_at(wal.last.segment.end(way.size) if wal else begin)
         return NoStop(Because.BROKEN, f"WAL that backup {backup.id} needs is missing: segment {missing}",
                       f"needs segment {missing}, which is missing", backup, way.history.timeline)
-    stop = _FINDERS[type(target)](way, rows, backup, target)
+    stop = _FINDERS[type(target)](way, wal, backup, target)
     if isinstance(stop, Stop) and stop.lsn < end:
         return _too_early(way, backup)
     return stop
 
 
-def _at_time(way: Way, rows: list[Row], backup: Backup, target: AtTime) -> Stop | NoStop:
+def _at_time(way: Way, wal: Stretch, backup: Backup, target: AtTime) -> Stop | NoStop:
     """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last; at
     the very time of the backup's end, there or after the last, when none is later.
     """
     moment = microseconds(target.time)
+    first = moment + target.inclusive  # that is too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
-    on_time, last = False, None
-    for row in _read(rows):
-        if row.latest is None:
-            continue
-        if row.latest > moment or (row.latest == moment and not target.inclusive):
-            for transaction in way.transactions(row):
-                time = microseconds(transaction.time)
-                if time > moment or (time == moment and not target.inclusive):
-                    # With no commit at or before it in sight, it may lie long before the backup.
-                    return _at_transaction(way, transaction, replayed=False) if reached else _too_early(way, backup)
-                reached = True
-        on_time = on_time or row.latest == moment
-        reached, last = True, row
-    if on_time and last is not None:
+    for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
+        wal.refuse_unread(place)
+        row, commit = wal.run.rows[place], wal.first_commit()
+        reached = reached or (commit is not None and commit < place)
+        if not reached and row.earliest is not None and row.earliest >= first:
+            return _too_early(way, backup)
+        if late := way.first_end(row, first, lambda each: microseconds(each.time) >= first):
+            before, transaction = late
+            # With no commit at or before it in sight, it may lie long before the backup.
+            return _at_transaction(way, transaction, replayed=False) if reached or before else _too_early(way, backup)
+    wal.refuse_unread()
+    if wal.latest() == moment and (last := wal.last_commit()):
         return _at_transaction(way, way.transactions(last)[-1], replayed=True)
-    return _with_none_later(way, rows, backup, target.time)
+    return _with_none_later(way, wal, backup, target.time)
 
 
-def _with_none_later(way: Way, rows: list[Row], backup: Backup, time: datetime) -> Stop | NoStop:
+def _with_none_later(way: Way, wal: Stretch, backup: Backup, time: datetime) -> Stop | NoStop:
     """At the end of a backup, which is shown as an instant that can be restored, there is a place to stop at even when
     no commit is later. What came before it can be had from an older backup alone, when nothing was committed since."""
     end, finished = backup.end_lsn or Lsn(0), backup.finished_at
-    behind = _last_commit(way, rows, end)
+    behind = _last_commit(way, wal, end)
     if finished is None or time > finished or (behind and time < finished):
-        return _too_late(way, rows, backup)
+        return _too_late(way, wal, backup)
     if time < finished:
         return _too_early(way, backup)
-    if behind:
-        row = next(row for row in reversed(rows) if row.latest is not None)
-        return _at_transaction(way, way.transactions(row)[-1], replayed=True)
-    stop = _at_lsn(way, rows, backup, AtLsn(end, inclusive=False))
+    if behind and (last := wal.last_commit()):
+        return _at_transaction(way, way.transactions(last)[-1], replayed=True)
+    stop = _at_lsn(way, wal, backup, AtLsn(end, inclusive=False))
     return replace(stop, time=finished) if isinstance(stop, Stop) else stop
 
 
-def _at_xid(way: Way, rows: list[Row], backup: Backup, target: AtXid) -> Stop | NoStop:
+def _at_xid(way: Way, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoStop:
     xid = target.xid % _XIDS
-    for row in _read(rows):
-        if row.xids is not None and row.xids.may_hold(xid):
-            for transaction in way.transactions(row):
-                if transaction.xid == xid:
-                    return _at_transaction(way, transaction, replayed=target.inclusive)
-    return _unknown(way, rows, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
+    for place in wal.fitting(("xid", xid), lambda row: row.xids is not None and row.xids.may_hold(xid)):
+        wal.refuse_unread(place)
+        if found := way.first_end(wal.run.rows[place], ("xid", xid), lambda each: each.xid == xid):
+            return _at_transaction(way, found[1], replayed=target.inclusive)
+    wal.refuse_unread()
+    return _unknown(way, wal, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
 
 
-def _at_lsn(way: Way, rows: list[Row], backup: Backup, target: AtLsn) -> Stop | NoStop:
-    for row in _read(rows):
-        if row.last_lsn is not None and row.last_lsn >= target.lsn:
-            return Stop(way.timeline_at(target.lsn), target.lsn, target.inclusive, row.end, None)
-    return _too_late(way, rows, backup)
+def _at_lsn(way: Way, wal: Stretch, backup: Backup, target: AtLsn) -> Stop | NoStop:
+    place = wal.next(("lsn", target.lsn), lambda row: row.last_at is not None and row.last_at >= target.lsn)
+    wal.refuse_unread(place)
+    if place is None:
+        return _too_late(way, wal, backup)
+    return Stop(way.timeline_at(target.lsn), target.lsn, target.inclusive, wal.run.rows[place].end, None)
 
 
-def _at_name(way: Way, rows: list[Row], backup: Backup, target: AtName) -> Stop | NoStop:
-    end = backup.end_lsn or Lsn(0)
-    found = list(way.points(backup.begin_lsn or Lsn(0), target.name))
-    for row, point in found:
-        if point.lsn >= end:
-            for _ in _read(rows[:rows.index(row) + 1]):
-                continue
-            return Stop(way.timeline_at(point.lsn), point.lsn, True, point.end_lsn, point.time)
-    for _ in _read(rows):
-        continue
-    if found:
+def _at_name(way: Way, wal: Stretch, backup: Backup, target: AtName) -> Stop | NoStop:
+    points = way.points(backup.begin_lsn or Lsn(0), target.name)
+    place = bisect_left(points, backup.end_lsn or Lsn(0), key=lambda point: point.lsn)
+    if place < len(points):
+        point = points[place]
+        wal.refuse_unread(wal.place(point.number))
+        return Stop(way.timeline_at(point.lsn), point.lsn, True, point.end_lsn, point.time)
+    wal.refuse_unread()
+    if points:
         return _too_early(way, backup)
-    return _unknown(way, rows, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
-                                       f"timeline {way.history.timeline}")
+    return _unknown(way, wal, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
+                                      f"timeline {way.history.timeline}")
 
 
-def _immediate(way: Way, rows: list[Row], backup: Backup, target: Immediate) -> Stop:
+def _immediate(way: Way, wal: Stretch, backup: Backup, target: Immediate) -> Stop:
     end = backup.end_lsn
     assert end is not None
     return Stop(backup.timeline, end, True, end, backup.finished_at)
 
 
-def _end_of_wal(way: Way, rows: list[Row], backup: Backup, target: EndOfWal) -> Stop | NoStop:
+def _end_of_wal(way: Way, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
     """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
     before damage or wal_level=minimal is one, since nothing that the archive may still get leads on from it."""
-    last, minimal = rows[-1], rows[-1].ends_by == MINIMAL
+    last, minimal = wal.last, wal.last.ends_by == MINIMAL
     if last.ends_by not in (DAMAGED, MINIMAL) and way.break_behind(last):
-        return _too_late(way, rows, backup)
+        return _too_late(way, wal, backup)
     reached = max(last.segment.start(way.size), backup.end_lsn or Lsn(0)) if last.problem else \
         last.end if minimal else last.reach
-    return Stop(last.segment.timeline, reached, not minimal, last.end, _last_commit(way, rows, Lsn(0)))
+    return Stop(last.segment.timeline, reached, not minimal, last.end, _last_commit(way, wal, Lsn(0)))
 
 
 _FINDERS: dict[type[Target], Callable[..., Stop | NoStop]] = {
@@ -188,21 +187,11 @@ def _at_transaction(way: Way, transaction: Transaction, *, replayed: bool) -> St
     return Stop(way.timeline_at(transaction.lsn), transaction.lsn, replayed, transaction.end_lsn, transaction.time)
 
 
-def _read(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows, as long as their records could be read; WalMissing at the first whose were not."""
-    for row in rows:
-        if row.problem:
-            raise WalMissing(f"segment {row.name} was not read", detail=f"Not read: {row.problem}.",
-                             hint="A restore with --target-end or --target-immediate needs no look into the WAL.")
-        yield row
-
-
-def _last_commit(way: Way, rows: Sequence[Row], begin: Lsn) -> datetime | None:
+def _last_commit(way: Way, wal: Stretch, begin: Lsn) -> datetime | None:
     """The latest time of a commit or abort at `begin` or behind it."""
-    latest = max((row.latest for row in rows if row.latest is not None and row.segment.number * way.size >= begin),
-                 default=-1)
-    parted = next((row for row in rows if row.segment.number == begin // way.size), None)
-    if begin % way.size and parted and parted.latest is not None and parted.latest > latest:
+    latest = wal.latest(-(-begin // way.size))
+    parted = wal.row(begin // way.size) if begin % way.size else None
+    if parted and parted.latest is not None and parted.latest > latest:
         with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
             latest = max([latest, *(microseconds(each.time) for each in way.transactions(parted) if each.lsn >= begin)])
     return instant(latest) if latest >= 0 else None
@@ -214,26 +203,26 @@ def _too_early(way: Way, backup: Backup) -> NoStop:
                   f"ends after the target{when and f', at {when}'}", backup, way.history.timeline)
 
 
-def _too_late(way: Way, rows: list[Row], backup: Backup) -> NoStop:
+def _too_late(way: Way, wal: Stretch, backup: Backup) -> NoStop:
     """How far the WAL goes, and what ends it."""
-    end, gap = rows[-1].reach, way.break_behind(rows[-1])
-    last = _last_commit(way, rows, backup.end_lsn or Lsn(0))
+    end, gap = wal.last.reach, way.break_behind(wal.last)
+    last = _last_commit(way, wal, backup.end_lsn or Lsn(0))
     commit = f"{end}, where the last commit is of {utc(last)}" if last else ""
     reach = commit or f"{end}, and nothing was committed behind backup {backup.id}"
     reason = f"on timeline {way.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
     only = f"reaches only to {commit or f'{end}; nothing was committed behind it'}"
-    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, rows)}", f"cannot go so far: {gap}" if gap else only,
+    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, wal)}", f"cannot go so far: {gap}" if gap else only,
                   backup, way.history.timeline, last)
 
 
-def _unknown(way: Way, rows: list[Row], backup: Backup, reason: str) -> NoStop:
-    return NoStop(Because.UNKNOWN, f"{reason}{_left_out(way, rows)}", "has no such target in the WAL behind it", backup,
+def _unknown(way: Way, wal: Stretch, backup: Backup, reason: str) -> NoStop:
+    return NoStop(Because.UNKNOWN, f"{reason}{_left_out(way, wal)}", "has no such target in the WAL behind it", backup,
                   way.history.timeline)
 
 
-def _left_out(way: Way, rows: list[Row]) -> str:
+def _left_out(way: Way, wal: Stretch) -> str:
     """What the end of a sentence says of an unfinished segment that was not asked for."""
-    row = way.left_out(rows[-1])
+    row = way.left_out(wal.last)
     return f"; with --partial {reach_of(row)}" if row else ""
 
 

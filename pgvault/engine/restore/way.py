@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
+from pgvault.engine.restore.stretch import Run, Stretch
 from pgvault.model.errors import NotFound
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
@@ -17,6 +20,8 @@ from pgvault.vault.wal_facts import Told
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
 from pgvault.wal.transactions import Transaction
+
+T = TypeVar("T")
 
 _XIDS = 1 << 32
 _FAR_ENOUGH = 32
@@ -49,24 +54,38 @@ def archive_of(server: ServerVault, told: Told) -> Iterator[Archive]:
 
 
 class Way:
-    """Along the history of one timeline. Ask for the oldest backup first: newer ones then share what was read."""
+    """Along the history of one timeline, read once for all backups on it."""
 
     def __init__(self, search: WalSearch, history: History) -> None:
         self.history, self.size = history, search.size
         self._search = search
-        self._runs: list[list[Row]] = []
+        self._legs = history.legs[::-1]
+        self._found: dict[Hashable, object] = {}
         self._read: tuple[str, list[Transaction]] = ("", [])
 
-    def rows(self, begin: Lsn) -> list[Row]:
-        """The segments that recovery can read one after the other from `begin` on, up to the first that is missing."""
+    def wal_from(self, begin: Lsn) -> Stretch | None:
+        """What recovery can read from `begin` on, up to the first segment that is missing; None when it is the first.
+        """
         number = begin // self.size
-        for run in self._runs:
-            if 0 <= (skipped := number - run[0].segment.number) < len(run):
-                return run[skipped:]
-        run = list(self._search.unbroken(self.history, begin))
-        if run:
-            self._runs.append(run)
-        return run
+        firsts, runs = self._once("runs", self._runs)
+        place = bisect_right(firsts, number) - 1
+        if place >= 0:
+            run = runs[place] = self._with_begun(runs[place])
+            if number - firsts[place] < len(run.rows):
+                return Stretch(run, number - firsts[place])
+        begun = self._search.begun(self.history, number)
+        return Stretch(self._once(("begun", number), lambda: Run([begun])), 0) if begun else None
+
+    def _runs(self) -> tuple[list[int], list[Run]]:
+        """With the numbers of their first segments."""
+        runs = self._search.runs(self.history)
+        return [rows[0].number for rows in runs], list(map(Run, runs))
+
+    def _with_begun(self, run: Run) -> Run:
+        """With the unfinished segment that goes on behind it, where there is one."""
+        last = run.rows[-1]
+        begun = None if last.stops else self._search.begun(self.history, last.number + 1)
+        return Run([*run.rows, begun]) if begun else run
 
     def transactions(self, row: Row) -> list[Transaction]:
         """The ends of transactions in this segment, in order; the newest answer is remembered."""
@@ -74,29 +93,46 @@ class Way:
             self._read = row.name, self._search.transactions(row)
         return self._read[1]
 
+    def first_end(self, row: Row, key: Hashable, fits: Callable[[Transaction], bool]) -> tuple[int, Transaction] | None:
+        """The first end of a transaction in this segment that fits, and how many are before it; `key` stands for what
+        fits."""
+        return self._once((key, row.name), lambda: next(
+            (each for each in enumerate(self.transactions(row)) if fits(each[1])), None))
+
+    def _once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What is found at the first time."""
+        if key not in self._found:
+            self._found[key] = find()
+        return cast("T", self._found[key])
+
     def timeline_at(self, lsn: Lsn) -> int:
         """The timeline on which this position lies."""
-        return next(leg.timeline for leg in reversed(self.history.legs) if lsn >= leg.start)
+        return next(leg.timeline for leg in self._legs if lsn >= leg.start)
 
     def name_at(self, lsn: Lsn) -> str:
         """Of the segment that recovery reads this position from."""
-        return next(self.history.path(lsn, Lsn(lsn + 1), self.size)).name(self.size)
+        return self.history.segment(lsn // self.size, self.size).name(self.size)
 
     def break_behind(self, row: Row) -> str:
         """Why recovery ends with this segment though the archive has more of the way; empty when it has not."""
-        return self._search.break_behind(self.history, row)
+        return self._once(("break", row.name), lambda: self._search.break_behind(self.history, row))
 
     def left_out(self, row: Row) -> Row | None:
         """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
-        return self._search.left_out(self.history, row)
+        return self._once(("left out", row.name), lambda: self._search.left_out(self.history, row))
 
-    def points(self, begin: Lsn, name: str) -> Iterator[tuple[Row, NamedPoint]]:
+    def points(self, begin: Lsn, name: str) -> Sequence[NamedPoint]:
         """The restore points of this name that recovery meets from `begin` on, in order."""
-        rows = {(row.segment.timeline, row.segment.number): row for row in self.rows(begin)}
-        for point in self._search.restore_points(name):
-            row = rows.get((point.timeline, point.number))
-            if row is not None and point.lsn >= begin:
-                yield row, point
+        wal = self.wal_from(begin)
+        if wal is None:
+            return ()
+        points = self._once(("points", name, wal.run.rows[0].name), lambda: self._points(wal.run.rows, name))
+        return points[bisect_left(points, begin, key=lambda point: point.lsn):]
+
+    def _points(self, rows: Sequence[Row], name: str) -> list[NamedPoint]:
+        first = rows[0].number
+        return [point for point in self._once(("points", name), lambda: self._search.restore_points(name))
+                if 0 <= point.number - first < len(rows) and rows[point.number - first].timeline == point.timeline]
 
     def effects(self, row: Row) -> list[tuple[int, Effect]]:
         """What replay does up to the end of this segment, from the first archived one on, with segments' numbers."""
@@ -112,7 +148,8 @@ class Way:
 
     def transaction_with(self, begin: Lsn, subxid: int) -> int | None:
         """The transaction of which this is a subtransaction, where it can be found."""
-        rows = [row for row in self.rows(begin)
+        wal = self.wal_from(begin)
+        rows = [row for row in (wal.rows if wal else ())
                 if row.xids is not None and not row.problem and (subxid - row.xids.oldest) % _XIDS < _XIDS // 2]
         for row in rows[:-_FAR_ENOUGH - 1:-1]:
             for transaction in self.transactions(row):

@@ -1,0 +1,131 @@
+"""Unbroken WAL, asked about by every backup of a vault: what many would have to count is counted once for all.
+
+Ten thousand backups may lie in a run of a hundred thousand segments. So what a question looks for is looked up by
+halving, in lists that the run makes when the first one asks: running totals of bytes, the latest time from each segment
+on, and the places of the segments that may hold a target.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from pgvault.model.errors import WalMissing
+from pgvault.model.lsn import Lsn
+from pgvault.vault.wal_search import Row
+
+Fits = Callable[[Row], bool]
+
+
+class Run:
+    """Segments that recovery can read one after the other, cut where it cannot go on."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self._stored: list[int] = []
+        self._latest: list[int] = []
+        self._places: dict[Hashable, list[int]] = {}
+
+    def stored(self, first: int, behind: int) -> int:
+        self._stored = self._stored or list(accumulate((row.stored for row in self.rows), initial=0))
+        return self._stored[behind] - self._stored[first]
+
+    def latest(self, first: int) -> int:
+        """The latest time of a commit or abort in the segments from a place on; -1 without any."""
+        if not self._latest:
+            times = (-1 if row.latest is None else row.latest for row in reversed(self.rows))
+            self._latest = list(accumulate(times, max, initial=-1))[::-1]
+        return self._latest[first]
+
+    def places(self, key: Hashable, fits: Fits) -> list[int]:
+        """Of the segments that fit; they are looked through for each key once."""
+        if key not in self._places:
+            self._places[key] = [place for place, row in enumerate(self.rows) if fits(row)]
+        return self._places[key]
+
+
+class Part(NamedTuple):
+    """Some segments of a run."""
+
+    run: Run
+    first: int
+    behind: int
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self.run.rows[self.first:self.behind]
+
+    @property
+    def segments(self) -> int:
+        return self.behind - self.first
+
+    @property
+    def stored(self) -> int:
+        """The bytes that they take in the archive."""
+        return self.run.stored(self.first, self.behind)
+
+
+class Stretch(NamedTuple):
+    """What recovery reads from a backup's begin on: the run from one of its segments to its end."""
+
+    run: Run
+    first: int
+    """The place of that segment in the run."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self.run.rows[self.first:]
+
+    @property
+    def last(self) -> Row:
+        return self.run.rows[-1]
+
+    def up_to(self, until: Lsn, size: int) -> Part:
+        """The segments that begin before this position."""
+        behind = min(self.place(-(-until // size)), len(self.run.rows))
+        return Part(self.run, self.first, max(behind, self.first))
+
+    def place(self, number: int) -> int:
+        """Where in the run the segment of this number is, or would be."""
+        return number - self.run.rows[0].number
+
+    def row(self, number: int) -> Row | None:
+        """The segment of this number; None when it is not among these."""
+        place = self.place(number)
+        return self.run.rows[place] if self.first <= place < len(self.run.rows) else None
+
+    def latest(self, number: int = 0) -> int:
+        """The latest time of a commit or abort in these segments, from this number on; -1 without any."""
+        return self.run.latest(min(max(self.place(number), self.first), len(self.run.rows)))
+
+    def fitting(self, key: Hashable, fits: Fits) -> Iterator[int]:
+        """The places of the segments that fit, in order; `key` stands for what fits."""
+        places = self.run.places(key, fits)
+        return (places[at] for at in range(bisect_left(places, self.first), len(places)))
+
+    def next(self, key: Hashable, fits: Fits) -> int | None:
+        """The first place of them."""
+        return next(self.fitting(key, fits), None)
+
+    def first_commit(self) -> int | None:
+        """The place of the first segment in which a transaction ends."""
+        return self.next("commit", _has_commit)
+
+    def last_commit(self) -> Row | None:
+        """The last segment in which a transaction ends."""
+        places = self.run.places("commit", _has_commit)
+        return self.run.rows[places[-1]] if places and places[-1] >= self.first else None
+
+    def refuse_unread(self, until: int | None = None) -> None:
+        """WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
+        place = self.next("unread", lambda row: row.problem is not None)
+        if place is not None and (until is None or place <= until):
+            row = self.run.rows[place]
+            raise WalMissing(f"segment {row.name} was not read", detail=f"Not read: {row.problem}.",
+                             hint="A restore with --target-end or --target-immediate needs no look into the WAL.")
+
+
+def _has_commit(row: Row) -> bool:
+    return row.latest is not None

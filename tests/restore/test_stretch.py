@@ -1,0 +1,156 @@
+"""What is counted once for all backups is what each would find by going through its own WAL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_archive import SIZE, MadeArchive, archives
+from test_reachable import instants
+
+from pgvault.engine.restore.choose import needed
+from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.way import Way, Ways
+from pgvault.model.backup import Backup
+from pgvault.model.errors import WalMissing
+from pgvault.model.lsn import Lsn
+from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Target
+from pgvault.model.window import DAMAGED
+from pgvault.vault.wal_search import Row
+from pgvault.wal.transactions import Transaction
+
+
+@st.composite
+def flawed(draw: st.DrawFn) -> MadeArchive:
+    """With timelines, gaps and clocks put back; a segment may be damaged at its end, another one unread."""
+    archive = draw(archives())
+    places = sorted(archive.rows)
+    for segment in draw(st.sets(st.sampled_from(places), max_size=1)) if places else ():
+        row = archive.rows[segment]
+        archive.rows[segment] = row._replace(stops=True, ends_by=DAMAGED, whole=(row.last_at or 0) + 64)
+    for segment in draw(st.sets(st.sampled_from(places), max_size=1)) if places and draw(st.booleans()) else ():
+        archive.rows[segment] = archive.rows[segment]._replace(
+            problem="it is new", earliest=None, latest=None, oldest_xid=None, newest_xid=None, last_at=None)
+    return archive
+
+
+@st.composite
+def targets(draw: st.DrawFn, archive: MadeArchive) -> Target:
+    records = [each for found in archive.server.records.values() for each in found]
+    record, inclusive = draw(st.sampled_from(records)), draw(st.booleans())
+    return draw(st.sampled_from([AtTime(draw(instants(archive)), inclusive), AtLsn(record.lsn, inclusive), EndOfWal(),
+                                 AtXid(record.xid or 3, inclusive), AtName(record.name or "a")]))
+
+
+class Walk:
+    """One backup's WAL, gone through segment by segment and record by record."""
+
+    def __init__(self, archive: MadeArchive, way: Way, backup: Backup) -> None:
+        self.archive, self.way, self.backup, self.end = archive, way, backup, backup.end_lsn or Lsn(0)
+        self.rows: list[Row] = []
+        for segment in way.history.path(backup.begin_lsn or Lsn(0), Lsn(1 << 40), SIZE):
+            if segment not in archive.rows or (self.rows and self.rows[-1].stops):
+                break
+            self.rows.append(archive.rows[segment])
+
+    def stop(self, target: Target) -> Stop | Because | str:
+        if not self.rows or self.rows[-1].reach < self.end:
+            return Because.BROKEN
+        try:
+            found = self._find(target)
+        except WalMissing:
+            return "not read"
+        return Because.TOO_EARLY if isinstance(found, Stop) and found.lsn < self.end else found
+
+    def _find(self, target: Target) -> Stop | Because:
+        match target:
+            case AtTime():
+                return self._at_time(target)
+            case AtXid():
+                ends = (each for row in self.rows for each in self._ends(row))
+                found = next((each for each in ends if each.xid == target.xid), None)
+                return self._at(found, target.inclusive) if found else Because.UNKNOWN
+            case AtName():
+                return self._at_name(target.name)
+            case AtLsn():
+                return self._at_lsn(target)
+        last = self.rows[-1]
+        if not last.stops and self.way.break_behind(last):
+            return Because.TOO_LATE
+        times = [each.time for row in self.rows if not row.problem for each in self._ends(row)]
+        reached = max(last.segment.start(SIZE), self.end) if last.problem else last.reach
+        return Stop(last.timeline, reached, True, last.end, max(times, default=None))
+
+    def _at_time(self, target: AtTime) -> Stop | Because:
+        finished, ends = self.backup.finished_at, []
+        assert finished is not None
+        for row in self.rows:
+            for each in self._ends(row):
+                if each.time > target.time or (each.time == target.time and not target.inclusive):
+                    return self._at(each, False) if ends or target.time >= finished else Because.TOO_EARLY
+                ends.append(each)
+        if any(each.time == target.time for each in ends):
+            return self._at(ends[-1], True)
+        behind = [each for each in ends if each.lsn >= self.end]
+        if target.time > finished or (behind and target.time < finished):
+            return Because.TOO_LATE
+        if target.time < finished:
+            return Because.TOO_EARLY
+        stop = self._at(ends[-1], True) if behind else self._at_lsn(AtLsn(self.end, inclusive=False))
+        return stop if behind or isinstance(stop, Because) else replace(stop, time=finished)
+
+    def _at_lsn(self, target: AtLsn) -> Stop | Because:
+        for row in self.rows:
+            self._refuse_unread(row)
+            if row.last_at is not None and row.last_at >= target.lsn:
+                return Stop(self.way.timeline_at(target.lsn), target.lsn, target.inclusive, row.end, None)
+        return Because.TOO_LATE
+
+    def _at_name(self, name: str) -> Stop | Because:
+        found = False
+        for row in self.rows:
+            self._refuse_unread(row)
+            for each in self.archive.records(row.segment):
+                if each.name == name and each.lsn >= (self.backup.begin_lsn or 0):
+                    found = True
+                    if each.lsn >= self.end:
+                        return Stop(self.way.timeline_at(each.lsn), each.lsn, True, each.end, each.time)
+        return Because.TOO_EARLY if found else Because.UNKNOWN
+
+    def _ends(self, row: Row) -> Sequence[Transaction]:
+        self._refuse_unread(row)
+        return self.archive.transactions(row)
+
+    def _refuse_unread(self, row: Row) -> None:
+        if row.problem:
+            raise WalMissing(row.problem)
+
+    def _at(self, transaction: Transaction, replayed: bool) -> Stop:
+        return Stop(self.way.timeline_at(transaction.lsn), transaction.lsn, replayed, transaction.end_lsn,
+                    transaction.time)
+
+
+@given(flawed(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_every_backup_is_judged_as_if_it_were_the_only_one(archive: MadeArchive, data: st.DataObject) -> None:
+    ways, asked = Ways(archive), data.draw(st.lists(targets(archive), min_size=1, max_size=3))
+    for way in map(ways.to, (history.timeline for history in archive.tree.histories)):
+        for backup in data.draw(st.permutations(archive.backups)):
+            walk = Walk(archive, way, backup)
+            for target in asked:
+                found = judged(way, backup, target)
+                assert found == walk.stop(target)
+                if isinstance(found, Stop):
+                    need = needed(way, backup, found)
+                    rows = [row for row in walk.rows if row.segment.start(SIZE) < found.until]
+                    assert (need.rows, need.segments, need.stored) == (rows, len(rows), 1000 * len(rows))
+
+
+def judged(way: Way, backup: Backup, target: Target) -> Stop | Because | str:
+    try:
+        found = find_stop(way, backup, target)
+    except WalMissing:
+        return "not read"
+    return found.because if isinstance(found, NoStop) else found
