@@ -63,7 +63,8 @@ def _replaced(match: re.Match[str]) -> str:
 def _masked_word(word: str) -> str:
     """One word of a shell's line, a configuration file's value, or anything that a text has between quotes."""
     quote, inner = word[0], word[1:-1]
-    if "''" in inner and (told := masked(value := inner.replace("''", "'"))) != value:
+    doubled = "''" in inner and quote not in inner.replace("''", "")  # else a shell put the word together from pieces
+    if doubled and (told := masked(value := inner.replace("''", "'"))) != value:
         return quote + told.replace("'", "''") + quote
     if quote not in inner and "\\" not in inner:
         return f"{quote}{masked(inner)}{quote}"

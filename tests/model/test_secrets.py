@@ -97,6 +97,7 @@ def commands(draw: st.DrawFn) -> list[str]:
 
 @given(commands())
 @example(["sh", "-c", "#\n", "password='it\\'s Q7Z'", "/it's"])
+@example(["alter role me password 'Q\"''Q7Z'"])
 def test_a_shown_command_has_no_secret_and_is_still_one_for_a_shell(argv: list[str]) -> None:
     told = masked(shlex.join(argv))
     assert "Q7Z" not in told
