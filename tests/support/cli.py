@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support import prepared
 from support.account import Account
 from support.installation import REPOSITORY
 
@@ -92,14 +93,17 @@ def pgvault(
 ) -> Completed:
     """Run pgvault to its end; with `check` any other exit code fails the test and shows what was said.
 
+    It is a process of its own that was forked from one that has loaded pgvault, unless `env` has another PYTHONPATH.
     `account` runs it as another user (root only), `timeout` is in seconds.
     """
-    argv = pgvault_argv(*args, config=config, account=account)
-    done = subprocess.run(
-        argv, input=input, capture_output=True, env=environment(account, env), timeout=timeout, cwd="/",
-        **(account.popen_options() if account else {}),
-    )  # fmt: skip
-    completed = Completed(tuple(argv[3:]), done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    argv, environ = pgvault_argv(*args, config=config, account=account), environment(account, env)
+    if environ["PYTHONPATH"] == PYTHONPATH and "PGVAULT_TEST_FRESH" not in os.environ:
+        code, out, err = prepared.run(argv[0], argv[3:], env=environ, input=input, timeout=timeout, account=account)
+    else:
+        done = subprocess.run(argv, input=input, capture_output=True, env=environ, timeout=timeout, cwd="/",
+                              **(account.popen_options() if account else {}))
+        code, out, err = done.returncode, done.stdout, done.stderr
+    completed = Completed(tuple(argv[3:]), code, out, err.decode(errors="replace"))
     if check is not None:
         assert completed.returncode == check, str(completed)
     return completed
