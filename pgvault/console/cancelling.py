@@ -7,33 +7,40 @@ from typing import TYPE_CHECKING
 
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field, laid_out
+from pgvault.console.world import look
+from pgvault.jobs.journal import read_edges
+from pgvault.jobs.registry import jobs_directory
+from pgvault.model.event import JobFinished
 from pgvault.model.job import Job, JobKind, JobState
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
-LEFT: Mapping[JobKind, tuple[str, ...]] = {
+_UNDOES = "stops and undoes what it began; that may take a while."
+_BEFORE = ("The destination becomes what it was: what was written is removed, and a directory that was set aside is "
+           "put back.")
+_AFTER = ("The restored files are complete and stay; a server that was started goes on with what it does, and nobody "
+          "waits any more to see whether it arrives.")
+_LEFT: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: (
         "The backup becomes failed: nothing can be restored from it, and the server's backup mode ends.",
         "Older backups and the archived WAL stay as they are."),
-    JobKind.RESTORE: (
-        "Until all files are complete the destination becomes what it was: what was written is removed, and a "
-        "directory that was set aside is put back.",
-        "After that nothing is undone: the files stay, and a server that was started goes on. The verdict says "
-        "which."),
-    JobKind.BRING_BACK: (
-        "Until it is committed nothing is changed in the live server, and nothing stays there.",
-        "The restored server stays as it is."),
-    JobKind.OPEN: (
-        "A server that was told to end its recovery goes on and ends it.",),
-    JobKind.THROW_AWAY: (
-        "A server that was stopped stays stopped; files that were removed are gone.",
-        "The same command run again removes the rest."),
+    JobKind.RESTORE: (f"Until all files are complete: {_BEFORE}", f"After that: {_AFTER} The verdict says which."),
     JobKind.MAINTENANCE: (
         "What is complete stays, what was begun is undone.",
         "The same command run again goes on with the rest."),
 }
-"""In what state things are left, by the kind of job."""
+_OF_PHASE: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("salvage", "copy"), (_UNDOES, _BEFORE)),
+    **dict.fromkeys(("start", "recover", "look"), ("stops here, and undoes nothing.", _AFTER))}
+"""Of a restore that is known to be on one side; the flush may end at any moment."""
+
+
+def left(job: Job, phase: str) -> tuple[str, ...]:
+    """What cancelling does, and in what state things are left, by the kind of job and how far it is."""
+    if job.kind is JobKind.RESTORE and (known := _OF_PHASE.get(phase)):
+        return known
+    return _UNDOES, *_LEFT[job.kind]
 
 
 def why_not_cancel(job: Job | None) -> str:
@@ -51,8 +58,9 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
     """Say what will be, and do it when that is confirmed."""
     from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
 
-    lines = [Field("", f"Job {job.id} stops and undoes what it began; that may take a while.", "bold", 0),
-             *(Field("", line, "", 0) for line in LEFT[job.kind])]
+    followed = app.world.jobs.followed(job.id)
+    first, *others = left(job, followed.phase if followed else "")
+    lines = [Field("", f"Job {job.id} {first}", "bold", 0), *(Field("", line, "", 0) for line in others)]
 
     def confirmed(yes: bool | None) -> None:
         if yes:  # by the app: leaving the screen does not end the waiting
@@ -72,7 +80,9 @@ async def _cancel(app: ConsoleApp, job: Job) -> None:
     if isinstance(ended, dict):
         state, verdict = ended.get("state"), ended.get("verdict")
         expected = state == JobState.CANCELLED.value
-        app.tell(f"job {job.id}: {': '.join(filter(None, (str(state), str(verdict or ''))))}",
+        ending = await look(lambda: read_edges(jobs_directory(app.world.home) / job.id)[1], "read the job")
+        detail = ending.error.detail if isinstance(ending, JobFinished) and ending.error else ""
+        app.tell(f"job {job.id}: {': '.join(filter(None, (str(state), str(verdict or ''), detail)))}",
                  "information" if expected else "warning")
     elif answer.failure:
         app.push_screen(FailureBox(f"job {job.id} is not cancelled", answer.failure))

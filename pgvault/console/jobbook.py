@@ -19,6 +19,7 @@ from pgvault.model.errors import NotFound
 from pgvault.model.event import CommandRan, Event, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job
 from pgvault.model.pace import Pace, Progress
+from pgvault.model.text import span
 from pgvault.vault.layout import Vault
 
 LOOKED_AT = 500
@@ -37,15 +38,22 @@ class Followed:
     """None where the phase tells none: only the time that has passed is known then."""
     heard_at: datetime | None = None
     """Of the last event."""
-    note: str = ""
-    """The last thing that it said in words."""
+    moved_at: datetime | None = None
+    """Of the last event with which its progress grew, or its phase began."""
+    said: str = ""
+    """The last thing that it said in words since then."""
     command: str = ""
     """The last one that it ran, with its host."""
 
-    def silent_seconds(self, now: datetime) -> float | None:
-        """Since it was last heard of, once that is long enough to be told: it waits then on its phase or command."""
-        seconds = (now - (self.heard_at or self.job.started_at)).total_seconds()
-        return seconds if seconds >= SILENT_SECONDS else None
+    def stillness(self, now: datetime) -> str:
+        """`no news for 12 s`, or `nothing has moved for 40 s` of one that is heard of and yet gets no further; empty
+        while it goes on, and where its phase tells no progress."""
+        for since, words in ((self.heard_at or self.job.started_at, "no news"),
+                             (self.moved_at if self.progress else None, "nothing has moved")):
+            seconds = int((now - since).total_seconds()) if since else 0
+            if seconds >= SILENT_SECONDS:
+                return f"{words} for {span(seconds)}"
+        return ""
 
 
 class _Follower:
@@ -65,11 +73,15 @@ class _Follower:
         match event:
             case PhaseStarted():
                 self._pace.start(event)
-                return replace(state, phase=event.phase, phase_at=event.at, progress=None, command="")
+                return replace(state, phase=event.phase, phase_at=event.at, progress=None, command="",
+                               moved_at=event.at, said="")
             case Progressed():
-                return replace(state, progress=self._pace.at(event))
+                before, progress = state.progress, self._pace.at(event)
+                if before and progress.done <= before.done:
+                    return replace(state, progress=progress)
+                return replace(state, progress=progress, moved_at=event.at, said="")
             case Noted(text):
-                return replace(state, note=text)
+                return replace(state, said=text)
             case CommandRan():
                 if self._log:
                     began = event.at - timedelta(seconds=event.seconds)

@@ -43,11 +43,13 @@ def brief(followed: Followed) -> str:
 
 
 def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Sequence[Part]:
-    """How far it is; once nothing was heard for long, that, and what it waits on."""
+    """How far it is; once it has stood still for long, that, what it waits on, and what it said of that."""
     if quiet := silence(followed, now):
-        last = f"; last command: {followed.command}" if followed.command else ""
         share = followed.progress.share if followed.progress else None
-        return [_INDENT, Painted(f"{quiet}{f' {share:.0%}' if share is not None else ''}{last}", "warn")]
+        far = f" {share:.0%}" if share is not None else ""
+        last = f"; last command: {followed.command}" if followed.command else ""
+        return [_INDENT, Painted(f"{followed.phase}{far}: {followed.said}" if followed.said else f"{quiet}{far}{last}",
+                                 "warn")]
     if followed.progress:
         return [_INDENT, followed.progress.line(columns - len(_INDENT) - 1, glyphs.filled, glyphs.empty)]
     since = f" for {span(round((now - followed.phase_at).total_seconds()))}" if followed.phase_at else ""

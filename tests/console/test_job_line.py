@@ -54,6 +54,16 @@ def test_after_ten_seconds_without_news_it_says_so(seconds: int, said: str) -> N
     assert ("MiB/s" in text(job_line(COPYING, later, UNICODE, 78))) is not bool(said)
 
 
+def test_what_is_heard_of_and_gets_no_further_has_no_bar_and_no_time_left() -> None:
+    """A server that replays nothing more is heard of, and is not some seconds from its end."""
+    still = replace(COPYING, phase="recover", heard_at=NOW + timedelta(seconds=39), moved_at=NOW)
+    later = NOW + timedelta(seconds=40)
+    assert text(job_line(still, later, ASCII, 116)) == \
+        "> backup main-db  50%  1.0 GiB of 2.0 GiB  nothing has moved for 40 s  waits on: recover"
+    assert silence(replace(still, moved_at=later), later) == ""
+    assert silence(replace(still, progress=None), later) == "", "nobody knows how far it is"
+
+
 def test_silence_is_told_however_little_room_there_is() -> None:
     later = NOW + timedelta(seconds=40)
     assert text(job_line(replace(COPYING, progress=None), later, UNICODE, 45)) == "» backup main-db  no news for 40 s"

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from desk import NARROW, WIDE, Desk, press, screen, settle, write
+from desk import NARROW, NOW, WIDE, Desk, press, screen, settle, write
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs.workshop import Workshop
 
 from pgvault.console import jobbook
+from pgvault.console.cancelling import left
 from pgvault.console.commands import Answer, CommandLog
 from pgvault.console.jobbook import JobBook
 from pgvault.console.journal_rows import JournalRows
@@ -327,6 +328,32 @@ def test_the_commands_of_a_job_that_began_and_ended_between_two_looks_are_kept(d
 # Cancelling
 
 
+@pytest.mark.parametrize(("phase", "said", "not_said"), [
+    ("copy", "becomes what it was", "goes on with what it does"),
+    ("recover", "stops here, and undoes nothing", "becomes what it was"),
+    ("flush", "Until all files are complete: The destination", "stops here")])
+def test_cancelling_a_restore_says_what_holds_in_its_phase(phase: str, said: str, not_said: str) -> None:
+    job = Job("20261123T115900Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", 7, "", NOW, None, "", None)
+    text = " ".join(left(job, phase))
+    assert said in text
+    assert not_said not in text
+
+
+def test_a_job_moves_with_its_amount_alone(desk: Desk) -> None:
+    """What it says besides that is kept until it moves again."""
+    began = desk.now - timedelta(seconds=60)
+    later = [began + timedelta(seconds=seconds) for seconds in range(60)]
+    job = desk.job(PhaseStarted("recover", GIB, at=began), Progressed(GIB // 4, at=later[5]),
+                   Progressed(GIB // 4, at=later[45]), Noted("nothing has moved for 40 s", at=later[46]), started=began,
+                   lives=True)
+    book = JobBook(desk.shelf.home)
+    book.look()
+    followed = book.followed(job)
+    assert (followed.moved_at, followed.heard_at) == (later[5], later[46])
+    assert followed.stillness(later[50]) == "nothing has moved for 45 s"
+    assert followed.said == "nothing has moved for 40 s"
+
+
 async def test_cancelling_takes_two_steps_and_ends_with_the_verdict(desk: Desk) -> None:
     job = copying(desk)
     desk.says(f"job cancel {job} --wait", answer=Answer(
@@ -352,7 +379,7 @@ async def test_cancelling_a_restore_says_what_becomes_of_the_destination(desk: D
     desk.job(PhaseStarted("copy", at=desk.now), kind=JobKind.RESTORE, started=desk.now, lives=True)
     async with desk.open() as pilot:
         await press(pilot, "4", "enter", "X")
-        assert "the destination becomes what it was" in screen(pilot)
+        assert "The destination becomes what it was" in screen(pilot)
 
 
 async def test_a_cancel_that_is_refused_says_why_with_its_code(desk: Desk) -> None:

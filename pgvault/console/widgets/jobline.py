@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pgvault.console.ages import ago
 from pgvault.console.glyphs import Glyphs
-from pgvault.console.jobbook import SILENT_SECONDS, Followed
+from pgvault.console.jobbook import Followed
 from pgvault.model.job import Job, JobState
 from pgvault.model.pace import Progress
 from pgvault.model.text import Painted, Part, size, span, visible, width
@@ -72,14 +72,13 @@ def job_name(job: Job) -> str:
 
 
 def silence(followed: Followed, now: datetime) -> str:
-    """`no news for 12 s, waits on: copy`; empty while there is news."""
+    """`no news for 12 s, waits on: copy`; empty while it goes on."""
     return ", ".join(_silence(followed, now))
 
 
 def _silence(followed: Followed, now: datetime) -> Iterator[str]:
-    seconds = int((now - (followed.heard_at or followed.job.started_at)).total_seconds())
-    if seconds >= SILENT_SECONDS:
-        yield f"no news for {span(seconds)}"
+    if quiet := followed.stillness(now):
+        yield quiet
         if followed.phase:
             yield f"waits on: {followed.phase}"
 

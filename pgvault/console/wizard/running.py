@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pgvault.console.fields import LABEL, Field, gap
 from pgvault.console.glyphs import Glyphs
-from pgvault.console.jobbook import SILENT_SECONDS, Followed
+from pgvault.console.jobbook import Followed
 from pgvault.console.widgets.jobline import bar
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.model.event import Event, PhaseStarted, Progressed
@@ -98,14 +98,13 @@ def _state(followed: Followed, now: datetime) -> Iterator[Field]:
     """How it stands, and when it was last heard of: silence is said with what it waits on."""
     job = followed.job
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
-    quiet = _age(followed.heard_at or job.started_at, now)
-    is_silent = quiet >= SILENT_SECONDS
-    heard = f"; last heard of {span(quiet)} ago" if followed.heard_at and not is_silent else ""
+    quiet = followed.stillness(now)
+    heard = f"; last heard of {span(_age(followed.heard_at, now))} ago" if followed.heard_at and not quiet else ""
     yield Field("state", f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began{heard}",
                 "warn" if undoing else "accent")
-    if is_silent:
+    if quiet:
         waits = _WAITS.get(followed.phase, "the job's process")
-        yield Field("", f"no news for {span(quiet)}: it waits for {waits}", "warn")
+        yield Field("", followed.said or f"{quiet}: it waits for {waits}", "warn")
 
 
 def _done(phases: Sequence[Phase]) -> Iterator[Field]:
@@ -119,11 +118,14 @@ def _running(here: Phase, followed: Followed, now: datetime, glyphs: Glyphs, col
     """The events may be read further than the job was followed: the amount is told when both are in one phase."""
     yield Field("now", f"{_said(here.name)}, for {span(_age(here.began, now))}", "bold")
     if followed.progress and followed.phase == here.name:
-        yield Field("", _progress(followed.progress, glyphs, columns))
+        yield Field("", _progress(followed.progress, glyphs, columns, moves=not followed.stillness(now)))
 
 
-def _progress(progress: Progress, glyphs: Glyphs, columns: int) -> str:
+def _progress(progress: Progress, glyphs: Glyphs, columns: int, *, moves: bool) -> str:
+    """Of what stands still only how far it came: its pace is past, and nobody knows what is left."""
     amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
+    if not moves:
+        return amount if progress.share is None else f"{progress.share:.0%}, {amount}"
     rate = f"  {size(round(progress.rate))}/s" if progress.rate else ""
     left = f"  {span(round(progress.seconds_left))} left" if progress.rate and progress.seconds_left else ""
     if progress.share is None:
