@@ -16,23 +16,32 @@ from pgvault.model.job import Job, JobKind, JobState
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
-_UNDOES = "stops and undoes what it began; that may take a while."
+_UNDOES, _STOPS = "stops and undoes what it began; that may take a while.", "stops here, and undoes nothing."
 _BEFORE = ("The destination becomes what it was: what was written is removed, and a directory that was set aside is "
            "put back.")
 _AFTER = ("The restored files are complete and stay; a server that was started goes on with what it does, and nobody "
           "waits any more to see whether it arrives.")
 _LEFT: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: (
-        "The backup becomes failed: nothing can be restored from it, and the server's backup mode ends.",
+        _UNDOES, "The backup becomes failed: nothing can be restored from it, and the server's backup mode ends.",
         "Older backups and the archived WAL stay as they are."),
-    JobKind.RESTORE: (f"Until all files are complete: {_BEFORE}", f"After that: {_AFTER} The verdict says which."),
+    JobKind.RESTORE: (
+        _UNDOES, f"Until all files are complete: {_BEFORE}", f"After that: {_AFTER} The verdict says which."),
+    JobKind.BRING_BACK: (
+        _UNDOES, "Until it is committed nothing is changed in the live server, and nothing stays there.",
+        "The restored server stays as it is."),
+    JobKind.OPEN: (
+        _STOPS, "A server that was told to end its recovery goes on and ends it."),
+    JobKind.THROW_AWAY: (
+        _STOPS, "A server that was stopped stays stopped; files that were removed are gone.",
+        "The same command run again removes the rest."),
     JobKind.MAINTENANCE: (
-        "What is complete stays, what was begun is undone.",
+        _UNDOES, "What is complete stays, what was begun is undone.",
         "The same command run again goes on with the rest."),
 }
 _OF_PHASE: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("salvage", "copy"), (_UNDOES, _BEFORE)),
-    **dict.fromkeys(("start", "recover", "look"), ("stops here, and undoes nothing.", _AFTER))}
+    **dict.fromkeys(("start", "recover", "look"), (_STOPS, _AFTER))}
 """Of a restore that is known to be on one side; the flush may end at any moment."""
 
 
@@ -40,7 +49,7 @@ def left(job: Job, phase: str) -> tuple[str, ...]:
     """What cancelling does, and in what state things are left, by the kind of job and how far it is."""
     if job.kind is JobKind.RESTORE and (known := _OF_PHASE.get(phase)):
         return known
-    return _UNDOES, *_LEFT[job.kind]
+    return _LEFT[job.kind]
 
 
 def why_not_cancel(job: Job | None) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from pgvault.vault.files import remove_tree
 OUT_OF_REACH = Failure("could not reach standby-db-server", "ssh: connect to host 10.0.0.9: Connection refused",
                        "Start sshd there.", "unreachable", 7)
 GIB = 1 << 30
+JOB_AT_WORK = Job("20261123T115900Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", 7, "", NOW, None, "", None)
 
 
 def copying(desk: Desk, *, silent: int = 2) -> str:
@@ -333,10 +335,16 @@ def test_the_commands_of_a_job_that_began_and_ended_between_two_looks_are_kept(d
     ("recover", "stops here, and undoes nothing", "becomes what it was"),
     ("flush", "Until all files are complete: The destination", "stops here")])
 def test_cancelling_a_restore_says_what_holds_in_its_phase(phase: str, said: str, not_said: str) -> None:
-    job = Job("20261123T115900Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", 7, "", NOW, None, "", None)
-    text = " ".join(left(job, phase))
+    text = " ".join(left(JOB_AT_WORK, phase))
     assert said in text
     assert not_said not in text
+
+
+def test_cancelling_any_kind_of_job_says_what_is_left() -> None:
+    for kind in JobKind:
+        first, *others = left(replace(JOB_AT_WORK, kind=kind), "")
+        assert first.startswith("stops")
+        assert others
 
 
 def test_a_job_moves_with_its_amount_alone(desk: Desk) -> None:
