@@ -96,6 +96,8 @@ class TerminalText:
     def _checked(self, event: Checked) -> None:
         outcome = self._err.paint(event.outcome, _OUTCOMES.get(event.outcome, "dim"))
         self._line(f"  {event.check}: ", outcome, f" ({event.detail})" if event.detail else "")
+        if event.hint and event.outcome != "ok":
+            self._line(f"      {event.hint}")
 
     def _noted(self, event: Noted) -> None:
         if event.code == "internal-error":  # a traceback is for the journal

@@ -41,6 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _target_arguments(parser)
     parser.add_argument("--partial", action="store_true",
                         help="also use the unfinished last segment of the timeline, as after the loss of the server")
+    parser.add_argument("--allow-unread-wal", action="store_true",
+                        help="also replay WAL that pgvault cannot read: a tablespace that it creates is made at its "
+                        "original path")
     parser.add_argument("--target-action", choices=["promote", "pause", "shutdown"], default="promote",
                         help="what the server does at the target")
     parser.add_argument("--standby", action="store_true", help="leave it following the original server")

@@ -9,7 +9,7 @@ from pgvault.cli.output import Output
 from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices
 from pgvault.engine.restore.nearest import Nearest
-from pgvault.model.target import Target, describe, target_options
+from pgvault.model.target import Target, describe, option, target_options
 from pgvault.model.text import size, when
 from pgvault.model.times import utc
 
@@ -22,6 +22,10 @@ def show(found: Choices, out: Output) -> None:
         ("Target", describe(found.target)),
         *([("Recovery stops", stops), ("Backup", found.backup)] if stop else
           [("Not reachable", out.paint(found.reason, "bad"))]),
+        *((f"Tablespace {each.name}", f"needs a place, {shlex.join(option('--tablespace', f'{each.name}=PATH'))}; "
+           f"on the server it is in {each.original}") for each in found.spaces),
+        *([("Not read", f"{found.unread[0]}{' and others' * (len(found.unread) > 1)}: whether it creates a tablespace "
+            "is not known (--allow-unread-wal)")] if found.unread else []),
         *(("Restorable", _reach(each)) for each in found.windows),
     ], title=f"Restore of server {found.server}:")
     if found.nearest:
@@ -72,6 +76,9 @@ def document(found: Choices) -> dict[str, Any]:
         "nearest": [_place(each) for each in found.nearest],
         "backups": [{"id": fit.backup, "fits": fit.fits, "proposed": fit.proposed, "reason": fit.reason,
                      "segments": fit.segments, "wal_bytes": fit.wal_bytes} for fit in found.fits],
+        "tablespaces": [{"oid": each.oid, "name": each.name, "original": each.original,
+                         "created_after_backup_began": each.is_new} for each in found.spaces],
+        "unread_wal": list(found.unread),
         "windows": [{"timeline": each.timeline, "earliest": _bound(each.earliest), "latest": _bound(each.latest),
                      "backups": each.backups} for each in found.windows]}
 

@@ -33,8 +33,8 @@ def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
         timeline=args.target_timeline, action=TargetAction(args.target_action), standby=args.standby,
         tablespaces=_tablespaces(args.tablespace), overwrite=args.overwrite, if_holds=_holding(args.if_holds),
         workers=args.jobs, bandwidth_limit=_rate(args.bwlimit) if args.bwlimit else server.bandwidth_limit,
-        start=args.start, partial=args.partial, expects=tuple(map(_relation, args.expect)),
-        port=args.port)
+        start=args.start, partial=args.partial, allow_unread=args.allow_unread_wal,
+        expects=tuple(map(_relation, args.expect)), port=args.port)
 
 
 def _tablespaces(options: list[str]) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ def _restore(plan: Plan) -> _Told:
     for space in _mappings(plan.get("tablespaces")):
         yield "", f"tablespace {space.get('name')} to {space.get('location')}", ""
     yield from _stop(plan)
+    for each in _mappings(plan.get("prepared")):
+        yield "prepared", f"transaction {each.get('gid')!r} of {each.get('owner')}, not ended there", "warn"
     if plan.get("action"):
         yield "then", "follow the original server" if plan.get("standby") else str(plan["action"]), ""
     wal = _mapping(plan.get("wal"))

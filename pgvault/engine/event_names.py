@@ -139,6 +139,10 @@ class NamesAt:
         """Empty when it is not known."""
         return self._first(0, lambda names: names.database(oid)) or ""
 
+    def role(self, oid: int) -> str:
+        """Empty when it is not known."""
+        return self._first(0, lambda names: names.role(oid)) or ""
+
     def by_oid(self, database: int, oid: int) -> RelationName | None:
         return self._first(database, lambda names: names.by_oid(database, oid))
 

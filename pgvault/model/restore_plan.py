@@ -8,9 +8,10 @@ from datetime import datetime
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
+from pgvault.model.prepared import Prepared
 from pgvault.model.rate import format_size
 from pgvault.model.relation import RelationName
-from pgvault.model.replay import Limits, PreparedTransaction
+from pgvault.model.replay import Limits
 from pgvault.model.target import Target, TargetAction, option, target_options
 
 
@@ -187,10 +188,11 @@ class RestorePlan:
     listens: Listening | None = None
     kept_as: str = ""
     """Where what is replaced is kept, JOB in it being the restore's job; empty when nothing is."""
-
+    allow_unread: bool = False
+    """WAL that pgvault could not read is replayed all the same."""
     limits: Limits | None = None
     """The largest that the WAL on the way names."""
-    prepared: tuple[PreparedTransaction, ...] = ()
+    prepared: tuple[Prepared, ...] = ()
     """Transactions that are prepared at the stop, and that nobody has ended there."""
 
     @property
@@ -232,6 +234,8 @@ class RestorePlan:
         argv += [*target_options(self.target), "--target-timeline", str(self.timeline)]
         if self.wal.partial:
             argv.append("--partial")
+        if self.allow_unread:
+            argv.append("--allow-unread-wal")
         if self.action is not TargetAction.PROMOTE:
             argv += ["--target-action", self.action.value]
         for space in self.placed:

@@ -26,7 +26,7 @@ from pgvault.vault.files import publish, temporary_name
 from pgvault.vault.frames import attach_to
 from pgvault.vault.index_files import make_private, telling_full
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.names import DatabaseName, RelationName, Trait
+from pgvault.vault.names import DatabaseName, RelationName, RoleName, Trait
 from pgvault.vault.names import from_sql as _from_sql
 from pgvault.vault.names import to_sql as _to_sql
 from pgvault.vault.packs import Location
@@ -119,9 +119,15 @@ class ManifestWriter:
             self._write()
 
     def add_databases(self, databases: Iterable[DatabaseName]) -> None:
+        self._add_names("database", databases)
+
+    def add_roles(self, roles: Iterable[RoleName]) -> None:
+        self._add_names("role", roles)
+
+    def _add_names(self, table: str, names: Iterable[DatabaseName | RoleName]) -> None:
         with self._writing():
-            self._db.executemany("INSERT OR REPLACE INTO database VALUES (?, ?)",
-                                 ((each.oid, _to_sql(each.name)) for each in databases))
+            self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",
+                                 ((each.oid, _to_sql(each.name)) for each in names))
 
     def add_relations(self, relations: Iterable[RelationName]) -> None:
         with self._writing():

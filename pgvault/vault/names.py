@@ -1,8 +1,9 @@
-"""What things were called when a backup was taken: three tables in its manifest.
+"""What things were called when a backup was taken: tables in its manifest.
 
-WAL speaks of databases and relations in numbers, and after a drop nobody can be asked. Table `database` has every
-database; table `relation` what users made in them, and those catalogs whose files are not initdb's; table `trait` what
-a restored copy of a database needs or would do. Backups of earlier versions of pgvault lack some or all of them.
+WAL speaks of databases, roles and relations in numbers, and after a drop nobody can be asked. Tables `database` and
+`role` have every one; table `relation` what users made in the databases, and those catalogs whose files are not
+initdb's; table `trait` what a restored copy of a database needs or would do. Backups of earlier versions of pgvault
+lack some or all of them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ CREATE TABLE relation (
   database INTEGER NOT NULL, oid INTEGER NOT NULL, number INTEGER, schema NOT NULL, name NOT NULL, kind TEXT NOT NULL,
   PRIMARY KEY (database, oid)) WITHOUT ROWID;
 CREATE INDEX relation_number ON relation (database, number);
+CREATE TABLE role (oid INTEGER PRIMARY KEY, name NOT NULL);
 CREATE TABLE trait (database INTEGER NOT NULL, kind TEXT NOT NULL, value NOT NULL);
 """
 
 
 class DatabaseName(NamedTuple):
+    oid: int
+    name: str
+
+
+class RoleName(NamedTuple):
     oid: int
     name: str
 
@@ -79,13 +86,17 @@ class Names:
 
     def traits(self) -> list[Trait]:
         """Empty, too, in a backup of a version that kept none."""
-        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'trait'").fetchone() is None:
+        if not self._has("trait"):
             return []
         return [Trait(database, kind, from_sql(value)) for database, kind, value
                 in self._db.execute("SELECT database, kind, value FROM trait")]
 
     def database(self, oid: int) -> str | None:
         row = self._row("SELECT name FROM database WHERE oid = ?", oid)
+        return None if row is None else from_sql(row[0])
+
+    def role(self, oid: int) -> str | None:
+        row = self._row("SELECT name FROM role WHERE oid = ?", oid) if self._has("role") else None
         return None if row is None else from_sql(row[0])
 
     def by_oid(self, database: int, oid: int) -> RelationName | None:
@@ -108,6 +119,9 @@ class Names:
         return self._db.execute(
             "SELECT database, oid, number FROM relation WHERE database IN (SELECT oid FROM database)"
             f" AND oid IN ({marks}) AND number <> oid", oids).fetchall()
+
+    def _has(self, table: str) -> bool:
+        return self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
     def _relation(self, column: str, database: int, value: int) -> RelationName | None:
         row = self._row(f"SELECT * FROM relation WHERE database = ? AND {column} = ?", database, value)

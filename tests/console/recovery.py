@@ -43,7 +43,8 @@ def accident(kind: str = "drop", name: str = "orders", *, at: str = "2026-11-23T
 
 
 def choices(*, reachable: bool = True, reason: str = "", nearest: tuple[dict[str, Any], ...] = (),
-            lsn: str = "0/E01ADF0", backup: str = BACKUP) -> dict[str, Any]:
+            lsn: str = "0/E01ADF0", backup: str = BACKUP, spaces: tuple[dict[str, Any], ...] = (),
+            unread: tuple[str, ...] = ()) -> dict[str, Any]:
     """The answer to --choices: two backups, WAL to 11:50 of 23 November."""
     fits = [{"id": each, "fits": reachable, "proposed": reachable and each == backup,
              "reason": "is proposed, replays 3 segments" if each == backup else "would fit too, replays 4 more",
@@ -55,9 +56,14 @@ def choices(*, reachable: bool = True, reason: str = "", nearest: tuple[dict[str
     return {"schema": 1, "server": "main", "target": {}, "reachable": reachable, "reason": reason or None,
             "stop": stop if reachable else None, "backup": backup if reachable else None,
             "timeline": 1 if reachable else None, "nearest": list(nearest), "backups": [*fits, failed],
+            "tablespaces": list(spaces), "unread_wal": list(unread),
             "windows": [{"timeline": 1, "backups": [OLDER, BACKUP],
                          "earliest": {"time": "2026-11-21T12:01:00Z", "lsn": "0/60000B8", "timeline": 1},
                          "latest": {"time": "2026-11-23T11:50:00Z", "lsn": "0/F000000", "timeline": 1}}]}
+
+
+def space(name: str, oid: int = 16400, *, is_new: bool = False) -> dict[str, Any]:
+    return {"oid": oid, "name": name, "original": f"/mnt/{name}", "created_after_backup_began": is_new}
 
 
 NEAREST = {"when": "earlier", "kind": "AtTime",
@@ -86,7 +92,7 @@ def plan(*failed: dict[str, str], overwrites: str = "", command: str = COMMAND) 
         "target": {"kind": "AtLsn", "text": "WAL position 0/E01ADF0, exclusive", "stop_lsn": "0/E01ADF0",
                    "stop_replayed": False, "stop_time": "2026-11-23T11:40:12Z"},
         "destination": {"host": "standby", "directory": DIRECTORY, "tablespaces": {}},
-        "timeline": 1, "timeline_path": [1],
+        "timeline": 1, "timeline_path": [1], "prepared": [],
         "wal": {"first": "00000001000000000000000A", "last": "00000001000000000000000E", "segments": 5,
                 "bytes": 12 << 20, "missing": [], "partial": None},
         "bytes_to_send": 31 << 20, "bytes_to_write": 144 << 20, "estimate_seconds": 34.4,

@@ -21,6 +21,7 @@ from recovery import (
     ready,
     recovering,
     running,
+    space,
     succeeded,
     wizard,
 )
@@ -31,7 +32,6 @@ from pgvault.console.wizard.draft import Then, What
 from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.steps import Step
-from pgvault.model.backup import Tablespace
 from pgvault.model.event import Failure, Level, Noted, PhaseStarted
 from pgvault.model.job import JobState
 from pgvault.model.lsn import Lsn
@@ -227,12 +227,31 @@ async def test_escape_never_leaves_the_console(desk: Desk) -> None:
 
 
 async def test_each_tablespace_needs_a_place(desk: Desk) -> None:
-    ready(desk, tablespaces=(Tablespace(16400, "fast", "/mnt/fast"),))
+    """Those that replay creates, too."""
+    ready(desk)
+    desk.says("restore main auto", choices(spaces=(space("fast"), space("later", 16401, is_new=True))))
     async with recovering(desk, *TO_WHERE) as pilot:
         assert "tablespace fast: no directory is named" in screen(pilot)
         await press(pilot, "down", "down", "down", "down", "down")
         await write(pilot, "/srv/fast")
-        assert wizard(pilot).draft.tablespaces == (("fast", "/srv/fast"),)
+        assert "tablespace later: no directory is named" in screen(pilot)
+        assert "later was created after the backup began, in /mnt/later" in " ".join(screen(pilot).split())
+        await press(pilot, "down")
+        await write(pilot, "/srv/later")
+        assert wizard(pilot).draft.tablespaces == (("fast", "/srv/fast"), ("later", "/srv/later"))
+        assert "unread WAL" not in screen(pilot)
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+
+
+async def test_wal_that_nobody_can_read_is_replayed_only_when_it_was_said(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto", choices(unread=("00000001000000000000000C",)))
+    async with recovering(desk, *TO_WHERE) as pilot:
+        assert "whether it creates a tablespace is not known" in " ".join(screen(pilot).split())
+        assert "--allow-unread-wal" not in wizard(pilot).draft.words()
+        await press(pilot, "down", "down", "down", "down", "down", "right")
+        assert "--allow-unread-wal" in wizard(pilot).draft.words()
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.REVIEW
 

@@ -53,8 +53,8 @@ def drafts(draw: st.DrawFn) -> Draft:
         server=draw(NAMES), step=draw(st.sampled_from(Step)), what=draw(st.none() | st.sampled_from(What)),
         backup=draw(st.sampled_from(["auto", "20261121T120000Z"])), host=draw(st.none() | st.just("") | NAMES),
         directory=draw(PATHS), tablespaces=tuple(draw(st.dictionaries(SPACE_NAMES, PATHS, max_size=3)).items()),
-        then=draw(st.sampled_from(Then)), start=draw(st.booleans()), overwrite=draw(st.booleans()),
-        job=draw(st.sampled_from(["", "20261122T200512Z-01"])))
+        allow_unread=draw(st.booleans()), then=draw(st.sampled_from(Then)), start=draw(st.booleans()),
+        overwrite=draw(st.booleans()), job=draw(st.sampled_from(["", "20261122T200512Z-01"])))
     return draft.at(draw(POINTS), expect=draw(st.lists(RELATIONS, max_size=2)))
 
 
@@ -93,7 +93,7 @@ def test_the_command_says_what_the_draft_says(draft: Draft) -> None:
         action=TargetAction[draft.then.name] if draft.then.needs_target else TargetAction.PROMOTE,
         standby=draft.then is Then.STANDBY, tablespaces=tuple(f"{name}={place}" for name, place in draft.tablespaces),
         overwrite=draft.directory if draft.overwrite else "", start=draft.start,
-        partial=draft.point.partial and draft.then is not Then.STANDBY,
+        allow_unread=draft.allow_unread, partial=draft.point.partial and draft.then is not Then.STANDBY,
         expects=tuple(map(parse_relation, draft.expect)) if draft.is_asked else ())
     assert found.target == (replace(target, typed=found.target.typed) if isinstance(target, AtTime) else target)
     asked = request(draft.question())

@@ -18,6 +18,7 @@ from pgvault.model.errors import Refused, UsageError
 from pgvault.model.replay import TablespaceCreated
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtName, EndOfWal
+from pgvault.vault import wal_index
 from pgvault.wal.effects import effects_of
 
 
@@ -123,6 +124,35 @@ def test_a_plan_shows_it_and_its_command_makes_the_same_plan(site: Site) -> None
     assert [(each["name"], each["created_after_backup_began"], each["dropped_before_target"])
             for each in spaces["tablespace_details"]] == [
                 ("old", False, True), ("brief", True, True), ("fast", True, False)]
+
+
+def test_choices_name_those_that_need_a_place(site: Site) -> None:
+    said = site.world.cli("--format", "json", "restore", "main", "--target-name", "with", "--choices", check=0).stdout
+    told = json.loads(said)
+    assert [(each["name"], each["original"], each["created_after_backup_began"]) for each in told["tablespaces"]] == [
+        ("fast", str(site.live), True)]
+    assert told["unread_wal"] == []
+    assert f"--tablespace fast=PATH; on the server it is in {site.live}" in site.world.cli(
+        "restore", "main", "--target-name", "with", "--choices", check=0).stdout.decode()
+
+
+def test_wal_that_nobody_could_read_is_replayed_only_when_it_was_said(site: Site) -> None:
+    plan = site.world.plan(EndOfWal(), tablespaces=(f"fast={site.place('unread')}",))
+    first = Segment.parse(plan.wal.first, plan.source.segment_size)
+    with wal_index.writing(site.world.vault) as index:
+        index.connection.execute("UPDATE facts SET problem = 'of an unknown version' WHERE number = ?", (first.number,))
+    try:
+        plan = site.world.plan(EndOfWal(), tablespaces=(f"fast={site.place('unread')}",))
+        assert [each.name for each in plan.failed] == ["unread WAL"]
+        assert "--allow-unread-wal" not in plan.to_argv()
+        plan = site.world.plan(EndOfWal(), tablespaces=(f"fast={site.place('unread')}",), allow_unread=True)
+        assert not plan.failed
+        assert "--allow-unread-wal" in plan.to_argv()
+        said = site.world.cli("--format", "json", "restore", "main", "--choices", check=0).stdout
+        assert len(json.loads(said)["unread_wal"]) == 1
+    finally:
+        with wal_index.writing(site.world.vault) as index:
+            index.connection.execute("UPDATE facts SET problem = NULL")
 
 
 def test_a_standby_says_where_later_ones_go(site: Site) -> None:

@@ -57,6 +57,16 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """A tablespace that needs a place at the destination."""
+
+    name: str
+    original: str
+    is_new: bool
+    """Created after the backup began."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     stop: Stop | None
     """None: it cannot be reached, see `reason` and `nearest`."""
@@ -68,6 +78,9 @@ class Answer:
     fits: tuple[Fit, ...]
     """All backups, newest first."""
     reaches: tuple[Reach, ...]
+    spaces: tuple[Space, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Segments of WAL on the way that could not be read."""
 
     @property
     def reachable(self) -> bool:
@@ -93,7 +106,10 @@ def answer_of(document: Mapping[str, Any]) -> Answer:
         fits=tuple(Fit(each["id"], each["fits"], each["proposed"], each["reason"], each["segments"],
                        each["wal_bytes"]) for each in document["backups"]),
         reaches=tuple(Reach(each["timeline"], moment(each["earliest"]["time"]), moment(each["latest"]["time"]),
-                            each["latest"]["lsn"]) for each in document["windows"]))
+                            each["latest"]["lsn"]) for each in document["windows"]),
+        spaces=tuple(Space(each["name"], each["original"], each["created_after_backup_began"])
+                     for each in document["tablespaces"]),
+        unread=tuple(document["unread_wal"]))
 
 
 def _near(each: Mapping[str, Any]) -> Near:

@@ -103,6 +103,8 @@ class Draft:
     directory: str = ""
     tablespaces: tuple[tuple[str, str], ...] = ()
     """Names and the places that they get."""
+    allow_unread: bool = False
+    """WAL that pgvault cannot read is replayed, too."""
     then: Then = Then.PROMOTE
     start: bool = True
     overwrite: bool = False
@@ -145,6 +147,8 @@ class Draft:
             words += ["--target-action", TargetAction[self.then.name].value]
         for name, place in self.tablespaces:
             words.append(f"--tablespace={name}={place}")
+        if self.allow_unread:
+            words.append("--allow-unread-wal")
         if self.overwrite:
             words += ["--overwrite", self.directory]
         if self.is_asked:
@@ -160,8 +164,8 @@ class Draft:
         """Plain values, for a TOML file."""
         told: dict[str, Any] = {
             "server": self.server, "step": self.step.name, "backup": self.backup, "directory": self.directory,
-            "tablespaces": dict(self.tablespaces), "then": self.then.name, "start": self.start,
-            "overwrite": self.overwrite, "expect": list(self.expect), "job": self.job}
+            "tablespaces": dict(self.tablespaces), "allow_unread": self.allow_unread, "then": self.then.name,
+            "start": self.start, "overwrite": self.overwrite, "expect": list(self.expect), "job": self.job}
         if self.what:
             told["what"] = self.what.name
         if self.host is not None:
@@ -180,6 +184,7 @@ class Draft:
                 backup=_text(told["backup"]), host=_text(told["host"]) if "host" in told else None,
                 directory=_text(told["directory"]),
                 tablespaces=tuple((name, _text(place)) for name, place in told["tablespaces"].items()),
+                allow_unread=told.get("allow_unread") is True,
                 then=Then[told["then"]], start=told["start"] is True, overwrite=told["overwrite"] is True,
                 expect=tuple(map(_text, told["expect"])), job=_text(told["job"]))
         except (KeyError, TypeError, AttributeError) as error:

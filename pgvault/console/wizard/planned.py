@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,15 @@ from pgvault.console.wizard.typed import readings
 from pgvault.model.text import size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
-_OUTCOME = 9
+OUTCOME = 9
 """Columns of its word."""
 _TIMELINE = 8
 """Characters of a segment's name that name its timeline."""
 _CHOSEN_HERE = {
     "unused WAL": "Here: esc leads back to the point, where \"the latest\" takes the unfinished last segment, too."}
 """Where in the wizard that is chosen which a condition speaks of."""
+_LINES = {"directory": "if not empty", "unread WAL": "unread WAL"}
+"""The lines of the step before, by the conditions that speak of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
         yield Field("", each["fix"], "warn")
-        if each["name"] == "directory":
-            yield Field("", "Here: esc goes back to where this is chosen, with \"if not empty\" below the directory.",
+        if line := _LINES.get(each["name"]):
+            yield Field("", f"Here: esc goes back to where this is chosen, with \"{line}\" below the directory.",
                         "bold")
     yield from _place(plan)
     yield from _source(document, draft, zone, now)
@@ -111,11 +113,18 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: da
         ours = " by the vault's clock" if target.get("stop_clock") == "vault" else ""
         clocks = f", {', '.join(readings(time, zone))}{ours}" if time else ""
         yield Field("", f"{side} {target['stop_lsn']} on timeline {path}{clocks}")
+    for each in document["prepared"]:
+        yield Field("", f"transaction {each['gid']!r} of {each['owner']} in {each['database']} is prepared there and "
+                        f"has not ended{_locks(each['locks'])}", "warn")
     unfinished = ", the last one unfinished" if wal["partial"] else ""
     missing = "all present" if not wal["missing"] else f"MISSING: {wal['missing'][0]}"
     count = f"{wal['segments']} segment{'s' * (wal['segments'] != 1)}"
     yield Field("WAL", f"{short_names(wal['first'], wal['last'])}, {count}, {missing}{unfinished}",
                 "bad" if wal["missing"] else "")
+
+
+def _locks(locks: Sequence[str]) -> str:
+    return f", holds {', '.join(locks[:3])}{f' and {len(locks) - 3} more locks' * (len(locks) > 3)}" if locks else ""
 
 
 def short_names(first: str, last: str) -> str:
@@ -161,7 +170,7 @@ def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
         if each["outcome"] not in ("ok", "failed"):
             yield outcome_field("", each["outcome"], _named(each))
             for said in filter(None, (each["fix"], _CHOSEN_HERE.get(each["name"], ""))):
-                yield Field("", said, indent=LABEL + _OUTCOME)
+                yield Field("", said, indent=LABEL + OUTCOME)
 
 
 def _each(document: Mapping[str, Any]) -> Iterator[Field]:
@@ -176,7 +185,7 @@ def _named(condition: Mapping[str, Any]) -> str:
 
 def outcome_field(name: str, outcome: str, text: str) -> Field:
     """What was looked at, behind the word of how it is."""
-    return Field(name, f"{outcome.upper():<{_OUTCOME}}{text}", _STYLES.get(outcome, "dim"), hang=_OUTCOME)
+    return Field(name, f"{outcome.upper():<{OUTCOME}}{text}", _STYLES.get(outcome, "dim"), hang=OUTCOME)
 
 
 def _settings(document: Mapping[str, Any]) -> Iterator[Field]:

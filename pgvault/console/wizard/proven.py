@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgvault.config.schema import HostConfig, ServerConfig
-from pgvault.console.fields import Field, gap, heading
+from pgvault.console.fields import LABEL, Field, gap, heading
 from pgvault.console.wizard.afterwards import BRING_BACK, Next, afterwards
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.planned import outcome_field, told_change
+from pgvault.console.wizard.planned import OUTCOME, outcome_field, told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobState
 from pgvault.model.text import span
@@ -64,6 +64,8 @@ def _checks(ended: Ended) -> Iterator[Field]:
     for number, each in enumerate(e for e in ended.events if isinstance(e, Checked)):
         detail = f": {each.detail}" if each.detail else ""
         yield outcome_field("proof" if not number else "", each.outcome, f"{each.check}{detail}")
+        if each.hint and each.outcome != "ok":
+            yield Field("", each.hint, "bold", indent=LABEL + OUTCOME)
 
 
 def _next(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:

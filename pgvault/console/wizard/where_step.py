@@ -13,19 +13,18 @@ from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
+from pgvault.console.wizard.answer import Answer, Space
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
-from pgvault.engine.catalogue import Catalogue
-from pgvault.model.backup import Tablespace
-from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 from pgvault.model.target import EndOfWal
 
 _THEN = {Then.PROMOTE: "opens for use", Then.PAUSE: "pauses there, read-only: look, then promote it",
          Then.SHUTDOWN: "shuts down there", Then.STANDBY: "follows the original server, as a standby"}
 _START = (("yes", "yes, and prove that it arrived"), ("no", "no, only restore its files"))
+_UNREAD = (("no", "refuse"), ("yes", "replay it"))
 _OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
 
 
@@ -41,13 +40,16 @@ class WhereStep(Stage):
     then = getters.query_one("#then", Choice)
     start = getters.query_one("#start", Choice)
     overwrite = getters.query_one("#overwrite", Choice)
+    unread = getters.query_one("#unread", Choice)
     means = getters.query_one("#means", Reading)
 
     def __init__(self) -> None:
         super().__init__()
-        self._spaces: tuple[Tablespace, ...] | None = None
-        """Of the backup; None while they are not known."""
-        self._problem: PgvaultError | Failure | None = None
+        self._spaces: tuple[Space, ...] | None = None
+        """Those that need a place; None while they are not known."""
+        self._unread: tuple[str, ...] = ()
+        """Segments that pgvault could not read."""
+        self._problem: Failure | None = None
         """Why they are not."""
         self._showing = False
         self._goes_on = False
@@ -60,6 +62,7 @@ class WhereStep(Stage):
             yield Choice("at the point", id="then")
             yield Choice("start it", id="start")
             yield Choice("if not empty", id="overwrite")
+            yield Choice("unread WAL", id="unread")
         yield Pane("what that means", Reading(id="means"), id="means-pane")
 
     # Showing the draft
@@ -87,26 +90,31 @@ class WhereStep(Stage):
             self.then.offer([(each.name, _THEN[each]) for each in fitting], draft.then.name)
             self.start.offer(_START, "yes" if draft.start else "no")
             self.overwrite.offer(_OVERWRITE, "yes" if draft.overwrite else "no")
+            self._show_unread()
         finally:
             self._showing = False
         self._explain()
 
     async def _look_at_backup(self) -> None:
-        """The tablespaces that need a place, from the backup that the point comes to."""
+        """What needs a place or a word, at the point: tablespaces of the backup and of the WAL behind it."""
         answer = await self.recovery.ask(self.recovery.draft)
-        if isinstance(answer, Failure):
-            self._problem = answer
-        else:
-            found = await self.recovery.catalogue()
-            self._problem = found if isinstance(found, PgvaultError) else None
-            if isinstance(found, Catalogue):
-                await self._offer_spaces(found.entry(answer.backup).backup.tablespaces if answer.backup else ())
+        self._problem = answer if isinstance(answer, Failure) else None
+        if isinstance(answer, Answer):
+            self._unread = answer.unread
+            if not self._unread:
+                self.recovery.change(replace(self.recovery.draft, allow_unread=False))
+            self._show_unread()
+            await self._offer_spaces(answer.spaces)
         self._explain()
         if self._goes_on and not self.flaw():
             self.go_on()
         self._goes_on = False
 
-    async def _offer_spaces(self, spaces: tuple[Tablespace, ...]) -> None:
+    def _show_unread(self) -> None:
+        self.unread.display = bool(self._unread)
+        self.unread.offer(_UNREAD, "yes" if self.recovery.draft.allow_unread else "no")
+
+    async def _offer_spaces(self, spaces: tuple[Space, ...]) -> None:
         """One line for each; a place that was typed before stays."""
         draft = self.recovery.draft
         given = dict(draft.tablespaces)
@@ -114,7 +122,7 @@ class WhereStep(Stage):
         for line in self.query(".space"):
             await line.remove()
         for number, space in enumerate(spaces):
-            line = Typed(space.name, id=f"space-{number}", hint=f"a place for it; it was in {space.location}")
+            line = Typed(space.name, id=f"space-{number}", hint=f"a place for it; it was in {space.original}")
             line.add_class("space")
             await self.form.mount(line)
             line.put(given.get(space.name, ""))
@@ -133,6 +141,8 @@ class WhereStep(Stage):
                 draft = replace(draft, then=Then[event.key])
             case "start":
                 draft = replace(draft, start=event.key == "yes")
+            case "unread":
+                draft = replace(draft, allow_unread=event.key == "yes")
             case "overwrite":
                 draft = replace(draft, overwrite=event.key == "yes")
         self.recovery.change(draft)
@@ -187,7 +197,7 @@ class WhereStep(Stage):
         if flaw := flaw_of_path(draft.directory):
             return flaw
         if self._is_looking:
-            return "the backup's tablespaces are still being looked up"
+            return "the tablespaces are still being looked up"
         for name, place in draft.tablespaces:
             if flaw := flaw_of_path(place):
                 return f"tablespace {name}: {flaw}"
@@ -197,15 +207,20 @@ class WhereStep(Stage):
         self.means.show(self._means(self.recovery.draft))
 
     def _means(self, draft: Draft) -> Iterator[Field]:
-        if isinstance(self._problem, Failure):
+        if self._problem:
             yield from failed(self._problem)
-        elif self._problem:
-            yield Field("unknown", f"the backup's tablespaces: {self._problem.message}", "warn")
         yield Field("goes to", draft.destination, "bold")
         if flaw := self.flaw():
             yield Field("missing", flaw, "warn")
         start = "is started and asked whether it arrived, then" if draft.start else "is not started; started by you,"
         yield Field("the server", f"{start} it {_THEN[draft.then]}")
+        for space in self._spaces or ():
+            if space.is_new:
+                yield Field("tablespace", f"{space.name} was created after the backup began, in {space.original}")
+        if self._unread:
+            yield Field("unread WAL", f"{self._unread[0]}: whether it creates a tablespace is not known; replayed, it "
+                                      "would do that at the original path, whatever is there by now",
+                        "bad" if draft.allow_unread else "warn")
         if draft.overwrite:
             yield Field("overwrites", "what is in the directory is renamed, its newest WAL saved into the vault, and "
                                       "kept until you remove it", "bad")

@@ -23,7 +23,7 @@ from pgvault.io.postgres import Connection, connect
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.manifest import ManifestWriter
-from pgvault.vault.names import DatabaseName, RelationName, Trait
+from pgvault.vault.names import DatabaseName, RelationName, RoleName, Trait
 
 GRACE_SECONDS = 10.0
 """How long the backup waits for names when its copy is over."""
@@ -31,7 +31,7 @@ _PAGE = 5000
 """Relations that are asked for at once."""
 _MOST_TOLD = 3
 Row = tuple[Any, ...]
-Name = TypeVar("Name", DatabaseName, RelationName, Trait)
+Name = TypeVar("Name", DatabaseName, RelationName, RoleName, Trait)
 
 _SETTINGS = {"statement_timeout": "3s", "lock_timeout": "2s"}
 _DATABASES = """
@@ -47,6 +47,7 @@ WHERE c.relpersistence <> 't' AND c.relkind <> 'c'
   AND (c.oid >= 16384 OR pg_catalog.pg_relation_filenode(c.oid) >= 16384)
   AND c.oid > %s::oid ORDER BY c.oid LIMIT %s"""
 
+_ROLES = "SELECT oid::bigint, rolname FROM pg_catalog.pg_roles"
 _CLUSTER_TRAITS = """
 SELECT oid::bigint, 'collate'::text, datcollate::text FROM pg_catalog.pg_database
 UNION ALL SELECT oid::bigint, 'ctype', datctype::text FROM pg_catalog.pg_database
@@ -108,6 +109,7 @@ class NameCollector:
         try:
             databases = [_Database(*row) for row in self._ask(None, _DATABASES)]
             self._keep(self._manifest.add_databases, [DatabaseName(each.oid, each.name) for each in databases])
+            self._keep(self._manifest.add_roles, [RoleName(*row) for row in self._ask(None, _ROLES)])
             self._keep(self._manifest.add_traits, [Trait(*row) for row in self._ask(None, _CLUSTER_TRAITS)])
         except Exception as error:
             self._failures.append(f"could not keep the names of things: {_reason(error)}")

@@ -24,6 +24,8 @@ from pgvault.engine.restore.choose import (
 )
 from pgvault.engine.restore.nearest import Nearest, nearest
 from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.engine.restore.replay import replay_of, space_names
+from pgvault.engine.restore.spaces import spaces_of, to_place
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.stretch import Part
 from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
@@ -32,6 +34,7 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import TablespacePlace
 from pgvault.model.target import Target
 from pgvault.model.times import utc
 from pgvault.vault import catalog
@@ -70,6 +73,10 @@ class Choices:
     fits: tuple[Fit, ...]
     """Every backup of the server, newest first."""
     windows: tuple[Bounds, ...]
+    spaces: tuple[TablespacePlace, ...] = ()
+    """Tablespaces that need a place at the destination."""
+    unread: tuple[str, ...] = ()
+    """Segments on the way that nobody could read: whether they create a tablespace is not known."""
 
 
 def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discard) -> Choices:
@@ -99,8 +106,10 @@ class _Question:
             offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
             return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
                            tuple(offered), tuple(self._fits(None)), windows)
+        replay = replay_of(found, names=space_names(self._archive.server))
         return Choices(request.server, request.target, request.timeline, found.backup.id, found.stop,
-                       found.history.timeline, "", (), tuple(self._fits(found)), windows)
+                       found.history.timeline, "", (), tuple(self._fits(found)), windows,
+                       to_place(spaces_of(found.backup, replay, {})), replay.unread)
 
     def _find(self) -> Choice | NoChoice:
         try:

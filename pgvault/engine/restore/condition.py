@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import datetime
 
+from pgvault.engine.restore.arrival import FOLLOWING, PAUSED, SHUT_DOWN
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
 from pgvault.engine.restore.why_ended import why_closed
 from pgvault.model.event import Checked, Emit
-from pgvault.model.identifier import sql_identifier
+from pgvault.model.prepared import Prepared
 from pgvault.model.window import instant
 
 _LONGEST = 60.0
@@ -25,29 +25,11 @@ _LOCKS = """SELECT p.gid, l.mode || ' on ' || c.oid::regclass AS lock
 FROM pg_prepared_xacts p JOIN pg_locks l ON l.virtualtransaction = '-1/' || p.transaction
 JOIN pg_class c ON c.oid = l.relation
 WHERE p.database = current_database() AND l.mode <> 'AccessShareLock'
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relkind <> 'i'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND c.relkind NOT IN ('i', 't')
 ORDER BY c.oid LIMIT 200"""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A transaction that was prepared before the target and ended, if at all, behind it."""
-
-    gid: str
-    owner: str
-    database: str
-    prepared_at: datetime | None = None
-    locks: tuple[str, ...] = ()
-    """As in "AccessExclusiveLock on public.orders"."""
-
-    def __str__(self) -> str:
-        locks = f", holds {', '.join(self.locks)}" if self.locks else ""
-        return f"transaction {self.gid!r} of {self.owner} in {self.database} is prepared and has not ended{locks}"
-
-    @property
-    def step(self) -> str:
-        gid = "'" + self.gid.replace("'", "''") + "'"
-        return f"In {sql_identifier(self.database)}: COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}."
+_FIRST = {PAUSED: "Once it is promoted. ", SHUT_DOWN: "Once it is started and promoted. ",
+          FOLLOWING: "The original server ends it, here too. There: "}
+"""What has to be before one can be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +57,25 @@ async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, 
     return tuple(found)
 
 
-async def prepared_transactions(server: RestoredServer, emit: Emit) -> tuple[Prepared, ...]:
-    """Those that wait for their end. While a server replays it shows none: the plan names them."""
+async def prepared_transactions(server: RestoredServer) -> tuple[Prepared, ...] | None:
+    """Those that wait for their end; None when nobody can ask. While a server replays it shows none."""
     try:
         rows = await server.ask(_PREPARED)
     except NotAnswered:
-        return ()
+        return None
     locks: dict[str, list[str]] = {}
     for database in dict.fromkeys(row["database"] for row in rows):
         for row in await _locks_in(server, database):
             locks.setdefault(row["gid"], []).append(row["lock"])
-    found = tuple(Prepared(row["gid"], row["owner"], row["database"], instant(row["prepared"]),
-                           tuple(locks.get(row["gid"], ()))) for row in rows)
+    return tuple(Prepared(row["gid"], row["owner"], row["database"], instant(row["prepared"]),
+                          tuple(locks.get(row["gid"], ()))) for row in rows)
+
+
+def report_prepared(found: tuple[Prepared, ...], state: str, emit: Emit) -> None:
+    """Each with the commands that end it, and when they can be given."""
+    first = _FIRST.get(state, "")
     for each in found:
-        emit(Checked("prepared transactions", "warning", str(each), each.step))
-    return found
+        emit(Checked("prepared transactions", "warning", str(each), f"{first}{each.step}"))
 
 
 async def _locks_in(server: RestoredServer, database: str) -> list[dict[str, str]]:

@@ -12,14 +12,13 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.facts import check_facts
-from pgvault.engine.restore.files import read_small
 from pgvault.engine.restore.fits import cluster_of, fit_conditions
 from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
 from pgvault.engine.restore.held import look_at, told_held
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
-from pgvault.engine.restore.replay import creations_in, replay_of
+from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
 from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import Ways, archive_of
@@ -46,13 +45,10 @@ from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.manifest import Kind, Manifest
+from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_facts import Told
 from pgvault.vault.wal_search import Row, WalSearch
-from pgvault.wal.effects import read_two_phase
-
-_TWO_PHASE = "pg_twophase/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,8 @@ class RestoreRequest:
     start: bool = False
     partial: bool = False
     """Use the unfinished last segment of the timeline too."""
+    allow_unread: bool = False
+    """Replay WAL of which nobody knows whether it creates a tablespace."""
     expects: tuple[RelationName, ...] = ()
     """What the started server is asked for."""
     port: int | None = None
@@ -102,7 +100,8 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
         packs = scope.enter_context(PackReader(server.packs))
         check_facts(choice.backup, manifest, packs)
         plan = _plan(request, choice, need, replay, directory, manifest, settings.parallel_jobs)
-        plan = replace(plan, limits=replay.limits, prepared=replay.pending)
+        plan = replace(plan, limits=replay.limits, prepared=named_prepared(server, choice, replay.pending),
+                       allow_unread=request.allow_unread and bool(replay.unread))
         safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
         cluster = cluster_of(manifest, packs, safe.values, directory)
@@ -181,26 +180,10 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
                        tuple(row.name for row in rows if not row.unfinished), _histories(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None),
                        creations_in(choice.way, rows))
-        replay, flaws = _replay(server, choice)
+        replay, flaws = read_replay(server, choice)
         conditions = [*flaws, *_wal_conditions(search, request, choice, rows),
                       *_break_conditions(request, choice, rows[-1])]
         return choice, need, replay, (*conditions, *([follow_condition(choice, primary)] if primary else []))
-
-
-def _replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Precondition, ...]]:
-    """What recovery does, with what the backup's own files say of transactions that were prepared before it."""
-    held, flaws = [], []
-    with Manifest(server, choice.backup) as manifest, PackReader(server.packs) as packs:
-        for entry in manifest.entries(under=_TWO_PHASE):
-            if entry.kind is Kind.FILE and entry.path.startswith(_TWO_PHASE):
-                try:
-                    held.append(read_two_phase(read_small(entry.path, manifest, packs) or b"", choice.backup.major))
-                except (ValueError, KeyError):
-                    flaws.append(Precondition(
-                        "prepared transactions", Outcome.WARNING, f"{entry.path} in the backup cannot be read.",
-                        "Look at pg_prepared_xacts once the server runs."))
-    names = {space.oid: space.name for backup in catalog.backups(server) for space in backup.tablespaces}
-    return replay_of(choice, held=held, names=names), tuple(flaws)
 
 
 def _break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
@@ -261,14 +244,21 @@ def _whole(backup: Backup) -> Precondition:
 
 def _wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
                     rows: Sequence[Row]) -> Iterator[Precondition]:
-    if not_read := next((row.problem for row in rows if row.problem), ""):
-        yield Precondition("unread WAL", Outcome.WARNING,
-                           f"Not read: {not_read}. Whether it creates a tablespace is not known; replay would do that "
-                           "at the original path.",
-                           "Nothing is wrong with it; how far it goes is seen when PostgreSQL replays it.")
+    if unread := next((row for row in rows if row.problem), None):
+        yield _unread(unread, request)
     if isinstance(request.target, EndOfWal) and (row := _left_out(search, request, choice, rows[-1])):
         yield Precondition("unused WAL", Outcome.WARNING, f"With --partial {reach_of(row)}.",
                            "Use it when the server is lost; while it runs, pgvault switch-wal brings its newest WAL.")
+
+
+def _unread(row: Row, request: RestoreRequest) -> Precondition:
+    """A plan does not show what it does not know, so a person has to allow it."""
+    return Precondition(
+        "unread WAL", Outcome.WARNING if request.allow_unread else Outcome.FAILED,
+        f"{row.name} was not read: {row.problem}. Whether it creates a tablespace is not known; replay would do that "
+        "at the original path, whatever is there by now.",
+        f"Look: pgvault wal {request.server}. Where nothing that is in use is at the original paths of tablespaces, it "
+        "can be replayed unread: --allow-unread-wal")
 
 
 def _left_out(search: WalSearch, request: RestoreRequest, choice: Choice, last: Row) -> Row | None:

@@ -27,7 +27,7 @@ from pgvault.engine.restore.arrival import (
     restarts_too_often,
 )
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
-from pgvault.engine.restore.condition import Closed, Prepared, closed_databases, prepared_transactions
+from pgvault.engine.restore.condition import Closed, closed_databases, prepared_transactions, report_prepared
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.engine.restore.expect import Found, Presence, look_for
 from pgvault.engine.restore.sight import NOTHING_SEEN, Sight, look_at_server, position
@@ -37,6 +37,7 @@ from pgvault.io.probe import probe_destination
 from pgvault.model.errors import PgvaultError, Unreachable, WalMissing
 from pgvault.model.event import Emit, Noted, PhaseStarted, Progressed
 from pgvault.model.lsn import Lsn
+from pgvault.model.prepared import Prepared
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.restored import copy_of
 from pgvault.model.target import EndOfWal
@@ -132,11 +133,12 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
     try:
         watch = await _Watch.begin(host, config, server, plan, start)
         proof = await _reached(watch, begin, emit)
-        if proof.refusal and not plan.expects:
-            return proof
         if not proof.refusal:
-            proof = replace(proof, closed=await closed_databases(watch.asked, emit),
-                            prepared=await prepared_transactions(watch.asked, emit))
+            proof = replace(proof, closed=await closed_databases(watch.asked, emit))
+        # A server that replays shows none; then the plan knows them, from the WAL.
+        told = await prepared_transactions(watch.asked) if proof.state == PROMOTED and not proof.refusal else None
+        proof = replace(proof, prepared=plan.prepared if told is None else told)
+        report_prepared(proof.prepared, proof.state, emit)
         if plan.expects:
             emit(PhaseStarted("look"))
             proof = replace(proof, expected=await look_for(plan.expects, watch.asked, emit))

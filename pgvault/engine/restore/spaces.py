@@ -42,6 +42,11 @@ def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -
                     for oid, each in created.items() if oid not in known]
 
 
+def to_place(spaces: Sequence[TablespacePlace]) -> tuple[TablespacePlace, ...]:
+    """Those that need a place at the destination."""
+    return tuple(space for space in spaces if not space.is_gone and not space.is_in_place)
+
+
 def placed(spaces: Sequence[TablespacePlace], asked: Sequence[str], backup: Backup) -> tuple[TablespacePlace, ...]:
     """With the places that a person asked for as NAME=PATH, or as OID=PATH where another one has the name."""
     names = {each.oid: each.name for each in sorted(spaces, key=lambda each: each.is_gone, reverse=True)}

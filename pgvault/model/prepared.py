@@ -1,0 +1,42 @@
+"""Transactions that were prepared for a two-phase commit and that nobody has ended: they keep their locks until a
+person ends them, in a restored server too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgvault.model.identifier import sql_identifier
+
+LOCK_MODES = ("", "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
+              "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+"""By their numbers in storage/lockdefs.h, as pg_locks names them."""
+_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One of them, as the WAL and the backup tell, or the server itself."""
+
+    gid: str
+    owner: str
+    """The role; "OID 16385" where no backup knows its name."""
+    database: str
+    prepared_at: datetime | None = None
+    locks: tuple[str, ...] = ()
+    """As in "AccessExclusiveLock on public.orders"."""
+
+    @property
+    def holds(self) -> str:
+        more = len(self.locks) - _MOST
+        return ", ".join(self.locks[:_MOST]) + (f" and {more} more locks" if more > 0 else "")
+
+    def __str__(self) -> str:
+        locks = f", holds {self.holds}" if self.locks else ""
+        return f"transaction {self.gid!r} of {self.owner} in {self.database} is prepared and has not ended{locks}"
+
+    @property
+    def step(self) -> str:
+        gid = "'" + self.gid.replace("'", "''") + "'"
+        database = self.database if self.database.startswith("OID ") else sql_identifier(self.database)
+        return (f"In {database}, as {self.owner} or a superuser: COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}.")
