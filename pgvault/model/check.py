@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
 
+from pgvault.model.secrets import masked
+
 Facts = TypeVar("Facts")
 
 
@@ -56,7 +58,7 @@ def evaluate(checks: Sequence[Check[Facts]], facts: Facts) -> tuple[Finding, ...
     for check in checks:
         root = next((done[need].root for need in check.needs if done[need].root), "")
         finding = Finding("", Outcome.SKIPPED, f"blocked by: {root}", root) if root else check.find(facts)
-        done[check.name] = replace(finding, name=check.name)
+        done[check.name] = replace(finding, name=check.name, detail=masked(finding.detail), cause=masked(finding.cause))
     return tuple(done.values())
 
 

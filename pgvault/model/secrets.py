@@ -12,7 +12,8 @@ import shlex
 MASK = "***"
 
 _WORD = r"(?:password|passwd|passphrase|secret|token|credential|signature" \
-        r"|(?:access|secret|private|api|client|server)[-_]?key|(?<![a-z])(?:pass|sig)(?![a-z])|_pwd)"
+        r"|(?:access|secret|private|api|client|server|encryption|cipher|auth|account|storage|shared|master|signing" \
+        r"|jwt|libsodium|azure|s3|sas)[-_]?key(?!file|path)|(?<![a-z])(?:pass|sig)(?![a-z])|_pwd)"
 _HARMLESS = "".join(f"(?<![-_]{end})" for end in ("file", "path", "encryption", "timeout", "id"))
 """Ends of names that tell no secret: `password_encryption`, `PASSWORD_FILE`."""
 _NAME = rf"(?<![\w-])(?>[\w-]*?{_WORD}[\w-]*+){_HARMLESS}"
@@ -35,6 +36,7 @@ _SHAPES = {
     "a URI's option": rf"((?<=[?&]){_NAME}=)(?:{_QUOTED}|[^\s&])+",
     "a variable, a setting, an option": rf"({_NAME}\s*:?=+>?\s*){_VALUE}",
     "an option's argument": rf"((?=--(?!no-)){_NAME}\s+(?!-)){_ARGUMENT}",
+    "openssl": r"((?-i:\bopenssl(?:\s+[^\s|;&'\"]+){0,20}?\s+-(?:[kK]\s+|pass(?:in|out)?\s+pass:)))" + _ARGUMENT,
     "sshpass": rf"((?-i:\bsshpass(?:\s+-(?:[ehvV]+|[Pf]\s*{_ARGUMENT}))*\s+-p)\s*){_ARGUMENT}",
     "SQL": rf"({_NAME}\s+(?=e?')e?)(?:{_QUOTED}+|(?:'[^']*')+)",
     "a line of a password file": r"((?<!\S)[^\s:]+:(?:\d{4,5}|\*):[^\s:]+:[^\s:]+:)\S+",
@@ -47,10 +49,17 @@ _SHAPES = {
 _WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}(?:{_QUOTED_BY_SHELL}|\\.)*)"
 _ANY = re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
 
+_NAMED = re.compile(_NAME, re.IGNORECASE)
+
 
 def masked(text: str) -> str:
     """The text with `***` in place of every secret in it."""
     return _ANY.sub(_replaced, text)
+
+
+def masked_value(name: str, value: str) -> str:
+    """The value of a setting, shown apart from its name: nothing of it where the name tells of a secret."""
+    return MASK if value and _NAMED.search(name) else masked(value)
 
 
 def _replaced(match: re.Match[str]) -> str:

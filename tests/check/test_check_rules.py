@@ -265,6 +265,13 @@ def test_a_newer_major_is_a_warning_and_blocks_nothing() -> None:
     assert "WAL records are not read" in report.problems[0].cause
 
 
+def test_a_secret_in_a_command_of_the_server_is_not_shown() -> None:
+    found = findings(healthy(settings={"archive_command": "PGPASSWORD=hunter2 pgvault put-wal other %f < %p"}))
+    assert found["archive_command"].outcome is Outcome.FAILED
+    assert "PGPASSWORD=*** pgvault put-wal other" in found["archive_command"].detail
+    assert "hunter2" not in str(found)
+
+
 def test_a_standby_is_told_from_a_primary() -> None:
     found = findings(healthy(facts={"server": _facts(in_recovery=True)}))
     assert found["not in recovery"].outcome is Outcome.FAILED

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pgvault.model.secrets import MASK, masked
+from pgvault.model.secrets import MASK, masked, masked_value
 
 SECRET = "hunter2"
 NAMES = ("password", "PGPASSWORD", "sslpassword", "MYTOKEN", "AWS_SECRET_ACCESS_KEY", "client_secret", "api-key",
@@ -34,6 +34,9 @@ SHAPES = [
     "curl -H 'X-Api-Key: hunter2' x", "https://store/x?X-Amz-Signature=hunter2&x=1", "https://store/x?sv=1&sig=hunter2",
     'ldap ldapbinddn="cn=me" ldapbindpasswd="x hunter2"', 'radiussecrets="hunter2","hunter2"',
     "ssl_passphrase_command = 'echo hunter2'", "scram_client_key=hunter2 host=db",
+    "archive_command = 'openssl enc -aes256 -k hunter2 -in %p'", "openssl enc -d -pass pass:hunter2 -in x",
+    "restore_command = 'openssl enc -d -K hunter2 -iv 0'", "AZURE_STORAGE_KEY=hunter2 x", "repo1-s3-key=hunter2",
+    "myext.auth_key = 'hunter2'", "app.jwt_secret = 'hunter2'", "pg_x.encryption_key='hunter2'",
     "Authorization: Bearer hunter2", "curl -H 'Authorization: Basic hunter2'",
 ]
 ORDINARY = [
@@ -44,6 +47,8 @@ ORDINARY = [
     "psql --no-password main", "sshpass -e ssh -p 2222 db", "sshpass -f /etc/x ssh -p 2222 db",
     "the server's log can't be read: 'no such file' isn't there", "pg_dump --password --host db",
     "/etc/secrets/tokens", "12:30:45: done", "run -u 1000:1000", "read 12:3456 of 7:8", "fe80::1:2:3:4",
+    "krb_server_keyfile = '/etc/x'", "ssl_key_file = 'server.key'", "openssl enc -kfile /etc/x -in y",
+    "openssl x509 -in k", "openssl enc -pass file:/etc/x", "primary_key = 5",
     "token: unexpected end", "a password is wanted", "it's", "'", '"', "\\", "",
 ]
 
@@ -60,6 +65,15 @@ def test_a_secret_is_masked_in_any_shape(text: str) -> None:
 def test_what_is_no_secret_is_left_alone(text: str) -> None:
     assert masked(text) == text
     assert masked(shlex.join(["sh", "-c", text])) == shlex.join(["sh", "-c", text])
+
+
+@pytest.mark.parametrize(("name", "value", "told"), [
+    ("ssl_passphrase_command", "echo hunter2", MASK), ("vault.api_token", "hunter2", MASK), ("My.Password", "x", MASK),
+    ("archive_command", "sshpass -p hunter2 rsync %p x:", "sshpass -p *** rsync %p x:"), ("password", "", ""),
+    ("password_encryption", "md5", "md5"), ("ssl_key_file", "server.key", "server.key"), ("port", "5432", "5432"),
+    ("primary_conninfo", "host=a password=hunter2", "host=a password=***"), ("log_directory", "log", "log")])
+def test_a_settings_value_is_masked_by_its_name(name: str, value: str, told: str) -> None:
+    assert masked_value(name, value) == told
 
 
 @pytest.mark.parametrize(("text", "told"), [
@@ -117,7 +131,7 @@ def test_text_without_a_telling_word_is_left_alone(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("piece", ["a", "password", "--", "'", '"', "token ", "://a:", "pass\\", "x=", "'\"", "\\'",
-                                   "sshpass -v ", "a:b:c:d:", "-----BEGIN"])
+                                   "sshpass -v ", "a:b:c:d:", "openssl x ", "-----BEGIN"])
 def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
     """In this thread's own time, whatever else runs: eight times the text takes about eight times as long, where a
     search that begins anew at each place would take 64 times."""

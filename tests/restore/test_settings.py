@@ -234,6 +234,7 @@ def test_no_secret_of_a_setting_is_in_what_is_said_of_it() -> None:
     files = {
         "postgresql.conf": b"restore_command = 'curl -u me:S3cret https://store/%f -o %p'\n"
                            b"primary_conninfo = 'user=me password=''S3cret S3cret'' host=db'\n"
+                           b"ssl_passphrase_command = 'echo S3cret'\n"
                            b"archive_command = 'PGPASSWORD=S3cret push %p'", "pg_hba.conf": b"",
         AUTO_CONF: b"primary_conninfo = 'postgresql://me:S3cret@db/?sslpassword=S3cret'",
     }  # fmt: skip

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pgvault.engine.restore import outward
 from pgvault.engine.restore.limits import raised
 from pgvault.model.restore_plan import SettingChange
-from pgvault.model.secrets import masked
+from pgvault.model.secrets import masked, masked_value
 
 AUTO_CONF = "postgresql.auto.conf"
 _CONF, _HBA = "postgresql.conf", "pg_hba.conf"
@@ -152,7 +152,7 @@ class _Walk:
 
     def add(self, name: str, value: str, why: str) -> None:
         """A setting that is written at the end of postgresql.auto.conf."""
-        self.changed.append(SettingChange(AUTO_CONF, 0, name, masked(self.values.get(name, "")),
+        self.changed.append(SettingChange(AUTO_CONF, 0, name, masked_value(name, self.values.get(name, "")),
                                           f"{name} = {value} is added, {why}"))
 
     def file(self, path: str, depth: int) -> None:
@@ -249,7 +249,7 @@ class _At:
         return self.value.startswith("/")
 
     def change(self, action: str) -> SettingChange:
-        return SettingChange(self.path, self.number, self.name, masked(self.value), masked(action))
+        return SettingChange(self.path, self.number, self.name, masked_value(self.name, self.value), masked(action))
 
 
 def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str, restore_command: str,
