@@ -117,12 +117,13 @@ def planned(document: dict[str, Any]) -> Answer:
     return Answer(5 if failed else 0, (document,), None)
 
 
-def ready(desk: Desk, **facts: object) -> Desk:
-    """A server with backups and a dropped table, two hosts, and a restore that will go well."""
+def ready(desk: Desk, asked: dict[str, Any] | None = None, **facts: object) -> Desk:
+    """A server with backups and a dropped table, two hosts, and a restore that will go well; `asked`: what the point
+    comes to."""
     desk.protect(days=(21, 22), **facts)
     desk.shelf.config.write_text(desk.shelf.config.read_text() + HOSTS)
     desk.says("events main", accident())
-    desk.says("restore main auto", choices())
+    desk.says("restore main auto", asked or choices())
     desk.says("restore main auto /srv", answer=planned(plan()))
     desk.says(f"restore main {BACKUP} /srv", {"schema": 1, "job": JOB})
     return desk
