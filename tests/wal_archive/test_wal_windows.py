@@ -11,7 +11,7 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import Ancestor, History, TimelineTree
-from pgvault.model.window import Archived, instant, survey
+from pgvault.model.window import DAMAGED, Archived, Break, instant, survey
 
 SIZE = 1 << 20
 DAY = datetime(2026, 11, 22, tzinfo=UTC)
@@ -119,6 +119,21 @@ def test_without_later_commits_there_is_no_time_to_recover_to() -> None:
     segments = [Archived(1, 2, at(1), at(1)), Archived(1, 3)]
     [window] = survey(segments, ALONE, [backup("a", 2.0, 2.5)], SIZE).windows
     assert window.until_time is None
+
+
+def test_damage_stops_recovery_where_the_last_whole_record_ends() -> None:
+    """Harmless once a backup begins behind it, on a timeline that holds the place."""
+    end = 4 * SIZE + 1000
+    archived = [*wal(1, 2, 3), Archived(1, 4, at(4), at(4), end, True, end - 40, DAMAGED), *wal(1, 5, 6)]
+    found = survey(archived, ALONE, [backup("a", 2.1, 2.2)], SIZE)
+    assert found.breaks == found.harmful_breaks == (Break(Segment(1, 4), Lsn(end), DAMAGED, False),)
+    assert [window.until_lsn for window in found.windows] == [end]
+    later = survey(archived, ALONE, [backup("a", 2.1, 2.2), backup("b", 5.1, 5.2)], SIZE)
+    assert later.breaks == (Break(Segment(1, 4), Lsn(end), DAMAGED, True),)
+    assert later.harmful_breaks == ()
+    within = survey(archived, ALONE, [backup("c", 3.5, 5.2)], SIZE)
+    assert within.lacking("c") is not None
+    assert within.lacking("a") is None
 
 
 def test_failed_backups_open_nothing() -> None:
