@@ -9,7 +9,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 VENV := .venv
 ARGS ?=
-JOBS ?= 2
+# One more than CI has cores: a good part of a test's time is waiting for servers.
+JOBS ?= 3
 
 .PHONY: demo test lint mutants screenshots clean
 

@@ -54,7 +54,7 @@ def timeline_of(server: Server) -> int:
     return int(server.scalar("select left(pg_walfile_name(pg_current_wal_lsn()), 8)"), 16)
 
 
-@pytest.mark.parametrize("site", [13, 15, 17, 18], indirect=True)
+@pytest.mark.parametrize("site", [13, 18], indirect=True)
 def test_no_two_recoveries_take_one_timeline_though_none_archives(
     site: Site, adopt_server: Callable[[Path, int], Server]
 ) -> None:  # fmt: skip
