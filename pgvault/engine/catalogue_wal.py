@@ -149,15 +149,17 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
         archived = archived_segments(index) if reach else []
         tree = _timelines(vault, index)
     timelines = {number: _Timeline(list(each)) for number, each in groupby(rows, itemgetter(0))}
-    return CatalogueWal(timelines, tree, _reach(archived, tree, backups) if reach else {})
+    return CatalogueWal(timelines, tree, _reach(vault, archived, tree, backups) if reach else {})
 
 
-def _reach(archived: Sequence[Archived], tree: TimelineTree, backups: Sequence[Backup]) -> dict[str, datetime]:
+def _reach(vault: ServerVault, archived: Sequence[Archived], tree: TimelineTree,
+           backups: Sequence[Backup]) -> dict[str, datetime]:
     """The newest commit behind its end that can be reached from each backup, along whatever timeline."""
     from pgvault.model.window import survey  # the plain list does without
+    from pgvault.vault.wal_parted import latest_between
 
     until = {backup.id: backup.finished_at for backup in backups if backup.finished_at}
-    for window in survey(archived, tree, backups, backups[-1].segment_size).windows:
+    for window in survey(archived, tree, backups, backups[-1].segment_size, latest_between(vault)).windows:
         for backup_id in window.backups:
             if window.until_time and backup_id in until:
                 until[backup_id] = max(until[backup_id], window.until_time)

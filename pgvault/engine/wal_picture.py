@@ -24,6 +24,7 @@ from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import timeline_tree
 from pgvault.vault.wal_index import WalIndex, archived_rows
+from pgvault.vault.wal_parted import latest_between
 
 NOT_KNOWN = -1
 """In a lane's arrays: no transaction ended in the segment, or it was not read yet."""
@@ -92,8 +93,8 @@ def wal_picture(server: ServerVault) -> WalPicture:
     read_at, size = datetime.now(UTC), identity.segment_size
     backups = catalog.read_all(server, save=False).backups
     archived, lanes, points, tree, unread = _read(server)
-    return WalPicture(server.name, size, survey(archived, tree, backups, size), tree, lanes, points, backups, unread,
-                      read_at)
+    found = survey(archived, tree, backups, size, latest_between(server))
+    return WalPicture(server.name, size, found, tree, lanes, points, backups, unread, read_at)
 
 
 def _read(server: ServerVault) -> tuple[list[Archived], tuple[Lane, ...], tuple[RestorePoint, ...], TimelineTree, int]:

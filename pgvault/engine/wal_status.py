@@ -17,6 +17,7 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials
 from pgvault.vault.wal_facts import Told, read_facts, timeline_tree, unread
 from pgvault.vault.wal_index import WalIndex, archived_segments
+from pgvault.vault.wal_parted import latest_between
 from pgvault.vault.wal_rebuild import Damaged, reconcile
 
 _PROBLEMS = "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"
@@ -70,8 +71,8 @@ def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
         tree, size = timeline_tree(server, index), identity.segment_size
         backups, unreadable = catalog.read_all(server)
         return WalStatus(
-            survey(archived_segments(index), tree, backups, size), tree, size, index.stored_bytes(), damaged,
-            _not_read(index, size), unread(index), tuple(partials(server)), unreadable)
+            survey(archived_segments(index), tree, backups, size, latest_between(server)), tree, size,
+            index.stored_bytes(), damaged, _not_read(index, size), unread(index), tuple(partials(server)), unreadable)
 
 
 def _not_read(index: WalIndex, size: int) -> tuple[NotRead, ...]:

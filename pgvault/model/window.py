@@ -9,7 +9,7 @@ Everything is computed in one pass over the segments, which may be a hundred tho
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -185,32 +185,39 @@ def instant(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
-def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Backup], size: int) -> Survey:
-    """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes."""
+LatestBetween = Callable[[Segment, Lsn, Lsn], int | None]
+"""The latest time of a commit or abort in a segment, between two positions; None without any, and when not known."""
+
+
+def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Backup], size: int,
+           latest_between: LatestBetween = lambda segment, begin, end: None) -> Survey:
+    """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes. `latest_between` is
+    asked where a window begins within a segment and its last commit may be in it."""
     wal: dict[int, list[Piece]] = {}
     for segment in archived:
         wal.setdefault(segment.timeline, []).append(segment)
     copied = sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
                     key=lambda b: (b.end_lsn or 0, b.id))
-    paths = {each: _Path(tree.history(each), wal, size) for each in sorted({*wal, *(b.timeline for b in copied)})}
+    timelines = sorted({*wal, *(b.timeline for b in copied)})
+    paths = {each: _Path(tree.history(each), wal, size, latest_between) for each in timelines}
     windows = tuple(window for each in paths.values() for window in each.windows(copied))
     usable = {backup for window in windows for backup in window.backups}
     good: dict[int, Lsn] = {}
     for b in copied:
         if b.id in usable:
             good[b.timeline] = max(good.get(b.timeline, Lsn(0)), b.begin_lsn or Lsn(0))
-    timelines = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
+    wals = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
     broken = tuple(Broken(b.id, paths[b.timeline].missing_of(b)) for b in copied if b.id not in usable)
     breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in segments
                    if each.ends_by in (DAMAGED, MINIMAL))
-    return Survey(timelines, windows, broken, breaks)
+    return Survey(wals, windows, broken, breaks)
 
 
 class _Path:
     """What is archived along the way to the end of one timeline."""
 
-    def __init__(self, history: History, wal: dict[int, list[Piece]], size: int) -> None:
-        self.history, self.size = history, size
+    def __init__(self, history: History, wal: dict[int, list[Piece]], size: int, latest_between: LatestBetween) -> None:
+        self.history, self.size, self._latest_between = history, size, latest_between
         self.runs = list(unbroken(along(history, wal, size)))
         self._firsts = [run[0].number for run in self.runs]
 
@@ -234,13 +241,24 @@ class _Path:
     def _window(self, run: list[Piece], backups: list[Backup]) -> Window:
         oldest = backups[0]
         from_lsn = oldest.end_lsn or Lsn(0)
-        latest = instant(max((s.latest for s in run
-                              if s.latest is not None and s.number >= from_lsn // self.size), default=None))
+        latest = instant(self._latest(run, from_lsn, oldest.finished_at))
         if latest and oldest.finished_at and latest <= oldest.finished_at:
             latest = None
         last = run[-1].last_at
         return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
+
+    def _latest(self, run: list[Piece], begin: Lsn, finished: datetime | None) -> int | None:
+        """Of the commits at `begin` or behind it. Those before it in its segment do not count, and may have the later
+        times when the clock was put back."""
+        latest = max((s.latest for s in run if s.latest is not None and s.number * self.size >= begin), default=None)
+        parted = next((s for s in run if s.number == begin // self.size), None) if begin % self.size else None
+        found = instant(parted.latest) if parted else None
+        if parted is None or parted.latest is None or found is None or (finished and found <= finished) or (
+                latest is not None and parted.latest <= latest) or (parted.last_at or begin) < begin:
+            return latest
+        between = self._latest_between(Segment(parted.timeline, parted.number), begin, self._end(run))
+        return max((each for each in (latest, between) if each is not None), default=None)
 
     def _end(self, run: list[Piece]) -> Lsn:
         last = run[-1]

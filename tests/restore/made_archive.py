@@ -142,6 +142,10 @@ class MadeArchive:
             found += self.records(segment)
         return found
 
+    def replays(self, timeline: int, backup: Backup) -> list[Record]:
+        """What recovery from this backup replays of it, which is from the backup's begin on."""
+        return [each for each in self.meets(timeline, backup) if each.lsn >= (backup.begin_lsn or 0)]
+
     # As WalSearch
 
     def timelines(self) -> list[int]:
@@ -177,12 +181,17 @@ class MadeArchive:
     def restore_point_names(self) -> list[str]:
         return sorted({each.name for segment in self.rows for each in self.records(segment) if each.name})
 
+    def latest_between(self, segment: Segment, begin: Lsn, end: Lsn) -> int | None:
+        return max((microseconds(each.time) for each in self.records(segment)
+                    if each.xid and each.time and begin <= each.lsn < end), default=None)
+
     # As the console sees it
 
     def picture(self) -> WalPicture:
         points = [RestorePoint(each.name, *segment, each.lsn, each.end, microseconds(each.time or NOON))
                   for segment in sorted(self.rows) for each in self.records(segment) if each.name]
-        return WalPicture("main", SIZE, survey(self.archived, self.tree, self.backups, SIZE), self.tree,
+        return WalPicture("main", SIZE, survey(
+                              self.archived, self.tree, self.backups, SIZE, self.latest_between), self.tree,
                           tuple(map(self._lane, self.timelines())), tuple(points), tuple(self.backups), 0, NOON)
 
     def _lane(self, timeline: int) -> Lane:

@@ -25,7 +25,7 @@ def find(archive: MadeArchive, target: Target, timeline: int | None = None) -> C
 
 
 def windows(archive: MadeArchive) -> tuple[Window, ...]:
-    return survey(archive.archived, archive.tree, archive.backups, SIZE).windows
+    return survey(archive.archived, archive.tree, archive.backups, SIZE, archive.latest_between).windows
 
 
 def usable(archive: MadeArchive, timeline: int) -> list[Backup]:
@@ -76,8 +76,9 @@ def test_what_is_chosen_for_a_time_is_where_postgresql_stops(archive: MadeArchiv
         newest = None
         for backup in usable(archive, timeline):
             met = archive.meets(timeline, backup)
-            stop = first_behind(met, target)
-            before = [each for each in met if each.xid and stop and each.lsn < stop.lsn]
+            stop = first_behind(archive.replays(timeline, backup), target)
+            before = [each for each in met if each.xid and stop and each.lsn < stop.lsn
+                      and not first_behind([each], target)]
             if stop and stop.lsn >= backup.end_lsn and (target.time >= backup.finished_at or before):
                 newest = newest or backup
         if isinstance(found, NoChoice):
@@ -86,7 +87,7 @@ def test_what_is_chosen_for_a_time_is_where_postgresql_stops(archive: MadeArchiv
         met, stop = archive.meets(timeline, found.backup), found.stop
         at = next(each for each in met if each.lsn == stop.lsn)
         assert at.lsn >= found.backup.end_lsn
-        behind = first_behind(met, target)
+        behind = first_behind(archive.replays(timeline, found.backup), target)
         if behind:
             assert (found.backup, behind.lsn, stop.replayed) == (newest, stop.lsn, False)
         else:  # PostgreSQL would go on for ever: the position ends it, with all that was committed
@@ -219,6 +220,24 @@ def test_a_clock_that_was_put_back_hides_nothing() -> None:
     found = find(archive, AtTime(late.time - timedelta(seconds=1)))
     assert isinstance(found, Choice), found.reason
     assert (found.backup, found.stop.lsn) == (first, late.lsn)
+
+
+def test_a_later_time_of_before_the_backup_is_no_end_of_its_window() -> None:
+    """The clock was put back between a commit and the backup, in one segment."""
+    server = Server()
+    server.backup()
+    server.commit()
+    server.idle(-900)
+    newest = server.backup()
+    server.idle(5)
+    behind = server.commit()
+    for lost, last in ((Segment(1, 2), behind.time), (Segment(1, 4), None)):
+        archive = MadeArchive(server, frozenset([Segment(1, 2), lost]))
+        [window] = windows(archive)
+        assert (window.from_time, window.until_time) == (newest.finished_at, last)
+        for inclusive in (True, False):
+            found = find(archive, AtTime(window.until_time or window.from_time, inclusive), window.timeline)
+            assert isinstance(found, Choice), found.reason
 
 
 def test_an_end_without_a_commit_behind_a_gap_is_offered_on_its_own_side() -> None:

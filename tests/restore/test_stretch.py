@@ -87,11 +87,13 @@ class Walk:
         finished, ends = self.backup.finished_at, []
         assert finished is not None
         for row in self.rows:
+            late = [each for each in self._ends(row)
+                    if each.time > target.time or (each.time == target.time and not target.inclusive)]
             for each in self._ends(row):
-                if each.time > target.time or (each.time == target.time and not target.inclusive):
+                if each in late and each.lsn >= (self.backup.begin_lsn or 0):
                     return self._at(each, False) if ends or target.time >= finished else Because.TOO_EARLY
-                ends.append(each)
-        if any(each.time == target.time for each in ends):
+                ends += [each] if each not in late else []
+        if any(each.time == target.time and each.lsn >= (self.backup.begin_lsn or 0) for each in ends):
             return self._at(ends[-1], True)
         behind = [each for each in ends if each.lsn >= self.end]
         if target.time > finished or (behind and target.time < finished):

@@ -28,6 +28,7 @@ from pgvault.vault.lock import Concern
 from pgvault.vault.quarantine import REASON
 from pgvault.vault.wal_facts import read_facts_into, timeline_tree, unread
 from pgvault.vault.wal_index import archived_segments
+from pgvault.vault.wal_parted import latest_between
 
 _DOING = "read the vault"
 _NEWEST = "SELECT max(accepted_at) FROM file WHERE kind = 'segment'"
@@ -126,7 +127,8 @@ def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identi
         raise PgvaultError(f"could not read {server.wal_index}", detail=f"SQLite says: {error}.",
                            hint=f"pgvault rebuild-index {server.name}") from None
     newest = {segment.timeline: segment.number for segment in archived}
-    return WalFacts(newest, survey(archived, tree, backups, size), instant(newest_at), stored)
+    found = survey(archived, tree, backups, size, latest_between(server))
+    return WalFacts(newest, found, instant(newest_at), stored)
 
 
 def _count(directory: Path, *, without: str = TEMPORARY) -> int:

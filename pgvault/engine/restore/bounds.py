@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
-from pgvault.engine.restore.way import Way, Ways
+from pgvault.engine.restore.way import Archive, Way, Ways
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import Window, instant, survey
+from pgvault.vault.wal_parted import latest_between
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class Bounds:
     """Their ids, oldest first."""
 
 
-def bounds(ways: Ways, backups: Sequence[Backup]) -> Iterator[Bounds]:
+def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
     """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
-    windows = survey(chain(*ways.search.archived().values()), ways.search.tree, backups, ways.search.size).windows
+    windows = survey(chain(*ways.search.archived().values()), ways.search.tree, backups, ways.search.size,
+                     latest_between(archive.server)).windows
     for window in windows:
         way = ways.to(window.timeline)
         earliest = Bound(window.from_time, window.from_lsn, way.timeline_at(window.from_lsn))

@@ -100,7 +100,7 @@ class _Question:
 
     def answer(self) -> Choices:
         request, found = self._request, self._find()
-        windows = tuple(bounds(self._ways, self._whole))
+        windows = tuple(bounds(self._ways, self._archive, self._whole))
         if isinstance(found, NoChoice):
             asked = Aim(request.target, request.timeline, request.backup, request.partial)
             offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)

@@ -96,21 +96,21 @@ def _at_time(way: Way, wal: Stretch, backup: Backup, target: AtTime) -> Stop | N
     """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last; at
     the very time of the backup's end, there or after the last, when none is later.
     """
-    moment = microseconds(target.time)
-    first = moment + target.inclusive  # that is too late
+    begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # the first too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
     for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
         wal.refuse_unread(place)
-        row, commit = wal.run.rows[place], wal.first_commit()
-        reached = reached or (commit is not None and commit < place)
-        if not reached and row.earliest is not None and row.earliest >= first:
+        row = wal.run.rows[place]
+        in_time = wal.next(("in time", first), lambda row: row.earliest is not None and row.earliest < first)
+        reached = reached or (in_time is not None and in_time < place)
+        if not reached and (in_time is None or wal.first < place < in_time):
             return _too_early(way, backup)
-        if late := way.first_end(row, first, lambda each: microseconds(each.time) >= first):
-            before, transaction = late
+        if late := way.first_late(row, first, begin):
+            follows, transaction = late
             # With no commit at or before it in sight, it may lie long before the backup.
-            return _at_transaction(way, transaction, replayed=False) if reached or before else _too_early(way, backup)
+            return _at_transaction(way, transaction, replayed=False) if reached or follows else _too_early(way, backup)
     wal.refuse_unread()
-    if wal.latest() == moment and (last := wal.last_commit()):
+    if _last_commit(way, wal, begin) == target.time and (last := wal.last_commit()):
         return _at_transaction(way, way.transactions(last)[-1], replayed=True)
     return _with_none_later(way, wal, backup, target.time)
 
@@ -134,8 +134,8 @@ def _at_xid(way: Way, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoS
     xid = target.xid % _XIDS
     for place in wal.fitting(("xid", xid), lambda row: row.xids is not None and row.xids.may_hold(xid)):
         wal.refuse_unread(place)
-        if found := way.first_end(wal.run.rows[place], ("xid", xid), lambda each: each.xid == xid):
-            return _at_transaction(way, found[1], replayed=target.inclusive)
+        if found := way.end_of(wal.run.rows[place], xid):
+            return _at_transaction(way, found, replayed=target.inclusive)
     wal.refuse_unread()
     return _unknown(way, wal, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
 

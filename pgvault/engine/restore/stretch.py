@@ -109,10 +109,6 @@ class Stretch(NamedTuple):
         """The first place of them."""
         return next(self.fitting(key, fits), None)
 
-    def first_commit(self) -> int | None:
-        """The place of the first segment in which a transaction ends."""
-        return self.next("commit", _has_commit)
-
     def last_commit(self) -> Row | None:
         """The last segment in which a transaction ends."""
         places = self.run.places("commit", _has_commit)

@@ -16,7 +16,7 @@ from pgvault.model.timeline import History
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_current import current
-from pgvault.vault.wal_facts import Told
+from pgvault.vault.wal_facts import Told, microseconds
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
 from pgvault.wal.transactions import Transaction
@@ -93,11 +93,24 @@ class Way:
             self._read = row.name, self._search.transactions(row)
         return self._read[1]
 
-    def first_end(self, row: Row, key: Hashable, fits: Callable[[Transaction], bool]) -> tuple[int, Transaction] | None:
-        """The first end of a transaction in this segment that fits, and how many are before it; `key` stands for what
-        fits."""
-        return self._once((key, row.name), lambda: next(
-            (each for each in enumerate(self.transactions(row)) if fits(each[1])), None))
+    def first_late(self, row: Row, first: int, begin: Lsn) -> tuple[bool, Transaction] | None:
+        """The first end of a transaction in this segment, at `begin` or behind it, whose time is `first` or later; and
+        whether one before it is in time. Recovery does not meet what is before a backup's begin."""
+        def find() -> tuple[bool, Transaction] | None:
+            in_time = False
+            for each in self.transactions(row):
+                is_late = microseconds(each.time) >= first
+                if is_late and each.lsn >= begin:
+                    return in_time, each
+                in_time = in_time or not is_late
+            return None
+
+        return self._once(("late", first, row.name, max(begin, row.segment.start(self.size))), find)
+
+    def end_of(self, row: Row, xid: int) -> Transaction | None:
+        """The end of this transaction, where it is in this segment."""
+        return self._once(("xid", xid, row.name), lambda: next(
+            (each for each in self.transactions(row) if each.xid == xid), None))
 
     def _once(self, key: Hashable, find: Callable[[], T]) -> T:
         """What is found at the first time."""
