@@ -101,8 +101,19 @@ def test_a_pause_before_the_target_has_its_reason_from_pg_control() -> None:
     by_hand = judge(Goal(stop=STOP), seen, Report(True, Lsn(STOP - 8), paused=True, limits={"max_connections": 99}),
                     refused=False)
     assert isinstance(by_hand, Astray)
-    assert by_hand.reason == ""
+    assert by_hand.reason == "pg_wal_replay_pause() was called"
     assert "pg_wal_replay_resume()" in by_hand.step
+
+
+@pytest.mark.parametrize(("goal", "at", "astray"), [
+    (Goal(stop=STOP), STOP - 64, True), (Goal(PAUSE, stop=STOP), STOP - 64, True), (Goal(standby=True), STOP, False),
+    (Goal(PAUSE, stop=STOP), STOP, False),  # so it is for a moment before it pauses at its target
+])  # fmt: skip
+def test_a_pause_that_was_asked_for_is_one(goal: Goal, at: int, astray: bool) -> None:
+    """The record or the file that replay is at may take long, and nothing is replayed behind it."""
+    verdict = judge(goal, sight(), Report(True, Lsn(at), asked_to_pause=True), refused=False)
+    assert isinstance(verdict, Astray) is astray
+    assert verdict is None or isinstance(verdict, Astray)
 
 
 @pytest.mark.parametrize("line", [
@@ -147,6 +158,20 @@ CONSISTENT = "LOG:  consistent recovery state reached at 0/3000100"
 def test_a_pause_is_proven_by_the_log(log: tuple[str, ...], shows: bool) -> None:
     verdict = judge(Goal(PAUSE, stop=STOP), sight(log=log), None, refused=True)
     assert verdict == (Arrived(PAUSED, STOP) if shows else None)
+
+
+PAUSED_HERE = "TIPP:  Führen Sie pg_wal_replay_resume() aus um fortzufahren."
+
+
+@pytest.mark.parametrize(("goal", "titles", "expected"), [
+    (Goal(stop=STOP), (), Astray), (Goal(SHUTDOWN, stop=STOP), (), Astray), (Goal(standby=True), (), Astray),
+    (Goal(PAUSE, stop=STOP), (), type(None)),  # at the target or before it: nothing tells
+    (Goal(standby=True), ("postgres: walreceiver streaming 0/3000148",), Arrived),
+])  # fmt: skip
+def test_a_pause_is_read_from_a_log_in_any_language(goal: Goal, titles: tuple[str, ...], expected: type) -> None:
+    verdict = judge(goal, sight(log=(BEGAN, "LOG:  Wiederherstellung wurde pausiert", PAUSED_HERE), titles=titles),
+                    None, refused=True)
+    assert type(verdict) is expected
 
 
 def test_the_end_of_the_backup_is_reached_when_it_takes_logins() -> None:

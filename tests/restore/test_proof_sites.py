@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import psycopg
 import pytest
 from support.fleet import Fleet
 from support.ssh import SshHost, start_ssh_host
@@ -20,6 +23,8 @@ from pgvault.model.target import AtName, EndOfWal, Immediate, TargetAction
 
 NOBODY = r"printf 'local all all reject\nhost all all all reject\n' >pg_hba.conf"
 ENOUGH = "-c max_prepared_transactions=12"
+DELAYED = "echo recovery_min_apply_delay = 1h >>postgresql.auto.conf"
+UNSEEN = r"printf 'local template1 pauser trust\nlocal all all reject\nhost all all all reject\n' >pg_hba.conf"
 PEOPLE = r"printf 'local all stranger reject\nlocal all all trust\nhost all all all reject\n' >pg_hba.conf"
 
 
@@ -33,6 +38,7 @@ def world(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
     server.sql("CREATE TABLE lost (value int)")
     server.sql("INSERT INTO lost VALUES (1)")
     server.sql("CREATE ROLE stranger LOGIN")
+    server.sql("CREATE ROLE pauser LOGIN SUPERUSER")
     server.sql("CREATE DATABASE shop")
     server.sql("CREATE SCHEMA trap")
     for name in ("pg_is_in_recovery() RETURNS bool", "pg_last_wal_replay_lsn() RETURNS pg_lsn"):
@@ -195,6 +201,47 @@ def test_a_pause_before_the_target_is_an_error_with_its_reason(world: World, act
     assert "is paused at " in failed.value.message
     assert failed.value.message.endswith(": max_prepared_transactions must be 12")
     assert "max_prepared_transactions = 12" in failed.value.hint
+
+
+@contextmanager
+def pausing(world: World) -> Iterator[None]:
+    """Someone pauses the replay as soon as the restored server, which delays commits until then, lets them in."""
+    over = threading.Event()
+
+    def pause(connection: psycopg.Connection[tuple[str]]) -> None:
+        connection.execute("SELECT pg_wal_replay_pause()")
+        [directory] = connection.execute("SHOW data_directory").fetchone() or ("",)
+        with (Path(directory) / "postgresql.auto.conf").open("a") as settings:
+            settings.write("recovery_min_apply_delay = 0\n")
+        connection.execute("SELECT pg_reload_conf()")
+        over.set()
+
+    def wait() -> None:
+        where = f"host={world.root} port={world.port} user=pauser dbname=template1"
+        while not over.wait(0.05):
+            with suppress(psycopg.Error), psycopg.connect(where, autocommit=True) as connection:
+                pause(connection)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(("request_", "before"), [
+    ({}, ""), ({"action": TargetAction.PAUSE}, ""), ({"standby": True}, ""), ({}, f" && {UNSEEN}")])
+def test_who_pauses_the_replay_is_heard_of_at_once(world: World, monkeypatch: pytest.MonkeyPatch,
+                                                   request_: dict[str, object], before: str) -> None:
+    """Also where the proof is let in nowhere and has the log alone."""
+    monkeypatch.setattr(prove, "SILENT_SECONDS", 20.0)
+    target = EndOfWal() if "standby" in request_ else AtName("raised")
+    with pausing(world), pytest.raises(PgvaultError) as failed, started_by(world, f"{DELAYED}{before}"), \
+            world.restored(target, **request_):
+        pass
+    assert failed.value.message.startswith("the restored server is paused")
+    assert ("pg_wal_replay_pause() was called" in failed.value.message) is ("action" not in request_)
+    assert "SELECT pg_wal_replay_resume()" in failed.value.hint
 
 
 def test_a_limit_that_is_too_small_from_the_beginning_is_named(world: World) -> None:

@@ -29,6 +29,8 @@ _LIMITS = MappingProxyType({
 _TOO_SMALL = re.compile(rf"({'|'.join(_LIMITS)})\b\D*(\d+)\D+(\d+)")
 """How PostgreSQL reports it in any language: the name, the value here, the value in the WAL."""
 _STOPPED = re.compile(r"recovery stopping|pausing at the end of recovery")
+_RESUME = "pg_wal_replay_resume()"
+"""What makes a paused server go on; its log names it when it pauses, in any language."""
 _QUOTED = re.compile(r"[\"'»«„“”‘’「]\s?([0-9A-F]{1,8}/[0-9A-F]{1,8})\b")
 """A target's position, which every language puts in quotes of its own; other positions stand without."""
 
@@ -46,6 +48,11 @@ class Goal:
     ends: bool = False
     """`stop` is the end of all WAL or of the backup: being there is enough."""
     is_immediate: bool = False
+
+    @property
+    def never_pauses(self) -> bool:
+        """Not by itself, unless a setting is too small."""
+        return self.standby or self.action is not TargetAction.PAUSE
 
     @classmethod
     def of(cls, plan: RestorePlan) -> Goal:
@@ -75,6 +82,8 @@ class Report:
     """The end of the last replayed record."""
     last_commit: datetime | None = None
     paused: bool = False
+    asked_to_pause: bool = False
+    """It pauses before the next record, and has not come there."""
     timeline: int | None = None
     """The one that it writes; None in recovery."""
     lag_bytes: int | None = None
@@ -115,11 +124,13 @@ def judge(goal: Goal, sight: Sight, report: Report | None, *, refused: bool) -> 
 
 
 def _by_report(goal: Goal, sight: Sight, report: Report) -> Arrived | Astray | None:
+    at_target = report.lsn is not None and goal.is_reached_at(report.lsn)
+    if report.in_recovery and report.asked_to_pause and not at_target:
+        return _paused_too_soon(goal, sight, report.lsn, report.limits)
     if report.in_recovery and report.paused:
-        at_target = report.lsn is not None and goal.is_reached_at(report.lsn)
         if goal.action is TargetAction.PAUSE and not goal.standby and at_target:
             return Arrived(PAUSED, report.lsn)
-        return _paused_too_soon(sight, report.lsn, report.limits)
+        return _paused_too_soon(goal, sight, report.lsn, report.limits)
     if not report.in_recovery:
         return _promoted(goal, report.lsn or (sight.branch[1] if sight.branch else None), report.timeline)
     if goal.standby and (report.lag_bytes is not None or sight.streams_from is not None):  # not each role may see it
@@ -134,11 +145,13 @@ def _by_sight(goal: Goal, sight: Sight) -> Arrived | Astray | None:
         return _promoted(goal, sight.branch[1], sight.branch[0])
     if sight.state != "in archive recovery":
         return None
-    if goal.standby:
-        return None if sight.streams_from is None else Arrived(FOLLOWING, sight.streams_from)
-    if goal.action is TargetAction.PAUSE and _log_shows_stop(goal, sight):
+    if goal.standby and sight.streams_from is not None:
+        return Arrived(FOLLOWING, sight.streams_from)
+    if goal.action is TargetAction.PAUSE and not goal.standby and _log_shows_stop(goal, sight):
         return Arrived(PAUSED, goal.stop)
-    return _paused_too_soon(sight, None, {}) if too_small(sight, {}) else None
+    if too_small(sight, {}) or (goal.never_pauses and any(_RESUME in line for line in sight.log)):
+        return _paused_too_soon(goal, sight, None, {})
+    return None
 
 
 def _after_its_end(goal: Goal, sight: Sight) -> Arrived | Astray | None:
@@ -169,13 +182,14 @@ def _log_shows_stop(goal: Goal, sight: Sight) -> bool:
     return goal.stop is not None and len(named) > 1
 
 
-def _paused_too_soon(sight: Sight, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
+def _paused_too_soon(goal: Goal, sight: Sight, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
     if wanted := too_small(sight, limits):
         reason = ", ".join(f"{name} must be {value}" for name, value in wanted.items())
         settings = ", ".join(f"{name} = {value}" for name, value in wanted.items())
         return Astray(PAUSED, lsn, reason, f"Set {settings} in {{directory}}/postgresql.auto.conf and restart the "
                                            "server: replay then goes on")
-    return Astray(PAUSED, lsn, "", "See who paused it; SELECT pg_wal_replay_resume() makes it go on")
+    return Astray(PAUSED, lsn, "pg_wal_replay_pause() was called" if goal.never_pauses else "",
+                  f"See who paused it; SELECT {_RESUME} makes it go on")
 
 
 def too_small(sight: Sight, limits: Mapping[str, int]) -> dict[str, int]:

@@ -23,7 +23,8 @@ from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
-from pgvault.engine.restore.prove import Proof, prove
+from pgvault.engine.restore.proof import Proof
+from pgvault.engine.restore.prove import prove
 from pgvault.engine.restore.salvage import salvage
 from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.start import start_server

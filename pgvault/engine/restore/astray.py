@@ -1,0 +1,71 @@
+"""What is wrong with a restored server that does not arrive, with the next step."""
+
+from __future__ import annotations
+
+from pgvault.engine.restore.arrival import PAUSED, PROMOTED, Astray
+from pgvault.engine.restore.contents import LOG_FILE
+from pgvault.engine.restore.watch import Watch
+from pgvault.engine.restore.why_ended import next_step, said_of_it
+from pgvault.model.errors import PgvaultError, WalMissing
+from pgvault.model.target import EndOfWal
+from pgvault.model.text import span
+
+
+def went_astray(watch: Watch, found: Astray) -> PgvaultError:
+    plan, where = watch.plan, f" at {found.lsn}" if found.lsn is not None else ""
+    target = f"the target, {plan.stop_lsn}" if plan.stop_lsn is not None else "the target"
+    if found.state == PROMOTED and isinstance(plan.target, EndOfWal) and not plan.standby:
+        return WalMissing(f"the restored server left recovery{where}, before the end of the archived WAL",
+                          detail=f"The archive reaches to {plan.stop_lsn}. {_log_says(watch)}",
+                          hint=f"Do not use the server in {plan.directory}. Look for what is missing: "
+                               f"pgvault wal {plan.server}")
+    if found.state == PAUSED:
+        step = found.step.format(directory=plan.directory)
+        before = "" if plan.standby else f", before {target}" if found.lsn is not None else f", not at {target}"
+        return PgvaultError(f"the restored server is paused{where}{before}"
+                            f"{f': {found.reason}' if found.reason else ''}", detail=_log_says(watch),
+                            hint=f"The restored files are complete. {step}.")
+    return PgvaultError(f"the restored server is {found.state}{where}, which was not asked for" if plan.standby else
+                        f"the restored server is {found.state}{where}, not at {target}", detail=_log_says(watch),
+                        hint=f"Someone or something else did that; do not take the server in {plan.directory} for "
+                             "what was asked for.")
+
+
+def not_following(watch: Watch) -> PgvaultError:
+    said = watch.failures
+    return PgvaultError(
+        f"the standby on {watch.host.description} does not follow the original server",
+        detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
+        hint=f"Make primary_conninfo in {watch.plan.directory}/postgresql.auto.conf right and reload it, or let it "
+             "reach the server: role, password (~/.pgpass), pg_hba.conf.")
+
+
+def stands_still(watch: Watch, seconds: float) -> PgvaultError:
+    where = f" at {watch.lsn}" if watch.lsn is not None else ""
+    doing = f"It says that it does this: {watch.sight.doing}. " if watch.sight.doing else ""
+    if watch.is_refused:
+        return PgvaultError(
+            f"could not log in to the restored server on {watch.host.description} to see whether it has arrived",
+            detail=f"It refused: {watch.refusal}. Its files say that it is {watch.sight.state or 'in no known state'}"
+                   f"{where}, and do not show whether that is the target. {doing}".strip(),
+            hint=f"The restored files are complete and the server runs: look at it by hand, or let pgvault's role "
+                 f"in ({watch.plan.directory}/pg_hba.conf; conninfo of the host).")
+    return PgvaultError(
+        f"the restored server on {watch.host.description} stands still{where}: nothing moved for "
+        f"{span(round(seconds))}", detail=f"{doing}{_log_says(watch)}",
+        hint=f"The restored files are complete and the server runs on: look at {watch.plan.directory}/{LOG_FILE} "
+             "there, and whether its storage answers.")
+
+
+def ended(watch: Watch, what: str) -> PgvaultError:
+    """`what` it did, as in "did not start"."""
+    said = said_of_it(watch.sight.log)
+    return PgvaultError(
+        f"the restored server on {watch.host.description} {what}",
+        detail=f"{_log_says(watch)} Its state is {watch.sight.state or 'unknown'}.",
+        hint=next_step(said, directory=watch.plan.directory, start=watch.start,
+                       log=f"{watch.plan.directory}/{LOG_FILE}"))
+
+
+def _log_says(watch: Watch) -> str:
+    return f"Its log says: {' / '.join(said_of_it(watch.sight.log)) or 'nothing'}."

@@ -1,0 +1,69 @@
+"""Whether a restored server moves: how far its replay is, and since when nothing shows that it does anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from pgvault.model.event import Emit, Noted, Progressed
+from pgvault.model.lsn import Lsn
+from pgvault.model.text import span
+
+_MENTION_SECONDS = 30.0
+"""After so long without a movement a person hears of it, and again each time it has doubled."""
+
+
+class Advance:
+    """How far the replay is, reported once a second, and since when it stands still."""
+
+    def __init__(self, emit: Emit, begin: Lsn, stop: Lsn | None) -> None:
+        self._emit, self._begin, self._stop = emit, begin, stop
+        self._lsn: Lsn | None = None
+        self._moved = self._reported = time.monotonic()
+
+    @property
+    def stands_for(self) -> float:
+        return time.monotonic() - self._moved
+
+    def to(self, lsn: Lsn | None) -> bool:
+        """Whether it moved."""
+        if lsn is None or lsn == self._lsn:
+            return False
+        self._lsn, self._moved = lsn, time.monotonic()
+        if self._moved - self._reported > 1:
+            self._reported = self._moved
+            self._report(lsn)
+        return True
+
+    def end(self) -> None:
+        if (lsn := self._stop or self._lsn) is not None:
+            self._report(lsn)
+
+    def _report(self, lsn: Lsn) -> None:
+        """Replay may run past the stop by what belongs to no record, and a standby does: never more than all."""
+        self._emit(Progressed(max(min(lsn, self._stop or lsn) - self._begin, 0)))
+
+
+class Stillness:
+    """Since when nothing moves. A server that does the same again and again, as after crashes, does not move."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._seen: set[str] = set()
+        self._moved, self._mention = time.monotonic(), _MENTION_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._moved
+
+    def look(self, signs: Iterable[str], lsn: Lsn | None, doing: str) -> bool:
+        """Whether something moved since the last look."""
+        if new := set(signs) - self._seen:
+            self._seen |= new
+            self._moved, self._mention = time.monotonic(), _MENTION_SECONDS
+        elif self.seconds > self._mention:
+            where = f" at {lsn}" if lsn is not None else ""
+            self._emit(Noted(f"nothing has moved for {span(round(self.seconds))}: the restored server stands still"
+                             f"{where}{f' ({doing})' if doing else ''}", code="standing"))
+            self._mention *= 2
+        return bool(new)

@@ -1,0 +1,52 @@
+"""What a restored server showed of itself when it had arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgvault.engine.restore.condition import Closed
+from pgvault.engine.restore.expect import Found, Presence
+from pgvault.model.lsn import Lsn
+from pgvault.model.prepared import Prepared
+from pgvault.model.times import utc
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    state: str
+    """promoted, paused, shut down, following"""
+    last_commit: datetime | None
+    timeline: int | None
+    lsn: Lsn | None
+    log: tuple[str, ...]
+    """The log's own lines on where recovery stopped."""
+    lag_bytes: int | None = None
+    """Of a standby: how much of what the original server has sent is not replayed yet."""
+    lag_seconds: float | None = None
+    """How old its newest replayed commit is while there is such WAL, else 0."""
+    expected: tuple[Found, ...] = ()
+    """What became of each table that was asked for."""
+    prepared: tuple[Prepared, ...] = ()
+    """Transactions that wait for their end."""
+    closed: tuple[Closed, ...] = ()
+    """Databases that cannot be opened."""
+    refusal: str = ""
+    """Why it could not be asked, when its files and its log are all that the proof rests on."""
+
+    @property
+    def lacking(self) -> tuple[Found | Closed, ...]:
+        return *self.closed, *(found for found in self.expected if found.presence is not Presence.THERE)
+
+    def __str__(self) -> str:
+        parts = [f"the server is {self.state}"]
+        if self.timeline:
+            parts.append(f"on timeline {self.timeline}")
+        if self.last_commit:
+            parts.append(f"last replayed commit {utc(self.last_commit)}")
+        if self.lag_bytes is not None:
+            parts.append(f"{self.lag_bytes} bytes behind the original server"
+                         + (f" ({self.lag_seconds:.1f} s)" if self.lag_seconds is not None else ""))
+        if self.refusal:
+            parts.append("by its files and its log, since it takes no login for the proof")
+        return "; ".join([", ".join(parts), *map(str, (*self.expected, *self.closed, *self.prepared))])

@@ -1,0 +1,167 @@
+"""Looking at a restored server while it recovers: at its files and processes each time, by SQL when it takes logins."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.restore.arrival import FOLLOWING, Arrived, Report, restarts_too_often
+from pgvault.engine.restore.ask import NotAnswered, RestoredServer
+from pgvault.engine.restore.proof import Proof
+from pgvault.engine.restore.sight import NOTHING_SEEN, Sight, look_at_server, position
+from pgvault.engine.restore.why_ended import FAILED, why_closed
+from pgvault.io.host import Host
+from pgvault.io.probe import probe_destination
+from pgvault.model.errors import PgvaultError, Unreachable
+from pgvault.model.lsn import Lsn
+from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.restored import copy_of
+from pgvault.model.window import instant
+
+ABSENT_SECONDS = 60.0
+"""How long a start command that claimed success may take to bring a server."""
+SURE_LOOKS = 3
+"""One look may fall between two moments of a server that starts or ends."""
+_ASK_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Between the attempts to log in where that is refused: each leaves lines in the server's log."""
+_REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
+                      r"|selected new timeline|redo done|recovery has paused|shutting down")
+
+# The original server says how far it is with its first message, which may be long after the stream began.
+_REPORT = """SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_replay_lsn()::text AS lsn,
+  (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::int8 AS last_commit,
+  CASE WHEN pg_is_in_recovery() THEN {pause} ELSE '' END AS pause,
+  CASE WHEN NOT pg_is_in_recovery()
+       THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+  CASE WHEN r.status IS NOT NULL
+       THEN pg_wal_lsn_diff(coalesce(r.latest_end_lsn, pg_last_wal_receive_lsn(), r.receive_start_lsn),
+                            pg_last_wal_replay_lsn())::int8 END AS lag_bytes,
+  extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS lag_seconds,
+  (SELECT json_object_agg(name, setting::int8) FROM pg_settings
+   WHERE name IN ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions',
+                  'max_locks_per_transaction')) AS limits
+FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver AS r ON r.status = 'streaming'"""
+
+
+class Watch:
+    """What is known of the server by now."""
+
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, start: str,
+                 programs: str) -> None:
+        self.host, self.plan, self.start, self._programs = host, plan, start, programs
+        self.asked = RestoredServer(host, config, server, copy_of(plan), programs)
+        self.sight: Sight = NOTHING_SEEN
+        self.report: Report | None = None
+        self.refusal = ""
+        """What was said when nothing let us in."""
+        self._refusals, self._ask_at = 0, 0.0
+        self._seen_alive = False
+        self._dead_looks, self._began = 0, time.monotonic()
+        self._replayers: list[int] = []
+
+    @classmethod
+    async def begin(cls, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+                    start: str) -> Watch:
+        there = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
+        major = plan.source.major if plan.source is not None else None
+        fitting = [each.directory for each in there.installations if each.major == major]
+        return cls(host, config, server, plan, start, next(iter(fitting), ""))
+
+    @property
+    def is_refused(self) -> bool:
+        """It takes logins, and none of ours, more than once."""
+        return self._refusals > 1
+
+    @property
+    def is_up(self) -> bool:
+        return self.report is not None or self.is_refused
+
+    @property
+    def lsn(self) -> Lsn | None:
+        return self.report.lsn if self.report is not None else self.sight.consistent_to
+
+    async def look(self) -> None:
+        """One look; a host that is too slow to answer is looked at again, as long as the limits allow."""
+        try:
+            self.sight = await look_at_server(self.host, self.plan.directory, self._programs, self.sight.elsewhere)
+        except Unreachable:
+            raise
+        except PgvaultError:
+            return
+        self.asked.seen(self.sight)
+        if self.sight.alive:
+            self._seen_alive, self._dead_looks = True, 0
+            if self.sight.replayer is not None:
+                self._replayers.append(self.sight.replayer)
+        self.report = await self._asked() if self.sight.alive else None
+
+    async def _asked(self) -> Report | None:
+        if self.sight.status in ("starting", "standby", "stopping"):
+            self._refusals = 0
+            return None
+        if time.monotonic() < self._ask_at:
+            return None
+        try:
+            row = (await self.asked.ask(_REPORT.format(pause=self._pause)))[0]
+        except NotAnswered as failure:
+            self.refusal = failure.text
+            if step := why_closed(failure.text):
+                raise PgvaultError(f"no database of the restored server on {self.host.description} can be opened: "
+                                   f"{failure.text}", detail="Its files are complete, and it runs.",
+                                   hint=step) from None
+            self._ask_at = time.monotonic() + _ASK_AGAIN_SECONDS[min(self._refusals, len(_ASK_AGAIN_SECONDS) - 1)]
+            self._refusals += 1
+            return None
+        self._refusals, self.refusal = 0, ""
+        return _report_of(row)
+
+    @property
+    def _pause(self) -> str:
+        """Before PostgreSQL 14 it tells only that a pause was asked for, which at a target comes to the same."""
+        old = self.plan.source is not None and self.plan.source.major < 14
+        return "CASE WHEN pg_is_wal_replay_paused() THEN 'paused' END" if old else "pg_get_wal_replay_pause_state()"
+
+    def signs(self) -> set[str]:
+        return self.sight.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
+
+    def how_it_ended(self) -> str:
+        """In words that follow "the restored server", when it ended, never came, or crashes again and again."""
+        if restarts_too_often(self._replayers):
+            return "crashes and starts again, over and over"
+        if self.sight.alive:
+            return ""
+        self._dead_looks += 1
+        began = self._seen_alive or bool(self.sight.log)
+        if (self._dead_looks >= SURE_LOOKS) if began else (time.monotonic() - self._began > ABSENT_SECONDS):
+            return "ended before it reached the target" if self._replayed else "did not start"
+        return ""
+
+    @property
+    def _replayed(self) -> bool:
+        return self.sight.is_recovering or bool(self._replayers)
+
+    def proof(self, arrived: Arrived) -> Proof:
+        report = self.report
+        lines = tuple(line for line in self.sight.log if _REACHED.search(line))
+        lag = report.lag_bytes if report is not None and arrived.state == FOLLOWING else None
+        seconds = report.lag_seconds if report is not None and lag is not None else None
+        return Proof(arrived.state, report.last_commit if report else None, arrived.timeline, arrived.lsn, lines[-4:],
+                     None if lag is None else max(lag, 0), 0.0 if lag is not None and lag <= 0 else seconds,
+                     refusal=self.refusal if report is None and self.sight.alive else "")
+
+    @property
+    def failures(self) -> list[str]:
+        return [line for line in self.sight.log if FAILED.search(line)]
+
+
+def _report_of(row: dict[str, object]) -> Report:
+    limits = row["limits"] or {}
+    assert isinstance(limits, dict)
+    commit, lag, age = row["last_commit"], row["lag_bytes"], row["lag_seconds"]
+    return Report(
+        bool(row["in_recovery"]), position(str(row["lsn"] or "")), instant(commit) if isinstance(commit, int) else None,
+        paused=row["pause"] == "paused", asked_to_pause=row["pause"] == "pause requested",
+        timeline=row["timeline"] if isinstance(row["timeline"], int) else None,
+        lag_bytes=lag if isinstance(lag, int) else None,
+        lag_seconds=float(age) if isinstance(age, int | float) else None, limits=limits)
