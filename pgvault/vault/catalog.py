@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
 from pgvault.model.errors import OTHER_USER, NotFound, PgvaultError, Refused
 from pgvault.model.lsn import Lsn
-from pgvault.model.segment import Segment, is_segment_size
+from pgvault.model.segment import is_segment_size
 from pgvault.vault.catalog_cache import CatalogCache, stamp
 from pgvault.vault.files import make_directory, publish, temporary_name, write_durably
 from pgvault.vault.layout import ServerVault
@@ -151,17 +151,6 @@ def backups(server: ServerVault) -> list[Backup]:
     return list(read_all(server).backups)
 
 
-def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
-    """Segments from the backup's begin to its end that are not in the archive."""
-    from pgvault.vault.wal_archive import path_of
-
-    begin, end, size = backup.begin_segment, backup.end_segment, backup.segment_size
-    if begin is None or end is None:
-        return []
-    wanted = [Segment(backup.timeline, number) for number in range(begin.number, end.number + 1)]
-    return [segment for segment in wanted if not path_of(server, segment.name(size)).exists()]
-
-
 def settle(server: ServerVault) -> list[Backup]:
     """Write down which backups became DONE because their WAL has arrived; these."""
     settled = []
@@ -175,7 +164,11 @@ def settle(server: ServerVault) -> list[Backup]:
 
 def _settled(server: ServerVault, stored: Backup) -> Backup:
     """A backup that waits for WAL is DONE as soon as the WAL is there, whoever brought it and whoever asks."""
-    if stored.status is not BackupStatus.WAITING_FOR_WALS or missing_wal(server, stored):
+    if stored.status is not BackupStatus.WAITING_FOR_WALS:
+        return stored
+    from pgvault.vault.wal_whole import lacking  # few wait
+
+    if lacking(server, stored) is not None:
         return stored
     return replace(stored, status=BackupStatus.DONE)
 

@@ -154,7 +154,9 @@ class WalIndex:
 _ARCHIVED = """
 SELECT file.timeline, file.number, earliest, latest, whole, coalesce(end_cause, 'switched') <> 'switched',
        last_lsn, end_cause {}
-FROM file LEFT JOIN facts USING (timeline, number) WHERE +kind = 'segment' ORDER BY name"""
+FROM file LEFT JOIN facts USING (timeline, number) WHERE {} ORDER BY name"""
+_ALL = "+kind = 'segment'"
+_BETWEEN = "kind = 'segment' AND file.timeline = ? AND file.number BETWEEN ? AND ?"
 
 
 def archived_segments(index: WalIndex) -> list[Archived]:
@@ -166,7 +168,15 @@ def archived_segments(index: WalIndex) -> list[Archived]:
 
 def archived_rows(index: WalIndex, *more: str) -> sqlite3.Cursor:
     """The same as rows, to be read in portions, with further columns of `file` and `facts` behind."""
-    return index.connection.execute(_ARCHIVED.format("".join(f", {column}" for column in more)))
+    return index.connection.execute(_ARCHIVED.format("".join(f", {column}" for column in more), _ALL))
+
+
+def archived_between(index: WalIndex, first: Segment, last: Segment) -> list[Archived]:
+    """Those of one timeline, by number."""
+    from pgvault.model.window import Archived
+
+    return [Archived._make(row) for row in index.connection.execute(
+        _ARCHIVED.format("", _BETWEEN), (first.timeline, first.number, last.number))]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pgvault.vault import catalog, wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import Accepted
 from pgvault.vault.wal_facts import unread
+from pgvault.vault.wal_whole import missing_wal
 
 MIB = 1 << 20
 PATIENCE = "pgvault.engine.backup.wal:PATIENCE_SECONDS"
@@ -54,7 +55,7 @@ def bring(here: Station, name: str) -> None:
 
 
 def archived(here: Station, backup: Backup) -> bool:
-    return not catalog.missing_wal(here.vault, backup)
+    return not missing_wal(here.vault, backup)
 
 
 def is_copied(here: Station) -> bool:

@@ -42,6 +42,7 @@ from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest, ManifestWriter
+from pgvault.vault.wal_whole import lacking
 
 _LOCK_POLL_SECONDS = 0.2
 
@@ -92,6 +93,7 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
         except (OSError, sqlite3.Error) as error:
             raise told(error, server) from error
     _read_wal(server, verdict, emit, cancelled)
+    refuse_damaged(server, verdict.backup)
     return verdict
 
 
@@ -103,6 +105,17 @@ def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled
         raise Cancelled(f"{verdict}; only {error.message}", hint=error.hint) from None
     except (PgvaultError, OSError, sqlite3.Error) as error:
         emit(Noted(f"{verdict}, but not all of the archived WAL could be read: {error}\n{READ_LATER}", Level.WARNING))
+
+
+def refuse_damaged(server: ServerVault, backup: Backup) -> None:
+    """What was read of its WAL shows whether recovery gets to the backup's end, as `pgvault wal` will tell."""
+    if (segment := lacking(server, backup)) is not None:
+        catalog.write(server, replace(backup, status=BackupStatus.WAITING_FOR_WALS))
+        raise WalMissing(
+            f"backup {backup.id} cannot be restored: its WAL is damaged",
+            detail=f"Recovery does not get to the end of segment {segment.name(backup.segment_size)}, and the backup "
+                   f"ends at {backup.end_lsn}. It counts as waiting for WAL.",
+            hint=f"See where it ends (pgvault wal {server.name}), and take another one: pgvault backup {server.name}")
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,

@@ -26,10 +26,10 @@ from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.vault.catalog import missing_wal
 from pgvault.vault.files import open_private, temporary_name
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, level_for, path_of
+from pgvault.vault.wal_whole import missing_wal
 
 PATIENCE_SECONDS = 60.0
 """How long a backup waits for WAL that it cannot fetch itself, before it is left WAITING_FOR_WALS."""
