@@ -225,7 +225,7 @@ def hosts_for_a_person(config: Path, world: World) -> list[str]:
 
 
 def test_wal_of_an_unknown_major_is_not_searched(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> None:
-    """Rule 34: to the end or to the backup's own end it can be restored, with a warning; nothing is guessed."""
+    """Rules 34 and 35: to the end it can be restored when a person allows it, with a warning; nothing is guessed."""
     world = make_world(fleet, ssh_hosts("openssh"), 18, megabytes=1)
     try:
         world.backup()
@@ -242,8 +242,11 @@ def test_wal_of_an_unknown_major_is_not_searched(fleet: Fleet, ssh_hosts: Callab
             assert "Not read: the WAL of a newer PostgreSQL is not known to this version." in refused.value.detail
             assert "--target-end" in refused.value.hint
         for target in (EndOfWal(), Immediate()):
-            warned = [each for each in world.plan(target).preconditions if each.outcome is Outcome.WARNING]
-            assert "newer PostgreSQL" in warned[0].detail
+            for allowed, outcome in ((False, Outcome.FAILED), (True, Outcome.WARNING)):
+                found = world.plan(target, allow_unread=allowed).preconditions
+                unread, = (each for each in found if each.name == "unread WAL")
+                assert unread.outcome is outcome
+                assert "newer PostgreSQL" in unread.detail
     finally:
         end_world(fleet, world)
 
