@@ -34,7 +34,7 @@ TEXTS = st.one_of(
                      "é" * 10, "\u0301", "[link=x]", "A" * 10_000]))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=TEXTS, error=TEXTS, detail=TEXTS)
 @example("x [/data/pg] y", "[red]", "[/]")
 @example("\x1b[31m", "\u202eabc", "A" * 10_000)
