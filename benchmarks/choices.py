@@ -53,7 +53,7 @@ def fill(vault: ServerVault, backups: int, segments: int, hole: int) -> None:
         wal = Writer(number * SIZE, size=SIZE)
         wal.commit(number * XIDS_EACH, at(number) + 1000)
         accept(vault, Segment(1, number).name(SIZE), BytesIO(wal.segments()[0][1]))
-    numbers = [number for number in range(1, segments) if not hole or number % hole]
+    numbers = [number for number in range(1, segments) if not hole or number % hole != 7]
     with wal_index.writing(vault) as index, index.connection:
         index.connection.execute("BEGIN")
         index.connection.executemany("INSERT INTO file VALUES (?, 'segment', 1, ?, ?, 4000000, ?, ?)", (
