@@ -39,7 +39,7 @@ def test_what_lies_before_the_beginning_does_not_count_but_for_prepared_transact
     effects = [created(1, 10), TablespaceDropped(1, Lsn(20)), ParameterChange(Lsn(30), many, 1), prepared(7, 40),
                prepared(8, 50), PreparedEnded(8, Lsn(60)), created(2, 100), TablespaceDropped(2, Lsn(110)),
                ParameterChange(Lsn(120), few, 1), prepared(9, 130), PreparedEnded(6, Lsn(140)),
-               created(3, 150, "named")]
+               PreparedEnded(99, Lsn(145)), created(3, 150, "named")]
     found = replay_from(effects, Lsn(100), held=[prepared(5, 0), prepared(6, 0)], names={2: "two", 3: "other"},
                         unread=["x"])
     assert found.created == (created(2, 100, "two"), created(3, 150, "named"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -13,10 +14,11 @@ from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.check import Finding, Outcome, failed, not_applicable, ok, overall, warning
 from pgvault.model.errors import OTHER_USER, NoSpace, PgvaultError, Refused, from_os_error, one_line
 from pgvault.model.event import now
+from pgvault.model.lsn import Lsn
 from pgvault.model.names import check_label, check_name
 from pgvault.model.rate import format_rate, format_size
 from pgvault.model.segment import HistoryFile, parse_wal_name
-from pgvault.model.times import of_epoch, parse_time
+from pgvault.model.times import exact, of_epoch, parse_time, rfc3339, utc
 
 
 @pytest.mark.parametrize("name", ["a", "0", "main-db_1.x", "a" * 63, "a-", "a_", "ALL"])
@@ -61,6 +63,21 @@ def test_sizes_are_written_exactly(octets: int, told: str) -> None:
 @pytest.mark.parametrize(("version", "major"), [("18.1", 18), ("19beta1", 19), ("9.6", 9), ("", 0), ("devel", 0)])
 def test_majors(version: str, major: int) -> None:
     assert major_of(version) == major
+
+
+@pytest.mark.parametrize(("text", "position"), [
+    ("0/0", 0), ("0/3000028", 0x3000028), ("16/B374D848", 0x16B374D848), ("ffffffff/FFFFFFFF", (1 << 64) - 1)])
+def test_positions_are_written_as_postgresql_writes_them(text: str, position: int) -> None:
+    assert Lsn.parse(text) == position
+    assert str(Lsn(position)) == text.upper()
+    assert repr(Lsn(position)) == f"Lsn('{text.upper()}')"
+
+
+@pytest.mark.parametrize("text", ["", "0", "/1", "1/", "1/123456789", "g/0", "1/2/3", "-1/0"])
+def test_what_is_no_position(text: str) -> None:
+    with pytest.raises(ValueError, match="position") as failure:
+        Lsn.parse(text)
+    assert str(failure.value) == f"not a WAL position: {text!r}; it looks like 16/B374D848"
 
 
 def test_a_timelines_number_is_hexadecimal() -> None:
@@ -126,6 +143,35 @@ def test_a_backups_plan_is_a_command() -> None:
                       wait_lock=True)
     assert plan.to_argv() == ["pgvault", "backup", "main", "--jobs", "4", "--immediate-checkpoint", "--name", "weekly",
                               "--bwlimit", "3MB/s", "--full", "--wait-lock"]
+
+
+@pytest.mark.parametrize(("microsecond", "told"), [(0, ""), (500_000, ".5"), (1, ".000001"), (120, ".00012")])
+def test_a_time_keeps_its_fraction(microsecond: int, told: str) -> None:
+    moment = datetime(2026, 11, 22, 20, 5, 10, microsecond, tzinfo=timezone(timedelta(hours=1)))
+    assert exact(moment) == f"2026-11-22 19:05:10{told}Z"
+    assert utc(moment) == f"2026-11-22 19:05:10{told}+00"
+    assert parse_time(rfc3339(moment)) == parse_time(exact(moment)) == moment
+    assert rfc3339(moment).startswith("2026-11-22T19:05:10")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("1970-01-01 00:00:01,5Z", 1.5), ("1970-01-01T00:00z", 0), ("1970-01-01 15:59:59+15:59:59", 0),
+    ("1970-01-01 00:00 -00:00:01", 1), ("1970-01-01 +0030", -1800), ("1970-01-02 UTC", 86400)])
+def test_offsets_are_read_to_the_second(text: str, seconds: float) -> None:
+    assert parse_time(text).timestamp() == seconds
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("yesterday", "not a time: 'yesterday'; write it as 2026-11-22 20:05:12.5+00 or 2026-11-22 20:05 Europe/Paris"),
+    ("1970-01-01 00:00+16", "not an offset from UTC: '+16'"),
+    ("1970-01-01 00:00+01:60", "not an offset from UTC: '+01:60'"),
+    ("1970-01-01 00:00+01:00:60", "not an offset from UTC: '+01:00:60'"),
+    ("1970-01-01 00:00 CET", "'CET' is not a time zone that has one meaning; "
+                             "use an offset such as +02 or a name such as Europe/Paris"),
+    ("2026-03-29 02:30 Europe/Paris", "'2026-03-29 02:30 Europe/Paris' never was: the clocks in Europe/Paris skipped")])
+def test_what_names_no_instant_is_said(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        parse_time(text)
 
 
 def test_times_are_in_utc_whatever_the_machines_zone() -> None:

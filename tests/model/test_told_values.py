@@ -78,6 +78,12 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert pace.at(Progressed(7, 0, at=BEGAN)) == Progress("next", 7, None, None)
 
 
+def test_a_slow_beginning_has_a_rate_too() -> None:
+    pace = Pace()
+    pace.start(PhaseStarted("copy", None, at=BEGAN))
+    assert pace.at(Progressed(10, 0, at=BEGAN + timedelta(seconds=20))).rate == 0.5
+
+
 @pytest.mark.parametrize(("done", "total", "share", "left"), [
     (5, 10, 0.5, 5.0), (12, 10, 1.0, 0), (0, 10, 0.0, 10.0), (5, None, None, None), (5, 0, None, None)])
 def test_share_and_time_left(done: int, total: int | None, share: float | None, left: float | None) -> None:
@@ -95,5 +101,6 @@ def test_progress_in_one_line() -> None:
     assert progress.line(10) == "copy   50%"
     assert progress.line(200, "*", " ").count("*") == 12
     assert Progress("wait", 5, None, None).line(80) == "wait  5 B"
+    assert Progress("wait", 5, None, 2.0).line(80) == "wait  5 B  2 B/s"
     assert Progress("wait", 5, None, 2.0).line(8) == "wait  5 "
     assert Progress("copy", 2, 2, None).line(200) == "copy  [########################]  100%  2 B of 2 B"
