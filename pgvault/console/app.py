@@ -101,6 +101,8 @@ class ConsoleApp(Keystrokes):
         """What is being started, so that nobody knows yet whether it runs."""
         self.recoveries: dict[str, RecoveryScreen] = {}
         """The recovery wizards that are open, by their servers: one each."""
+        self.keeps_sandbox: bool | None = None
+        """None: nobody said so. What runs in it is not ended with a terminal that goes away."""
         self.crash: Exception | None = None
         """What ended the console though it should not have."""
         self._stamps: dict[str, object] = {}
@@ -115,7 +117,7 @@ class ConsoleApp(Keystrokes):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(RuntimeError, ValueError):  # not the main thread, as in tests
-                loop.add_signal_handler(number, self.leave)
+                loop.add_signal_handler(number, self.end)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
         self.world.log.on_change = self._commands_changed
         self.set_interval(JOBS_SECONDS, self._poll_jobs)
@@ -143,7 +145,18 @@ class ConsoleApp(Keystrokes):
         begin(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
 
     def leave(self) -> None:
-        """End the console; what runs goes on, and the person is told how to see it again."""
+        """As a person wishes it, who is asked first what becomes of a sandbox; leaving that question, too, keeps it."""
+        from pgvault.console.screens.leave_demo import ask
+
+        if self.options.sandbox is None:
+            self.end()
+        else:
+            ask(self, self.options.sandbox)
+
+    def end(self) -> None:
+        """What runs goes on, and the person is told how to see it again."""
+        if self.keeps_sandbox is None:
+            self.keeps_sandbox = bool(self.world.jobs.running or self.starting)
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
                          for each in self.world.jobs.running]
         if self.starting:

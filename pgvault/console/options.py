@@ -19,5 +19,7 @@ class Options:
     """Shown on the first screen: what the demonstration's visitor came for."""
     lost: str = ""
     """The table that the notice is about: once a restore has proven that it is there, that is said instead."""
+    sandbox: Path | None = None
+    """Of the demonstration, whose end the person is asked about."""
     check_at_start: bool = True
     """Run the checks of all servers once the first screen stands."""

@@ -26,6 +26,8 @@ class Closed(NamedTuple):
     exit_code: int
     farewell: tuple[str, ...]
     """Lines for the person: what goes on without it."""
+    keeps_sandbox: bool
+    """The demonstration's is not to be removed."""
 
 
 def open_console(config: Config, options: Options) -> Closed:
@@ -44,7 +46,7 @@ def open_console(config: Config, options: Options) -> Closed:
         gc.freeze()  # the process ends: searching all of the screens for garbage would take a quarter of the quitting
     if app.crash:
         raise app.crash
-    return Closed(app.return_code or 0, tuple(app.farewell))
+    return Closed(app.return_code or 0, tuple(app.farewell), bool(app.keeps_sandbox))
 
 
 def fits_terminal(environ: Mapping[str, str]) -> bool:

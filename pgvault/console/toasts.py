@@ -25,6 +25,10 @@ class Toasts(App[None]):
         self.notify(self.glyphs.text(visible(masked(text))), title=self.glyphs.text(visible(title)),
                     severity=cast("Any", severity), markup=False)
 
+    def action_help_quit(self) -> None:
+        """For ctrl+c; Textual's own answer names no key of this console."""
+        self.tell("ctrl+c ends nothing here: q or ctrl+q leaves the console, X cancels a job, y copies")
+
     def on_notify(self, event: Notify) -> None:
         """Before Textual's own handler: of the same words only the last ones are kept."""
         for same in [each for each in self._notifications if each.message == event.notification.message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from desk import Desk, press, screen
+from desk import Desk, press, screen, write
 from support.cli import pgvault
 from support.installation import REPOSITORY
 
@@ -70,6 +70,7 @@ async def test_an_action_has_the_keys_that_the_user_gave_it(desk: Desk) -> None:
         assert pilot.app.screen.view == "jobs"
         await press(pilot, "escape")
         assert "keys of jobs" in screen(pilot)
+        await write(pilot, "what ran")
         assert "J" in next(line for line in screen(pilot).splitlines() if "What runs, what ran" in line)
 
 

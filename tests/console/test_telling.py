@@ -7,9 +7,12 @@ from datetime import timedelta
 import pytest
 from catalogue.shelf import at, made_backup
 from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
+from recovery import ready, recovering
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from pgvault.console.screens.confirm import Confirm
+from pgvault.console.tabs import tabs
 from pgvault.console.wizard.steps import Step
 from pgvault.model.job import JobState
 from pgvault.vault import catalog
@@ -72,15 +75,15 @@ async def test_a_step_of_the_recovery_comes_up_without_what_was_said_in_the_one_
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])
-async def test_a_toast_covers_neither_where_one_is_nor_the_lower_lines(desk: Desk, size: tuple[int, int]) -> None:
+async def test_a_toast_covers_neither_where_one_is_nor_a_title_nor_the_keys(desk: Desk, size: tuple[int, int]) -> None:
     async with desk.open(size=size) as pilot:
         before = screen(pilot).splitlines()
         pilot.app.tell("the longest of the words that are said of anything that happens on a server or in its vault")
         await settle(pilot)
         after = screen(pilot).splitlines()
-        assert after[0] == before[0]
-        assert after[3:] == before[3:]
-        assert " main / overview " in after[1]
+        assert after[:-4] == before[:-4]
+        assert after[-2:] == before[-2:]
+        assert "of the words that are said" in " ".join(after[-4:-2])
 
 
 # Keys
@@ -109,20 +112,75 @@ async def test_a_name_to_be_typed_is_asked_for_where_it_is_typed(desk: Desk) -> 
         assert footer(pilot).split() == ["enter", "overwrite", "/srv/pg", "on", "db2", "esc", "back"]
 
 
-async def test_q_says_that_it_goes_back_where_it_does(desk: Desk) -> None:
+async def test_esc_goes_back_and_q_closes_and_the_footer_says_so_where_they_do(desk: Desk) -> None:
     """R6."""
     desk.shelf.with_files(made_backup(at(22)), {"PG_VERSION": b"18\n"})
     desk.shelf.archive(1, 2, 6)
     job = desk.job(desk.ended())
     async with desk.open() as pilot:
         assert "q quit" in footer(pilot)
+        assert "esc" not in footer(pilot)
         for keys in (("2", "enter"), ("4", "enter"), ("1", "@")):
-            await press(pilot, *keys)
-            assert "q back" in footer(pilot), keys
-            assert "q quit" not in footer(pilot)
-            await press(pilot, "q")
-            assert "q quit" in footer(pilot)
+            for back in ("q", "escape"):
+                await press(pilot, *keys)
+                assert "q close" in footer(pilot), keys
+                assert "esc back" in footer(pilot), keys
+                await press(pilot, back)
+                assert "q quit" in footer(pilot)
+                assert "esc" not in footer(pilot)
+        await press(pilot, "4", "slash", "x", "enter")
+        assert "esc back" in footer(pilot)
     assert job
+
+
+async def test_where_a_letter_is_typed_it_is_no_key_of_the_footer(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        assert "? help" in footer(pilot)
+        await press(pilot, "tab")
+        assert isinstance(pilot.app.focused, Input)
+        assert "?" not in footer(pilot)
+        assert "esc back" in footer(pilot)
+        await write(pilot, "?q")
+        assert pilot.app.focused.value.endswith("?q")
+
+
+async def test_the_views_are_tabs_beside_the_breadcrumb(desk: Desk) -> None:
+    """R7, R10; where a long path leaves no room, the names of the others go first."""
+    async with desk.open() as pilot:
+        assert screen(pilot).splitlines()[1].endswith("[1 overview] 2 backups  3 wal  4 jobs  5 logs")
+        await press(pilot, "4")
+        assert "1 overview  2 backups  3 wal [4 jobs] 5 logs" in screen(pilot).splitlines()[1]
+    assert "".join(map(str, tabs("backups", 30, {}))) == " 1 [2 backups] 3  4  5 "
+    assert tabs("backups", 10, {}) == []
+    assert str(tabs("jobs", 80, {"view-jobs": "J"})[3]) == "[J jobs]"
+
+
+async def test_ctrl_c_says_what_it_does(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        await press(pilot, "ctrl+c")
+        assert "ctrl+c ends nothing here" in toasts(pilot)[0]
+
+
+async def test_a_demonstration_is_removed_only_when_that_was_chosen(desk: Desk) -> None:
+    for keys, keeps in ((("q", "escape", "q", "down", "enter"), True), (("ctrl+q", "down", "down", "enter"), False),
+                        (("ctrl+q", "ctrl+q"), True)):
+        app = desk.app(sandbox=desk.shelf.home)
+        async with app.run_test(size=NARROW, notifications=True) as pilot:
+            await press(pilot, "q", "enter")  # the first choice leaves nothing
+            assert app.is_running
+            for key in keys:
+                await pilot.press(key)
+        assert app.keeps_sandbox is keeps, keys
+
+
+async def test_what_runs_in_a_demonstration_outlives_its_terminal(desk: Desk) -> None:
+    desk.job(lives=True)
+    app = desk.app(sandbox=desk.shelf.home)
+    async with app.run_test(size=NARROW) as pilot:
+        await settle(pilot)
+        app.end()  # as on SIGHUP
+    assert app.keeps_sandbox
 
 
 # Commands

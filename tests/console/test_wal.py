@@ -257,6 +257,9 @@ async def test_r_recovers_to_the_instant_the_mark_or_before_the_transaction(desk
         await rest(pilot)
         assert "removed 2 files" in screen(pilot)
         await press(pilot, "tab", "g", "j", "enter")
+        assert "transaction 801" in screen(pilot), "enter shows all of it, as everywhere"
+        assert "removed 2 files" in screen(pilot)
+        await press(pilot, "escape", "r")
         assert asked.target == AtLsn(Lsn(4 * SIZE + 80100), inclusive=False)
         assert asked.calls[-1]["timeline"] == 1
         assert "the commit of transaction 801" in line(pilot, "here")

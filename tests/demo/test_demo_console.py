@@ -44,6 +44,9 @@ def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Termi
     demo.wait_for("step 6 of 6")
     demo.wait_for(lambda text: "mytestdb.public.mytesttable2 is there: 1500 rows" in text)
     demo.type("ctrl+q")
+    demo.wait_for("leave the demonstration")
+    demo.type("G")
+    demo.type("enter")
     assert demo.end() == 0
 
 

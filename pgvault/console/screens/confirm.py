@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
@@ -32,8 +30,6 @@ class Confirm(Dialog[bool]):
     Confirm Listing { margin-top: 1; }
     Confirm Input { margin-top: 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "leave", show=False, id="confirm-no")]
-
     def __init__(self, title: str, lines: Iterable[Line], *, act: str, back: str = "back, and change nothing",
                  typed: str = "") -> None:
         """`act` names the real effect: "overwrite /srv/pg on db2"."""

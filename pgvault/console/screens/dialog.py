@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class Dialog(ModalScreen[T]):
-    """Gives `body`; dismissed with None by Esc."""
+    """Gives `body`; dismissed with None by Esc, and by q where that is not typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", show=False, id="dialog-leave"),
+        Binding("escape,q", "leave", show=False, id="dialog-leave"),
         Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
     ]
     title_text: str = ""

@@ -16,14 +16,16 @@ from textual.binding import Binding
 from textual.events import DescendantFocus, Resize
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
+from pgvault.console.tabs import tabs
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.pane import FilterInput, ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall
-from pgvault.model.text import Painted, Part
+from pgvault.model.text import Painted, Part, visible, width
 
 _BLIND = ("leave", "quit", "suspend")
 """What can be done where the terminal is too small to see anything else."""
@@ -103,20 +105,33 @@ class View(Screen[None]):
             return
         self._mind_size()
         self.head.set(*self.app.head_parts())
-        right: list[Part] = [Painted("refreshing is paused (p) ", "warn")] if self.app.paused else []
-        self.path.set([" ", *self._path_parts()], right)
+        self.path.set([" ", *self._path_parts()], list(self._beside_the_path()))
         self.query_one(TooSmall).changed()
         self._show_keys()
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        self._show_keys()
+        self.update_frame()
 
     def _show_keys(self) -> None:
         """Where one types, letters are no keys."""
         if isinstance(self.focused, FilterInput):
             self.keybar.set_keys(FilterInput.keys)
         else:
-            self.keybar.set_keys(self._key(action) for action in self.actions() if action.in_footer)
+            keys = (self._key(action) for action in self.actions() if action.in_footer)
+            self.keybar.set_keys(key for key in keys if not (self._is_typing and len(key.key) == 1))
+
+    @property
+    def _is_typing(self) -> bool:
+        return isinstance(self.focused, Input)
+
+    def _beside_the_path(self) -> Iterator[Part]:
+        """The views as tabs, in the room that is left."""
+        paused = "refreshing is paused (p) " if self.app.paused else ""
+        if paused:
+            yield Painted(paused, "warn")
+        left = sum(width(visible(str(part))) for part in self._path_parts()) + 2
+        yield from tabs(self.app.current_mode, self.size.width - left - len(paused), self.app.keymap,
+                        dim=self._is_typing)
 
     def _path_parts(self) -> Iterator[Part]:
         """Where one is; behind a server's name stands the word of its environment."""
@@ -138,8 +153,17 @@ class View(Screen[None]):
     def actions(self) -> Iterable[Action]:
         """What works here, in the order of the footer."""
         for action in actions_of(self.view, read_only=self.app.options.read_only):
-            yield action._replace(label="back", meaning="Go one level back") \
-                if action.id == "leave" and self._is_above_another else action
+            if action.id == "leave" and self._is_above_another:
+                action = action._replace(label="close")
+            elif action.id == "back":
+                action = action._replace(in_footer=self.goes_back)
+            yield action
+
+    @property
+    def goes_back(self) -> bool:
+        """Esc does something here."""
+        pane = self.focused_list()
+        return self._is_above_another or (pane is not None and bool(pane.pattern))
 
     @property
     def _is_above_another(self) -> bool:

@@ -16,6 +16,7 @@ from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.screens.back_up import why_not_server
+from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.screens.wal_lists import NearbyPane
 from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
@@ -220,8 +221,12 @@ class WalScreen(View):
             self.timeline.go(cursor)
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
-        self._follow(event.key)
-        begin(self, "wal-restore", self.do, "restore")
+        """Enter shows all of a row, as everywhere; r recovers from it."""
+        self.app.push_screen(TextBox(*self.nearby.told(event.key)))
+
+    @property
+    def goes_back(self) -> bool:
+        return self.nearby.shows_accidents or super().goes_back
 
     # Accidents
 
@@ -272,7 +277,9 @@ class WalScreen(View):
         chart = self.chart
         if chart is None or not any(lane.slots.numbers for lane in chart.lanes):
             return "no WAL of this server is known" if self._is_read else "the WAL index of this server is being read"
-        if action in ("restore", "open"):
+        if action == "open" and not self.nearby.listing.has_focus:
+            return "tab goes to the list, where enter shows all of a row; r recovers from here"
+        if action == "restore":
             found = reach_of(chart, self.timeline.cursor)
             return "" if found.backup or self._is_partial else f"this instant cannot be restored: {found.reason}"
         if action == "zoom-in" and self.timeline.is_closest:
@@ -295,9 +302,6 @@ class WalScreen(View):
         target, backup = aim(chart, cursor)
         self.app.open_recovery(backup=backup, target=target, timeline=cursor.timeline,
                                partial=self._is_partial, expect=accident.expect if accident else ())
-
-    def do_open(self) -> None:
-        self.do_restore()
 
     def do_zoom_in(self) -> None:
         self.timeline.zoom()

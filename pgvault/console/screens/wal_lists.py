@@ -17,6 +17,7 @@ from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
 from pgvault.model.target import AtLsn
 from pgvault.model.text import Painted, Part
+from pgvault.model.times import utc
 
 _ROOM = 74
 """Columns of a text in the list."""
@@ -122,6 +123,16 @@ class NearbyPane(ListPane):
         end = "commit" if each.kind.commits else "abort"
         return Cursor(self.around.timeline, microseconds(each.time), None, each.lsn,
                       f"the {end} of transaction {each.xid}; r stops before it")
+
+    def told(self, key: str) -> tuple[str, str]:
+        """All of a row: its title, and its text."""
+        if accident := self.search.accident(key) if self.shows_accidents else None:
+            tables = ["", "tables:", *accident.expect] if accident.expect else []
+            return accident.what, "\n".join([f"{accident.what}, at {utc(accident.time)}", f"transaction {accident.xid}",
+                                             f"recovers to: {accident.point.label}", *tables])
+        each = next(each for each in (self.around.found if self.around else ()) if str(each.lsn) == key)
+        _, _, what, lsn = _transaction(each)
+        return f"transaction {each.xid}", f"{utc(each.time)}\n{what}\nends at {lsn} on timeline {each.timeline}"
 
     def accident_at(self, cursor: Cursor) -> Accident | None:
         return self.search.accident(cursor.mark.key) if cursor.mark else None

@@ -10,7 +10,6 @@ from textual import getters
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Input
 
 from pgvault.console.app import Change
 from pgvault.console.keys import Action
@@ -200,11 +199,8 @@ class RecoveryScreen(View):
 
     def actions(self) -> Iterable[Action]:
         stage = self.stage
-        typing = isinstance(self.focused, Input)
         for action in super().actions():
             if action.id in _OWN and (stage is None or action.id not in stage.acts):
-                continue
-            if typing and len(action.keys[0]) == 1:  # it would be typed
                 continue
             if action.id == "go-on" and stage:
                 action = action._replace(label=stage.enter_label, in_footer=stage.step is not Step.RUN)
@@ -213,8 +209,6 @@ class RecoveryScreen(View):
                                          label=stage.retry_label if stage else action.label)
             elif action.id == "back":
                 action = action._replace(in_footer=True, label=self._back_label())
-            elif action.id == "leave":
-                action = action._replace(label="close")
             elif action.id == "copy" and stage and stage.copyable():
                 action = action._replace(in_footer=True, label="copy commands")
             yield action

@@ -1,0 +1,75 @@
+"""Leaving the demonstration: nothing of the sandbox is removed before that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.widget import Widget
+
+from pgvault.console.fields import Field, laid_out
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.rows import Column, ItemRows
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+
+
+class Sandbox(Enum):
+    """What becomes of it."""
+
+    KEEP = "leave, and keep the sandbox running"
+    REMOVE = "leave, and stop and remove the sandbox with all in it"
+
+
+_BACK = "back to the demonstration"
+
+
+class LeaveDemo(Dialog[Sandbox]):
+    DEFAULT_CSS = """
+    LeaveDemo LineView { height: auto; max-height: 10; }
+    LeaveDemo Listing { height: 3; margin-top: 1; }
+    """
+    title_text = "leave the demonstration"
+    keys = ("enter", "choose"), ("esc", "back")
+
+    def __init__(self, place: Path, running: Iterable[str]) -> None:
+        """`running` are the jobs at work."""
+        super().__init__()
+        self._place, self._at_work = place, list(running)
+
+    def body(self) -> Iterable[Widget]:
+        fields = [Field("", f"Its servers, its vault and what was restored are in {self._place}.", "", 0),
+                  *(Field("", f"job {each} still runs there: it goes on when the sandbox is kept.", "warn", 0)
+                    for each in self._at_work)]
+        lines = laid_out(fields, CONFIRM_COLUMNS)
+        said = LineView(lines)
+        said.styles.height = len(lines)
+        yield said
+        yield Listing([Column("", 20, flexible=True)], headed=False)
+
+    def on_mount(self) -> None:
+        listing = self.query_one(Listing)
+        listing.show(ItemRows([_BACK, *(each.value for each in Sandbox)], lambda text: [text], str))
+        listing.focus()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        self.dismiss(None if event.key == _BACK else Sandbox(event.key))
+
+
+def ask(app: ConsoleApp, place: Path) -> None:
+    """What is to become of the sandbox; whoever leaves the question, too, keeps it."""
+    def chosen(what: Sandbox | None) -> None:
+        if what:
+            app.keeps_sandbox = what is Sandbox.KEEP
+            app.end()
+
+    if isinstance(app.screen, LeaveDemo):
+        chosen(Sandbox.KEEP)
+    else:
+        app.push_screen(LeaveDemo(place, [each.job.id for each in app.world.jobs.running]), chosen)
