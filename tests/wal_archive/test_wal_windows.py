@@ -128,6 +128,7 @@ def test_damage_stops_recovery_where_the_last_whole_record_ends() -> None:
     found = survey(archived, ALONE, [backup("a", 2.1, 2.2)], SIZE)
     assert found.breaks == found.harmful_breaks == (Break(Segment(1, 4), Lsn(end), DAMAGED, False),)
     assert [window.until_lsn for window in found.windows] == [end]
+    assert survey(archived, ALONE, [backup("a", 3.1, 3.2)], SIZE).harmful_breaks == found.breaks
     later = survey(archived, ALONE, [backup("a", 2.1, 2.2), backup("b", 5.1, 5.2)], SIZE)
     assert later.breaks == (Break(Segment(1, 4), Lsn(end), DAMAGED, True),)
     assert later.harmful_breaks == ()
