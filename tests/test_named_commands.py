@@ -22,8 +22,8 @@ NAMED = re.compile(r"\bpgvault ([a-z][a-z-]*)\b(?!=)([^.,;:)`'\"|\n]*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 OPERANDS = re.compile(r" (--[a-z]|[A-Z]{2}|…)")
 """What only a command has behind its verb."""
-SAID = frozenset(["checks", "looks", "restores"])
-"""What sentences say of pgvault though a verb is like it."""
+SAID = frozenset(["catalog", "checks", "knows", "looks", "restores"])
+"""What sentences, and the head of a file, say though it looks like a command."""
 CODE = re.compile(r"^```.*?^```|^    .*?$|`[^`]+`", re.MULTILINE | re.DOTALL)
 
 
