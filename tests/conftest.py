@@ -12,12 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.account import account, open_directory, remove_tree
 from support.durability import Durability
 from support.fleet import Fleet, Shape
 from support.installation import MAJORS, Installation, installation, installations
 from support.postgres import Server
 from support.ssh import FLAVOURS, SSHD, SshHost, start_ssh_host
+
+# A loaded machine is no failure: how long an example takes is nobody's business.
+settings.register_profile("pgvault", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pgvault")
 
 
 def pytest_report_header() -> list[str]:
