@@ -176,7 +176,7 @@ def document(status: WalStatus) -> dict[str, Any]:
             "ranges": [_range(one, size) for one in each.ranges], "gaps": [_gap(one, size) for one in each.gaps],
         } for each in status.survey.timelines],
         "windows": [_window(each) for each in status.survey.windows],
-        "broken_backups": [{"backup": each.backup, "missing": each.missing.name(size)}
+        "broken_backups": [{"backup": each.backup, "missing": each.missing.name(size), "reason": each.described(size)}
                            for each in status.survey.broken],
         "unreadable_backups": [{"backup": each.id, "reason": each.reason} for each in status.unreadable],
         "breaks": [{"segment": each.segment.name(size), "lsn": each.lsn, "reason": each.reason,
@@ -216,8 +216,7 @@ def _show(context: Context, server: ServerConfig, status: WalStatus) -> None:
     else:
         out.line(out.paint("No recovery window: no backup has all the WAL that it needs.", "warn"))
     for broken in survey.broken:
-        out.line(out.paint("broken  ", "bad"), f"backup {broken.backup} cannot be restored: "
-                 f"{broken.missing.name(size)} is missing")
+        out.line(out.paint("broken  ", "bad"), f"backup {broken.backup} cannot be restored: {broken.described(size)}")
     for unreadable in status.unreadable:
         out.line(out.paint("broken  ", "bad"), str(unreadable))
     for each_break in survey.breaks:

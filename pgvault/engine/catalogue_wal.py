@@ -16,10 +16,10 @@ from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_index import StoredFile, WalIndex, archived_segments
+from pgvault.vault.wal_index import StoredFile, WalIndex, archived_segments, has_breaks
 
 if TYPE_CHECKING:
-    from pgvault.model.window import Archived
+    from pgvault.model.window import Survey
 
 _SEGMENTS = "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name"
 _FAR = 1 << 62
@@ -53,16 +53,20 @@ class _Timeline:
 class CatalogueWal:
     """What is archived, ready to be asked for any number of backups."""
 
-    def __init__(self, timelines: Mapping[int, _Timeline], tree: TimelineTree, until: Mapping[str, datetime]) -> None:
+    def __init__(self, timelines: Mapping[int, _Timeline], tree: TimelineTree, until: Mapping[str, datetime],
+                 broken: Mapping[str, str]) -> None:
         self._timelines, self.tree = timelines, tree
         self.until = until
         """The last commit that can be reached from each backup, by id."""
+        self._broken = broken
+        """By backup, why recovery does not get to its end though no segment may be missing."""
 
     def flaw(self, backup: Backup) -> str:
         """Why the backup cannot be restored; empty when its WAL is whole."""
         begin, end = _span(backup)
-        missing = end - begin + 1 - self.own(backup).files
-        return f"{missing} of the {end - begin + 1} WAL segments that it needs are not archived" if missing else ""
+        if missing := end - begin + 1 - self.own(backup).files:
+            return f"{missing} of the {end - begin + 1} WAL segments that it needs are not archived"
+        return self._broken.get(backup.id, "")
 
     def own(self, backup: Backup) -> WalShare:
         """The segments from the backup's begin to its end."""
@@ -143,23 +147,32 @@ def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterat
 
 
 def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> CatalogueWal:
-    """From the WAL index; NotFound and Corrupt when it cannot tell. `reach`: also how far each can be recovered."""
+    """From the WAL index; NotFound and Corrupt when it cannot tell. `reach`: also how far each can be recovered.
+
+    Where everything that was read is whole, a backup is whole when no segment is missing, and a count shows that; only
+    else, and for the reach, all segments are surveyed.
+    """
     with wal_index.reading(vault) as index:
         rows = index.connection.execute(_SEGMENTS).fetchall()
-        archived = archived_segments(index) if reach else []
+        surveyed = reach or has_breaks(index)
+        archived = archived_segments(index) if surveyed else []
         tree = _timelines(vault, index)
     timelines = {number: _Timeline(list(each)) for number, each in groupby(rows, itemgetter(0))}
-    return CatalogueWal(timelines, tree, _reach(vault, archived, tree, backups) if reach else {})
-
-
-def _reach(vault: ServerVault, archived: Sequence[Archived], tree: TimelineTree,
-           backups: Sequence[Backup]) -> dict[str, datetime]:
-    """The newest commit behind its end that can be reached from each backup, along whatever timeline."""
+    if not surveyed:
+        return CatalogueWal(timelines, tree, {}, {})
     from pgvault.model.window import survey  # the plain list does without
     from pgvault.vault.wal_parted import latest_between
 
+    size = backups[-1].segment_size
+    found = survey(archived, tree, backups, size, latest_between(vault))
+    broken = {each.backup: each.described(size) for each in found.broken}
+    return CatalogueWal(timelines, tree, _reach(found, backups) if reach else {}, broken)
+
+
+def _reach(survey: Survey, backups: Sequence[Backup]) -> dict[str, datetime]:
+    """The newest commit behind its end that can be reached from each backup, along whatever timeline."""
     until = {backup.id: backup.finished_at for backup in backups if backup.finished_at}
-    for window in survey(archived, tree, backups, backups[-1].segment_size, latest_between(vault)).windows:
+    for window in survey.windows:
         for backup_id in window.backups:
             if window.until_time and backup_id in until:
                 until[backup_id] = max(until[backup_id], window.until_time)

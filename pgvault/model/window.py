@@ -145,11 +145,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A backup that cannot be restored, because WAL between its begin and its end is missing."""
+    """A backup that cannot be restored, because WAL between its begin and its end is missing or not passed."""
 
     backup: str
     missing: Segment
     """The first that is."""
+    reason: str = ""
+    """Why recovery does not pass it though it is archived; empty when it is not."""
+
+    def described(self, size: int) -> str:
+        """`size` is the cluster's segment size in bytes."""
+        name = self.missing.name(size)
+        return f"recovery does not pass {name}: {self.reason}" if self.reason else f"{name} is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +214,11 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
         if b.id in usable:
             good[b.timeline] = max(good.get(b.timeline, Lsn(0)), b.begin_lsn or Lsn(0))
     wals = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
-    broken = tuple(Broken(b.id, paths[b.timeline].missing_of(b)) for b in copied if b.id not in usable)
     breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in segments
-                   if each.ends_by in (DAMAGED, MINIMAL))
+                   if _broken(each))
+    reasons = {each.segment: each.reason for each in breaks}
+    lacking = {b.id: paths[b.timeline].missing_of(b) for b in copied if b.id not in usable}
+    broken = tuple(Broken(backup, segment, reasons.get(segment, "")) for backup, segment in lacking.items())
     return Survey(wals, windows, broken, breaks)
 
 
@@ -225,7 +234,10 @@ class _Path:
         """The first segment that an unusable backup needs and that is not there, or cannot be read to its end."""
         begin, end = _span(backup, self.size)
         run = self._run_with(begin)
-        return self.history.segment(begin if run is None else min(run[-1].number + 1, end), self.size)
+        if run is None:
+            return self.history.segment(begin, self.size)
+        last = run[-1]
+        return self.history.segment(last.number if _broken(last) else min(last.number + 1, end), self.size)
 
     def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
         """One for each unbroken run in which usable backups of this path lie; `backups` are ordered by their end."""
@@ -330,6 +342,11 @@ def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], siz
     start = before.start(size)
     return any(begin >= start and tree.history(timeline).holds(before.timeline, start)
                for timeline, begin in good.items())
+
+
+def _broken(segment: Piece) -> bool:
+    """Recovery does not pass it though it is there."""
+    return segment.ends_by in (DAMAGED, MINIMAL)
 
 
 def _number(segment: Piece) -> int:

@@ -155,6 +155,7 @@ _ARCHIVED = """
 SELECT file.timeline, file.number, earliest, latest, whole, coalesce(end_cause, 'switched') <> 'switched',
        last_lsn, end_cause {}
 FROM file LEFT JOIN facts USING (timeline, number) WHERE {} ORDER BY name"""
+_BREAKS = "SELECT 1 FROM facts WHERE end_cause IN ('damaged', 'minimal') LIMIT 1"
 _ALL = "+kind = 'segment'"
 _BETWEEN = "kind = 'segment' AND file.timeline = ? AND file.number BETWEEN ? AND ?"
 
@@ -177,6 +178,11 @@ def archived_between(index: WalIndex, first: Segment, last: Segment) -> list[Arc
 
     return [Archived._make(row) for row in index.connection.execute(
         _ARCHIVED.format("", _BETWEEN), (first.timeline, first.number, last.number))]
+
+
+def has_breaks(index: WalIndex) -> bool:
+    """Whether there is a segment that recovery does not pass: a record is damaged, or wal_level was minimal."""
+    return index.connection.execute(_BREAKS).fetchone() is not None
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from support.cli import pgvault
 
 from pgvault.model.backup import BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.vault import wal_index
 
 FIELDS = {
     "id", "server", "name", "status", "method", "started_at", "finished_at", "begin_lsn", "end_lsn", "begin_wal",
@@ -124,6 +126,19 @@ def test_a_backup_with_a_hole_in_its_own_wal_is_not_counted(shelf: Shelf) -> Non
     assert first["retention"]["verdict"] == "VALID"
     assert second["retention"] == {"verdict": "NOT_COUNTED", "reason":
                                    "1 of the 3 WAL segments that it needs are not archived: "
+                                   "does not count as protection"}
+
+
+def test_a_backup_whose_own_wal_is_damaged_is_not_counted(shelf: Shelf) -> None:
+    shelf.put(made_backup(at(1), segment=2), made_backup(at(2), segment=5, end_lsn=Lsn(8 * SIZE)))
+    shelf.archive(1, 2, 9)
+    with wal_index.writing(shelf.server()) as index:
+        index.connection.execute("INSERT INTO facts (timeline, number, joined, whole, end_cause)"
+                                 " VALUES (1, 6, 1, ?, 'damaged')", (6 * SIZE + 100,))
+    first, second = shelf.json("list-backups", "main")["backups"]
+    assert first["retention"]["verdict"] == "VALID"
+    assert second["retention"] == {"verdict": "NOT_COUNTED", "reason":
+                                   f"recovery does not pass {Segment(1, 6).name(SIZE)}: a record is damaged: "
                                    "does not count as protection"}
 
 

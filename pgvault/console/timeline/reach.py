@@ -104,7 +104,7 @@ def _no_window(chart: Chart, here: ChartLane) -> str:
     own = {backup.id for backup in chart.picture.backups if backup.timeline == here.timeline}
     broken = next((each for each in chart.picture.survey.broken if each.backup in own), None)
     if broken:
-        return f"backup {broken.backup} lacks segment {broken.missing.name(size)}"
+        return f"backup {broken.backup} cannot be restored: {broken.described(size)}"
     if not chart.picture.backups:
         return "there is no backup yet: WAL alone cannot be restored"
     return f"no backup lies on the way to timeline {here.timeline}, or none is complete"

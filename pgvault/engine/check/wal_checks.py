@@ -178,7 +178,7 @@ def gaps(state: ServerState) -> Finding:
         passed = sum(len(timeline.gaps) for timeline in wal.survey.timelines)
         return ok(f"{passed} before the newest backup begins" if passed else "")
     told = [f"{gap.missing} missing after {gap.after.name(size)}" for gap in harmful]
-    told += [f"backup {each.backup} lacks {each.missing.name(size)}" for each in broken]
+    told += [f"backup {each.backup} cannot be restored: {each.described(size)}" for each in broken]
     usable = state.vault.good_backups
     tell = failed if usable or broken else warning
     return tell("; ".join(told[:5]) + (f"; and {len(told) - 5} more" if len(told) > 5 else ""),
