@@ -118,7 +118,7 @@ class Sandbox:
             "servers": {PRIMARY: {
                 "description": "Main DB Server",
                 "conninfo": f"host={self.primary.sockets} port={PORT} user={SUPERUSER} dbname={DATABASE}",
-                "retention_policy": "RECOVERY WINDOW OF 7 DAYS"}},
+                "retention_policy": "RECOVERY WINDOW OF 7 DAYS", "timezone": "UTC"}},
             "hosts": {STANDBY: {
                 "ssh": f"postgres@127.0.0.1:{ssh_port}", "identity_file": str(standby.identity_file),
                 "known_hosts": str(standby.known_hosts), "bin_directory": str(self.programs), "port": PORT,

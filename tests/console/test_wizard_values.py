@@ -52,6 +52,7 @@ def drafts(draw: st.DrawFn) -> Draft:
     draft = Draft(
         server=draw(NAMES), step=draw(st.sampled_from(Step)), what=draw(st.none() | st.sampled_from(What)),
         backup=draw(st.sampled_from(["auto", "20261121T120000Z"])), host=draw(st.none() | st.just("") | NAMES),
+        port=draw(st.sampled_from(["", "5433"])),
         directory=draw(PATHS), tablespaces=tuple(draw(st.dictionaries(SPACE_NAMES, PATHS, max_size=3)).items()),
         allow_unread=draw(st.booleans()), then=draw(st.sampled_from(Then)), start=draw(st.booleans()),
         overwrite=draw(st.booleans()), job=draw(st.sampled_from(["", "20261122T200512Z-01"])))
@@ -89,7 +90,8 @@ def test_the_command_says_what_the_draft_says(draft: Draft) -> None:
     target = draft.point.target
     assert replace(found, target=target) == RestoreRequest(
         server=draft.server, backup="latest" if draft.backup == "auto" and target == Immediate() else draft.backup,
-        host=draft.host or "", directory=draft.directory, target=target, timeline=draft.point.timeline,
+        host=draft.host or "", directory=draft.directory, port=int(draft.port) if draft.port else None,
+        target=target, timeline=draft.point.timeline,
         action=TargetAction[draft.then.name] if draft.then.needs_target else TargetAction.PROMOTE,
         standby=draft.then is Then.STANDBY, tablespaces=tuple(f"{name}={place}" for name, place in draft.tablespaces),
         overwrite=draft.directory if draft.overwrite else "", start=draft.start,

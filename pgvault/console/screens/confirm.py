@@ -11,6 +11,7 @@ from textual.widgets import Input
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import placeholder
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.text import visible
 
@@ -44,7 +45,7 @@ class Confirm(Dialog[bool]):
         yield view
         if self._typed:
             asked = self.console.glyphs.text(visible(f"type {self._typed} to {self._act}"))
-            typed = Input(placeholder=asked, select_on_focus=False, id="typed")
+            typed = Input(placeholder=placeholder(asked), select_on_focus=False, id="typed")
             typed.cursor_blink = False
             yield typed
         choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices")

@@ -25,6 +25,7 @@ from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.jobline import job_name
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.pane import placeholder
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
@@ -64,7 +65,7 @@ class FinderDialog(Dialog[Entry]):
         self._is_complete = more is None
 
     def body(self) -> Iterable[Widget]:
-        typed = Input(placeholder="a key or a word")
+        typed = Input(placeholder=placeholder("a key or a word"))
         typed.cursor_blink = False
         yield typed
         yield Listing(_COLUMNS, headed=False)

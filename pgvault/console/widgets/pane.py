@@ -82,6 +82,11 @@ class Pane(Vertical):
         self.retitle(self._title)
 
 
+def placeholder(text: str) -> str:
+    """What stands in a line in which nothing was typed: in parentheses, since not each terminal makes it paler."""
+    return f"({text})" if text else ""
+
+
 class FilterInput(Input):
     """The line in which a filter is typed."""
 
@@ -100,7 +105,7 @@ class FilterInput(Input):
     ]
 
     def __init__(self) -> None:
-        super().__init__(placeholder="filter; ! inverts", select_on_focus=False, compact=True)
+        super().__init__(placeholder=placeholder("filter; ! inverts"), select_on_focus=False, compact=True)
         self.cursor_blink = False
 
     @property

@@ -28,6 +28,8 @@ from pgvault.model.target import (
 )
 from pgvault.model.times import parse_time
 
+_LAST_PORT = 65_535
+
 
 class What(Enum):
     """What happened, in a person's words."""
@@ -103,6 +105,8 @@ class Draft:
     directory: str = ""
     tablespaces: tuple[tuple[str, str], ...] = ()
     """Names and the places that they get."""
+    port: str = ""
+    """As it was typed; empty for the usual one."""
     allow_unread: bool = False
     """WAL that pgvault cannot read is replayed, too."""
     then: Then = Then.PROMOTE
@@ -147,6 +151,8 @@ class Draft:
             words += ["--target-action", TargetAction[self.then.name].value]
         for name, place in self.tablespaces:
             words.append(f"--tablespace={name}={place}")
+        if self.port:
+            words += ["--port", self.port]
         if self.allow_unread:
             words.append("--allow-unread-wal")
         if self.overwrite:
@@ -164,8 +170,9 @@ class Draft:
         """Plain values, for a TOML file."""
         told: dict[str, Any] = {
             "server": self.server, "step": self.step.name, "backup": self.backup, "directory": self.directory,
-            "tablespaces": dict(self.tablespaces), "allow_unread": self.allow_unread, "then": self.then.name,
-            "start": self.start, "overwrite": self.overwrite, "expect": list(self.expect), "job": self.job}
+            "tablespaces": dict(self.tablespaces), "port": self.port, "allow_unread": self.allow_unread,
+            "then": self.then.name, "start": self.start, "overwrite": self.overwrite, "expect": list(self.expect),
+            "job": self.job}
         if self.what:
             told["what"] = self.what.name
         if self.host is not None:
@@ -184,7 +191,7 @@ class Draft:
                 backup=_text(told["backup"]), host=_text(told["host"]) if "host" in told else None,
                 directory=_text(told["directory"]),
                 tablespaces=tuple((name, _text(place)) for name, place in told["tablespaces"].items()),
-                allow_unread=told.get("allow_unread") is True,
+                port=_text(told.get("port", "")), allow_unread=told.get("allow_unread") is True,
                 then=Then[told["then"]], start=told["start"] is True, overwrite=told["overwrite"] is True,
                 expect=tuple(map(_text, told["expect"])), job=_text(told["job"]))
         except (KeyError, TypeError, AttributeError) as error:
@@ -239,6 +246,13 @@ def _target(kind: str, value: str, inclusive: bool, typed: str) -> Target:
         case "--target-end":
             return EndOfWal()
     raise ValueError(f"these options name no target: {kind!r}")
+
+
+def flaw_of_port(port: str) -> str:
+    """Why this cannot be the port of a server, as one line; empty when it can, or none is named."""
+    if not port or (port.isascii() and port.isdigit() and 1 <= int(port) <= _LAST_PORT):
+        return ""
+    return f"a port is a number from 1 to {_LAST_PORT:,}, not {port!r}"
 
 
 def flaw_of_path(path: str) -> str:

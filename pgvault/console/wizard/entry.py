@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from pgvault.console.fields import LABEL
 from pgvault.console.widgets.lineview import Line, LineView, padded
+from pgvault.console.widgets.pane import placeholder
 from pgvault.model.text import Painted, visible
 
 
@@ -115,7 +116,7 @@ class Typed(Horizontal):
     def __init__(self, label: str, *, id: str, hint: str = "") -> None:
         super().__init__(id=f"{id}-line")
         self._label = Label([[f" {visible(label)}"]])
-        self.input = Input(placeholder=hint, id=id, select_on_focus=False, compact=True)
+        self.input = Input(placeholder=placeholder(hint), id=id, select_on_focus=False, compact=True)
         self.input.cursor_blink = False
 
     def compose(self) -> ComposeResult:
@@ -131,7 +132,7 @@ class Typed(Horizontal):
         if label:
             self._label.set_lines([[f" {label}"]])
         if hint:
-            self.input.placeholder = hint
+            self.input.placeholder = placeholder(hint)
         if self.input.value != text:
             self.input.value = text
             self.input.cursor_position = len(text)

@@ -20,6 +20,7 @@ from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
+from pgvault.model.spoken_time import whole_time
 
 if TYPE_CHECKING:
     from pgvault.console.wizard.screen import RecoveryScreen
@@ -38,7 +39,7 @@ class Kinds(Pane):
     """The kinds as a list, with the entry for their text below. Says `Aimed` as the person chooses and types."""
 
     DEFAULT_CSS = """
-    Kinds { height: 10; }
+    Kinds { height: 11; }
     Kinds Listing { height: 6; }
     """
 
@@ -97,21 +98,41 @@ class Kinds(Pane):
     def read(self, *, take: bool = False) -> Aimed:
         """What the entry comes to."""
         try:
-            point = read(self.kind, self.text.value, self._recovery.zone, after=self.side.key != "before")
+            point = read(self.kind, self._whole(), self._recovery.zone, after=self.side.key != "before")
         except ValueError as error:
             return self.Aimed(None, str(error), take)
         if self.kind is Kind.NAME and self._picked and self._picked[0] == self.text.value:
             point = replace(point, timeline=self._picked[1])
-        if self.kind is Kind.LATEST:
+        if self.kind.has_unfinished:
             point = replace(point, partial=self._is_partial)
         return self.Aimed(point, "", take)
+
+    def _whole(self) -> str:
+        """What was typed, a time with its date and zone; ValueError where it lacks one."""
+        if self.kind is not Kind.TIME:
+            return self.text.value
+        return whole_time(self.text.value, self._recovery.zone, self._recovery.app.world.now())
+
+    @property
+    def is_said_short(self) -> bool:
+        """Enter makes it whole first: what it is taken for is seen before it counts."""
+        try:
+            return self._whole() != self.text.value
+        except ValueError:
+            return False
+
+    def _take(self) -> None:
+        if self.is_said_short:
+            self.text.put(self._whole())
+        else:
+            self.post_message(self.read(take=True))
 
     def _fit(self) -> None:
         """The entries that this kind needs."""
         kind = self.kind
         self.text.display = kind.has_text
         self.side.display = kind.has_sides
-        self.unfinished.display = kind is Kind.LATEST
+        self.unfinished.display = kind.has_unfinished
         self.unfinished.offer(_UNFINISHED, "yes" if self._is_partial else "no")
         if kind.has_text:
             self.text.put(self._texts.get(kind, ""), label=kind.name.lower() if kind is not Kind.NAME else "name",
@@ -137,7 +158,7 @@ class Kinds(Pane):
         if self.kind is Kind.NAME and not self.text.value:
             begin(self, "points", self._pick_point)
         elif self.text.value or not self.kind.has_text:
-            self.post_message(self.read(take=True))
+            self._take()
 
     def on_key(self, event: Key) -> None:
         """A digit on a kind whose text has digits begins that text; nobody means another view by it there."""
@@ -173,7 +194,7 @@ class Kinds(Pane):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(self.read(take=True))
+        self._take()
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()

@@ -22,8 +22,9 @@ _TIMELINE = 8
 _CHOSEN_HERE = {
     "unused WAL": "Here: esc leads back to the point, where \"the latest\" takes the unfinished last segment, too."}
 """Where in the wizard that is chosen which a condition speaks of."""
-_LINES = {"directory": "if not empty", "unread WAL": "unread WAL"}
-"""The lines of the step before, by the conditions that speak of them."""
+_LINES = {"--overwrite": "if not empty", "--allow-unread-wal": "unread WAL", "--port": "port", "--no-start": "start it",
+          "--tablespace": "the tablespace's name", "--partial": "with, below the point"}
+"""The lines of the steps before, by the options that a condition's fix names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,8 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
         yield Field("", each["fix"], "warn")
-        if line := _LINES.get(each["name"]):
-            yield Field("", f"Here: esc goes back to where this is chosen, with \"{line}\" below the directory.",
-                        "bold")
+        if said := here(each["fix"]):
+            yield Field("", said, "bold")
     yield from _place(plan)
     yield from _source(document, draft, zone, now)
     yield from _then(draft)
@@ -85,6 +85,12 @@ def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: da
     yield Field("command", command)
     yield from _settings(document)
     yield from _each(document)
+
+
+def here(advice: str) -> str:
+    """Where in the wizard that is chosen which an advice names as an option; empty where it names none."""
+    lines = [f'"{line}"' for option, line in _LINES.items() if option in advice]
+    return f"Here: esc goes back to where this is chosen: {' or '.join(lines)}." if lines else ""
 
 
 def _place(plan: Planned) -> Iterator[Field]:

@@ -25,13 +25,13 @@ from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
-from pgvault.console.wizard.pointed import nearest, told
+from pgvault.console.wizard.pointed import asked, nearest, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.strip import HEIGHT, Strip
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
-from pgvault.model.target import AtTime, EndOfWal
+from pgvault.model.target import AtTime
 
 _PAUSE_SECONDS = 0.2
 """Before a point under a moving cursor is asked about."""
@@ -81,6 +81,8 @@ class PointStep(Stage):
             return "take it"
         if self._is_typed and self.kinds.asks_for_text:
             return "type it"
+        if self._is_typed and self.kinds.is_said_short:
+            return "show it whole"
         return "to the nearest" if self._offers_nearest else "go on"
 
     @property
@@ -196,8 +198,9 @@ class PointStep(Stage):
             return
         self._candidate, self._answer, self._take = candidate, None, take
         self._show_nearest(())
-        label = candidate.point.label if candidate.point else ""
-        self.told.show([Field("point", label, "bold"), Field("", "is being looked up in the archived WAL", "dim")])
+        point = candidate.point
+        self.told.show([*(asked(point, self.recovery.zone) if point else ()),
+                        Field("", "is being looked up in the archived WAL", "dim")])
         begin(self, "choices", self._look_up, candidate)
 
     async def _look_up(self, candidate: Draft) -> None:
@@ -306,6 +309,5 @@ def _place(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
 
 
 def _same_place(one: Point, other: Point) -> bool:
-    if isinstance(one.target, EndOfWal) and one.partial != other.partial:
-        return False
-    return one.target == other.target and (other.timeline is None or one.timeline == other.timeline)
+    return one.target == other.target and one.partial == other.partial and (
+        other.timeline is None or one.timeline == other.timeline)

@@ -21,7 +21,7 @@ _TENTH = 0.1
 def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
     """For a point that was asked about; the nearest ones are a list of their own."""
     if draft.point:
-        yield from _asked(draft.point, zone)
+        yield from asked(draft.point, zone)
     if answer.stop is None:
         yield Field("not possible", answer.reason, "bad")
         for reach in answer.reaches:
@@ -37,7 +37,8 @@ def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
         yield Field("WAL's end", _to_the_end(time, answer.reach))
 
 
-def _asked(point: Point, zone: str | None) -> Iterator[Field]:
+def asked(point: Point, zone: str | None) -> Iterator[Field]:
+    """What was asked for, a time on every clock."""
     yield Field("point", point.label, "bold")
     if isinstance(point.target, AtTime):
         yield Field("", "that is " + ", ".join(readings(point.target.time, zone)))

@@ -13,7 +13,7 @@ from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.planned import Planned, told
+from pgvault.console.wizard.planned import Planned, here, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
@@ -75,7 +75,8 @@ class ReviewStep(Stage):
 
     def _show_failure(self, failure: Failure | None, *lead: Field) -> None:
         self._failure = failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
-        self.plan_text.show([*lead, *failed(self._failure, retry="t")])
+        said = here(f"{self._failure.detail} {self._failure.hint}")
+        self.plan_text.show([*lead, *failed(self._failure, retry="t"), *([Field("", said, "bold")] if said else [])])
 
     def _say(self) -> None:
         self.verdict.set(list(self._verdict()))

@@ -37,11 +37,16 @@ class Kind(Enum):
         return self in (Kind.TIME, Kind.LSN, Kind.XID)
 
     @property
+    def has_unfinished(self) -> bool:
+        """It may lie in the unfinished last segment."""
+        return self is not Kind.BACKUP
+
+    @property
     def example(self) -> str:
         return _EXAMPLES.get(self, "")
 
 
-_EXAMPLES = {Kind.TIME: "2026-11-22 20:05:12 Europe/Paris, or ...+01, or ...Z", Kind.LSN: "16/B374D848",
+_EXAMPLES = {Kind.TIME: "20:05, yesterday 9pm, or 2026-11-22 20:05:12 Europe/Paris", Kind.LSN: "16/B374D848",
              Kind.XID: "739", Kind.NAME: "before-deploy"}
 
 
@@ -103,7 +108,7 @@ def is_after(target: Target) -> bool:
 def readings(time: datetime, zone: str | None) -> list[str]:
     """The instant as clocks show it: in UTC, in the server's zone where it is known, and here where that is another."""
     clocks = [("UTC", time.astimezone(UTC))]
-    if zone:
+    if zone and zone != "UTC":
         clocks.append((zone, time.astimezone(ZoneInfo(zone))))
     here = time.astimezone()
     if here.utcoffset() not in {clock.utcoffset() for _, clock in clocks}:

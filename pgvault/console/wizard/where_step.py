@@ -14,7 +14,7 @@ from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.answer import Answer, Space
-from pgvault.console.wizard.draft import Draft, Then, flaw_of_path
+from pgvault.console.wizard.draft import Draft, Then, flaw_of_path, flaw_of_port
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
@@ -37,6 +37,7 @@ class WhereStep(Stage):
     form = getters.query_one(Form)
     host = getters.query_one("#host", Choice)
     directory = getters.query_one("#directory-line", Typed)
+    port = getters.query_one("#port-line", Typed)
     then = getters.query_one("#then", Choice)
     start = getters.query_one("#start", Choice)
     overwrite = getters.query_one("#overwrite", Choice)
@@ -59,6 +60,7 @@ class WhereStep(Stage):
         with Pane("where to", id="form-pane"), Form():
             yield Choice("host", id="host")
             yield Typed("directory", id="directory", hint="/the/new/data/directory")
+            yield Typed("port", id="port", hint="the host's own, or the one in the restored configuration")
             yield Choice("at the point", id="then")
             yield Choice("start it", id="start")
             yield Choice("if not empty", id="overwrite")
@@ -84,6 +86,7 @@ class WhereStep(Stage):
             self.host.offer([*((name, self.recovery.told_host(name)) for name in self.recovery.hosts),
                              ("", "this machine")], draft.host or "")
             self.directory.put(draft.directory)
+            self.port.put(draft.port)
             ends = draft.point is None or isinstance(draft.point.target, EndOfWal)
             fitting = [each for each in Then if not each.needs_target or not ends]
             fitting = [each for each in fitting if each is not Then.STANDBY or ends]
@@ -162,6 +165,8 @@ class WhereStep(Stage):
         draft, name = self.recovery.draft, event.input.id or ""
         if name == "directory":
             draft = replace(draft, directory=event.value.strip())
+        elif name == "port":
+            draft = replace(draft, port=event.value.strip())
         elif self._spaces is not None and name.startswith("space-"):
             number = int(name.removeprefix("space-"))
             places = list(draft.tablespaces)
@@ -194,7 +199,7 @@ class WhereStep(Stage):
     def flaw(self) -> str:
         """What is still missing, as one line."""
         draft = self.recovery.draft
-        if flaw := flaw_of_path(draft.directory):
+        if flaw := flaw_of_path(draft.directory) or flaw_of_port(draft.port):
             return flaw
         if self._is_looking:
             return "the tablespaces are still being looked up"
