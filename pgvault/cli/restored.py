@@ -126,7 +126,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     from pgvault.model.job import JobKind
 
     copy = _found(args, context)
-    later = later_restore(context.config.vault.home, copy)
+    later = later_restore(context.config, copy)
     with closing(listener(context.err, as_json=context.json)) as emit:
         plan = asyncio.run(plan_throw_away(copy, later, context.config, emit))
     if context.hold is None or args.dry_run:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from pgvault.config.load import Config
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import find_job, jobs_directory, list_jobs, read_job
 from pgvault.model.errors import NotFound, NotRight, Refused
@@ -32,12 +36,27 @@ def find_copy(home: Path, wanted: str) -> RestoredCopy:
     return _of(home, job)
 
 
-def later_restore(home: Path, copy: RestoredCopy) -> str:
-    """The newest restore to the same place after this one, whatever became of it; empty when there is none."""
+def later_restore(config: Config, copy: RestoredCopy) -> str:
+    """The newest restore after this one that had to do with one of its directories, whatever became of it; empty when
+    there is none."""
+    home = config.vault.home
     later = [job for job in list_jobs(home) if job.kind is JobKind.RESTORE and job.id > copy.job]
-    plans = {job.id: read_plan(jobs_directory(home) / job.id) for job in later}
-    return max((each for each, plan in plans.items() if (plan.get("host"), plan.get("directory"))
-                == (copy.host, copy.directory)), default="")
+    return max((job.id for job in later if _overlaps(read_plan(jobs_directory(home) / job.id), copy, config)),
+               default="")
+
+
+def _overlaps(plan: Mapping[str, Any], copy: RestoredCopy, config: Config) -> bool:
+    """One host may be configured under several names."""
+    if not plan or _machine(plan.get("host", ""), config) != _machine(copy.host, config):
+        return False
+    places = [plan.get("directory"), *(each.get("location") for each in plan.get("tablespaces", ()))]
+    return any(posixpath.commonpath([one, other]) in (one, other)
+               for one in places if one for other in copy.places)
+
+
+def _machine(name: str, config: Config) -> str:
+    host = config.hosts.get(name)
+    return f"{host.ssh.host}:{host.ssh.port}" if host is not None and host.ssh else "" if host is not None else name
 
 
 def _made_a_server(job: Job) -> bool:

@@ -31,10 +31,18 @@ class RestoredCopy:
     settings_changed: tuple[SettingChange, ...] = ()
     job: str = ""
     """The restore."""
+    backup: str = ""
+    """What was restored, by its id."""
+    original: str = ""
+    """The data directory of the server when it was backed up."""
 
     @property
     def place(self) -> str:
         return f"{self.host or 'this machine'}:{self.directory}"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self.directory, *self.tablespaces
 
     @property
     def called(self) -> str:
@@ -46,7 +54,7 @@ def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
         plan.server, plan.host, plan.directory, plan.source.major if plan.source is not None else 13, plan.listens,
         plan.port, tuple(space.location for space in plan.placed),
         tuple(dict.fromkeys(each.database for each in plan.expects)), plan.timeline, plan.standby,
-        plan.settings_changed, job)
+        plan.settings_changed, job, plan.backup, plan.source.data_directory if plan.source is not None else "")
 
 
 def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
@@ -58,7 +66,7 @@ def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
             listens and Listening(listens["port"], tuple(listens["addresses"]), _sockets(listens)), plan.get("port"),
             tuple(each["location"] for each in plan["tablespaces"] if each["location"]),
             tuple(dict.fromkeys(each["database"] for each in plan["expects"])), plan["timeline"], plan["standby"],
-            tuple(_changes(plan)), job)
+            tuple(_changes(plan)), job, plan["backup"], plan["source"]["data_directory"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"not the plan of a restore: {error!r}") from None
 

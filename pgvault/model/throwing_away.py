@@ -18,6 +18,7 @@ class ThrowAwayPlan:
     host: str
     directory: str
     tablespaces: tuple[str, ...]
+    """Directories of which only what belongs to the copy's own major is removed."""
     runs: bool
     bytes: int | None
     """In the data directory; None when measuring takes too long."""

@@ -10,8 +10,10 @@ nothing follows the timeline, as nothing may follow a copy that was only looked 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Container, Iterator
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
 
 _SUFFIX = ".toml"
+_TIMELINE = re.compile(r"[0-9A-F]{8}([0-9A-F]{8}|\.history|\.toml$)")
+"""How the names of WAL and of its directories, of histories and of recoveries begin."""
+_LEAP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +70,23 @@ def of_job(server: ServerVault, job: str) -> Recovery | None:
     return next((each for each in found if each is not None and each.job == job), None)
 
 
-def newest_timeline(server: ServerVault) -> int:
-    """The highest number of which the vault knows anything, be it that a recovery was to take it."""
-    return max(_numbers(server), default=1)
+def next_timeline(server: ServerVault, follows: int) -> int:
+    """The first number behind all of which the vault knows anything, be it that a recovery was to take it.
+
+    PostgreSQL counts by ones. A number that leaps far ahead is no timeline that it made, and would have a restore bring
+    a placeholder for each number up to it.
+    """
+    newest = follows
+    for number in sorted(_numbers(server)):
+        if newest < number <= newest + _LEAP:
+            newest = number
+    return newest + 1
 
 
 def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
     """Give a recovery the first number that nothing in this vault has, for good; `wanted.timeline` does not matter."""
     with locked(server.locks, Concern.ARCHIVE, wait=True):
-        recovery = replace(wanted, timeline=max(newest_timeline(server), wanted.follows) + 1)
+        recovery = replace(wanted, timeline=next_timeline(server, wanted.follows))
         _write(server, recovery)
         return recovery
 
@@ -141,15 +154,10 @@ def _path(server: ServerVault, timeline: int) -> Path:
     return server.recoveries / f"{timeline:08X}{_SUFFIX}"
 
 
-def _numbers(server: ServerVault) -> Iterator[int]:
+def _numbers(server: ServerVault) -> set[int]:
     """From the names of what is archived, received and reserved."""
+    found = set()
     for directory in (server.wal, server.recoveries, server.streaming, server.incoming):
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            continue
-        for name in names:
-            try:
-                yield int(name[:8], 16)
-            except ValueError:  # a temporary file, or what a person left there
-                continue
+        with suppress(FileNotFoundError):
+            found |= {int(name[:8], 16) for name in os.listdir(directory) if _TIMELINE.match(name)}
+    return found

@@ -149,7 +149,9 @@ def test_a_number_is_free_only_where_nothing_in_the_vault_has_it(site: Site) -> 
     (vault.incoming / "00000005.history").write_text("1\t0/3000000\tby hand\n")
     (vault.streaming / "000000070000000000000003.partial").touch()
     account().own(vault.home)
-    assert recoveries.newest_timeline(vault) == 7
+    (vault.incoming / "20261130.tar").write_bytes(b"")  # by whoever takes it for a place for anything
+    (vault.incoming / "FFFFFFF0.history").write_bytes(b"")
+    assert recoveries.next_timeline(vault, 1) == 8
     assert recoveries.reserve(vault, Recovery(0, 1)).timeline == 8
     assert recoveries.reserve(vault, Recovery(0, 20)).timeline == 21
     names = placeholders(recoveries.find(vault, 21), ("00000015.history",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -14,10 +15,14 @@ from pathlib import Path
 
 import pytest
 from restore.target_world import World, end_world, make_world
-from support.account import account
+from support.account import account, remove_tree
 from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
 from support.ssh import SshHost
+
+from pgvault.jobs.plan import write_plan
+from pgvault.jobs.registry import create_job, jobs_directory
+from pgvault.model.job import JobKind
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +141,31 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
         assert "It archives its WAL." in refused.stderr
     finally:
         world.stop(data)
-    assert world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()["runs"] is False
-    world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert "set up to archive its WAL" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    with (data / "postgresql.auto.conf").open("a") as conf:
+        conf.write("archive_mode = off\n")
+    label = data / "backup_label.old"
+    told = label.read_text()
+    label.write_text(re.sub("LABEL: .*", "LABEL: another", told))
+    assert "holds another one by now" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    label.write_text(told)
+    plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
+    assert not plan["runs"]
+    job = plan["copy"]
+    hold = create_job(world.home, JobKind.RESTORE, "main", "pgvault restore")  # of the tablespace's place alone
+    write_plan(hold.directory, {"host": "target", "directory": "/x", "tablespaces": [{"location": f"{data}.fast"}]})
+    hold.close()
+    assert "restored to the same place since" in world.cli("throw-away", job, "--remove", data, check=5).stderr
+    remove_tree(hold.directory)
+    stored = jobs_directory(world.home) / job / "plan.toml"
+    with_plan = stored.read_text()
+    stored.write_text(with_plan.replace(f'data_directory = "{world.server.data}"', f'data_directory = "{data}"'))
+    assert conditions(5, 1)["not main"] == "failed"  # it may be the live one, restored in its place and stopped
+    stored.write_text(with_plan)
+    stranger = Path(f"{data}.fast") / "PG_99_209901011" / "rows"  # what pg_upgrade makes, say
+    stranger.parent.mkdir()
+    stranger.write_text("of another cluster")
+    assert f"not of this copy: {stranger.parent}" in world.cli("throw-away", "latest", "--remove", data, check=0).text
     assert not data.exists()
+    assert [path.name for path in stranger.parents[1].iterdir()] == ["PG_99_209901011"]
+    assert stranger.read_text() == "of another cluster"

@@ -29,7 +29,7 @@ def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emi
     try:
         return recoveries.reserve(server, wanted)
     except (OSError, PgvaultError) as error:
-        number = max(recoveries.newest_timeline(server), plan.timeline) + 1
+        number = recoveries.next_timeline(server, plan.timeline)
         emit(Noted(f"the vault cannot note that this recovery takes timeline {number} ({error}); a later one may take "
                    "the same", Level.WARNING, "timeline"))
         return replace(wanted, timeline=number)

@@ -39,26 +39,34 @@ _USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
   (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'pgvault'
    AND pid <> pg_backend_pid()) AS sessions"""
 _RUNS = 3
+_LABELS: Final = ("backup_label", "backup_label.old")
+"""Which backup a recovery begins with, and began with."""
 # pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short.
+# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short. A tablespace's directory may
+# by now hold that of a cluster of another major, to which pg_upgrade has led.
 _REMOVE: Final = f"""# remove the restored server
-dir=$1
-shift
+dir=$1 major=$2
+shift 2
 [ ! -e "$dir/postmaster.pid" ] || exit {_RUNS}
 rm -f "$dir/global/pg_control" || exit 1
-for place in "$@" "$dir"; do
-  [ -d "$place" ] || continue
-  find "$place" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} + || exit 1
-  rmdir "$place" 2>/dev/null || [ -z "$(find "$place" -mindepth 1 -maxdepth 1 ! -name lost+found)" ] || exit 1
+for space in "$@"; do
+  rm -rf "$space/PG_${{major}}_"* || exit 1
+  [ ! -d "$space" ] || rmdir "$space" 2>/dev/null || find "$space" -mindepth 1 -maxdepth 1 ! -name lost+found
 done
+find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} + || exit 1
+rmdir "$dir" 2>/dev/null || [ -z "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found)" ] || exit 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ThrownAway:
     plan: ThrowAwayPlan
+    left: tuple[str, ...]
+    """In its tablespaces' directories, and not its own."""
 
     def __str__(self) -> str:
-        return f"thrown away: {self.plan.place}" + "".join(f" and {each}" for each in self.plan.tablespaces)
+        gone = " and ".join([self.plan.place, *self.plan.tablespaces])
+        return f"thrown away: {gone}" + (f"; left, as it is not of this copy: {', '.join(self.left)}" * bool(self.left))
 
 
 async def plan_throw_away(copy: RestoredCopy, later: str, config: Config, emit: Emit) -> ThrowAwayPlan:
@@ -86,22 +94,27 @@ class _Looked:
     there: Destination
 
     async def conditions(self, later: str) -> AsyncIterator[Precondition]:
-        yield self._whose(later)
+        yield await self._whose(later)
         use = await self._use()
         for server in self.config.servers.values():
             yield await self._is_not(server, use)
-        yield self._unused(use)
+        yield await self._unused(use)
 
-    def _whose(self, later: str) -> Precondition:
+    async def _whose(self, later: str) -> Precondition:
         """It is what this restore left, and nothing newer."""
         if later:
-            return _failed("this restore's", f"Job {later} restored to the same place since.",
-                           f"Name that one: pgvault throw-away {later}")
+            return _failed("this restore's", f"Job {later} restored to the same place since, or into a part of it.",
+                           f"If a server was restored there, name that one: pgvault throw-away {later}")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
         found = self.there.system_identifier
         if found is None or identity is None or found != identity.system_identifier:
             return _failed("this restore's", f"It holds {f'cluster {found}' if found else 'nothing that can be read'}, "
                            f"and no copy of {self.copy.server}.", "Look what it is, and remove it by hand.")
+        labels = [f"{self.there.directory.real_path}/{each}" for each in _LABELS]
+        if (await self.host.run(["grep", "-qsxF", f"LABEL: pgvault {self.copy.backup}", *labels])).status:
+            return _failed("this restore's", f"It is a copy of {self.copy.server}, and not one of backup "
+                           f"{self.copy.backup}: the directory holds another one by now.",
+                           "Look what it is, and remove it by hand.")
         return _told("this restore's", f"a copy of {self.copy.server}")
 
     async def _use(self) -> dict[str, object]:
@@ -124,6 +137,10 @@ class _Looked:
         except PgvaultError as error:
             if server.data_directory == self.copy.directory and self._is_host_of(server):
                 return _failed(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
+            if server.name == self.copy.server and self.copy.directory == self.copy.original:
+                return _failed(name, f"It is where {server.name} had its data directory, and {server.name} cannot be "
+                               f"asked: {error.message}", f"Start {server.name}, if it is another one; or remove it "
+                               "by hand.")
             return Precondition(name, Outcome.WARNING, f"{server.name} cannot be asked: {error.message}",
                                 "Make sure that nothing uses this copy in its place.")
         is_it = started == use["started"] if use else self.sight.alive and directory == self.sight.directory and \
@@ -137,9 +154,9 @@ class _Looked:
         here = self.host_config.ssh.host if self.host_config is not None and self.host_config.ssh else ""
         return here == (server.ssh.host if server.ssh else "")
 
-    def _unused(self, use: dict[str, object]) -> Precondition:
+    async def _unused(self, use: dict[str, object]) -> Precondition:
         if not self.sight.alive:
-            return _told("not in use", "it does not run")
+            return await self._at_rest()
         if not use:
             return Precondition("not in use", Outcome.WARNING, "it lets nobody in to be asked", "Make sure of it.")
         if use["archives"] or use["standbys"]:
@@ -151,6 +168,19 @@ class _Looked:
         return _told("not in use", "nobody else is logged in, nothing is archived")
 
 
+    async def _at_rest(self) -> Precondition:
+        """A server in service may be stopped for a while."""
+        said = await self.host.run([f"{self.programs}/postgres", "-D", self.there.directory.real_path, "-C",
+                                    "archive_mode"])
+        if said.status:
+            return Precondition("not in use", Outcome.WARNING, "It does not run, and its configuration cannot be read.",
+                                "Make sure of it.")
+        if said.stdout.strip() != b"off":
+            return _failed("not in use", "It does not run, but is set up to archive its WAL.",
+                           "It was in service. If it is to go, set its archive_mode to off first.")
+        return _told("not in use", "it does not run")
+
+
 async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, emit: Emit) -> ThrownAway:
     """PgvaultError says how far it came: nothing is removed under a server that runs."""
     host_config = config.host(copy.host) if copy.host else None
@@ -159,7 +189,8 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
             emit(PhaseStarted("stop"))
             await _stop(host, host_config, plan, programs)
         emit(PhaseStarted("remove"))
-        done = await host.run_script(_REMOVE, plan.directory, *plan.tablespaces, timeout=_REMOVE_SECONDS)
+        done = await host.run_script(_REMOVE, plan.directory, str(copy.major), *plan.tablespaces,
+                                     timeout=_REMOVE_SECONDS)
         if done.status == _RUNS:
             raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or ended badly",
                           detail="Nothing was removed.", hint="If no server runs on it, remove that file, then again.")
@@ -167,7 +198,7 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
             raise PgvaultError(f"could not remove all of {plan.place}", detail=done.stderr,
                                hint="Its server cannot start again; run this again, or remove the rest.")
     emit(Noted(f"removed: {', '.join(plan.places)}"))
-    return ThrownAway(plan)
+    return ThrownAway(plan, tuple(done.stdout.decode("utf-8", "replace").splitlines()))
 
 
 async def _stop(host: Host, config: HostConfig | None, plan: ThrowAwayPlan, programs: str) -> None:
