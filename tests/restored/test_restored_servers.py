@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from restore.target_world import World, end_world, make_world
 from support.account import account, remove_tree
@@ -118,13 +119,26 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     assert "is not there any more" in world.cli("look", "latest", check=5).stderr
 
 
+def only_by_password(data: Path, world: World) -> Path:
+    """From now on the server in `data` lets in nobody but `known`, by the password in this file."""
+    with psycopg.connect(f"host=127.0.0.1 port={world.port} user=postgres", autocommit=True) as sql:
+        sql.execute("CREATE ROLE known LOGIN PASSWORD 'told'")
+        (data / "pg_hba.conf").write_text("host all known all scram-sha-256\n")
+        sql.execute("SELECT pg_reload_conf()")
+    passwords = world.root / "passwords"
+    passwords.write_text("*:*:*:known:told\n")
+    passwords.chmod(0o600)
+    return passwords
+
+
 def test_the_live_server_is_never_thrown_away(world: World) -> None:
     """Not where the conninfo leads to the copy by now, not one that archives, not what another restore has made."""
     data = world.root / "second"
 
-    def conditions(check: int, port: int) -> dict[str, str]:
+    def conditions(check: int, port: int, login: str = "") -> dict[str, str]:
         config = world.config_file.with_name("other.toml")
-        config.write_text(world.config_file.read_text().replace(f"port={world.server.port}", f"port={port}"))
+        text = world.config_file.read_text().replace(f"port={world.server.port}", f"port={port} {login}")
+        config.write_text(re.sub("user=(?!known)[a-z]*", "", text) if login else text)
         plan = pgvault("--format", "json", "throw-away", "latest", "--dry-run", config=config, check=check).json()
         return {each["name"]: each["outcome"] for each in plan["preconditions"]}
 
@@ -133,6 +147,10 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     try:
         assert conditions(5, world.port)["not main"] == "failed"
         assert conditions(0, 1)["not main"] == "warning"
+        let_in = (data / "pg_hba.conf").read_text()
+        passwords = only_by_password(data, world)
+        assert conditions(5, world.port, f"user=known passfile={passwords}")["not main"] == "failed"
+        (data / "pg_hba.conf").write_text(let_in)
         with (data / "postgresql.auto.conf").open("a") as conf:
             conf.write("archive_mode = on\narchive_command = 'true'\n")
         account().run([world.server.installation.program("pg_ctl"), "restart", "-w", "-D", data, "-l", f"{data}/log"])

@@ -31,8 +31,7 @@ _STOP_SECONDS: Final = 300.0
 _REMOVE_SECONDS: Final = 3600.0
 _SAME_START: Final = 5.0
 """A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
-_LIVE: Final = """SELECT extract(epoch FROM pg_postmaster_start_time())::float8,
-  (SELECT setting FROM pg_settings WHERE name = 'data_directory')"""
+_LIVE: Final = "SELECT extract(epoch FROM pg_postmaster_start_time())::float8"
 _USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
   extract(epoch FROM pg_postmaster_start_time())::float8 AS started,
   (SELECT count(*) FROM pg_stat_replication) AS standbys,
@@ -133,7 +132,7 @@ class _Looked:
         """
         name = f"not {server.name}"
         try:
-            started, directory = await asyncio.to_thread(_ask_live, server)
+            started = await asyncio.to_thread(_ask_live, server)
         except PgvaultError as error:
             if server.data_directory == self.copy.directory and self._is_host_of(server):
                 return _failed(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
@@ -143,11 +142,13 @@ class _Looked:
                                "by hand.")
             return Precondition(name, Outcome.WARNING, f"{server.name} cannot be asked: {error.message}",
                                 "Make sure that nothing uses this copy in its place.")
-        is_it = started == use["started"] if use else self.sight.alive and directory == self.sight.directory and \
-            abs(started - (self.sight.started or 0)) <= _SAME_START
-        if is_it:
+        if started == use.get("started"):
             return _failed(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
                            "Throw away another one.")
+        if self.sight.alive and not use and abs(started - (self.sight.started or 0)) <= _SAME_START:
+            return _failed(name, f"The conninfo of {server.name} leads to a server that was started when this one was, "
+                           "and this one lets nobody in to be told apart: it may be the live one.",
+                           "Stop it by hand if it is not, then run this again.")
         return _told(name, f"{server.name} runs elsewhere")
 
     def _is_host_of(self, server: ServerConfig) -> bool:
@@ -216,12 +217,12 @@ async def _stop(host: Host, config: HostConfig | None, plan: ThrowAwayPlan, prog
                            hint="Stop it by hand, then run this again.")
 
 
-def _ask_live(server: ServerConfig) -> tuple[float, str]:
-    """When it was started, and its data directory as far as the role may see it."""
+def _ask_live(server: ServerConfig) -> float:
+    """When it was started."""
     with session(server, seconds=_ASK_SECONDS) as sql:
         row = sql.execute(_LIVE.encode()).fetchone()
     assert row
-    return row[0], row[1] or ""
+    return float(row[0])
 
 
 def _told(name: str, detail: str) -> Precondition:
