@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple, Protocol, TypeVar
 
 from pgvault.model.backup import Backup
@@ -105,14 +105,15 @@ class Break:
     lsn: Lsn
     """The end of the last record before it."""
     cause: str
-    """DAMAGED or MINIMAL"""
+    """DAMAGED, MINIMAL, or of WAL that ends early though the archive goes on."""
     harmless: bool
     """A newer backup begins behind it."""
 
     @property
     def reason(self) -> str:
-        return "a record is damaged" if self.cause == DAMAGED else \
-            "the server ran with wal_level=minimal, which no recovery can pass"
+        return {DAMAGED: "a record is damaged",
+                MINIMAL: "the server ran with wal_level=minimal, which no recovery can pass"}.get(
+                    self.cause, "the rest of the segment is empty, or of an older one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,7 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
         if b.id in usable:
             good[b.timeline] = max(good.get(b.timeline, Lsn(0)), b.begin_lsn or Lsn(0))
     wals = tuple(_timeline(paths[each].history, wal, tree, good, size) for each in sorted(wal))
-    breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in segments
-                   if _broken(each))
+    breaks = tuple(_break(each, tree, good, size) for segments in wal.values() for each in _breaking(segments))
     reasons = {each.segment: each.reason for each in breaks}
     lacking = {b.id: paths[b.timeline].missing_of(b) for b in copied if b.id not in usable}
     broken = tuple(Broken(backup, segment, reasons.get(segment, "")) for backup, segment in lacking.items())
@@ -237,7 +237,8 @@ class _Path:
         if run is None:
             return self.history.segment(begin, self.size)
         last = run[-1]
-        return self.history.segment(last.number if _broken(last) else min(last.number + 1, end), self.size)
+        stops = _broken(last) or self._run_with(last.number + 1)
+        return self.history.segment(last.number if stops else min(last.number + 1, end), self.size)
 
     def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
         """One for each unbroken run in which usable backups of this path lie; `backups` are ordered by their end."""
@@ -325,6 +326,13 @@ def _timeline(history: History, wal: dict[int, list[Piece]], tree: TimelineTree,
     return TimelineWal(timeline, parent.timeline if parent else None, parent.switch if parent else None, ranges, gaps)
 
 
+def _breaking(segments: Sequence[Piece]) -> Iterator[Piece]:
+    """Those that no recovery passes. WAL that merely ends early does no harm where nothing follows it."""
+    for each, following in zip_longest(segments, segments[1:]):
+        if _broken(each) or (each.stops and following is not None and following.number == each.number + 1):
+            yield each
+
+
 def _break(segment: Piece, tree: TimelineTree, good: Mapping[int, Lsn], size: int) -> Break:
     place = Segment(segment.timeline, segment.number)
     passed = _is_passed(Segment(segment.timeline, segment.number + 1), tree, good, size)
@@ -345,7 +353,7 @@ def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], siz
 
 
 def _broken(segment: Piece) -> bool:
-    """Recovery does not pass it though it is there."""
+    """Recovery does not pass it, whatever follows."""
     return segment.ends_by in (DAMAGED, MINIMAL)
 
 

@@ -1,8 +1,10 @@
-"""Two copies of one unfinished segment: whether they are of the same WAL, and which of them reaches further.
+"""Two copies of one segment: whether they are of the same WAL, and which of them is worth more.
 
 At a promotion the receiver archives the end of the old timeline as far as it came, padded with zeros, and so does the
 promoted server, whose file may be a recycled one: what follows the end of the WAL is then of an earlier life. Bytes
 behind the end of the WAL say nothing, so copies that agree up to the end of the shorter one agree.
+
+A whole segment that arrived damaged is no end of the WAL: the copy that goes on there is the one that the server wrote.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import hashlib
 from pathlib import Path
 
 from pgvault.model.errors import UnknownWal
+from pgvault.model.lsn import Lsn
 from pgvault.vault.compression import decompressed
+from pgvault.wal.carry import Carry
 from pgvault.wal.facts import skim_all
 from pgvault.wal.pages import read_header
 from pgvault.wal.pieces import pieces
+from pgvault.wal.records import Cause, WalEnd
 
 _PADDING = 7
 """At most so many bytes behind a record belong to nothing; its CRC vouches for its own last ones."""
@@ -29,26 +34,50 @@ def further(stored: Path, newcomer: Path) -> Path | None:
     return max(reaches, key=reaches.__getitem__)
 
 
+def mends(stored: Path, newcomer: Path, carry: Carry | None) -> bool:
+    """Whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
+
+    `carry` is what the segment before left, where that is known.
+    """
+    try:
+        broken, other = _end(stored, carry), _end(newcomer, carry)
+    except (UnknownWal, ValueError):
+        return False
+    if broken is None or broken.cause is Cause.SWITCHED or (other and other.cause is not Cause.SWITCHED):
+        return False
+    common = max(broken.lsn - _start(stored) - _PADDING, 0)
+    return _digest(stored, common) == _digest(newcomer, common)
+
+
+def _start(path: Path) -> Lsn:
+    with path.open("rb") as file:
+        return read_header(next(decompressed(file), b"")).address
+
+
+def _end(path: Path, carry: Carry | None = None) -> WalEnd | None:
+    """Where the WAL of a compressed segment ends before the segment does."""
+    start = _start(path)
+    with path.open("rb") as file:
+        return skim_all(pieces(decompressed(file), start), carry, every_crc=True).end
+
+
 def _reach(path: Path) -> int:
     """How many bytes of a compressed segment, from its beginning, are WAL.
 
     Where its records cannot be read, all but the zeros at its end may be. A record that began in the segment before is
     passed over unseen, so the zeros do not count then either.
     """
-    head, plain, written = b"", 0, 0
+    plain = written = 0
     with path.open("rb") as file:
         for piece in decompressed(file):
-            head = head or piece
             if content := piece.rstrip(b"\0"):
                 written = plain + len(content)
             plain += len(piece)
-    start = read_header(head).address
     try:
-        with path.open("rb") as file:
-            end = skim_all(pieces(decompressed(file), start), every_crc=True).end
+        end = _end(path)
     except (UnknownWal, ValueError):
         return written
-    return min(written, max(end.lsn - start - _PADDING, 0)) if end else written
+    return min(written, max(end.lsn - _start(path) - _PADDING, 0)) if end else written
 
 
 def _digest(path: Path, length: int) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -207,6 +208,8 @@ def _kept(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> byte
         set_aside(server, path, f"the archived copy is damaged ({error.detail}), a good one arrived")
         return None
     if stored != spooled.sha256:
+        if _mended(server, name, path, spooled, stored):
+            return None
         further = _further(name, path, spooled)
         if further == spooled.path:
             _forget(server, name)
@@ -216,6 +219,28 @@ def _kept(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> byte
     fsync_path(path)
     fsync_directory(path.parent)
     return stored
+
+
+def _mended(server: ServerVault, name: str, path: Path, spooled: _Spooled, stored: bytes) -> bool:
+    """Whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then. It stays in
+    its place until the newcomer takes that: nobody may find the segment absent meanwhile."""
+    if not isinstance(parse_wal_name(name), SegmentFile):
+        return False
+    from pgvault.vault.quarantine import set_aside_once
+    from pgvault.vault.wal_agreement import mends
+    from pgvault.vault.wal_facts import carry_to
+
+    if not mends(path, spooled.path, carry_to(server, name)):
+        return False
+    copy = temporary_name(server.wal / name)
+    try:
+        with path.open("rb") as damaged, naming(copy), open(open_private(copy), "wb") as out:
+            shutil.copyfileobj(damaged, out)
+        set_aside_once(server, copy, name, stored, "its WAL is damaged, and a whole copy arrived")
+    finally:
+        copy.unlink(missing_ok=True)
+    _forget(server, name)
+    return True
 
 
 def _further(name: str, path: Path, spooled: _Spooled) -> Path | None:

@@ -124,6 +124,19 @@ def carry_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity
     return None if left is None else left.carry
 
 
+def carry_to(server: ServerVault, name: str) -> Carry | None:
+    """The same for an archived segment, as far as the index has it."""
+    identity = read_identity(server)
+    if identity is None:
+        return None
+    try:
+        with wal_index.reading(server) as index:
+            segment = Segment.parse(name, identity.segment_size)
+            return carry_before(index, timeline_tree(server, index), segment, identity)
+    except PgvaultError:
+        return None
+
+
 class _Left(NamedTuple):
     carry: Carry
     running: dict[int, int]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from making_wal import MIB, new_vault, put
+from making_wal import MIB, new_vault, put, quarantined
 from wal.wal_writer import SYSTEM, Writer
 
 from pgvault.engine.backup.run import refuse_damaged
 from pgvault.engine.wal_status import wal_status
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import WalMissing
+from pgvault.model.errors import Rejected, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import read_facts
+from pgvault.vault.wal_fetch import fetch
 
 DAY = datetime(2026, 11, 1, tzinfo=UTC)
 ID = "20261101T000000Z"
@@ -35,15 +37,25 @@ def vault(tmp_path: Path) -> ServerVault:
 
 def archive(server: ServerVault, *, damaged: int = 0, without: int = 0) -> None:
     """Segments 2 to 4, with a flipped byte in one of them, or without one."""
+    for number, content in segments().items():
+        if number != without:
+            put(server, name(number), flipped(content, MIB // 2) if number == damaged else content)
+
+
+def segments(seed: int = 0) -> dict[int, bytes]:
+    """By number; the last one has zeros behind its WAL."""
     writer = Writer(2 << 20)
     while writer.at < (5 << 20) - 8192:
-        writer.append(bytes(1000))
-    for start, data in writer.segments():
-        number, content = start >> 20, bytearray(data)
-        if number == damaged:
-            content[MIB // 2] ^= 1
-        if number != without:
-            put(server, f"0000000100000000{number:08X}", bytes(content))
+        writer.append(bytes((seed,)) * 1000)
+    return {start >> 20: data for start, data in writer.segments()}
+
+
+def name(number: int) -> str:
+    return f"0000000100000000{number:08X}"
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes((content[place] ^ 1,)) + content[place + 1:]
 
 
 def states(server: ServerVault) -> tuple[BackupStatus, int | None]:
@@ -94,3 +106,43 @@ def test_without_an_index_the_files_count(vault: ServerVault) -> None:
     read_facts(vault)
     wal_index.discard(vault)
     assert catalog.read(vault, ID).status is BackupStatus.DONE
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda whole: flipped(whole, MIB // 2), lambda whole: whole[:MIB // 2].ljust(MIB, b"\0"),
+    lambda whole: whole[:MIB // 2] + segments(7)[2][MIB // 2:], lambda whole: flipped(whole, 60)],
+    ids=["a flipped byte", "torn", "an older file's rest", "in a record that began before"])
+def test_a_whole_copy_takes_the_place_of_a_damaged_segment(vault: ServerVault, spoil: Callable[[bytes], bytes]) -> None:
+    """Rule 11: what is damaged is not what the server wrote. It is kept aside, and nobody finds the segment absent."""
+    archive(vault, without=3)
+    whole = segments()[3]
+    put(vault, name(3), spoil(whole))
+    read_facts(vault)
+    assert states(vault) == (BackupStatus.WAITING_FOR_WALS, 3)
+    assert put(vault, name(3), whole).new
+    assert fetch(vault, name(3)) == whole
+    assert states(vault) == (BackupStatus.DONE, None)
+    [(kept, reason)] = quarantined(vault).items()
+    assert kept.startswith(name(3))
+    assert "a whole copy arrived" in reason
+    assert not put(vault, name(3), whole).new
+
+
+@pytest.mark.parametrize("newcomer", [
+    flipped(segments()[3], MIB // 4), segments(1)[3], segments()[3][:MIB // 2 + 9000].ljust(MIB, b"\0")],
+    ids=["damaged earlier", "other WAL", "torn"])
+def test_what_is_not_the_whole_copy_of_a_damaged_segment_is_refused(vault: ServerVault, newcomer: bytes) -> None:
+    archive(vault, damaged=3)
+    read_facts(vault)
+    stored = fetch(vault, name(3))
+    with pytest.raises(Rejected, match="other content"):
+        put(vault, name(3), newcomer)
+    assert fetch(vault, name(3)) == stored
+
+
+def test_a_whole_segment_gives_way_to_nothing(vault: ServerVault) -> None:
+    archive(vault)
+    for newcomer in (flipped(segments()[3], MIB // 2), segments(1)[3]):
+        with pytest.raises(Rejected, match="other content"):
+            put(vault, name(3), newcomer)
+    assert fetch(vault, name(3)) == segments()[3]

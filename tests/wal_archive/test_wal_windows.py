@@ -112,6 +112,8 @@ def test_wal_that_ends_early_ends_the_window() -> None:
     assert [(w.until_lsn, w.backups) for w in found.windows] == [(Lsn(int(3.25 * SIZE)), ("a",))]
     assert [b.backup for b in found.broken] == ["b"]
     assert found.timelines[0].gaps == ()
+    assert [(each.segment, each.lsn) for each in found.harmful_breaks] == [(Segment(1, 3), Lsn(int(3.25 * SIZE)))]
+    assert survey(segments[:2], ALONE, [backup("a", 2.0, 2.5)], SIZE).breaks == (), "nothing follows it"
 
 
 def test_without_later_commits_there_is_no_time_to_recover_to() -> None:

@@ -16,7 +16,7 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
 from pgvault.model.text import span
 from pgvault.model.times import utc
-from pgvault.model.window import DAMAGED
+from pgvault.model.window import MINIMAL
 
 FEW_SEGMENTS = 4
 """So many that have not arrived yet are business as usual."""
@@ -195,12 +195,12 @@ def breaks(state: ServerState) -> Finding:
     if not found:
         return ok()
     shown = [f"{each.reason} behind {each.lsn} in {each.segment.name(size)}" for each in found[:3]]
-    damage = next((each.segment.name(size) for each in found if each.cause == DAMAGED), "")
+    damage = next((each.segment.name(size) for each in found if each.cause != MINIMAL), "")
     return failed("; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
                   "Nothing behind that place can be restored until a newer backup begins behind it.",
                   f"pgvault backup {name}"
-                  + (f"\nWhat the vault has of {damage} differs from what the server wrote, or the server wrote it so: "
-                     "look at the disks and the memory of both." if damage else ""))
+                  + (f"\nIf the server or another archive has {damage} whole: pgvault put-wal {name} {damage} < FILE\n"
+                     "Look at the disks and the memory of the vault and of the server." if damage else ""))
 
 
 def histories(state: ServerState) -> Finding:
