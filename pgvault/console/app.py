@@ -23,11 +23,11 @@ from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.keys import in_textual
 from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
+from pgvault.console.pulse import watch
 from pgvault.console.seen import Seen, told_news
 from pgvault.console.theme import THEMES, theme_for
-from pgvault.console.world import World, look, operator
+from pgvault.console.world import World, look
 from pgvault.model.errors import PgvaultError
-from pgvault.model.text import Painted, Part
 
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
@@ -139,6 +139,7 @@ class ConsoleApp(Keystrokes):
         await self.read_vault(self.world.servers)
         if self.options.check_at_start and self.world.servers:
             await self.checks.run("all", self._checks_changed)
+            watch(self)
 
     def check(self, server: str) -> None:
         """Check a server, or `all`; it goes on when another view is opened."""
@@ -213,15 +214,17 @@ class ConsoleApp(Keystrokes):
             begin(self, "jobs", self.read_jobs, exclusive=False)
 
     async def read_jobs(self) -> None:
-        before = {each.job.id for each in self.world.jobs.running}
+        before = {each.job.id: each.job.server for each in self.world.jobs.running}
         changed = await look(self.world.jobs.look, "read the jobs")
         problem = changed if isinstance(changed, PgvaultError) else None
         if (problem is None and changed != self._job_changes) or str(problem) != str(self.jobs_problem):
             self._job_changes = changed
             self.jobs_problem = problem
             self.tell_views(Change.JOBS)
-        if before - {each.job.id for each in self.world.jobs.running}:
+        if ended := before.keys() - {each.job.id for each in self.world.jobs.running}:
             await self._look_at_vault()
+            for server in self.checks.in_doubt & {before[job] for job in ended}:
+                self.check(server)
 
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
@@ -257,19 +260,6 @@ class ConsoleApp(Keystrokes):
             self.screen.show_commands()
 
     # What is said
-
-    def head_parts(self) -> tuple[list[Part], list[Part]]:
-        """What the head says at its left and its right."""
-        running = len(self.world.jobs.running)
-        mode = Painted("READ-ONLY", "warn") if self.options.read_only else Painted("ACTIVE", "bold")
-        servers = len(self.world.servers)
-        left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode, f"  {operator()}"]
-        jobs: Part = Painted(f"{running} job{'s' * (running != 1)} running", "accent") if running else "no jobs running"
-        if self.jobs_problem:
-            jobs = Painted("jobs not known", "warn")
-        elif not self.world.jobs.is_known:
-            jobs = "reading the jobs"
-        return left, [f"{servers} server{'s' * (servers != 1)}  ", jobs, f"  {self.world.now():%Y-%m-%d %H:%M}Z "]
 
     def environment_of(self, server: str) -> str:
         """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""

@@ -43,6 +43,11 @@ class Checks:
         self.missing: dict[str, NoAnswer] = {}
         """Servers of which no answer came the last time; what was found before is still there."""
 
+    @property
+    def in_doubt(self) -> set[str]:
+        """Servers of which something bad was found, or nothing: what was done since may have mended it."""
+        return {server for server, found in self.found.items() if found.outcome is not Outcome.OK} | self.missing.keys()
+
     async def run(self, server: str, changed: Callable[[], None]) -> None:
         """Check a server, or `all`; `changed` is called as answers come. A server that is being checked is left out."""
         wanted = [name for name in (self._world.servers if server == "all" else (server,)) if name not in self.running]

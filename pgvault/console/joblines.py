@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from pgvault.console.glyphs import Glyphs
@@ -34,6 +34,19 @@ def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> lis
     right = f"{took(job, now)} elapsed "
     room = columns - sum(width(str(part)) for part in left) - len(right)
     return [[*left, " " * max(1, room), right], _news(followed, now, columns, glyphs)]
+
+
+def current(jobs: Iterable[Job]) -> list[Job]:
+    """Of jobs that have ended, the newest first, those that a newer success of the same kind did not overtake."""
+    kept, done = [], set()
+    for job in jobs:
+        what = job.kind, job.server
+        if job.state is JobState.SUCCEEDED:
+            done.add(what)
+        elif what in done:
+            continue
+        kept.append(job)
+    return kept
 
 
 def brief(followed: Followed) -> str:

@@ -22,4 +22,4 @@ class Options:
     sandbox: Path | None = None
     """Of the demonstration, whose end the person is asked about."""
     check_at_start: bool = True
-    """Run the checks of all servers once the first screen stands."""
+    """Run the checks of all servers once the first screen stands, and of one that begins or ceases to answer."""

@@ -31,7 +31,7 @@ def same_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.setattr("pgvault.console.app.operator", lambda: "dba@ops1")
+    monkeypatch.setattr("pgvault.console.head.operator", lambda: "dba@ops1")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pgvault.console.app import Change
 from pgvault.console.check_rows import CheckRow, CheckTable, check_table
 from pgvault.console.checks import NoAnswer
 from pgvault.console.fields import Field, laid_out
+from pgvault.console.joblines import current
 from pgvault.console.notice import notice
 from pgvault.console.screens.back_up import back_up, why_no_backup
 from pgvault.console.screens.text_box import TextBox
@@ -31,6 +32,8 @@ from pgvault.model.text import Painted, Part, width
 _NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
 _ENDED = 3
 """Jobs that have ended and are still shown."""
+_LOOKED_AT = 10
+"""Of which those that something newer overtook are left out."""
 _SERVERS = 4
 """So many are seen on any terminal; how many are in trouble is said in the border."""
 _JOBS, _JOBS_WIDE = 2, 6
@@ -202,8 +205,8 @@ class OverviewScreen(View):
         jobs = self.app.world.jobs
         living = jobs.running
         names = {each.job.id for each in living}
-        ended = [jobs.job(job_id) for job_id in jobs.ids[:_ENDED + len(names)] if job_id not in names][:_ENDED]
-        self.strip.show(living, ended, self.app.world.now(), empty=self._no_jobs())
+        ended = current(jobs.job(job_id) for job_id in jobs.ids[:_LOOKED_AT + len(names)] if job_id not in names)
+        self.strip.show(living, ended[:_ENDED], self.app.world.now(), empty=self._no_jobs())
 
     def _no_jobs(self) -> str:
         if problem := self.app.jobs_problem:

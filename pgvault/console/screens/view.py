@@ -19,6 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.head import head_parts
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.tabs import tabs
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
@@ -104,7 +105,7 @@ class View(Screen[None]):
         if not self.is_attached or not self.query("#head"):
             return
         self._mind_size()
-        self.head.set(*self.app.head_parts())
+        self.head.set(*head_parts(self.app))
         self.path.set([" ", *self._path_parts()], list(self._beside_the_path()))
         self.query_one(TooSmall).changed()
         self._show_keys()

@@ -1,0 +1,71 @@
+"""Whether the servers still answer: so that what was found of one does not stand there as if it were now.
+
+Nothing is logged in to: it is only seen whether something listens where a server is configured. When that changes the
+server is checked, which says the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pgvault.config.conninfo import parse_conninfo
+from pgvault.console.beside import begin
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+
+_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
+_PORT = "5432"
+
+
+def watch(app: ConsoleApp) -> None:
+    """From now on, until the console ends."""
+    known: dict[str, bool | None] = {}
+
+    def feel() -> None:
+        if not app.paused:
+            begin(app, "pulse", _feel, app, known, exclusive=False)
+
+    app.set_interval(_SECONDS, feel)
+    feel()
+
+
+async def _feel(app: ConsoleApp, known: dict[str, bool | None]) -> None:
+    """Check those that began or ceased to answer since the last time."""
+    servers = app.world.servers
+    found = await asyncio.gather(*(answers(app.world.config.server(each).conninfo) for each in servers))
+    changed = [server for server, now in zip(servers, found, strict=True) if now is not known.get(server, now)]
+    known.update(zip(servers, found, strict=True))
+    for server in changed:
+        app.check(server)
+
+
+async def answers(conninfo: str) -> bool | None:
+    """Whether something listens at any of these addresses; None where none is named."""
+    if not (places := list(_places(conninfo))):
+        return None
+    return any(await asyncio.gather(*(_listens(host, port) for host, port in places)))
+
+
+def _places(conninfo: str) -> Iterator[tuple[str, str]]:
+    """Host, or the directory of the socket, and port of each; of one port for several hosts as libpq takes it."""
+    known = parse_conninfo(conninfo)
+    hosts = [each for each in (known.get("hostaddr") or known.get("host") or "").split(",") if each]
+    ports = (known.get("port") or _PORT).split(",")
+    for number, host in enumerate(hosts):
+        yield host, ports[number if len(ports) > 1 else 0] or _PORT
+
+
+async def _listens(host: str, port: str) -> bool:
+    socket = f"{host}/.s.PGSQL.{port}"
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            _, writer = await (asyncio.open_unix_connection(socket) if host.startswith("/") else
+                               asyncio.open_connection(host, int(port)))
+    except (OSError, ValueError):
+        return False
+    writer.transport.abort()
+    return True
