@@ -183,6 +183,10 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     stranger = Path(f"{data}.fast") / "PG_99_209901011" / "rows"  # what pg_upgrade makes, say
     stranger.parent.mkdir()
     stranger.write_text("of another cluster")
+    account().run(["chmod", "500", data / "base"])  # as what is on a failing disk, it cannot be removed
+    assert "run this again" in world.cli("throw-away", "latest", "--remove", data, check=1).stderr
+    account().run(["chmod", "700", data / "base"])
+    assert not (data / "global").exists()
     assert f"not of this copy: {stranger.parent}" in world.cli("throw-away", "latest", "--remove", data, check=0).text
     assert not data.exists()
     assert [path.name for path in stranger.parents[1].iterdir()] == ["PG_99_209901011"]

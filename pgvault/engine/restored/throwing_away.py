@@ -16,6 +16,7 @@ from pgvault.engine.restored.running import reach_copy
 from pgvault.io.host import Host
 from pgvault.io.postgres import session
 from pgvault.io.probe import Contents, Destination, probe_destination
+from pgvault.io.probe_script import MARKER
 from pgvault.io.quoting import join
 from pgvault.model.check import Outcome
 from pgvault.model.errors import NotFound, PgvaultError, Refused
@@ -40,19 +41,21 @@ _USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
 _RUNS = 3
 _LABELS: Final = ("backup_label", "backup_label.old")
 """Which backup a recovery begins with, and began with."""
-# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short.
-# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short. A tablespace's directory may
-# by now hold that of a cluster of another major, to which pg_upgrade has led.
+# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short, and the mark of an incomplete
+# restore says whose that is. A tablespace's directory may by now hold that of a cluster of another major, to which
+# pg_upgrade has led.
 _REMOVE: Final = f"""# remove the restored server
-dir=$1 major=$2
-shift 2
+dir=$1 major=$2 job=$3 mark=$1/{MARKER}
+shift 3
 [ ! -e "$dir/postmaster.pid" ] || exit {_RUNS}
+{{ printf '%s\\nkept\\n%s\\n' "$job" "$dir" > "$mark"; }} 2>/dev/null || rm -f "$mark"  # a full disk is no hindrance
 rm -f "$dir/global/pg_control" || exit 1
 for space in "$@"; do
   rm -rf "$space/PG_${{major}}_"* || exit 1
   [ ! -d "$space" ] || rmdir "$space" 2>/dev/null || find "$space" -mindepth 1 -maxdepth 1 ! -name lost+found
 done
-find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} + || exit 1
+find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name {MARKER} -exec rm -rf {{}} + || exit 1
+rm -f "$mark" || exit 1
 rmdir "$dir" 2>/dev/null || [ -z "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found)" ] || exit 1
 """
 
@@ -104,6 +107,8 @@ class _Looked:
         if later:
             return _failed("this restore's", f"Job {later} restored to the same place since, or into a part of it.",
                            f"If a server was restored there, name that one: pgvault throw-away {later}")
+        if self._is_begun:
+            return _told("this restore's", f"what is left of the copy of {self.copy.server}: its removal had begun")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
         found = self.there.system_identifier
         if found is None or identity is None or found != identity.system_identifier:
@@ -115,6 +120,11 @@ class _Looked:
                            f"{self.copy.backup}: the directory holds another one by now.",
                            "Look what it is, and remove it by hand.")
         return _told("this restore's", f"a copy of {self.copy.server}")
+
+    @property
+    def _is_begun(self) -> bool:
+        """Its removal was cut short."""
+        return self.there.incomplete_restore == self.copy.job
 
     async def _use(self) -> dict[str, object]:
         """What it says of its use; empty when it does not run or tells nothing."""
@@ -171,6 +181,8 @@ class _Looked:
 
     async def _at_rest(self) -> Precondition:
         """A server in service may be stopped for a while."""
+        if self._is_begun:
+            return _told("not in use", "it cannot be started")
         said = await self.host.run([f"{self.programs}/postgres", "-D", self.there.directory.real_path, "-C",
                                     "archive_mode"])
         if said.status:
@@ -190,7 +202,7 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
             emit(PhaseStarted("stop"))
             await _stop(host, host_config, plan, programs)
         emit(PhaseStarted("remove"))
-        done = await host.run_script(_REMOVE, plan.directory, str(copy.major), *plan.tablespaces,
+        done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job, *plan.tablespaces,
                                      timeout=_REMOVE_SECONDS)
         if done.status == _RUNS:
             raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or ended badly",
