@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -28,6 +28,10 @@ FILE_LIMIT: Final = 16 << 20
 """Bytes of the largest file that `read_file` takes: it is for configuration and control files."""
 LINGER: Final = 2.0
 """Seconds in which the output of an ended start command may still come; a server it started may hold it open."""
+
+SILENT_SECONDS = 600.0
+"""How long a command that is fed may take nothing: its host's storage hangs then, though the connection lives."""
+_AT_ONCE: Final = 256 << 10
 
 OnCommand = Callable[[CommandRan], None]
 
@@ -117,7 +121,9 @@ class Host(ABC):
     async def open_sink(self, *stages: Sequence[str], into: str) -> Sink:
         """Start a command, or several joined by pipes, to be fed. `into` is the path it writes to, for messages."""
         argv = list(stages[0]) if len(stages) == 1 else ["sh", "-c", pipeline(stages)]
-        return Sink(self, argv, into, await self._start(argv, plain=False, stdout_limit=TAIL))
+        async with _patience(self.description, into):
+            process = await self._start(argv, plain=False, stdout_limit=TAIL)
+        return Sink(self, argv, into, process)
 
     async def read_file(self, path: str) -> bytes:
         """The bytes of a small file. NotFound, Refused when it may not be read, PgvaultError above FILE_LIMIT."""
@@ -182,6 +188,17 @@ class Host(ABC):
             self.on_command(CommandRan(self.name, shown(argv), round(time.monotonic() - started, 3), status))
 
 
+@asynccontextmanager
+async def _patience(host: str, into: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(SILENT_SECONDS):
+            yield
+    except TimeoutError:
+        raise PgvaultError(f"{host} takes nothing more for {into}: nothing moved for {SILENT_SECONDS:.0f} seconds",
+                           detail="The connection stands, and what writes there waits.",
+                           hint="See whether its storage hangs, then run this again.") from None
+
+
 class Sink:
     """A running command that is fed. `finish()` is the only way to success: leaving the scope without it aborts."""
 
@@ -199,10 +216,14 @@ class Sink:
     async def write(self, data: bytes | memoryview) -> None:
         """Send `data`, which may be reused afterwards; waits while the command is slower than we are.
 
-        Raises as soon as the command ends, with its own words: nothing ends well before `finish`.
+        Raises as soon as the command ends, with its own words: nothing ends well before `finish`. And when it takes
+        nothing any more.
         """
+        view = memoryview(data).cast("B")
         try:
-            await self._process.write(data)
+            for start in range(0, len(view), _AT_ONCE):
+                async with _patience(self._host.description, self._into):
+                    await self._process.write(view[start:start + _AT_ONCE])
         except BrokenPipeError:
             raise await self._ended_early() from None
 
@@ -210,8 +231,9 @@ class Sink:
         """Close the command's input and wait for its end. Raises what went wrong, NoSpace for a full disk."""
         self._process.write_eof()
         try:
-            status = await self._process.wait_exit()
-            await self._process.wait_closed()
+            async with _patience(self._host.description, self._into):
+                status = await self._process.wait_exit()
+                await self._process.wait_closed()
         except BaseException:
             await self.abort()
             raise

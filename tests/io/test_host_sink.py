@@ -17,6 +17,7 @@ import pytest
 from reaching import Reach, reach_ssh
 from support.ssh import SshHost, start_ssh_host
 
+import pgvault.io.host
 from pgvault.io.host import Sink
 from pgvault.model.errors import NoSpace, PgvaultError, Refused, Unreachable
 
@@ -61,6 +62,18 @@ def test_what_is_written_arrives_in_order_whatever_the_sizes(reach: Reach, open_
 
     asyncio.run(act())
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(b"".join(pieces)).digest()
+
+
+@pytest.mark.parametrize("size", [0, 4 << 20])
+def test_a_command_that_takes_nothing_any_more_is_given_up(reach: Reach, monkeypatch: pytest.MonkeyPatch, size: int):
+    """As tar does on storage that hangs: be it while it is fed, or when all was sent."""
+    async def act() -> None:
+        async with await reach() as host, await host.open_sink(["sleep", "600"], into="/srv/data") as sink:
+            monkeypatch.setattr(pgvault.io.host, "SILENT_SECONDS", 0.3)
+            await feed(sink, bytes(size))
+
+    with pytest.raises(PgvaultError, match="takes nothing more for /srv/data"):
+        asyncio.run(asyncio.wait_for(act(), PROMPTLY))
 
 
 def test_a_slow_command_holds_the_writer_back(reach: Reach, open_tmp: Path):
