@@ -190,6 +190,8 @@ class WalSearch:
 
     def break_behind(self, history: History, row: Row) -> str:
         """Why recovery ends with this segment though the archive has more of the path; empty when it has not."""
+        if row.ends_by == DAMAGED:
+            return f"segment {row.name} is damaged at {row.end}"
         following = history.segment(row.number + 1, self.size)
         for leg in history.legs:
             first = max(following.number, leg.start // self.size)
@@ -199,8 +201,6 @@ class WalSearch:
                     (leg.timeline, first, last)).fetchone():
                 if row.ends_by == MINIMAL:
                     return f"WAL from {row.end} on was written under wal_level=minimal, which no recovery can pass"
-                if row.ends_by == DAMAGED:
-                    return f"segment {row.name} is damaged at {row.end}"
                 if self._index.has(following):
                     return f"the WAL in segment {row.name} ends there, though not the archive"
                 return f"segment {following.name(self.size)} behind it is missing"

@@ -19,17 +19,19 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Target
 from pgvault.model.window import DAMAGED
 from pgvault.vault.wal_search import Row
+from pgvault.wal.records import Cause
 from pgvault.wal.transactions import Transaction
 
 
 @st.composite
 def flawed(draw: st.DrawFn) -> MadeArchive:
-    """With timelines, gaps and clocks put back; a segment may be damaged at its end, another one unread."""
+    """With timelines, gaps and clocks put back; a segment may be damaged or empty at its end, another one unread."""
     archive = draw(archives())
     places = sorted(archive.rows)
     for segment in draw(st.sets(st.sampled_from(places), max_size=1)) if places else ():
         row = archive.rows[segment]
-        archive.rows[segment] = row._replace(stops=True, ends_by=DAMAGED, whole=(row.last_at or 0) + 64)
+        archive.rows[segment] = row._replace(
+            stops=True, ends_by=draw(st.sampled_from([DAMAGED, Cause.UNWRITTEN.value])), whole=(row.last_at or 0) + 64)
     for segment in draw(st.sets(st.sampled_from(places), max_size=1)) if places and draw(st.booleans()) else ():
         archive.rows[segment] = archive.rows[segment]._replace(
             problem="it is new", earliest=None, latest=None, oldest_xid=None, newest_xid=None, last_at=None)

@@ -15,10 +15,14 @@ from pgvault.engine.wal_status import wal_status
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Rejected, WalMissing
 from pgvault.model.lsn import Lsn
+from pgvault.model.timeline import History
 from pgvault.vault import catalog, wal_index
+from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
+from pgvault.vault.wal_current import current
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_fetch import fetch
+from pgvault.vault.wal_search import WalSearch
 
 DAY = datetime(2026, 11, 1, tzinfo=UTC)
 ID = "20261101T000000Z"
@@ -146,3 +150,14 @@ def test_a_whole_segment_gives_way_to_nothing(vault: ServerVault) -> None:
         with pytest.raises(Rejected, match="other content"):
             put(vault, name(3), newcomer)
     assert fetch(vault, name(3)) == segments()[3]
+
+
+@pytest.mark.parametrize("damaged", [3, 4])
+def test_damage_is_said_of_the_last_segment_too(vault: ServerVault, damaged: int) -> None:
+    """A restore to the end of the WAL would lose what is behind it, without a word."""
+    archive(vault, damaged=damaged)
+    cluster = Identity(str(SYSTEM), MIB)
+    with current(vault, cluster) as index:
+        found = WalSearch(vault, index, cluster)
+        [row] = [row for row in found.archived()[1] if row.number == damaged]
+        assert f"{name(damaged)} is damaged" in found.break_behind(History(1, ()), row)

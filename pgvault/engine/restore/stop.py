@@ -23,7 +23,7 @@ from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.model.times import utc
-from pgvault.model.window import DAMAGED, MINIMAL, instant
+from pgvault.model.window import MINIMAL, instant
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import Row
 from pgvault.wal.transactions import Transaction
@@ -170,9 +170,9 @@ def _immediate(way: Way, wal: Stretch, backup: Backup, target: Immediate) -> Sto
 
 def _end_of_wal(way: Way, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
     """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
-    before damage or wal_level=minimal is one, since nothing that the archive may still get leads on from it."""
+    that a whole segment can be replayed to is one, since no segment that the archive may still get leads on from it."""
     last, minimal = wal.last, wal.last.ends_by == MINIMAL
-    if last.ends_by not in (DAMAGED, MINIMAL) and way.break_behind(last):
+    if (last.unfinished or not last.stops) and way.break_behind(last):
         return _too_late(way, wal, backup)
     reached = max(last.segment.start(way.size), backup.end_lsn or Lsn(0)) if last.problem else \
         last.end if minimal else last.reach
