@@ -121,9 +121,7 @@ class Host(ABC):
     async def open_sink(self, *stages: Sequence[str], into: str) -> Sink:
         """Start a command, or several joined by pipes, to be fed. `into` is the path it writes to, for messages."""
         argv = list(stages[0]) if len(stages) == 1 else ["sh", "-c", pipeline(stages)]
-        async with _patience(self.description, into):
-            process = await self._start(argv, plain=False, stdout_limit=TAIL)
-        return Sink(self, argv, into, process)
+        return Sink(self, argv, into, await self._start(argv, plain=False, stdout_limit=TAIL))
 
     async def read_file(self, path: str) -> bytes:
         """The bytes of a small file. NotFound, Refused when it may not be read, PgvaultError above FILE_LIMIT."""
@@ -158,8 +156,9 @@ class Host(ABC):
                    linger: float | None = None) -> Completed:
         started, process, status, over = time.monotonic(), None, -1, False
         try:
+            # It may have to wait for its turn, which is as long as what others of ours do there.
+            process = await self._start(argv, plain=plain, stdout_limit=OUTPUT_LIMIT)
             async with asyncio.timeout(timeout):
-                process = await self._start(argv, plain=plain, stdout_limit=OUTPUT_LIMIT)
                 with suppress(BrokenPipeError):
                     await process.write(input)
                 process.write_eof()

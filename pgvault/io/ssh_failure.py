@@ -29,6 +29,11 @@ def connection_lost(error: Exception | None, where: str) -> Unreachable:
                        hint="Check that the host is up and the network holds, then run this again.")
 
 
+def no_answer(where: str, seconds: float) -> Unreachable:
+    return Unreachable(f"could not start a command on {where}", detail=f"No answer came in {seconds:.0f} seconds.",
+                       hint="See whether the host is overloaded or its storage hangs.")
+
+
 def no_channel(error: Exception, where: str) -> Unreachable:
     return Unreachable(f"could not start a command on {where}", detail=f"The ssh server said: {error}.",
                        hint="Its MaxSessions may be too low, or its configuration forbids commands.")

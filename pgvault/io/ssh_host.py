@@ -21,7 +21,7 @@ import asyncssh
 from pgvault.config.address import SshAddress
 from pgvault.io.host import Host, OnCommand, SocketAddress
 from pgvault.io.quoting import for_login_shell, join
-from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_channel, no_terminal, not_forwarded
+from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_answer, no_channel, no_terminal, not_forwarded
 from pgvault.io.ssh_forwarding import Forwarding
 from pgvault.io.ssh_process import SshProcess
 from pgvault.io.ssh_trust import Trust
@@ -36,6 +36,8 @@ _CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 _BLOCK: Final = 32 << 10
 _KEEPALIVE: Final[dict[str, Any]] = {"keepalive_interval": 15, "keepalive_count_max": 4}
 
+_SESSION_SECONDS: Final = 60.0
+"""How long a server may take to begin a command."""
 _ROOM_SECONDS, _ROOM_POLL = 3.0, 0.1
 """How long after the end of a command its server may still count it, and how often it is asked for room then."""
 
@@ -88,14 +90,17 @@ class SshHost(Host):
             while True:
                 process, running = SshProcess(self._where, self._marker, stdout_limit), set(self._running)
                 try:
-                    await self._connection.create_session(lambda p=process: p,  # type: ignore[misc]
-                                                          for_login_shell(command, self._marker),
-                                                          encoding=None, request_pty=False)
+                    async with asyncio.timeout(_SESSION_SECONDS):
+                        await self._connection.create_session(lambda p=process: p,  # type: ignore[misc]
+                                                              for_login_shell(command, self._marker),
+                                                              encoding=None, request_pty=False)
                 except asyncssh.ChannelOpenError as error:
                     if self._connection.is_closed():
                         raise connection_lost(error, self._where) from error
                     if not await self._has_room_again(running):
                         raise no_channel(error, self._where) from error
+                except TimeoutError:
+                    raise no_answer(self._where, _SESSION_SECONDS) from None
                 except (OSError, asyncssh.Error) as error:
                     raise connection_lost(error, self._where) from error
                 else:

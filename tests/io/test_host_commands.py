@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reaching import Reach, reach_ssh
@@ -15,6 +16,7 @@ from support.ssh import start_ssh_host
 
 from pgvault.config.address import SshAddress
 from pgvault.io.hosts import open_host
+from pgvault.io.local_host import LocalHost
 from pgvault.model.errors import NoSpace, NotFound, PgvaultError, Refused, Unreachable
 from pgvault.model.event import CommandRan
 
@@ -250,3 +252,13 @@ def test_an_address_of_ssh_is_taken_as_it_is():
             await open_host("far", SshAddress("127.0.0.1", "nobody", 1))
 
     asyncio.run(act())
+
+
+def test_the_time_in_which_a_command_waits_for_its_turn_is_not_its_own() -> None:
+    """A server that allows few sessions has it wait as long as streams take, and those may take hours."""
+    class Busy(LocalHost):
+        async def _start(self, *args: Any, **options: Any) -> Any:
+            await asyncio.sleep(1.1)
+            return await super()._start(*args, **options)
+
+    assert asyncio.run(Busy("here").run(["echo", "in"], timeout=1.0)).stdout == b"in\n"

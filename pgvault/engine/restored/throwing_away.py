@@ -183,8 +183,8 @@ class _Looked:
         """A server in service may be stopped for a while."""
         if self._is_begun:
             return _told("not in use", "it cannot be started")
-        said = await self.host.run([f"{self.programs}/postgres", "-D", self.there.directory.real_path, "-C",
-                                    "archive_mode"])
+        said = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
+                                    self.there.directory.real_path])  # -C comes first: then root may ask, too
         if said.status:
             return Precondition("not in use", Outcome.WARNING, "It does not run, and its configuration cannot be read.",
                                 "Make sure of it.")
