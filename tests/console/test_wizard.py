@@ -15,6 +15,7 @@ from recovery import (
     VERDICT,
     accident,
     choices,
+    condition,
     draft_of,
     plan,
     planned,
@@ -231,7 +232,7 @@ async def test_each_tablespace_needs_a_place(desk: Desk) -> None:
     ready(desk, choices(spaces=(space("fast"), space("later", 16401, is_new=True))))
     async with recovering(desk, *TO_WHERE) as pilot:
         assert "tablespace fast: no directory is named" in screen(pilot)
-        await press(pilot, "down", "down", "down", "down", "down")
+        await press(pilot, *["down"] * 6)
         await write(pilot, "/srv/fast")
         assert "tablespace later: no directory is named" in screen(pilot)
         assert "later was created after the backup began, in /mnt/later" in " ".join(screen(pilot).split())
@@ -248,10 +249,27 @@ async def test_wal_that_nobody_can_read_is_replayed_only_when_it_was_said(desk: 
     async with recovering(desk, *TO_WHERE) as pilot:
         assert "unread WAL   <refuse>" in screen(pilot)
         assert "--allow-unread-wal" not in wizard(pilot).draft.words()
-        await press(pilot, "down", "down", "down", "down", "down", "right")
+        await press(pilot, *["down"] * 6, "right")
         assert "--allow-unread-wal" in wizard(pilot).draft.words()
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.REVIEW
+
+
+async def test_the_port_is_a_field_and_an_advice_leads_to_it(desk: Desk) -> None:
+    ready(desk)
+    taken = condition("port 5432", "failed", "Process 7 (postgres) listens there.",
+                      "Have the restored server listen on another one: --port PORT; or stop that one first.")
+    desk.says("restore main auto /srv", answer=planned(plan(taken)))
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        said = " ".join(screen(pilot).replace("┃", "").split())
+        assert 'Here: esc goes back to where this is chosen: "port".' in said
+        await press(pilot, "escape", *["down"] * 5)
+        assert "(the host's own, or the one in the restored configuration)" in screen(pilot)
+        await write(pilot, "99999")
+        assert "a port is a number from 1 to 65,535, not '99999'" in screen(pilot)
+        await press(pilot, "backspace")
+        assert wizard(pilot).draft.port == "9999"
+        assert "--port 9999" in " ".join(wizard(pilot).draft.words())
 
 
 # The plan

@@ -60,10 +60,10 @@ class WhereStep(Stage):
         with Pane("where to", id="form-pane"), Form():
             yield Choice("host", id="host")
             yield Typed("directory", id="directory", hint="/the/new/data/directory")
-            yield Typed("port", id="port", hint="the host's own, or the one in the restored configuration")
             yield Choice("at the point", id="then")
             yield Choice("start it", id="start")
             yield Choice("if not empty", id="overwrite")
+            yield Typed("port", id="port", hint="the host's own, or the one in the restored configuration")
             yield Choice("unread WAL", id="unread")
         yield Pane("what that means", Reading(id="means"), id="means-pane")
 
