@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pgvault.console.ages import UNKNOWN, age, stamp
 from pgvault.console.fields import Field
+from pgvault.console.widgets.rows import Column
 from pgvault.engine.catalogue import Catalogue, Catalogued
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.retention import Retention
@@ -20,6 +21,12 @@ from pgvault.model.times import exact
 from pgvault.vault.catalog import Unreadable
 
 INDENT = 12
+COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9, right=True),
+           Column("stored", 9, right=True, wide=True), Column("state", 10), Column("retention", 11),
+           Column("name", 5, flexible=True), Column("took", 10, right=True, wide=True),
+           Column("WAL since", 9, right=True, wide=True))
+
+"""Of a list; see `cells`."""
 _STATES = {BackupStatus.DONE: ("DONE", "good"), BackupStatus.STARTED: ("STARTED", "accent"),
            BackupStatus.WAITING_FOR_WALS: ("WAITING", "warn"), BackupStatus.FAILED: ("FAILED", "bad")}
 _UNREADABLE = Painted("UNREADABLE", "bad")

@@ -1,7 +1,7 @@
 """The checks of one server as the rows of a list: pure, from what was found and from why nothing was.
 
 What is wrong comes first, with its cause and fix in full; where no answer came, why not stands above what was found
-before, and that shows its age.
+before, and that shows its age. What is well is one line that opens.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ _LEAD, _GAP, _OUTCOME, _NAME = 1, 2, 9, 12
 """Columns: of the list's cursor, between two columns, and of the first two at least."""
 _NAME_AT_MOST = 28
 """Of the name, where that is more than a third of all."""
+_FOLDED = 2
+"""So many checks that are well, or more, are one line."""
+WELL = "well"
+"""The key of that line."""
 
 
 class CheckRow(NamedTuple):
@@ -41,11 +45,18 @@ class CheckRow(NamedTuple):
 class CheckTable(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[CheckRow, ...]
+    every: tuple[CheckRow, ...] = ()
+    """The same with what is folded away, for the filter."""
 
     @property
     def foremost(self) -> int:
         """Lines of what stands first, which is to be seen whole: why no answer came, or the worst finding."""
         return sum(row.title == self.rows[0].title for row in self.rows)
+
+    @property
+    def urgent(self) -> int:
+        """Lines up to the one that counts what is well: all that needs a hand."""
+        return next((place for place, row in enumerate(self.rows, 1) if row.key == WELL), len(self.rows))
 
 
 def outcome_style(outcome: Outcome) -> tuple[str, str]:
@@ -54,9 +65,9 @@ def outcome_style(outcome: Outcome) -> tuple[str, str]:
     return word, style
 
 
-def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, columns: int,
-                glyphs: Glyphs) -> CheckTable:
-    """For a list of so many columns."""
+def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, columns: int, glyphs: Glyphs, *,
+                opened: bool = False) -> CheckTable:
+    """For a list of so many columns; `opened` shows each check that is well, below the line that counts them."""
     findings = worst_first(found.findings) if found else []
     stale = age(found.at, now) if found and missing else ""
     outcomes = [_outcome(each, glyphs, stale) for each in findings]
@@ -65,11 +76,18 @@ def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, 
         first = max(first, width(_NO_ANSWER) + 2)
     second = min(max(_NAME_AT_MOST, columns // 3), max([_NAME, *(width(visible(each.name)) for each in findings)]))
     rest = columns - _LEAD - first - _GAP
+    well = [each for each in findings if each.outcome is Outcome.OK]
+    folds = len(well) >= _FOLDED
     rows = list(_unanswered(missing, now, rest, glyphs)) if missing else []
+    every = list(rows)
     for finding, outcome in zip(findings, outcomes, strict=True):
-        rows += _found(finding, outcome, rest, rest - second - _GAP)
+        told = list(_found(finding, outcome, rest, rest - second - _GAP))
+        if folds and finding is well[0]:
+            rows.append(_counted(well, outcome, opened=opened))
+        every += told
+        rows += told if opened or not folds or finding.outcome is not Outcome.OK else ()
     return CheckTable((Column("outcome", first), Column("check", second), Column("detail", 20, flexible=True)),
-                      tuple(rows))
+                      tuple(rows), tuple(every))
 
 
 def first_failure(findings: Sequence[Finding]) -> Finding | None:
@@ -92,6 +110,13 @@ def _outcome(finding: Finding, glyphs: Glyphs, stale: str) -> Painted:
     glyph, style, word = _OUTCOMES[finding.outcome]
     text = f"{getattr(glyphs, glyph)} {word}"
     return Painted(f"{text} {stale}", "dim") if stale else Painted(text, style)
+
+
+def _counted(well: Sequence[Finding], outcome: Painted, *, opened: bool) -> CheckRow:
+    """All that is well, on one line."""
+    title = f"{len(well)} checks"
+    said = "enter folds them again" if opened else f"enter lists them: {', '.join(each.name for each in well)}"
+    return CheckRow(WELL, (outcome, title, Painted(said, "dim")), title, title)
 
 
 def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:

@@ -26,7 +26,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def same_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The terminal, the locale and the person are the same on every machine, and have kept nothing of before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in ("NO_COLOR", "PGVAULT_THEME", "SSH_CONNECTION", "LC_ALL", "LC_CTYPE"):
+    for name in ("NO_COLOR", "PGVAULT_THEME", "SSH_CONNECTION", "LC_ALL", "LC_CTYPE", "TMUX", "STY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -161,7 +161,7 @@ class Desk:
 
 async def settle(pilot: Pilot[None]) -> None:
     """Until everything that was begun is done, and what is drawn no longer changes."""
-    while not pilot.app.begun:
+    while not (pilot.app.begun or pilot.app.crash):
         await pilot.pause(0.01)
     await pilot.pause()
     drawn = ""

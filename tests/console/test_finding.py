@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from textual.geometry import Size
 from textual.widgets import TextArea
 
 from pgvault.console.app import Change
+from pgvault.console.clipboard import AT_MOST
 from pgvault.console.dump import text_of
-from pgvault.console.screens.text_box import COPIED_AT_MOST, TextBox
+from pgvault.console.screens.text_box import TextBox, pasteable
 from pgvault.model.event import PhaseStarted, Progressed
 
 # Help and palette
@@ -203,13 +205,55 @@ async def test_what_is_copied_is_shown_and_handed_to_the_terminal(desk: Desk) ->
     async with desk.open() as pilot:
         await press(pilot, "4", "y")
         assert pilot.app.clipboard == "jobs"
-        assert "handed to the terminal's clipboard" in screen(pilot)
+        assert "handed to the terminal's clipboard; where it takes none, select it here" in screen(pilot)
         await press(pilot, "escape")
-        pilot.app.push_screen(TextBox("x", "é" * (COPIED_AT_MOST // 2 + 1), copy=True))
+        pilot.app.push_screen(TextBox("x", "é" * (AT_MOST // 2 + 1), copy=True))
         await settle(pilot)
-        assert f"too long for the clipboard ({COPIED_AT_MOST + 2:,} bytes)" in screen(pilot)
+        assert f"too long for the terminal's clipboard ({AT_MOST + 2:,} bytes)" in screen(pilot)
         assert pilot.app.clipboard == "jobs"
         await press(pilot, "escape")
         pilot.app.push_screen(TextBox("x", "no UTF-8: \udcff", copy=True))
         await settle(pilot)
         assert pilot.app.clipboard == "no UTF-8: \\udcff"
+
+
+async def test_in_tmux_the_text_reaches_its_buffer_or_the_box_says_why_not(desk: Desk, tmp_path: Path,
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """It drops what programs in it hand to the terminal, and an old one does not know -w."""
+    tmux = tmp_path / "bin" / "tmux"
+    tmux.parent.mkdir()
+    tmux.write_text(f'#!/bin/sh\n[ "$*" = "load-buffer -" ] || exit 1\nexec cat >{tmp_path}/buffer\n')
+    tmux.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmux.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
+    async with desk.open() as pilot:
+        await press(pilot, "4", "y")
+        assert (tmp_path / "buffer").read_text() == "jobs"
+        assert "in tmux's buffer: prefix ] pastes it" in screen(pilot)
+        tmux.write_text("#!/bin/sh\necho 'no server running' >&2\nexit 1\n")
+        await press(pilot, "escape", "y")
+        assert "tmux did not take it (no server running): select it here" in screen(pilot)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        await press(pilot, "escape", "y")
+        assert "tmux did not take it (No such file or directory): select it here" in screen(pilot)
+
+
+async def test_the_lines_of_a_text_that_is_shown_hold_nothing_else_and_can_be_pasted(desk: Desk) -> None:
+    command = shlex.join(["pgvault", "restore", "main", "/srv/pg/the data", *(f"--expect=shop.public.t{n}"
+                                                                              for n in range(9)), "--no-start"])
+    async with desk.open() as pilot:
+        pilot.app.push_screen(TextBox("the command that does the same", command))
+        await settle(pilot)
+        lines = screen(pilot).splitlines()
+        top, *_ = (number for number, line in enumerate(lines) if "the command that does" in line)
+        shown = [line.rstrip() for line in lines[top + 1:top + 5]]
+        assert shlex.split("\n".join(shown).replace("\\\n", "")) == shlex.split(command)
+        assert all(line.endswith(" \\") for line in shown[:-1])
+
+
+def test_only_a_command_is_continued_and_no_word_is_broken() -> None:
+    said = "this is an event of a job, which is longer than a line and is no command at all"
+    assert pasteable(said, 40) == [said]
+    assert pasteable("pgvault 'it''s open", 10) == ["pgvault 'it''s open"]
+    assert pasteable("pgvault restore main /srv/a-long-name", 20) == [
+        "pgvault restore \\", "main \\", "/srv/a-long-name"]

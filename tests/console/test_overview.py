@@ -121,6 +121,45 @@ async def test_x_checks_and_the_finding_comes_with_its_cause_and_fix(desk: Desk)
         assert "cause: nothing listens on port 5432" in screen(pilot)
 
 
+async def test_what_is_well_is_one_line_that_opens_and_the_filter_finds_what_is_folded(desk: Desk) -> None:
+    desk.protect()
+    app = desk.app()
+    well = tuple(Finding(f"check {number}", Outcome.OK) for number in range(30))
+    app.checks.found["main"] = Checked(NOW, Outcome.FAILED, (*well, *DOWN))
+    async with desk.open(app, size=WIDE) as pilot:
+        row, = lines(pilot, "✓ OK       31 checks")
+        assert "enter lists them: check 0, check 1" in row
+        assert not lines(pilot, "OK       check 0")
+        assert screen(pilot).index("connection refused") < screen(pilot).index("31 checks") < screen(pilot).index("ssh")
+        await press(pilot, "tab", "tab", "/", "2", "9", "enter")
+        assert lines(pilot, "OK       check 29")
+        await press(pilot, "escape", "G", "k", "enter")
+        assert lines(pilot, "OK       check 0")
+        await press(pilot, "enter")
+        assert not lines(pilot, "OK       check 0")
+
+
+async def test_a_large_terminal_shows_the_line_of_time_and_the_backups(desk: Desk) -> None:
+    desk.protect(days=(20, 21, 22))
+    desk.says("check main", document(*DOWN, outcome="failed"))
+    async with desk.open(size=WIDE) as pilot:
+        assert lines(pilot, "backups    ◆")
+        assert lines(pilot, "window     ├")
+        assert len(lines(pilot, "12.7 KiB")) == 1
+        assert lines(pilot, "20261121T120000Z   47h")
+        await press(pilot, "tab", "tab", "tab", "enter")
+        assert lines(pilot, "main / backups / 20261122T120000Z / files")
+    async with desk.open() as pilot:
+        assert not lines(pilot, "window     ├")
+
+
+async def test_columns_stay_beside_the_name_on_a_wide_terminal(desk: Desk) -> None:
+    desk.protect()
+    async with desk.open(size=(200, 60)) as pilot:
+        assert "▸main    ✓ OK " in lines(pilot, "▸main")[0]
+        assert lines(pilot, "┓┌─ checks")
+
+
 async def test_a_long_name_beside_an_environment_cuts_off_no_outcome(desk: Desk) -> None:
     desk.serve("a-server-with-a-long-name", settings='environment = "production"')
     desk.protect("a-server-with-a-long-name")

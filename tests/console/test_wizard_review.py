@@ -101,7 +101,7 @@ async def test_the_unfinished_segment_can_be_chosen_for_the_latest(desk: Desk) -
 
 async def test_a_lost_server_is_recovered_with_the_unfinished_segment(desk: Desk) -> None:
     ready(desk)
-    async with recovering(desk, "end", "up", "enter") as pilot:
+    async with recovering(desk, "end", "up", "up", "up", "enter") as pilot:
         assert "the unfinished last segment, too" in screen(pilot)
         await press(pilot, "enter")
         point = wizard(pilot).draft.point

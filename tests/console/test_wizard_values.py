@@ -126,6 +126,11 @@ def test_what_only_another_point_allows_is_put_back() -> None:
     assert replace(Draft("main"), then=Then.PAUSE).at(latest).then is Then.PROMOTE
     assert replace(Draft("main"), then=Then.STANDBY).at(earlier).then is Then.PROMOTE
     assert replace(Draft("main"), then=Then.STANDBY).at(latest).then is Then.STANDBY
+    asked = Draft("main").after(What.STANDBY)
+    assert asked.at(latest).then is Then.STANDBY
+    assert asked.at(earlier).then is Then.PROMOTE
+    assert asked.at(earlier).at(latest).then is Then.STANDBY
+    assert asked.after(What.COPY).at(latest).then is Then.PROMOTE
     assert replace(Draft("main"), then=Then.PAUSE).at(earlier).then is Then.PAUSE
 
 

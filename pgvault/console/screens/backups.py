@@ -18,15 +18,10 @@ from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.widgets.rows import ItemRows
 from pgvault.console.world import look
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
-
-_COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9, right=True),
-            Column("stored", 9, right=True, wide=True), Column("state", 10), Column("retention", 11),
-            Column("name", 5, flexible=True), Column("took", 10, right=True, wide=True),
-            Column("WAL since", 9, right=True, wide=True))
 
 
 class BackupsScreen(View):
@@ -43,7 +38,7 @@ class BackupsScreen(View):
         """What was known of the server's protection when it was read: it is read again when that is told anew."""
 
     def body(self) -> Iterable[Widget]:
-        yield ListPane("backups", _COLUMNS, id="backups")
+        yield ListPane("backups", backup_facts.COLUMNS, id="backups")
         yield Pane("details", Reading(id="details"), id="about")
 
     def on_mount(self) -> None:

@@ -7,18 +7,21 @@ from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
+from textual.containers import Container, Vertical
 from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import standing
 from pgvault.console.ages import ago
 from pgvault.console.app import Change
-from pgvault.console.check_rows import CheckRow, CheckTable, check_table
+from pgvault.console.check_rows import WELL, CheckRow, CheckTable, check_table
 from pgvault.console.checks import NoAnswer
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.joblines import current
 from pgvault.console.notice import notice
+from pgvault.console.room import Wish, shared
 from pgvault.console.screens.back_up import back_up, why_no_backup
+from pgvault.console.screens.newest_backups import NewestBackups
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.bars import Bar
@@ -27,20 +30,32 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.widgets.strip import HEIGHT, Strip
+from pgvault.engine.overview import Protection
 from pgvault.model.text import Painted, Part, width
 
 _NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
-_ENDED = 3
-"""Jobs that have ended and are still shown."""
-_LOOKED_AT = 10
+_ENDED = 8
+"""Jobs that have ended and are still shown, where there is room."""
+_LOOKED_AT = 16
 """Of which those that something newer overtook are left out."""
 _SERVERS = 4
 """So many are seen on any terminal; how many are in trouble is said in the border."""
-_JOBS, _JOBS_WIDE = 2, 6
-_LEAST_REASONS, _REASONS, _REASONS_WIDE = 2, 8, 12
+_JOBS = 2
+_LEAST_REASONS, _REASONS, _REASONS_HIGH = 2, 8, 12
 _NO_CHECKS, _CHECKS, _CHECKS_WHOLE = 2, 4, 6
 """Lines of the checks that are seen at least: when there are none, when there are some, and of the first of them."""
 _NO_JOBS = "nothing runs; backups and restores are seen here while they do"
+_BACKUPS = 3
+"""Rows of the backups that are worth a pane."""
+_UPPER = 12
+"""Lines of the upper half that are left to it where panes stand beside each other."""
+_HIGH = 40
+"""Lines from which on a reason may be long."""
+_AROUND = 3
+"""Head, breadcrumb and keys."""
+_BROAD = 160
+"""Columns from which on two panes stand beside each other."""
 _NO_SERVERS = """No servers yet.
 
 Add a table to {path}:
@@ -54,18 +69,29 @@ then start the console again. pgvault check main-db says what the server lacks."
 class OverviewScreen(View):
     view = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("overview")]
+    DEFAULT_CSS = """
+    OverviewScreen {
+        & #upper, & #stand, & #found { height: auto; }
+        &.-broad #upper { layout: horizontal; }
+        &.-broad #stand, &.-broad #found { width: 1fr; }
+    }
+    """
     notice = getters.query_one("#notice", Bar)
     servers = getters.query_one("#servers", ListPane)
     why = getters.query_one("#why", Pane)
     reasons = getters.query_one("#reasons", Reading)
     checks = getters.query_one("#checks", ListPane)
     strip = getters.query_one("#strip", JobStrip)
+    time = getters.query_one(Strip)
+    newest = getters.query_one(NewestBackups)
 
     def __init__(self) -> None:
         super().__init__()
         self._table = CheckTable((), ())
         self._missing: NoAnswer | None = None
         """The answer that the list says is missing."""
+        self._lists_all = False
+        """Each check that is well is shown, and not their number alone."""
 
     def body(self) -> Iterable[Widget]:
         names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
@@ -76,11 +102,16 @@ class OverviewScreen(View):
         columns += [Column("state", 9), Column("backup", 6, right=True), Column("restorable", 16), Column("checks", 10),
                     Column("WAL", 12, wide=True), Column("runs", 14, wide=True)]
         yield Bar(id="notice")
-        yield ListPane("servers", columns, id="servers",
-                       empty=_NO_SERVERS.format(path=self.app.world.config.path))
-        yield Pane("", Reading(id="reasons"), id="why")
-        yield ListPane("checks", (), id="checks", headed=False)
-        yield Pane("jobs", JobStrip(id="strip"), id="jobs")
+        with Container(id="upper"):
+            with Vertical(id="stand"):
+                yield ListPane("servers", columns, id="servers",
+                               empty=_NO_SERVERS.format(path=self.app.world.config.path))
+                yield Pane("", Reading(id="reasons"), id="why")
+            with Vertical(id="found"):
+                yield ListPane("checks", (), id="checks", headed=False)
+                yield Pane("jobs", JobStrip(id="strip"), id="jobs")
+        yield Strip("WAL: 3 looks closer", id="time")
+        yield NewestBackups(id="newest")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -130,6 +161,12 @@ class OverviewScreen(View):
     def on_listing_opened(self, event: Listing.Opened) -> None:
         if event.listing is self.servers.listing:
             self.app.switch_mode("backups")
+        elif event.listing is self.newest.listing:
+            self.newest.open()
+        elif event.key == WELL:
+            self._lists_all = not self._lists_all
+            self._show_checks()
+            self._fit()
         elif row := self._check_row:
             self.app.push_screen(TextBox(row.title, row.text))
 
@@ -149,6 +186,8 @@ class OverviewScreen(View):
         self.notice.display = bool(self.app.notice)
         self.notice.set([" ", Painted(self.app.notice, "accent")])
         self._fit()
+        if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
+            self._show_below()
 
     def _show_servers(self) -> None:
         known = [(self.app.protections.get(name), self.app.checks.found.get(name)) for name in self.app.world.servers]
@@ -188,9 +227,11 @@ class OverviewScreen(View):
             word = f"{word} {ago(missing.at, now)}; x asks again"
         self.checks.retitle(f"checks  {word}" if server else "checks")
         self.checks.listing.empty = self._no_checks()
-        table = self._table = check_table(checks.found.get(server), missing, now, self.size.width - 2, self.app.glyphs)
+        table = self._table = check_table(checks.found.get(server), missing, now, self._pane_width, self.app.glyphs,
+                                          opened=self._lists_all)
         self.checks.listing.columns = table.columns
-        self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text))
+        self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text,
+                                  every=table.every))
         if missing is not self._missing:  # it stands at the top, wherever the cursor was
             self._missing = missing
             self.checks.listing.go_to(0)
@@ -220,21 +261,81 @@ class OverviewScreen(View):
         rows = listing.rows.items if isinstance(listing.rows, ItemRows) else ()
         return rows[listing.index] if listing.index < len(rows) else None
 
+    @property
+    def _is_broad(self) -> bool:
+        return self.size.width >= _BROAD and bool(self.app.server)
+
+    @property
+    def _pane_width(self) -> int:
+        """Columns in a pane that shares the screen with another one where it is broad."""
+        return (self.size.width // 2 if self._is_broad else self.size.width) - 2
+
     def _fit(self) -> None:
-        """Each pane as high as what is in it, and the checks as high as they can be; with no server there is one pane.
-        """
+        """Each pane as high as what is in it, the foremost first; with no server there is one pane."""
         if not self.is_attached or not self.size:
             return
-        any_server, wide = bool(self.app.server), self.has_class("-wide")
-        jobs = self.query_one("#jobs")
-        jobs.display = self.why.display = self.checks.display = any_server
+        any_server = bool(self.app.server)
+        self.set_class(self._is_broad, "-broad")
+        for each in (self.query_one("#jobs"), self.why, self.checks):
+            each.display = any_server
+        lines = self.size.height - _AROUND - bool(self.app.notice)
+        if not any_server:
+            self.servers.styles.height = lines
+            self.newest.display = False
+            return
+        heights = self._beside(lines) if self._is_broad else self._stacked(lines)
+        for part in ("servers", "why", "checks", "jobs"):
+            self.query_one(f"#{part}").styles.height = heights[part]
+        had_room = self.time.has_room, self.newest.display
+        self.time.give_room(bool(heights["time"]))
+        self.newest.display = bool(heights["newest"])
+        if had_room != (self.time.has_room, self.newest.display):
+            self._show_below()
+
+    def _show_below(self) -> None:
+        """What there is room for is read."""
+        if self.time.has_room:
+            self.time.read(self.app.server)
+        self.newest.read()
+
+    def on_strip_read(self, event: Strip.Read) -> None:
+        self._fit()
+
+    def _stacked(self, lines: int) -> dict[str, int]:
+        """All panes below each other."""
+        stand, found, below = self._stand(), self._found(), self._below()
+        heights = shared(lines, (*stand[:2], *found[:2], stand[2], found[2], *below[:2], stand[3], *found[3:],
+                                 below[2]))
+        if not heights["newest"]:
+            heights["checks"] += lines - sum(heights.values())
+        return heights
+
+    def _beside(self, lines: int) -> dict[str, int]:
+        """How the servers stand beside what was found and what runs, and the rest below them."""
+        below = shared(lines - _UPPER, self._below()[:2])
+        room = lines - sum(below.values())
+        stand, found = shared(room, self._stand()), shared(room, self._found())
+        upper = room if not below["newest"] else max(sum(stand.values()), sum(found.values()))
+        stand["why"] += upper - sum(stand.values())
+        found["checks"] += upper - sum(found.values())
+        return {**stand, **found, **below}
+
+    def _stand(self) -> list[Wish]:
         servers = len(self.app.world.servers)
-        self.servers.styles.max_height = servers + 3 if any_server else None
-        self.servers.styles.min_height = min(servers, _SERVERS) + 3
-        strip = min(self.strip.wanted, _JOBS_WIDE if wide else _JOBS) + 2
-        jobs.styles.height = strip
-        lines = len(laid_out(self._reasons(), self.size.width - 2))
-        checks = 2 + (max(_CHECKS, min(self._table.foremost, _CHECKS_WHOLE)) if self._table.rows else _NO_CHECKS)
-        others = sum((3, bool(self.app.notice), min(servers, _SERVERS) + 3, strip, checks))
-        most = min(_REASONS_WIDE if wide else _REASONS, self.size.height - others - 2)
-        self.why.styles.height = max(_LEAST_REASONS, min(lines, most)) + 2
+        reasons = len(laid_out(self._reasons(), self._pane_width))
+        most = _REASONS_HIGH if self.size.height >= _HIGH else _REASONS
+        return [Wish("servers", min(servers, _SERVERS) + 3), Wish("why", _LEAST_REASONS + 2),
+                Wish("why", min(reasons, most) + 2), Wish("servers", servers + 3)]
+
+    def _found(self) -> list[Wish]:
+        table, jobs = self._table, self.strip.wanted
+        seen = min(table.urgent, max(_CHECKS, min(table.foremost, _CHECKS_WHOLE))) if table.rows else _NO_CHECKS
+        return [Wish("checks", seen + 2), Wish("jobs", min(jobs, _JOBS) + 2), Wish("checks", table.urgent + 2),
+                Wish("checks", len(table.rows) + 2), Wish("jobs", jobs + 2)]
+
+    def _below(self) -> list[Wish]:
+        known = self.app.protections.get(self.app.server)
+        backups = known.backup_count if isinstance(known, Protection) else 0
+        least = min(backups, _BACKUPS) + 3 if backups else 1
+        return [Wish("time", HEIGHT if backups and not self.time.has_nothing else 0, HEIGHT),
+                Wish("newest", least * bool(backups), least), Wish("newest", (backups + 3) * bool(backups), least)]

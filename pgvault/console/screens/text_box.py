@@ -1,18 +1,25 @@
-"""A text to be copied: by OSC 52 where the terminal takes it, and by hand in any case, since many drop it."""
+"""A text to be copied: into the clipboard where there is one, and by hand in any case, since many drop it.
+
+Its lines reach from one edge of the screen to the other and hold nothing but the text, so that selecting them in the
+terminal takes no border and nothing of the view behind. A command that needs several lines can be pasted as it stands.
+"""
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable
 
 from textual.binding import Binding
+from textual.content import Content
+from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import TextArea
 
+from pgvault.console.beside import begin
+from pgvault.console.clipboard import copy
 from pgvault.console.screens.dialog import Dialog
-from pgvault.model.text import visible
-
-COPIED_AT_MOST = 64 * 1024
-"""Bytes handed to the terminal: some take no more, and tmux buffers what it is given."""
+from pgvault.model.text import visible, width
 
 
 class TextBox(Dialog[None]):
@@ -20,7 +27,7 @@ class TextBox(Dialog[None]):
 
     DEFAULT_CSS = """
     TextBox TextArea {
-        height: auto; max-height: 16; border: none; padding: 0; background: $surface;
+        height: auto; max-height: 16; border: none; padding: 0; background: $surface; scrollbar-size: 0 0;
         &:focus { border: none; }
     }
     """
@@ -32,19 +39,50 @@ class TextBox(Dialog[None]):
         self.title_text, self._text, self._copy = title, text, copy
 
     def body(self) -> Iterable[Widget]:
-        shown = "\n".join(self.console.glyphs.text(visible(line)) for line in self._text.splitlines())
-        area = TextArea(shown, read_only=True, soft_wrap=True, show_cursor=False)
+        area = TextArea("", read_only=True, soft_wrap=True, show_cursor=False)
         area.cursor_blink = False
         yield area
 
     def on_mount(self) -> None:
+        self._lay_out()
         if self._copy:
             self.action_copy()
 
+    def on_resize(self, event: Resize) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """The text for this width; a box of another kind has no such area."""
+        for area in self.query(TextArea):
+            lines = [self.console.glyphs.text(visible(line)) for line in self._text.splitlines()]
+            text = "\n".join(piece for line in lines for piece in pasteable(line, self.size.width - 1))
+            if text != area.text:
+                area.text = text
+
     def action_copy(self) -> None:
-        text = self._text.encode("utf-8", "backslashreplace")  # names that are no UTF-8 come as surrogates
-        if len(text) > COPIED_AT_MOST:
-            self.console.tell(f"too long for the clipboard ({len(text):,} bytes): select it here", "warning")
-            return
-        self.console.copy_to_clipboard(text.decode())
-        self.console.tell("handed to the terminal's clipboard")
+        begin(self, "copy", self._copy_text)
+
+    async def _copy_text(self) -> None:
+        said, arrived = await copy(self._text, self.console.copy_to_clipboard, os.environ)
+        box = self.query_one(".dialog")
+        box.set_class(not arrived, "-missed")
+        box.border_subtitle = Content(self.console.glyphs.text(visible(said)))
+
+
+def pasteable(line: str, columns: int) -> list[str]:
+    """A shell's command in lines of at most so many columns, each but the last continued by a backslash; any other
+    line, and a word that is longer, as it is."""
+    try:
+        words = [shlex.quote(word) for word in shlex.split(line)]
+    except ValueError:
+        return [line]
+    if width(line) <= columns or " ".join(words) != line or not line.startswith("pgvault "):
+        return [line]
+    lines, piece = [], words[0]
+    for word in words[1:]:
+        if width(piece) + width(word) + 3 > columns:
+            lines.append(f"{piece} \\")
+            piece = word
+        else:
+            piece = f"{piece} {word}"
+    return [*lines, piece]

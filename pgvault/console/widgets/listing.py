@@ -16,7 +16,7 @@ from textual.message import Message
 from pgvault.console.fields import wrapped
 from pgvault.console.widgets.lineview import Line, LineView, padded
 from pgvault.console.widgets.rows import Column, ItemRows, PlacedRows, Rows
-from pgvault.model.text import Painted, Part, visible
+from pgvault.model.text import Painted, Part, visible, width
 
 _GAP = 2
 _NO_MATCH, _NO_MATCH_YET = "The filter lets nothing through; esc clears it.", "Searching; nothing was found so far."
@@ -68,6 +68,8 @@ class Listing(LineView, can_focus=True):
         """What the filter lets through is still being looked for."""
         self._wanted = ""
         """The key of a row that is to be gone to once it is there."""
+        self._widest: dict[Column, int] = {}
+        """Columns that the texts seen so far need, in each flexible column: it never shrinks, so that nothing jumps."""
 
     # What is shown
 
@@ -127,6 +129,15 @@ class Listing(LineView, can_focus=True):
         """The cursor's row is on the screen, and no room is wasted below the last one."""
         self.top = min(self.top, self.index, max(0, len(self._rows) - self._page))
         self.top = max(self.top, self.index - self._page + 1, 0)
+        self._measure()
+
+    def _measure(self) -> None:
+        """How much room the flexible columns need for the rows on the screen."""
+        for index in range(self.top, min(self.top + self._page, len(self._rows))):
+            for column, cell in zip(self.columns, self._rows.cells(index), strict=False):
+                if column.flexible:
+                    columns = width(self.glyphs.text(visible(str(cell))))
+                    self._widest[column] = max(self._widest.get(column, 0), columns)
 
     def line(self, y: int) -> Line:
         if not len(self._rows):
@@ -167,14 +178,26 @@ class Listing(LineView, can_focus=True):
         if (last := len(cells) - 1) < len(columns) - 1:  # it has the room of all that are left
             room = sum(column.width + _GAP for column in columns[last:]) - _GAP
             columns = [*columns[:last], Column("", room, flexible=True)]
-        spare = self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1)
-        flexible = sum(c.flexible for c in columns) or 1
-        for number, (column, cell) in enumerate(zip(columns, cells, strict=True)):
-            room = column.width + (max(0, spare) // flexible if column.flexible else 0)
+        for number, (column, room, cell) in enumerate(zip(columns, self._rooms(columns), cells, strict=True)):
             if number:
                 yield " " * _GAP
             text = padded(self.glyphs.text(visible(str(cell))), room, self.glyphs.ellipsis, right=column.right)
             yield Painted(text, cell.style) if isinstance(cell, Painted) else text
+
+    def _rooms(self, columns: Sequence[Column]) -> list[int]:
+        """How wide each is: a flexible one as wide as its texts, so that what follows stays beside them; the last one
+        has all that is left."""
+        spare = max(0, self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1))
+        rooms = [column.width for column in columns]
+        flexible = [place for place, column in enumerate(columns) if column.flexible]
+        for count, place in enumerate(flexible):
+            share = spare // (len(flexible) - count)
+            if place < len(columns) - 1:
+                widest = max(width(columns[place].title), self._widest.get(columns[place], 0))
+                share = min(share, max(0, widest - columns[place].width))
+            rooms[place] += share
+            spare -= share
+        return rooms
 
     # How it is moved in
 

@@ -216,6 +216,7 @@ class ListPane(Pane):
     def _count(self) -> None:
         shown, every = len(self.listing.rows), len(self._all)
         if self.pattern:
+            every = len(self._all.every) if isinstance(self._all, ItemRows) else every
             so_far = " so far" if self.listing.is_searching else ""
             self.say(f"/{self.pattern}  {shown:,}{so_far} of {every:,}")
         else:

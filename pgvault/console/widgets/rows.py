@@ -65,13 +65,15 @@ class ItemRows(LazyRows[T]):
     """Values that are quickly drawn, and few enough to be filtered in place: by `text`, or by what is drawn of them."""
 
     def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str],
-                 text: Callable[[T], str] | None = None) -> None:
+                 text: Callable[[T], str] | None = None, *, every: Sequence[T] | None = None) -> None:
+        """`every` is what a filter looks through where some items are folded away."""
         super().__init__(items, cells, key)
         self._text = text or (lambda item: " ".join(map(str, cells(item))))
+        self.every = items if every is None else every
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
         """Those that fit: see `fits`."""
-        kept = [item for item in self.items if fits(pattern, self._text(item))]
+        kept = [item for item in self.every if fits(pattern, self._text(item))]
         return ItemRows(kept, self._cells, self._key, self._text)
 
 

@@ -39,7 +39,14 @@ class What(Enum):
     DATABASE = "a database was dropped"
     DEPLOY = "a bad deploy, at about some time"
     LOST = "the server is lost: give me the latest"
+    MOVE = "nothing: move the server to another host"
+    STANDBY = "nothing: I want a standby that follows it"
     COPY = "nothing: I want a copy"
+
+    @property
+    def takes_unfinished(self) -> bool:
+        """Everything is wanted, also what the unfinished last segment has."""
+        return self in (What.LOST, What.MOVE)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -70,7 +77,6 @@ class Point:
         """The options of `pgvault restore` that name it."""
         timeline = [] if self.timeline is None else ["--target-timeline", str(self.timeline)]
         return [*target_options(self.target), *timeline, *["--partial"] * self.partial]
-
 
     def document(self) -> dict[str, Any]:
         """Plain values, for a TOML file."""
@@ -124,11 +130,16 @@ class Draft:
 
     def at(self, point: Point, *, backup: str | None = None, expect: Sequence[str] = ()) -> Draft:
         """With another point; what only another one allows is put back to what is usual."""
-        ends = isinstance(point.target, EndOfWal)
-        then = self.then if (ends or self.then is not Then.STANDBY) and not (ends and self.then.needs_target) \
-            else Then.PROMOTE
+        then = _then(self.what, self.then, ends=isinstance(point.target, EndOfWal))
         return replace(self, point=point, backup=self.backup if backup is None else backup, then=then,
                        expect=tuple(expect))
+
+    def after(self, what: What) -> Draft:
+        """With another answer to what happened: another accident has another point, and only a standby follows."""
+        if what is self.what:
+            return self
+        then = Then.STANDBY if what is What.STANDBY else Then.PROMOTE if self.then is Then.STANDBY else self.then
+        return replace(self, what=what, point=None, expect=(), then=then)
 
     @property
     def is_asked(self) -> bool:
@@ -196,6 +207,13 @@ class Draft:
                 expect=tuple(map(_text, told["expect"])), job=_text(told["job"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a draft: {error!r}") from None
+
+
+def _then(what: What | None, then: Then, *, ends: bool) -> Then:
+    """A standby follows to the end, and only what stops somewhere can pause there."""
+    if ends and what is What.STANDBY:
+        return Then.STANDBY
+    return Then.PROMOTE if (ends and then.needs_target) or (not ends and then is Then.STANDBY) else then
 
 
 def _text(value: object) -> str:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
 OTHER = "other"
-_COLUMNS = [Column("when", 20), Column("what happened", 40, flexible=True)]
+SURE = ("drop", "truncate", "drop-database")
+"""Kinds that nobody does by chance a thousand times a day, so that the first step may search for them unasked."""
+_COLUMNS = [Column("when", 20), Column("what happened", 20, flexible=True)]
 _AROUND = 4
 """Lines beside the accidents: the last row, the head, and the border."""
 _LEAST = 4
@@ -29,7 +31,7 @@ _Row = Accident | None
 
 
 class Finder(ListPane):
-    """Runs `pgvault events` and lists what it tells. The last row leads to points that are typed."""
+    """Runs `pgvault events` and lists what it tells. With `asks` the last row leads to points that are typed."""
 
     @dataclass
     class Failed(Message):
@@ -39,19 +41,20 @@ class Finder(ListPane):
     class Found(Message):
         """Something more, or all."""
 
-    def __init__(self) -> None:
-        super().__init__("what the WAL says happened, newest first", _COLUMNS, id="finder")
-        self._question: tuple[str, ...] = ()
-        self._found = Search()
+    def __init__(self, title: str = "what the WAL says happened, newest first", *, asks: bool = True,
+                 id: str = "finder") -> None:
+        super().__init__(title, _COLUMNS, id=id)
+        self.found = Search()
+        self._asks = asks
         self._most = 0
 
     @property
     def accidents(self) -> tuple[Accident, ...]:
-        return tuple(self._found.newest_first)
+        return tuple(self.found.newest_first)
 
     @property
     def failure(self) -> Failure | None:
-        return self._found.failure
+        return self.found.failure
 
     def fit(self, most: int) -> None:
         """As high as its rows are, with head and border, in at most so many lines."""
@@ -59,33 +62,33 @@ class Finder(ListPane):
         self._take_room()
 
     def _take_room(self) -> None:
-        self.styles.height = max(_LEAST, min(len(self.accidents) + _AROUND, self._most))
+        if self._most:
+            self.styles.height = max(_LEAST, min(len(self.accidents) + _AROUND, self._most))
 
     @property
     def chosen(self) -> Accident | None:
         """Under the cursor; None on the last row, where another point is asked for."""
-        return self._found.accident(self.listing.key)
+        return self.found.accident(self.listing.key)
 
     @property
     def status(self) -> str:
         """How far the search is, in words."""
-        return self._found.status
+        return self.found.status
 
-    def search(self, server: str, kinds: tuple[str, ...]) -> None:
-        """Look for these kinds of events; what was found before stays when the question is the same."""
-        question = (server, *kinds)
-        if question == self._question and self._found.stand is Stand.COMPLETE:
-            return
-        if question != self._question:
-            self._question, self._found = question, Search()
-        self._found.begin()
+    def search(self, server: str, kinds: tuple[str, ...], known: Search | None = None) -> None:
+        """Look for these kinds of events, unless that was done; what was found before stays when the question is the
+        same, and `known` is a search of which this one may be a part."""
+        if (self.found.server, self.found.kinds) != (server, kinds):
+            self.found = (known or Search()).narrowed(server, kinds)
+        if self.found.stand is not Stand.COMPLETE:
+            self.found.begin()
+            begin(self, "events", self._search, self.found, search_words(server, kinds))
         self._draw()
-        begin(self, "events", self._search, self._found, search_words(server, kinds))
 
     def stop(self) -> None:
         """Search no further; what was found stays."""
         self.workers.cancel_group(self, "events")
-        self._found.stop()
+        self.found.stop()
 
     async def _search(self, search: Search, words: Sequence[str]) -> None:
         await search.run(cast("ConsoleApp", self.app).world.commands, words, self._draw)
@@ -94,7 +97,7 @@ class Finder(ListPane):
 
     def _draw(self) -> None:
         waiting = self.listing.key in ("", OTHER) and self.listing.index == 0
-        rows: list[_Row] = [*self.accidents, None]
+        rows: list[_Row] = [*self.accidents, *[None] * self._asks]
         self._take_room()
         self.post_message(self.Found())
         self.show(ItemRows(rows, self._cells, lambda row: row.key if row else OTHER))

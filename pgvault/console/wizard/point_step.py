@@ -20,6 +20,7 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.widgets.strip import HEIGHT, Strip
 from pgvault.console.wizard.answer import Answer, Near
 from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.draft import Draft, Point, What
@@ -28,7 +29,6 @@ from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import asked, nearest, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
-from pgvault.console.wizard.strip import HEIGHT, Strip
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
 from pgvault.model.target import AtTime
@@ -66,7 +66,7 @@ class PointStep(Stage):
     def compose(self) -> ComposeResult:
         yield Finder()
         yield Kinds()
-        yield Strip()
+        yield Strip("where that is")
         with Pane("the point", id="point"):
             yield Reading(id="told")
             yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
@@ -93,7 +93,7 @@ class PointStep(Stage):
 
     def come_up(self) -> None:
         draft = self.recovery.draft
-        self.strip.read()
+        self.strip.read(draft.server)
         if draft.what is not self._what or self._candidate is None:
             self._what = draft.what
             is_typed = not (draft.what and draft.what.kinds) or draft.what is What.DEPLOY or draft.point is not None
@@ -127,14 +127,16 @@ class PointStep(Stage):
         self.kinds.display, self.finder.display = is_typed, not is_typed
         if is_typed:
             kind = _BEGIN_WITH.get(draft.what, Kind.LATEST) if draft.what else Kind.LATEST
-            self.kinds.show_point(draft.point, kind, partial=draft.what is What.LOST)
+            self.kinds.show_point(draft.point, kind, partial=bool(draft.what and draft.what.takes_unfinished))
             self.kinds.take_focus()
         else:
             self.finder.listing.focus()
 
     def _find(self) -> None:
         draft = self.recovery.draft
-        self.finder.search(draft.server, draft.what.kinds if draft.what else ())
+        self.finder.search(draft.server, draft.what.kinds if draft.what else (), self.recovery.found)
+        if self.recovery.aimed_at:
+            self.finder.listing.go_to_key(self.recovery.aimed_at)
         self._under_cursor()
 
     def back(self) -> bool:

@@ -22,6 +22,7 @@ from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.proof_step import ProofStep
 from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.console.wizard.run_step import RunStep
+from pgvault.console.wizard.search import Search
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
 from pgvault.console.wizard.what_step import WhatStep
@@ -45,6 +46,12 @@ class RecoveryScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("recovery")]
     DEFAULT_CSS = """
     RecoveryScreen #stages { height: 1fr; }
+    RecoveryScreen.-wide WhatStep {
+        & #beside { layout: horizontal; }
+        & #asked { width: 58; height: 1fr; }
+        & #meaning { height: 1fr; }
+        & Finder { width: 1fr; height: 1fr; }
+    }
     RecoveryScreen.-wide WhereStep {
         layout: horizontal;
         & #form-pane { width: 1fr; height: 14; max-height: 100%; }
@@ -64,6 +71,10 @@ class RecoveryScreen(View):
         self._ready: set[Stage] = set()
         """Those that have come up and can be asked."""
         self._unsaved = False
+        self.found = Search()
+        """What the first step found in the WAL."""
+        self.aimed_at = ""
+        """The key of an accident that was chosen there."""
 
     def body(self) -> Iterable[Widget]:
         yield Bar(id="steps")

@@ -27,10 +27,19 @@ class Stand(Enum):
 class Search:
     """`begin` and then, beside the screens, `run`; what it found stays when it is begun again."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str = "", kinds: Sequence[str] = ()) -> None:
+        self.server, self.kinds = server, tuple(kinds)
         self._found: dict[str, Accident] = {}
         self.stand = Stand.NEW
         self.failure: Failure | None = None
+
+    def narrowed(self, server: str, kinds: Sequence[str]) -> Search:
+        """The same for these kinds alone; a new one where not all of them were looked for."""
+        search = Search(server, kinds)
+        if kinds and server == self.server and set(kinds) <= set(self.kinds):
+            search._found = {key: each for key, each in self._found.items() if each.kind in kinds}
+            search.stand = self.stand if self.stand is Stand.COMPLETE else Stand.NEW
+        return search
 
     @property
     def newest_first(self) -> list[Accident]:

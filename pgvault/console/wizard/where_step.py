@@ -88,8 +88,8 @@ class WhereStep(Stage):
             self.directory.put(draft.directory)
             self.port.put(draft.port)
             ends = draft.point is None or isinstance(draft.point.target, EndOfWal)
-            fitting = [each for each in Then if not each.needs_target or not ends]
-            fitting = [each for each in fitting if each is not Then.STANDBY or ends]
+            follows = draft.then is Then.STANDBY  # it was asked for in the first step, and means nothing else
+            fitting = [each for each in Then if (each is Then.STANDBY) is follows and not (each.needs_target and ends)]
             self.then.offer([(each.name, _THEN[each]) for each in fitting], draft.then.name)
             self.start.offer(_START, "yes" if draft.start else "no")
             self.overwrite.offer(_OVERWRITE, "yes" if draft.overwrite else "no")

@@ -1,12 +1,14 @@
-"""The line of time below the accidents: where the point lies between the backups and the end of the archive."""
+"""The line of time where it only shows: where a point lies between the backups and the end of the archive."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from textual import getters
+from textual.message import Message
 
 from pgvault.console.beside import begin
 from pgvault.console.timeline.axis import microseconds
@@ -18,40 +20,61 @@ from pgvault.console.wizard.accident import Accident, marks
 from pgvault.console.world import look
 
 if TYPE_CHECKING:
-    from pgvault.console.wizard.screen import RecoveryScreen
+    from pgvault.console.app import ConsoleApp
 
 HEIGHT = 8
 """Lines, with the border."""
 
 
 class Strip(Pane):
-    """Only shows: the point is chosen above it. Nothing is drawn where the archive cannot be read: the steps say so."""
+    """Nothing is drawn where the archive cannot be read: what stands beside it says so."""
 
     DEFAULT_CSS = f"""
     Strip {{ height: {HEIGHT}; display: none; }}
     """
     timeline = getters.query_one(TimelineView)
 
-    def __init__(self) -> None:
-        super().__init__("where that is", TimelineView(id="strip"), id="strip-pane")
+    @dataclass
+    class Read(Message):
+        """The archive was read: whether there is anything to show is known."""
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(title, TimelineView(), id=id)
+        self._server = ""
+        self._stamp: object = None
         self._chart: Chart | None = None
         self._accidents: tuple[Accident, ...] = ()
         self._place: tuple[int, datetime] | None = None
-        self._has_room = False
+        self.has_room = False
+        self.has_nothing = False
+        """It was read, and there is nothing to show."""
 
     def on_mount(self) -> None:
         super().on_mount()
         self.timeline.can_focus = False
 
-    def read(self) -> None:
-        """The archive as it is now."""
-        begin(self, "strip", self._read)
+    def read(self, server: str) -> None:
+        """The archive of this server as it is now."""
+        if server != self._server:
+            self._server, self._stamp, self._chart, self._place = server, None, None, None
+            self.has_nothing = False
+            self.timeline.clear()
+            self._show()
+        begin(self, "strip", self._read, server)
 
-    async def _read(self) -> None:
-        screen = cast("RecoveryScreen", self.screen)
-        found = await look(lambda: chart_of(screen.app.world.picture(screen.draft.server)))
+    async def _read(self, server: str) -> None:
+        world = cast("ConsoleApp", self.app).world
+        stamp = await look(lambda: world.stamp(server))
+        if stamp == self._stamp:
+            return
+        found = await look(lambda: chart_of(world.picture(server)))
+        if server != self._server:
+            return
         self._chart = found if isinstance(found, Chart) and any(lane.slots.numbers for lane in found.lanes) else None
+        self._stamp = stamp if self._chart else None
+        self.has_nothing = self._chart is None
         self._draw()
+        self.post_message(self.Read())
 
     def mark(self, accidents: Iterable[Accident]) -> None:
         self._accidents = tuple(accidents)
@@ -64,16 +87,16 @@ class Strip(Pane):
             self._go()
 
     def give_room(self, has_room: bool) -> None:
-        self._has_room = has_room
+        self.has_room = has_room
         self._show()
 
     @property
     def is_shown(self) -> bool:
-        return self._has_room and self._chart is not None
+        return self.has_room and self._chart is not None
 
     def _draw(self) -> None:
         if self._chart:
-            now = cast("RecoveryScreen", self.screen).app.world.now()
+            now = cast("ConsoleApp", self.app).world.now()
             self.timeline.show(self._chart.with_accidents(marks(self._accidents)), microseconds(now))
             self._go()
         self._show()

@@ -1,0 +1,68 @@
+"""Handing a text to whatever keeps copied texts here, and saying in words how far it came.
+
+A terminal answers nothing to OSC 52: it can only be said that the text was handed over. tmux as it comes drops OSC 52
+from the programs in it, so it is given the text by its own command, which does answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+AT_MOST = 64 * 1024
+"""Bytes handed to the terminal: some take no more."""
+_PATIENCE = 2.0
+"""Seconds for tmux to answer."""
+_BY_HAND = "select it here"
+
+
+class Copied(NamedTuple):
+    said: str
+    """Where the text is now, or why it is not there."""
+    arrived: bool
+    """False where it is known that it did not."""
+
+
+async def copy(text: str, terminal: Callable[[str], None], environ: Mapping[str, str]) -> Copied:
+    """`terminal` sends a text by OSC 52."""
+    octets = text.encode("utf-8", "backslashreplace")  # names that are no UTF-8 come as surrogates
+    if environ.get("TMUX"):
+        return await _to_tmux(octets)
+    if environ.get("STY"):
+        return Copied(f"GNU screen passes nothing to a clipboard: {_BY_HAND}", False)
+    if len(octets) > AT_MOST:
+        return Copied(f"too long for the terminal's clipboard ({len(octets):,} bytes): {_BY_HAND}", False)
+    terminal(octets.decode())
+    if environ.get("TERM", "").startswith(("tmux", "screen")):
+        return Copied(f"handed to the terminal, where tmux takes it only with set-clipboard on: else {_BY_HAND}", True)
+    return Copied(f"handed to the terminal's clipboard; where it takes none, {_BY_HAND}", True)
+
+
+async def _to_tmux(octets: bytes) -> Copied:
+    """With -w the terminal around tmux gets it, too; tmux before 3.2 does not know that."""
+    problem = ""
+    for options in (["-w"], []):
+        if not (problem := await _load(octets, options)):
+            return Copied("in tmux's buffer: prefix ] pastes it", True)
+    return Copied(f"tmux did not take it ({problem}): {_BY_HAND}", False)
+
+
+async def _load(octets: bytes, options: list[str]) -> str:
+    """Why tmux did not take it, in a few words; empty when it did."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec("tmux", "load-buffer", *options, "-", stdin=pipe,
+                                                       stdout=asyncio.subprocess.DEVNULL, stderr=pipe)
+    except OSError as error:
+        return error.strerror or "it could not be run"
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, said = await process.communicate(octets)
+    except TimeoutError:
+        return "it does not answer"
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    return "" if process.returncode == 0 else said.decode("utf-8", "replace").strip() or "it failed"

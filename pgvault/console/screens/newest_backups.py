@@ -1,0 +1,70 @@
+"""The selected server's backups where the overview has room for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pgvault.console import backup_facts
+from pgvault.console.backup_facts import Row
+from pgvault.console.beside import begin
+from pgvault.console.widgets.pane import ListPane
+from pgvault.console.widgets.rows import ItemRows
+from pgvault.console.world import look
+from pgvault.engine.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+
+
+class NewestBackups(ListPane):
+    """Read while it is on the screen, and again when the vault tells anything else of the server."""
+
+    DEFAULT_CSS = """
+    NewestBackups { display: none; }
+    """
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__("backups, newest first", backup_facts.COLUMNS, id=id)
+        self._catalogue: Catalogue | None = None
+        self._basis: tuple[str, object] = ("", None)
+        """The server, and what was known of its protection when its backups were read."""
+
+    @property
+    def console(self) -> ConsoleApp:
+        return cast("ConsoleApp", self.app)
+
+    @property
+    def row(self) -> Row | None:
+        """The one under the cursor."""
+        rows = backup_facts.rows(self._catalogue) if self._catalogue else []
+        return next((row for row in rows if row.id == self.listing.key), None)
+
+    def read(self) -> None:
+        server = self.console.server
+        basis = server, self.console.protections.get(server)
+        if self.display and basis[1] is not None and basis != self._basis:
+            if server != self._basis[0]:
+                self._catalogue = None
+            self._basis = basis
+            begin(self, "catalogue", self._look, server)
+        self._show()
+
+    async def _look(self, server: str) -> None:
+        found = await look(lambda: self.console.world.catalogue(server), "read the catalogue")
+        if server == self.console.server:
+            self._catalogue = found if isinstance(found, Catalogue) else None
+            self._show()
+
+    def _show(self) -> None:
+        now = self.console.world.now()
+        rows = backup_facts.rows(self._catalogue) if self._catalogue else []
+        self.listing.empty = "No backup was taken yet." if self._catalogue else ""
+        self.show(ItemRows(rows, lambda row: backup_facts.cells(row, now), lambda row: row.id))
+
+    def open(self) -> None:
+        """The files of the one under the cursor."""
+        from pgvault.console.screens.backup import BackupScreen
+
+        row = self.row
+        if row and row.backup and self._catalogue:
+            self.console.push_screen(BackupScreen(self.console.server, row, self._catalogue.wal_problem))

@@ -1,0 +1,69 @@
+"""The first step: what the WAL says happened stands beside the question, and what is no accident is found there too."""
+
+from __future__ import annotations
+
+import pytest
+from desk import NARROW, WIDE, Desk, failure, press, screen
+from recovery import DROPPED, accident, choices, ready, recovering, wizard
+from textual.pilot import Pilot
+
+from pgvault.console.wizard.draft import Then, What
+from pgvault.console.wizard.steps import Step
+from pgvault.console.wizard.where_step import WhereStep
+
+
+def searches(pilot: Pilot[None]) -> int:
+    return sum(words[0] == "events" for words in pilot.app.world.commands.asked)
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_the_accident_that_was_found_stands_beside_the_question(desk: Desk, size: tuple[int, int]) -> None:
+    """And it is searched for once: the next step goes on with what is known."""
+    ready(desk)
+    desk.says("events main", accident(), accident(name="lines", at="2026-11-23T11:30:00Z", lsn="0/D000000"))
+    async with recovering(desk, size=size) as pilot:
+        shown = screen(pilot)
+        assert "what happened?" in shown
+        assert DROPPED in shown
+        assert "all archived WAL was searched, 2 found" in shown
+        await press(pilot, "tab", "down", "enter")
+        assert wizard(pilot).draft.step is Step.POINT
+        assert wizard(pilot).draft.what is What.TABLE
+        assert "just before DROP TABLE shop.public.lines" in screen(pilot)
+        assert searches(pilot) == 1
+
+
+async def test_a_search_that_failed_or_found_nothing_says_so_in_the_first_step(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main")
+    async with recovering(desk) as pilot:
+        assert "No table, schema or database was dropped or truncated" in screen(pilot)
+        await press(pilot, "q")
+        desk.says("events main", answer=failure("could not read the WAL"))
+        await press(pilot, "r")
+        assert "could not read the WAL" in screen(pilot)
+        assert "No table" not in screen(pilot)
+
+
+async def test_a_standby_is_found_in_the_first_step_and_nowhere_else(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto --target-end", choices())
+    async with recovering(desk, "end", "up", "enter", "enter") as pilot:
+        draft = wizard(pilot).draft
+        assert draft.step is Step.WHERE
+        assert draft.then is Then.STANDBY
+        assert "--standby" in draft.words()
+        assert "follows the original server, as a standby" in screen(pilot)
+        await press(pilot, "escape", "escape", "down", "enter", "enter")
+        assert wizard(pilot).draft.then is Then.PROMOTE
+        assert not any(key == Then.STANDBY.name for key, _ in pilot.app.screen.query_one(WhereStep).then._options)
+
+
+async def test_moving_takes_the_unfinished_segment_too(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto --target-end", choices())
+    async with recovering(desk, "end", "up", "up") as pilot:
+        assert "stop what writes to the" in screen(pilot)
+        await press(pilot, "enter", "enter")
+        assert wizard(pilot).draft.what is What.MOVE
+        assert "--partial" in wizard(pilot).draft.words()
