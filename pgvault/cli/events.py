@@ -4,12 +4,14 @@ With `--format json`, one object per line:
 
     {"schema": 1, "server", "kind", "time", "timeline", "lsn", "end_lsn", "xid", "database": {"oid", "name"},
      "objects": [{"kind", "schema", "name", "oid", "number", "deleted", "updated"}], "rows", "name", "partial",
-     "undo": ["--target-lsn", "0/1A2B3C8", "--exclusive", "--target-timeline", "1"]}
+     "prepared", "undo": ["--target-lsn", "0/1A2B3C8", "--exclusive", "--target-timeline", "1"]}
 
 `kind` is drop, truncate, rewrite, drop-database, delete or restore-point. `lsn` is that of the record to stop before,
 `end_lsn` the end of the one with which it was done. `objects` has the main one first; a name that no backup knows is
 empty, `oid` and `number` (that of the relation's file) are 0 when they are not known. `rows` are those deleted and
-updated. `name` is a restore point's. `undo` are the options of `pgvault restore` that go back before the event.
+updated. `name` is a restore point's. `prepared` is null but for a transaction that was prepared earlier and done by
+COMMIT PREPARED: its name, empty where WAL does not say it. `undo` are the options of `pgvault restore` that go back
+before the event.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.config.schema import ServerConfig
 from pgvault.model.errors import UsageError
+from pgvault.model.identifier import sql_literal
 from pgvault.model.target import AtName, target_options
 
 if TYPE_CHECKING:
@@ -98,7 +101,7 @@ def document(event: WalEvent) -> dict[str, Any]:
     return {
         "kind": event.kind, "time": event.time, "timeline": event.timeline, "lsn": event.lsn, "end_lsn": event.end_lsn,
         "xid": event.xid, "database": event.database, "objects": event.objects, "rows": event.rows, "name": event.name,
-        "partial": event.partial, "undo": undo(event)}
+        "partial": event.partial, "prepared": event.prepared, "undo": undo(event)}
 
 
 def undo(event: WalEvent) -> list[str]:
@@ -120,7 +123,14 @@ def _show(context: Context, event: WalEvent, zone: ZoneInfo) -> None:
 
 
 def sentence(event: WalEvent) -> str:
-    """What happened, in words."""
+    """What happened, in words, and that it was prepared earlier."""
+    if event.prepared is None:
+        return _sentence(event)
+    named = f" {sql_literal(event.prepared)}" if event.prepared else ""
+    return f"{_sentence(event)}, prepared earlier and done by COMMIT PREPARED{named}"
+
+
+def _sentence(event: WalEvent) -> str:
     kind, where = event.kind.value, f" in database {event.database}"
     if kind == "restore-point":
         return f"restore point {event.name}"

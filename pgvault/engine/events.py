@@ -73,6 +73,9 @@ class WalEvent:
     """Of a restore point."""
     partial: bool = False
     """It is in an unfinished segment, which a restore uses only when it is asked to."""
+    prepared: str | None = None
+    """The name of the prepared transaction that it was, empty where WAL does not say it; None when it was none. Before
+    the event it is prepared already, and COMMIT PREPARED there would do it again."""
 
     @property
     def before(self) -> AtLsn:
@@ -242,7 +245,7 @@ def told(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
         name = finding.name or name
     return WalEvent(finding.kind, finding.time, row.segment.timeline, finding.lsn, finding.end_lsn, finding.xid,
                     Database(finding.database, name), objects, finding.name if is_point else "",
-                    row.unfinished is not None)
+                    row.unfinished is not None, finding.prepared)
 
 
 def _rows(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:

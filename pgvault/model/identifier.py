@@ -19,3 +19,7 @@ using variadic verbose when where window with"""))
 
 def sql_identifier(name: str) -> str:
     return name if _PLAIN.fullmatch(name) and name not in _RESERVED else '"' + name.replace('"', '""') + '"'
+
+
+def sql_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

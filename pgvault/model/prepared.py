@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pgvault.model.identifier import sql_identifier
+from pgvault.model.identifier import sql_identifier, sql_literal
 
 LOCK_MODES = ("", "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
               "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
@@ -37,6 +37,6 @@ class Prepared:
 
     @property
     def step(self) -> str:
-        gid = "'" + self.gid.replace("'", "''") + "'"
+        gid = sql_literal(self.gid)
         database = self.database if self.database.startswith("OID ") else sql_identifier(self.database)
         return (f"In {database}, as {self.owner} or a superuser: COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}.")

@@ -14,7 +14,7 @@ The rules, with what real servers write (13 to 18):
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation
 from pgvault.wal.evidence import Acts, Deletion, Ended
 from pgvault.wal.facts import RestorePoint
-from pgvault.wal.transactions import Transaction
+from pgvault.wal.transactions import Kind, Transaction
 from pgvault.wal.versions import FORMATS
 
 FIRST_USER_OID = 16384
@@ -79,6 +79,8 @@ class Finding:
     """By relation, most rows first."""
     name: str = ""
     """Of the restore point, or of the database where WAL says it."""
+    prepared: str | None = None
+    """It was prepared earlier and committed by COMMIT PREPARED: the name, empty where WAL does not say it."""
 
 
 Known = Callable[[int, int], str]
@@ -106,6 +108,8 @@ def judge(ended: Ended, rows: int, known: Known = nothing_known) -> list[Finding
         found.append(removal)
     if (deletion := _deletion(transaction, acts, ended, rows)) is not None:
         found.append(deletion)
+    if transaction.kind is Kind.COMMIT_PREPARED:
+        found = [replace(each, prepared=transaction.gid) for each in found]
     return found
 
 

@@ -67,7 +67,7 @@ async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> Non
         assert draft_of(desk) is None
         asked = [" ".join(words) for words in pilot.app.world.commands.asked]
     assert asked[0] == "events main --newest-first --all-timelines --partial --kind drop --kind truncate " \
-                       "--kind drop-database"
+                       "--kind rewrite --kind drop-database"
     assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
 
 

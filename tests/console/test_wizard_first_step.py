@@ -67,3 +67,29 @@ async def test_moving_takes_the_unfinished_segment_too(desk: Desk) -> None:
         await press(pilot, "enter", "enter")
         assert wizard(pilot).draft.what is What.MOVE
         assert "--partial" in wizard(pilot).draft.words()
+
+
+async def test_a_transaction_opens_into_its_parts_and_a_part_can_be_chosen(desk: Desk) -> None:
+    ready(desk)
+    both = accident()
+    both["objects"] = [*both["objects"], *accident(name="lines")["objects"]]
+    desk.says("events main", both)
+    async with recovering(desk, "enter") as pilot:
+        assert "+ DROP in shop.public: 2 tables" in screen(pilot)
+        assert "DROP TABLE shop.public.lines" not in screen(pilot)
+        await press(pilot, "right", "down", "down", "enter")
+        assert wizard(pilot).draft.step is Step.WHERE
+        assert wizard(pilot).draft.expect == ("shop.public.lines",)
+
+
+async def test_below_the_accidents_stands_what_is_none_and_enter_lists_smaller_ones(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main", accident("delete", deleted=1200))
+    async with recovering(desk, "down", "enter") as pilot:
+        assert "fewer than 100 rows   are no accident; Enter lists 10 and more (--rows 10)" in screen(pilot)
+        desk.says("events main", accident("delete", deleted=1200),
+                  accident("delete", "few", deleted=30, at="2026-11-23T11:00:00Z", lsn="0/D000000"))
+        await press(pilot, "down", "enter")
+        assert [words[-2:] for words in pilot.app.world.commands.asked if words[0] == "events"][-1] == ("--rows", "10")
+        assert "DELETE 30 rows of shop.public.few" in screen(pilot)
+        assert "fewer than 10 rows    are no accident; Enter lists 1 and more (--rows 1)" in screen(pilot)

@@ -17,11 +17,13 @@ from pgvault.cli.command import Parser
 from pgvault.cli.restore import COMMANDS
 from pgvault.cli.restore_request import read_request
 from pgvault.console.fields import Field, laid_out, wrapped
-from pgvault.console.wizard.accident import accident_of
+from pgvault.console.wizard.accident import accident_of, rows
 from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
 from pgvault.console.wizard.drafts import DraftFile
+from pgvault.console.wizard.search import MASS, Search
 from pgvault.console.wizard.steps import Step, after, before, path, shown
 from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
+from pgvault.engine import events
 from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName, parse_relation
@@ -202,9 +204,9 @@ def table(name: str = "orders", kind: str = "table", **counts: int) -> dict[str,
 
 def test_a_dropped_table_is_named_and_expected() -> None:
     found = accident_of(event("drop", "shop", table(), table("Order items"), table("orders_pkey", "index")))
-    assert found.what == "DROP TABLE shop.public.orders and 1 more"
+    assert found.what == "DROP in shop.public: 2 tables"
     assert found.expect == ("shop.public.orders", 'shop.public."Order items"')
-    assert found.point == Point(AtLsn(Lsn(0x1A2B3C8), False), 1, "just before DROP TABLE shop.public.orders",
+    assert found.point == Point(AtLsn(Lsn(0x1A2B3C8), False), 1, "just before DROP in shop.public: 2 tables",
                                 time=datetime(2026, 11, 22, 20, 5, 12, tzinfo=UTC))
 
 
@@ -215,6 +217,37 @@ def test_accidents_in_words() -> None:
     assert accident_of(event("delete", "shop", table(deleted=1200, updated=3))).what == (
         "DELETE 1,200 rows and UPDATE 3 rows of shop.public.orders")
     assert accident_of(event("drop", "shop")).what == "DROP of something in shop"
+    assert accident_of(event("drop", "shop", table(), prepared="it's")).point.label == (
+        "just before DROP TABLE shop.public.orders, prepared earlier and done by COMMIT PREPARED 'it''s'")
+    assert accident_of(event("drop", "shop", table(), prepared="")).what.endswith("done by COMMIT PREPARED")
+
+
+def test_what_one_transaction_did_is_one_line_that_opens_into_its_parts() -> None:
+    dropped = event("drop", "shop", table("a"), table("b"), table("c", "materialized view"))
+    migrated = [event("rewrite", "shop", table("d"), table("e"), xid=8, lsn="0/2000000"),
+                event("drop", "shop", table("f"), xid=8, lsn="0/2000000"),
+                event("delete", "shop", table("g", deleted=300), xid=8, lsn="0/2000000"),
+                event("rewrite", "shop", table("d"), xid=9, time="2026-11-22T21:00:00Z")]
+    search = Search("main", ("drop", "delete", "rewrite"))
+    for document in (dropped, *migrated):
+        search.take(document)
+    migration, schema = search.newest_first
+    assert migration.what == ("transaction 8 in shop: dropped 1 table, changed 300 rows of 1 table, rewrote 2 tables")
+    assert migration.kind == "drop"
+    assert schema.what == "DROP in shop.public: 2 tables, 1 materialized view"
+    assert [part.what for part in schema.parts] == [
+        "DROP TABLE shop.public.a", "DROP TABLE shop.public.b", "DROP MATERIALIZED VIEW shop.public.c"]
+    part = schema.parts[1]
+    assert part.point.target == schema.point.target
+    assert (part.expect, part.point.label) == (("shop.public.b",), "just before DROP TABLE shop.public.b")
+    assert search.accident(part.key) == part
+    assert [row.text[:4] for row in rows(search.newest_first, {schema.key})] == ["+ tr", "- DR", *["    "] * 3]
+
+
+def test_the_rows_that_make_an_accident_are_those_of_the_verb() -> None:
+    assert MASS == events.MASS
+    assert "--rows" not in Search("main", ("delete",)).words
+    assert Search("main", ("delete",)).with_fewer(10).words[-2:] == ["--rows", "10"]
 
 
 def test_an_accident_in_the_unfinished_segment_takes_that_along() -> None:

@@ -72,6 +72,7 @@ def test_many_rows(lived: Site, deed: str, title: str, deleted: int, updated: in
     [table] = event.objects
     assert event.kind is K.DELETE
     assert (table.title, table.deleted, table.updated, event.rows) == (title, deleted, updated, deleted + updated)
+    assert (event.prepared is not None) is (deed == "prepared")
 
 
 def test_how_many_are_many(lived: Site) -> None:

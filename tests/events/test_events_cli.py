@@ -32,7 +32,8 @@ def test_json_has_one_object_a_line(lived: Site) -> None:
         "schema": 1, "server": "main", "kind": "drop-database", "time": first["time"], "timeline": 1,
         "lsn": str(event.lsn), "end_lsn": str(event.end_lsn), "xid": event.xid,
         "database": {"oid": event.database.oid, "name": "doomed"}, "objects": [], "rows": 0, "name": "",
-        "partial": False, "undo": ["--target-lsn", str(event.lsn), "--exclusive", "--target-timeline", "1"]}
+        "partial": False, "prepared": None,
+        "undo": ["--target-lsn", str(event.lsn), "--exclusive", "--target-timeline", "1"]}
     assert (second["kind"], second["name"]) == ("restore-point", ODD[:40])
     assert second["undo"] == ["--target-name", ODD[:40], "--target-timeline", "1"]
     [deletion] = lived.cli("events", "main", "--format", "json", "--object", "mass").json_lines()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pgvault.console.fields import wrapped
 from pgvault.console.timeline.around import Around
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.cursor import Cursor
+from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident, marks
+from pgvault.console.wizard.accident import Accident, Row, marks, rows
 from pgvault.console.wizard.search import Search, Stand
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
@@ -53,13 +54,16 @@ def _transaction(each: NearTransaction) -> list[Part]:
     return [_time(each.time), str(each.xid), what, str(each.lsn)]
 
 
-def accident_rows(found: Sequence[Accident]) -> ItemRows[Accident]:
-    return ItemRows(found, _accident, lambda each: each.key)
+def accident_rows(found: Sequence[Accident], opened: Collection[str] = ()) -> ItemRows[Row]:
+    return ItemRows([*rows(found, opened)], _accident, lambda row: row.accident.key)
 
 
-def _accident(each: Accident) -> list[Part]:
+def _accident(row: Row) -> list[Part]:
+    each, what = row.accident, Painted(row.text, "bad")
+    if row.is_part:
+        return ["", "", what, ""]
     lsn = str(each.point.target.lsn) if isinstance(each.point.target, AtLsn) else ""
-    return [_time(each.time), str(each.xid), Painted(each.what, "bad"), lsn]
+    return [_time(each.time), str(each.xid), what, lsn]
 
 
 class NearbyPane(ListPane):
@@ -71,6 +75,8 @@ class NearbyPane(ListPane):
         self.problem: PgvaultError | None = None
         """Why the transactions could not be read."""
         self.search = Search()
+        self.opened: set[str] = set()
+        """Keys of the accidents whose parts are shown."""
         self.shows_accidents = False
 
     def turn_to(self, cursor: Cursor, *, accidents: bool) -> None:
@@ -85,7 +91,7 @@ class NearbyPane(ListPane):
         self.listing.empty = self._empty_text()
         if self.shows_accidents:
             self.retitle(self._accidents_title)
-            self.show(accident_rows(self.search.newest_first))
+            self.show(accident_rows(self.search.newest_first, self.opened))
         else:
             self.retitle("transactions around the cursor: r recovers to just before one")
             self.show(transaction_rows(self.around.found if self.around else ()))
@@ -108,6 +114,18 @@ class NearbyPane(ListPane):
             index = max(0, self.around.index_at(cursor))
             self.listing.top = max(0, index - self.listing.size.height // 2)  # with what comes before and behind it
             self.listing.go_to(index)
+
+    def on_listing_sided(self, event: Listing.Sided) -> None:
+        if self.shows_accidents:
+            (self.opened.add if event.unfolds else self.opened.discard)(event.key)
+            self.show(accident_rows(self.search.newest_first, self.opened))
+
+    def _count(self) -> None:
+        """Below the accidents, what is none."""
+        super()._count()
+        if self.shows_accidents and not self.pattern:
+            parts = "right opens one into its parts; " * any(each.parts for each in self.search.newest_first)
+            self.say(f"{parts}fewer than {self.search.rows} rows are no accident: pgvault events --rows 1")
 
     def place(self, key: str) -> Cursor | None:
         """Where the row with this key lies."""

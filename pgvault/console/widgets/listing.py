@@ -33,6 +33,8 @@ class Listing(LineView, can_focus=True):
         Binding("home,g", "edge(False)", show=False, id="list-first"),
         Binding("end,G", "edge(True)", show=False, id="list-last"),
         Binding("enter", "open", show=False, id="list-open"),
+        Binding("right,l", "side(True)", show=False, id="list-unfold"),
+        Binding("left,h", "side(False)", show=False, id="list-fold"),
     ]
 
     @dataclass
@@ -49,6 +51,18 @@ class Listing(LineView, can_focus=True):
     class Opened(Message):
         listing: Listing
         key: str
+
+        @property
+        def control(self) -> Listing:
+            return self.listing
+
+    @dataclass
+    class Sided(Message):
+        """Right, which unfolds a row that has parts, or left, which folds it."""
+
+        listing: Listing
+        key: str
+        unfolds: bool
 
         @property
         def control(self) -> Listing:
@@ -213,6 +227,10 @@ class Listing(LineView, can_focus=True):
     def action_open(self) -> None:
         if self.key:
             self.post_message(self.Opened(self, self.key))
+
+    def action_side(self, unfolds: bool) -> None:
+        if self.key:
+            self.post_message(self.Sided(self, self.key, unfolds))
 
     def on_focus(self) -> None:
         self.changed()

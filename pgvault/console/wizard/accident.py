@@ -1,40 +1,66 @@
-"""What `pgvault events` found in the WAL, as a person recognizes it, and the point just before it."""
+"""What `pgvault events` found in the WAL, as a person recognizes it, and the point just before it.
+
+What one transaction did is one accident, however many objects went: it is undone as a whole, and it has parts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Mark, MarkKind
 from pgvault.console.wizard.draft import Point, point_of
+from pgvault.model.identifier import sql_literal
 from pgvault.model.relation import RelationName
 from pgvault.model.target import AtLsn
 
 _VERBS = {"drop": "DROP", "truncate": "TRUNCATE"}
+_DONE = {"drop-database": "dropped", "drop": "dropped", "truncate": "truncated", "rewrite": "rewrote"}
+_ORDER = ("drop-database", "drop", "truncate", "delete", "rewrite", "restore-point")
+"""Of what one transaction did, the worst first."""
 _TABLES = frozenset({"table", "partitioned table", "materialized view", "relation"})
 _MOST_EXPECTED = 20
 """Tables of one accident that the proof looks for."""
 
 
+class Loss(NamedTuple):
+    """One object that something happened to."""
+
+    kind: str
+    """Of the event, as `pgvault events` names it."""
+    title: str
+    """`DROP TABLE shop.public.orders`."""
+    noun: str
+    """`table`."""
+    place: str
+    """The database and schema that it was in; empty where they are not known."""
+    rows: int = 0
+    expect: str = ""
+    """The table that is there again before this, where its name is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accident:
-    """One event; `key` tells it from all others of its server, and is the same on timelines that share it."""
+    """What one transaction did, or a part of it; `key` tells it from all others of its server, and is the same on
+    timelines that share it."""
 
     key: str
     kind: str
+    """Of the worst that it did."""
     time: datetime
-    title: str
-    """`DROP TABLE shop.public.orders`."""
-    others: int
-    """Further objects that went with it."""
+    database: str
+    losses: tuple[Loss, ...]
     point: Point
     """Just before it."""
-    expect: tuple[str, ...]
-    """The tables that are there again then, where their names are known."""
     xid: int = 0
+    prepared: str | None = None
+    """It was prepared earlier and committed then, under this name, empty where it is not known; None when it was not.
+    """
 
     @property
     def clock(self) -> str:
@@ -42,22 +68,62 @@ class Accident:
 
     @property
     def what(self) -> str:
-        return self.title + (f" and {self.others} more" if self.others else "")
+        named = f" {sql_literal(self.prepared)}" if self.prepared else ""
+        earlier = "" if self.prepared is None else f", prepared earlier and done by COMMIT PREPARED{named}"
+        return _told(self.losses, self.database, self.xid) + earlier
+
+    @property
+    def expect(self) -> tuple[str, ...]:
+        """The tables that are there again at the point, where their names are known."""
+        return tuple(loss.expect for loss in self.losses if loss.expect)[:_MOST_EXPECTED]
+
+    @property
+    def parts(self) -> tuple[Accident, ...]:
+        """Each object by itself, where there are several: the point is the same, and one table is looked for."""
+        if len(self.losses) < 2:
+            return ()
+        return tuple(_pointed(replace(self, key=f"{self.key}/{number}", kind=loss.kind, losses=(loss,)))
+                     for number, loss in enumerate(self.losses))
+
+
+class Row(NamedTuple):
+    """An accident in a list, or below it one of its parts."""
+
+    accident: Accident
+    is_part: bool = False
+    is_open: bool = False
+
+    @property
+    def text(self) -> str:
+        sign = "    " if self.is_part else "" if not self.accident.parts else "- " if self.is_open else "+ "
+        return sign + self.accident.what
 
 
 def accident_of(document: Mapping[str, Any]) -> Accident:
     """The accident of one line of `pgvault --format json events`; ValueError when it offers no way back."""
-    kind, database = document["kind"], document["database"]["name"]
-    objects: Sequence[Mapping[str, Any]] = document["objects"]
-    tables = [each for each in objects if each["kind"] in _TABLES]
-    title, shown = _title(document, tables or objects)
-    named = database and kind in ("drop", "truncate", "delete")
-    expect = tuple(str(RelationName(database, each["schema"], each["name"]))
-                   for each in tables if each["name"]) if named else ()
-    time = datetime.fromisoformat(document["time"])
-    point = point_of(document["undo"], f"just before {title}", time=time)
-    return Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, title, max(0, len(tables) - shown),
-                    point, expect[:_MOST_EXPECTED], int(document.get("xid") or 0))
+    kind, time = document["kind"], datetime.fromisoformat(document["time"])
+    database = document["database"]["name"] or f"database {document['database']['oid']}"
+    return _pointed(Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, database,
+                             tuple(_losses(document)), point_of(document["undo"], "", time=time),
+                             int(document.get("xid") or 0), document.get("prepared")))
+
+
+def together(found: Iterable[Accident]) -> list[Accident]:
+    """One for each transaction, the newest first; a transaction that did nothing but rewrite is no accident."""
+    def transaction(each: Accident) -> tuple[datetime, int, str]:
+        return each.time, each.xid, "" if each.xid else each.key
+
+    ordered = sorted(found, key=transaction, reverse=True)
+    groups = ([*group] for _, group in groupby(ordered, key=transaction))
+    return [_joined(group) for group in groups if any(each.kind != "rewrite" for each in group)]
+
+
+def rows(accidents: Iterable[Accident], opened: Collection[str]) -> Iterator[Row]:
+    """In a list, with the parts of those whose keys are `opened`."""
+    for each in accidents:
+        yield Row(each, is_open=each.key in opened)
+        if each.key in opened:
+            yield from (Row(part, is_part=True) for part in each.parts)
 
 
 def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
@@ -70,26 +136,75 @@ def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
     return found
 
 
-def _title(document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
-    """What happened, and how many objects it names."""
+def _joined(group: Sequence[Accident]) -> Accident:
+    """What was found of one transaction; before it is where the first trace of it is."""
+    if len(group) == 1:
+        return group[0]
+    worst, *others = sorted(group, key=lambda each: _ORDER.index(each.kind))
+    losses = tuple(loss for each in (worst, *others) for loss in each.losses)
+    first = min(group, key=lambda each: each.point.target.lsn if isinstance(each.point.target, AtLsn) else 0)
+    return _pointed(replace(worst, losses=losses, point=first.point))
+
+
+def _pointed(accident: Accident) -> Accident:
+    """With the point named after what it is before."""
+    return replace(accident, point=replace(accident.point, label=f"just before {accident.what}"))
+
+
+def _losses(document: Mapping[str, Any]) -> Iterator[Loss]:
+    """What happened to each object; indexes and the like go with their tables."""
     kind, database = document["kind"], document["database"]
     where = database["name"] or f"database {database['oid']}"
+    objects: Sequence[Mapping[str, Any]] = document["objects"]
     if kind == "restore-point":
-        return f"restore point {document['name']}", 0
-    if kind == "drop-database":
-        return f"DROP DATABASE {database['name'] or database['oid']}", 0
-    if not objects:
-        return f"{_VERBS.get(kind, kind)} of something in {where}", 0
-    main = objects[0]
-    name = f"{main['schema']}.{main['name']}" if main["name"] else f"{main['oid'] or main['number']}"
-    place = f"{where}.{name}" if main["name"] and database["name"] else f"{name} in {where}"
-    if not main["name"]:
+        yield Loss(kind, f"restore point {document['name']}", "restore point", "")
+    elif kind == "drop-database":
+        yield Loss(kind, f"DROP DATABASE {database['name'] or database['oid']}", "database", "")
+    elif not objects:
+        yield Loss(kind, f"{_VERBS.get(kind, kind)} of something in {where}", "object", where)
+    for each in [each for each in objects if each["kind"] in _TABLES] or objects:
+        yield _loss(kind, each, database["name"], where)
+
+
+def _loss(kind: str, each: Mapping[str, Any], database: str, where: str) -> Loss:
+    named = bool(each["name"])
+    name = f"{each['schema']}.{each['name']}" if named else f"{each['oid'] or each['number']}"
+    place = f"{where}.{name}" if named and database else f"{name} in {where}"
+    if not named:
         place += " (name not known)"
-    if kind == "delete":
-        return f"{_rows(main)} of {place}", 1
-    return f"{_VERBS.get(kind, kind)} {str(main['kind']).upper()} {place}", 1
+    title = f"{_rows(each)} of {place}" if kind == "delete" else \
+        f"{_VERBS.get(kind, kind)} {str(each['kind']).upper()} {place}"
+    is_table = named and database and each["kind"] in _TABLES and kind != "rewrite"
+    return Loss(kind, title, str(each["kind"]), f"{where}.{each['schema']}" if named else "",
+                each["deleted"] + each["updated"],
+                str(RelationName(database, each["schema"], each["name"])) if is_table else "")
 
 
-def _rows(main: Mapping[str, Any]) -> str:
-    parts = [f"{word} {main[key]:,} rows" for key, word in (("deleted", "DELETE"), ("updated", "UPDATE")) if main[key]]
+def _rows(each: Mapping[str, Any]) -> str:
+    parts = [f"{word} {each[key]:,} rows" for key, word in (("deleted", "DELETE"), ("updated", "UPDATE")) if each[key]]
     return " and ".join(parts) or "changed rows"
+
+
+def _told(losses: Sequence[Loss], database: str, xid: int) -> str:
+    """One object by its name; several of one schema by what they are; else what was done to how many."""
+    if len(losses) == 1:
+        return losses[0].title
+    kinds, places = {loss.kind for loss in losses}, {loss.place for loss in losses}
+    if len(kinds) == 1 and (verb := _VERBS.get(losses[0].kind)):
+        place = losses[0].place if len(places) == 1 else ""
+        return f"{verb} in {place or database}: {_counted(loss.noun for loss in losses)}"
+    done = []
+    for kind in _ORDER:
+        nouns = [loss.noun for loss in losses if loss.kind == kind]
+        if nouns and kind == "delete":
+            done.append(f"changed {sum(loss.rows for loss in losses):,} rows of {_counted(nouns)}")
+        elif nouns:
+            done.append(f"{_DONE.get(kind, kind)} {_counted(nouns)}")
+    return f"transaction {xid} in {database}: {', '.join(done)}"
+
+
+def _counted(nouns: Iterable[str]) -> str:
+    """`2 tables, 1 materialized view`."""
+    plural = {"index": "indexes"}
+    return ", ".join(f"{count:,} {noun if count == 1 else plural.get(noun, f'{noun}s')}"
+                     for noun, count in Counter(nouns).items())

@@ -54,8 +54,9 @@ class What(Enum):
         return _KINDS.get(self, ())
 
 
-_KINDS = {What.TABLE: ("drop", "truncate"), What.ROWS: ("delete", "truncate"), What.DATABASE: ("drop-database",),
-          What.DEPLOY: ("drop", "truncate", "delete", "drop-database")}
+_KINDS = {What.TABLE: ("drop", "truncate", "rewrite"), What.ROWS: ("delete", "truncate"),
+          What.DATABASE: ("drop-database",), What.DEPLOY: ("drop", "truncate", "delete", "drop-database", "rewrite")}
+"""Rewrites alone are no accident; they are told of a transaction that was one."""
 
 
 @dataclass(frozen=True, slots=True)

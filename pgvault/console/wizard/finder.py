@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from pgvault.console.beside import begin
+from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident
-from pgvault.console.wizard.search import Search, Stand, search_words
+from pgvault.console.wizard.accident import Accident, Row, rows
+from pgvault.console.wizard.search import Search, Stand
 from pgvault.model.event import Failure
 from pgvault.model.text import Part
 
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
 OTHER = "other"
-SURE = ("drop", "truncate", "drop-database")
+FEWER = "fewer"
+SURE = ("drop", "truncate", "rewrite", "drop-database")
 """Kinds that nobody does by chance a thousand times a day, so that the first step may search for them unasked."""
 _COLUMNS = [Column("when", 20), Column("what happened", 20, flexible=True)]
-_AROUND = 4
-"""Lines beside the accidents: the last row, the head, and the border."""
+_AROUND = 3
+"""Lines beside the rows: the head, and the border."""
 _LEAST = 4
-_Row = Accident | None
-"""None is the last row: another point."""
+_STEP = 10
+"""By which fewer rows make an accident."""
+_Row = Row | str
+"""A key is one of the last rows: fewer rows, another point."""
 
 
 class Finder(ListPane):
@@ -46,6 +50,7 @@ class Finder(ListPane):
         super().__init__(title, _COLUMNS, id=id)
         self.found = Search()
         self._asks = asks
+        self._opened: set[str] = set()
         self._most = 0
 
     @property
@@ -63,26 +68,31 @@ class Finder(ListPane):
 
     def _take_room(self) -> None:
         if self._most:
-            self.styles.height = max(_LEAST, min(len(self.accidents) + _AROUND, self._most))
+            self.styles.height = max(_LEAST, min(len(self._rows()) + _AROUND, self._most))
 
     @property
     def chosen(self) -> Accident | None:
-        """Under the cursor; None on the last row, where another point is asked for."""
+        """Under the cursor; None on the last rows."""
         return self.found.accident(self.listing.key)
 
     @property
     def status(self) -> str:
         """How far the search is, in words."""
-        return self.found.status
+        unfolds = "; right opens one into its parts" if any(each.parts for each in self.accidents) else ""
+        return self.found.status + unfolds
 
     def search(self, server: str, kinds: tuple[str, ...], known: Search | None = None) -> None:
         """Look for these kinds of events, unless that was done; what was found before stays when the question is the
         same, and `known` is a search of which this one may be a part."""
         if (self.found.server, self.found.kinds) != (server, kinds):
             self.found = (known or Search()).narrowed(server, kinds)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Search, unless all was."""
         if self.found.stand is not Stand.COMPLETE:
             self.found.begin()
-            begin(self, "events", self._search, self.found, search_words(server, kinds))
+            begin(self, "events", self._search, self.found, self.found.words)
         self._draw()
 
     def stop(self) -> None:
@@ -95,17 +105,42 @@ class Finder(ListPane):
         if search.failure:
             self.post_message(self.Failed(search.failure))
 
+    def on_listing_sided(self, event: Listing.Sided) -> None:
+        (self._opened.add if event.unfolds else self._opened.discard)(event.key)
+        self._draw()
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        """That fewer rows are enough, too, is asked for here; what else is opened is the step's."""
+        if event.key == FEWER:
+            event.stop()
+            self.stop()
+            self.found = self.found.with_fewer(self._fewer)
+            self._go_on()
+
     def _draw(self) -> None:
-        waiting = self.listing.key in ("", OTHER) and self.listing.index == 0
-        rows: list[_Row] = [*self.accidents, *[None] * self._asks]
+        waiting = self.listing.key in ("", OTHER, FEWER) and self.listing.index == 0
         self._take_room()
         self.post_message(self.Found())
-        self.show(ItemRows(rows, self._cells, lambda row: row.key if row else OTHER))
+        self.show(ItemRows(self._rows(), self._cells, lambda row: row if isinstance(row, str) else row.accident.key))
         if waiting:
             self.listing.go_to(0)
 
+    def _rows(self) -> list[_Row]:
+        counts = "delete" in self.found.kinds and self.found.rows > 1
+        return [*rows(self.accidents, self._opened), *[FEWER] * counts, *[OTHER] * self._asks]
+
     def _cells(self, row: _Row) -> list[Part]:
-        return [row.clock, row.what] if row else ["another point", "a time, a restore point, a WAL position ..."]
+        if isinstance(row, Row):
+            return ["" if row.is_part else row.accident.clock, row.text]
+        if row == OTHER:
+            return ["another point", "a time, a restore point, a WAL position ..."]
+        least = self._fewer
+        return [f"fewer than {self.found.rows} rows", f"are no accident; Enter lists {least} and more (--rows {least})"]
+
+    @property
+    def _fewer(self) -> int:
+        """Rows that make an accident when fewer are asked for."""
+        return max(1, self.found.rows // _STEP)
 
     def _count(self) -> None:
         super()._count()

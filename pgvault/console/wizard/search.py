@@ -8,11 +8,15 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from pgvault.console.wizard.accident import Accident, accident_of
+from pgvault.console.wizard.accident import Accident, accident_of, together
 from pgvault.model.event import Failure
 
 if TYPE_CHECKING:
     from pgvault.console.commands import Commands, Document
+
+
+MASS = 100
+"""Rows of a table that make an accident, as `pgvault events` has it without --rows."""
 
 
 class Stand(Enum):
@@ -27,8 +31,10 @@ class Stand(Enum):
 class Search:
     """`begin` and then, beside the screens, `run`; what it found stays when it is begun again."""
 
-    def __init__(self, server: str = "", kinds: Sequence[str] = ()) -> None:
-        self.server, self.kinds = server, tuple(kinds)
+    def __init__(self, server: str = "", kinds: Sequence[str] = (), rows: int = MASS) -> None:
+        """`rows` of a table that one transaction changed make an accident."""
+        self.server, self.kinds, self.rows = server, tuple(kinds), rows
+        self._transactions: list[Accident] | None = None
         self._found: dict[str, Accident] = {}
         self.stand = Stand.NEW
         self.failure: Failure | None = None
@@ -36,22 +42,42 @@ class Search:
     def narrowed(self, server: str, kinds: Sequence[str]) -> Search:
         """The same for these kinds alone; a new one where not all of them were looked for."""
         search = Search(server, kinds)
-        if kinds and server == self.server and set(kinds) <= set(self.kinds):
+        if kinds and server == self.server and {*kinds} <= {*self.kinds} and self.rows == MASS:
             search._found = {key: each for key, each in self._found.items() if each.kind in kinds}
             search.stand = self.stand if self.stand is Stand.COMPLETE else Stand.NEW
         return search
 
     @property
     def newest_first(self) -> list[Accident]:
-        return sorted(self._found.values(), key=lambda each: each.time, reverse=True)
+        """One for each transaction."""
+        if self._transactions is None:
+            self._transactions = together(self._found.values())
+        return self._transactions
 
     def accident(self, key: str) -> Accident | None:
-        return self._found.get(key)
+        """The one with this key, or the part of one."""
+        for whole in self.newest_first:
+            if whole.key == key:
+                return whole
+            if key.startswith(f"{whole.key}/"):
+                return next((part for part in whole.parts if part.key == key), None)
+        return None
+
+    def with_fewer(self, rows: int) -> Search:
+        """One that finds smaller changes, too; what was found stays."""
+        search = Search(self.server, self.kinds, rows)
+        search._found = dict(self._found)
+        return search
+
+    @property
+    def words(self) -> list[str]:
+        """Those behind `pgvault` that search for it, on whatever timeline it happened."""
+        return search_words(self.server, self.kinds, self.rows)
 
     @property
     def status(self) -> str:
         """How far it is. That nothing was found is said of all archived WAL alone."""
-        count = f"{len(self._found):,} found"
+        count = f"{len(self.newest_first):,} found"
         match self.stand:
             case Stand.NEW:
                 return "the WAL was not searched yet"
@@ -86,9 +112,11 @@ class Search:
         with suppress(ValueError, KeyError, TypeError):  # it offers no way back, or is a newer version's
             accident = accident_of(document)
             self._found[accident.key] = accident
+            self._transactions = None
 
 
-def search_words(server: str, kinds: Sequence[str]) -> list[str]:
-    """The words behind `pgvault` that search for these kinds, on whatever timeline they happened."""
+def search_words(server: str, kinds: Sequence[str], rows: int = MASS) -> list[str]:
+    """See `Search.words`."""
+    fewer = [] if rows == MASS else ["--rows", str(rows)]
     chosen = [word for kind in kinds for word in ("--kind", kind)]
-    return ["events", server, "--newest-first", "--all-timelines", "--partial", *chosen]
+    return ["events", server, "--newest-first", "--all-timelines", "--partial", *chosen, *fewer]

@@ -17,6 +17,7 @@ from typing import Any
 
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer, Session
 from pgvault.model.event import Checked, Emit
+from pgvault.model.identifier import sql_literal
 from pgvault.model.relation import RelationName
 
 COUNT_SECONDS = 20.0
@@ -105,7 +106,7 @@ async def _look(relation: RelationName, server: RestoredServer) -> Found:
 
 
 async def _flaw_of_database(relation: RelationName, server: RestoredServer) -> Found | None:
-    rows = await server.ask(_DATABASE.format(_literal(relation.database)))
+    rows = await server.ask(_DATABASE.format(sql_literal(relation.database)))
     if not rows:
         return Found(relation, Presence.MISSING, detail="there is no such database")
     if not rows[0]["valid"]:
@@ -130,7 +131,7 @@ async def _look_in(relation: RelationName, server: RestoredServer) -> Found:
 
 
 async def _look_by(session: Session, relation: RelationName) -> Found:
-    rows = await session.rows(_RELATION.format(_literal(relation.schema), _literal(relation.name)))
+    rows = await session.rows(_RELATION.format(sql_literal(relation.schema), sql_literal(relation.name)))
     if not rows:
         return Found(relation, Presence.MISSING, detail="its database is there and has no such table")
     described = rows[0]
@@ -186,11 +187,6 @@ async def _held_by(session: Session, oid: int) -> str:
     if holder["replays"]:
         return "a transaction of the original server that had not ended at the target holds its lock"
     return f"a session of the restored server holds its {holder['mode']}"
-
-
-def _literal(text: str) -> str:
-    """Sessions read backslashes as they stand."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _identifier(name: str) -> str:
