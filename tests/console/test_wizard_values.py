@@ -232,7 +232,7 @@ def test_what_one_transaction_did_is_one_line_that_opens_into_its_parts() -> Non
     for document in (dropped, *migrated):
         search.take(document)
     migration, schema = search.newest_first
-    assert migration.what == ("transaction 8 in shop: dropped 1 table, changed 300 rows of 1 table, rewrote 2 tables")
+    assert migration.what == "transaction 8: dropped 1 table, changed 300 rows of 1 table, rewrote 2 tables, in shop"
     assert migration.kind == "drop"
     assert schema.what == "DROP in shop.public: 2 tables, 1 materialized view"
     assert [part.what for part in schema.parts] == [

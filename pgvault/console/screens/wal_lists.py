@@ -124,8 +124,8 @@ class NearbyPane(ListPane):
         """Below the accidents, what is none."""
         super()._count()
         if self.shows_accidents and not self.pattern:
-            parts = "right opens one into its parts; " * any(each.parts for each in self.search.newest_first)
-            self.say(f"{parts}fewer than {self.search.rows} rows are no accident: pgvault events --rows 1")
+            parts = "right opens one; " * any(each.parts for each in self.search.newest_first)
+            self.say(f"{parts}fewer than {self.search.rows} rows are none: pgvault events --rows 1")
 
     def place(self, key: str) -> Cursor | None:
         """Where the row with this key lies."""

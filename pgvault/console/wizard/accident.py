@@ -200,7 +200,7 @@ def _told(losses: Sequence[Loss], database: str, xid: int) -> str:
             done.append(f"changed {sum(loss.rows for loss in losses):,} rows of {_counted(nouns)}")
         elif nouns:
             done.append(f"{_DONE.get(kind, kind)} {_counted(nouns)}")
-    return f"transaction {xid} in {database}: {', '.join(done)}"
+    return f"transaction {xid}: {', '.join(done)}, in {database}"
 
 
 def _counted(nouns: Iterable[str]) -> str:
