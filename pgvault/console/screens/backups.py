@@ -7,21 +7,29 @@ from typing import ClassVar
 
 from textual import getters, work
 from textual.binding import BindingType
+from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import backup_facts
 from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
-from pgvault.console.fields import Field, failed
+from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.room import Wish, shared
 from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import ItemRows
+from pgvault.console.widgets.strip import HEIGHT, Strip
 from pgvault.console.world import look
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
+
+_LEAST_ROWS, _ROWS = 3, 7
+_FACTS = 9
+_AROUND = 3
+"""Head, breadcrumb and keys."""
 
 
 class BackupsScreen(View):
@@ -29,6 +37,7 @@ class BackupsScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("backups")]
     backups = getters.query_one("#backups", ListPane)
     details = getters.query_one("#details", Reading)
+    time = getters.query_one(Strip)
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,10 +45,13 @@ class BackupsScreen(View):
         """By server: one that was looked at before is shown at once, and read again."""
         self._basis: dict[str, object] = {}
         """What was known of the server's protection when it was read: it is read again when that is told anew."""
+        self._fields: tuple[Field, ...] = ()
+        """The details."""
 
     def body(self) -> Iterable[Widget]:
         yield ListPane("backups", backup_facts.COLUMNS, id="backups")
         yield Pane("details", Reading(id="details"), id="about")
+        yield Strip("WAL: 3 looks closer", id="time")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -137,7 +149,33 @@ class BackupsScreen(View):
         elif catalogue and row:
             fields = backup_facts.told(row, catalogue.wal_problem)
         self.query_one("#about", Pane).retitle(f"backup {row.id}" if row else "details")
-        self.details.show(fields)
+        self._fields = tuple(fields)
+        self.details.show(self._fields)
+        if row and row.backup and row.backup.timeline:
+            self.time.point_at(row.backup.timeline, row.backup.finished_at or row.backup.started_at)
+        self._fit()
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._fit)
+
+    def on_strip_read(self, event: Strip.Read) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """The details as high as they are, the line of time where there is room, and the list as high as can be."""
+        if not self.is_attached or not self.size:
+            return
+        rows, facts = len(self.backups.listing.rows), len(laid_out(self._fields, self.size.width - 2))
+        time = HEIGHT if rows and not self.time.has_nothing else 0
+        lines = self.size.height - _AROUND
+        heights = shared(lines, (
+            Wish("list", min(rows, _LEAST_ROWS) + 3), Wish("facts", min(facts, _FACTS) + 2), Wish("list", _ROWS + 3),
+            Wish("facts", facts + 2), Wish("time", time, HEIGHT)))
+        self.query_one("#about").styles.height = heights["facts"]
+        self.backups.styles.height = lines - heights["facts"] - heights["time"]
+        self.time.give_room(bool(heights["time"]))
+        if self.time.has_room:
+            self.time.read(self.app.server)
 
     def _empty(self, catalogue: Catalogue | PgvaultError | None) -> str:
         server = self.app.server

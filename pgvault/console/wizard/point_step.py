@@ -27,7 +27,7 @@ from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import asked, nearest, told
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
@@ -37,7 +37,6 @@ _PAUSE_SECONDS = 0.2
 """Before a point under a moving cursor is asked about."""
 _LEAST_POINT = 10
 """Lines that the facts of the point need, with their border."""
-_ROOM_FOR_STRIP = 30
 _BEGIN_WITH = {What.DEPLOY: Kind.TIME}
 
 
@@ -109,8 +108,8 @@ class PointStep(Stage):
     def on_resize(self, event: Resize) -> None:
         """The line of time where there is room for all three."""
         room = self.size.height
-        self.strip.give_room(room >= _ROOM_FOR_STRIP)
-        self.finder.fit(room - _LEAST_POINT - (HEIGHT if room >= _ROOM_FOR_STRIP else 0))
+        self.strip.give_room(room >= ROOM_FOR_STRIP)
+        self.finder.fit(room - _LEAST_POINT - (HEIGHT if room >= ROOM_FOR_STRIP else 0))
 
     def on_finder_found(self, event: Finder.Found) -> None:
         """What stands below the list says of the search what the list says."""

@@ -54,8 +54,7 @@ class RecoveryScreen(View):
     }
     RecoveryScreen.-wide WhereStep {
         layout: horizontal;
-        & #form-pane { width: 1fr; height: 14; max-height: 100%; }
-        & #means-pane { width: 1fr; height: 14; }
+        & #form-pane, & #means-pane { width: 1fr; height: 1fr; max-height: 100%; }
     }
     """
     path_bar = getters.query_one("#steps", Bar)

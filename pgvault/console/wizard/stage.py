@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pgvault.console.app import Change, ConsoleApp
     from pgvault.console.wizard.screen import RecoveryScreen
 
+ROOM_FOR_STRIP = 30
+"""Lines of a step from which on it has room for the line of time, too."""
+
 
 class Stage(Vertical):
     """One step. It draws the screen's draft, and changes it through the screen alone."""

@@ -16,7 +16,7 @@ from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.draft import What
 from pgvault.console.wizard.finder import SURE, Finder
 from pgvault.console.wizard.search import Stand
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
 from pgvault.console.wizard.steps import Step
 
 _LEADS_TO = {
@@ -36,7 +36,6 @@ _LEADS_TO = {
 }
 _SAFE = ("The original server is not touched: the restore goes to another directory or host, its plan is shown first, "
          "and nothing is written before you say so.")
-_ROOM_FOR_STRIP = 30
 _SHORT = 3
 """Lines that what comes then needs alone."""
 
@@ -80,7 +79,7 @@ class WhatStep(Stage):
         self.finder.stop()
 
     def on_resize(self, event: Resize) -> None:
-        self.strip.give_room(self.size.height >= _ROOM_FOR_STRIP)
+        self.strip.give_room(self.size.height >= ROOM_FOR_STRIP)
         self.call_after_refresh(self._explain)
 
     def on_finder_found(self, event: Finder.Found) -> None:

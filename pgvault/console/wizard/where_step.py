@@ -7,16 +7,18 @@ from dataclasses import replace
 
 from textual import getters
 from textual.app import ComposeResult
+from textual.events import Resize
 from textual.widgets import Input
 
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.answer import Answer, Space
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path, flaw_of_port
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure
 from pgvault.model.target import EndOfWal
@@ -33,6 +35,7 @@ class WhereStep(Stage):
     DEFAULT_CSS = """
     WhereStep #form-pane { height: auto; min-height: 7; max-height: 60%; }
     WhereStep #form-pane Form { height: auto; max-height: 100%; }
+    WhereStep Strip { dock: bottom; }
     """
     form = getters.query_one(Form)
     host = getters.query_one("#host", Choice)
@@ -43,6 +46,7 @@ class WhereStep(Stage):
     overwrite = getters.query_one("#overwrite", Choice)
     unread = getters.query_one("#unread", Choice)
     means = getters.query_one("#means", Reading)
+    strip = getters.query_one(Strip)
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,6 +70,7 @@ class WhereStep(Stage):
             yield Typed("port", id="port", hint="the host's own, or the one in the restored configuration")
             yield Choice("unread WAL", id="unread")
         yield Pane("what that means", Reading(id="means"), id="means-pane")
+        yield Strip("the point that is restored")
 
     # Showing the draft
 
@@ -77,8 +82,15 @@ class WhereStep(Stage):
             self.recovery.change(draft)
         self.means.can_focus = False
         self._show(draft)
+        self.strip.read(draft.server)
+        self.strip.mark(self.recovery.found.newest_first)
+        if draft.point:
+            self.strip.point_at(draft.point.timeline or 1, draft.point.time)
         self.host.focus()
         begin(self, "backup", self._look_at_backup)
+
+    def on_resize(self, event: Resize) -> None:
+        self.strip.give_room(self.size.height >= ROOM_FOR_STRIP)
 
     def _show(self, draft: Draft) -> None:
         self._showing = True
