@@ -53,6 +53,14 @@ def test_only_conditions_that_do_not_hold_have_lines_of_their_own() -> None:
     assert "Here: esc leads back to the point" in shown[at + 3]  # where that is chosen
 
 
+def test_a_transaction_that_is_pending_there_comes_with_the_commands_that_end_it() -> None:
+    document = plan()
+    document["prepared"] = [{"gid": "it's", "owner": "app", "database": "shop", "locks": []}]
+    shown = " ".join(" ".join(lines(document)).split())
+    assert ("of app in shop is prepared there and has not ended; COMMIT PREPARED 'it''s' or ROLLBACK PREPARED 'it''s' "
+            "ends it") in shown
+
+
 def test_what_is_overwritten_stands_on_top_in_full() -> None:
     what = f"the cluster of PostgreSQL 18 in {DIRECTORY}: main itself or a copy of it (last checkpoint today, 1 GiB)"
     shown = lines(plan(overwrites=what))

@@ -12,6 +12,7 @@ from pgvault.console.fields import LABEL, Field
 from pgvault.console.wizard.answer import moment
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.typed import readings
+from pgvault.model.identifier import sql_literal
 from pgvault.model.text import size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
@@ -120,8 +121,10 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: da
         clocks = f", {', '.join(readings(time, zone))}{ours}" if time else ""
         yield Field("", f"{side} {target['stop_lsn']} on timeline {path}{clocks}")
     for each in document["prepared"]:
+        gid = sql_literal(each["gid"])
         yield Field("", f"transaction {each['gid']!r} of {each['owner']} in {each['database']} is prepared there and "
-                        f"has not ended{_locks(each['locks'])}", "warn")
+                        f"has not ended{_locks(each['locks'])}; COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} ends "
+                        "it", "warn")
     unfinished = ", the last one unfinished" if wal["partial"] else ""
     missing = "all present" if not wal["missing"] else f"MISSING: {wal['missing'][0]}"
     count = f"{wal['segments']} segment{'s' * (wal['segments'] != 1)}"
