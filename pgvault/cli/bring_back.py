@@ -102,7 +102,7 @@ def _request(args: argparse.Namespace, context: Context) -> BringBackRequest:
     if len({each.database for each in names}) > 1:
         raise UsageError("tables and schemas of one database come back together",
                          hint="Run it once for each database: each is a transaction of its own.")
-    copy = find_copy(context.config.vault.home, args.copy)
+    copy = find_copy(context.config, args.copy)
     context.config.server(copy.server)
     return BringBackRequest(
         copy, names[0].database, tuple(each for each in names if isinstance(each, SchemaName)),

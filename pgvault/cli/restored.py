@@ -121,14 +121,12 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     from pgvault.cli.render import listener
     from pgvault.cli.running import detach, run_job
     from pgvault.engine.restored.throwing_away import plan_throw_away, throw_away
-    from pgvault.jobs.copies import later_restore
     from pgvault.model.errors import Refused
     from pgvault.model.job import JobKind
 
     copy = _found(args, context)
-    later = later_restore(context.config, copy)
     with closing(listener(context.err, as_json=context.json)) as emit:
-        plan = asyncio.run(plan_throw_away(copy, later, context.config, emit))
+        plan = asyncio.run(plan_throw_away(copy, context.config, emit))
     if context.hold is None or args.dry_run:
         _show(plan, context, as_data=args.dry_run)
     if args.dry_run:
@@ -184,7 +182,7 @@ def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
 def _found(args: argparse.Namespace, context: Context) -> RestoredCopy:
     from pgvault.jobs.copies import find_copy
 
-    copy = find_copy(context.config.vault.home, args.copy)
+    copy = find_copy(context.config, args.copy)
     context.config.server(copy.server)
     return copy
 

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pgvault.config.load import Config
+from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import find_job, jobs_directory, list_jobs, read_job
 from pgvault.model.errors import NotFound, NotRight, Refused
+from pgvault.model.event import Event, Noted, PhaseStarted
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.restored import RestoredCopy, stored_copy
 
 LATEST = "latest"
 
 
-def find_copy(home: Path, wanted: str) -> RestoredCopy:
+def find_copy(config: Config, wanted: str) -> RestoredCopy:
     """Of a restore by its job's id, a unique beginning of it, or `latest`: the newest one that made a server.
 
-    NotFound when there is none, Refused when the job made no server that is at its target.
+    NotFound when there is none; Refused when the job made no server that is at its target, or when another restore has
+    written to one of its directories since: what is there is at another point, or is half of something.
     """
+    copy = _find(config.vault.home, wanted)
+    if later := _later_writer(config, copy):
+        raise Refused(f"job {later} restored to the same place since job {copy.job}, or into a part of it",
+                      detail=f"What is in {copy.place} is not what job {copy.job} made.",
+                      hint=f"See what became of it (pgvault job show {later}). If it made a server, name that one.")
+    return copy
+
+
+def _find(home: Path, wanted: str) -> RestoredCopy:
     if wanted == LATEST:
         made = [job for job in list_jobs(home) if _made_a_server(job)]
         if not made:
@@ -36,13 +48,17 @@ def find_copy(home: Path, wanted: str) -> RestoredCopy:
     return _of(home, job)
 
 
-def later_restore(config: Config, copy: RestoredCopy) -> str:
-    """The newest restore after this one that had to do with one of its directories, whatever became of it; empty when
-    there is none."""
-    home = config.vault.home
-    later = [job for job in list_jobs(home) if job.kind is JobKind.RESTORE and job.id > copy.job]
-    return max((job.id for job in later if _overlaps(read_plan(jobs_directory(home) / job.id), copy, config)),
-               default="")
+def _later_writer(config: Config, copy: RestoredCopy) -> str:
+    """The newest restore after this one that wrote to one of its directories and did not undo it; empty without."""
+    jobs = jobs_directory(config.vault.home)
+    later = (job for job in reversed(list_jobs(config.vault.home)) if job.kind is JobKind.RESTORE and job.id > copy.job)
+    return next((job.id for job in later if _overlaps(read_plan(jobs / job.id), copy, config)
+                 and _wrote(read_events(jobs / job.id))), "")
+
+
+def _wrote(events: Sequence[Event]) -> bool:
+    return any(isinstance(each, PhaseStarted) and each.phase == "copy" for each in events) and \
+        not any(isinstance(each, Noted) and each.code == "undone" for each in events)
 
 
 def _overlaps(plan: Mapping[str, Any], copy: RestoredCopy, config: Config) -> bool:

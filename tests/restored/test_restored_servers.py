@@ -21,8 +21,10 @@ from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
 from support.ssh import SshHost
 
+from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory
+from pgvault.model.event import PhaseStarted
 from pgvault.model.job import JobKind
 
 
@@ -170,11 +172,16 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
     assert not plan["runs"]
     job = plan["copy"]
-    hold = create_job(world.home, JobKind.RESTORE, "main", "pgvault restore")  # of the tablespace's place alone
-    write_plan(hold.directory, {"host": "target", "directory": "/x", "tablespaces": [{"location": f"{data}.fast"}]})
-    hold.close()
-    assert "restored to the same place since" in world.cli("throw-away", job, "--remove", data, check=5).stderr
-    remove_tree(hold.directory)
+    later = create_job(world.home, JobKind.RESTORE, "main", "pgvault restore")  # of the tablespace's place alone
+    write_plan(later.directory, {"host": "target", "directory": "/x", "tablespaces": [{"location": f"{data}.fast"}]})
+    world.cli("throw-away", job, "--dry-run", check=0)  # it has written nothing
+    journal = Journal(later.directory)
+    journal.emit(PhaseStarted("copy"))
+    journal.close()
+    for words in (("throw-away", job), ("look", job), ("open", job), ("bring-back", job, "postgres.public.here")):
+        assert "restored to the same place since" in world.cli(*words, check=5).stderr
+    later.close()
+    remove_tree(later.directory)
     stored = jobs_directory(world.home) / job / "plan.toml"
     with_plan = stored.read_text()
     stored.write_text(with_plan.replace(f'data_directory = "{world.server.data}"', f'data_directory = "{data}"'))

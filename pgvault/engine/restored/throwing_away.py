@@ -71,8 +71,8 @@ class ThrownAway:
         return f"thrown away: {gone}" + (f"; left, as it is not of this copy: {', '.join(self.left)}" * bool(self.left))
 
 
-async def plan_throw_away(copy: RestoredCopy, later: str, config: Config, emit: Emit) -> ThrowAwayPlan:
-    """`later` is the newest other restore to the same place, or empty. NotFound when nothing is there any more."""
+async def plan_throw_away(copy: RestoredCopy, config: Config, emit: Emit) -> ThrowAwayPlan:
+    """NotFound when nothing is there any more."""
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "",
@@ -80,7 +80,7 @@ async def plan_throw_away(copy: RestoredCopy, later: str, config: Config, emit: 
         if there.directory.contents in (Contents.MISSING, Contents.EMPTY):
             raise NotFound(f"{copy.called} is not there any more: {copy.place}", hint="There is nothing to throw away.")
         looked = _Looked(copy, config, host_config, host, programs, sight, there)
-        conditions = [each async for each in looked.conditions(later)]
+        conditions = [each async for each in looked.conditions()]
     return ThrowAwayPlan(copy.server, copy.job, copy.host, there.directory.real_path, copy.tablespaces, sight.alive,
                          there.held_bytes, tuple(conditions))
 
@@ -95,18 +95,15 @@ class _Looked:
     sight: Sight
     there: Destination
 
-    async def conditions(self, later: str) -> AsyncIterator[Precondition]:
-        yield await self._whose(later)
+    async def conditions(self) -> AsyncIterator[Precondition]:
+        yield await self._whose()
         use = await self._use()
         for server in self.config.servers.values():
             yield await self._is_not(server, use)
         yield await self._unused(use)
 
-    async def _whose(self, later: str) -> Precondition:
+    async def _whose(self) -> Precondition:
         """It is what this restore left, and nothing newer."""
-        if later:
-            return _failed("this restore's", f"Job {later} restored to the same place since, or into a part of it.",
-                           f"If a server was restored there, name that one: pgvault throw-away {later}")
         if self._is_begun:
             return _told("this restore's", f"what is left of the copy of {self.copy.server}: its removal had begun")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
