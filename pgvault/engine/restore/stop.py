@@ -103,7 +103,8 @@ def _at_time(way: Way, wal: Stretch, backup: Backup, target: AtTime) -> Stop | N
         row = wal.run.rows[place]
         in_time = wal.next(("in time", first), lambda row: row.earliest is not None and row.earliest < first)
         reached = reached or (in_time is not None and in_time < place)
-        if not reached and (in_time is None or wal.first < place < in_time):
+        all_late = in_time is None and (place > wal.first or wal.unread is None)
+        if not reached and (all_late or (in_time is not None and wal.first < place < in_time)):
             return _too_early(way, backup)
         if late := way.first_late(row, first, begin):
             follows, transaction = late

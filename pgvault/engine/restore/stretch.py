@@ -114,9 +114,14 @@ class Stretch(NamedTuple):
         places = self.run.places("commit", _has_commit)
         return self.run.rows[places[-1]] if places and places[-1] >= self.first else None
 
+    @property
+    def unread(self) -> int | None:
+        """The first place whose records were not read."""
+        return self.next("unread", lambda row: row.problem is not None)
+
     def refuse_unread(self, until: int | None = None) -> None:
         """WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
-        place = self.next("unread", lambda row: row.problem is not None)
+        place = self.unread
         if place is not None and (until is None or place <= until):
             row = self.run.rows[place]
             raise WalMissing(f"segment {row.name} was not read", detail=f"Not read: {row.problem}.",
