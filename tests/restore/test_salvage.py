@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from wal.wal_writer import SYSTEM, Writer
 
-from pgvault.engine.restore.salvage import salvage
+from pgvault.engine.restore.salvage import not_planned, salvage
 from pgvault.io.local_host import LocalHost
 from pgvault.model.event import discard
 from pgvault.model.segment import Segment
@@ -92,3 +92,16 @@ def test_what_the_vault_has_is_not_read_again(data: Path, server: ServerVault) -
     salvaged(data, server)
     put(data, THREE, wal(THREE))
     assert salvaged(data, server) == (TWO, f"{THREE}.partial")
+
+
+@pytest.mark.parametrize(("stored", "more"), [
+    ((ONE,), "--target-timeline 1"), ((ONE, f"{TWO}.partial"), "--target-timeline 1 --partial")])
+def test_a_restore_to_the_end_says_that_salvaged_wal_lies_behind_it(stored: tuple[str, ...], more: str) -> None:
+    note = not_planned(stored, 1)
+    assert note is not None
+    assert note.text.endswith(f"--target-end {more}")
+
+
+def test_without_salvaged_wal_it_says_nothing() -> None:
+    assert not_planned((), 1) is None
+    assert not_planned(("00000002.history",), 1) is None

@@ -25,7 +25,7 @@ from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
 from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.prove import prove
-from pgvault.engine.restore.salvage import salvage
+from pgvault.engine.restore.salvage import not_planned, salvage
 from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
@@ -41,6 +41,7 @@ from pgvault.model.errors import Cancelled, NotRight, PgvaultError, Refused, Unr
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.target import EndOfWal
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern, locked
@@ -155,8 +156,10 @@ class _Restore:
                     self.destination.incomplete_restore or "")
         if site.aside:
             self.emit(PhaseStarted("salvage"))
-            await salvage(self.host, site.directory, self.server, level=level_for(settings.compression_level),
-                          emit=self.emit)
+            stored = await salvage(self.host, site.directory, self.server, emit=self.emit,
+                                   level=level_for(settings.compression_level))
+            if isinstance(plan.target, EndOfWal) and (note := not_planned(stored, plan.timeline)):
+                self.emit(note)
             await self.look.again(self.host)  # much WAL takes minutes
         recovery = await asyncio.to_thread(reserve_timeline, self.server, plan, self.job, self.emit)
         self.emit(PhaseStarted("copy", plan.bytes_to_write))

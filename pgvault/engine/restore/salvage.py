@@ -94,6 +94,16 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
     return tuple(stored)
 
 
+def not_planned(stored: Sequence[str], timeline: int) -> Noted | None:
+    """What a restore to the end of the WAL has to say: it was planned, and reviewed, before `stored` was there."""
+    wal = [each for each in stored if not each.endswith(".history")]
+    if not wal:
+        return None
+    partial = " --partial" if any(each.endswith(".partial") for each in wal) else ""
+    return Noted("this restore was planned without the salvaged WAL and ends before it. What was committed there is "
+                 f"restored with --target-end --target-timeline {timeline}{partial}", Level.WARNING, "salvaged")
+
+
 async def _foreign(host: Host, directory: str, server: ServerVault, wanted: Sequence[_Found]) -> dict[int, str]:
     """The timelines in the directory that are not the server's, each with the reason."""
     texts: dict[int, str] = {}
