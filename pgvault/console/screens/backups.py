@@ -168,9 +168,11 @@ class BackupsScreen(View):
         rows, facts = len(self.backups.listing.rows), len(laid_out(self._fields, self.size.width - 2))
         time = HEIGHT if rows and not self.time.has_nothing else 0
         lines = self.size.height - _AROUND
+        border = 2 if facts else 0
         heights = shared(lines, (
-            Wish("list", min(rows, _LEAST_ROWS) + 3), Wish("facts", min(facts, _FACTS) + 2), Wish("list", _ROWS + 3),
-            Wish("facts", facts + 2), Wish("time", time, HEIGHT)))
+            Wish("list", min(rows, _LEAST_ROWS) + 3), Wish("facts", min(facts, _FACTS) + border),
+            Wish("list", _ROWS + 3), Wish("facts", facts + border), Wish("time", time, HEIGHT)))
+        self.query_one("#about").display = bool(facts)
         self.query_one("#about").styles.height = heights["facts"]
         self.backups.styles.height = lines - heights["facts"] - heights["time"]
         self.time.give_room(bool(heights["time"]))

@@ -125,7 +125,7 @@ class NearbyPane(ListPane):
         super()._count()
         if self.shows_accidents and not self.pattern:
             parts = "right opens one; " * any(each.parts for each in self.search.newest_first)
-            self.say(f"{parts}fewer than {self.search.rows} rows are none: pgvault events --rows 1")
+            self.say(f"{parts}fewer than {self.search.rows} rows left out: pgvault events --rows 1")
 
     def place(self, key: str) -> Cursor | None:
         """Where the row with this key lies."""
