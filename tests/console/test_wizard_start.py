@@ -125,7 +125,7 @@ async def test_an_empty_confirmation_does_not_look_filled_in(desk: Desk) -> None
     async with recovering(desk, *TO_REVIEW, "enter") as pilot:
         entry = pilot.app.screen.query_one(Input)
         assert entry.value == ""
-        assert entry.placeholder.startswith("type ")
+        assert entry.placeholder.startswith("(type ")
 
 
 async def test_a_confirmation_begins_on_what_does_nothing(desk: Desk) -> None:
