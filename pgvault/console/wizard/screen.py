@@ -48,7 +48,7 @@ class RecoveryScreen(View):
     RecoveryScreen #stages { height: 1fr; }
     RecoveryScreen.-wide WhatStep {
         & #beside { layout: horizontal; }
-        & #asked { width: 58; height: 1fr; }
+        & #asked { width: 48; height: 1fr; }
         & #meaning { height: 1fr; }
         & Finder { width: 1fr; height: 1fr; }
     }
