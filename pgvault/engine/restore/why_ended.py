@@ -1,9 +1,9 @@
 """Why a restored server ended or did not start, by the end of its log, and the next step that fits: pure rules.
 
 The cause is often not in the FATAL line itself: "configuration file contains errors" comes after the LOG line that
-names the setting, "could not create any TCP/IP sockets" after the one that names the address. Logs come in any
-language: where PostgreSQL leaves a part of a message as it is (names of functions, settings, build options), the rule
-looks for that.
+names the setting, "could not create any TCP/IP sockets" after the one that names the address, and that of a failed
+restore_command after what the program said. Logs come in any language: where PostgreSQL leaves a part of a message as
+it is (names of functions, settings, build options), the rule looks for that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ FAILED = re.compile(r"\b(FATAL|PANIC)\b")
 _CAUSE = re.compile(r"\b(FATAL|PANIC|ERROR|WARNING|HINT|DETAIL)\b|\bLOG\b.*(could not|unrecognized|invalid|error|"
                     r"cannot|outside the valid range|is not supported)")
 _PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?(?=\b[A-Z]{3,9}:  )")
+_OWN = re.compile(r"\b[A-Z]{3,11} ?:  |^\s")
+"""PostgreSQL's own lines, and the further ones of a message. All others are of programs that it runs."""
 _LINES = 4
 
 _BUILD = (r"\b(BLCKSZ|RELSEG_SIZE|XLOG_BLCKSZ|SLRU_PAGES_PER_SEGMENT|MAXALIGN|NAMEDATALEN|INDEX_MAX_KEYS|LOBLKSIZE|"
@@ -58,7 +60,7 @@ def said_of_it(lines: Sequence[str]) -> list[str]:
     if end is None:
         end = _last("|".join(sign for sign, _ in _STEPS), lines)
         return [_PREFIX.sub("", line) for line in (lines[-3:] if end is None else lines[max(end - 1, 0):end + 2])]
-    told = [line for line in lines[:end + 3] if _CAUSE.search(line)]
+    told = [line for line in lines[:end + 3] if _CAUSE.search(line) or not _OWN.search(line)]
     return [_PREFIX.sub("", line) for line in told[-_LINES:]]
 
 
