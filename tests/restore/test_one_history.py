@@ -158,3 +158,23 @@ def test_a_number_is_free_only_where_nothing_in_the_vault_has_it(site: Site) -> 
     assert list(names) == []
     assert list(placeholders(recoveries.find(vault, 8), ("00000005.history",))) == [
         f"{number:08X}.history" for number in (2, 3, 4, 6, 7)]
+
+
+def test_an_unfinished_segment_that_was_restored_stays_unfinished(
+    site: Site, adopt_server: Callable[[Path, int], Server]
+) -> None:  # fmt: skip
+    """In the copy it looks like a whole one. The server goes on in it, and its own copy is archived as ever."""
+    site.server.sql("insert into t values (12)")
+    name = site.server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
+    content = (site.server.wal / name).read_bytes()
+    pgvault("put-wal", "main", f"{name}.partial", config=site.config, account=account(), check=0, input=content)
+    copy = recovered(site, "copy", adopt_server, "--target-end", "--partial")
+    assert copy.scalar("select max(n) from t") == 12
+    copy.stop()
+    assert (copy.wal / "archive_status" / f"{name}.done").exists()
+    site.run("restore", "main", "auto", copy.data, "--host", "here", "--target-immediate", "--overwrite",
+             str(copy.data), "--yes")  # fmt: skip
+    assert not path_of(site.vault, name).exists()
+    site.server.sql("insert into t values (13)")
+    archive(site, site.server.switch_wal())
+    assert path_of(site.vault, name).exists()

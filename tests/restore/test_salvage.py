@@ -34,10 +34,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def wal(name: str) -> bytes:
-    """A segment's content."""
+def wal(name: str, *, whole: bool = False) -> bytes:
+    """A segment's content: its server is still writing it, or has closed it."""
     writer = Writer(Segment.parse(name, SIZE).start(SIZE))
     writer.append(b"x" * 100)
+    if whole:
+        writer.switch()
     return writer.segments()[0][1]
 
 
@@ -58,7 +60,7 @@ def test_the_segment_that_was_being_written_is_a_part(data: Path, server: Server
 
 
 def test_a_segment_before_one_that_was_begun_is_whole(data: Path, server: ServerVault) -> None:
-    put(data, ONE, wal(ONE))
+    put(data, ONE, wal(ONE, whole=True))
     put(data, TWO, wal(TWO))
     assert salvaged(data, server) == (ONE, f"{TWO}.partial")
 
@@ -73,9 +75,17 @@ def test_a_recycled_segment_says_nothing_of_the_one_before_it(data: Path, server
 
 @pytest.mark.parametrize("status", ["ready", "done"])
 def test_what_postgresql_calls_complete_is_whole(data: Path, server: ServerVault, status: str) -> None:
-    put(data, TWO, wal(TWO), status=status)
+    put(data, TWO, wal(TWO, whole=True), status=status)
     put(data, THREE, wal(ONE))
     assert salvaged(data, server) == (TWO,)
+
+
+def test_what_an_unfinished_segment_was_restored_as_is_a_part(data: Path, server: ServerVault) -> None:
+    """Recovery keeps it as a whole one that is done; as that, the receiver would begin behind it, and what the server
+    still writes there would be in no archive."""
+    put(data, TWO, wal(TWO), status="done")
+    assert salvaged(data, server) == (f"{TWO}.partial",)
+    assert fetch(server, TWO) is None
 
 
 def test_another_clusters_wal_is_left_alone(data: Path, server: ServerVault) -> None:
@@ -88,7 +98,7 @@ def test_another_clusters_wal_is_left_alone(data: Path, server: ServerVault) -> 
 
 def test_what_the_vault_has_is_not_read_again(data: Path, server: ServerVault) -> None:
     put(data, ONE, wal(ONE))
-    put(data, TWO, wal(TWO))
+    put(data, TWO, wal(TWO, whole=True))
     salvaged(data, server)
     put(data, THREE, wal(THREE))
     assert salvaged(data, server) == (TWO, f"{THREE}.partial")

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
-from pgvault.model.errors import PgvaultError, Rejected
+from pgvault.model.errors import PgvaultError, Rejected, UnknownWal
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.model.timeline import History, parse_history
@@ -27,7 +27,10 @@ from pgvault.vault.files import naming
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, path_of, set_apart
+from pgvault.wal.facts import skim_all
 from pgvault.wal.pages import LONG_HEADER, read_header
+from pgvault.wal.pieces import pieces
+from pgvault.wal.records import Cause
 
 _PIECE = 8 << 20
 
@@ -83,8 +86,8 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
         reason = foreign.get(found[source].timeline, "")
         if not reason and not name.endswith(".partial") and await asyncio.to_thread(path_of(server, name).exists):
             continue
-        if await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, reason, level, emit):
-            (apart if reason else stored).append(name)
+        if kept := await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, reason, level, emit):
+            (apart if reason else stored).append(kept)
     if stored:
         emit(Noted(f"salvaged WAL that only {directory} had into the vault: {', '.join(stored)}", code="salvaged"))
     if apart:
@@ -170,21 +173,37 @@ def _holds(found: _Found, identity: Identity | None) -> bool:
 
 
 async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, foreign: str,
-                 level: int, emit: Emit) -> bool:
-    """Whether the vault has something new: in the archive or, with the reason of `foreign`, in quarantine."""
+                 level: int, emit: Emit) -> str:
+    """What the vault has anew, in the archive or, with the reason of `foreign`, in quarantine; empty for nothing."""
     with tempfile.TemporaryFile(dir=server.wal) as copy:
         with naming(server.wal):
             await _copy(host, path, copy, identity.segment_size if identity else 0)
+        name = await asyncio.to_thread(_name_by_content, name, copy)
         copy.seek(0)
         if foreign:
             await asyncio.to_thread(set_apart, server, name, copy, foreign, level=level)
-            return True
+            return name
         try:
             accepted = await asyncio.to_thread(accept, server, name, copy, level=level)
         except Rejected as rejection:
             emit(Noted(f"{rejection.message}; it is in quarantine. {rejection.detail}", Level.WARNING, "rejected"))
-            return False
-    return accepted.new
+            return ""
+    return name if accepted.new else ""
+
+
+def _name_by_content(name: str, copy: BinaryIO) -> str:
+    """A restore with an unfinished segment leaves that under the name of a whole one, and recovery marks it as done.
+    Archived as that, it would be taken for all the WAL that the server has written there."""
+    if not isinstance(parse_wal_name(name), SegmentFile):
+        return name
+    copy.seek(0)
+    try:
+        header = read_header(copy.read(LONG_HEADER.size))
+        copy.seek(0)
+        end = skim_all(pieces(iter(lambda: copy.read(_PIECE), b""), header.address)).end
+    except (UnknownWal, ValueError):
+        return name
+    return f"{name}.partial" if end and end.cause is Cause.UNWRITTEN else name
 
 
 async def _copy(host: Host, path: str, into: BinaryIO, size: int) -> None:
