@@ -257,3 +257,5 @@ def test_only_a_command_is_continued_and_no_word_is_broken() -> None:
     assert pasteable("pgvault 'it''s open", 10) == ["pgvault 'it''s open"]
     assert pasteable("pgvault restore main /srv/a-long-name", 20) == [
         "pgvault restore \\", "main \\", "/srv/a-long-name"]
+    assert pasteable("/usr/bin/pg_dump -t 'a b' | psql -c \"x y\"", 20) == [
+        "/usr/bin/pg_dump \\", "-t 'a b' | psql -c \\", "\"x y\""]

@@ -179,7 +179,8 @@ async def test_a_search_that_fails_says_why_and_any_point_can_still_be_named(des
 
 async def test_outside_text_is_never_markup(desk: Desk) -> None:
     ready(desk)
-    desk.says("events main", accident(name="x [/data/pg] y"), accident(name="[red]\x1b[31m" + "表" * 5000, lsn="0/D"),
+    desk.says("events main", accident(name="x [/data/pg] y", at="2026-11-23T11:40:14Z"),
+              accident(name="[red]\x1b[31m" + "表" * 5000, at="2026-11-23T11:40:13Z", lsn="0/D"),
               accident(name="b\u202eackwards", lsn="0/C"))
     async with recovering(desk, *TO_POINT) as pilot:
         assert "x [/data/pg] y" in screen(pilot)

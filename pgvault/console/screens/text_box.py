@@ -7,7 +7,7 @@ terminal takes no border and nothing of the view behind. A command that needs se
 from __future__ import annotations
 
 import os
-import shlex
+import re
 from collections.abc import Iterable
 
 from textual.binding import Binding
@@ -20,6 +20,11 @@ from pgvault.console.beside import begin
 from pgvault.console.clipboard import copy
 from pgvault.console.screens.dialog import Dialog
 from pgvault.model.text import visible, width
+
+_WORD = re.compile(r"""(?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+""")
+"""Of a shell's line, with its quotes."""
+_PROGRAMS = frozenset({"pgvault", "psql", "pg_dump", "pg_ctl", "pg_restore", "ssh", "sudo"})
+"""A line that begins with one is a command."""
 
 
 class TextBox(Dialog[None]):
@@ -72,11 +77,8 @@ class TextBox(Dialog[None]):
 def pasteable(line: str, columns: int) -> list[str]:
     """A shell's command in lines of at most so many columns, each but the last continued by a backslash; any other
     line, and a word that is longer, as it is."""
-    try:
-        words = [shlex.quote(word) for word in shlex.split(line)]
-    except ValueError:
-        return [line]
-    if width(line) <= columns or " ".join(words) != line or not line.startswith("pgvault "):
+    words = _WORD.findall(line)
+    if width(line) <= columns or " ".join(words) != line or words[0].rpartition("/")[2] not in _PROGRAMS:
         return [line]
     lines, piece = [], words[0]
     for word in words[1:]:
