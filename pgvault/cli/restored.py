@@ -27,10 +27,12 @@ Example:
 """
 OPEN = """Open a restored server for use that is paused at its target: it ends its recovery there and takes writes.
 
-It gets a timeline of its own. What keeps it from acting outside stays as it is, and is named; archiving is off there.
+It gets a timeline of its own. What keeps it from acting outside stays as it is, and is named; --lift takes out what its
+restore added for that, with effect from its next restart, also of one that is open already. Archiving stays off.
 
 Example:
   pgvault open latest
+  pgvault open latest --lift
 """
 THROW_AWAY = """Stop a restored server and remove its files, tablespaces included.
 
@@ -80,6 +82,8 @@ def _told(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> b
 
 def open_arguments(parser: argparse.ArgumentParser) -> None:
     _copy(parser)
+    parser.add_argument("--lift", action="store_true",
+                        help="also take out the settings that its restore added to keep it from acting outside")
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
     parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
 
@@ -91,7 +95,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     from pgvault.model.job import JobKind
 
     copy = _found(args, context)
-    command = ["pgvault", "open", copy.job]
+    command = ["pgvault", "open", copy.job, *["--lift"] * args.lift]
     yes = args.yes or context.hold is not None
     if not context.confirm(f"Open {copy.called} in {copy.place} for use? It replays no more WAL then.", yes=yes):
         context.err.line("Nothing was changed.")
@@ -99,13 +103,13 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.OPEN, server=copy.server, command=command)
     done = run_job(context, kind=JobKind.OPEN, server=copy.server, command=command, plan=copy,
-                   act=lambda emit, job: open_for_use(copy, context.config, emit))
+                   act=lambda emit, job: open_for_use(copy, context.config, emit, lift=args.lift))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "timeline": done.timeline,
-                          "settings_changed": list(copy.settings_changed)})
+                          "lifted": list(done.lifted), "settings_changed": list(copy.settings_changed)})
         return 0
     context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
-    for change in copy.settings_changed:
+    for change in (each for each in copy.settings_changed if each.name not in done.lifted):
         context.out.line(f"  still made safe: {told(change)}")
     return 0
 

@@ -29,6 +29,7 @@ REMEMBERED = 1000
 _MOST_BYTES = 64 << 20
 """Of an answer; no verb that is asked here prints as much."""
 Document = dict[str, Any]
+_PROGRAM = (sys.executable, "-P", "-m", "pgvault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,10 @@ class Commands:
         """The command line as a person types it; the words come after `pgvault`."""
         return join(["pgvault", *self._where(), *words])
 
+    def argv(self, words: Sequence[str]) -> list[str]:
+        """The same, to be run by this very installation."""
+        return [*_PROGRAM, *self._where(), *words]
+
     async def ask(self, *words: str, each: Callable[[Document], None] | None = None) -> Answer:
         """Run a verb to its end; `each` is given every document as it comes. Cancelled, it ends the process."""
         ran, began = self._log.begin(self.shown(words)), time.monotonic()
@@ -128,7 +133,7 @@ class Commands:
 
 async def _run(words: Sequence[str], each: Callable[[Document], None] | None) -> Answer:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "pgvault", *words, stdin=asyncio.subprocess.DEVNULL,
+        *_PROGRAM, *words, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True, limit=_MOST_BYTES)
     assert process.stdout
     assert process.stderr

@@ -14,6 +14,7 @@ from pgvault.console.fields import Field
 from pgvault.jobs.encoding import plain
 from pgvault.model.job import JobKind
 from pgvault.model.rate import format_rate
+from pgvault.model.relation import RelationName
 from pgvault.model.text import size, span
 
 Plan = Mapping[str, Any]
@@ -26,9 +27,16 @@ def destination(plan: Plan) -> str:
     return f"{plan.get('host') or 'this machine'}:{directory}" if directory else ""
 
 
+def expected(plan: Plan) -> tuple[str, ...]:
+    """What a restore was made for, as DATABASE.SCHEMA.TABLE."""
+    return tuple(str(RelationName(*(str(each.get(part, "")) for part in ("database", "schema", "name"))))
+                 for each in _mappings(plan.get("expects")))
+
+
 def told(kind: JobKind, plan: Plan) -> Iterator[Field]:
     """Each fact with its name."""
-    tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore}.get(kind)
+    tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore, JobKind.BRING_BACK: _bring_back,
+            JobKind.OPEN: _copy, JobKind.THROW_AWAY: _copy}.get(kind)
     facts = list(tell(plan)) if tell and "unreadable" not in plan else []
     yield from [Field(*fact) for fact in facts] or _any(plan)
 
@@ -74,12 +82,36 @@ def _restore(plan: Plan) -> _Told:
         yield "amount", f"sends {_size(plan['bytes_to_send'])}, writes {_size(plan['bytes_to_write'])}", ""
     yield "overwrites", str(plan.get("overwrites") or "nothing"), "warn" if plan.get("overwrites") else ""
     yield from _work(plan)
+    yield from _conditions(plan)
+    for number, each in enumerate(_mappings(plan.get("settings_changed"))):
+        yield "" if number else "made safe", f"{each.get('name')} in {each.get('file')}: {each.get('action')}", ""
+
+
+def _bring_back(plan: Plan) -> _Told:
+    names = [*(f"schema {each.get('name')}" for each in _mappings(plan.get("schemas"))),
+             *(f"{each.get('schema')}.{each.get('name')}" for each in _mappings(plan.get("tables")))]
+    yield "brings", ", ".join(names) or "-", "bold"
+    yield "from", f"{plan.get('place')}, by restore {plan.get('copy')}", ""
+    beside = f"schema {plan['beside']}, beside what was there" if plan.get("beside") else "as it was"
+    yield "into", f"{plan.get('database')} of {plan.get('server')}, {beside}", ""
+    for number, each in enumerate(_sequence(plan.get("left"))):
+        yield "" if number else "left out", str(each), ""
+    yield from _conditions(plan)
+
+
+def _copy(plan: Plan) -> _Told:
+    """Of what is done to the copy itself."""
+    yield "where", destination(plan), "bold"
+    for each in _sequence(plan.get("tablespaces")):
+        yield "", f"tablespace {each}", ""
+    yield from _conditions(plan)
+
+
+def _conditions(plan: Plan) -> _Told:
     for number, each in enumerate(_mappings(plan.get("preconditions"))):
         detail = f" ({each['detail']})" if each.get("detail") else ""
         outcome = str(each.get("outcome", ""))
         yield "" if number else "conditions", f"{outcome}: {each.get('name')}{detail}", _OUTCOMES.get(outcome, "")
-    for number, each in enumerate(_mappings(plan.get("settings_changed"))):
-        yield "" if number else "made safe", f"{each.get('name')} in {each.get('file')}: {each.get('action')}", ""
 
 
 def _stop(plan: Plan) -> _Told:

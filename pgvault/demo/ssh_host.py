@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 import asyncssh
 
 from pgvault.demo.account import Account
+from pgvault.demo.ssh_terminal import AtTerminal
 
 LOGIN: Final = "postgres"
 """The one user name that is let in."""
@@ -37,7 +38,7 @@ class Command(asyncio.SubprocessProtocol):
 
     _transport: SubprocessTransport
 
-    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], running: set[Command]) -> None:
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], running: set[Command | AtTerminal]) -> None:
         self._channel, self._running = channel, running
         self._over = self._paused = self._quiet = self._full = False
         running.add(self)
@@ -115,12 +116,19 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def __init__(self, host: SshHost) -> None:
         self._host = host
         self._argv = ["/bin/sh"]
-        self._command: Command | None = None
+        self._command: Command | AtTerminal | None = None
         self._early: list[bytes | None] = []
         """What came before the command was there; None is the end of the input."""
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self._channel = chan
+
+    def pty_requested(self, term_type: str, term_size: object, term_modes: object) -> bool:
+        return True
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        if isinstance(self._command, AtTerminal):
+            self._command.resize(width, height)
 
     def shell_requested(self) -> bool:
         return True
@@ -159,7 +167,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._early.append(data)
 
     @staticmethod
-    def _feed(command: Command, data: bytes | None) -> None:
+    def _feed(command: Command | AtTerminal, data: bytes | None) -> None:
         if data is None:
             command.feed_eof()
         else:
@@ -214,9 +222,15 @@ class SshHost:
         self.sockets = Path(os.path.realpath(sockets))
         self.authorized_keys = asyncssh.read_authorized_keys(str(keys / "authorized_keys"))
         self._keys, self._home, self._account = keys, home, account
-        self._running: set[Command] = set()
+        self._running: set[Command | AtTerminal] = set()
 
-    async def start(self, argv: list[str], channel: asyncssh.SSHServerChannel[bytes]) -> Command:
+    async def start(self, argv: list[str], channel: asyncssh.SSHServerChannel[bytes]) -> Command | AtTerminal:
+        if channel.get_terminal_type() is not None:
+            at = await AtTerminal.start(argv, channel, self._account, str(self._home),
+                                        self._account.environment(self._home))
+            self._running.add(at)
+            at.ended.add_done_callback(lambda _: self._running.discard(at))
+            return at
         _, command = await asyncio.get_running_loop().subprocess_exec(
             lambda: Command(channel, self._running), *argv, cwd=self._home,
             env=self._account.environment(self._home), start_new_session=True, **self._account.popen_options())
@@ -228,7 +242,7 @@ class SshHost:
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         listener = await asyncssh.listen(
             "127.0.0.1", 0, server_factory=lambda: Gate(self), server_host_keys=[str(self._keys / "host_key")],
-            compression_algs=None)
+            compression_algs=None, line_editor=False)
         listening = self._tell(listener.get_port())
         while listening.exists() and not ended.is_set():
             with suppress(TimeoutError):

@@ -19,6 +19,8 @@ from pgvault.model.identifier import sql_identifier
 
 _PLAIN = r"[A-Za-z_\u0080-\U0010FFFF][A-Za-z0-9_$\u0080-\U0010FFFF]*"
 _PART = re.compile(rf'(?P<plain>{_PLAIN})|"(?P<quoted>(?:[^"\0]|"")+)"')
+_WORD = re.compile(r'(?:[^\s"]|"(?:[^"]|"")*"?)+')
+"""Blanks between double quotes end none."""
 _LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
 _LONGEST = 63
 """Bytes of an identifier, NAMEDATALEN - 1."""
@@ -62,6 +64,11 @@ def parse_object(text: str) -> RelationName | SchemaName:
         raise ValueError(f"not the name of a table or schema: {text!r}{where or ''}; write DATABASE.SCHEMA.TABLE or "
                          f"DATABASE.SCHEMA, {_QUOTING}")
     return RelationName(*parts) if len(parts) == 3 else SchemaName(*parts)
+
+
+def parse_objects(text: str) -> list[RelationName | SchemaName]:
+    """Those that `text` names with blanks between them; ValueError as of `parse_object`."""
+    return [parse_object(word) for word in _WORD.findall(text)]
 
 
 _QUOTING = 'and in double quotes what has upper case, dots, blanks or hyphens, as in shop.public."Order-Items"'

@@ -1,148 +1,218 @@
-"""What can be done once a restore has proven itself: commands that run as they are copied, whatever the names."""
+"""What can be done once a restore has proven itself: acts, planned and confirmed, and said to be done when they are."""
 
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
-from desk import NARROW, WIDE, Desk, press, screen
+from desk import NARROW, WIDE, Desk, failure, press, screen, toasts, write
 from hypothesis import given
 from hypothesis import strategies as st
-from recovery import DIRECTORY, draft_of, ready, recovering, running, succeeded, wizard
+from recovery import DIRECTORY, condition, draft_of, ready, recovering, running, succeeded, wizard
+from textual.widgets import Input
 
-from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.console.commands import Answer
+from pgvault.console.restored_plans import told_bring_back
+from pgvault.console.screens.ask_objects import AskObjects
+from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.failure_box import FailureBox
+from pgvault.console.screens.job import JobScreen
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.wizard.afterwards import (
-    Address,
-    afterwards,
-    copied,
-    copy_beside,
-    dump_to,
-    original,
-    pattern,
-    psql,
-    restored,
-    stop_and_remove,
-)
+from pgvault.console.wizard.afterwards import afterwards, copied
 from pgvault.console.wizard.draft import Draft, Then, What
 from pgvault.console.wizard.steps import Step
-from pgvault.model.relation import RelationName, parse_relation
+from pgvault.io.quoting import join
+from pgvault.model.event import PhaseStarted
+from pgvault.model.job import JobKind, JobState
+from pgvault.model.relation import RelationName, parse_objects, parse_relation
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=14)
 NASTY = NAMES | st.sampled_from(["Orders", "order items", "it's", 'say "hi"', "a.b", "*", "a?b", "$(rm)", "-x", "a=b",
                                  "postgresql://x", "select", "a\nb", "表"])
-HERE, THERE = Address("/run/postgresql", 5433, "postgres"), Address("10.0.0.5", None, "dba")
-SERVER = ServerConfig(name="main", conninfo="host=10.0.0.5 user=dba dbname=shop")
-HOST = HostConfig(name="standby", ssh=None, local=True, port=5433, socket_directory="/run/postgresql")
-DRAFT = Draft("main", directory="/srv/pg 18/main", expect=("shop.public.orders",), what=What.TABLE)
+JOB = "20261123T110000Z-01"
+DRAFT = Draft("main", directory="/srv/pg 18/main", expect=("shop.public.orders",), what=What.TABLE, job=JOB)
+PROOF = ["enter"] * 4
+"""The keys from the first step to the proof."""
 
 
-def by_name(draft: Draft, **plan: object) -> dict[str, str]:
-    return {each.name: each.command or each.says for each in afterwards(draft, plan, SERVER, HOST, "34 s")}
+def line(words: Any) -> str:
+    return join(["pgvault", *words])
 
 
-def test_a_dropped_table_goes_back() -> None:
-    assert by_name(DRAFT)["bring back"] == (
-        "pg_dump -h /run/postgresql -p 5433 -U dba -d shop -t public.orders | "
-        "psql -h 10.0.0.5 -U dba -d shop -v ON_ERROR_STOP=1 -1 -f -")
+def by_action(draft: Draft) -> dict[str, list[tuple[str, ...]]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for each in afterwards(draft, "34 s"):
+        found.setdefault(each.action, []).append(each.words)
+    return found
 
 
-def test_changed_rows_come_beside_those_of_today() -> None:
-    draft = Draft("main", directory="/x", expect=('shop.public."Order items"',), what=What.ROWS)
-    assert by_name(draft)["bring back"] == (
-        "psql -h /run/postgresql -p 5433 -U dba -d shop -c 'COPY public.\"Order items\" TO STDOUT' | "
-        "psql -h 10.0.0.5 -U dba -d shop -v ON_ERROR_STOP=1 "
-        "-c 'CREATE TABLE public.\"Order items_restored\" (LIKE public.\"Order items\")' "
-        "-c 'COPY public.\"Order items_restored\" FROM STDIN'")
-
-
-def test_tables_of_two_databases_go_back_by_two_commands() -> None:
-    draft = Draft("main", directory="/x", expect=("shop.public.a", "shop.public.b", "crm.public.c"))
-    commands = [each.command for each in afterwards(draft, {}, SERVER, HOST, "") if each.name == "bring back"]
-    assert [command.count(" -t ") for command in commands] == [2, 1]
-
-
-@given(NASTY, NASTY, NASTY)
-def test_any_name_reaches_its_reader_as_it_is(database: str, schema: str, name: str) -> None:
-    """What the shell hands on, read as pg_dump and libpq read it, is the table that was meant."""
-    table = RelationName(database, schema, name)
-    words = shlex.split(dump_to(HERE, THERE, [table]))
-    dump, aim = words[:words.index("|")], words[words.index("|") + 1:]
-    assert parse_relation(f"x.{dump[dump.index('-t') + 1]}") == RelationName("x", schema, name)
-    for side in (dump, aim):
-        assert _as_libpq_reads(side[side.index("-d") + 1]) == database
-    for statement in (word for word in shlex.split(copy_beside(HERE, THERE, table)) if word.startswith("COPY ")):
-        assert pattern(table)[:20] in statement or "_restored" in statement
+def test_each_act_has_its_verb() -> None:
+    assert by_action(DRAFT) == {
+        "bring-back": [("bring-back", JOB, "shop.public.orders")], "look": [("look", JOB)],
+        "throw-away": [("throw-away", JOB, "--remove", "/srv/pg 18/main")]}
+    paused = Draft("main", directory="/x", then=Then.PAUSE, job=JOB,
+                   expect=("shop.public.a", "shop.public.b", "crm.x.c"))
+    assert by_action(paused)["bring-back"] == [("bring-back", JOB, "shop.public.a", "shop.public.b"),
+                                               ("bring-back", JOB, "crm.x.c")]
+    assert by_action(paused)["open-copy"] == [("open", JOB)]
+    assert "took 34 s" in next(each.says for each in afterwards(paused, "34 s") if each.action == "retry")
 
 
 @given(NASTY, NASTY, NASTY, st.sampled_from(["/srv/data", "/srv/a\nrm x", "/srv/\r b"]))
-def test_what_is_pasted_brings_tables_back_and_does_nothing_else(database: str, schema: str, name: str,
-                                                                 directory: str) -> None:
-    draft = Draft("main", directory=directory, expect=(str(RelationName(database, schema, name)),), then=Then.PAUSE)
-    steps = list(afterwards(draft, {}, SERVER, HOST, "1 s"))
-    [dump] = [each.command for each in steps if each.name == "bring back"]
-    assert shlex.split(copied(steps), comments=True) == shlex.split(dump)
-
-
-def _as_libpq_reads(text: str) -> str:
-    if "=" not in text and not text.startswith(("postgresql://", "postgres://")):
-        return text
-    assert text.startswith("dbname='")
-    return text[8:-1].replace("\\'", "'").replace("\\\\", "\\")
-
-
-def test_the_plan_says_where_the_restored_server_listens() -> None:
-    listens = {"port": 6000, "addresses": ["localhost"], "socket_directories": ["/tmp/s"]}
-    assert restored({"listens": listens}, SERVER, None) == Address("/tmp/s", 6000, "dba")
-    assert restored({"listens": listens, "port": 6001}, SERVER, HOST) == Address("/tmp/s", 6001, "dba")
-    assert restored({}, SERVER, HOST) == Address("/run/postgresql", 5433, "dba")
-    by_conninfo = HostConfig(name="far", local=True, conninfo="host=far.example port=6543 user=me")
-    assert restored({"listens": listens}, SERVER, by_conninfo) == Address("far.example", 6543, "me")
-
-
-def test_a_password_is_never_told() -> None:
-    assert original(ServerConfig(name="x", conninfo="host=a passfile=/secret user=u")) == Address("a", None, "u")
-
-
-def test_an_original_that_is_only_known_here_is_told_so() -> None:
-    near = ServerConfig(name="main", conninfo="host=/var/run/postgresql dbname=shop")
-    notes = [each.note for each in afterwards(DRAFT, {}, near, HOST, "") if each.name == "bring back"]
-    assert "from another machine, name it with -h" in notes[0]
-
-
-def test_a_paused_server_is_opened_or_left() -> None:
-    draft = Draft("main", directory="/srv/pg 18/main", then=Then.PAUSE, tablespaces=(("fast", "/mnt/f"),))
-    told = by_name(draft)
-    assert told["open it"] == "psql -h /run/postgresql -p 5433 -U dba -d shop -c 'SELECT pg_wal_replay_resume()'"
-    assert "took 34 s" in told["other point"]
-    assert told["throw away"] == "pg_ctl stop -D '/srv/pg 18/main' -m fast && rm -r '/srv/pg 18/main' /mnt/f"
-    assert stop_and_remove(draft, HostConfig(name="h", local=True, stop_command="systemctl stop pg")).startswith(
-        "systemctl stop pg && rm")
-    assert "open it" not in by_name(DRAFT)
-    assert psql(HERE, "a=b") == "psql -h /run/postgresql -p 5433 -U postgres -d 'dbname='\"'\"'a=b'\"'\"''"
+def test_any_name_reaches_its_reader_and_what_is_pasted_brings_back_alone(database: str, schema: str, name: str,
+                                                                          directory: str) -> None:
+    table = RelationName(database, schema, name)
+    draft = Draft("main", directory=directory, expect=(str(table),), then=Then.PAUSE, job=JOB)
+    words = shlex.split(copied(list(afterwards(draft, "1 s")), line), comments=True)
+    assert words[:3] == ["pgvault", "bring-back", JOB]
+    assert [parse_relation(word) for word in words[3:]] == [table]
+    assert parse_objects(f"{table}  {table}") == [table, table]
 
 
 # On the screen
 
 
+def plan(*conditions: dict[str, str], beside: str | None = None) -> dict[str, Any]:
+    """The answer of bring-back to --dry-run."""
+    return {"plan": "bring-back", "server": "main", "copy": JOB, "database": "shop", "schemas": [],
+            "tables": ["shop.public.orders"], "beside": beside, "why": beside and "main has public.orders already",
+            "act": "bring public.orders into its place in shop of main", "bytes": 98304,
+            "relations": [{"schema": "public", "name": "orders", "kind": "table", "bytes": 98304},
+                          {"schema": "public", "name": "orders_id_seq", "kind": "sequence", "bytes": 0}],
+            "left": ["View shop.public.cheap used it and went with it: pgvault bring-back ..."],
+            "preconditions": list(conditions),
+            "command": f"pgvault bring-back {JOB} shop.public.orders --as-it-was"}
+
+
+def test_a_plan_says_what_comes_where_to_and_what_does_not() -> None:
+    told = [(each.name, each.text) for each in told_bring_back(plan(beside="public_restored"))]
+    assert ("brings", "shop.public.orders: 1 table, 96.0 KiB") in told
+    assert ("into", "shop of main, schema public_restored, beside what is there") in told
+    assert ("", "main has public.orders already.") in told
+    assert ("left out", plan()["left"][0]) in told
+
+
 async def test_the_proof_leads_on(desk: Desk) -> None:
     ready(desk)
-    succeeded(desk)
+    job = succeeded(desk)
     for size in (NARROW, WIDE):
-        async with recovering(desk, *["enter"] * 4, size=size) as pilot:
+        async with recovering(desk, *PROOF, size=size) as pilot:
             assert wizard(pilot).draft.step is Step.PROOF
             text = " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
-            assert "bring back public.orders to main" in text
-            assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | psql" in text
-            assert "y copy commands" in screen(pilot).splitlines()[-1]
-            await press(pilot, "y")
+            assert "b bring back as it was: public.orders to main; its plan is shown first pgvault" in text
+            assert f"bring-back {wizard(pilot).draft.job} shop.public.orders" in text
+            assert "b bring back s look D throw away" in " ".join(screen(pilot).splitlines()[-1].split())
+            await press(pilot, "c")
+            assert f"bring-back {job} shop.public.orders" in " ".join(pilot.app.screen._text.split())
+            await press(pilot, "escape", "y")
             assert isinstance(pilot.app.screen, TextBox)
-            assert "pg_dump -h /run/postgresql -p 5432 -U postgres -d shop -t public.orders | " \
-                   "psql -h nowhere -d shop -v ON_ERROR_STOP=1 -1 -f -\n" in pilot.app.screen._text
-            assert "# psql -h /run/postgresql" in pilot.app.screen._text
-            assert "rm -r" not in pilot.app.screen._text
-            run = [line for line in pilot.app.screen._text.splitlines() if not line.startswith("#")]
-            assert [line.partition(" ")[0] for line in run] == ["pg_dump"]  # all that pasting it does
+            run = [each for each in pilot.app.screen._text.splitlines() if not each.startswith("#")]
+            assert [each.split()[3] for each in run] == ["bring-back"]  # all that pasting it does
+            assert "throw-away" not in pilot.app.screen._text
             await press(pilot, "escape", "enter")
+
+
+async def test_a_table_is_brought_back_by_its_plan_one_confirmation_and_a_job(desk: Desk) -> None:
+    """What is said of it is what its job says: that it runs, that it failed, that it is done."""
+    ready(desk)
+    job = succeeded(desk)
+    desk.says(f"bring-back {job} shop.public.orders --dry-run", plan())
+    async with recovering(desk, *PROOF) as pilot:
+        await press(pilot, "b")
+        assert isinstance(pilot.app.screen, Confirm)
+        assert "1 table, 96.0 KiB" in screen(pilot)
+        await press(pilot, "enter")  # the cursor begins on what changes nothing
+        assert pilot.app.world.commands.asked[-1][-1] == "--dry-run"
+        begun = desk.job(PhaseStarted("copy", 1000, desk.now), kind=JobKind.BRING_BACK, lives=True, started=desk.now,
+                         command=f"pgvault bring-back {job} shop.public.orders --as-it-was")
+        desk.says(f"bring-back {JOB} shop.public.orders", {"job": begun})
+        await press(pilot, "b")
+        await press(pilot, "down", "enter")
+        assert pilot.app.world.commands.asked[-1] == (
+            "bring-back", JOB, "shop.public.orders", "--as-it-was", "--yes", "--detach")
+        assert f"running, job {begun}" in screen(pilot)
+        assert "brought back" not in screen(pilot)
+        failed = desk.job(desk.ended(state=JobState.FAILED, error=failure("pg_dump ended badly").failure),
+                          kind=JobKind.BRING_BACK, started=desk.now,
+                          command=f"pgvault bring-back {job} shop.public.orders")
+        await pilot.app.read_jobs()
+        await press(pilot, "down")
+        assert f"failed, job {failed}: pg_dump ended badly" in screen(pilot)
+        desk.job(desk.ended("brought back into shop of main: public.orders (1500 rows)"), kind=JobKind.BRING_BACK,
+                 started=desk.now, command=f"pgvault bring-back {job} shop.public.orders")
+        await pilot.app.read_jobs()
+        await press(pilot, "down")
+        assert "public.orders (1500 rows)" in screen(pilot)
+        assert "pg_dump ended badly" not in screen(pilot)
+
+
+async def test_what_cannot_be_brought_back_says_why_and_begins_nothing(desk: Desk) -> None:
+    ready(desk)
+    job = succeeded(desk)
+    refused = Answer(5, (plan(condition("roles", "failed", "main has no role clerk.", "--no-owner")),), None)
+    desk.says(f"bring-back {job} shop.public.orders --dry-run", answer=refused)
+    async with recovering(desk, *PROOF) as pilot:
+        await press(pilot, "b")
+        assert isinstance(pilot.app.screen, FailureBox)
+        assert "main has no role clerk." in screen(pilot)
+        await press(pilot, "escape")
+        desk.says(f"bring-back {job} shop.public.orders --dry-run", answer=failure("main cannot be reached"))
+        await press(pilot, "b")
+        assert "main cannot be reached" in screen(pilot)
+        begun = [words[0] for words in pilot.app.world.commands.asked if "--detach" in words]
+        assert begun == ["restore"]
+
+
+async def test_a_restored_server_is_thrown_away_by_its_directory_typed(desk: Desk) -> None:
+    ready(desk)
+    job = succeeded(desk)
+    desk.says(f"throw-away {job} --dry-run", {
+        "plan": "throw-away", "server": "main", "host": "standby", "removes": [DIRECTORY], "runs": True,
+        "bytes": 1 << 20, "act": "stop the server and remove it", "preconditions": [],
+        "command": f"pgvault throw-away {job} --remove {DIRECTORY}"})
+    async with recovering(desk, *PROOF) as pilot:
+        await press(pilot, "D")
+        await write(pilot, DIRECTORY[:-1])
+        await press(pilot, "enter")
+        assert f"that is not {DIRECTORY}; nothing was done" in screen(pilot)
+        gone = desk.job(desk.ended(f"thrown away: standby:{DIRECTORY}"), kind=JobKind.THROW_AWAY, started=desk.now,
+                        command=f"pgvault throw-away {job} --remove {DIRECTORY}")
+        desk.says(f"throw-away {job} --remove", {"job": gone})
+        await write(pilot, DIRECTORY[-1])
+        await press(pilot, "enter")
+        assert pilot.app.world.commands.asked[-1] == ("throw-away", job, "--remove", DIRECTORY, "--detach")
+        assert "thrown away: standby" in screen(pilot)
+        assert "What comes next" not in screen(pilot)
+        assert "look" not in screen(pilot).splitlines()[-1]
+
+
+async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) -> None:
+    """Also a table that nobody named before; a job that made no server offers nothing."""
+    ready(desk)
+    backup = desk.job(desk.ended("done"), kind=JobKind.BACKUP)
+    job = succeeded(desk)
+    desk.says(f"bring-back {job} shop.public.orders", plan())
+    desk.says(f"open {job}", {"job": "20261123T120100Z-01"})
+    async with desk.open() as pilot:
+        pilot.app.push_screen(JobScreen(job))
+        await press(pilot, "b")
+        assert isinstance(pilot.app.screen, AskObjects)
+        pilot.app.screen.query_one(Input).value = "shop.public.orders crm.x.y"
+        await press(pilot, "enter")
+        assert "those of one database come back together" in " ".join(toasts(pilot))
+        pilot.app.screen.query_one(Input).value = "shop.public.orders"
+        await press(pilot, "enter")
+        assert isinstance(pilot.app.screen, Confirm)
+        await press(pilot, "escape")
+        await press(pilot, "o")
+        await press(pilot, "down", "enter")
+        assert pilot.app.world.commands.asked[-1] == ("open", job, "--yes", "--detach")
+        await press(pilot, "s")  # a terminal that nobody has cannot be lent
+        assert f"look {job}" in " ".join(toasts(pilot))
+        await press(pilot, "escape")
+        pilot.app.push_screen(JobScreen(backup))
+        await press(pilot, "b")
+        assert "only a restore that succeeded has made a server" in " ".join(toasts(pilot))
 
 
 async def test_another_point_after_a_look_is_chosen_with_all_that_was_said(desk: Desk) -> None:
@@ -152,6 +222,7 @@ async def test_another_point_after_a_look_is_chosen_with_all_that_was_said(desk:
         assert wizard(pilot).draft.then is Then.PAUSE
         assert wizard(pilot).draft.step is Step.PROOF
         assert "t another point" in screen(pilot).splitlines()[-1]
+        assert "o open it" in screen(pilot).splitlines()[-1]
         await press(pilot, "t")
         draft = wizard(pilot).draft
         assert (draft.step, draft.job, draft.directory, draft.then) == (Step.POINT, "", DIRECTORY, Then.PAUSE)

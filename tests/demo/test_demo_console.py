@@ -27,7 +27,7 @@ def demo(open_tmp: Path) -> Iterator[Terminal]:
         assert not (open_tmp / "sandbox").exists()
 
 
-def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Terminal) -> None:
+def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Terminal, open_tmp: Path) -> None:
     """Enter goes on, and each screen says what comes; the end is PostgreSQL's own word and the table with its rows."""
     demo.wait_for("Press r")
     demo.type("r")
@@ -43,6 +43,21 @@ def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Termi
     demo.type("enter")
     demo.wait_for("step 6 of 6")
     demo.wait_for(lambda text: "mytestdb.public.mytesttable2 is there: 1500 rows" in text)
+    demo.type("s")  # psql has the terminal, and gives it back
+    demo.wait_for("=# ")
+    demo.type("SELECT count(*) * 111 AS number FROM mytesttable2;\r")
+    demo.wait_for("166500")
+    demo.type("\\q\r")
+    demo.wait_for("What comes next")
+    demo.type("b")
+    demo.wait_for("1 table, 88.0 KiB")
+    demo.type("down", "enter")
+    demo.wait_for("public.mytesttable2 (1500 rows)")
+    demo.type("D")
+    demo.wait_for("REMOVES")
+    demo.type(str(open_tmp / "sandbox/standby-db-server/data"), "enter")
+    demo.wait_for("thrown away:")
+    assert not (open_tmp / "sandbox/standby-db-server/data").exists()
     demo.type("ctrl+q")
     demo.wait_for("leave the demonstration")
     demo.type("G")

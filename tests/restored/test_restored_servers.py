@@ -104,6 +104,10 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     opened = world.cli("--format", "json", "open", "latest", "--yes", check=0).json()
     assert opened["timeline"] == 2
     assert "open already, on timeline 2" in world.cli("open", "latest", "--yes", check=5).stderr
+    lifted = world.cli("--format", "json", "open", "latest", "--lift", "--yes", check=0).json()
+    assert lifted["lifted"] == ["max_logical_replication_workers"]
+    assert "max_logical_replication_workers" not in (data / "postgresql.auto.conf").read_text()
+    assert "archive_mode = 'off'" in (data / "postgresql.auto.conf").read_text()
     assert "recovery_target" not in (data / "postgresql.auto.conf").read_text()
     assert (world.vault.recoveries / "00000002.toml").read_text().count("history")
     plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()

@@ -9,6 +9,7 @@ from textual import getters
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from pgvault.console import plan_facts
 from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
@@ -16,8 +17,11 @@ from pgvault.console.fields import laid_out
 from pgvault.console.job_facts import Facts, ending, explained, read_facts, told
 from pgvault.console.joblines import live
 from pgvault.console.journal_rows import COLUMNS, JournalRows
+from pgvault.console.keys import Action
+from pgvault.console.restored import Made
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.screens.view import View, bindings
+from pgvault.console.screens.view import bindings
+from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
@@ -25,13 +29,14 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.world import look
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import NotRight, PgvaultError
+from pgvault.model.job import JobKind
 
 _LEFT = 11
 """Lines of a screen that a failure leaves for everything else."""
 
 
-class JobScreen(View):
+class JobScreen(WithRestored):
     view = "job"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("job")]
     DEFAULT_CSS = """
@@ -114,7 +119,21 @@ class JobScreen(View):
             return self._rows.text(int(key))
         return self.facts.text
 
+    def actions(self) -> Iterable[Action]:
+        made = self.made()
+        return (each for each in super().actions() if made or each.id not in ON_RESTORED)
+
+    def made(self) -> Made | None:
+        """Of a restore that made a server, whether or not everything was there that was expected of it."""
+        facts = self._facts
+        if facts is None or facts.job.kind is not JobKind.RESTORE or facts.job.exit_code not in (0, NotRight.exit_code):
+            return None
+        plan = facts.plan
+        return Made(facts.job.id, facts.job.server, str(plan.get("directory", "")), plan_facts.expected(plan))
+
     def why_not(self, action: str) -> str:
+        if action in ON_RESTORED:
+            return "" if self.made() else "only a restore that succeeded has made a server"
         return why_not_cancel(self._facts.job if self._facts else None) if action == "cancel" else ""
 
     def do_cancel(self) -> None:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
-from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.console import restored
+from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.fields import Field
+from pgvault.console.keys import BY_ID, keys_of, shown
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.afterwards import copied
-from pgvault.console.wizard.draft import Then
+from pgvault.console.wizard.afterwards import BRING_BACK, Next, copied
 from pgvault.console.wizard.proven import Ended, next_of, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
@@ -22,7 +23,7 @@ from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import jobs_directory, read_job
 from pgvault.model.errors import PgvaultError
-from pgvault.model.job import JobState
+from pgvault.model.job import Job, JobState
 
 _TITLES = {JobState.SUCCEEDED: "the proof", JobState.FAILED: "the restore failed",
            JobState.CANCELLED: "the restore was cancelled", JobState.LOST: "the restore's process is gone"}
@@ -37,6 +38,8 @@ class ProofStep(Stage):
     def __init__(self) -> None:
         super().__init__()
         self.ended: Ended | None = None
+        self._since: list[Job] = []
+        """What was done with the restored server, as jobs tell it; newest first."""
 
     @property
     def enter_label(self) -> str:
@@ -63,17 +66,33 @@ class ProofStep(Stage):
             return
         self.ended = found
         self.frame.retitle(_TITLES.get(found.job.state, "the proof"))
-        self.text.show(told(found, self.recovery.draft, *self._ends()))
-        self.recovery.update_frame()
+        self._since = restored.done_with(self.console, self.recovery.draft.job)
+        self._show()
 
-    def _ends(self) -> tuple[ServerConfig, HostConfig | None]:
-        """The original server, and the host that was restored to."""
-        draft, config = self.recovery.draft, self.console.world.config
-        return config.server(draft.server), config.hosts.get(draft.host) if draft.host else None
+    def _show(self) -> None:
+        if self.ended:
+            self.text.show(told(self.ended, self.recovery.draft, self._since, self.console.world.commands.shown,
+                                self._key))
+            self.recovery.update_frame()
+
+    def _key(self, action: str) -> str:
+        return shown(keys_of(BY_ID[action], self.console.keymap)[0])
+
+    def world_changed(self, change: Change) -> None:
+        """What is done with the restored server ends when its job says so."""
+        if change is Change.JOBS and self.ended:
+            since = restored.done_with(self.console, self.recovery.draft.job)
+            if since != self._since:
+                self._since = since
+                self._show()
+
+    @property
+    def steps(self) -> list[Next]:
+        return next_of(self.ended, self.recovery.draft, self._since) if self.ended else []
 
     @property
     def acts(self) -> frozenset[str]:
-        return frozenset({"retry"}) if self.succeeded and self.recovery.draft.then is Then.PAUSE else frozenset()
+        return frozenset(each.action for each in self.steps)
 
     def retry(self) -> None:
         """Another point, after a look at this one: everything else is as it was said."""
@@ -81,7 +100,7 @@ class ProofStep(Stage):
         self.recovery.go(Step.POINT)
 
     def copyable(self) -> str:
-        return copied(next_of(self.ended, self.recovery.draft, *self._ends())) if self.ended else ""
+        return copied(self.steps, self.console.world.commands.shown)
 
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
@@ -92,4 +111,6 @@ class ProofStep(Stage):
             self.recovery.go(Step.REVIEW)
 
     def words(self) -> list[str] | None:
-        return ["job", "show", self.recovery.draft.job]
+        """Of what most come for; y copies all of them."""
+        first = next((each for each in self.steps if each.action == BRING_BACK and self.recovery.draft.expect), None)
+        return list(first.words) if first else ["job", "show", self.recovery.draft.job]

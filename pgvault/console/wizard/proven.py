@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.console.fields import LABEL, Field, gap, heading
-from pgvault.console.wizard.afterwards import BRING_BACK, Next, afterwards
+from pgvault.console.wizard.afterwards import BRING_BACK, Next, Shown, afterwards
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import OUTCOME, outcome_field, told_change
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
-from pgvault.model.job import Job, JobState
+from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.text import span
 
 _SAYS = " says: "
@@ -35,16 +34,19 @@ class Ended:
         return next((each for each in reversed(self.events) if isinstance(each, JobFinished)), None)
 
 
-def told(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
+def told(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Callable[[str], str]) -> Iterator[Field]:
+    """`since` are the jobs of what was done with the restored server, newest first; `key` is an action's."""
     job = ended.job
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
         yield from _checks(ended)
         yield from (Field("kept", each.text) for each in ended.events
                     if isinstance(each, Noted) and each.code in _DONE_BESIDES)
-        yield from _next(ended, draft, server, host)
+        yield from _since(since)
+        yield from _next(ended, draft, since, line, key)
         yield from _took(ended)
-        yield from _made_safe(ended)
+        if not is_thrown_away(since):
+            yield from _made_safe(ended)
     else:
         yield from _failure(ended)
         yield from _took(ended)
@@ -68,30 +70,45 @@ def _checks(ended: Ended) -> Iterator[Field]:
             yield Field("", each.hint, "bold", indent=LABEL + OUTCOME)
 
 
-def _next(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> Iterator[Field]:
+_SINCE = {JobState.SUCCEEDED: "good", JobState.FAILED: "bad", JobState.LOST: "bad", JobState.CANCELLED: "warn"}
+
+
+def _since(jobs: Sequence[Job]) -> Iterator[Field]:
+    """What was done with the restored server, the newest of each kind: done is only what its job has done."""
+    for kind in dict.fromkeys(job.kind for job in jobs):
+        job = next(each for each in jobs if each.kind is kind)
+        said = job.verdict if job.state is JobState.SUCCEEDED else \
+            ": ".join(filter(None, (f"{job.state.value}, job {job.id}", job.verdict)))
+        yield Field(kind.value.replace("-", " "), said, _SINCE.get(job.state, "accent"))
+
+
+def is_thrown_away(jobs: Sequence[Job]) -> bool:
+    return any(job.kind is JobKind.THROW_AWAY and job.state is JobState.SUCCEEDED for job in jobs)
+
+
+def _next(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Callable[[str], str]) -> Iterator[Field]:
     if not draft.is_asked:
         done = "it was shut down at the target; " if draft.start else ""
         yield Field("next", f"{done}start it: pg_ctl start -D {shlex.quote(draft.directory)}")
         return
-    if draft.then is Then.STANDBY:
+    steps = next_of(ended, draft, since)
+    if not steps:
         return
     yield gap()
-    where = f"on host {draft.host}" if draft.host and not (host and host.conninfo) else "on this machine"
-    yield heading(f"What comes next, {where}; y copies the commands")
-    for each in next_of(ended, draft, server, host):
-        yield Field(each.name, each.says, "bold" if each.name == BRING_BACK else "")
-        if each.command:
-            yield Field("", each.command, "accent")
-        if each.note:
-            yield Field("", each.note, "dim")
+    yield heading("What comes next; c shows the command")
+    for each in steps:
+        yield Field(f"{key(each.action)} {each.name}", each.says, "bold" if each.action == BRING_BACK else "")
+        if each.words:
+            yield Field("", line(each.words), "accent")
     yield gap()
 
 
-def next_of(ended: Ended, draft: Draft, server: ServerConfig, host: HostConfig | None) -> list[Next]:
-    """What can be done with the server that was restored; nothing where it cannot be asked."""
-    if ended.job.state is not JobState.SUCCEEDED or not draft.is_asked or draft.then is Then.STANDBY:
+def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]:
+    """What can be done with the server that was restored; nothing where it cannot be asked, or is no more."""
+    if ended.job.state is not JobState.SUCCEEDED or not draft.is_asked or draft.then is Then.STANDBY or \
+            is_thrown_away(since):
         return []
-    return list(afterwards(draft, ended.plan, server, host, _span(ended.job)))
+    return list(afterwards(draft, _span(ended.job)))
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:

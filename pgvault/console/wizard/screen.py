@@ -13,7 +13,9 @@ from textual.widget import Widget
 
 from pgvault.console.app import Change
 from pgvault.console.keys import Action
-from pgvault.console.screens.view import View, bindings
+from pgvault.console.restored import Made
+from pgvault.console.screens.view import bindings
+from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.wizard.answer import Answer, answer_of
 from pgvault.console.wizard.draft import Draft
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 
 _STAGES: dict[Step, type[Stage]] = {
     each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}
-_OWN = frozenset({"other-backup", "retry", "cancel"})
+_OWN = frozenset({"other-backup", "retry", "cancel"}) | ON_RESTORED
 """Actions of which a step has only some."""
 
 
-class RecoveryScreen(View):
+class RecoveryScreen(WithRestored):
     view = "recovery"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("recovery")]
     DEFAULT_CSS = """
@@ -274,6 +276,12 @@ class RecoveryScreen(View):
     def do_retry(self) -> None:
         if isinstance(self.stage, PointStep | ReviewStep | ProofStep):
             self.stage.retry()
+
+    def made(self) -> Made | None:
+        draft = self.draft
+        if not isinstance(self.stage, ProofStep):
+            return None
+        return Made(draft.job, draft.server, draft.directory, draft.expect)
 
     def do_other_backup(self) -> None:
         if isinstance(self.stage, PointStep):

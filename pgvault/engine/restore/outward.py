@@ -8,8 +8,10 @@ themselves, are not loaded; and where the data cannot be read without the librar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
+
+from pgvault.model.restore_plan import SettingChange
 
 NEUTRALISED: Final = frozenset({
     "archive_command", "archive_library", "archive_mode", "archive_cleanup_command", "recovery_end_command",
@@ -78,6 +80,11 @@ def switched_off(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The settings that stop the workers of what is loaded; a library that is not there knows none of them."""
     for name in map(_library, libraries_of(values.get(LIBRARIES, ""))):
         yield from _SWITCHED_OFF.get(name, {}).items()
+
+
+def lifted_by_reset(changes: Iterable[SettingChange]) -> tuple[str, ...]:
+    """The settings that a restore added for this alone: without them the configuration is the original's again."""
+    return tuple(each.name for each in changes if not each.line and WHY in each.action)
 
 
 def libraries_of(libraries: str) -> list[str]:

@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pgvault.config.load import Config
+from pgvault.engine.restore import outward
 from pgvault.engine.restore.sight import look_at_server
 from pgvault.engine.restore.timelines import follow_promotion
 from pgvault.engine.restored.running import RunningCopy, open_copy
 from pgvault.engine.restored.side import Side
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.event import Emit, PhaseStarted
+from pgvault.model.identifier import sql_identifier
 from pgvault.model.restored import RestoredCopy
 from pgvault.vault.layout import Vault
 from pgvault.vault.recoveries import Recovery, of_job
@@ -31,39 +33,54 @@ _DATABASE = "postgres"
 class Opened:
     place: str
     timeline: int
+    lifted: tuple[str, ...] = ()
+    """Settings that no longer keep it quiet once it is restarted."""
 
     def __str__(self) -> str:
+        lifted = f"; restart it to lift {', '.join(self.lifted)}" if self.lifted else ""
         return (f"the server in {self.place} is open for use, on timeline {self.timeline}; archiving is off there: set "
-                "it up anew before you rely on it")
+                f"it up anew before you rely on it{lifted}")
 
 
-async def why_not_opened(running: RunningCopy) -> str:
-    """Why there is nothing to be opened, as a sentence without a full stop; empty when it waits at its target."""
+async def _why_not_opened(running: RunningCopy) -> tuple[str, int]:
+    """Why there is nothing to be opened, as a sentence without a full stop, empty when it waits at its target; and the
+    timeline of one that is open, else 0."""
     if running.copy.standby:
-        return f"it follows {running.copy.server} as a standby: to open it is a failover, and is done by pg_ctl promote"
+        return (f"it follows {running.copy.server} as a standby: to open it is a failover, and is done by pg_ctl "
+                "promote"), 0
     async with AsyncExitStack() as scope:
         side, _ = await running.connect(scope, _database(running))
         [(recovers, paused, timeline)] = await side.rows(_STATE)
     if not recovers:
-        return f"it is open already, on timeline {timeline}"
-    return "" if paused else "it replays WAL and is not at its target yet"
+        return f"it is open already, on timeline {timeline}", int(timeline)
+    return "" if paused else "it replays WAL and is not at its target yet", 0
 
 
-async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit) -> Opened:
-    """Returns when it takes writes; PgvaultError with what is known when it does not come to that."""
-    async with open_copy(copy, config, emit) as running:
-        if reason := await why_not_opened(running):
+async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: bool = False) -> Opened:
+    """Returns when it takes writes; with `lift` the settings that its restore added to keep it quiet go, too,
+    also of one that is open already. PgvaultError with what is known when it does not come to that."""
+    async with open_copy(copy, config, emit) as running, AsyncExitStack() as scope:
+        reason, timeline = await _why_not_opened(running)
+        if reason and not (lift and timeline):
             raise Refused(f"{copy.called} cannot be opened: {reason}")
-        emit(PhaseStarted("promote"))
-        async with AsyncExitStack() as scope:
-            side, _ = await running.connect(scope, _database(running))
+        side, _ = await running.connect(scope, _database(running))
+        if not timeline:
+            emit(PhaseStarted("promote"))
             await side.run("SELECT pg_wal_replay_resume()")
             timeline = await _promoted(running, side)
-        server = Vault(config.vault.home).server(copy.server)
-        recovery = await asyncio.to_thread(of_job, server, copy.job) or \
-            Recovery(timeline, copy.timeline, copy.job, copy.host, copy.directory)
-        await follow_promotion(running.host, running.sight.directory, server, recovery, timeline, emit)
-    return Opened(copy.place, timeline)
+            server = Vault(config.vault.home).server(copy.server)
+            recovery = await asyncio.to_thread(of_job, server, copy.job) or \
+                Recovery(timeline, copy.timeline, copy.job, copy.host, copy.directory)
+            await follow_promotion(running.host, running.sight.directory, server, recovery, timeline, emit)
+        return Opened(copy.place, timeline, await _lift(side, copy) if lift else ())
+
+
+async def _lift(side: Side, copy: RestoredCopy) -> tuple[str, ...]:
+    """The settings of which the copy is rid with its next restart."""
+    names = outward.lifted_by_reset(copy.settings_changed)
+    for name in names:
+        await side.run(f"ALTER SYSTEM RESET {'.'.join(map(sql_identifier, name.split('.')))}")
+    return names
 
 
 async def _promoted(running: RunningCopy, side: Side) -> int:

@@ -1,0 +1,185 @@
+"""The acts on a restored server, as the console does them: each by the verb that a person would type, what changes
+something as a job of its own, after its plan was seen and confirmed."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.app import SuspendNotSupported
+
+from pgvault.console.beside import begin
+from pgvault.console.commands import Answer, Document
+from pgvault.console.fields import Field, laid_out
+from pgvault.console.jobbook import LOOKED_AT
+from pgvault.console.restored_plans import told_bring_back, told_throw_away
+from pgvault.console.screens.ask_objects import AskObjects
+from pgvault.console.screens.asking import Asking
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
+from pgvault.console.screens.failure_box import FailureBox
+from pgvault.console.wizard.afterwards import by_database
+from pgvault.model.event import Failure
+from pgvault.model.job import Job, JobKind
+from pgvault.model.relation import parse_relation
+
+if TYPE_CHECKING:
+    from pgvault.console.app import ConsoleApp
+
+_KINDS = (JobKind.BRING_BACK, JobKind.OPEN, JobKind.THROW_AWAY)
+_NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A server that a restore made."""
+
+    job: str
+    server: str
+    directory: str
+    expect: tuple[str, ...] = ()
+    """DATABASE.SCHEMA.TABLE that it was made for."""
+
+
+def done_with(app: ConsoleApp, job_id: str) -> list[Job]:
+    """The jobs of what was done with the server of this restore, newest first."""
+    later = [each for each in app.world.jobs.ids[:LOOKED_AT] if each > job_id]
+    return [job for job in map(app.world.jobs.job, later) if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]
+
+
+def act(app: ConsoleApp, action: str, made: Made) -> None:
+    if action == "look":
+        look_at(app, made)
+    else:
+        _ACTS[action](app, made)
+
+
+def look_at(app: ConsoleApp, made: Made) -> None:
+    """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew."""
+    database = [f"--database={parse_relation(made.expect[0]).database}"] if made.expect else []
+    words = ["look", made.job, *database]
+    ran, began = app.world.log.begin(app.world.commands.shown(words)), time.monotonic()
+    status: int | None = None
+    try:
+        with app.suspend():
+            status = subprocess.run(app.world.commands.argv(words), check=False).returncode
+            if status:
+                input("\nEnter goes back to the console. ")
+    except SuspendNotSupported:
+        app.tell(f"this terminal cannot be lent: {app.world.commands.shown(words)}", "warning")
+    except (EOFError, KeyboardInterrupt):
+        pass
+    finally:
+        app.world.log.end(ran, time.monotonic() - began, status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An act whose verb is asked for its plan first."""
+
+    words: tuple[str, ...]
+    title: str
+    asking: str
+    told: Callable[[Document], Iterator[Field]]
+    typed: Callable[[Document], str]
+    """What is to be typed to confirm it; empty for nothing."""
+    act: str = ""
+    """The effect; empty for what the plan says."""
+
+
+def _bring_back(app: ConsoleApp, made: Made) -> None:
+    """One plan, one confirmation and one job for each database."""
+    def wanted(names: Iterable[object]) -> _Wanted:
+        return _Wanted(("bring-back", made.job, *map(str, names)), f"bring back into {made.server}",
+                       "both servers are being asked; nothing is changed", told_bring_back, lambda _: "")
+
+    def named(names: tuple[str, ...] | None) -> None:
+        if names:
+            _plan(app, [wanted(names)])
+
+    if made.expect:
+        _plan(app, [wanted(same) for same in by_database(map(parse_relation, made.expect))])
+    else:
+        app.push_screen(AskObjects(made.server), named)
+
+
+def _open(app: ConsoleApp, made: Made) -> None:
+    lines = [Field("", "The server ends its recovery at the point that it is at and takes writes, on a timeline of "
+                       "its own.", "bold", 0),
+             Field("", "It replays no more WAL then: another point is another restore. Archiving stays off "
+                       "there.", "", 0),
+             Field("command", app.world.commands.shown(["open", made.job]), "", 9)]
+
+    def confirmed(yes: bool | None) -> None:
+        if yes:
+            begin(app, "start", _start, app, ["open", made.job, "--yes", "--detach"], "open for use")
+
+    app.push_screen(Confirm("open for use", laid_out(lines, CONFIRM_COLUMNS),
+                            act=f"open the server in {made.directory}"), confirmed)
+
+
+def _throw_away(app: ConsoleApp, made: Made) -> None:
+    _plan(app, [_Wanted(
+        ("throw-away", made.job), "throw away", "the server is being looked at; nothing is changed", told_throw_away,
+        lambda plan: str(plan["removes"][0]), "remove it")])
+
+
+def _plan(app: ConsoleApp, wanted: Sequence[_Wanted]) -> None:
+    """Ask for the plan of the first, begin exactly that when it is confirmed, and go on with the next."""
+    first, *rest = wanted
+
+    def planned(answer: Answer | None) -> None:
+        if answer is not None:
+            _confirm(app, first, answer, lambda: _plan(app, rest) if rest else None)
+
+    app.push_screen(Asking(first.title, first.asking, [*first.words, "--dry-run"]), planned)
+
+
+def _confirm(app: ConsoleApp, wanted: _Wanted, answer: Answer, go_on: Callable[[], None]) -> None:
+    plan = answer.document
+    failed = [each for each in plan.get("preconditions", ()) if each["outcome"] == "failed"]
+    if not plan or failed:
+        app.push_screen(FailureBox(f"cannot {wanted.title}", _refusal(answer, failed)))
+        return
+    words, typed = _words(plan), wanted.typed(plan)
+
+    def confirmed(yes: bool | None) -> None:
+        if yes:
+            begin(app, "start", _start, app, [*words, *(["--yes"] if not typed else []), "--detach"], wanted.title)
+        go_on()
+
+    lines = laid_out([*wanted.told(plan), Field("command", app.world.commands.shown(words), "accent")],
+                     CONFIRM_COLUMNS)
+    app.push_screen(Confirm(wanted.title, lines, act=wanted.act or str(plan["act"]), typed=typed), confirmed)
+
+
+def _words(plan: Document) -> list[str]:
+    return shlex.split(plan["command"])[1:]
+
+
+def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
+    if failed:
+        return Failure(f"the condition \"{failed[0]['name']}\" does not hold", failed[0]["detail"], failed[0]["fix"],
+                       "refused", 5)
+    return answer.failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
+
+
+async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
+    app.starting = title
+    try:
+        answer = await app.world.commands.ask(*words)
+    finally:
+        app.starting = ""
+    job = answer.document.get("job")
+    if answer.failure or not job:
+        app.push_screen(FailureBox(f"not begun: {title}", answer.failure or _NO_JOB))
+        return
+    await app.read_jobs()
+    app.tell(f"job {job} was begun; its end is told here and in the jobs (4)")
+
+
+_ACTS: dict[str, Callable[[ConsoleApp, Made], None]] = {
+    "bring-back": _bring_back, "open-copy": _open, "throw-away": _throw_away}

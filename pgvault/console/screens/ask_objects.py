@@ -1,0 +1,51 @@
+"""Asking which tables and schemas are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+from textual.widgets import Input
+
+from pgvault.console.fields import wrapped
+from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.lineview import LineView
+from pgvault.model.relation import parse_objects
+
+_COLUMNS = 70
+_ASKED = ("Which tables or schemas? DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, several with blanks between; in double "
+          "quotes what has upper case, dots or blanks, as in shop.public.\"Order-Items\".")
+
+
+class AskObjects(Dialog[tuple[str, ...]]):
+    """Dismissed with names that can be read, all of one database."""
+
+    DEFAULT_CSS = """
+    AskObjects .lines { height: 3; }
+    AskObjects Input { margin-top: 1; }
+    """
+    keys = ("enter", "see the plan"), ("esc", "back")
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self.title_text = f"bring back into {server}"
+
+    def body(self) -> Iterable[Widget]:
+        yield LineView([[line] for line in wrapped(_ASKED, _COLUMNS)], classes="lines")
+        typed = Input()
+        typed.cursor_blink = False
+        yield typed
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        try:
+            names = parse_objects(event.value)
+        except ValueError as error:
+            self.console.tell(str(error), "warning")
+            return
+        if len({each.database for each in names}) > 1:
+            self.console.tell("those of one database come back together: one at a time", "warning")
+        elif names:
+            self.dismiss(tuple(map(str, names)))

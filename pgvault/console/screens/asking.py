@@ -1,0 +1,36 @@
+"""What stands over a view while a verb is asked: what is waited for, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.widget import Widget
+
+from pgvault.console.beside import begin
+from pgvault.console.commands import Answer
+from pgvault.console.fields import wrapped
+from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.lineview import LineView
+
+
+class Asking(Dialog[Answer]):
+    """Dismissed with the verb's answer; left before that, nobody is asked any more."""
+
+    DEFAULT_CSS = """
+    Asking .lines { height: 2; }
+    """
+    keys = (("esc", "do not wait"),)
+
+    def __init__(self, title: str, says: str, words: Sequence[str]) -> None:
+        super().__init__()
+        self.title_text, self._says, self._words = title, says, words
+
+    def body(self) -> Iterable[Widget]:
+        yield LineView([[line] for line in wrapped(self._says, CONFIRM_COLUMNS)], classes="lines")
+
+    def on_mount(self) -> None:
+        begin(self, "ask", self._ask)
+
+    async def _ask(self) -> None:
+        self.dismiss(await self.console.world.commands.ask(*self._words))
