@@ -10,7 +10,14 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.files import conf_files, read_small
 from pgvault.engine.restore.limits import replication_origins
 from pgvault.engine.restore.sent_wal import SentWal
-from pgvault.engine.restore.settings import HEADING, Needs, SafeSettings, make_safe, recovery_additions
+from pgvault.engine.restore.settings import (
+    HEADING,
+    WAL_DIRECTORY,
+    Needs,
+    SafeSettings,
+    make_safe,
+    recovery_additions,
+)
 from pgvault.engine.restore.stream import BackupFile, Item, SmallFile
 from pgvault.engine.restore.timelines import placeholders
 from pgvault.io.probe_script import MARKER
@@ -22,9 +29,6 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.recoveries import Recovery
-
-WAL_DIRECTORY = "pgvault_wal"
-"""Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
 
 # Exit status 1 only when the file is certainly not there: PostgreSQL takes 1 to 125 as the end of all WAL.
 # A standby asks again and streams the rest, also when the directory is gone: a copy of this one, for example.

@@ -44,7 +44,10 @@ _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 IN_PLACE = "allow_in_place_tablespaces"
 """Without it recovery ends with a PANIC where a tablespace is a directory in the data directory and not a link
 (`CheckTablespaceDirectory` in xlogrecovery.c). A server that runs needs it no more."""
-_OF_RECOVERY = frozenset({"restore_command", "recovery_end_command", "hot_standby", IN_PLACE})
+_OF_RECOVERY = frozenset({"hot_standby", IN_PLACE})
+_COMMANDS = frozenset({"restore_command", "recovery_end_command"})
+WAL_DIRECTORY = "pgvault_wal"
+"""Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
 
 HEADING = "pgvault: restore of"
 """How the comment begins above what a restore adds to postgresql.auto.conf."""
@@ -123,15 +126,19 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
 def without_recovery(auto_conf: bytes) -> bytes:
     """postgresql.auto.conf of a server whose recovery is over: what `make_safe` added for it is gone.
 
-    Left there, a standby made as a copy of this server would try to recover to the same target.
+    Left there, a standby made as a copy of this server would try to recover to the same target. ALTER SYSTEM writes the
+    file anew without comments, so without the heading too; what stood there before a restore was commented out.
     """
     lines = auto_conf.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    start = next((n for n in reversed(range(len(lines))) if lines[n].startswith(f"# {HEADING}")), len(lines))
-    kept = [line for line in lines[start:] if not ((match := _LINE.match(line)) and _is_of_recovery(match["name"]))]
+    start = next((n for n in reversed(range(len(lines))) if lines[n].startswith(f"# {HEADING}")), 0)
+    kept = [line for line in lines[start:] if not ((match := _LINE.match(line)) and _is_of_recovery(match))]
     return "".join([*lines[:start], *kept]).encode("utf-8", "surrogateescape")
 
 
-def _is_of_recovery(name: str) -> bool:
+def _is_of_recovery(setting: re.Match[str]) -> bool:
+    name = setting["name"]
+    if name in _COMMANDS:  # a person may have set another one since
+        return WAL_DIRECTORY in setting["value"]
     return name.startswith("recovery_target") or name in _OF_RECOVERY
 
 
