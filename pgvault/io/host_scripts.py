@@ -30,12 +30,16 @@ mv -f "$new" "$1" || exit 1
 sync "$directory" 2>/dev/null || sync
 """
 
-FREE_BYTES: Final = """# look at the free space
+FREE_KIB: Final = r"""df -Pk "$path" | awk 'NR > 1 { line = line " " $0 } END {
+  if (match(line, /[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+%/)) {
+    split(substr(line, RSTART, RLENGTH), column); print column[3] } }'"""
+"""Of the file system of $path."""
+
+FREE_BYTES: Final = f"""# look at the free space
 path=$1
 while [ ! -e "$path" ]; do
-  case $path in */*) path=${path%/*} ;; *) path=. ;; esac
+  case $path in */*) path=${{path%/*}} ;; *) path=. ;; esac
   [ -n "$path" ] || path=/
 done
-df -Pk "$path" | awk 'NR > 1 { line = line " " $0 } END { if (match(line, /[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+%/)) {
-  split(substr(line, RSTART, RLENGTH), column); print column[3] } }'
+{FREE_KIB}
 """

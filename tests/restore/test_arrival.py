@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -21,7 +23,9 @@ from pgvault.engine.restore.arrival import (
     restarts_too_often,
     too_small,
 )
+from pgvault.engine.restore.astray import ended
 from pgvault.engine.restore.sight import Process, Sight, of_this_run, sight_of
+from pgvault.engine.restore.watch import Watch
 from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import TargetAction
@@ -259,6 +263,17 @@ def test_whatever_a_host_prints_does_no_harm(records: list[str]) -> None:
 
 def test_a_log_without_a_start_is_all_of_this_run() -> None:
     assert of_this_run(["a", "b"]) == ("a", "b")
+
+
+@pytest.mark.parametrize(("free", "full"), [("12", True), ("4096", False), ("", False)])
+def test_a_full_disk_is_named_where_the_log_says_nothing(free: str, full: bool) -> None:
+    """A server that cannot write its log does not say why it did not start."""
+    seen = sight_of([f"free={free}", "control=Database cluster state:               in production"])
+    watch = cast("Watch", SimpleNamespace(
+        sight=seen, host=SimpleNamespace(description="far"), plan=SimpleNamespace(directory="/d"), start="start"))
+    told = ended(watch, "did not start")
+    assert ("No space left on device there." in told.detail) is full
+    assert ("Free space on the host." in told.hint) is full
 
 
 # Why it ended, why a database is closed: in any language

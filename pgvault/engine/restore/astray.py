@@ -10,6 +10,9 @@ from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.target import EndOfWal
 from pgvault.model.text import span
 
+_FULL = "No space left on device"
+"""Where its file system is full it may not say so itself."""
+
 
 def went_astray(watch: Watch, found: Astray) -> PgvaultError:
     plan, where = watch.plan, f" at {found.lsn}" if found.lsn is not None else ""
@@ -59,7 +62,7 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 
 def ended(watch: Watch, what: str) -> PgvaultError:
     """`what` it did, as in "did not start"."""
-    said = said_of_it(watch.sight.log)
+    said = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
     return PgvaultError(
         f"the restored server on {watch.host.description} {what}",
         detail=f"{_log_says(watch)} Its state is {watch.sight.state or 'unknown'}.",
@@ -68,4 +71,5 @@ def ended(watch: Watch, what: str) -> PgvaultError:
 
 
 def _log_says(watch: Watch) -> str:
-    return f"Its log says: {' / '.join(said_of_it(watch.sight.log)) or 'nothing'}."
+    full = f" {_FULL} there." if watch.sight.is_full else ""
+    return f"Its log says: {' / '.join(said_of_it(watch.sight.log)) or 'nothing'}.{full}"

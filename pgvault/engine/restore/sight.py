@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.io.host import Host
+from pgvault.io.host_scripts import FREE_KIB
 from pgvault.model.lsn import Lsn
 
 _LOG_LINES = 400
@@ -22,6 +23,7 @@ bin=$1 directory=$2 lines=$3 elsewhere=$4
 cd "$directory" || exit 0
 say() {{ printf '%s=%s\\0' "$1" "$2"; }}
 say directory "$(pwd -P)"
+say free "$(path=. && {FREE_KIB})"
 say control "$("$bin/pg_controldata" . 2>/dev/null)"
 branch=
 for history in pg_wal/????????.history; do [ ! -f "$history" ] || branch=$history; done
@@ -68,6 +70,8 @@ _STREAMS = re.compile(r"\bwalreceiver\b.*\bstreaming ([0-9A-F]+/[0-9A-F]+)")
 _WORKS = re.compile(r"\b(?:startup|checkpointer)\b")
 _LASTS = re.compile(r"\d+[.,]\d\d s\b.*")
 """What long steps report now and then: "syncing data directory (fsync), elapsed time: 10.00 s, current path: ..."."""
+_ROOM = 1024
+"""A server that has fewer KiB cannot even write down why it does not start."""
 _TICKS = 10
 """Processor time in hundredths of a second that counts as work: one that waits and wakes each second uses less."""
 
@@ -106,6 +110,12 @@ class Sight:
     """The newest timeline that it knows, and where that began."""
     elsewhere: str = ""
     """The file that its messages go to, when it is neither pg_ctl's nor its collector's."""
+    free: int | None = None
+    """KiB on the file system of its data directory; None when that was not told."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.free is not None and self.free < _ROOM
 
     @property
     def state(self) -> str:
@@ -172,7 +182,7 @@ def sight_of(records: Sequence[str]) -> Sight:
                                   if (pair := _PAIR.match(line))}),
         processes=tuple(filter(None, (_process(value) for key, value in pairs if key == "process"))),
         log=of_this_run(facts.get("log", "").splitlines()), branch=_branch(facts.get("branch", "")),
-        elsewhere=facts.get("elsewhere", ""))
+        elsewhere=facts.get("elsewhere", ""), free=_number(facts.get("free", "")))
 
 
 def of_this_run(lines: Sequence[str]) -> tuple[str, ...]:
