@@ -144,7 +144,8 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
                    act=lambda emit, job: throw_away(plan, copy, context.config, emit))
     if context.json:
-        context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places)})
+        context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places),
+                          "left": list(done.left)})
     else:
         context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
     return 0
