@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,6 +122,38 @@ def test_without_later_commits_there_is_no_time_to_recover_to() -> None:
     segments = [Archived(1, 2, at(1), at(1)), Archived(1, 3)]
     [window] = survey(segments, ALONE, [backup("a", 2.0, 2.5)], SIZE).windows
     assert window.until_time is None
+
+
+@pytest.mark.parametrize(("behind", "between", "until"), [
+    (3, 8, 8), (3, None, 3), (None, 8, 8), (None, None, None), (3, 2.8, 3)])
+def test_of_the_segment_a_window_begins_in_only_what_is_behind_the_backup_counts(
+        behind: int | None, between: float | None, until: float | None) -> None:
+    """The clock was put back: the segment's latest commit may be one before the backup's end."""
+    def time(number: float | None) -> int | None:
+        return None if number is None else int(number * 60_000_000) + at(0)
+
+    asked = []
+
+    def latest_between(segment: Segment, begin: Lsn, end: Lsn) -> int | None:
+        asked.append((segment, begin, end))
+        return time(between)
+
+    segments = [Archived(1, 2, at(2), at(9), last_at=3 * SIZE - 100), Archived(1, 3, time(behind), time(behind))]
+    [window] = survey(segments, ALONE, [backup("a", 2.0, 2.5)], SIZE, latest_between).windows
+    assert window.until_time == instant(time(until))
+    assert asked == [(Segment(1, 2), Lsn(int(2.5 * SIZE)), Lsn(4 * SIZE))]
+
+
+@pytest.mark.parametrize(("latest", "last_at"), [(9, 2.4), (2, 2.9), (None, 2.9)])
+def test_a_segment_that_cannot_hold_a_later_commit_is_not_looked_into(latest: int | None, last_at: float) -> None:
+    """Its last record is before the backup's end, or no time in it is later than what the window has."""
+    def refuse(segment: Segment, begin: Lsn, end: Lsn) -> int | None:
+        raise AssertionError(segment)
+
+    time = None if latest is None else at(latest)
+    segments = [Archived(1, 2, time, time, last_at=int(last_at * SIZE)), *wal(1, 3)]
+    [window] = survey(segments, ALONE, [backup("a", 2.0, 2.5)], SIZE, refuse).windows
+    assert window.until_time == instant(at(3) + 1)
 
 
 def test_damage_stops_recovery_where_the_last_whole_record_ends() -> None:
