@@ -297,6 +297,7 @@ def test_a_host_that_cannot_answer_is_an_error_not_an_empty_answer(open_tmp: Pat
             raise NotImplementedError
 
         forward_socket = _start
+        interact = _start
         close = _start
 
     with pytest.raises(PgvaultError, match="could not look at /data on broken"):
