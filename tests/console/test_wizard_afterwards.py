@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from desk import NARROW, WIDE, Desk, failure, press, screen, toasts, write
+from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
 from hypothesis import given
 from hypothesis import strategies as st
 from recovery import DIRECTORY, condition, draft_of, ready, recovering, running, succeeded, wizard
@@ -195,6 +195,7 @@ async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) ->
     desk.says(f"open {job}", {"job": "20261123T120100Z-01"})
     async with desk.open() as pilot:
         pilot.app.push_screen(JobScreen(job))
+        await settle(pilot)
         await press(pilot, "b")
         assert isinstance(pilot.app.screen, AskObjects)
         pilot.app.screen.query_one(Input).value = "shop.public.orders crm.x.y"
@@ -211,6 +212,7 @@ async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) ->
         assert f"look {job}" in " ".join(toasts(pilot))
         await press(pilot, "escape")
         pilot.app.push_screen(JobScreen(backup))
+        await settle(pilot)
         await press(pilot, "b")
         assert "only a restore that succeeded has made a server" in " ".join(toasts(pilot))
 

@@ -133,6 +133,8 @@ class JobScreen(WithRestored):
 
     def why_not(self, action: str) -> str:
         if action in ON_RESTORED:
+            if self._facts is None:
+                return "the job is being read"
             return "" if self.made() else "only a restore that succeeded has made a server"
         return why_not_cancel(self._facts.job if self._facts else None) if action == "cancel" else ""
 
