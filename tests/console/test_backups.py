@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from pgvault.console.app import ConsoleApp
 from pgvault.console.commands import Answer
 from pgvault.console.screens.backup import BackupScreen
+from pgvault.console.screens.backups import BackupsScreen
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.text_box import TextBox
 from pgvault.model.backup import BackupStatus, Tablespace
@@ -337,3 +338,13 @@ async def test_leaving_while_a_search_runs(desk: Desk) -> None:
         await asyncio.sleep(0)
         await settle(pilot)
         assert "backups of main" in screen(pilot)
+
+
+async def test_that_there_is_no_backup_is_said_once_they_were_read(desk: Desk) -> None:
+    async with desk.open() as pilot:
+        await press(pilot, "2")
+        shown = pilot.app.screen
+        assert isinstance(shown, BackupsScreen)
+        assert shown.why_not("restore") == "there is no backup of main yet"
+        shown._read.clear()
+        assert shown.why_not("restore") == "the backups of main are being read"

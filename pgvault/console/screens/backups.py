@@ -77,7 +77,8 @@ class BackupsScreen(View):
         if reason := why_not_server(self.app, action):
             return reason
         if action in ("open", "restore") and row is None:
-            return f"there is no backup of {server} yet" if not self._failed else "the backups could not be read"
+            return "the backups could not be read" if self._failed else f"there is no backup of {server} yet" \
+                if server in self._read else f"the backups of {server} are being read"
         if action == "open" and row and row.backup is None:
             return f"the facts of backup {row.id} cannot be read"
         return backup_facts.restorable(row) if action == "restore" and row else ""
