@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from catalogue.shelf import SIZE, Shelf, at, made_backup
 from textual.pilot import Pilot
 from textual.widgets._toast import Toast
+from textual.worker import WorkerCancelled
 
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
@@ -167,7 +168,8 @@ async def settle(pilot: Pilot[None]) -> None:
     drawn = ""
     while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or drawn != screen(pilot):
         if busy:
-            await pilot.app.workers.wait_for_complete()
+            with suppress(WorkerCancelled):  # something newer took its place
+                await pilot.app.workers.wait_for_complete()
         drawn = screen(pilot)
         await pilot.pause()
 

@@ -70,9 +70,9 @@ async def test_a_stopped_search_is_not_taken_for_a_complete_one(desk: Desk) -> N
 async def test_the_list_of_accidents_and_what_stands_below_it_say_the_same(desk: Desk) -> None:
     ready(desk)
     desk.says("events main")
-    async with recovering(desk) as pilot:
+    async with desk.open() as pilot:
         held = hold_verbs(pilot)
-        await keys(pilot, "enter")
+        await keys(pilot, "r", "enter")
         assert screen(pilot).count("searching the WAL, 0 found so far") == 2
         held.set()
         await settle(pilot)
