@@ -55,6 +55,8 @@ class Place:
     """What an incomplete restore takes there, which the next one removes first."""
     can_be_renamed: bool = True
     """Its parent lets us: not what the file system says, see `is_mount_point`."""
+    within: str = ""
+    """The data directory of a cluster in which it lies; empty when it lies in none."""
 
     @property
     def is_one_line(self) -> bool:
@@ -207,7 +209,8 @@ def _place(records: list[tuple[str, str]]) -> Place:
         real_path=facts.get("real", facts["directory"]), nearest=facts["nearest"], writable="writable" in facts,
         owner_uid=_number(facts["owner"]), owner=facts["owner_name"], file_system=facts["device"] or mounted,
         mounted_on=mounted, free_bytes=max(0, int(df["free"])) * 1024 if df else None,
-        left_bytes=(_number(facts.get("left", "")) or 0) * 1024, can_be_renamed="renamable" in facts)
+        left_bytes=(_number(facts.get("left", "")) or 0) * 1024, can_be_renamed="renamable" in facts,
+        within=facts.get("within", ""))
 
 
 def _postmaster(text: str, alive: str | None) -> Postmaster:

@@ -58,6 +58,11 @@ look_at() {{  # one directory: what is there, whose it is, what it is on
     if [ -w "$parent" ] && [ -x "$parent" ]; then say writable yes; fi
     above=${{real%/*}}
     if [ -w "${{above:-/}}" ] && [ -x "${{above:-/}}" ]; then say renamable yes; fi
+    [ -z "$missing" ] || above=$real
+    while [ -n "$above" ]; do
+      if [ -e "$above/PG_VERSION" ] && [ -e "$above/global" ]; then say within "$above"; break; fi
+      above=${{above%/*}}
+    done
   fi
   say nearest "$parent"
   say owner "$(owner "$parent")"

@@ -56,6 +56,23 @@ def test_a_directory_with_something_in_it(site: Site, refused: Callable[..., Com
     assert f"--overwrite {directory}" in done.stderr
 
 
+def test_places_inside_another_cluster(site: Site, refused: Callable[..., Completed]) -> None:
+    """Its server would back them up, and could remove them."""
+    other = site.place("other")
+    (other / "global").mkdir(parents=True)
+    (other / "PG_VERSION").write_text("18\n")
+    (other / "base").mkdir()
+    for path in (other, *other.iterdir()):
+        account().own(path)
+    for directory in (other / "base", other / "new" / "data"):
+        done = refused(*to(site, directory), watching=(site.root / "places",))
+        assert f"{directory} lies inside the data directory {other} of another cluster." in done.stderr
+    done = refused("restore", "main", "auto", str(site.place("fine")), "--host", "here", "--tablespace",
+                   f"plain={other}/base/p", "--tablespace", f"linked={site.place('l')}",
+                   watching=(site.root / "places",))
+    assert f"{other}/base/p lies inside the data directory {other} of another cluster." in done.stderr
+
+
 def test_a_complete_cluster_that_a_crash_left_marked(site: Site, refused: Callable[..., Completed]) -> None:
     """The host died between the last two steps of a restore, its server was started and used: the mark beside its
     pg_control is no leave to empty it, and with --overwrite it is kept."""

@@ -84,6 +84,9 @@ def _directory(destination: Destination, state: DirectoryState, plan: RestorePla
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
         what = "is not a directory" if place.contents is Contents.NOT_A_DIRECTORY else "cannot be read"
         return _failed(name, f"{place.path} {what}.", "Choose another directory.")
+    if place.within:
+        return _failed(name, f"{place.path} lies inside the data directory {place.within} of another cluster.",
+                       "Choose a directory outside it: what a server finds among its files it may remove or back up.")
     if state.holds == NOTHING:
         return _ok(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
     if destination.incomplete_restore is not None:
