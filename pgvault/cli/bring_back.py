@@ -61,7 +61,8 @@ def bring_back(args: argparse.Namespace, context: Context) -> int:
     if plan.failed:
         first = plan.failed[0]
         raise Refused(f"cannot {plan.act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
-    if not context.confirm(f"{plan.act[0].upper()}{plan.act[1:]}?", yes=args.yes or context.hold is not None):
+    yes = args.yes or context.hold is not None
+    if not context.confirm(f"{plan.act[0].upper()}{plan.act[1:]} of {plan.server}?", yes=yes):
         context.err.line("Nothing was changed.")
         return 130
     return _detach(plan, context) if args.detach else _run(plan, request, context)

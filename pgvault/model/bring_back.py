@@ -100,7 +100,7 @@ class BringBackPlan:
     def act(self) -> str:
         """The real effect, in words."""
         where = f"schema {sql_identifier(self.beside)}" if self.beside else "its place"
-        return f"bring {self.what} into {where} in {sql_identifier(self.database)} of {self.server}"
+        return f"bring {self.what} into {where} in {sql_identifier(self.database)}"
 
     def to_argv(self) -> list[str]:
         """The command line that makes this very plan: the copy, and where to, are named."""

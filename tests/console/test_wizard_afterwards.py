@@ -76,7 +76,7 @@ def plan(*conditions: dict[str, str], beside: str | None = None) -> dict[str, An
     """The answer of bring-back to --dry-run."""
     return {"plan": "bring-back", "server": "main", "copy": JOB, "database": "shop", "schemas": [],
             "tables": ["shop.public.orders"], "beside": beside, "why": beside and "main has public.orders already",
-            "act": "bring public.orders into its place in shop of main", "bytes": 98304,
+            "act": "bring public.orders into its place in shop", "bytes": 98304,
             "relations": [{"schema": "public", "name": "orders", "kind": "table", "bytes": 98304},
                           {"schema": "public", "name": "orders_id_seq", "kind": "sequence", "bytes": 0}],
             "left": ["View shop.public.cheap used it and went with it: pgvault bring-back ..."],

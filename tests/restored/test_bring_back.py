@@ -114,7 +114,7 @@ def test_a_dropped_table_is_as_it_was(made: tuple[Site, dict[str, Any]]) -> None
     what hung on it is said."""
     site, before = made
     plan = site.plan("postgres.public.orders")
-    assert (plan["beside"], plan["act"]) == (None, "bring public.orders into its place in postgres of main")
+    assert (plan["beside"], plan["act"]) == (None, "bring public.orders into its place in postgres")
     assert any("ALTER TABLE public.items ADD CONSTRAINT items_order_fkey FOREIGN KEY" in each for each in plan["left"])
     assert any("postgres.public.cheap" in each for each in plan["left"])
     done = site.world.cli("--format", "json", *plan["command"].split()[1:], "--yes", check=0)
