@@ -58,7 +58,7 @@ def test_a_directory_with_something_in_it(site: Site, refused: Callable[..., Com
 
 def test_places_inside_another_cluster(site: Site, refused: Callable[..., Completed]) -> None:
     """Its server would back them up, and could remove them."""
-    other = site.place("other")
+    other = site.place("around")
     (other / "global").mkdir(parents=True)
     (other / "PG_VERSION").write_text("18\n")
     (other / "base").mkdir()
