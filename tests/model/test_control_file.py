@@ -54,6 +54,18 @@ def test_every_version_in_both_byte_orders(order: str, version: int, record: int
     assert read_control_file(bytes(content[:HEAD])) == found
 
 
+@pytest.mark.parametrize(("seconds", "at"), [
+    (1, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)), (253402300799, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    (0, None), (-1, None), (253402300800, None), (2**62, None)])
+def test_a_time_that_cannot_be_is_none(seconds: int, at: datetime | None) -> None:
+    content = bytearray(HEAD)
+    struct.pack_into("<QI", content, 0, 7, 1800)
+    struct.pack_into("<q", content, 104, seconds)
+    found = read_control_file(bytes(content))
+    assert found is not None
+    assert found.checkpoint_at == at
+
+
 def test_of_a_version_that_is_not_known_only_the_identifier_is_read() -> None:
     found = read_control_file(struct.pack("<QI", 7, 2001) + b"\1" * 8180)
     assert found is not None
