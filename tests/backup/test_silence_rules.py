@@ -13,6 +13,8 @@ from pgvault.engine.backup import silence
 from pgvault.engine.backup.silence import ASK_SECONDS, SILENCE_SECONDS, Silence
 from pgvault.model.errors import Cancelled, Unreachable
 
+MAIN, WISH = SimpleNamespace(name="main"), object()
+
 
 class Server:
     """Answers what it is to answer, and counts how often it was asked."""
@@ -22,11 +24,14 @@ class Server:
 
     @contextmanager
     def session(self, server: object, *, seconds: float, cancelled: object) -> Iterator[Server]:
+        assert (server, cancelled) == (MAIN, WISH)
+        assert 0 < seconds < ASK_SECONDS
         if isinstance(self.answer, Exception):
             raise self.answer
         yield self
 
     def execute(self, query: str, given: tuple[int]) -> Server:
+        assert "pg_stat_progress_basebackup" in query
         self.asked.append(given)
         return self
 
@@ -39,8 +44,9 @@ def silent(monkeypatch: pytest.MonkeyPatch):
     def make(answer, copying: bool = False) -> tuple[Silence, Server]:
         server = Server(answer)
         monkeypatch.setattr(silence, "session", server.session)
-        found = Silence(SimpleNamespace(name="main"), 4711, None)
-        found.copying = copying
+        found = Silence(MAIN, 4711, WISH)
+        if copying:
+            found.copying = True
         return found, server
     return make
 
@@ -80,6 +86,22 @@ def test_the_server_is_asked_of_its_process_now_and_then(silent) -> None:
     for second in range(int(3 * ASK_SECONDS) + 1):
         found(second)
     assert server.asked == [(4711,)] * 3
+
+
+def test_the_same_second_is_the_same_silence(silent) -> None:
+    found, server = silent(("IO", COPY, 300), copying=True)
+    found(500.0)
+    found(500.0)
+    assert len(server.asked) == 1
+
+
+def test_too_long_a_silence_is_told_with_what_to_do(silent) -> None:
+    with pytest.raises(Unreachable) as told:
+        silent(None)[0](60.4)
+    assert (told.value.message, told.value.detail, told.value.hint) == (
+        "main has been silent for 60 seconds in the middle of the backup",
+        "Nothing comes on the connection, and nothing shows that the server works on the backup.",
+        "Check the network between here and the server, and that the server is not stuck; then run the backup again.")
 
 
 def test_another_silence_begins_anew(silent) -> None:
