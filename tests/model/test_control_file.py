@@ -66,6 +66,16 @@ def test_a_time_that_cannot_be_is_none(seconds: int, at: datetime | None) -> Non
     assert found.checkpoint_at == at
 
 
+@pytest.mark.parametrize(("head", "read"), [
+    (struct.pack("<QI", 7, 1), (7, False)), (struct.pack(">QI", 7, 1), (7, True)),
+    (struct.pack("<QI", 7, 65535), (7, False)),
+    (struct.pack(">QI", 7, 256), (7, True)), (struct.pack("<QI", 7, 0), None), (struct.pack("<QI", 0, 1800), None),
+    (struct.pack("<QI", 7, 1800)[:-1], None)])
+def test_the_version_tells_the_byte_order(head: bytes, read: tuple[int, bool] | None) -> None:
+    found = read_control_file(head)
+    assert (found and (found.system_identifier, found.is_big_endian)) == read
+
+
 def test_of_a_version_that_is_not_known_only_the_identifier_is_read() -> None:
     found = read_control_file(struct.pack("<QI", 7, 2001) + b"\1" * 8180)
     assert found is not None

@@ -6,12 +6,13 @@ import struct
 
 import pytest
 
-from pgvault.wal.bodies import main_data
-from pgvault.wal.record import HEADER_SIZE
+from pgvault.wal.bodies import main_data, parse_body
+from pgvault.wal.record import HEADER_SIZE, Record
 
 HEADER = bytes(HEADER_SIZE)
 TOP_XID, ORIGIN = b"\xfc" + bytes(4), b"\xfd" + bytes(2)
 SHORT, LONG = b"\xff\x03abc", b"\xfe" + struct.pack("<I", 300) + b"x" * 300
+CUT = "the record's main data is cut short"
 
 
 @pytest.mark.parametrize("before", [b"", TOP_XID, ORIGIN, ORIGIN + TOP_XID])
@@ -22,9 +23,15 @@ def test_it_is_what_stands_behind_its_length(before: bytes, told: bytes, main: b
 
 @pytest.mark.parametrize(("body", "why"), [
     (b"\0" + bytes(20), "the record refers to blocks"), (ORIGIN + b"\x20" + SHORT, "the record refers to blocks"),
-    (b"", "main data is cut short"), (b"\xff", "main data is cut short"), (b"\xfe\1\0\0", "main data is cut short"),
-    (TOP_XID, "main data is cut short"), (SHORT + b"!", "has 4 bytes instead of 3"),
-    (SHORT[:-1], "has 2 bytes instead of 3"), (LONG[:-1], "has 299 bytes instead of 300")])
+    (b"", CUT), (b"\xff", CUT), (b"\xfe\1\0\0", CUT), (TOP_XID, CUT),
+    *((told, f"the record's main data has {there} bytes instead of {said}") for told, there, said in (
+        (SHORT + b"!", 4, 3), (SHORT[:-1], 2, 3), (LONG[:-1], 299, 300)))])
 def test_what_does_not_hold_together_is_refused(body: bytes, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(ValueError, match=f"^{why}$"):
         main_data(HEADER + body)
+
+
+def test_a_body_says_its_origin_and_its_top_transaction() -> None:
+    data = HEADER + b"\xfd\5\0" + b"\xfc\7\0\0\0" + SHORT
+    body = parse_body(Record(0, len(data), 8, 0, 0, data), 18)
+    assert (body.origin, body.top_xid, body.main, body.blocks) == (5, 7, b"abc", ())
