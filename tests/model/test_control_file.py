@@ -48,7 +48,7 @@ def test_every_version_in_both_byte_orders(order: str, version: int, record: int
     struct.pack_into(f"{order}{len(sizes)}I", content, 40 + record + 88, *sizes)
     found = read_control_file(bytes(content))
     assert found is not None
-    assert found.checkpoint_at == datetime.fromtimestamp(1_800_000_000, UTC)
+    assert (found.system_identifier, found.checkpoint_at) == (7, datetime.fromtimestamp(1_800_000_000, UTC))
     assert found.limits == dict(zip(LIMITS, (1, 2, 3, 4, 5), strict=True))
     assert (found.block_size, found.wal_block_size, found.is_big_endian) == (8192, 16384, order == ">")
     assert read_control_file(bytes(content[:HEAD])) == found
