@@ -14,6 +14,7 @@ from pgvault.console.ages import age, ago
 from pgvault.console.checks import Checked, NoAnswer
 from pgvault.console.fields import failed, paragraphs
 from pgvault.console.glyphs import Glyphs
+from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.rows import Column
 from pgvault.model.check import Finding, Outcome
 from pgvault.model.text import Painted, Part, visible, width
@@ -83,7 +84,7 @@ def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, 
     for finding, outcome in zip(findings, outcomes, strict=True):
         told = list(_found(finding, outcome, rest, rest - second - _GAP))
         if folds and finding is well[0]:
-            rows.append(_counted(well, outcome, opened=opened))
+            rows.append(_counted(well, outcome, rest - second - _GAP, glyphs, opened=opened))
         every += told
         rows += told if opened or not folds or finding.outcome is not Outcome.OK else ()
     return CheckTable((Column("outcome", first), Column("check", second), Column("detail", 20, flexible=True)),
@@ -112,11 +113,11 @@ def _outcome(finding: Finding, glyphs: Glyphs, stale: str) -> Painted:
     return Painted(f"{text} {stale}", "dim") if stale else Painted(text, style)
 
 
-def _counted(well: Sequence[Finding], outcome: Painted, *, opened: bool) -> CheckRow:
+def _counted(well: Sequence[Finding], outcome: Painted, columns: int, glyphs: Glyphs, *, opened: bool) -> CheckRow:
     """All that is well, on one line."""
     title = f"{len(well)} checks"
     said = "enter folds them again" if opened else f"enter lists them: {', '.join(each.name for each in well)}"
-    return CheckRow(WELL, (outcome, title, Painted(said, "dim")), title, title)
+    return CheckRow(WELL, (outcome, title, Painted(cut(said, columns, glyphs.ellipsis), "dim")), title, title)
 
 
 def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:

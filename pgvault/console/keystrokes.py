@@ -37,8 +37,13 @@ class Keystrokes(Toasts):
             await super().on_event(event)
             return
         self._keys.append(event)
-        if self._at_work is None or time.monotonic() - self._since > _AT_MOST:
+        if not self.taking_key:
             await self._take_next()
+
+    @property
+    def taking_key(self) -> bool:
+        """What a key began is not done yet, and still waited for."""
+        return self._at_work is not None and time.monotonic() - self._since <= _AT_MOST
 
     async def _take_next(self) -> None:
         if not self._keys:

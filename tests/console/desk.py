@@ -166,7 +166,8 @@ async def settle(pilot: Pilot[None]) -> None:
         await pilot.pause(0.01)
     await pilot.pause()
     drawn = ""
-    while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or drawn != screen(pilot):
+    while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or pilot.app.taking_key \
+            or drawn != screen(pilot):
         if busy:
             with suppress(WorkerCancelled):  # something newer took its place
                 await pilot.app.workers.wait_for_complete()

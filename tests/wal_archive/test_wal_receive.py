@@ -19,6 +19,7 @@ from support.account import account
 from support.cli import environment, pgvault, pgvault_argv
 from support.postgres import Server
 from support.proxy import Proxy
+from wal.wal_writer import Writer
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine import receive as receiving
@@ -31,6 +32,7 @@ from pgvault.io.replication_stream import ReplicationStream, timeline_history
 from pgvault.model.errors import Refused, Unreachable
 from pgvault.model.event import Event, Noted
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import StreamedSegment
 from pgvault.vault.wal_archive import path_of
@@ -162,16 +164,24 @@ def archive_other_wal(server: Server, vault: ServerVault) -> None:
         wait_archived(vault, work(server)[0], told)
         name = server.scalar("select pg_walfile_name(pg_current_wal_insert_lsn())")
         server.sql("checkpoint")
-        other = bytearray((server.wal / name).read_bytes())
-        other[-1] ^= 0xFF
-        put(vault, name, bytes(other))
+        other = other_wal((server.wal / name).read_bytes(), Segment.parse(name, 1 << 20))
+        put(vault, name, other)
         work(server, 2)
         wait_until(lambda: any("archived already" in each for each in told), "it is rejected")
         wait_until(lambda: server.sql("select pid from pg_stat_replication") == [], "the receiver has ended")
         held = server.scalar("select restart_lsn::text from pg_replication_slots where slot_name = 'pgvault'")
         assert Lsn.parse(held) < Lsn((int(name[16:24], 16) + 1) << 20), "the server keeps its own"
-        assert fetch(vault, name) == bytes(other), "what is stored is kept"
+        assert fetch(vault, name) == other, "what is stored is kept"
         assert quarantined(vault)
+
+
+def other_wal(content: bytes, segment: Segment) -> bytes:
+    """A whole segment of the same cluster with other records; a damaged one would give way to the server's."""
+    writer = Writer(segment.start(1 << 20), magic=int.from_bytes(content[:2], "little"))
+    writer.append(b"of somebody else")
+    writer.switch()
+    [(_, other)] = writer.segments()
+    return other[:24] + content[24:40] + other[40:]
 
 
 def test_what_the_archive_does_not_take_is_not_confirmed(server: Server, vault: ServerVault) -> None:
