@@ -14,7 +14,7 @@ full grant group having ilike in initially inner intersect into is isnull join l
 localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references returning
 right select session_user similar some symmetric system_user table tablesample then to trailing true union unique user
 using variadic verbose when where window with"""))
-"""The key words of PostgreSQL 13 to 18 that name no table or role without quotes (documentation, appendix C)."""
+"""The key words of PostgreSQL 13 to 19 that name no table or role without quotes (documentation, appendix C)."""
 
 
 def sql_identifier(name: str) -> str:
