@@ -106,7 +106,7 @@ class _Question:
             offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
             return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
                            tuple(offered), tuple(self._fits(None)), windows)
-        replay = replay_of(found, names=space_names(self._archive.server))
+        replay = replay_of(found, names=space_names(self._catalogue.backups))
         return Choices(request.server, request.target, request.timeline, found.backup.id, found.stop,
                        found.history.timeline, "", (), tuple(self._fits(found)), windows,
                        to_place(spaces_of(found.backup, replay, {})), replay.unread)

@@ -10,6 +10,7 @@ from pgvault.engine.restore.choose import Choice, needed
 from pgvault.engine.restore.files import read_small
 from pgvault.engine.restore.stop import Stop
 from pgvault.engine.restore.way import Way
+from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.lsn import Lsn
@@ -55,12 +56,12 @@ def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Prec
                     flaws.append(Precondition(
                         "prepared transactions", Outcome.WARNING, f"{entry.path} in the backup cannot be read.",
                         "Look at pg_prepared_xacts once the server runs."))
-    return replay_of(choice, held=held, names=space_names(server)), tuple(flaws)
+    return replay_of(choice, held=held, names=space_names(catalog.backups(server))), tuple(flaws)
 
 
-def space_names(server: ServerVault) -> dict[int, str]:
+def space_names(backups: Iterable[Backup]) -> dict[int, str]:
     """Of tablespaces by OID, as the backups know them."""
-    return {space.oid: space.name for backup in catalog.backups(server) for space in backup.tablespaces}
+    return {space.oid: space.name for backup in backups for space in backup.tablespaces}
 
 
 def named_prepared(server: ServerVault, choice: Choice, pending: Iterable[PreparedTransaction]) -> tuple[Prepared, ...]:
