@@ -14,7 +14,7 @@ from life import MEGABYTES, lived, with_short_paths
 from textual.pilot import Pilot
 
 from pgvault.config.load import load
-from pgvault.console import app as console_app
+from pgvault.console import head
 from pgvault.console.app import ConsoleApp
 from pgvault.console.dump import screen_picture, screen_text
 from pgvault.console.options import Options
@@ -36,7 +36,7 @@ def main() -> None:
     os.environ.update(XDG_STATE_HOME=str(PLACE / "state"), TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
     for name in ("LC_ALL", "LC_CTYPE", "NO_COLOR", "PGVAULT_THEME"):
         os.environ.pop(name, None)
-    console_app.operator = lambda: "dba@ops1"  # whoever makes them
+    head.operator = lambda: "dba@ops1"  # whoever makes them
     with Interruption() as interruption:
         sandbox = new_sandbox(PLACE, MEGABYTES)
         try:
