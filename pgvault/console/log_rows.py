@@ -64,7 +64,7 @@ class AllLines:
         return str(index)
 
     def place_of(self, key: str) -> int | None:
-        return int(key) if key.isdigit() and int(key) < self._count else None
+        return int(key) if key.isdecimal() and int(key) < self._count else None
 
 
 class FoundLines:

@@ -68,7 +68,7 @@ class WalObject:
         plain, exact = f"{self.schema}.{self.name}", f"{sql_identifier(self.schema)}.{sql_identifier(self.name)}"
         if self.name and name in (self.name, sql_identifier(self.name), plain, exact):
             return True
-        return name.isdigit() and int(name) in (self.oid, self.number)
+        return name.isdecimal() and int(name) in (self.oid, self.number)
 
 
 def in_order(objects: Iterable[WalObject]) -> tuple[WalObject, ...]:

@@ -172,7 +172,7 @@ def _records(output: bytes) -> Iterator[str]:
 def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
     programs, places = _sections(records, "programs"), _sections(records, "directory")
     facts = dict(records)
-    if not facts.get("uid", "").isdigit():
+    if not facts.get("uid", "").isdecimal():
         raise PgvaultError(f"could not learn who we are on {host.description}")
     directory, *tablespaces = map(_place, places)
     marker = facts.get(MARKER)

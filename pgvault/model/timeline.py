@@ -79,7 +79,7 @@ def parse_history(text: str, timeline: int) -> History:
         fields = line.split(None, 2)
         if not fields or fields[0].startswith("#"):
             continue
-        if len(fields) < 2 or not fields[0].isdigit():
+        if len(fields) < 2 or not fields[0].isdecimal():
             raise ValueError(f"line {number}: a timeline and the position where it ended are expected, not {line!r}")
         try:
             ancestor = Ancestor(int(fields[0]), Lsn.parse(fields[1]), fields[2].strip() if len(fields) > 2 else "")

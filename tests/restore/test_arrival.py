@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgvault.engine.restore.arrival import (
@@ -253,6 +253,7 @@ def test_what_the_host_prints_is_read() -> None:
 
 
 @given(st.lists(st.text(max_size=40), max_size=12))
+@example(["²"] * 12)  # a digit, and no decimal number
 def test_whatever_a_host_prints_does_no_harm(records: list[str]) -> None:
     keys = ("control=", "branch=", "postmaster.pid=", "process=", "log=", "")
     seen = sight_of([key + record for key, record in zip(itertools.cycle(keys), records, strict=False)])

@@ -198,7 +198,7 @@ def too_small(sight: Sight, limits: Mapping[str, int]) -> dict[str, int]:
     wanted = {}
     for name, key in _LIMITS.items():
         written = sight.control.get(key, "")
-        if name in limits and written.isdigit() and limits[name] < int(written):
+        if name in limits and written.isdecimal() and limits[name] < int(written):
             wanted[name] = int(written)
     if limits:
         return wanted

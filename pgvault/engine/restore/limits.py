@@ -51,4 +51,4 @@ def _number(values: Mapping[str, str], name: str, major: int) -> int | None:
     try:
         return int(text, 0)
     except ValueError:
-        return round(float(text)) if text.replace(".", "", 1).isdigit() else None
+        return round(float(text)) if text.replace(".", "", 1).isdecimal() else None

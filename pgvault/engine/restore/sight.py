@@ -201,10 +201,10 @@ def _process(text: str) -> Process | None:
     """`pid state ppid ... |title`, with the fields of /proc/PID/stat behind the name of the program."""
     numbers, _, title = text.partition("|")
     words = numbers.split()
-    if not words or not words[0].isdigit():
+    if not words or not words[0].isdecimal():
         return None
     used = words[12:14]
-    return Process(int(words[0]), title, sum(int(each) for each in used if each.isdigit()))
+    return Process(int(words[0]), title, sum(int(each) for each in used if each.isdecimal()))
 
 
 def _branch(text: str) -> tuple[int, Lsn] | None:
