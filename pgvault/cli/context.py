@@ -70,13 +70,13 @@ class Context:
         """The named server, or every one for `all`."""
         return list(self.config.servers.values()) if name == "all" else [self.config.server(name)]
 
-    def confirm(self, question: str, *, yes: bool) -> bool:
+    def confirm(self, question: str, *, yes: bool, has_plan: bool = True) -> bool:
         """Ask on the terminal; without one only `--yes` says yes, since nothing may wait for an answer there."""
         if yes:
             return True
         if not self.stdin_is_terminal:
             raise UsageError("this needs to be confirmed, and standard input is no terminal",
-                             hint="Look at the plan with --dry-run, then add --yes.")
+                             hint=f"{'Look at the plan with --dry-run, then add' if has_plan else 'Add'} --yes.")
         self.out.flush()
         self.err.write(f"{self.err.styled(question)} [y/N] ")
         self.err.flush()

@@ -97,7 +97,8 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     copy = _found(args, context)
     command = ["pgvault", "open", copy.job, *["--lift"] * args.lift]
     yes = args.yes or context.hold is not None
-    if not context.confirm(f"Open {copy.called} in {copy.place} for use? It replays no more WAL then.", yes=yes):
+    if not context.confirm(f"Open {copy.called} in {copy.place} for use? It replays no more WAL then.", yes=yes,
+                           has_plan=False):
         context.err.line("Nothing was changed.")
         return 130
     if args.detach:
@@ -161,7 +162,8 @@ def _must_be_named(given: str, copy: RestoredCopy, plan: ThrowAwayPlan, context:
         context.err.flush()
         given = sys.stdin.readline().strip()
     if given.rstrip("/") not in (plan.directory, copy.directory):
-        raise UsageError(f"{given or 'nothing'} is not the directory that goes", detail=f"It is {plan.directory}.",
+        raise UsageError(f"{given} is not the directory to remove" if given else
+                         "the directory to remove must be named", detail=f"It is {plan.directory}.",
                          hint=shlex.join(plan.to_argv()))
 
 

@@ -35,14 +35,14 @@ def find_copy(config: Config, wanted: str) -> RestoredCopy:
 
 def _find(home: Path, wanted: str) -> RestoredCopy:
     if wanted == LATEST:
-        made = [job for job in list_jobs(home) if _made_a_server(job)]
+        made = [job for job in list_jobs(home) if made_a_server(job)]
         if not made:
             raise NotFound("no restore has made a server", hint="See what ran: pgvault job list")
         return _of(home, made[-1])
     job = read_job(find_job(home, wanted))
     if job.kind is not JobKind.RESTORE:
         raise Refused(f"job {job.id} is no restore: it is a {job.kind.value}", hint="pgvault job list")
-    if not _made_a_server(job):
+    if not made_a_server(job):
         raise Refused(f"job {job.id} has made no server: it is {job.state.value}", detail=job.verdict,
                       hint=f"pgvault job show {job.id}")
     return _of(home, job)
@@ -75,7 +75,7 @@ def _machine(name: str, config: Config) -> str:
     return f"{host.ssh.host}:{host.ssh.port}" if host is not None and host.ssh else "" if host is not None else name
 
 
-def _made_a_server(job: Job) -> bool:
+def made_a_server(job: Job) -> bool:
     """One that lacks an expected table runs all the same."""
     return job.kind is JobKind.RESTORE and (job.state is JobState.SUCCEEDED or job.exit_code == NotRight.exit_code)
 

@@ -112,6 +112,17 @@ async def test_the_proof_leads_on(desk: Desk) -> None:
             await press(pilot, "escape", "enter")
 
 
+async def test_a_server_that_lacks_an_expected_table_can_be_looked_at_and_thrown_away(desk: Desk) -> None:
+    ready(desk)
+    lacks = failure("the restored server runs, but shop.public.orders could not be looked for", exit_code=3)
+    running(desk, PhaseStarted("copy", 144 << 20, desk.now), desk.ended(state=JobState.FAILED, error=lacks.failure),
+            lives=False)
+    async with recovering(desk, *PROOF) as pilot:
+        assert wizard(pilot).draft.step is Step.PROOF
+        assert "failed       the restored server runs, but" in screen(pilot)
+        assert "b bring back s look D throw away" in " ".join(screen(pilot).splitlines()[-1].split())
+
+
 async def test_a_table_is_brought_back_by_its_plan_one_confirmation_and_a_job(desk: Desk) -> None:
     """What is said of it is what its job says: that it runs, that it failed, that it is done."""
     ready(desk)

@@ -20,6 +20,7 @@ from pgvault.config.load import load
 from pgvault.engine.restore import ask, expect
 from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.expect import Found, Presence
+from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.run import connect_host
 from pgvault.engine.restore.sight import Sight
 from pgvault.model.errors import UsageError
@@ -167,6 +168,8 @@ def test_what_is_locked_is_not_known_and_the_cause_is_named(world: World, monkey
     found = look(world, table("held"))
     assert found.presence is Presence.UNKNOWN
     assert found.detail == "a transaction of the original server that had not ended at the target holds its lock"
+    proof = Proof("paused", None, None, None, (), expected=(found,))
+    assert "pgvault open 20261123T110000Z-01 ends the recovery" in proof.next_step("main", "20261123T110000Z-01")
 
 
 @pytest.mark.usefixtures("paused")

@@ -103,6 +103,7 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     data = world.root / "restored"
     with psycopg.connect(f"host=127.0.0.1 port={world.port} user=postgres", autocommit=True) as sql:
         sql.execute("ALTER SYSTEM SET work_mem = '8MB'")  # it writes the file anew, without comments
+    assert "hint: Add --yes." in world.cli("open", "latest", check=2).stderr
     opened = world.cli("--format", "json", "open", "latest", "--yes", check=0).json()
     assert opened["timeline"] == 2
     assert "open already, on timeline 2" in world.cli("open", "latest", "--yes", check=5).stderr
@@ -117,8 +118,8 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
     assert plan["removes"] == [str(data), f"{data}.fast"]
     assert (plan["runs"], {each["outcome"] for each in plan["preconditions"]}) == (True, {"ok"})
-    assert "not the directory that goes" in world.cli("throw-away", "latest", "--remove", "/tmp", check=2).stderr
-    assert "not the directory that goes" in world.cli("throw-away", "latest", check=2).stderr
+    assert "/ is not the directory to remove" in world.cli("throw-away", "latest", "--remove", "/", check=2).stderr
+    assert "the directory to remove must be named" in world.cli("throw-away", "latest", check=2).stderr
     assert (data / "PG_VERSION").exists()
     done = world.cli("throw-away", "latest", "--remove", data, check=0)
     assert f"Thrown away: target:{data}" in done.text

@@ -27,10 +27,10 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.world import look
+from pgvault.jobs.copies import made_a_server
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
-from pgvault.model.errors import NotRight, PgvaultError
-from pgvault.model.job import JobKind
+from pgvault.model.errors import PgvaultError
 
 _LEFT = 11
 """Lines of a screen that a failure leaves for everything else."""
@@ -126,7 +126,7 @@ class JobScreen(WithRestored):
     def made(self) -> Made | None:
         """Of a restore that made a server, whether or not everything was there that was expected of it."""
         facts = self._facts
-        if facts is None or facts.job.kind is not JobKind.RESTORE or facts.job.exit_code not in (0, NotRight.exit_code):
+        if facts is None or not made_a_server(facts.job):
             return None
         plan = facts.plan
         return Made(facts.job.id, facts.job.server, str(plan.get("directory", "")), plan_facts.expected(plan))

@@ -11,6 +11,7 @@ from pgvault.console.fields import LABEL, Field, gap, heading
 from pgvault.console.wizard.afterwards import BRING_BACK, Next, Shown, afterwards
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import OUTCOME, outcome_field, told_change
+from pgvault.jobs.copies import made_a_server
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.text import span
@@ -49,6 +50,9 @@ def told(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Cal
             yield from _made_safe(ended)
     else:
         yield from _failure(ended)
+        if made_a_server(job):
+            yield from _since(since)
+            yield from _next(ended, draft, since, line, key)
         yield from _took(ended)
         yield from _left(ended)
     yield from _log(ended)
@@ -105,7 +109,7 @@ def _next(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Ca
 
 def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]:
     """What can be done with the server that was restored; nothing where it cannot be asked, or is no more."""
-    if ended.job.state is not JobState.SUCCEEDED or not draft.is_asked or draft.then is Then.STANDBY or \
+    if not made_a_server(ended.job) or not draft.is_asked or draft.then is Then.STANDBY or \
             is_thrown_away(since):
         return []
     return list(afterwards(draft, _span(ended.job)))

@@ -64,6 +64,8 @@ class Found:
     """Whether the rows were counted, not estimated."""
     detail: str = ""
     """Why it is missing or unknown; what else there is to say of it."""
+    locked_by_replay: bool = False
+    """Whether it can be read once the recovery has ended."""
 
     def __str__(self) -> str:
         match self.presence:
@@ -145,7 +147,7 @@ async def _look_by(session: Session, relation: RelationName) -> Found:
         if failure.sqlstate in ("", _FORBIDDEN):
             raise
         if failure.sqlstate == _LOCKED:
-            return Found(relation, Presence.UNKNOWN, detail=await _held_by(session, described["oid"]))
+            return await _locked(relation, session, described["oid"])
         if failure.sqlstate in (_CANCELED, _IN_RECOVERY):  # an unlogged table can be read after recovery alone
             return Found(relation, Presence.UNKNOWN, detail=f"its rows could not be read: {failure.text}")
         return Found(relation, Presence.MISSING, detail=f"its name is there, its rows cannot be read: {failure.text}")
@@ -178,15 +180,17 @@ async def _read(session: Session, relation: RelationName, described: dict[str, A
     return Found(relation, Presence.THERE, round(plan[0]["Plan"]["Plan Rows"]), False, said)
 
 
-async def _held_by(session: Session, oid: int) -> str:
+async def _locked(relation: RelationName, session: Session, oid: int) -> Found:
     holder = next(iter(await session.rows(_HOLDERS.format(int(oid)))), None)
     if holder is None:
-        return "it is locked"
+        return Found(relation, Presence.UNKNOWN, detail="it is locked")
     if holder["gid"]:
-        return f"the prepared transaction {holder['gid']!r} of {holder['owner']} holds its {holder['mode']}"
+        return Found(relation, Presence.UNKNOWN, detail=f"the prepared transaction {holder['gid']!r} of "
+                                                        f"{holder['owner']} holds its {holder['mode']}")
     if holder["replays"]:
-        return "a transaction of the original server that had not ended at the target holds its lock"
-    return f"a session of the restored server holds its {holder['mode']}"
+        return Found(relation, Presence.UNKNOWN, locked_by_replay=True,
+                     detail="a transaction of the original server that had not ended at the target holds its lock")
+    return Found(relation, Presence.UNKNOWN, detail=f"a session of the restored server holds its {holder['mode']}")
 
 
 def _identifier(name: str) -> str:

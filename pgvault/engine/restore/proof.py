@@ -38,6 +38,16 @@ class Proof:
     def lacking(self) -> tuple[Found | Closed, ...]:
         return *self.closed, *(found for found in self.expected if found.presence is not Presence.THERE)
 
+    def next_step(self, server: str, job: str) -> str:
+        """What helps where something is lacking after this restore of the server."""
+        if self.closed:
+            return self.closed[0].step
+        if any(found.locked_by_replay for found in self.expected):
+            return (f"Open it: pgvault open {job} ends the recovery at this point, which rolls that transaction back "
+                    "and frees the lock.")
+        return ("Look there. If the target is after the loss or before the table was made, choose another one: "
+                f"pgvault restore {server} --choices shows what can be reached.")
+
     def __str__(self) -> str:
         parts = [f"the server is {self.state}"]
         if self.timeline:

@@ -264,9 +264,7 @@ class _Restore:
     def _lacks(self, proof: Proof) -> NotRight:
         return NotRight(f"the restored server runs, but {'; '.join(map(str, proof.lacking))}",
                         detail=f"Nothing was undone; in {self.plan.directory} on {self.host.description} {proof}.",
-                        hint=proof.closed[0].step if proof.closed else
-                        "Look there. If the target is after the loss or before the table was made, choose another "
-                        f"one: pgvault restore {self.plan.server} --choices shows what can be reached.")
+                        hint=proof.next_step(self.plan.server, self.job))
 
     def _too_late(self, server: str) -> Cancelled:
         return Cancelled("restore cancelled after its files were complete",

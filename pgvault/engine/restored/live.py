@@ -48,7 +48,8 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
     except TimeoutError:
         raise Unreachable(f"could not connect to {server.name}", detail="No answer came in time.",
                           hint="Check the network, firewalls and name servers between here and the server.") from None
-    side = Side(server.name, connection, f"bring it back into {server.name}")
+    side = Side(server.name, connection, f"bring it back into {server.name}",
+                f"See pg_locks and pg_stat_activity in {server.name} for who holds the lock, then run this again.")
     try:
         await side.run(session_settings(connection.info.server_version, _SETTINGS, local=True))
         yield side

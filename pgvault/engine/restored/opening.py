@@ -13,7 +13,7 @@ from pgvault.engine.restore.sight import look_at_server
 from pgvault.engine.restore.timelines import follow_promotion
 from pgvault.engine.restored.running import RunningCopy, open_copy
 from pgvault.engine.restored.side import Side
-from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.errors import Cancelled, PgvaultError, Refused
 from pgvault.model.event import Emit, PhaseStarted
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.restored import RestoredCopy
@@ -26,6 +26,7 @@ _STATE = """SELECT pg_is_in_recovery(),
   CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END,
   CASE WHEN NOT pg_is_in_recovery()
        THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END"""
+_RESUME = "SELECT pg_wal_replay_resume()"
 _DATABASE = "postgres"
 
 
@@ -66,8 +67,13 @@ async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: 
         side, _ = await running.connect(scope, _database(running))
         if not timeline:
             emit(PhaseStarted("promote"))
-            await side.run("SELECT pg_wal_replay_resume()")
-            timeline = await _promoted(running, side)
+            try:
+                timeline = await _promoted(running, side)
+            except asyncio.CancelledError:
+                raise Cancelled("open cancelled, but the server had been asked to end its recovery already",
+                                detail=f"{copy.called} may open for use all the same, or be open.",
+                                hint=f"Look whether it is: pgvault look {copy.job}, then "
+                                     "SELECT pg_is_in_recovery();") from None
             server = Vault(config.vault.home).server(copy.server)
             recovery = await asyncio.to_thread(of_job, server, copy.job) or \
                 Recovery(timeline, copy.timeline, copy.job, copy.host, copy.directory)
@@ -84,12 +90,15 @@ async def _lift(side: Side, copy: RestoredCopy) -> tuple[str, ...]:
 
 
 async def _promoted(running: RunningCopy, side: Side) -> int:
-    """The timeline that it is on then."""
+    """The timeline that it is on then. One that a person paused before its target pauses there once more, and is
+    resumed again."""
     began = time.monotonic()
     while time.monotonic() - began < _LONGEST_SECONDS:
-        [(recovers, _, timeline)] = await side.rows(_STATE)
+        [(recovers, paused, timeline)] = await side.rows(_STATE)
         if not recovers:
             return int(timeline)
+        if paused:
+            await side.run(_RESUME)
         sight = await look_at_server(running.host, running.copy.directory, running.programs)
         if not sight.alive:
             raise PgvaultError(f"{running.copy.called} ended instead of opening",

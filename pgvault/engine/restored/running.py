@@ -40,7 +40,7 @@ class RunningCopy:
         except NotAnswered as failure:
             raise await self._refusal(database, failure) from None
         name = f"the restored {self.copy.server}"
-        return Side(name, connection, f"read {name}"), way
+        return Side(name, connection, f"read {name}", when_locked(self.copy.job)), way
 
     async def _refusal(self, database: str, failure: NotAnswered) -> PgvaultError:
         with suppress(NotAnswered):
@@ -64,6 +64,13 @@ def database_word(name: str) -> str:
     if "=" not in name and not name.startswith(("postgresql://", "postgres://")):
         return name
     return "dbname='" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def when_locked(job: str) -> str:
+    """What helps where a table of that copy is locked: replay holds the locks of what had not ended at the target."""
+    return ("If it is paused at its target, a transaction that had not ended there, such as the drop itself, holds the "
+            f"lock: pgvault open {job} ends the recovery, rolls that transaction back and frees the lock. Else see "
+            "pg_locks there for who holds it.")
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from typing import Any, Final
 import psycopg
 
 from pgvault.io.login import AsyncConnection
-from pgvault.io.postgres_failure import translated
+from pgvault.io.postgres_failure import first_line, sentence, translated
+from pgvault.model.errors import Refused
 
 _STANDING: Final = """SELECT (SELECT system_identifier::text FROM pg_control_system()),
   extract(epoch FROM pg_postmaster_start_time())::float8, pg_is_in_recovery(), current_setting('server_version')"""
@@ -33,12 +34,17 @@ class Side:
     sql: AsyncConnection
     doing: str
     """What cannot be done when a statement fails, behind "could not"."""
+    when_locked: str = ""
+    """The next step where a lock that somebody else holds is in the way."""
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
         """Whatever PostgreSQL refuses in it, this server refused."""
         try:
             yield
+        except psycopg.errors.LockNotAvailable as error:
+            raise Refused(f"could not {self.doing}: it is locked there", detail=sentence(first_line(error)),
+                          hint=self.when_locked) from error
         except psycopg.Error as error:
             raise translated(self.name, error, self.doing) from error
 

@@ -1,0 +1,53 @@
+"""Sessions with a restored server and with the live one: what is in the way is named with its next step."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgvault.engine.restored import opening
+from pgvault.engine.restored.running import when_locked
+from pgvault.engine.restored.side import Side
+from pgvault.model.errors import Refused
+
+
+class Answers:
+    """A connection that replays states: recovers, paused, timeline."""
+
+    def __init__(self, *states: tuple[bool, bool, int | None]) -> None:
+        self.states, self.resumed = list(states), 0
+
+    async def execute(self, query: bytes, _: Any = None) -> Answers:
+        self.resumed += query == opening._RESUME.encode()
+        return self
+
+    async def fetchall(self) -> list[Any]:
+        return [self.states.pop(0)]
+
+
+class Locked:
+    async def execute(self, *_: Any) -> None:
+        raise psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
+
+
+def test_a_lock_that_replay_holds_leads_to_opening_the_server() -> None:
+    side: Any = Side("the restored main", Locked(), "read the restored main", when_locked("20261123T110000Z-01"))  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="could not read the restored main: it is locked there") as refused:
+        asyncio.run(side.rows("SELECT 1"))
+    assert "pgvault open 20261123T110000Z-01 ends the recovery" in refused.value.hint
+
+
+def test_one_paused_before_its_target_is_resumed_there_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def alive(*_: Any) -> Any:
+        return SimpleNamespace(alive=True)
+
+    monkeypatch.setattr(opening, "look_at_server", alive)
+    monkeypatch.setattr(opening, "_POLL_SECONDS", 0)
+    running: Any = SimpleNamespace(host=None, copy=SimpleNamespace(directory=""), programs="")
+    answers = Answers((True, True, None), (True, False, None), (True, True, None), (False, False, 2))
+    assert asyncio.run(opening._promoted(running, Side("it", answers, "ask it"))) == 2  # type: ignore[arg-type]
+    assert answers.resumed == 2
