@@ -65,8 +65,12 @@ def translated(server: str, error: psycopg.Error, doing: str, *, replicating: bo
                         hint=(error.diag.message_hint or "") if error.diag else "")
 
 
-def unreachable(server: str, error: psycopg.Error, user: str | None) -> PgvaultError:
+def unreachable(server: str, error: psycopg.Error, user: str | None, *, chosen: bool = False) -> PgvaultError:
+    """The error for a login that failed; `chosen`: by a role that was named for this one act, not in the configuration."""
     said, theirs = _said(error), server_said(str(error))
+    if chosen and _NO_ROLE.search(said):
+        return Unreachable(f"could not connect to {server}", detail=sentence(said),
+                           hint="Name a role that may log in there: --user ROLE, or leave --user out.")
     if refuses_replication(theirs):
         return no_replication(server, theirs)
     if name := pooler_that_said(theirs):

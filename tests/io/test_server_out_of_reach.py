@@ -30,3 +30,10 @@ def test_the_line_that_pg_hba_conf_lacks_is_still_written_out() -> None:
     said = ('connection failed: connection to server at "10.0.0.5", port 5432 failed: FATAL:  no pg_hba.conf entry for '
             'host "10.0.0.9", user "pgvault", database "postgres", no encryption')
     assert "host  all  pgvault  10.0.0.9/32" in unreachable("main", psycopg.OperationalError(said), None).hint
+
+
+def test_a_role_that_was_named_for_one_act_is_not_to_be_created() -> None:
+    said = psycopg.OperationalError('connection failed: FATAL:  role "clark" does not exist')
+    assert "CREATE ROLE clark LOGIN REPLICATION" in unreachable("main", said, "clark").hint
+    assert unreachable("main", said, "clark", chosen=True).hint == (
+        "Name a role that may log in there: --user ROLE, or leave --user out.")

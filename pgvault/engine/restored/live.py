@@ -44,7 +44,7 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
                 f"database {database} of {server.name} cannot be entered: {said}",
                 hint="Tables and schemas come back into a database. A whole one comes by pg_dump -C of the restored "
                      "server, piped into psql; or create an empty one and bring its schemas back.") from None
-        raise unreachable(server.name, error, parameters.get("user")) from None
+        raise unreachable(server.name, error, parameters.get("user"), chosen=bool(user)) from None
     except TimeoutError:
         raise Unreachable(f"could not connect to {server.name}", detail="No answer came in time.",
                           hint="Check the network, firewalls and name servers between here and the server.") from None
