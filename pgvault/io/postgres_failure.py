@@ -66,7 +66,7 @@ def translated(server: str, error: psycopg.Error, doing: str, *, replicating: bo
 
 
 def unreachable(server: str, error: psycopg.Error, user: str | None, *, chosen: bool = False) -> PgvaultError:
-    """The error for a login that failed; `chosen`: by a role that was named for this one act, not in the configuration."""
+    """The error for a login that failed; `chosen`: as a role that was named for this one act alone."""
     said, theirs = _said(error), server_said(str(error))
     if chosen and _NO_ROLE.search(said):
         return Unreachable(f"could not connect to {server}", detail=sentence(said),
