@@ -133,10 +133,10 @@ class _Stop:
 
     def __call__(self, why: str) -> None:
         if self.asked:
-            self._emit(Noted("already stopping: what was begun is being undone", Level.WARNING, "cancelling"))
+            self._emit(Noted("already stopping: what can be undone is being undone", Level.WARNING, "cancelling"))
             return
         self.asked = True
-        self._emit(Noted(f"stopping ({why}): what was begun is being undone", Level.WARNING, "cancelling"))
+        self._emit(Noted(f"stopping ({why}): what can be undone is being undone", Level.WARNING, "cancelling"))
         self._cancel()
 
 

@@ -88,7 +88,7 @@ def test_a_signal_cancels_and_what_was_begun_is_undone(workshop: Workshop, numbe
     _, talk = process.communicate()
     assert process.returncode == 130
     assert not (workshop.place / "begun").exists()
-    assert f"stopping ({number.name}): what was begun is being undone" in talk.decode()
+    assert f"stopping ({number.name}): what can be undone is being undone" in talk.decode()
     assert "detail: What was begun is removed." in talk.decode()
     job = workshop.job()
     assert (job.state, job.exit_code, job.verdict) == (JobState.CANCELLED, 130, "work cancelled")

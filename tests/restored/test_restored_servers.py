@@ -21,6 +21,7 @@ from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
 from support.ssh import SshHost
 
+from pgvault.io.probe_script import MARKER
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory
@@ -128,6 +129,11 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     assert world.server.scalar("SELECT count(*) FROM here") == 5
     assert "is not there any more" in world.cli("throw-away", "latest", "--remove", data, check=4).stderr
     assert "is not there any more" in world.cli("look", "latest", check=5).stderr
+    data.mkdir()
+    (data / MARKER).write_text(f"{opened['copy']}\nkept\n{data}\n")  # as a removal that was cut short leaves it
+    assert "is removed in part" in world.cli("look", "latest", check=5).stderr
+    (data / MARKER).unlink()
+    data.rmdir()
 
 
 def only_by_password(data: Path, world: World) -> Path:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
-from pgvault.engine.restored import opening
+from pgvault.engine.restored import opening, throwing_away
 from pgvault.engine.restored.running import when_locked
 from pgvault.engine.restored.side import Side
-from pgvault.model.errors import Refused
+from pgvault.model.errors import Cancelled, Refused
+from pgvault.model.event import discard
 
 
 class Answers:
@@ -51,3 +54,42 @@ def test_one_paused_before_its_target_is_resumed_there_again(monkeypatch: pytest
     answers = Answers((True, True, None), (True, False, None), (True, True, None), (False, False, 2))
     assert asyncio.run(opening._promoted(running, Side("it", answers, "ask it"))) == 2  # type: ignore[arg-type]
     assert answers.resumed == 2
+
+
+async def cancelled(*_: Any, **__: Any) -> Any:
+    raise asyncio.CancelledError
+
+
+def test_a_removal_that_is_cancelled_says_what_may_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def reach(*_: Any) -> AsyncIterator[Any]:
+        yield SimpleNamespace(run_script=cancelled), "", SimpleNamespace(alive=False)
+
+    monkeypatch.setattr(throwing_away, "reach_copy", reach)
+    plan: Any = SimpleNamespace(directory="/srv/copy", place="host:/srv/copy", tablespaces=(),
+                                to_argv=lambda: ["pgvault", "throw-away", "1", "--remove", "/srv/copy"])
+    copy: Any = SimpleNamespace(host="", major=18, job="1")
+    with pytest.raises(Cancelled) as told:
+        asyncio.run(throwing_away.throw_away(plan, copy, None, discard))  # type: ignore[arg-type]
+    assert "some of its files may be removed" in told.value.detail
+    assert told.value.hint.endswith("pgvault throw-away 1 --remove /srv/copy")
+
+
+def test_an_opening_that_is_cancelled_says_that_it_may_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: Any) -> Any:
+        return Side("it", Answers(), "ask it"), None  # type: ignore[arg-type]
+
+    async def waits(*_: Any) -> tuple[str, int]:
+        return "", 0
+
+    @asynccontextmanager
+    async def reach(*_: Any) -> AsyncIterator[Any]:
+        yield SimpleNamespace(connect=connect, copy=SimpleNamespace(databases=()))
+
+    monkeypatch.setattr(opening, "open_copy", reach)
+    monkeypatch.setattr(opening, "_why_not_opened", waits)
+    monkeypatch.setattr(opening, "_promoted", cancelled)
+    copy: Any = SimpleNamespace(called="the restored server of job 1", job="1")
+    with pytest.raises(Cancelled) as told:
+        asyncio.run(opening.open_for_use(copy, None, discard))  # type: ignore[arg-type]
+    assert "may open for use all the same" in told.value.detail

@@ -89,6 +89,10 @@ async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIter
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         if not sight.alive:
+            if (await probe_destination(host, copy.directory, ())).incomplete_restore == copy.job:
+                raise Refused(f"{copy.called} is removed in part: {copy.place}", detail="It cannot be started again.",
+                              hint="Remove the rest: " + join(["pgvault", "throw-away", copy.job, "--remove",
+                                                               copy.directory]))
             start = (host_config and host_config.start_command) or \
                 join([f"{programs}/pg_ctl", "start", "-D", copy.directory])
             where = "is not there any more" if not sight.directory else "does not run"

@@ -19,7 +19,7 @@ from pgvault.io.probe import Contents, Destination, probe_destination
 from pgvault.io.probe_script import MARKER
 from pgvault.io.quoting import join
 from pgvault.model.check import Outcome
-from pgvault.model.errors import NotFound, PgvaultError, Refused
+from pgvault.model.errors import Cancelled, NotFound, PgvaultError, Refused
 from pgvault.model.event import Emit, Noted, PhaseStarted
 from pgvault.model.restore_plan import Precondition
 from pgvault.model.restored import RestoredCopy
@@ -195,12 +195,17 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
     """PgvaultError says how far it came: nothing is removed under a server that runs."""
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
-        if sight.alive:
-            emit(PhaseStarted("stop"))
-            await _stop(host, host_config, plan, programs)
-        emit(PhaseStarted("remove"))
-        done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job, *plan.tablespaces,
-                                     timeout=_REMOVE_SECONDS)
+        try:
+            if sight.alive:
+                emit(PhaseStarted("stop"))
+                await _stop(host, host_config, plan, programs)
+            emit(PhaseStarted("remove"))
+            done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job, *plan.tablespaces,
+                                         timeout=_REMOVE_SECONDS)
+        except asyncio.CancelledError:
+            raise Cancelled(f"throwing away {plan.place} was cancelled in the middle",
+                            detail="Its server may be stopped, and some of its files may be removed.",
+                            hint=f"Run it again to remove the rest: {join(plan.to_argv())}") from None
         if done.status == _RUNS:
             raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or ended badly",
                           detail="Nothing was removed.", hint="If no server runs on it, remove that file, then again.")
