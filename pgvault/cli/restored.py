@@ -69,11 +69,15 @@ def look(args: argparse.Namespace, context: Context) -> int:
 
 
 def _told(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
+    if psql.locked:
+        context.err.line(f"A transaction that had not ended at the target holds the lock of {', '.join(psql.locked)}: "
+                         f"a query there waits until the server is opened (pgvault open {copy.job}).")
     if lends:
         context.err.line(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q comes back")
         context.err.flush()
     elif context.json:
-        context.out.json({"copy": copy.job, "host": copy.host or None, "command": shlex.join(psql.argv)})
+        context.out.json({"copy": copy.job, "host": copy.host or None, "command": shlex.join(psql.argv),
+                          "locked": list(psql.locked)})
     else:
         context.err.line(f"on {psql.where}:")
         context.out.line(shlex.join(psql.argv))

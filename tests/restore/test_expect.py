@@ -23,6 +23,7 @@ from pgvault.engine.restore.expect import Found, Presence
 from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.run import connect_host
 from pgvault.engine.restore.sight import Sight
+from pgvault.engine.restored import look as looking
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Checked, Event, discard
 from pgvault.model.relation import RelationName, parse_relation
@@ -170,6 +171,13 @@ def test_what_is_locked_is_not_known_and_the_cause_is_named(world: World, monkey
     assert found.detail == "a transaction of the original server that had not ended at the target holds its lock"
     proof = Proof("paused", None, None, None, (), expected=(found,))
     assert "pgvault open 20261123T110000Z-01 ends the recovery" in proof.next_step("main", "20261123T110000Z-01")
+
+
+def test_whoever_looks_around_is_told_on_what_a_query_would_wait(world: World, paused: Restored) -> None:
+    seen: list[looking.Psql] = []
+    asyncio.run(looking.look(copy_of(paused.verdict.plan), "postgres", load(world.config_file),
+                             lambda psql: bool(seen.append(psql))))
+    assert seen[0].locked == ("public.held",)
 
 
 @pytest.mark.usefixtures("paused")

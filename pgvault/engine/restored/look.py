@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
 from pgvault.config.load import Config
 from pgvault.engine.restore.ask import Way
@@ -21,20 +22,31 @@ class Psql:
     where: str
     """The host, in words."""
     argv: tuple[str, ...]
+    locked: tuple[str, ...] = ()
+    """Tables of the database on which a query waits for as long as the recovery is paused: transactions of the original
+    server that had not ended at the target hold their locks."""
+
+
+_LOCKED: Final = """SELECT c.oid::regclass::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+WHERE pg_is_in_recovery() AND l.granted AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p', 'm')
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"""
 
 
 async def look(copy: RestoredCopy, database: str, config: Config, told: Callable[[Psql], bool]) -> int:
     """Lend it the terminal until it ends; its status. `told` is called first, and says whether to go on."""
     async with open_copy(copy, config, discard) as running:
-        argv = (await program(running, "psql"), *running.words(await _way(running, database), database))
-        psql = Psql(running.host.description, argv)
+        way, locked = await _way(running, database)
+        argv = (await program(running, "psql"), *running.words(way, database))
+        psql = Psql(running.host.description, argv, locked)
         return await running.host.interact(argv) if told(psql) else 0
 
 
-async def _way(running: RunningCopy, database: str) -> Way:
-    """The one that lets us in; where none does, psql itself says why, or asks for a password."""
+async def _way(running: RunningCopy, database: str) -> tuple[Way, tuple[str, ...]]:
+    """The one that lets us in, and what is locked there; where none does, psql itself says why, or asks for a password.
+    """
     async with AsyncExitStack() as scope:
         try:
-            return (await running.connect(scope, database))[1]
+            side, way = await running.connect(scope, database)
+            return way, tuple(name for (name,) in await side.rows(_LOCKED))
         except Unreachable:
-            return Way(True, None)
+            return Way(True, None), ()
