@@ -48,19 +48,15 @@ def bring_back(args: argparse.Namespace, context: Context) -> int:
     import asyncio
 
     from pgvault.cli.render import listener
+    from pgvault.cli.running import settle
     from pgvault.engine.restored.plan import plan_bring_back
-    from pgvault.model.errors import Refused
 
     request = _request(args, context)
     with closing(listener(context.err, as_json=context.json)) as emit:
         plan = asyncio.run(plan_bring_back(request, context.config, emit))
-    if context.hold is None or args.dry_run:
-        _show(plan, context, as_data=args.dry_run)
-    if args.dry_run:
-        return Refused.exit_code if plan.failed else 0
-    if plan.failed:
-        first = plan.failed[0]
-        raise Refused(f"cannot {plan.act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
+    settled = settle(plan, context, lambda as_data: _show(plan, context, as_data=as_data), dry_run=args.dry_run)
+    if settled is not None:
+        return settled
     yes = args.yes or context.hold is not None
     if not context.confirm(f"{plan.act[0].upper()}{plan.act[1:]} of {plan.server}?", yes=yes):
         context.err.line("Nothing was changed.")
@@ -71,10 +67,11 @@ def bring_back(args: argparse.Namespace, context: Context) -> int:
 def _run(plan: BringBackPlan, request: BringBackRequest, context: Context) -> int:
     from pgvault.cli.running import run_job
     from pgvault.engine.restored.bring_back import bring_back
+    from pgvault.jobs.copies import find_copy
     from pgvault.model.job import JobKind
 
     done = run_job(context, kind=JobKind.BRING_BACK, server=plan.server, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: bring_back(plan, request.copy, context.config, emit))
+                   act=lambda emit, job: bring_back(plan, find_copy(context.config, plan.copy), context.config, emit))
     if context.json:
         context.out.json({"server": plan.server, "copy": plan.copy, "database": plan.database, "verdict": str(done),
                           "beside": plan.beside or None, "tables": list(done.tables)})

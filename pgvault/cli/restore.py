@@ -195,12 +195,10 @@ def _refuse_if_being_restored(plan: RestorePlan, context: Context) -> None:
 
 def _refuse_if_failed(plan: RestorePlan) -> None:
     from pgvault.cli.restore_plan import where
-    from pgvault.model.errors import Refused
+    from pgvault.model.restore_plan import refusal
 
     if plan.failed:
-        first = plan.failed[0]
-        raise Refused(f"cannot restore to {where(plan)}: condition \"{first.name}\" failed",
-                      detail=first.detail, hint=first.fix)
+        raise refusal(f"restore to {where(plan)}", plan.failed)
 
 
 COMMANDS = {"restore": Command(HELP, arguments, restore)}

@@ -108,7 +108,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.OPEN, server=copy.server, command=command)
     done = run_job(context, kind=JobKind.OPEN, server=copy.server, command=command, plan=copy,
-                   act=lambda emit, job: open_for_use(copy, context.config, emit, lift=args.lift))
+                   act=lambda emit, job: open_for_use(_still(copy, context), context.config, emit, lift=args.lift))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "timeline": done.timeline,
                           "lifted": list(done.lifted), "settings_changed": list(copy.settings_changed)})
@@ -128,26 +128,21 @@ def throw_away_arguments(parser: argparse.ArgumentParser) -> None:
 
 def throw_away(args: argparse.Namespace, context: Context) -> int:
     from pgvault.cli.render import listener
-    from pgvault.cli.running import detach, run_job
+    from pgvault.cli.running import detach, run_job, settle
     from pgvault.engine.restored.throwing_away import plan_throw_away, throw_away
-    from pgvault.model.errors import Refused
     from pgvault.model.job import JobKind
 
     copy = _found(args, context)
     with closing(listener(context.err, as_json=context.json)) as emit:
         plan = asyncio.run(plan_throw_away(copy, context.config, emit))
-    if context.hold is None or args.dry_run:
-        _show(plan, context, as_data=args.dry_run)
-    if args.dry_run:
-        return Refused.exit_code if plan.failed else 0
-    if plan.failed:
-        first = plan.failed[0]
-        raise Refused(f"cannot {plan.act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
+    settled = settle(plan, context, lambda as_data: _show(plan, context, as_data=as_data), dry_run=args.dry_run)
+    if settled is not None:
+        return settled
     _must_be_named(args.remove, copy, plan, context)
     if args.detach:
         return detach(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv())
     done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: throw_away(plan, copy, context.config, emit))
+                   act=lambda emit, job: throw_away(plan, _still(copy, context), context.config, emit))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places),
                           "left": list(done.left)})
@@ -188,6 +183,14 @@ def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
         ("First", "its server is stopped" if plan.runs else "its server does not run"),
         ("Command", shlex.join(plan.to_argv()))], title=f"Throw away the copy of {plan.server} by job {plan.copy}:")
     show_conditions(plan.preconditions, out)
+
+
+def _still(copy: RestoredCopy, context: Context) -> RestoredCopy:
+    """The same one when it is acted on, which may be long after it was shown; Refused when another restore has written
+    there since."""
+    from pgvault.jobs.copies import find_copy
+
+    return find_copy(context.config, copy.job)
 
 
 def _found(args: argparse.Namespace, context: Context) -> RestoredCopy:

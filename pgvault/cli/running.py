@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pgvault.cli.context import Context
 from pgvault.cli.log import JobLog, open_log
@@ -15,11 +15,38 @@ from pgvault.cli.render import listener
 from pgvault.config.state import state_directory
 from pgvault.jobs.registry import jobs_directory
 from pgvault.jobs.run import Act, Order, run_in_foreground
+from pgvault.model.errors import Refused
 from pgvault.model.event import Emit
 from pgvault.model.job import JobKind
+from pgvault.model.restore_plan import Precondition, refusal
 from pgvault.vault.files import is_full, make_directory
 
 T = TypeVar("T")
+
+
+class ActPlan(Protocol):
+    """What is done with a restored server: shown and judged before it is done."""
+
+    @property
+    def failed(self) -> tuple[Precondition, ...]: ...
+
+    @property
+    def act(self) -> str:
+        """The effect, in words."""
+
+
+def settle(plan: ActPlan, context: Context, show: Callable[[bool], None], *, dry_run: bool) -> int | None:
+    """Show a plan, as the answer itself or as talk beside the job; the exit code where nothing else was asked for.
+
+    Raises Refused when one of its conditions fails.
+    """
+    if context.hold is None or dry_run:
+        show(dry_run)
+    if dry_run:
+        return Refused.exit_code if plan.failed else 0
+    if plan.failed:
+        raise refusal(plan.act, plan.failed)
+    return None
 
 
 def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[str], plan: object, act: Act[T],

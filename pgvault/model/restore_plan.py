@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
+from pgvault.model.errors import Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.prepared import Prepared
 from pgvault.model.rate import format_size
@@ -86,6 +88,20 @@ class Precondition:
     outcome: Outcome
     detail: str = ""
     fix: str = ""
+
+
+def holds(name: str, detail: str = "") -> Precondition:
+    return Precondition(name, Outcome.OK, detail)
+
+
+def fails(name: str, detail: str, fix: str) -> Precondition:
+    return Precondition(name, Outcome.FAILED, detail, fix)
+
+
+def refusal(act: str, failed: Sequence[Precondition]) -> Refused:
+    """Why a plan is not carried out: the first of its conditions that fail. `act` is what it does, in words."""
+    first = failed[0]
+    return Refused(f"cannot {act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
 
 
 @dataclass(frozen=True, slots=True)

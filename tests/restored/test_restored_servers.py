@@ -177,8 +177,18 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     finally:
         world.stop(data)
     assert "set up to archive its WAL" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
-    with (data / "postgresql.auto.conf").open("a") as conf:
-        conf.write("archive_mode = off\n")
+    settings = data / "postgresql.auto.conf"
+    archives = settings.read_text()
+    settings.write_text(f"{archives}archive_mode = off\n")
+    terminal = Terminal(pgvault_argv("throw-away", "latest", config=world.config_file))
+    terminal.until(f"Type {data} to ")
+    settings.write_text(archives)  # it came into service while the question stood there
+    terminal.type(f"{data}\n")
+    terminal.until("set up to archive its WAL")
+    assert terminal.end() == 5
+    terminal.close()
+    assert (data / "global" / "pg_control").exists()
+    settings.write_text(f"{archives}archive_mode = off\n")
     label = data / "backup_label.old"
     told = label.read_text()
     label.write_text(re.sub("LABEL: .*", "LABEL: another", told))

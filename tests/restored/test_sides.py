@@ -65,7 +65,11 @@ def test_a_removal_that_is_cancelled_says_what_may_be_gone(monkeypatch: pytest.M
     async def reach(*_: Any) -> AsyncIterator[Any]:
         yield SimpleNamespace(run_script=cancelled), "", SimpleNamespace(alive=False)
 
+    async def judged(*_: Any) -> Any:
+        return SimpleNamespace(failed=())
+
     monkeypatch.setattr(throwing_away, "reach_copy", reach)
+    monkeypatch.setattr(throwing_away, "plan_throw_away", judged)
     plan: Any = SimpleNamespace(directory="/srv/copy", place="host:/srv/copy", tablespaces=(),
                                 to_argv=lambda: ["pgvault", "throw-away", "1", "--remove", "/srv/copy"])
     copy: Any = SimpleNamespace(host="", major=18, job="1")

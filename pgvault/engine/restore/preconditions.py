@@ -17,7 +17,7 @@ from pgvault.io.probe import Contents, Destination, Place
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.holding import NOTHING
-from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan, Room
+from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan, Room, fails, holds
 from pgvault.model.text import size
 
 RECOVERY_SEGMENTS = 3
@@ -40,21 +40,13 @@ def destination_conditions(destination: Destination, state: DirectoryState, plan
     )
 
 
-def _ok(name: str, detail: str = "") -> Precondition:
-    return Precondition(name, Outcome.OK, detail)
-
-
-def _failed(name: str, detail: str, fix: str) -> Precondition:
-    return Precondition(name, Outcome.FAILED, detail, fix)
-
-
 def _running(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> Precondition:
     postmaster = destination.postmaster
     if postmaster is None or not postmaster.alive:
-        return _ok("running server", "none there")
-    return _failed("running server",
-                   f"{plan.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
-                   "which runs.", f"Stop it first, on that host: {_stop(destination, plan, host)}")
+        return holds("running server", "none there")
+    return fails("running server",
+                 f"{plan.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
+                 "which runs.", f"Stop it first, on that host: {_stop(destination, plan, host)}")
 
 
 def _stop(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
@@ -77,60 +69,60 @@ def _listening(destination: Destination, plan: RestorePlan, major: int,
 def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:
     place, name = destination.directory, "directory"
     if not place.is_one_line:
-        return _failed(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
-                       "Choose another directory.")
+        return fails(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
+                     "Choose another directory.")
     if not place.path.strip("/"):
-        return _failed(name, "The root directory cannot be one.", "Choose another directory.")
+        return fails(name, "The root directory cannot be one.", "Choose another directory.")
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
         what = "is not a directory" if place.contents is Contents.NOT_A_DIRECTORY else "cannot be read"
-        return _failed(name, f"{place.path} {what}.", "Choose another directory.")
+        return fails(name, f"{place.path} {what}.", "Choose another directory.")
     if place.within:
-        return _failed(name, f"{place.path} lies inside the data directory {place.within} of another cluster.",
-                       "Choose a directory outside it: what a server finds among its files it may remove or back up.")
+        return fails(name, f"{place.path} lies inside the data directory {place.within} of another cluster.",
+                     "Choose a directory outside it: what a server finds among its files it may remove or back up.")
     if state.holds == NOTHING:
-        return _ok(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
+        return holds(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
     if destination.incomplete_restore is not None:
-        return _ok(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
+        return holds(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
     if plan.sets_aside:
         return _renaming(place)
     what = told_held(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
-    return _failed(name, f"{place.path} holds {what}.",
-                   f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
+    return fails(name, f"{place.path} holds {what}.",
+                 f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
 
 
 def _renaming(place: Place) -> Precondition:
     """Whether what is there can be set aside."""
     name, parent = "directory", posixpath.dirname(place.real_path)
     if place.is_mount_point:
-        return _failed(name, f"{place.real_path} is a mount point, which cannot be renamed.",
-                       "Move what is in it to another place and restore without --overwrite; or restore to a directory "
-                       f"below it: {place.real_path}/data")
+        return fails(name, f"{place.real_path} is a mount point, which cannot be renamed.",
+                     "Move what is in it to another place and restore without --overwrite; or restore to a directory "
+                     f"below it: {place.real_path}/data")
     if not place.can_be_renamed:
-        return _failed(name, f"{place.real_path} cannot be renamed: we may not write to {parent}.",
-                       f"Give us the right to write to {parent}; or move what is there away as the user that may, and "
-                       "restore without --overwrite.")
-    return _ok(name, "what is there will be renamed, and kept until you remove it")
+        return fails(name, f"{place.real_path} cannot be renamed: we may not write to {parent}.",
+                     f"Give us the right to write to {parent}; or move what is there away as the user that may, and "
+                     "restore without --overwrite.")
+    return holds(name, "what is there will be renamed, and kept until you remove it")
 
 
 def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
     place, name = destination.directory, "right to write"
     if destination.uid == 0 and plan.start:
-        return _failed("user root", "PostgreSQL does not run as root.",
-                       "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
+        return fails("user root", "PostgreSQL does not run as root.",
+                     "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
     exists = place.contents is not Contents.MISSING
     if exists and place.owner_uid != destination.uid:
         fix = f"Log in as {place.owner}, or choose a directory that is not there yet." if destination.uid == 0 else \
             f"On that host: chown {destination.user} {place.path}"
-        return _failed(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.", fix)
+        return fails(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.", fix)
     if not place.writable:
         where = place.path if exists else place.nearest
-        return _failed(name, f"{destination.user} may not write to {where}.", "Make it writable, or choose another.")
+        return fails(name, f"{destination.user} may not write to {where}.", "Make it writable, or choose another.")
     if destination.uid == 0:
         places = shlex.join([place.real_path, *(each.real_path for each in destination.tablespaces)])
         return Precondition(name, Outcome.WARNING, "root will own the files, and PostgreSQL does not run as root.",
                             "Give them to the user that runs the server before you start it, on that host: "
                             f"chown -R postgres: {places}")
-    return _ok(name, f"as {destination.user}, who will own the files")
+    return holds(name, f"as {destination.user}, who will own the files")
 
 
 def room(destination: Destination, plan: RestorePlan, segment_size: int) -> tuple[Room, ...]:
@@ -156,17 +148,17 @@ def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Pr
     found = room(destination, plan, segment_size)
     for each in found:
         if not each.is_enough:
-            return _failed("space", f"{each.path} needs {size(each.needed)} and {each.mounted_on} has "
-                                    f"{size(each.free)} free ({size(each.needed - (each.free or 0))} too few).",
-                           "Free space there, or choose another directory.")
-    return _ok("space", ", ".join(f"{_free(each)} free for {size(each.needed)}" for each in found))
+            return fails("space", f"{each.path} needs {size(each.needed)} and {each.mounted_on} has "
+                                  f"{size(each.free)} free ({size(each.needed - (each.free or 0))} too few).",
+                         "Free space there, or choose another directory.")
+    return holds("space", ", ".join(f"{_free(each)} free for {size(each.needed)}" for each in found))
 
 
 def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:
     name = f"programs of PostgreSQL {major}"
     fitting = [i for i in destination.installations if i.major == major]
     if fitting:
-        return _ok(name, f"{fitting[0].version} in {fitting[0].directory}")
+        return holds(name, f"{fitting[0].version} in {fitting[0].directory}")
     found = ", ".join(f"{i.version} in {i.directory}" for i in destination.installations) or "none"
     outcome = Outcome.FAILED if plan.start or destination.installations else Outcome.WARNING
     return Precondition(name, outcome, f"Found: {found}.",
@@ -175,9 +167,9 @@ def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precon
 
 def _tools(destination: Destination) -> Precondition:
     if destination.tar is None:
-        return _failed("tar", "The host has no tar.", "Install tar there.")
-    return _ok("tar", "zstd too: stored data goes over as it is" if destination.zstd
-               else "no zstd: data is unpacked here and goes over plain")
+        return fails("tar", "The host has no tar.", "Install tar there.")
+    return holds("tar", "zstd too: stored data goes over as it is" if destination.zstd
+                 else "no zstd: data is unpacked here and goes over plain")
 
 
 def _free(room: Room) -> str:

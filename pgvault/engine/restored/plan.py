@@ -17,7 +17,7 @@ from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import Emit
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.relation import RelationName, SchemaName
-from pgvault.model.restore_plan import Precondition
+from pgvault.model.restore_plan import Precondition, fails, holds
 from pgvault.model.restored import RestoredCopy
 
 _MOST_NAMED = 3
@@ -103,7 +103,7 @@ class _Planning:
     async def _conditions(self, plan: BringBackPlan, taken: Collection[str],
                           known: Collection[str]) -> AsyncIterator[Precondition]:
         here, live = await self.there.standing(), await self.live.standing()
-        yield _told("restored server", f"PostgreSQL {here.version} in {plan.place}")
+        yield holds("restored server", f"PostgreSQL {here.version} in {plan.place}")
         yield _live(plan, here, live)
         yield await self._names(plan, taken, known)
         if not plan.beside:
@@ -117,29 +117,29 @@ class _Planning:
             twice = len(names) < len(goes_beside(plan.relations))
             in_the_way = [name for _, name in await inventory.taken(self.live, names)]
             if twice or in_the_way:
-                return _failed("names", "Two of them have the same name." if twice else
-                               f"Schema {sql_identifier(plan.beside)} has {_some(in_the_way)} already.",
-                               "Bring one at a time, or choose another schema: --beside SCHEMA")
+                return fails("names", "Two of them have the same name." if twice else
+                             f"Schema {sql_identifier(plan.beside)} has {_some(in_the_way)} already.",
+                             "Bring one at a time, or choose another schema: --beside SCHEMA")
             new = "" if plan.beside in known else ", which is made"
-            return _told("names", f"beside what is there, in schema {sql_identifier(plan.beside)}{new}")
+            return holds("names", f"beside what is there, in schema {sql_identifier(plan.beside)}{new}")
         if taken:
-            return _failed("names", f"{plan.server} has {_some(taken)} already.",
-                           "Leave --as-it-was out: the tables then come beside what is there.")
-        return _told("names", f"nothing of these names is in {plan.server}")
+            return fails("names", f"{plan.server} has {_some(taken)} already.",
+                         "Leave --as-it-was out: the tables then come beside what is there.")
+        return holds("names", f"nothing of these names is in {plan.server}")
 
     async def _program(self) -> Precondition:
         try:
-            return _told("pg_dump", await program(self.running, "pg_dump"))
+            return holds("pg_dump", await program(self.running, "pg_dump"))
         except Refused as error:
-            return _failed("pg_dump", f"{error.message}. {error.detail}", error.hint)
+            return fails("pg_dump", f"{error.message}. {error.detail}", error.hint)
 
     async def _roles(self, plan: BringBackPlan) -> Precondition:
         wanted = await inventory.roles_of(self.there, plan.relations, [each.name for each in plan.schemas]) \
             if plan.owners and plan.privileges else {each.owner for each in plan.relations} if plan.owners else set()
         if lacking := await inventory.missing_roles(self.live, wanted):
-            return _failed("roles", f"{plan.server} has no role {_some(lacking)}.",
-                           "Create it there, or let its part go to whoever logs in: --no-owner --no-privileges")
-        return _told("roles", "owners and grantees are there" if plan.owners else
+            return fails("roles", f"{plan.server} has no role {_some(lacking)}.",
+                         "Create it there, or let its part go to whoever logs in: --no-owner --no-privileges")
+        return holds("roles", "owners and grantees are there" if plan.owners else
                      "what comes belongs to whoever logs in")
 
     async def _rights(self, plan: BringBackPlan, known: Collection[str]) -> Precondition:
@@ -148,9 +148,9 @@ class _Planning:
             self.live, creates=bool(into - set(known)), schemas=sorted(into & set(known)),
             owners=sorted({each.owner for each in plan.relations}) if plan.owners and not plan.beside else ())
         if lacking:
-            return _failed("rights", f"{'; '.join(lacking)}.", "Log in as a role that may: --user ROLE; its password "
-                           "is looked for in ~/.pgpass")
-        return _told("rights", f"{self.live.sql.info.user} may create all of it")
+            return fails("rights", f"{'; '.join(lacking)}.", "Log in as a role that may: --user ROLE; its password "
+                         "is looked for in ~/.pgpass")
+        return holds("rights", f"{self.live.sql.info.user} may create all of it")
 
     async def _left(self, plan: BringBackPlan) -> list[str]:
         if plan.beside:
@@ -179,23 +179,15 @@ def goes_beside(relations: Collection[Relation]) -> list[Relation]:
 
 def _live(plan: BringBackPlan, here: Standing, live: Standing) -> Precondition:
     if live.started == here.started:
-        return _failed("live server", f"The conninfo of {plan.server} leads to the restored server itself.",
-                       f"Correct the conninfo of {plan.server}.")
+        return fails("live server", f"The conninfo of {plan.server} leads to the restored server itself.",
+                     f"Correct the conninfo of {plan.server}.")
     if live.in_recovery:
-        return _failed("live server", f"The conninfo of {plan.server} leads to a standby, where nothing can be "
-                       "written.", "Let it lead to the primary, as by target_session_attrs=primary.")
+        return fails("live server", f"The conninfo of {plan.server} leads to a standby, where nothing can be "
+                     "written.", "Let it lead to the primary, as by target_session_attrs=primary.")
     if live.system_identifier != here.system_identifier:
         return Precondition("live server", Outcome.WARNING, f"PostgreSQL {live.version}; it is another cluster than "
                             "the one that was backed up", "Make sure that it is meant.")
-    return _told("live server", f"PostgreSQL {live.version}")
-
-
-def _told(name: str, detail: str) -> Precondition:
-    return Precondition(name, Outcome.OK, detail)
-
-
-def _failed(name: str, detail: str, fix: str) -> Precondition:
-    return Precondition(name, Outcome.FAILED, detail, fix)
+    return holds("live server", f"PostgreSQL {live.version}")
 
 
 def _some(names: Collection[str]) -> str:

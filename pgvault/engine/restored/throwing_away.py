@@ -21,7 +21,7 @@ from pgvault.io.quoting import join
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Cancelled, NotFound, PgvaultError, Refused
 from pgvault.model.event import Emit, Noted, PhaseStarted
-from pgvault.model.restore_plan import Precondition
+from pgvault.model.restore_plan import Precondition, fails, holds, refusal
 from pgvault.model.restored import RestoredCopy
 from pgvault.model.throwing_away import ThrowAwayPlan
 from pgvault.vault.identity import read_identity
@@ -105,18 +105,18 @@ class _Looked:
     async def _whose(self) -> Precondition:
         """It is what this restore left, and nothing newer."""
         if self._is_begun:
-            return _told("this restore's", f"what is left of the copy of {self.copy.server}: its removal had begun")
+            return holds("this restore's", f"what is left of the copy of {self.copy.server}: its removal had begun")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
         found = self.there.system_identifier
         if found is None or identity is None or found != identity.system_identifier:
-            return _failed("this restore's", f"It holds {f'cluster {found}' if found else 'nothing that can be read'}, "
-                           f"and no copy of {self.copy.server}.", "Look what it is, and remove it by hand.")
+            return fails("this restore's", f"It holds {f'cluster {found}' if found else 'nothing that can be read'}, "
+                         f"and no copy of {self.copy.server}.", "Look what it is, and remove it by hand.")
         labels = [f"{self.there.directory.real_path}/{each}" for each in _LABELS]
         if (await self.host.run(["grep", "-qsxF", f"LABEL: pgvault {self.copy.backup}", *labels])).status:
-            return _failed("this restore's", f"It is a copy of {self.copy.server}, and not one of backup "
-                           f"{self.copy.backup}: the directory holds another one by now.",
-                           "Look what it is, and remove it by hand.")
-        return _told("this restore's", f"a copy of {self.copy.server}")
+            return fails("this restore's", f"It is a copy of {self.copy.server}, and not one of backup "
+                         f"{self.copy.backup}: the directory holds another one by now.",
+                         "Look what it is, and remove it by hand.")
+        return holds("this restore's", f"a copy of {self.copy.server}")
 
     @property
     def _is_begun(self) -> bool:
@@ -142,21 +142,21 @@ class _Looked:
             started = await asyncio.to_thread(_ask_live, server)
         except PgvaultError as error:
             if server.data_directory == self.copy.directory and self._is_host_of(server):
-                return _failed(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
+                return fails(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
             if server.name == self.copy.server and self.copy.directory == self.copy.original:
-                return _failed(name, f"It is where {server.name} had its data directory, and {server.name} cannot be "
-                               f"asked: {error.message}", f"Start {server.name}, if it is another one; or remove it "
-                               "by hand.")
+                return fails(name, f"It is where {server.name} had its data directory, and {server.name} cannot be "
+                             f"asked: {error.message}", f"Start {server.name}, if it is another one; or remove it "
+                             "by hand.")
             return Precondition(name, Outcome.WARNING, f"{server.name} cannot be asked: {error.message}",
                                 "Make sure that nothing uses this copy in its place.")
         if started == use.get("started"):
-            return _failed(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
-                           "Throw away another one.")
+            return fails(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
+                         "Throw away another one.")
         if self.sight.alive and not use and abs(started - (self.sight.started or 0)) <= _SAME_START:
-            return _failed(name, f"The conninfo of {server.name} leads to a server that was started when this one was, "
-                           "and this one lets nobody in to be told apart: it may be the live one.",
-                           "Stop it by hand if it is not, then run this again.")
-        return _told(name, f"{server.name} runs elsewhere")
+            return fails(name, f"The conninfo of {server.name} leads to a server that was started when this one was, "
+                         "and this one lets nobody in to be told apart: it may be the live one.",
+                         "Stop it by hand if it is not, then run this again.")
+        return holds(name, f"{server.name} runs elsewhere")
 
     def _is_host_of(self, server: ServerConfig) -> bool:
         here = self.host_config.ssh.host if self.host_config is not None and self.host_config.ssh else ""
@@ -168,31 +168,34 @@ class _Looked:
         if not use:
             return Precondition("not in use", Outcome.WARNING, "it lets nobody in to be asked", "Make sure of it.")
         if use["archives"] or use["standbys"]:
-            return _failed("not in use", "It archives its WAL." if use["archives"] else "A standby follows it.",
-                           "It is in service. If it is not, end that first.")
+            return fails("not in use", "It archives its WAL." if use["archives"] else "A standby follows it.",
+                         "It is in service. If it is not, end that first.")
         if use["sessions"]:
             return Precondition("not in use", Outcome.WARNING, f"sessions of others: {use['sessions']}",
                                 "They end with it.")
-        return _told("not in use", "nobody else is logged in, nothing is archived")
+        return holds("not in use", "nobody else is logged in, nothing is archived")
 
 
     async def _at_rest(self) -> Precondition:
         """A server in service may be stopped for a while."""
         if self._is_begun:
-            return _told("not in use", "it cannot be started")
+            return holds("not in use", "it cannot be started")
         said = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
                                     self.there.directory.real_path])  # -C comes first: then root may ask, too
         if said.status:
             return Precondition("not in use", Outcome.WARNING, "It does not run, and its configuration cannot be read.",
                                 "Make sure of it.")
         if said.stdout.strip() != b"off":
-            return _failed("not in use", "It does not run, but is set up to archive its WAL.",
-                           "It was in service. If it is to go, set its archive_mode to off first.")
-        return _told("not in use", "it does not run")
+            return fails("not in use", "It does not run, but is set up to archive its WAL.",
+                         "It was in service. If it is to go, set its archive_mode to off first.")
+        return holds("not in use", "it does not run")
 
 
 async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, emit: Emit) -> ThrownAway:
-    """PgvaultError says how far it came: nothing is removed under a server that runs."""
+    """Refused when what held when the plan was made does not hold any more. PgvaultError says how far it came: nothing
+    is removed under a server that runs."""
+    if failed := (await plan_throw_away(copy, config, emit)).failed:
+        raise refusal(plan.act, failed)
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         try:
@@ -237,11 +240,3 @@ def _ask_live(server: ServerConfig) -> float:
         row = sql.execute(_LIVE.encode()).fetchone()
     assert row
     return float(row[0])
-
-
-def _told(name: str, detail: str) -> Precondition:
-    return Precondition(name, Outcome.OK, detail)
-
-
-def _failed(name: str, detail: str, fix: str) -> Precondition:
-    return Precondition(name, Outcome.FAILED, detail, fix)
