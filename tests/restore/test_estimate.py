@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.plans import GIB, MIB, NOON, restore_plan
 
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.measured import measured_restores
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import jobs_directory
-from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.estimate import Measured, estimate
 from pgvault.model.event import Event, JobFinished, JobStarted, PhaseStarted, Progressed
 from pgvault.model.job import JobState
 from pgvault.model.lsn import Lsn
-from pgvault.model.restore_plan import RestorePlan, WalNeed
-from pgvault.model.target import EndOfWal, TargetAction
+from pgvault.model.restore_plan import RestorePlan
 
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-MIB, GIB = 1 << 20, 1 << 30
 SLOW, FAST = Measured("slow", "there", 50.0 * MIB, 20 / GIB), Measured("fast", "elsewhere", 100.0 * MIB, 10 / GIB)
 
 
 def plan(*, host: str = "there", start: bool = True, limit: int | None = None) -> RestorePlan:
-    """10 GiB to write, 5 GiB to send, 2 GiB of WAL to replay."""
-    source = Backup("20261124T110000Z", "main", BackupStatus.DONE, "full", NOON, "1", "18.1", 16 * MIB, 1, "/data",
-                    begin_lsn=Lsn(GIB), end_lsn=Lsn(GIB + 100))
-    return RestorePlan(
-        server="main", backup=source.id, host=host, directory="/new", target=EndOfWal(), timeline=1, timeline_path=(1,),
-        stop_lsn=Lsn(3 * GIB), stop_time=None, action=TargetAction.PROMOTE, standby=False, tablespaces=(),
-        wal=WalNeed("a", "b", ("a", "b"), (), 0, ()), bytes_to_send=5 * GIB, bytes_to_write=10 * GIB, workers=1,
-        bandwidth_limit=limit, start=start, overwrites="", sets_aside=False, settings_changed=(),
-        settings_to_look_at=(), preconditions=(), source=source)
+    return restore_plan(host=host, start=start, bandwidth_limit=limit)
 
 
 def test_with_nothing_measured_nothing_is_guessed() -> None:

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plans import restore_plan
 
 from pgvault.cli.restore import arguments
 from pgvault.cli.restore_request import read_request
 from pgvault.engine.restore.spaces import minor_conditions, placed
 from pgvault.io.probe import Installation
 from pgvault.model.check import Outcome
-from pgvault.model.restore_plan import RestorePlan, TablespacePlace
-from pgvault.model.target import EndOfWal, TargetAction
+from pgvault.model.restore_plan import TablespacePlace
 
 NAMES = st.text(st.sampled_from("ab=/ '\"\\$`*-é\t1"), min_size=1, max_size=8) | st.sampled_from(
     ["a=b=c", "=/", "name=with=/", "--overwrite", "-", "x=/y", "it's", 'say "so"', "two words", "a\tb"])
@@ -29,21 +29,13 @@ def test_a_plans_command_asks_for_the_same_places_whatever_tablespaces_are_calle
         names: list[str], data: st.DataObject) -> None:
     spaces = [TablespacePlace(16400 + number, name, f"/mnt/{number}", "", 0) for number, name in enumerate(names)]
     asked = tuple(space.at(data.draw(PLACES)) for space in spaces)
-    words = shlex.split(shlex.join(_plan(asked).to_argv()))
+    words = shlex.split(shlex.join(restore_plan(tablespaces=asked).to_argv()))
     parser = argparse.ArgumentParser()
     arguments(parser)
     server = SimpleNamespace(timezone=None, bandwidth_limit=None)
     request = read_request(parser.parse_args(words[2:]),
                            SimpleNamespace(config=SimpleNamespace(server=lambda _: server)))  # type: ignore[arg-type]
     assert placed(spaces, request.tablespaces, SimpleNamespace(id="B")) == asked  # type: ignore[arg-type]
-
-
-def _plan(spaces: tuple[TablespacePlace, ...]) -> RestorePlan:
-    facts = dict.fromkeys(RestorePlan.__dataclass_fields__, None)
-    return RestorePlan(**(facts | {
-        "server": "main", "backup": "20261122T120000Z", "host": "", "directory": "/srv/data", "target": EndOfWal(),
-        "timeline": 1, "wal": SimpleNamespace(partial=None), "action": TargetAction.PROMOTE, "tablespaces": spaces,
-        "workers": 2, "expects": (), "standby": False, "start": False, "if_holds": ""}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("major", "versions", "outcome"), [
