@@ -61,9 +61,11 @@ def _places(conninfo: str) -> Iterator[tuple[str, str]]:
 
 async def _listens(host: str, port: str) -> bool:
     socket = f"{host}/.s.PGSQL.{port}"
+    if host.startswith("@"):  # libpq's mark of an abstract socket, whose name begins with a zero byte
+        socket = f"\0{socket[1:]}"
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            _, writer = await (asyncio.open_unix_connection(socket) if host.startswith("/") else
+            _, writer = await (asyncio.open_unix_connection(socket) if host.startswith(("/", "@")) else
                                asyncio.open_connection(host, int(port)))
     except (OSError, ValueError):
         return False

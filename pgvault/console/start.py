@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.config.problems import ConfigProblem, first_of
+from pgvault.io import patience
 from pgvault.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def open_console(config: Config, options: Options) -> Closed:
 
     app = ConsoleApp(World(config, config_argument=options.config), options)
     try:
-        app.run(mouse=options.mouse)
+        patience.run(app.run_async(mouse=options.mouse))
     finally:
         app.stop_reading_keys()
         gc.freeze()  # the process ends: searching all of the screens for garbage would take a quarter of the quitting

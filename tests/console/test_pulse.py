@@ -58,9 +58,12 @@ async def test_where_a_server_listens_is_seen(tmp_path: Path) -> None:
     assert await answers(f"host={tmp_path},127.0.0.1 port=1,{port}"), "one of them is enough"
     assert await answers(f"postgresql://postgres@127.0.0.1:{port}/postgres")
     assert await answers(f"host={tmp_path} port=5434") is False
+    abstract = await asyncio.start_unix_server(lambda _, writer: writer.close(), f"\0{tmp_path}/.s.PGSQL.5435")
+    assert await answers(f"host=@{tmp_path} port=5435")
+    assert await answers(f"host=@{tmp_path} port=5436") is False
     assert await answers("user=postgres") is None, "nobody knows where libpq was told to look"
     await asyncio.sleep(0)
-    for listening in (tcp, unix):
+    for listening in (tcp, unix, abstract):
         listening.close()
         await listening.wait_closed()
     assert await answers(f"host=127.0.0.1 port={port}") is False

@@ -50,8 +50,9 @@ def console(workshop: Workshop, tmp_path: Path) -> Iterator[Callable[..., Termin
     """Opens the console on the workshop's vault: `console("--ascii", columns=120, NO_COLOR="1")`."""
     opened: list[Terminal] = []
 
-    def open_console(*options: str, columns: int = 80, lines: int = 24, wait: bool = True, **env: str) -> Terminal:
-        argv = pgvault_argv("console", "--no-check", *options, config=workshop.config)
+    def open_console(*options: str, columns: int = 80, lines: int = 24, wait: bool = True, checks: bool = False,
+                     **env: str) -> Terminal:
+        argv = pgvault_argv("console", *["--no-check"] * (not checks), *options, config=workshop.config)
         extra = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(tmp_path / "state"),
                  "PYTHONPATH": os.pathsep.join([str(VERB), str(REPOSITORY)]), **env}
         kept = {name: value for name, value in environment(extra=extra).items()
@@ -84,6 +85,19 @@ def test_a_running_job_costs_little(console: Callable[..., Terminal], workshop: 
         terminal.wait_for("copying")
         terminal.settle()
         assert len(terminal.read(QUIET_SECONDS)) < A_SECOND * QUIET_SECONDS
+
+
+def test_a_name_server_that_answers_nobody_holds_up_no_end(console: Callable[..., Terminal], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, socket, sys, time\n"
+        "def ask(*_, **__):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, f'asked-by-{{sys.argv[-1]}}').touch()\n"
+        "    time.sleep(3600)\n"
+        "socket.getaddrinfo = ask\n")
+    terminal = console(PYTHONPATH=os.pathsep.join([str(tmp_path), str(VERB), str(REPOSITORY)]), checks=True)
+    wait_until((tmp_path / "asked-by-console").exists, "a name to be looked up")
+    terminal.type("ctrl+q")
+    assert terminal.end() == 0
 
 
 def test_a_closed_terminal_ends_the_console_and_not_the_job(console: Callable[..., Terminal],
