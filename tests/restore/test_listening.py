@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from support.restoring import destination
 
-from pgvault.engine.restore.listening import listens_on, takes
+from pgvault.engine.restore.listening import listening_conditions, listens_on, socket_directories, takes
 from pgvault.engine.restore.why_ended import next_step, said_of_it
-from pgvault.model.restore_plan import Listening
+from pgvault.io.probe import Destination, Installation
+from pgvault.io.probe_listening import Listener, SocketPlace
+from pgvault.model.check import Outcome
+from pgvault.model.restore_plan import Listening, Precondition
 
+OK, FAILED = Outcome.OK, Outcome.FAILED
 LOOPBACK, LOOPBACK_6 = "0100007F", f"{'0' * 24}01000000"
 EVERY, EVERY_6 = "0" * 8, "0" * 32
 TEN = "0100000A"
@@ -17,6 +24,9 @@ MAPPED = "0000000000000000FFFF00000100007F"
 
 @pytest.mark.parametrize(("values", "expected"), [
     ({}, Listening(5432, ("localhost",), None)),
+    ({"port": " 5433 "}, Listening(5433, ("localhost",), None)),
+    ({"port": "x"}, Listening(5432, ("localhost",), None)),
+    ({"port": "\u0665"}, Listening(5432, ("localhost",), None)),
     ({"port": "5433", "listen_addresses": "*", "unix_socket_directories": "/tmp"}, Listening(5433, ("*",), ("/tmp",))),
     ({"listen_addresses": "", "unix_socket_directories": ""}, Listening(5432, (), ())),
     ({"listen_addresses": " 10.0.0.1 ,::1", "unix_socket_directories": '/run/pg, "/tmp/a, ""b"""'},
@@ -71,3 +81,61 @@ def test_the_cause_and_the_step_that_fits(log: list[str], told: int, step: str) 
     hint = next_step(said, directory="/data", start="pg_ctl start -D /data", log="/data/log")
     assert step in hint
     assert hint.endswith("start it: pg_ctl start -D /data")
+
+
+# What must hold at the destination
+
+
+NAMED = Listening(5432, ("localhost",), ("/run/a", "@abstract", "sockets", "/run/b"))
+UNNAMED = replace(NAMED, socket_directories=None)
+PROCESS = "process 9 (postgres) of /x"
+ANOTHER = "Have the restored server listen on another one: --port PORT; or stop that one first."
+
+
+@pytest.mark.parametrize(("listening", "directories"), [
+    (NAMED, ("/run/a", "/run/b")), (UNNAMED, None), (replace(NAMED, socket_directories=()), ())])
+def test_which_directories_can_be_looked_into(listening: Listening, directories: tuple[str, ...] | None) -> None:
+    """Not an abstract one, nor one below a data directory that is not there."""
+    assert socket_directories(listening) == directories
+
+
+@pytest.mark.parametrize(("there", "listening", "expected"), [
+    (destination(), NAMED, [("port 5432", OK, "free", "")]),
+    (destination(listeners=None), NAMED,
+     [("port 5432", OK, "its sockets are free; what has the TCP port, the host does not tell", "")]),
+    (destination(listeners=None), replace(NAMED, addresses=()), [("port 5432", OK, "free", "")]),
+    (destination(sockets=(SocketPlace("/run/a", True, ""), SocketPlace("/run/b", True, PROCESS))), NAMED,
+     [("port 5432", FAILED, "Process 9 (postgres) of /x has the socket for it in /run/b.", ANOTHER)]),
+    (destination(sockets=(SocketPlace("/run/a", False, "a lock file that is damaged"),)), NAMED,
+     [("port 5432", FAILED, "A lock file that is damaged has the socket for it in /run/a.",
+       "Have the restored server listen on another one: --port PORT; or remove that file.")]),
+    (destination(sockets=(SocketPlace("/run/c", False, PROCESS),)), NAMED, [("port 5432", OK, "free", "")]),
+    (destination(sockets=(SocketPlace("/run/pg", True, PROCESS),)), UNNAMED,
+     [("port 5432", FAILED, "Process 9 (postgres) of /x has the socket for it in /run/pg.", ANOTHER)]),
+    (destination(sockets=(SocketPlace("/run/pg", True, PROCESS),), installations=()), UNNAMED,
+     [("port 5432", OK, "free", "")]),
+    (destination(listeners=(Listener(TEN, "process 7 (x)"), Listener(LOOPBACK_6, "process 8 (y)"))), NAMED,
+     [("port 5432", FAILED, "Process 8 (y) listens there.", ANOTHER)]),
+    (destination(listeners=(Listener(TEN, "process 7 (x)"),)), replace(NAMED, addresses=("::1", "10.0.0.1")),
+     [("port 5432", FAILED, "Process 7 (x) listens there.", ANOTHER)]),
+    (destination(sockets=(SocketPlace("/run/a", False, ""), SocketPlace("/run/b", False, ""))), NAMED,
+     [("port 5432", OK, "free", ""),
+      ("socket directory", FAILED, "/run/a, /run/b: missing, or we may not write there; the restored server makes its "
+       "socket in it.", "Make it there; or name another one for the host: socket_directory.")]),
+])  # fmt: skip
+def test_who_has_its_port_and_whether_it_can_make_its_sockets(
+        there: Destination, listening: Listening, expected: list[tuple[str, Outcome, str, str]]) -> None:
+    """What a start command of the host's own does is not known: then it is a warning."""
+    assert list(listening_conditions(there, listening, 17, by_command=False)) == [
+        Precondition(*each) for each in expected]
+    assert list(listening_conditions(there, listening, 17, by_command=True)) == [
+        Precondition(name, Outcome.WARNING if outcome is FAILED else outcome, detail, fix)
+        for name, outcome, detail, fix in expected]
+
+
+def test_the_sockets_are_those_of_the_programs_of_the_backups_major() -> None:
+    there = destination(installations=(Installation("/pg16", "16.1", True, ("/run/old",)),
+                                       Installation("/pg17", "17.1", True, ("/run/new",))),
+                        sockets=(SocketPlace("/run/old", True, PROCESS),))  # fmt: skip
+    assert [each.outcome for major in (16, 17)
+            for each in listening_conditions(there, UNNAMED, major, by_command=False)] == [FAILED, OK]

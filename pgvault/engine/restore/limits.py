@@ -7,13 +7,18 @@ pauses for ever otherwise, 13 ends.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 _DEFAULTS: Final = {"max_connections": 100, "max_worker_processes": 8, "max_wal_senders": 10,
                     "max_prepared_transactions": 0, "max_locks_per_transaction": 64, "max_replication_slots": 10,
                     "max_active_replication_origins": 10}
 _ORIGIN_BYTES: Final = 16
+_WHOLE: Final = re.compile(r"(?P<octal>0[0-7]*)|0[xX][0-9a-fA-F]+|[1-9][0-9]*")
+_REAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+"""How a whole number may be written (`parse_int` in guc.c)."""
 
 
 class Raised(NamedTuple):
@@ -48,7 +53,8 @@ def _number(values: Mapping[str, str], name: str, major: int) -> int | None:
     if name not in values:
         return 128 if name == "max_locks_per_transaction" and major >= 19 else _DEFAULTS[name]
     text = values[name].strip()
-    try:
-        return int(text, 0)
-    except ValueError:
-        return round(float(text)) if text.replace(".", "", 1).isdecimal() else None
+    if found := _WHOLE.fullmatch(text):
+        return int(text, 8 if found["octal"] else 0)
+    with suppress(OverflowError):
+        return round(float(text)) if _REAL.fullmatch(text) else None
+    return None

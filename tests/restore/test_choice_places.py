@@ -1,0 +1,136 @@
+"""What is chosen for a target, where recovery stops for it, and what is offered in its place, on a made-up archive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from choosing import FIRST, REACH, SECOND, archive_without, at, branched, find, lived, refusal
+from made_archive import MadeArchive
+
+from pgvault.engine.restore.choose import Aim, Choice, needed
+from pgvault.engine.restore.nearest import When, nearest
+from pgvault.engine.restore.stop import Because, NoStop, Stop
+from pgvault.engine.restore.way import Ways
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
+from pgvault.vault.wal_facts import microseconds
+from pgvault.vault.wal_search import Row
+
+# Which backup
+
+
+def test_one_with_corrupt_pages_is_the_last_resort() -> None:
+    archive = archive_without()
+    first, second = archive.backups
+    corrupt = replace(second, corrupt_pages=("base/1/2",))
+    for backups, chosen in (([first, second], SECOND), ([first, corrupt], FIRST), ([corrupt], SECOND)):
+        found = find(archive, EndOfWal(), None, backups)
+        assert isinstance(found, Choice)
+        assert found.backup.id == chosen
+
+
+def test_the_wal_that_is_needed() -> None:
+    archive = archive_without()
+    found = find(archive, AtXid(701))
+    assert isinstance(found, Choice)
+    part = needed(found.way, found.backup, found.stop)
+    assert [row.number for row in part.rows] == [2, 3]
+    assert (part.segments, part.stored) == (2, 2000)
+
+
+def test_no_backup_lies_on_the_way() -> None:
+    archive = branched()
+    found = refusal(archive, EndOfWal(), 2, archive.backups[1:])
+    assert found.refusals == (NoStop(Because.UNKNOWN, "no backup lies on the way to timeline 2"),)
+    assert found.reason == "No backup lies on the way to timeline 2."
+
+
+# The very places
+
+
+@pytest.mark.parametrize(("target", "stop"), [
+    (AtTime(at(12, 1, 1.25)), Stop(1, Lsn(0x3000A8), False, Lsn(0x3000E8), at(12, 2, 11.25))),
+    (AtTime(at(12, 1, 1.25), inclusive=False), Stop(1, Lsn(0x300028), False, Lsn(0x300068), at(12, 1, 1.25))),
+    (AtTime(at(12, 3, 12.5)), Stop(1, Lsn(0x500028), True, Lsn(0x500068), at(12, 3, 12.5))),
+    (AtXid(703), Stop(1, Lsn(0x500028), True, Lsn(0x500068), at(12, 3, 12.5))),
+    (AtXid(703, inclusive=False), Stop(1, Lsn(0x500028), False, Lsn(0x500068), at(12, 3, 12.5))),
+    (AtLsn(Lsn(0x500028)), Stop(1, Lsn(0x500028), True, Lsn(0x600000), None)),
+    (AtLsn(Lsn(0x500028), inclusive=False), Stop(1, Lsn(0x500028), False, Lsn(0x600000), None)),
+    (Immediate(), Stop(1, Lsn(0x4000A8), True, Lsn(0x4000A8), at(12, 2, 12.5))),
+    (EndOfWal(), Stop(1, Lsn(0x600000), True, Lsn(0x600000), at(12, 3, 12.5))),
+])  # fmt: skip
+def test_where_recovery_stops(target: Target, stop: Stop) -> None:
+    found = find(archive_without(), target)
+    assert isinstance(found, Choice)
+    assert found.stop == stop
+
+
+# What is nearest
+
+
+def offered(archive: MadeArchive, asked: Aim) -> list[tuple[When, str, Aim]]:
+    named = [each for each in archive.backups if asked.backup in ("auto", each.id)]
+    found = refusal(archive, asked.target, asked.timeline, named)
+    return [(each.when, each.text, each.aim)
+            for each in nearest(found, asked, named, archive.backups, lambda partial: Ways(archive))]
+
+
+COMMIT = "just after the last commit at or before"
+
+
+@pytest.mark.parametrize(("lost", "asked", "expected"), [
+    ((), Aim(AtTime(at(11)), None, "auto"), [
+        (When.LATER, f"the end of backup {FIRST}",
+         Aim(Immediate(), 1, FIRST, reason="the first backup's end behind it"))]),
+    ((), Aim(AtTime(at(17)), None, "auto"), [
+        (When.EARLIER, f"{COMMIT} 2026-11-01 12:03:12.5+00",
+         Aim(AtTime(at(12, 3, 12.5)), 1, reason="the last commit that can be reached on timeline 1"))]),
+    ((3,), Aim(AtTime(at(12, 1, 30)), None, "auto"), [
+        (When.EARLIER, f"the end of backup {FIRST}",
+         Aim(Immediate(), 1, FIRST, reason="the backup's end: nothing was committed behind it")),
+        (When.LATER, f"the end of backup {SECOND}",
+         Aim(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
+    ((), Aim(AtTime(at(12, 1, 30)), None, SECOND), [
+        (When.AT, f"{COMMIT} 2026-11-01 12:01:30+00",
+         Aim(AtTime(at(12, 1, 30)), 1, FIRST, reason="from another backup")),
+        (When.LATER, f"the end of backup {SECOND}",
+         Aim(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
+    ((), Aim(AtName("deploy"), None, "auto"), [
+        (When.AT, "WAL position 0/300068, inclusive",
+         Aim(AtLsn(Lsn(0x300068)), 1, reason="the one of 2026-11-01 12:02:01.25+00")),
+        (When.AT, "WAL position 0/500068, inclusive",
+         Aim(AtLsn(Lsn(0x500068)), 1, reason="the one of 2026-11-01 12:03:17.5+00"))]),
+    ((5, 4), Aim(Immediate(), None, SECOND), [
+        (When.EARLIER, f"the end of backup {FIRST}", Aim(Immediate(), 1, FIRST,
+                                                         reason="the newest one to be restored"))]),
+    ((), Aim(AtXid(12345), None, "auto"), []),
+])  # fmt: skip
+def test_what_is_offered_in_place_of_what_cannot_be_reached(
+        lost: tuple[int, ...], asked: Aim, expected: list[tuple[When, str, Aim]]) -> None:
+    assert offered(archive_without(*lost), asked) == expected
+
+
+class WithUnfinished(MadeArchive):
+    """Segment 6 is unfinished, with a commit of 12:10; it counts when it is asked for."""
+
+    counts = False
+
+    def _begun(self) -> Row:
+        return self.rows[Segment(1, 5)]._replace(
+            number=6, name=Segment(1, 6).name(self.size), earliest=microseconds(at(12, 10)),
+            latest=microseconds(at(12, 10)), end_at=0x600100)
+
+    def left_out(self, history: object, row: Row) -> Row | None:
+        return None if self.counts or row.number != 5 else self._begun()
+
+
+def test_an_unfinished_segment_is_mentioned_where_it_would_reach_further() -> None:
+    archive = WithUnfinished(lived())
+    goes_on = ("; with --partial it goes on to 0/600100 in the unfinished 000000010000000000000006, where the last "
+               "commit is of 2026-11-01 12:10:00+00")
+    assert refusal(archive, AtTime(at(12, 10))).reason == (
+        f"On timeline 1 the archived WAL reaches to 0/600000, {REACH}{goes_on}.")
+    assert refusal(archive, AtXid(999)).reason.startswith(
+        f"No transaction 999 ended in the archived WAL behind backup {SECOND}{goes_on}; ")
