@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import pstats
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from console_queries import BEGAN, SEGMENT_SECONDS, SIZE, backup, shelve
 
+from pgvault.__main__ import GARBAGE
 from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig, VaultConfig
 from pgvault.engine.restore.choices import Choices, list_choices
@@ -116,6 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pgvault-", dir=options.directory) as home:
         vault = Vault.open_or_create(Path(home)).server("main")
         fill(vault, options.backups, options.segments, 1000 if options.gap else 0)
+        gc.set_threshold(*GARBAGE)
         print(f"{options.backups} backups, {options.segments} segments")
         time.sleep(2.5)  # facts that have just been written are not cached
         list(catalog.scan(vault))

@@ -12,7 +12,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, zip_longest
+from itertools import groupby, pairwise, repeat, zip_longest
+from operator import attrgetter, sub
 from typing import NamedTuple, Protocol, TypeVar
 
 from pgvault.model.backup import Backup
@@ -201,13 +202,9 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
            latest_between: LatestBetween = lambda segment, begin, end: None) -> Survey:
     """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes. `latest_between` is
     asked where a window begins within a segment and its last commit may be in it."""
-    wal: dict[int, list[Piece]] = {}
-    for segment in archived:
-        wal.setdefault(segment.timeline, []).append(segment)
-    copied = sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
-                    key=lambda b: (b.end_lsn or 0, b.id))
-    timelines = sorted({*wal, *(b.timeline for b in copied)})
-    paths = {each: _Path(tree.history(each), wal, size, latest_between) for each in timelines}
+    wal = {timeline: list(same) for timeline, same in groupby(archived, attrgetter("timeline"))}
+    copied = _copied(backups)
+    paths = _paths(wal, tree, copied, size, latest_between)
     windows = tuple(window for each in paths.values() for window in each.windows(copied))
     usable = {backup for window in windows for backup in window.backups}
     good: dict[int, Lsn] = {}
@@ -222,10 +219,31 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
     return Survey(wals, windows, broken, breaks)
 
 
+def windows_of(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, backups: Sequence[Backup], size: int,
+               latest_between: LatestBetween) -> tuple[Window, ...]:
+    """Those of the survey alone, of segments that are sorted by timeline already."""
+    copied = _copied(backups)
+    paths = _paths(wal, tree, copied, size, latest_between)
+    return tuple(window for each in paths.values() for window in each.windows(copied))
+
+
+def _copied(backups: Sequence[Backup]) -> list[Backup]:
+    """Those that can open a window, ordered by their end."""
+    return sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
+                  key=lambda b: (b.end_lsn or 0, b.id))
+
+
+def _paths(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, copied: Sequence[Backup], size: int,
+           latest_between: LatestBetween) -> dict[int, _Path]:
+    timelines = sorted({*wal, *(b.timeline for b in copied)})
+    return {each: _Path(tree.history(each), wal, size, latest_between) for each in timelines}
+
+
 class _Path:
     """What is archived along the way to the end of one timeline."""
 
-    def __init__(self, history: History, wal: dict[int, list[Piece]], size: int, latest_between: LatestBetween) -> None:
+    def __init__(self, history: History, wal: Mapping[int, Sequence[Piece]], size: int,
+                 latest_between: LatestBetween) -> None:
         self.history, self.size, self._latest_between = history, size, latest_between
         self.runs = list(unbroken(along(history, wal, size)))
         self._firsts = [run[0].number for run in self.runs]
@@ -302,16 +320,17 @@ def along(history: History, wal: Mapping[int, Sequence[_Piece]], size: int) -> l
 def unbroken(segments: Sequence[_Piece], *, at_stops: bool = True) -> Iterator[list[_Piece]]:
     """Segments of one path, cut where numbers do not follow each other and, with `at_stops`, where recovery cannot go
     on."""
+    numbers, stops = list(map(_number, segments)), map(_stops, segments) if at_stops else repeat(False)
     begin = 0
-    for i, (one, other) in enumerate(pairwise(segments), 1):
-        if other.number != one.number + 1 or (at_stops and one.stops):
+    for i, (step, stop) in enumerate(zip(map(sub, numbers[1:], numbers), stops, strict=False), 1):
+        if step != 1 or stop:
             yield list(segments[begin:i])
             begin = i
     if segments:
         yield list(segments[begin:])
 
 
-def _timeline(history: History, wal: dict[int, list[Piece]], tree: TimelineTree, good: Mapping[int, Lsn],
+def _timeline(history: History, wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, good: Mapping[int, Lsn],
               size: int) -> TimelineWal:
     timeline, parent = history.timeline, history.parent
     ranges = tuple(Range(
@@ -357,5 +376,4 @@ def _broken(segment: Piece) -> bool:
     return segment.ends_by in (DAMAGED, MINIMAL)
 
 
-def _number(segment: Piece) -> int:
-    return segment.number
+_number, _stops = attrgetter("number"), attrgetter("stops")

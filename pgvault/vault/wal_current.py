@@ -19,7 +19,7 @@ from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_facts import Told, read_facts, read_facts_into
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
-from pgvault.vault.wal_rebuild import archived_names, reconcile
+from pgvault.vault.wal_rebuild import differences, reconcile
 
 
 @contextmanager
@@ -47,10 +47,10 @@ def _brought_up_to_date(server: ServerVault, told: Told | None) -> bool:
 
 def _reconcile(index: WalIndex, server: ServerVault, identity: Identity) -> None:
     """As `wal_rebuild.reconcile` does in a vault that may be written to."""
-    known, there = index.names(), set(archived_names(server))
-    for name in known - there:
+    new, gone = differences(server, index)
+    for name in gone:
         index.remove(name)
-    for name in sorted(there - known):
+    for name in sorted(new):
         with suppress(Corrupt, FileNotFoundError):
             path, digest, plain = path_of(server, name), hashlib.sha256(), 0
             for piece in read_checked(server, name, path):

@@ -83,20 +83,24 @@ def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *,
     """The same into an open index."""
     done, size = 0, identity.segment_size
     tree = timeline_tree(server, index)
-    total = unread(index) * size if told else 0
+    found = _next_pending(index, Segment(0, 0))
+    total = unread(index) * size if told and found else 0
     if told:
         told(0, total)
-    at = (0, 0)
-    while (limit is None or done < limit) and (found := index.connection.execute(_PENDING, at).fetchone()):
-        at = found
-        segment = Segment(*found)
-        left = _left_before(index, tree, segment, identity)
-        if left is not None or _running(index, segment) is None:
-            _read_one(server, index, segment, identity, left)
+    while found and (limit is None or done < limit):
+        left = _left_before(index, tree, found, identity)
+        if left is not None or _running(index, found) is None:
+            _read_one(server, index, found, identity, left)
             done += 1
             if told:
                 told(min(done * size, total), total)
+        found = _next_pending(index, found)
     return done
+
+
+def _next_pending(index: WalIndex, at: Segment) -> Segment | None:
+    row = index.connection.execute(_PENDING, at).fetchone()
+    return Segment(*row) if row else None
 
 
 def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: Identity, left: _Left | None) -> None:

@@ -121,6 +121,15 @@ class WalIndex:
     def names(self) -> set[str]:
         return {name for (name,) in self.connection.execute("SELECT name FROM file")}
 
+    def names_in(self, directory: str) -> list[str]:
+        """Of the files that one directory of the archive holds: a timeline's history is in its first one."""
+        first = f"{directory[:8]}." if directory.endswith("00000000") else directory
+        return [name for (name,) in self.connection.execute(
+            "SELECT name FROM file WHERE name BETWEEN ? AND ?", (first, f"{directory}~"))]
+
+    def count(self) -> int:
+        return int(self.connection.execute("SELECT count(*) FROM file").fetchone()[0])
+
     def files(self, kind: str) -> Iterator[StoredFile]:
         """All of a kind, by timeline and number."""
         return (StoredFile(*row) for row in self.connection.execute(

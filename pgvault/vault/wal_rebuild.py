@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pgvault.model.errors import Corrupt
 from pgvault.vault import wal_index
@@ -13,6 +14,7 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
 from pgvault.vault.wal_archive import SUFFIX, add_to_index, directory_of, path_of
 from pgvault.vault.wal_fetch import read_checked
+from pgvault.vault.wal_index import WalIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,48 @@ class Reconciled:
     """Files that cannot be read: they are left where they are, and out of the index."""
 
 
-def archived_names(server: ServerVault) -> Iterator[str]:
-    """Every file of the archive, as the directories have it."""
+class Differences(NamedTuple):
+    """Between the files of the archive and the index, by name."""
+
+    new: set[str]
+    """Files that the index does not know."""
+    gone: set[str]
+    """Those it knows that are not there."""
+
+
+def differences(server: ServerVault, index: WalIndex) -> Differences:
+    """A directory with the very files that the index has in it, as nearly all are, is compared as a whole: there may be
+    a hundred thousand names, and looking into each takes most of the time."""
+    new, gone, known, directories = set[str](), set[str](), 0, set[str]()
     for directory in os.scandir(server.wal):
         if not directory.is_dir():
             continue
-        for name in os.listdir(directory.path):
-            plain = name.removesuffix(SUFFIX)
-            if plain != name and _belongs(plain, directory.name):
-                yield plain
+        indexed = index.names_in(directory.name)
+        listed = os.listdir(directory.path)
+        directories.add(directory.name)
+        known += len(indexed)
+        if set(listed) != {name + SUFFIX for name in indexed}:
+            there = set(_belonging(listed, directory.name))
+            new |= there.difference(indexed)
+            gone |= set(indexed) - there
+    if known != index.count():
+        gone |= {name for name in index.names() if directory_of(name) not in directories}
+    return Differences(new, gone)
+
+
+def archived_names(server: ServerVault) -> Iterator[str]:
+    """Every file of the archive, as the directories have it."""
+    for directory in os.scandir(server.wal):
+        if directory.is_dir():
+            yield from _belonging(os.listdir(directory.path), directory.name)
+
+
+def _belonging(listed: Iterable[str], directory: str) -> Iterator[str]:
+    """The archived files among those that this directory holds."""
+    for name in listed:
+        plain = name.removesuffix(SUFFIX)
+        if plain != name and _belongs(plain, directory):
+            yield plain
 
 
 def reconcile(server: ServerVault) -> Reconciled:
@@ -47,9 +82,10 @@ def reconcile(server: ServerVault) -> Reconciled:
 
     Costs two listings where nothing is amiss. Files are read outside the lock, so that archiving goes on meanwhile.
     """
-    known, there = _indexed(server), set(archived_names(server))
-    added, damaged = _add_all(server, there - known)
-    return Reconciled(added, _remove_all(server, known - there), damaged)
+    with wal_index.writing(server) as index:
+        new, gone = differences(server, index)
+    added, damaged = _add_all(server, new)
+    return Reconciled(added, _remove_all(server, gone), damaged)
 
 
 def rebuild(server: ServerVault) -> Reconciled:
@@ -60,14 +96,11 @@ def rebuild(server: ServerVault) -> Reconciled:
     except Corrupt:
         with locked(server.locks, Concern.ARCHIVE, wait=True):
             wal_index.discard(server)
-    known, there = _indexed(server), set(archived_names(server))
+    with wal_index.writing(server) as index:
+        known = index.names()
+    there = set(archived_names(server))
     added, damaged = _add_all(server, there)
     return Reconciled(added, _remove_all(server, known - there | {each.name for each in damaged} & known), damaged)
-
-
-def _indexed(server: ServerVault) -> set[str]:
-    with wal_index.writing(server) as index:
-        return index.names()
 
 
 def _add_all(server: ServerVault, names: set[str]) -> tuple[int, tuple[Damaged, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from support.account import account
 from pgvault.engine.wal_status import wal_status
 from pgvault.model.errors import Corrupt
 from pgvault.model.window import Archived
-from pgvault.vault import wal_index
+from pgvault.vault import wal_index, wal_rebuild
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_archive import accept, directory_of, path_of
 from pgvault.vault.wal_index import archived_segments
-from pgvault.vault.wal_rebuild import Damaged, rebuild, reconcile
+from pgvault.vault.wal_rebuild import Damaged, Reconciled, differences, rebuild, reconcile
 
 ONE, TWO, THREE = (f"00000001000000000000000{i}" for i in range(1, 4))
+HISTORY = "00000002.history"
 
 
 @pytest.fixture
@@ -42,6 +44,41 @@ def test_files_without_a_row_and_rows_without_a_file_are_put_right(server: Serve
     assert reconcile(server).added == 1
     assert rows(server)["file"] == before
     assert reconcile(server) == type(done)(0, 0, ())
+
+
+def test_a_history_belongs_to_the_first_directory_of_its_timeline(server: ServerVault) -> None:
+    """As `directory_of` has it, the index finds it there, and it is missed there."""
+    accept(server, HISTORY, BytesIO(b"1\t0/2000000\tno recovery target specified\n"))
+    put(server, ONE.replace("1", "2", 1))
+    with wal_index.reading(server) as index:
+        assert index.names_in("0000000200000000") == [HISTORY, ONE.replace("1", "2", 1)]
+        assert index.names_in("0000000100000000") == [ONE, TWO, THREE]
+        assert differences(server, index) == (set(), set())
+        path_of(server, HISTORY).unlink()
+        assert differences(server, index) == (set(), {HISTORY})
+
+
+def test_a_file_in_another_directory_than_its_own_is_not_there(server: ServerVault) -> None:
+    elsewhere = path_of(server, ONE[:15] + "1" + ONE[16:])
+    elsewhere.parent.mkdir()
+    path_of(server, TWO).rename(elsewhere.with_name(path_of(server, TWO).name))
+    assert reconcile(server).removed == 1
+
+
+def test_a_whole_directory_that_is_gone_is_missed(server: ServerVault) -> None:
+    shutil.rmtree(path_of(server, ONE).parent)
+    assert reconcile(server).removed == 3
+    assert rows(server)["file"] == []
+
+
+def test_names_that_the_index_has_are_not_looked_into(server: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a hundred thousand, at every question about a restore."""
+    label = f"START WAL LOCATION: 0/1000028 (file {ONE})\n".encode()
+    accept(server, f"{ONE}.00000028.backup", BytesIO(label))
+    looked_into: list[str] = []
+    monkeypatch.setattr(wal_rebuild, "directory_of", lambda name: looked_into.append(name) or directory_of(name))
+    assert reconcile(server) == Reconciled(0, 0, ())
+    assert looked_into == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000, None], ids=["empty", "garbage", "missing"])

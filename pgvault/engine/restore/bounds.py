@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 from pgvault.engine.restore.way import Archive, Way, Ways
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
-from pgvault.model.window import Window, instant, survey
+from pgvault.model.window import Window, instant, windows_of
 from pgvault.vault.wal_parted import latest_between
 
 
@@ -38,9 +37,8 @@ class Bounds:
 def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
     """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
-    windows = survey(chain(*ways.search.archived().values()), ways.search.tree, backups, ways.search.size,
-                     latest_between(archive.server)).windows
-    for window in windows:
+    for window in windows_of(ways.search.archived(), ways.search.tree, backups, ways.search.size,
+                             latest_between(archive.server)):
         way = ways.to(window.timeline)
         earliest = Bound(window.from_time, window.from_lsn, way.timeline_at(window.from_lsn))
         yield Bounds(window.timeline, earliest, _latest(way, window, begins[window.backups[0]]), window.backups)
