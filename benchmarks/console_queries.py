@@ -40,8 +40,8 @@ from pgvault.io.lines import LineFile
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+from pgvault.store.files import fsync_path
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.files import fsync_path
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter, Run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.vault.files import open_private, replacing
+from pgvault.store.files import open_private, replacing
 from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import level_for
 from pgvault.vault.wal_fetch import find, read_verified

@@ -19,7 +19,7 @@ from pgvault.model.errors import Refused
 from pgvault.model.event import Emit
 from pgvault.model.job import JobKind
 from pgvault.model.restore_plan import Precondition, refusal
-from pgvault.vault.files import is_full, make_directory
+from pgvault.store.files import is_full, make_directory
 
 T = TypeVar("T")
 

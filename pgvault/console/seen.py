@@ -16,7 +16,7 @@ from typing import Any
 
 from pgvault.config.state import state_directory
 from pgvault.console.jobbook import LOOKED_AT, JobBook
-from pgvault.vault.files import make_directory, write_durably
+from pgvault.store.files import make_directory, write_durably
 
 
 def state_file() -> Path:

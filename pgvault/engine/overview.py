@@ -22,8 +22,8 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import Segment
 from pgvault.model.window import Gap, Window
+from pgvault.store.files import TEMPORARY
 from pgvault.vault import catalog
-from pgvault.vault.files import TEMPORARY
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern
 from pgvault.vault.streaming import PARTIAL, partials

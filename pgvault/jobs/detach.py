@@ -25,7 +25,7 @@ from pgvault.jobs.telling import finished
 from pgvault.model.errors import Cancelled, PgvaultError, of_code
 from pgvault.model.event import Failure
 from pgvault.model.job import JobKind
-from pgvault.vault.files import open_private, remove_tree
+from pgvault.store.files import open_private, remove_tree
 
 AS_JOB = "--as-job"
 """The first word of a command line that is run as a job; the second is the `str` of its hold."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pgvault.model.errors import UsageError
-from pgvault.vault.files import naming, open_private
+from pgvault.store.files import naming, open_private
 
 _ALIVE = "alive"
 

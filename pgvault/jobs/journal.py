@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pgvault.jobs.encoding import decode, encode
 from pgvault.model.event import Event, JobFinished, JobStarted
-from pgvault.vault.files import fsync_directory, open_private
+from pgvault.store.files import fsync_directory, open_private
 
 EVENTS = "events.jsonl"
 _RESERVE = "reserve"

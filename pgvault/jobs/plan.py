@@ -14,7 +14,7 @@ import tomli_w
 from pgvault.jobs.encoding import plain
 from pgvault.model.errors import PgvaultError
 from pgvault.model.secrets import masked
-from pgvault.vault.files import write_durably
+from pgvault.store.files import write_durably
 
 PLAN = "plan.toml"
 

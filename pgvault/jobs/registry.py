@@ -21,7 +21,7 @@ from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.secrets import masked
-from pgvault.vault.files import fsync_directory, make_directory, open_private, remove_tree, sweep_dead, temporary_name
+from pgvault.store.files import fsync_directory, make_directory, open_private, remove_tree, sweep_dead, temporary_name
 from pgvault.vault.known import refuse_missing
 from pgvault.vault.layout import Vault, refuse_other_owner
 

@@ -26,7 +26,7 @@ from pgvault.jobs.telling import finished, told_error
 from pgvault.model.errors import Cancelled, PgvaultError
 from pgvault.model.event import Emit, Failure, JobFinished, JobStarted, Level, Noted, discard
 from pgvault.model.job import JobKind, JobState
-from pgvault.vault.files import remove_tree
+from pgvault.store.files import remove_tree
 
 T = TypeVar("T")
 Act = Callable[[Emit, str], Awaitable[T]]

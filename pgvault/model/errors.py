@@ -10,9 +10,10 @@ PgvaultError                 1    could not do it
 ├── NotRight                 3    check, verify or restore --expect found something
 ├── NotFound                 4    no such server, backup, job or host
 ├── Refused                  5    a precondition does not hold; nothing was changed
-│   └── Rejected             5    a WAL file cannot be accepted; its sender must keep it
+│   ├── Rejected             5    a WAL file cannot be accepted; its sender must keep it
+│   └── Conflict             5    what was to be stored is there already, or was changed by another process
 ├── Locked                   6    another job holds the lock
-├── Unreachable              7    a server or host cannot be reached
+├── Unreachable              7    a server, a host or the vault's storage cannot be reached
 ├── Corrupt                  8    stored data does not match its hash
 ├── WalMissing               9    WAL is missing, or the target cannot be reached
 ├── NoSpace                 10    no space left
@@ -105,6 +106,12 @@ class Rejected(Refused):
     """A file that cannot be accepted: its sender must keep it."""
 
     code = "rejected"
+
+
+class Conflict(Refused):
+    """An object of the vault exists already, or another process has changed it since it was looked at."""
+
+    code = "conflict"
 
 
 class Locked(PgvaultError):

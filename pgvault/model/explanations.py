@@ -127,6 +127,11 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         ("HOME/SERVER/quarantine has the file, and beside it the reason.",
          "If two servers archive as one, give each a name of its own in the configuration.",
          "pgvault check SERVER tells what hangs on it.")),
+    "conflict": Explanation(
+        "A file of the vault exists already, or another process has changed it meanwhile. Nothing was overwritten.",
+        ("Two processes did the same act at once, perhaps on two machines that share the vault.",),
+        ("Run it again: it begins with what is there now.",
+         "If it happens again, pgvault job list shows what runs.")),
     "no-space": Explanation(
         "A file system is full, or a quota is used up.",
         ("The vault's file system: backups and WAL grew.", "The destination's, while restoring.",

@@ -18,8 +18,8 @@ from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
 from pgvault.model.errors import OTHER_USER, NotFound, PgvaultError, Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
+from pgvault.store.files import make_directory, publish, temporary_name, write_durably
 from pgvault.vault.catalog_cache import CatalogCache, stamp
-from pgvault.vault.files import make_directory, publish, temporary_name, write_durably
 from pgvault.vault.layout import ServerVault
 
 FACTS = "backup.toml"

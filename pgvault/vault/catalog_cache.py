@@ -21,7 +21,7 @@ from typing import Any
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
-from pgvault.vault.files import TEMPORARY, open_private
+from pgvault.store.files import TEMPORARY, open_private
 from pgvault.vault.layout import ServerVault
 
 Stamp = list[int]

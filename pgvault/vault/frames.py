@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from pgvault.model.errors import Corrupt, NotFound
-from pgvault.vault.files import replacing, sweep_dead, sweep_temporaries
+from pgvault.store.files import replacing, sweep_dead, sweep_temporaries
 from pgvault.vault.index_files import in_words, make_private, reading_uri
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, pack_path, read_footer

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import is_segment_size
-from pgvault.vault.files import write_durably
+from pgvault.store.files import write_durably
 from pgvault.vault.layout import ServerVault, Vault
 
 

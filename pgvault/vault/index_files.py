@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pgvault.model.errors import Corrupt, Locked, PgvaultError, from_os_error
-from pgvault.vault.files import is_full, open_private
+from pgvault.store.files import is_full, open_private
 
 BUSY_SECONDS = 30
 FULL = (errno.ENOSPC, errno.EDQUOT)

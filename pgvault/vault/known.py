@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pgvault.config.state import state_directory
 from pgvault.model.errors import Refused
-from pgvault.vault.files import make_directory, write_durably
+from pgvault.store.files import make_directory, write_durably
 
 _NO_STATE = (OSError, RuntimeError, ValueError)
 

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
+from pgvault.store.files import TEMPORARY, make_directory, open_private, write_durably
 from pgvault.vault import known
-from pgvault.vault.files import TEMPORARY, make_directory, open_private, write_durably
 
 FORMAT = 1
 

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from pgvault.model.errors import Locked
-from pgvault.vault.files import make_directory, open_private
+from pgvault.store.files import make_directory, open_private
 
 
 class Concern(Enum):

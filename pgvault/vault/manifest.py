@@ -21,8 +21,8 @@ from typing import Any, Self
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt, PgvaultError
+from pgvault.store.files import publish, temporary_name
 from pgvault.vault import catalog, names
-from pgvault.vault.files import publish, temporary_name
 from pgvault.vault.frames import attach_to
 from pgvault.vault.index_files import make_private, telling_full
 from pgvault.vault.layout import ServerVault

@@ -19,8 +19,8 @@ from pathlib import Path
 from crc32c import crc32c
 
 from pgvault.model.errors import Corrupt
+from pgvault.store.files import TEMPORARY, open_private, publish
 from pgvault.vault.compression import decompress
-from pgvault.vault.files import TEMPORARY, open_private, publish
 
 FRAME_SIZE = 1 << 20
 """Plain bytes of a whole frame."""

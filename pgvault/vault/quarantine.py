@@ -11,7 +11,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgvault.vault.files import fsync_directory, fsync_path, make_directory, open_private, replacing, write_durably
+from pgvault.store.files import fsync_directory, fsync_path, make_directory, open_private, replacing, write_durably
 from pgvault.vault.layout import ServerVault
 
 REASON = ".reason"

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pgvault.model.timeline import History, parse_history
-from pgvault.vault.files import make_directory, write_durably
+from pgvault.store.files import make_directory, write_durably
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import PartialFile, Segment, parse_wal_name
-from pgvault.vault.files import fsync_directory, naming, open_private, publish
+from pgvault.store.files import fsync_directory, naming, open_private, publish
 from pgvault.vault.layout import ServerVault
 
 PARTIAL = ".partial"

@@ -18,9 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Corrupt, PgvaultError, Rejected
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, WalFile, parse_wal_name
-from pgvault.vault import wal_index
-from pgvault.vault.compression import PIECE, Compression, decompressed
-from pgvault.vault.files import (
+from pgvault.store.files import (
     fsync_directory,
     fsync_path,
     make_directory,
@@ -30,6 +28,8 @@ from pgvault.vault.files import (
     sweep_dead,
     temporary_name,
 )
+from pgvault.vault import wal_index
+from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked

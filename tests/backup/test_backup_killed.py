@@ -20,7 +20,7 @@ from pgvault.vault.packs import pack_names, pack_path, read_footer
 
 RUN, WAL, COPY = "pgvault.engine.backup.run:", "pgvault.engine.backup.wal:", "pgvault.engine.backup.copy:"
 FRAMES, PACKS, BASE = "pgvault.vault.frames:FrameStore.", "pgvault.vault.packs:PackWriter.", "pgvault.io.base_backup:"
-MANIFEST, CATALOG, FILES = "pgvault.vault.manifest:ManifestWriter.", "pgvault.vault.catalog:", "pgvault.vault.files:"
+MANIFEST, CATALOG, FILES = "pgvault.vault.manifest:ManifestWriter.", "pgvault.vault.catalog:", "pgvault.store.files:"
 SMALL_PACKS = {"set": "pgvault.vault.frames:PACK_SIZE", "to": 256 << 10}
 UNFINISHED, COPIED = BackupStatus.FAILED, BackupStatus.DONE
 

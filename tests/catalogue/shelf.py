@@ -13,9 +13,9 @@ from support.cli import Completed, pgvault
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.compression import compress
-from pgvault.vault.files import make_directory
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter, Run

@@ -12,8 +12,8 @@ from support.cli import environment, pgvault_argv
 
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog
-from pgvault.vault.files import make_directory
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 
 FILES = {"PG_VERSION": b"18\n", "base/1/1259": b"x" * 8192, "base/10/1": b"", "pg_tblspc/16385/PG_18/5/6": b"t",

@@ -9,8 +9,8 @@ import pytest
 from shelf import SIZE, Shelf, at, made_backup
 
 from pgvault.cli.main import main
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog
-from pgvault.vault.files import make_directory
 from pgvault.vault.identity import Identity, claim
 
 SECOND = "20261102T120000Z"

@@ -18,8 +18,8 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.event import JobStarted
 from pgvault.model.job import JobKind
 from pgvault.model.lsn import Lsn
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.files import make_directory
 from pgvault.vault.layout import Vault
 from pgvault.vault.lock import Concern, locked
 

@@ -30,8 +30,8 @@ from pgvault.jobs.registry import jobs_directory, next_id
 from pgvault.model.backup import Backup
 from pgvault.model.event import Event, Failure, JobFinished, JobStarted
 from pgvault.model.job import JobKind, JobState
+from pgvault.store.files import make_directory
 from pgvault.vault import wal_index
-from pgvault.vault.files import make_directory
 from pgvault.vault.identity import Identity, claim
 
 NOW = at(23)

@@ -28,7 +28,7 @@ from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory, next_id
 from pgvault.model.event import CommandRan, Failure, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobKind, JobState
-from pgvault.vault.files import remove_tree
+from pgvault.store.files import remove_tree
 
 OUT_OF_REACH = Failure("could not reach standby-db-server", "ssh: connect to host 10.0.0.9: Connection refused",
                        "Start sshd there.", "unreachable", 7)

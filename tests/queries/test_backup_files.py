@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog
-from pgvault.vault.files import make_directory
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 

@@ -17,8 +17,8 @@ from pgvault.engine.protection import STUCK, ProtectionState
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import instant
+from pgvault.store.files import make_directory
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.files import make_directory
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked, sign_of_life
 

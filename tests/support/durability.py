@@ -28,7 +28,7 @@ class Durability:
         """Renames of files that were not flushed as they are, and removals before the new name was certain."""
         for name in ("fsync", "fdatasync"):
             monkeypatch.setattr(os, name, self._after(getattr(os, name), self._flushed))
-        for name in ("rename", "replace"):
+        for name in ("rename", "replace", "link"):
             monkeypatch.setattr(os, name, self._before(getattr(os, name), self._renaming))
 
     def holds(self, path: Path, below: Path) -> bool:

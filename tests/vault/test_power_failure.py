@@ -12,9 +12,9 @@ import pytest
 from support.durability import Durability
 
 from pgvault.model.backup import Backup, BackupStatus
+from pgvault.store.files import make_directory, publish, remove_tree, write_durably
 from pgvault.vault import catalog
 from pgvault.vault.compression import compress
-from pgvault.vault.files import make_directory, publish, remove_tree, write_durably
 from pgvault.vault.frames import FrameStore, rebuild_index
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault

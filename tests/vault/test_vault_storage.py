@@ -22,9 +22,9 @@ from support.cli import environment
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Corrupt, NoSpace, NotFound, PgvaultError, Refused, from_os_error
+from pgvault.store.files import TEMPORARY, make_directory, remove_tree, replacing, write_durably
 from pgvault.vault import catalog, delta
 from pgvault.vault.compression import compress
-from pgvault.vault.files import TEMPORARY, make_directory, remove_tree, replacing, write_durably
 from pgvault.vault.frames import FrameStore, Rebuilt, rebuild_index
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault, Vault

@@ -19,7 +19,7 @@ from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.event import discard
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.vault.files import fsync_directory, fsync_path
+from pgvault.store.files import fsync_directory, fsync_path
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import StreamedSegment
 

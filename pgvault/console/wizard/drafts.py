@@ -17,7 +17,7 @@ import tomli_w
 from pgvault.config.state import state_directory
 from pgvault.console.wizard.draft import Draft
 from pgvault.model.errors import PgvaultError, from_os_error
-from pgvault.vault.files import make_directory, write_durably
+from pgvault.store.files import make_directory, write_durably
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
 from pgvault.vault.lock import Concern, locked

@@ -35,8 +35,8 @@ from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, CorruptPages, Incomplete, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.segment import Segment
+from pgvault.store.files import sweep_dead, sweep_temporaries
 from pgvault.vault import catalog, wal_facts
-from pgvault.vault.files import sweep_dead, sweep_temporaries
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault

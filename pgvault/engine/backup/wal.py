@@ -26,7 +26,7 @@ from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
-from pgvault.vault.files import open_private, temporary_name
+from pgvault.store.files import open_private, temporary_name
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, level_for, path_of
 from pgvault.vault.wal_whole import missing_wal

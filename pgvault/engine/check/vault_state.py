@@ -19,9 +19,9 @@ from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import instant, survey
+from pgvault.store.files import TEMPORARY
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.catalog import Found, Unreadable
-from pgvault.vault.files import TEMPORARY
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.lock import Concern

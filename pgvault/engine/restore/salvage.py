@@ -22,8 +22,8 @@ from pgvault.model.errors import PgvaultError, Rejected, UnknownWal
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.model.timeline import History, parse_history
+from pgvault.store.files import naming
 from pgvault.vault import recoveries
-from pgvault.vault.files import naming
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import accept, path_of, set_apart

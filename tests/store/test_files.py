@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pgvault.vault.files import (
+from pgvault.store.files import (
     TEMPORARY,
     make_directory,
     naming,

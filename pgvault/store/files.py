@@ -9,12 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Self
+
+from pgvault.model.errors import PgvaultError, Unreachable, from_os_error
 
 TEMPORARY = ".tmp-"
 _AMPLE = 1 << 20
 _PROBED = 64 << 10
+_BUFFER = 256 << 10
+_UNREACHABLE = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENXIO, errno.ENODEV)
 
 
 @contextmanager
@@ -26,6 +31,24 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def os_error(error: OSError, doing: str) -> PgvaultError:
+    """A failed system call on a file of the vault as an error of pgvault's; `doing` reads after "could not"."""
+    if error.errno in _UNREACHABLE:
+        return Unreachable(f"could not {doing}: {error.strerror}", detail=f"Path: {error.filename}.",
+                           hint="Look at the file system that it lies on, then run this again.")
+    return from_os_error(error, doing)
+
+
+@contextmanager
+def os_errors(doing: str, path: Path) -> Iterator[None]:
+    """The same for every failed system call within."""
+    try:
+        with naming(path):
+            yield
+    except OSError as error:
+        raise os_error(error, doing) from error
 
 
 def fsync_directory(directory: Path) -> None:
@@ -75,6 +98,45 @@ def publish(temporary: Path, path: Path) -> None:
     fsync_path(temporary)
     os.replace(temporary, path)
     fsync_directory(path.parent)
+
+
+class SpoolFile:
+    """The content of an object while it is made, on this machine and private.
+
+    `Store.put` takes it over. Leaving its scope removes it, whatever happened, so that a caller need not tell apart how
+    far it came.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with os_errors("store", path):
+            self._file: BinaryIO = open(open_private(path), "wb", buffering=_BUFFER)  # noqa: SIM115 -- closed by close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.discard()
+
+    def write(self, data: bytes) -> None:
+        with os_errors("store", self.path):
+            self._file.write(data)
+
+    def close(self) -> None:
+        """All that was written is in the file when this returns; it is not flushed to the disk. Again is no error."""
+        with os_errors("store", self.path):
+            self._file.close()
+
+    def open(self) -> BinaryIO:
+        """The content so far, for reading it again."""
+        self.close()
+        with os_errors("read", self.path):
+            return self.path.open("rb")
+
+    def discard(self) -> None:
+        with suppress(OSError):  # the disk may be too full for what is still buffered
+            self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 def is_full(directory: Path, *, sure: bool = False) -> bool:

@@ -1,0 +1,228 @@
+"""The objects of a vault in a directory: each is a file at its key's path.
+
+A put has one order: temporary name, flush, rename, flush of the directory. So a crash leaves the old object or the new
+one, and what got its name is durable before `put` returns. Spool files lie in the directory of their kind, hence on the
+same file system, and `put` takes them over by a rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pgvault.model.errors import Unreachable
+from pgvault.store.files import (
+    TEMPORARY,
+    SpoolFile,
+    fsync_directory,
+    fsync_path,
+    make_directory,
+    os_error,
+    os_errors,
+    publish,
+    sweep_dead,
+    sweep_temporaries,
+    temporary_name,
+)
+from pgvault.store.keys import Key, Kind, wal_group
+from pgvault.store.store import Facts, Listed, Properties, absent, changed, cut_short, exists_already
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links answer."""
+
+
+class LocalStore:
+    """A `Store`. `root` is the vault's home; it is made with the mark of the vault."""
+
+    properties = Properties(conditional_puts=True, atomic_replace=True)
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._prefix = f"{os.fspath(root)}/"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalStore) and other._root == self._root
+
+    def __hash__(self) -> int:
+        return hash(self._root)
+
+    def put(self, key: Key, content: bytes | SpoolFile, *, replaces: Facts | None = None) -> None:
+        if isinstance(content, bytes):
+            with self.spool(key) as spool:
+                spool.write(content)
+                self.put(key, spool, replaces=replaces)
+            return
+        content.close()
+        path = self.path(key)
+        with os_errors("store", path):
+            if replaces:
+                self._replace(content.path, path, replaces)
+            elif key.kind is Kind.BACKUP and not path.parent.exists():
+                self._publish_with_directory(content.path, path)
+            else:
+                make_directory(path.parent)
+                fsync_path(content.path)
+                self._publish_new(content.path, path)
+                fsync_directory(path.parent)
+
+    def stat(self, key: Key) -> Facts | None:
+        try:
+            return _facts(os.stat(self._prefix + key.path))
+        except (FileNotFoundError, NotADirectoryError):
+            self._prove_absence(key)
+            return None
+        except OSError as error:
+            raise os_error(error, "look at") from error
+
+    def read(self, key: Key, offset: int = 0, length: int | None = None) -> bytes:
+        with self.stream(key) as file, os_errors("read", self.path(key)):
+            size = os.fstat(file.fileno()).st_size
+            wanted = max(size - offset, 0) if length is None else length
+            pieces = []
+            while wanted and (piece := os.pread(file.fileno(), wanted, offset)):
+                pieces.append(piece)
+                wanted -= len(piece)
+                offset += len(piece)
+        if wanted:
+            raise cut_short(self.location(key), wanted, offset)
+        return b"".join(pieces)
+
+    def stream(self, key: Key) -> BinaryIO:
+        path = self._prefix + key.path
+        try:
+            return open(path, "rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError):
+            self._prove_absence(key)
+            raise absent(path) from None
+        except OSError as error:
+            raise os_error(error, "read") from error
+
+    def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
+        try:
+            names = sorted(name for name in self._names(kind, server, prefix, after)
+                           if name.startswith(prefix) and name > after)
+        except FileNotFoundError:
+            self._prove_absence(Key(kind, server))
+            return
+        except OSError as error:
+            raise os_error(error, "list") from error
+        yield from map(Listed, names)
+
+    def delete(self, key: Key) -> None:
+        path = self.path(key)
+        with os_errors("delete", path), suppress(FileNotFoundError):
+            path.unlink()
+            fsync_directory(path.parent)
+
+    def spool(self, key: Key) -> SpoolFile:
+        path, directory = self.path(key), self._directory(key.kind, key.server)
+        if not directory.is_dir():
+            if not key.kind.is_of_vault:
+                self._prove_absence(key)  # lest a vault begin anew where its file system is not mounted
+            with os_errors("store", directory):
+                make_directory(directory)
+        return SpoolFile(temporary_name(directory / path.name))
+
+    def sweep(self, kind: Kind, server: str, *, alone: bool = False) -> None:
+        directory = self._directory(kind, server)
+        with os_errors("clean up", directory):
+            (sweep_temporaries if alone else sweep_dead)(directory)
+
+    def location(self, key: Key) -> str:
+        return self._prefix + key.path
+
+    def path(self, key: Key) -> Path:
+        """The object's file. Only what cannot do with a stream asks for it, as SQLite."""
+        return self._root / key.path
+
+    def _directory(self, kind: Kind, server: str) -> Path:
+        return self._root if kind.is_of_vault else self._root / server / kind.directory
+
+    def _names(self, kind: Kind, server: str, prefix: str, after: str) -> Iterator[str]:
+        directory = self._directory(kind, server)
+        if kind is Kind.IDENTITY:
+            yield from (path.parent.name for path in self._root.glob(f"*/{kind.value}"))
+        elif kind is Kind.WAL:
+            yield from _wal_names(directory, prefix, after)
+        elif kind in (Kind.BACKUP, Kind.MANIFEST):
+            yield from (name for name in os.listdir(directory) if not name.startswith(TEMPORARY))
+        else:
+            yield from (name.removesuffix(kind.suffix) for name in os.listdir(directory)
+                        if name.endswith(kind.suffix) and not name.startswith(TEMPORARY))
+
+    def _prove_absence(self, key: Key) -> None:
+        """A file that is not there is absent where the vault itself is; else its file system may be."""
+        if key.kind.is_of_vault:
+            return
+        mark = self._prefix + Kind.VAULT.value
+        try:
+            os.stat(mark)
+        except OSError as error:
+            raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark}: {error.strerror}.",
+                              hint="Its file system may not be mounted; check [vault] home.") from error
+
+    def _publish_new(self, temporary: Path, path: Path) -> None:
+        """Give a flushed file a name that nothing has yet. A link does it at once; a rename would replace."""
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise exists_already(str(path)) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if path.exists():
+                raise exists_already(str(path)) from None
+            os.rename(temporary, path)
+        else:
+            temporary.unlink()
+
+    def _publish_with_directory(self, temporary: Path, path: Path) -> None:
+        """A backup's directory appears with its facts in it, or not at all."""
+        directory = temporary_name(path.parent)
+        make_directory(path.parent.parent)
+        make_directory(directory)
+        try:
+            publish(temporary, directory / path.name)
+            publish(directory, path.parent)
+        except OSError as error:
+            (directory / path.name).unlink(missing_ok=True)
+            directory.rmdir()
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another was faster
+                raise exists_already(str(path)) from None
+            raise
+
+    def _replace(self, temporary: Path, path: Path, facts: Facts) -> None:
+        """While the object is locked nobody else replaces it; one that waited for the lock finds another in its place.
+        """
+        import fcntl
+
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise changed(str(path)) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not facts == _facts(os.fstat(descriptor)) == _facts(os.stat(path)):
+                raise changed(str(path))
+            publish(temporary, path)
+        finally:
+            os.close(descriptor)
+
+
+def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
+    for group in os.scandir(directory):
+        if group.name[:8] < after[:8] or not group.name.startswith(prefix[:8]) or not group.is_dir():
+            continue
+        for file in os.listdir(group.path):
+            name = file.removesuffix(Kind.WAL.suffix)
+            if name != file and wal_group(name) == group.name:
+                yield name
+
+
+def _facts(found: os.stat_result) -> Facts:
+    return Facts(found.st_size, found.st_mtime_ns,
+                 f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ctime_ns:x}")

@@ -1,0 +1,115 @@
+"""What a vault asks of the place where its objects are kept.
+
+An object is put whole and read by ranges; nothing is written in place. There is `local` (a directory) and `memory` (for
+tests); all pass one suite, tests/store/test_store.py. What adds to a store (retries, faults for tests) wraps it and is
+a store again.
+
+Errors are those of `model.errors`, whatever the store is made of:
+
+    NotFound      there is no such object, and that is proven
+    Conflict      the object exists already, or has changed since it was looked at
+    Corrupt       the object is shorter than what is asked of it
+    NoSpace       nothing more can be stored
+    Refused       this user may not
+    Unreachable   the store does not answer, or what answers is not the vault
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, Protocol
+
+from pgvault.model.errors import Conflict, Corrupt, NotFound
+from pgvault.store.files import SpoolFile
+from pgvault.store.keys import Key, Kind
+
+
+class Facts(NamedTuple):
+    """What a store knows of an object without reading it."""
+
+    size: int
+    modified: int
+    """When it was put, in nanoseconds since 1970."""
+    version: str
+    """Differs whenever the content may: what `put` compares. An inode and its times, or an entity tag."""
+
+
+class Listed(NamedTuple):
+    name: str
+    facts: Facts | None = None
+    """None where a listing does not tell them; `stat` does."""
+
+
+class Properties(NamedTuple):
+    """What a store can promise; what relies on a promise asks for it."""
+
+    conditional_puts: bool
+    """Of several that put one key at once, one succeeds and every other gets Conflict. Else the caller's lease is all
+    that keeps them apart."""
+    atomic_replace: bool
+    """Whoever reads while an object is replaced gets the old content or the new, whole."""
+
+
+class Store(Protocol):
+    """May be used by several threads at once."""
+
+    @property
+    def properties(self) -> Properties: ...
+
+    def put(self, key: Key, content: bytes | SpoolFile, *, replaces: Facts | None = None) -> None:
+        """Store an object: durable when this returns, not there at all when it raises.
+
+        Without `replaces` the key must be free; with it the object must be the one that had these facts; otherwise
+        Conflict. A SpoolFile is taken over: it is closed, and gone afterwards. After an error other than Conflict the
+        object may be there all the same, as when an answer got lost: whoever puts again compares what is there.
+        """
+
+    def stat(self, key: Key) -> Facts | None:
+        """None only when it is proven that there is no such object; Unreachable when that cannot be proven."""
+
+    def read(self, key: Key, offset: int = 0, length: int | None = None) -> bytes:
+        """Exactly `length` bytes from `offset` on, or all that follow; Corrupt when the object has fewer."""
+
+    def stream(self, key: Key) -> BinaryIO:
+        """The object from its beginning, to be read in pieces by one thread, and closed."""
+
+    def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
+        """The objects of a kind in the order of their names: those that begin with `prefix` and follow `after`.
+
+        Of a backup, a name is listed when any of its objects is there. Of IDENTITY, the names are those of the servers.
+        An object that is put or deleted meanwhile may be listed or not.
+        """
+
+    def delete(self, key: Key) -> None:
+        """Durably; one that is not there is no error, so that what was interrupted can be done again."""
+
+    def spool(self, key: Key) -> SpoolFile:
+        """A new file on this machine for making an object's content in, before `put` takes it over."""
+
+    def sweep(self, kind: Kind, server: str, *, alone: bool = False) -> None:
+        """Remove the spool files that dead processes left; with `alone`, all: the caller holds the lease that every
+        other writer of this kind would hold."""
+
+    def location(self, key: Key) -> str:
+        """Where the object is, or would be, for people: a path, or an address."""
+
+
+# The same words whatever the store is made of.
+_FROM_COPY = "Bring the file back from a copy of the vault."
+
+
+def absent(location: str) -> NotFound:
+    return NotFound(f"there is no {location}", hint=_FROM_COPY)
+
+
+def cut_short(location: str, lacking: int, end: int) -> Corrupt:
+    return Corrupt(f"{location} is cut short", detail=f"It ends at byte {end}; {lacking} bytes are lacking.",
+                   hint=_FROM_COPY)
+
+
+def exists_already(location: str) -> Conflict:
+    return Conflict(f"{location} exists already", detail="What is stored is never overwritten.")
+
+
+def changed(location: str) -> Conflict:
+    return Conflict(f"{location} was changed by another process", hint="Run this again.")
