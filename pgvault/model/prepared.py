@@ -29,7 +29,7 @@ class Prepared:
     @property
     def holds(self) -> str:
         more = len(self.locks) - _MOST
-        return ", ".join(self.locks[:_MOST]) + (f" and {more} more locks" if more > 0 else "")
+        return ", ".join(self.locks[:_MOST]) + (f" and {more} more lock{'s' * (more > 1)}" if more > 0 else "")
 
     def __str__(self) -> str:
         locks = f", holds {self.holds}" if self.locks else ""

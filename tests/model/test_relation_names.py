@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.model.relation import RelationName, SchemaName, parse_object, parse_relation
+from pgvault.model.relation import RelationName, SchemaName, parse_object, parse_objects, parse_relation
 
 PARTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=15)
 
@@ -51,3 +51,11 @@ def test_what_postgresql_would_cut_is_refused(typed: str, said: str) -> None:
     with pytest.raises(ValueError, match="not a table's name") as failure:
         parse_relation(typed)
     assert said in str(failure.value)
+
+
+def test_several_names_stand_between_blanks() -> None:
+    assert parse_objects('  shop.public.a\tshop."two words"."b ""c""" \n shop.hr ') == [
+        RelationName("shop", "public", "a"), RelationName("shop", "two words", 'b "c"'), SchemaName("shop", "hr")]
+    assert parse_objects(" ") == []
+    with pytest.raises(ValueError, match="not the name of a table or schema: 'b'"):
+        parse_objects("shop.a b")

@@ -16,7 +16,17 @@ from pgvault.jobs.plan import read_plan, write_plan
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName
-from pgvault.model.restore_plan import Listening, Precondition, Room, SettingChange, TablespacePlace, WalNeed
+from pgvault.model.restore_plan import (
+    Listening,
+    Precondition,
+    Room,
+    SettingChange,
+    TablespacePlace,
+    WalNeed,
+    fails,
+    holds,
+    refusal,
+)
 from pgvault.model.restored import RestoredCopy, copy_of, stored_copy
 from pgvault.model.target import AtXid, TargetAction
 
@@ -88,6 +98,14 @@ def test_whose_clock_a_stop_is_told_by() -> None:
 def test_what_keeps_a_plan_from_being_carried_out() -> None:
     found = tuple(Precondition(each.value, each) for each in Outcome)
     assert restore_plan(preconditions=found).failed == (Precondition("failed", Outcome.FAILED),)
+
+
+def test_the_first_condition_that_fails_is_the_reason() -> None:
+    assert holds("room") == Precondition("room", Outcome.OK)
+    assert holds("room", "5 GiB").detail == "5 GiB"
+    refused = refusal("remove /new", [fails("server", "It runs.", "Stop it."), fails("room", "None.", "Make some.")])
+    assert str(refused) == 'cannot remove /new: condition "server" failed\ndetail: It runs.\nhint: Stop it.'
+    assert fails("server", "It runs.", "Stop it.").outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(("free", "enough"), [(None, True), (99, False), (100, True), (101, True)])

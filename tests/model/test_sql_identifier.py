@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.postgres import Server
 
-from pgvault.model.identifier import sql_identifier
+from pgvault.model.identifier import sql_identifier, sql_literal
 
 
 @pytest.mark.parametrize(("name", "written"), [
@@ -15,6 +15,11 @@ from pgvault.model.identifier import sql_identifier
 ])
 def test_quotes_where_they_are_needed(name: str, written: str) -> None:
     assert sql_identifier(name) == written
+
+
+@pytest.mark.parametrize(("text", "written"), [("", "''"), ("it's", "'it''s'"), ("''", "''''''"), ('a"b', "'a\"b'")])
+def test_a_literal_doubles_its_quotes(text: str, written: str) -> None:
+    assert sql_literal(text) == written
 
 
 def test_every_server_reads_them_as_they_are(every_pg: Server) -> None:
