@@ -84,10 +84,10 @@ def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discar
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
     with archive_of(server, telling(emit)) as archive:
-        return _Question(archive, request).answer()
+        return Question(archive, request).answer()
 
 
-class _Question:
+class Question:
     """One request, asked of one archive."""
 
     def __init__(self, archive: Archive, request: RestoreRequest) -> None:
