@@ -21,7 +21,7 @@ from pgvault.vault.manifest import Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import Reconciled, rebuild, reconcile
-from pgvault.vault.wal_whole import lacking
+from pgvault.vault.wal_whole import missing_wal
 
 ARCHIVE = Path(__file__).with_name("fixtures") / "vault-0.1.tar.xz"
 SYSTEM, MIB = "7300000000000000001", 1 << 20
@@ -57,12 +57,12 @@ def table(backup_id: str, *changed: int) -> bytes:
     return b"".join(pages) + bytes(MIB) + random.Random(backup_id).randbytes(5000)
 
 
-def test_its_backups_are_listed_and_their_wal_is_whole(server: ServerVault) -> None:
+def test_its_backups_are_listed_and_their_wal_is_there(server: ServerVault) -> None:
     found = catalog.read_all(server)
     assert [(each.id, each.status) for each in found.backups] == [(each, BackupStatus.DONE) for each in IDS]
     assert not found.unreadable
     assert found.backups[1].finished_at == datetime.fromisoformat("2026-11-02T12:01:00+00:00")
-    assert [lacking(server, each) for each in found.backups] == [None, None]
+    assert [missing_wal(server, each) for each in found.backups] == [[], []]
     assert read_identity(server) == Identity(SYSTEM, MIB)
 
 
