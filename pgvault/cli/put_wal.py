@@ -34,7 +34,8 @@ def put_wal(args: argparse.Namespace, context: Context) -> int:
         fcntl.fcntl(sys.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
     vault = Vault.open_or_create(context.config.vault.home)
     try:
-        accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level))
+        accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level),
+               comes_again=True)
     except OSError as error:
         raise from_os_error(error, f"archive {args.name}") from error
     return 0

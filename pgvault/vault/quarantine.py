@@ -1,7 +1,8 @@
 """What arrived and could not be accepted, or was found damaged: kept for a person to look at, with the reason.
 
 Beside each file lies `<file>.reason`, a text that says in one line each: what it was called, when and why. Nothing here
-is read by pgvault again; it may be deleted when it has been understood.
+is read by pgvault again; it may be deleted when it has been understood. That a copy is here tells a sender's second
+attempt from its first.
 """
 
 from __future__ import annotations
@@ -25,10 +26,21 @@ def set_aside(server: ServerVault, path: Path, reason: str) -> Path:
 
 def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, reason: str) -> Path:
     """Keep the compressed copy of what came as `name`; the same content again, as retries bring it, adds none."""
-    kept = server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
+    kept = copy_of(server, name, sha256)
     if kept.exists():
         return kept
     return _move(server, path, kept.name, name, reason)
+
+
+def copy_of(server: ServerVault, name: str, sha256: bytes) -> Path:
+    """Where `set_aside_once` keeps this content, if it came before."""
+    return server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
+
+
+def forget(kept: Path) -> None:
+    """Remove a copy that was accepted after all, with its reason."""
+    kept.unlink(missing_ok=True)
+    kept.with_name(kept.name + REASON).unlink(missing_ok=True)
 
 
 def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str) -> Path:

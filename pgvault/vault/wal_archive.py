@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Corrupt, PgvaultError, Rejected
+from pgvault.model.lsn import Lsn
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, WalFile, parse_wal_name
 from pgvault.store.files import (
     fsync_directory,
@@ -33,7 +34,7 @@ from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.lock import Concern, locked
-from pgvault.wal.pages import check_segment, read_header
+from pgvault.wal.pages import PageOrder, check_segment, read_header
 
 SUFFIX = ".zst"
 TEXT_LIMIT = 1 << 20
@@ -55,6 +56,8 @@ class _Spooled(NamedTuple):
     sha256: bytes
     head: bytes
     """Its first bytes: a first page, or all of a text file."""
+    broken_at: Lsn | None
+    """Where a page is missing within it."""
 
 
 def path_of(server: ServerVault, name: str) -> Path:
@@ -73,11 +76,13 @@ def level_for(configured: int) -> int:
     return 1 if configured <= 3 else configured
 
 
-def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, keep_rejected: bool = True) -> Accepted:
+def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, keep_rejected: bool = True,
+           comes_again: bool = False) -> Accepted:
     """Archive what `source` holds, durably, under `name`.
 
     Rejected when it does not belong there, or when other content is archived under the name; a copy of it is then in
     quarantine (with `keep_rejected`). Whatever is raised, the archive is as it was, and the sender must keep the file.
+    With `comes_again` the sender tries again, and what lacks a page is refused once (rule 11b).
     """
     try:
         file = parse_wal_name(name)
@@ -94,6 +99,8 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
             identity = _check(server, file, spooled, identity)
             if identity and isinstance(file, SegmentFile | PartialFile):
                 _bring_history(server, Segment.parse(name[:24], identity.segment_size), identity.segment_size)
+            if comes_again and spooled.broken_at is not None:
+                return _publish_damaged(server, name, spooled, identity)
             return _publish(server, name, spooled, identity)
         except Rejected as rejection:
             if keep_rejected:
@@ -133,15 +140,16 @@ def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
 
 def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
     """Read at most one byte more than `limit`, so that what is too long is seen to be."""
-    digest, compression, plain, head = hashlib.sha256(), Compression(level), 0, b""
+    digest, compression, plain, head, pages = hashlib.sha256(), Compression(level), 0, b"", PageOrder()
     with naming(path.parent), open(open_private(path), "wb") as out:
         while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
             plain += len(piece)
             head = head or piece
             out.write(compression.add(piece))
             digest.update(piece)
+            pages.add(piece)
         out.write(compression.finish())
-    return _Spooled(path, plain, digest.digest(), head)
+    return _Spooled(path, plain, digest.digest(), head, pages.broken_at)
 
 
 def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
@@ -191,6 +199,22 @@ def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identi
             publish(spooled.path, path)
         add_to_index(server, name, spooled.plain, kept or spooled.sha256)
         return Accepted(name, kept is None)
+
+
+def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
+    """Rule 11b: refused once, since what was damaged on its way arrives whole then. What comes again the same is so on
+    the server, for ever: it is archived, lest the server's disk fills up, and the WAL ends before the damage."""
+    from pgvault.vault.quarantine import copy_of, forget
+
+    copy = copy_of(server, name, spooled.sha256)
+    if not path_of(server, name).exists() and not copy.exists():
+        raise Rejected(f"{name} is damaged: the WAL page at {spooled.broken_at} is missing within it",
+                       detail="A copy of it is in quarantine.",
+                       hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived as it is: "
+                            f"then see pgvault check {server.name}")
+    accepted = _publish(server, name, spooled, identity)
+    forget(copy)
+    return accepted
 
 
 def _kept(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> bytes | None:

@@ -10,7 +10,7 @@ from pgvault.model.segment import Segment
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_archive import Accepted, accept
-from pgvault.wal.pages import LONG_HEADER
+from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER
 
 MIB = 1 << 20
 SYSTEM = 7_300_000_000_000_000_001
@@ -24,6 +24,14 @@ def segment(name: str, *, size: int = MIB, system: int = SYSTEM, seed: int = 0, 
     header = LONG_HEADER.pack(MAGIC_18, LONG, timeline or place.timeline, place.start(size), 0, system, size, 8192)
     noise = random.Random(f"{name}{seed}").randbytes(size // 2)
     return (header + noise).ljust(size, b"\0")
+
+
+def paged_segment(name: str) -> bytes:
+    """A whole segment that begins each page with its header; there are no records in it."""
+    data = bytearray(segment(name))
+    for at in range(8192, len(data), 8192):
+        SHORT_HEADER.pack_into(data, at, MAGIC_18, 0, int(name[:8], 16), Segment.parse(name, MIB).start(MIB) + at, 0)
+    return bytes(data)
 
 
 def new_vault(home: Path) -> ServerVault:

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from making_wal import MIB, SYSTEM, names_on_disk, new_vault, put, quarantined, rows, segment
+from making_wal import MIB, SYSTEM, names_on_disk, new_vault, paged_segment, put, quarantined, rows, segment
 
 from pgvault.model.errors import NoSpace, Refused, Rejected
 from pgvault.vault import wal_index
@@ -110,6 +110,32 @@ def test_the_same_name_with_other_content_fails_and_changes_nothing(tmp_path: Pa
     [(name, reason)] = quarantined(server).items()
     assert name.startswith(ONE)
     assert "other content" in reason
+
+
+def test_a_segment_that_lacks_a_page_is_refused_once(tmp_path: Path) -> None:
+    """Rule 11b: damaged on its way, the next attempt brings it whole; damaged on the server, it stops nothing."""
+    server = new_vault(tmp_path / "v")
+    good = paged_segment(ONE)
+    bad = good[:8192 * 9] + bytes(8192) + good[8192 * 10:]
+    with pytest.raises(Rejected, match="the WAL page at 0/112000 is missing within it"):
+        accept(server, ONE, BytesIO(bad), comes_again=True)
+    assert not path_of(server, ONE).exists()
+    assert accept(server, ONE, BytesIO(good), comes_again=True).new
+    assert len(quarantined(server)) == 1
+
+    bad = paged_segment(TWO)[:8192 * 9] + paged_segment(ONE)[8192 * 9:8192 * 12] + paged_segment(TWO)[8192 * 12:]
+    with pytest.raises(Rejected, match="is missing within it"):
+        accept(server, TWO, BytesIO(bad), comes_again=True)
+    assert accept(server, TWO, BytesIO(bad), comes_again=True).new, "PostgreSQL would keep it for ever"
+    assert fetch(server, TWO) == bad
+    assert len(quarantined(server)) == 1, "the copy of what is archived is in quarantine no more"
+    assert not accept(server, TWO, BytesIO(bad), comes_again=True).new
+
+
+@pytest.mark.parametrize("rest", [bytes(MIB), paged_segment(ONE)], ids=["zeros", "recycled"])
+def test_what_a_server_leaves_behind_the_end_of_its_wal_is_no_damage(tmp_path: Path, rest: bytes) -> None:
+    server = new_vault(tmp_path / "v")
+    assert accept(server, TWO, BytesIO(paged_segment(TWO)[:8192 * 9] + rest[8192 * 9:]), comes_again=True).new
 
 
 def test_a_damaged_stored_file_gives_way_to_a_good_one(tmp_path: Path) -> None:
