@@ -210,8 +210,8 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
     if not path_of(server, name).exists() and not copy.exists():
         raise Rejected(f"{name} is damaged: the WAL page at {spooled.broken_at} is missing within it",
                        detail="A copy of it is in quarantine.",
-                       hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived as it is: "
-                            f"then see pgvault check {server.name}")
+                       hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
+                            f"as it is: then see pgvault check {server.name}")
     accepted = _publish(server, name, spooled, identity)
     forget(copy)
     return accepted
