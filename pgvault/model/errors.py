@@ -7,7 +7,7 @@ PgvaultError                 1    could not do it
 ├── Incomplete               1    the server did not send all that a backup must hold
 ├── UsageError               2    wrong arguments
 ├── ConfigError              2    wrong configuration
-├── NotRight                 3    check, verify or restore --expect found something
+├── NotRight                 3    check or restore --expect found something
 ├── NotFound                 4    no such server, backup, job or host
 ├── Refused                  5    a precondition does not hold; nothing was changed
 │   ├── Rejected             5    a WAL file cannot be accepted; its sender must keep it

