@@ -69,6 +69,33 @@ def test_wal_that_only_the_old_directory_has_is_salvaged_first(
     assert later.scalar("select max(n) from t") == 20
 
 
+def test_a_target_in_wal_that_only_the_old_directory_has_is_refused_with_the_way_there(
+    site: Site, adopt_server: Callable[[Path, int], Server],
+) -> None:  # fmt: skip
+    """Nothing is salvaged nor moved for a restore that could not get there; with the WAL archived as told, it does."""
+    server, data = site.server, site.server.data
+    xid = server.scalar("select xmin from t where n = 30")
+    current = server.scalar("select pg_walfile_name(pg_current_wal_lsn())")
+    before = archived(site)
+    server.stop()
+    there, real = listing(data), sorted(p.name for p in server.wal.iterdir() if len(p.name) == 24 and p.name <= current)
+    only = [name for name in real if name not in before and name < current] + [f"{current}.partial"]
+    done = overwrite(site, "here", "--target-xid", xid, check=9)
+    assert f"Only {data}/pg_wal has {', '.join(only)}; it was not looked into" in done.stderr
+    assert archived(site) == before
+    assert listing(data) == there
+    planned = overwrite(site, "here", "--dry-run")
+    assert f"Only {data}/pg_wal has {', '.join(only)}. It is brought into the vault" in planned.text
+    assert archived(site) == before
+    for name in only:
+        pgvault("put-wal", "main", name, config=site.config, account=account(), check=0,
+                input=(server.wal / name.removesuffix(".partial")).read_bytes())  # fmt: skip
+    overwrite(site, "here", "--target-xid", xid, "--partial")
+    restored = adopt_server(data, server.major).start()
+    wait_until(lambda: not restored.scalar("select pg_is_in_recovery()"))
+    assert restored.scalar("select max(n) from t") == 30
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the right to read from another user")
 def test_wal_that_cannot_be_salvaged_stops_it_before_anything_is_moved(site: Site) -> None:
     site.server.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from pgvault.config.load import Config
@@ -19,6 +19,7 @@ from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
+from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.restore.stop import reach_of
 from pgvault.engine.restore.way import Ways, archive_of
@@ -93,8 +94,11 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     server = vault.server(request.server)
     primary = await _primary(server, settings) if request.standby else None
     # In a thread, so that whoever made a request can take it back while days of WAL are read.
-    choice, need, replay, of_wal = await run_cancellable(
-        lambda cancelled: _from_vault(server, request, primary, telling(emit, cancelled)))
+    try:
+        choice, need, replay, of_wal = await run_cancellable(
+            lambda cancelled: _from_vault(server, request, primary, telling(emit, cancelled)))
+    except WalMissing as error:
+        raise await _told_of_old_wal(error, request, host, directory, server) from None
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -115,12 +119,25 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
                    if_holds=request.if_holds or state.holds)
     fits = await fit_conditions(host, destination, cluster, choice.backup.major,
                                 is_certain=plan.start and not (host_config and host_config.start_command))
+    if request.overwrite and isinstance(request.target, EndOfWal) and (
+            names := await only_there(host, directory, server)):
+        of_wal = *of_wal, planned_without(names, request.server, directory)
     if state.holds not in ("", NOTHING):
         plan = _overwriting(plan, request, state, choice.backup, destination.directory.real_path)
     return replace(plan, preconditions=(_whole(choice.backup), *of_wal,
                                         *_passed_over(server, choice.backup),
                                         *destination_conditions(destination, state, plan, choice.backup, host_config),
                                         *fits))
+
+
+async def _told_of_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
+                           server: ServerVault) -> WalMissing:
+    """Why there is no plan, also where the directory that is to be replaced may hold what is missing."""
+    names: tuple[str, ...] = ()
+    if request.overwrite:
+        with suppress(PgvaultError):  # what is missing is the news
+            names = await only_there(host, directory, server)
+    return unreachable_without(error, names, request.server, directory) if names else error
 
 
 async def probe_for(plan: RestorePlan, host: Host, config: HostConfig | None, *, measure: bool = False) -> Destination:

@@ -18,8 +18,10 @@ from typing import BinaryIO
 
 from pgvault.io.host import Host
 from pgvault.io.host_failure import command_failed
-from pgvault.model.errors import PgvaultError, Rejected, UnknownWal
+from pgvault.model.check import Outcome
+from pgvault.model.errors import PgvaultError, Rejected, UnknownWal, WalMissing
 from pgvault.model.event import Emit, Level, Noted
+from pgvault.model.restore_plan import Precondition
 from pgvault.model.segment import HistoryFile, PartialFile, Segment, SegmentFile, parse_wal_name
 from pgvault.model.timeline import History, parse_history
 from pgvault.store.files import naming
@@ -33,6 +35,7 @@ from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Cause
 
 _PIECE = 8 << 20
+_MOST_TOLD = 4
 
 # A segment that waits for its archive_command has a .ready; what stands beside it counts, whatever it says.
 _LIST = f"""# look at the WAL in the old directory
@@ -95,6 +98,41 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
                    f"{'; '.join(dict.fromkeys(foreign.values()))}. It is {', '.join(apart)}. What is wanted of it is "
                    f"archived with pgvault put-wal {server.name}, the history file first", Level.WARNING, "foreign"))
     return tuple(stored)
+
+
+async def only_there(host: Host, directory: str, server: ServerVault) -> tuple[str, ...]:
+    """The names under which `salvage` would archive what only this directory has. Raises as that."""
+    found = await _look(host, directory)
+    wanted = _wanted(found, read_identity(server))
+    foreign = await _foreign(host, directory, server, [found[source] for source in wanted.values()])
+    return tuple(name for name, source in wanted.items()
+                 if found[source].timeline not in foreign and not path_of(server, name).exists())
+
+
+def planned_without(names: Sequence[str], server: str, directory: str) -> Precondition:
+    """What a plan to the end of the WAL says of WAL that only the directory has that it replaces."""
+    return Precondition("WAL of the old directory", Outcome.WARNING,
+                        f"{_listed(names, directory)}. It is brought into the vault before the directory is set aside, "
+                        "and this restore does not replay it.",
+                        f"To restore that too, {_first(server, directory)}, and plan again, with --partial for a "
+                        ".partial.")
+
+
+def unreachable_without(error: WalMissing, names: Sequence[str], server: str, directory: str) -> WalMissing:
+    """A target that the archive does not hold may lie in WAL that only the directory has: nobody has read that."""
+    return WalMissing(error.message, detail=f"{error.detail} {_listed(names, directory)}; it was not looked into.",
+                      hint=f"If the target is in there, {_first(server, directory)}, and plan again, with --partial "
+                           f"for a .partial. Otherwise: {error.hint}")
+
+
+def _listed(names: Sequence[str], directory: str) -> str:
+    told = ", ".join(names[:_MOST_TOLD]) + (f" and {len(names) - _MOST_TOLD} more" if names[_MOST_TOLD:] else "")
+    return f"Only {directory}/pg_wal has {told}"
+
+
+def _first(server: str, directory: str) -> str:
+    return (f"archive each of them first, histories before segments: pgvault put-wal {server} NAME < FILE, with the "
+            f"file of that name in {directory}/pg_wal (without .partial where there is none)")
 
 
 def not_planned(stored: Sequence[str], timeline: int) -> Noted | None:
