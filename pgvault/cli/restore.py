@@ -12,7 +12,7 @@ from pgvault.cli.context import Context
 if TYPE_CHECKING:
     import asyncio
 
-    from pgvault.engine.restore.plan import RestoreRequest
+    from pgvault.engine.restore.request import RestoreRequest
     from pgvault.io.host import Host
     from pgvault.model.restore_plan import RestorePlan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pgvault.cli.context import Context
-from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.model.errors import UsageError
 from pgvault.model.holding import check_holding
 from pgvault.model.lsn import Lsn

@@ -24,7 +24,7 @@ from pgvault.console.wizard.search import MASS, Search
 from pgvault.console.wizard.steps import Step, after, before, path, shown
 from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
 from pgvault.engine import events
-from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName, parse_relation
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target, TargetAction

@@ -18,7 +18,8 @@ from pgvault.engine import wal_reading
 from pgvault.engine.backup.run import BackupVerdict, _read_wal
 from pgvault.engine.events import find_events
 from pgvault.engine.restore import plan
-from pgvault.engine.restore.plan import RestoreRequest, make_plan
+from pgvault.engine.restore.plan import make_plan
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.wal_reading import telling
 from pgvault.io.local_host import LocalHost
 from pgvault.model.backup import Backup, BackupStatus

@@ -22,7 +22,8 @@ from support.ssh import SshHost
 from pgvault.config.load import load
 from pgvault.engine.backup.run import run_backup
 from pgvault.engine.incoming import archive_waiting
-from pgvault.engine.restore.plan import RestoreRequest, make_plan
+from pgvault.engine.restore.plan import make_plan
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.run import RestoreVerdict, connect_host, run_restore
 from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan

@@ -15,7 +15,7 @@ from made_archive import MadeArchive, Server
 from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices, Fit, Question
 from pgvault.engine.restore.nearest import When
-from pgvault.engine.restore.plan import RestoreRequest
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.stop import Stop
 from pgvault.engine.restore.way import Archive
 from pgvault.model.backup import BackupStatus, Tablespace
@@ -52,7 +52,7 @@ class Shelf(MadeArchive):
         return self.begun_row if self.counts and self.begun_row and self.begun_row.number == number else None
 
     def effects(self, history: History, row: Row) -> list[tuple[int, Effect]]:
-        return [(each.segment if isinstance(each, TablespaceCreated) else 2, each) for each in self.made]
+        return [(each.lsn // self.size, each) for each in self.made]
 
     def numbers(self, history: History) -> list[int]:
         return [segment.number for segment in self.rows]

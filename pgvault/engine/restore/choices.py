@@ -23,8 +23,8 @@ from pgvault.engine.restore.choose import (
     usable,
 )
 from pgvault.engine.restore.nearest import Nearest, nearest
-from pgvault.engine.restore.plan import RestoreRequest
 from pgvault.engine.restore.replay import replay_of, space_names
+from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.spaces import spaces_of, to_place
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.stretch import Part

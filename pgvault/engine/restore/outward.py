@@ -60,8 +60,7 @@ def is_outside(name: str, value: str) -> bool:
     """Whether what the server writes there, relative to its data directory, is outside of it."""
     if name == "log_filename":
         return "/" in value
-    parts = [part for part in value.split("/") if part not in ("", ".")]
-    return value.startswith("/") or ".." in parts
+    return value.startswith("/") or ".." in value.split("/")
 
 
 def logs_elsewhere(value: str) -> bool:
