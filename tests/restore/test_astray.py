@@ -9,11 +9,14 @@ from typing import Any, cast
 import pytest
 from support.restoring import plan
 
+from pgvault.config.schema import ServerConfig
 from pgvault.engine.restore.arrival import FOLLOWING, PAUSED, PROMOTED, SHUT_DOWN, Arrived, Astray, Goal, Report, judge
 from pgvault.engine.restore.astray import ended, not_following, stands_still, went_astray
 from pgvault.engine.restore.sight import Process, Sight, sight_of
-from pgvault.engine.restore.watch import Watch
+from pgvault.engine.restore.start import Started
+from pgvault.engine.restore.watch import SURE_LOOKS, Watch
 from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
+from pgvault.io.host import Host
 from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, EndOfWal, Immediate, TargetAction
@@ -28,7 +31,7 @@ def watch(*log: str, control: dict[str, str] | None = None, **facts: Any) -> Wat
     wanted = plan(stop_lsn=STOP, **facts.pop("plan", {}))
     return cast("Watch", SimpleNamespace(**{
         "plan": wanted, "host": SimpleNamespace(description="box"), "sight": seen, "start": "pg_ctl start",
-        "lsn": None, "is_refused": False, "refusal": "", "failures": [], **facts}))
+        "gave_up": "", "lsn": None, "is_refused": False, "refusal": "", "failures": [], **facts}))
 
 
 def words(error: PgvaultError) -> tuple[str, str, str]:
@@ -122,6 +125,22 @@ def test_it_ended() -> None:
     assert words(ended(watch(free=1), "ended")) == (
         "the restored server on box ended", "Its log says: nothing. No space left on device there. Its state is "
         "unknown.", "The restored files are complete. Free space on the host. Then start it: pg_ctl start")
+    assert ended(watch(gave_up="pg_ctl ended with status 1: no"), "did not start").detail == (
+        "Its log says: nothing. pg_ctl ended with status 1: no. Its state is unknown.")
+    assert ended(watch("FATAL:  a", gave_up="pg_ctl ended with status 1: no"), "did not start").detail == (
+        "Its log says: FATAL:  a. Its state is unknown.")
+
+
+@pytest.mark.parametrize(("seen", "gave_up", "is_sure"), [
+    (Sight(free=9), "", True), (Sight(), "pg_ctl ended with status 1: no", True), (Sight(log=("a",)), "", True),
+    (Sight(free=9000), "", False), (Sight(alive=True, free=9), "", False)])
+def test_what_did_not_start_is_not_waited_for(seen: Sight, gave_up: str, is_sure: bool) -> None:
+    """On a full disk there is no log, and a start command may take a minute to bring a server."""
+    host, server = cast("Host", SimpleNamespace(description="box")), ServerConfig(name="main", conninfo="")
+    looking = Watch(host, None, server, plan(stop_lsn=STOP), Started("pg_ctl start", gave_up), "")
+    looking.sight = seen
+    told = [looking.how_it_ended() for _ in range(SURE_LOOKS)]
+    assert told == [*[""] * (SURE_LOOKS - 1), "did not start" if is_sure else ""]
 
 
 # The cause in a log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from destination_site import Site, listing, made_site, needed, refuses_to_start,
 from support.account import account
 from support.cli import environment, pgvault_argv
 from support.fleet import Fleet
-from support.postgres import Server, wait_until
+from support.postgres import Server, free_port, wait_until
 from support.ssh import SshHost
 
 MARK = "pgvault-restore-incomplete"
@@ -233,6 +234,30 @@ def test_a_disk_that_fills_up_in_mid_restore(site: Site, tmpfs, adopt_server: Ca
     done = site.run(*argv)
     assert "the incomplete restore" in done.stderr
     check_complete(site, directory, adopt_server)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["pg_ctl", "start_command"])
+def test_a_server_that_does_not_start_on_a_full_disk(site: Site, tmpfs, open_tmp: Path, own: bool) -> None:
+    """Not even its log can be written: pg_ctl's end says it, or the full disk, and nobody waits for a server."""
+    place = tmpfs((needed(site) >> 20) + 40)
+    directory, programs, real = place / "data", open_tmp / "programs", site.server.installation.bin
+    programs.mkdir()
+    for each in real.iterdir():
+        if each.name != "pg_ctl":
+            (programs / each.name).symlink_to(each)
+    fill = "\n".join(f"dd if=/dev/zero of='{place}/filler.{size}' bs={size} 2>/dev/null" for size in ("64k", "1k"))
+    (programs / "pg_ctl").write_text(f"#!/bin/sh\n{fill}\nexec '{real}/pg_ctl' \"$@\"\n")
+    (programs / "pg_ctl").chmod(0o755)
+    start = f"'{programs}/pg_ctl' start -W -D '{directory}' -l '{directory}/own.log'"
+    own_start = f"start_command = {json.dumps(start)}\n" if own else ""
+    site.hosts["full"] = f'[hosts.full]\nlocal = true\nbin_directory = "{programs}"\n{own_start}'
+    site.write_config()
+    argv = [*site.restore_argv("full", directory), "--target-immediate", "--start", "--port", str(free_port())]
+    done = site.run(*argv, "--yes", check=1)
+    assert "did not start" in done.stderr
+    assert "No space left on device there." in done.stderr
+    assert "Free space on the host." in done.stderr
+    assert ("pg_ctl ended with status 1" in done.stderr) is not own
 
 
 def test_one_restore_at_a_time_into_a_directory(site: Site, ssh_hosts: Callable[[str], SshHost]) -> None:

@@ -63,9 +63,10 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 def ended(watch: Watch, what: str) -> PgvaultError:
     """`what` it did, as in "did not start"."""
     said = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
+    gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.sight.log else ""
     return PgvaultError(
         f"the restored server on {watch.host.description} {what}",
-        detail=f"{_log_says(watch)} Its state is {watch.sight.state or 'unknown'}.",
+        detail=f"{_log_says(watch)}{gave_up} Its state is {watch.sight.state or 'unknown'}.",
         hint=next_step(said, directory=watch.plan.directory, start=watch.start,
                        log=f"{watch.plan.directory}/{LOG_FILE}"))
 

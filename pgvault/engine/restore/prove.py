@@ -18,6 +18,7 @@ from pgvault.engine.restore.condition import closed_databases, prepared_transact
 from pgvault.engine.restore.expect import look_for
 from pgvault.engine.restore.movement import Advance, Stillness
 from pgvault.engine.restore.proof import Proof
+from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.watch import SURE_LOOKS, Watch
 from pgvault.io.host import Host
 from pgvault.model.errors import Unreachable
@@ -37,14 +38,14 @@ _POLL_SECONDS, _SLOWEST_POLL = 0.3, 5.0
 
 
 async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
-                emit: Emit, *, start: str) -> Proof:
+                emit: Emit, *, started: Started) -> Proof:
     """Wait until the started server has reached the target, then look for what the restore was made for.
 
-    `start` is the line that starts it again, for when it ended. PgvaultError with its log when it cannot arrive, or
+    PgvaultError with its log when it cannot arrive, or
     nothing moves any more. What is expected and not there is reported, not raised.
     """
     try:
-        watch = await Watch.begin(host, config, server, plan, start)
+        watch = await Watch.begin(host, config, server, plan, started)
         proof = await _reached(watch, begin, emit)
         if not proof.refusal:
             proof = replace(proof, closed=await closed_databases(watch.asked, emit))

@@ -246,10 +246,10 @@ class _Restore:
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))
         try:
-            line = await start_server(self.host, self.host_config, plan, self.backup.major)
+            started = await start_server(self.host, self.host_config, plan, self.backup.major)
             self.emit(PhaseStarted("recover", plan.stop_lsn - begin if plan.stop_lsn else None))
             proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit,
-                                start=line)
+                                started=started)
         except asyncio.CancelledError:
             raise self._too_late("its server goes on with what it does") from None
         for line in proof.log:

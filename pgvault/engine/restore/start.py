@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import NamedTuple
 
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.contents import LOG_FILE
@@ -13,33 +14,47 @@ from pgvault.model.errors import PgvaultError, Refused, Unreachable
 from pgvault.model.restore_plan import RestorePlan
 
 _SECONDS = 120.0
+_WATCHED_SECONDS = "3"
+"""How long pg_ctl sees whether the server ends at once; one that cannot write its log says nothing else. What replays
+for longer takes no logins yet, and is no failure."""
 
 
-async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> str:
-    """Start it; returns the line that a person would type to do so again."""
-    log = f"{plan.directory}/{LOG_FILE}"
+class Started(NamedTuple):
+    line: str
+    """What a person would type to start it again."""
+    gave_up: str = ""
+    """What pg_ctl said when it saw the server end. Why is in the server's log, unless that could not be written."""
+
+
+async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> Started:
+    """Start it. PgvaultError when the host's own command fails."""
     if config is not None and config.start_command:
-        try:
-            done = await host.run_shell(config.start_command, timeout=_SECONDS)
-        except Unreachable:
-            raise
-        except PgvaultError:
-            if await _runs(host, plan):
-                return config.start_command
-            raise
-        what = line = config.start_command
-        hint = "The restored files are complete. Run that line there by hand: it, or the log that it names, says why."
-    else:
-        destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
-        argv = [f"{programs_for(destination, major).directory}/pg_ctl", "start", "-D", plan.directory, "-l", log]
-        done = await host.run([*argv, "-s", "-W"], timeout=_SECONDS)
-        what, line = "pg_ctl start", shlex.join(argv)
-        hint = f"The restored files are complete. Look at {log} there. Then start it: {line}"
+        return await _by_command(host, plan, config.start_command)
+    destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
+    argv = [f"{programs_for(destination, major).directory}/pg_ctl", "start", "-D", plan.directory, "-l",
+            f"{plan.directory}/{LOG_FILE}"]
+    done = await host.run([*argv, "-s", "-w", "-t", _WATCHED_SECONDS], timeout=_SECONDS)
+    if not done.status or await _runs(host, plan):
+        return Started(shlex.join(argv))
+    return Started(shlex.join(argv), f"pg_ctl ended with status {done.status}: {' '.join((done.stderr or '').split())}")
+
+
+async def _by_command(host: Host, plan: RestorePlan, command: str) -> Started:
+    try:
+        done = await host.run_shell(command, timeout=_SECONDS)
+    except Unreachable:
+        raise
+    except PgvaultError:
+        if await _runs(host, plan):
+            return Started(command)
+        raise
     if done.status and not await _runs(host, plan):
-        raise PgvaultError(f"could not start the restored server on {host.description}",
-                           detail=f"{what} ended with status {done.status}: {(done.stderr or '').strip()}",
-                           hint=hint)
-    return line
+        raise PgvaultError(
+            f"could not start the restored server on {host.description}",
+            detail=f"{command} ended with status {done.status}: {(done.stderr or '').strip()}",
+            hint="The restored files are complete. Run that line there by hand: it, or the log that it names, says "
+                 "why.")
+    return Started(command)
 
 
 async def _runs(host: Host, plan: RestorePlan) -> bool:

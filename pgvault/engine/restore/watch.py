@@ -10,6 +10,7 @@ from pgvault.engine.restore.arrival import FOLLOWING, Arrived, Report, restarts_
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
 from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.sight import NOTHING_SEEN, Sight, look_at_server, position
+from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.why_ended import FAILED, why_closed
 from pgvault.io.host import Host
 from pgvault.io.probe import probe_destination
@@ -47,9 +48,10 @@ FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver AS r ON r.status = 'streamin
 class Watch:
     """What is known of the server by now."""
 
-    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, start: str,
-                 programs: str) -> None:
-        self.host, self.plan, self.start, self._programs = host, plan, start, programs
+    def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
+                 started: Started, programs: str) -> None:
+        self.host, self.plan, self._programs = host, plan, programs
+        self.start, self.gave_up = started
         self.asked = RestoredServer(host, config, server, copy_of(plan), programs)
         self.sight: Sight = NOTHING_SEEN
         self.report: Report | None = None
@@ -62,11 +64,11 @@ class Watch:
 
     @classmethod
     async def begin(cls, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
-                    start: str) -> Watch:
+                    started: Started) -> Watch:
         there = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
         major = plan.source.major if plan.source is not None else None
         fitting = [each.directory for each in there.installations if each.major == major]
-        return cls(host, config, server, plan, start, next(iter(fitting), ""))
+        return cls(host, config, server, plan, started, next(iter(fitting), ""))
 
     @property
     def is_refused(self) -> bool:
@@ -132,7 +134,7 @@ class Watch:
         if self.sight.alive:
             return ""
         self._dead_looks += 1
-        began = self._seen_alive or bool(self.sight.log)
+        began = self._seen_alive or bool(self.sight.log or self.gave_up) or self.sight.is_full
         if (self._dead_looks >= SURE_LOOKS) if began else (time.monotonic() - self._began > ABSENT_SECONDS):
             return "ended before it reached the target" if self._replayed else "did not start"
         return ""
