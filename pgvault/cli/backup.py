@@ -9,7 +9,7 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.config.schema import ServerConfig
 from pgvault.model.backup import Backup
-from pgvault.model.backup_plan import BackupPlan, told
+from pgvault.model.backup_plan import BackupPlan, describe_backup_plan
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.names import check_label
 from pgvault.model.rate import parse_rate
@@ -88,7 +88,7 @@ def _show(plan: BackupPlan, context: Context) -> None:
             "expected_stored_bytes": last and last.stored_bytes, "expected_seconds": last and last.seconds,
             "command": command})
     else:
-        lines = [*told(plan, last, str(home)), ("command", command)]
+        lines = [*describe_backup_plan(plan, last, str(home)), ("command", command)]
         context.out.fields(lines, title=f"Backup of server {plan.server}:")
 
 

@@ -111,14 +111,15 @@ def _request(args: argparse.Namespace, context: Context) -> BringBackRequest:
 def _show(plan: BringBackPlan, context: Context, *, as_data: bool) -> None:
     """On standard output when it is what was asked for, else as talk beside the job."""
     from pgvault.cli.restore_plan import show_conditions
-    from pgvault.model.bring_back import told
+    from pgvault.model.bring_back import describe_bring_back
 
     if context.json:
         if as_data:
             context.out.json(_document(plan))
         return
     out = context.out if as_data else context.err
-    out.fields([*told(plan), ("Command", shlex.join(plan.to_argv()))], title=f"Bring back into server {plan.server}:")
+    out.fields([*describe_bring_back(plan), ("Command", shlex.join(plan.to_argv()))],
+               title=f"Bring back into server {plan.server}:")
     show_conditions(plan.preconditions, out)
 
 

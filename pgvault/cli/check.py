@@ -93,10 +93,10 @@ def _nagios(server: str, context: Context) -> int:
 def _summary(report: Report) -> str:
     if not report.problems:
         return f"{sum(f.outcome is Outcome.OK for f in report.findings)} checks passed"
-    return ", ".join(_told(finding) for finding in report.problems)
+    return ", ".join(_describe(finding) for finding in report.problems)
 
 
-def _told(finding: Finding) -> str:
+def _describe(finding: Finding) -> str:
     return f"{finding.name} ({finding.detail})" if finding.detail else finding.name
 
 

@@ -14,9 +14,9 @@ _BROKEN_PIPE = 141
 def tell(error: BaseException, context: Context, words: Sequence[str], *, server: str = "") -> int:
     """Say what went wrong, with the server where one of several is meant, on standard error and in the log; the exit
     code."""
-    from pgvault.jobs.telling import told_error
+    from pgvault.jobs.failures import error_to_report
 
-    error = told_error(error, "complete the command") if not isinstance(error, BrokenPipeError) else error
+    error = error_to_report(error, "complete the command") if not isinstance(error, BrokenPipeError) else error
     if isinstance(error, BrokenPipeError):
         context.out.forget()
         return _BROKEN_PIPE

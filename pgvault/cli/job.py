@@ -14,11 +14,11 @@ from pgvault.cli.render import listener
 from pgvault.console.plan_facts import told
 from pgvault.jobs.detach import OUTPUT
 from pgvault.jobs.encoding import plain
+from pgvault.jobs.failures import failure_of
 from pgvault.jobs.hold import is_alive
 from pgvault.jobs.journal import EVENTS, follow, read_edges, read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import find_job, list_jobs, read_job, request_cancel
-from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Emit, Failure, Progressed, discard, now
 from pgvault.model.job import Job, JobState

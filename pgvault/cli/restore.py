@@ -139,7 +139,7 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
 
 
 def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host) -> int:
-    from pgvault.cli.restore_plan import told
+    from pgvault.cli.restore_plan import describe_change
     from pgvault.cli.running import run_job
     from pgvault.engine.restore.run import run_restore
     from pgvault.model.job import JobKind
@@ -155,7 +155,7 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
     if plan.settings_changed:
         context.out.line("IMPORTANT: these settings have been modified to prevent data losses")
         for change in plan.settings_changed:
-            context.out.line(f"  {told(change)}")
+            context.out.line(f"  {describe_change(change)}")
     context.out.line("Archiving is off in the restored server (archive_mode in postgresql.auto.conf): set it up anew "
                      "before you rely on it.")
     return 0

@@ -34,7 +34,7 @@ def show(found: Choices, out: Output) -> None:
         for each in found.nearest:
             moment = utc(each.stop.time) if each.stop.time else ""
             told = "" if moment in each.text else f", {moment}"
-            out.line(f"  {each.when.value:<7}  {each.text}{told}: {each.aim.reason}")
+            out.line(f"  {each.when.value:<7}  {each.text}{told}: {each.reading.reason}")
             out.line(f"           {shlex.join(_words(found, each))}")
     out.line()
     words = {True: ("fits", "good"), False: ("no", "dim")}
@@ -51,12 +51,12 @@ def _reach(each: Bounds) -> str:
 
 def _words(found: Choices, place: Nearest) -> list[str]:
     """The beginning of the command that restores to it."""
-    backup = [place.aim.backup] if place.aim.backup else []
+    backup = [place.reading.backup] if place.reading.backup else []
     return ["pgvault", "restore", found.server, *backup, *_options_of(place)]
 
 
 def _options_of(place: Nearest) -> list[str]:
-    return _options(place.aim.target, place.aim.timeline) + ["--partial"] * place.aim.partial
+    return _options(place.reading.target, place.reading.timeline) + ["--partial"] * place.reading.partial
 
 
 def _options(target: Target, timeline: int | None) -> list[str]:
@@ -84,9 +84,9 @@ def document(found: Choices) -> dict[str, Any]:
 
 
 def _place(each: Nearest) -> dict[str, Any]:
-    return {"when": each.when.value, "kind": type(each.aim.target).__name__, "text": each.text,
-            "backup": each.aim.backup or None, "options": _options_of(each), "time": each.stop.time,
-            "lsn": each.stop.lsn, "timeline": each.aim.timeline, "reason": each.aim.reason}
+    return {"when": each.when.value, "kind": type(each.reading.target).__name__, "text": each.text,
+            "backup": each.reading.backup or None, "options": _options_of(each), "time": each.stop.time,
+            "lsn": each.stop.lsn, "timeline": each.reading.timeline, "reason": each.reading.reason}
 
 
 def _bound(bound: Bound) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pgvault.cli.context import Context
 from pgvault.cli.output import Output
 from pgvault.engine.restore.contents import recovery_settings
-from pgvault.engine.restore.spaces import told_space
+from pgvault.engine.restore.spaces import describe_tablespace
 from pgvault.jobs.measured import measured_restores
 from pgvault.model.backup import Backup
 from pgvault.model.estimate import Estimate, estimate
@@ -35,7 +35,7 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
     clock = " by the vault's clock" if plan.stop_clock == "vault" else ""
     stop += f", {utc(plan.stop_time)}{clock}" if plan.stop_time else ""
     out.fields([
-        ("Backup", _told_source(plan)),
+        ("Backup", _describe_source(plan)),
         ("Destination", where(plan)),
         ("Target", f"{describe(plan.target)}; recovery stops{stop}"),
         ("Timeline", path),
@@ -43,20 +43,20 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
         ("WAL", f"{plan.wal.first} to {plan.wal.last}, {plan.wal.count} segments, all present"
                 + (", the last one unfinished" if plan.wal.partial else "")),
         ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
-        ("Takes", _told_estimate(_estimate(plan, context))),
-        *((f"Tablespace {space.name}", told_space(space)) for space in plan.tablespaces),
+        ("Takes", _describe_estimate(_estimate(plan, context))),
+        *((f"Tablespace {space.name}", describe_tablespace(space)) for space in plan.tablespaces),
         *(("Prepared", f"{each} at the target") for each in plan.prepared),
         *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
-        *([("Listens", _told_listening(plan.listens))] if plan.start and plan.listens else []),
+        *([("Listens", _describe_listening(plan.listens))] if plan.start and plan.listens else []),
         *([("Replaces", plan.overwrites)] if plan.overwrites else []),
         *([("Kept as", f"{plan.kept_as}, JOB being this restore's job, until you remove it")] if plan.kept_as else []),
         ("Command", _command(plan)),
     ], title=f"Restore of server {plan.server}:")
     show_conditions(plan.preconditions, out)
     for change in plan.settings_changed:
-        out.line(f"  made safe: {told(change)}")
+        out.line(f"  made safe: {describe_change(change)}")
     for change in plan.settings_to_look_at:
-        out.line(f"  look at: {told(change)}")
+        out.line(f"  look at: {describe_change(change)}")
 
 
 def show_conditions(conditions: Iterable[Precondition], out: Output) -> None:
@@ -72,7 +72,7 @@ def _estimate(plan: RestorePlan, context: Context) -> Estimate:
     return estimate(plan, measured_restores(context.config.vault.home))
 
 
-def told(change: SettingChange) -> str:
+def describe_change(change: SettingChange) -> str:
     if not change.line:
         return f"{change.file}: {change.action}"
     return f"{change.file} line {change.line}: {change.name} = {change.was} ({change.action})"
@@ -126,7 +126,7 @@ def _source(backup: Backup | None) -> dict[str, object] | None:
         "stored_bytes": backup.stored_bytes, "file_count": backup.file_count, "corrupt_pages": backup.corrupt_pages}
 
 
-def _told_source(plan: RestorePlan) -> str:
+def _describe_source(plan: RestorePlan) -> str:
     """The backup in one line; its age is what a restore goes back behind the target."""
     backup = plan.source
     if backup is None:
@@ -135,13 +135,13 @@ def _told_source(plan: RestorePlan) -> str:
     return f"{backup.id}{age}, PostgreSQL {backup.server_version}, {size(backup.size_bytes)}"
 
 
-def _told_listening(listens: Listening) -> str:
+def _describe_listening(listens: Listening) -> str:
     sockets = "where the programs have them" if listens.socket_directories is None else \
         ", ".join(listens.socket_directories) or "none"
     return f"port {listens.port}; TCP on {', '.join(listens.addresses) or 'no address'}; sockets: {sockets}"
 
 
-def _told_estimate(takes: Estimate) -> str:
+def _describe_estimate(takes: Estimate) -> str:
     return f"about {span(round(takes.seconds))}, {takes.basis}" if takes.seconds is not None else \
         f"not known: {takes.basis}"
 

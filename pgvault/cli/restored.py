@@ -65,10 +65,10 @@ def look(args: argparse.Namespace, context: Context) -> int:
     usual = next(iter(copy.databases), parse_conninfo(context.config.server(copy.server).conninfo).get("dbname", ""))
     lends = is_terminal() and not args.dry_run and not context.json
     return asyncio.run(look(copy, args.database or usual or "postgres", context.config,
-                            lambda psql: _told(copy, psql, context, lends=lends)))
+                            lambda psql: _show_psql(copy, psql, context, lends=lends)))
 
 
-def _told(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
+def _show_psql(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
     if psql.locked:
         context.err.line(f"A transaction that had not ended at the target holds the lock of {', '.join(psql.locked)}: "
                          f"a query there waits until the server is opened (pgvault open {copy.job}).")
@@ -93,7 +93,7 @@ def open_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_it(args: argparse.Namespace, context: Context) -> int:
-    from pgvault.cli.restore_plan import told
+    from pgvault.cli.restore_plan import describe_change
     from pgvault.cli.running import detach, run_job
     from pgvault.engine.restored.opening import open_for_use
     from pgvault.model.job import JobKind
@@ -115,7 +115,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
         return 0
     context.out.line(f"{str(done)[0].upper()}{str(done)[1:]}.")
     for change in (each for each in copy.settings_changed if each.name not in done.lifted):
-        context.out.line(f"  still made safe: {told(change)}")
+        context.out.line(f"  still made safe: {describe_change(change)}")
     return 0
 
 

@@ -71,13 +71,13 @@ def show_server(args: argparse.Namespace, context: Context) -> int:
 
 
 def status(args: argparse.Namespace, context: Context) -> int:
-    from pgvault.engine.check.run import look_at_all
+    from pgvault.engine.check.run import probe_servers
     from pgvault.engine.server_status import status as status_of
     from pgvault.jobs.registry import list_jobs
 
     servers, home = context.servers(args.server), context.config.vault.home
     running = [job for job in list_jobs(home) if job.state in _RUNNING]
-    for state in look_at_all(servers, home):
+    for state in probe_servers(servers, home):
         found = status_of(state, home)
         jobs = [job for job in running if job.server == found.server]
         if context.json:
@@ -88,7 +88,7 @@ def status(args: argparse.Namespace, context: Context) -> int:
 
 
 def _description(described: Described) -> dict[str, object]:
-    told = described.told
+    told = described.sql
     reachable = not isinstance(told, PgvaultError)
     return {"server": described.name, "settings": described.settings, "directories": described.directories,
             "reachable": reachable, "error": told.message if isinstance(told, PgvaultError) else None,
@@ -96,7 +96,7 @@ def _description(described: Described) -> dict[str, object]:
 
 
 def _print_description(described: Described, context: Context) -> None:
-    told = described.told
+    told = described.sql
     values: dict[str, object] = {**described.settings, **described.directories}
     if isinstance(told, PgvaultError):
         values["reachable"] = f"no: {told.message}. {told.detail}".strip()

@@ -111,14 +111,14 @@ def archive_wal(args: argparse.Namespace, context: Context) -> int:
 def _archive_waiting(server: ServerConfig, vault: ServerVault, context: Context) -> int:
     from pgvault.cli.render import listener
     from pgvault.engine.incoming import Taken, archive_waiting
-    from pgvault.engine.wal_reading import telling
+    from pgvault.engine.wal_reading import reading_progress
     from pgvault.engine.wal_status import refresh
     from pgvault.vault.wal_archive import level_for, sweep
 
     with closing(listener(context.err, as_json=context.json)) as emit:
         taken = archive_waiting(vault, level=level_for(server.compression_level), emit=emit)
         sweep(vault)
-        damaged = refresh(vault, told=telling(emit))
+        damaged = refresh(vault, on_progress=reading_progress(emit))
     for settled in catalog.settle(vault):
         context.err.line(f"{settled.id} is {settled.status.value}: its WAL has arrived")
     for each in damaged:

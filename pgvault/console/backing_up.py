@@ -24,7 +24,7 @@ def act(plan: BackupPlan) -> str:
 
 def told(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Iterator[Field]:
     """See `backup_plan.told`."""
-    for name, text in backup_plan.told(plan, last, str(home)):
+    for name, text in backup_plan.describe_backup_plan(plan, last, str(home)):
         yield Field(name, text, "", _INDENT)
     yield Field("command", command, "bold", _INDENT)
     yield Field("", "It is a job of its own: it runs on when the console or the connection ends.", "dim", _INDENT)

@@ -16,10 +16,10 @@ from pgvault.console.joblines import took
 from pgvault.console.journal_rows import ENDED
 from pgvault.console.widgets.jobline import job_name, state_part
 from pgvault.jobs.encoding import decode
+from pgvault.jobs.failures import failure_of
 from pgvault.jobs.journal import EVENTS, read_edges
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import read_job
-from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import CommandRan, Failure
 from pgvault.model.job import Job

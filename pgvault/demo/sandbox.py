@@ -37,7 +37,7 @@ from pgvault.demo.standby import StandbyHost
 from pgvault.jobs.hold import is_alive
 from pgvault.jobs.registry import jobs_directory, read_job, request_cancel
 from pgvault.model.errors import NoSpace, NotFound, PgvaultError, Refused
-from pgvault.vault import known
+from pgvault.vault import mount_guard
 from pgvault.vault.layout import Vault
 
 PRIMARY: Final = "main-db-server"
@@ -140,7 +140,7 @@ class Sandbox:
         if self.sockets != self.directory and self.sockets.name.startswith(_PREFIX):
             _remove_tree(self.sockets)
         _clear(self.directory, self.removes_directory)
-        known.forget(self.vault)
+        mount_guard.forget(self.vault)
 
     def _stop_receiver(self) -> None:
         from pgvault.engine.receive import stop_running
@@ -171,7 +171,7 @@ def new_sandbox(directory: Path | None, megabytes: int) -> Sandbox:
             sockets = _temporary(account, short=True)
             undo.callback(_remove_tree, sockets)
         sandbox = Sandbox(place, sockets, find_programs(account, place / "programs"), account, made)
-        known.forget(sandbox.vault)  # that of a sandbox there that was removed by hand
+        mount_guard.forget(sandbox.vault)  # that of a sandbox there that was removed by hand
         sandbox.save()
         undo.pop_all()
     return sandbox

@@ -14,7 +14,7 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine.catalogue_wal import CatalogueWal, WalShare, read_wal
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import NotFound, PgvaultError, from_os_error, one_line
-from pgvault.model.retention import Keep, RetentionVerdict, judge
+from pgvault.model.retention import Keep, RetentionVerdict, assess_retention
 from pgvault.vault import catalog
 from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault, Vault
@@ -66,7 +66,7 @@ def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, r
     backups, unreadable = catalog.read_all(vault)
     wal, problem = _read_wal(vault, backups, reach)
     flaws = {b.id: flaw for b in backups if b.status is BackupStatus.DONE and (flaw := wal.flaw(b))} if wal else None
-    verdicts = judge(backups, server.retention_policy, server.minimum_redundancy, now, unusable=flaws,
+    verdicts = assess_retention(backups, server.retention_policy, server.minimum_redundancy, now, unusable=flaws,
                      timelines=wal.tree if wal else None)
     entries = tuple(_entry(*neighbours, wal, verdicts, flaws or {}) for neighbours in _neighbours(backups))
     return Catalogue(server.name, entries, unreadable, problem)

@@ -17,7 +17,7 @@ from pgvault.model.timeline import History
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import Names, RelationName
-from pgvault.wal.evidence import PG_CLASS, PG_DATABASE
+from pgvault.wal.transaction_changes import PG_CLASS, PG_DATABASE
 
 KINDS = {"p": "partitioned table", "r": "table", "m": "materialized view", "v": "view", "f": "foreign table",
          "S": "sequence", "i": "index", "I": "partitioned index", "t": "toast table"}

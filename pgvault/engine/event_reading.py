@@ -16,10 +16,10 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.wal_records import RecordReader
 from pgvault.vault.wal_search import Row
-from pgvault.wal.accidents import Finding, Known, judge, restore_point
+from pgvault.wal.accidents import Finding, Known, find_accidents, restore_point
 from pgvault.wal.carry import Carry
-from pgvault.wal.evidence import Ended, Ledger
 from pgvault.wal.facts import RestorePoint
+from pgvault.wal.transaction_changes import Ended, Ledger
 from pgvault.wal.transactions import is_older
 
 LOOK_BACK = 1024
@@ -166,11 +166,11 @@ class _Waiting:
                 item.age += 1
                 begins = ended.begins_within(earlier)
                 if begins and (item.age >= LEAST or not ended.lacks_mark()):
-                    item.judge(self._rules)
+                    item.find(self._rules)
                 elif item.age >= LOOK_BACK:
                     if not begins:
                         _tell_cut(self._rules)
-                    item.judge(self._rules)
+                    item.find(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))
         done, self._queue = self._queue[:ready], self._queue[ready:]
@@ -180,7 +180,7 @@ class _Waiting:
     def all(self) -> Iterator[Found]:
         """Also what could not be settled: the WAL begins there."""
         for item in self._queue:
-            item.judge(self._rules)
+            item.find(self._rules)
             yield from item.found()
         self._queue = []
 
@@ -191,7 +191,7 @@ class _Item:
         self.age = 0
         """How many segments before its own have been asked."""
 
-    def judge(self, rules: Rules) -> None:
+    def find(self, rules: Rules) -> None:
         if self.ended is not None:
             self.findings = _findings(self.ended, rules)
             self.ended = None
@@ -204,7 +204,7 @@ def _findings(each: Ended | RestorePoint, rules: Rules) -> list[Finding]:
     if isinstance(each, RestorePoint):
         return [restore_point(each)]
     try:
-        return [] if each.is_dull(rules.rows) else judge(each, rules.rows, rules.known(each.lsn))
+        return [] if each.is_dull(rules.rows) else find_accidents(each, rules.rows, rules.known(each.lsn))
     except ValueError as error:
         rules.emit(Noted(f"{error}; what it did is not told", Level.WARNING, "not-read"))
         return []

@@ -17,7 +17,7 @@ from itertools import islice
 
 from pgvault.engine.event_names import NameBook, NamesAt, WalObject, in_order, named
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
-from pgvault.engine.wal_reading import telling
+from pgvault.engine.wal_reading import reading_progress
 from pgvault.model.errors import NotFound
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.lsn import Lsn
@@ -33,7 +33,7 @@ from pgvault.vault.wal_records import RecordReader
 from pgvault.vault.wal_search import Row, WalSearch
 from pgvault.wal.accidents import FIRST_USER_OID, EventKind, Finding
 from pgvault.wal.bodies import Relation
-from pgvault.wal.evidence import RMGRS
+from pgvault.wal.transaction_changes import RMGRS
 
 MASS = 100
 """Rows of one relation, deleted or updated by one transaction, that make it an event."""
@@ -190,7 +190,7 @@ def _unread(rows: list[Row], since: int | None, until: int | None) -> list[int]:
 
 def _find(server: ServerVault, identity: Identity, timeline: int | None, query: _Query,
           emit: Emit) -> Iterator[WalEvent]:
-    with current(server, identity, told=telling(emit)) as index:
+    with current(server, identity, on_progress=reading_progress(emit)) as index:
         search = WalSearch(server, index, identity, partial=query.partial)
         histories = [path_to(server, search, timeline)]
         if query.everywhere:
@@ -216,12 +216,12 @@ def _on_path(server: ServerVault, search: WalSearch, reader: RecordReader, histo
                 found = backwards(stretch, rows[first:behind][::-1], earlier, rules)
             else:
                 found = forwards(stretch, earlier, rows[first:behind], rules)
-            yield from filter(query.wants, _told_all(found, book))
+            yield from filter(query.wants, _describe_all(found, book))
 
 
-def _told_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:
+def _describe_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:
     for row, finding in found:
-        if (event := told(finding, book.at(finding.lsn), row)) is not None:
+        if (event := describe_event(finding, book.at(finding.lsn), row)) is not None:
             yield event
 
 
@@ -234,7 +234,7 @@ def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> His
     return search.tree.history(timeline or timelines[-1])
 
 
-def told(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
+def describe_event(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
     """The finding in names; None when it turns out to be of the system's own relations."""
     objects = _rows(finding, names) if finding.kind is EventKind.DELETE else _relations(finding, names)
     if objects is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
 from pgvault.engine.check.vault_state import holder, read_vault, receiver
-from pgvault.engine.protection import Evidence, ProtectionState, judge
+from pgvault.engine.protection import ProtectionFacts, ProtectionState, assess_protection
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import Segment
@@ -72,7 +72,7 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
     vault = Vault(home).server(server.name)
     facts = or_error(lambda: _read(vault, home), "read the vault")
     known = facts if isinstance(facts, VaultFacts) else None
-    state, reasons = judge(Evidence(
+    state, reasons = assess_protection(ProtectionFacts(
         server=server, at=now, vault=facts, backup_job=_backup_job(vault, known),
         waiting_since=_waiting_since(vault.incoming) if known and known.incoming else None,
         streamed_until=_streamed_until(vault, known) if known and known.receiver is None else None))

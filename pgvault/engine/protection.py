@@ -37,7 +37,7 @@ class ProtectionState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class ProtectionFacts:
     """What is looked at to judge one server's protection."""
 
     server: ServerConfig
@@ -58,7 +58,7 @@ class Judgement(NamedTuple):
     """The worst first, lower case, without a full stop; empty when all is well."""
 
 
-def judge(evidence: Evidence) -> Judgement:
+def assess_protection(evidence: ProtectionFacts) -> Judgement:
     vault = evidence.vault
     if isinstance(vault, PgvaultError):
         return Judgement(ProtectionState.UNKNOWN, (vault.message,))
@@ -88,13 +88,13 @@ def _out_of_reach(window: Window | None, archived: Mapping[int, int], size: int)
         yield f"nothing after {until} can be restored: WAL is missing or damaged behind it"
 
 
-def _warnings(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
+def _warnings(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
     yield from _about_backups(evidence, vault)
     yield from _about_attempts(evidence, vault.backups)
     yield from _about_wal(evidence, vault)
 
 
-def _about_backups(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
+def _about_backups(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
     good, limit, minimum = vault.good_backups, evidence.server.last_backup_maximum_age, \
         evidence.server.minimum_redundancy
     if good and limit is not None and (age := good[-1].age(evidence.at)) > limit:
@@ -112,7 +112,7 @@ def _about_backups(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
         yield f"the facts of {_counted(count, 'backup')} cannot be read"
 
 
-def _about_attempts(evidence: Evidence, backups: Sequence[Backup]) -> Iterator[str]:
+def _about_attempts(evidence: ProtectionFacts, backups: Sequence[Backup]) -> Iterator[str]:
     """The last attempt that has ended, however it ended."""
     running = evidence.backup_job is not None
     ended = [b for b in backups if b.status is not BackupStatus.STARTED or not running]
@@ -125,7 +125,7 @@ def _about_attempts(evidence: Evidence, backups: Sequence[Backup]) -> Iterator[s
         yield "the last attempt at a backup ended without saying how"
 
 
-def _about_wal(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
+def _about_wal(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
     assert isinstance(vault.wal, WalFacts)
     if missing := sum(gap.missing for gap in vault.wal.survey.harmful_gaps):
         yield f"{_counted(missing, 'segment')} of WAL {_verb(missing, 'is', 'are')} missing"
@@ -141,7 +141,7 @@ def _about_wal(evidence: Evidence, vault: VaultFacts) -> Iterator[str]:
         yield f"the receiver has received nothing from {evidence.server.name} for {_span(silence)}"
 
 
-def _nobody_receives(evidence: Evidence, wal: WalFacts) -> Iterator[str]:
+def _nobody_receives(evidence: ProtectionFacts, wal: WalFacts) -> Iterator[str]:
     at, streamed, newest = evidence.at, evidence.streamed_until, wal.newest_at
     if streamed is not None and _is_past(streamed, STUCK, at):
         yield f"the receiver has not run for {_span(at - streamed)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pgvault.config.schema import ServerConfig, settings_of
 from pgvault.engine.check.facts import ServerState, SqlFacts, WalFacts
-from pgvault.engine.check.run import judge
+from pgvault.engine.check.run import evaluate_checks
 from pgvault.engine.check.server_state import ask
 from pgvault.engine.overview import protection
 from pgvault.engine.protection import ProtectionState
@@ -31,7 +31,7 @@ class Described:
     """Every setting, as the configuration writes it; None for what is not set."""
     directories: Mapping[str, Path]
     """Barman's names of the places in the vault."""
-    told: SqlFacts | PgvaultError
+    sql: SqlFacts | PgvaultError
 
 
 def describe(server: ServerConfig, home: Path) -> Described:
@@ -39,15 +39,15 @@ def describe(server: ServerConfig, home: Path) -> Described:
     vault = Vault(home).server(server.name)
     values = {key: (setting, getattr(server, key)) for key, setting in settings_of(ServerConfig).items()}
     try:
-        told: SqlFacts | PgvaultError = ask(server)
+        sql: SqlFacts | PgvaultError = ask(server)
     except PgvaultError as error:
-        told = error
+        sql = error
     return Described(
         server.name, {key: None if value is None else setting.kind.write(value)
                       for key, (setting, value) in values.items()},
         {"backup_directory": vault.home, "basebackups_directory": vault.backups,
          "incoming_wals_directory": vault.incoming, "streaming_wals_directory": vault.streaming,
-         "wals_directory": vault.wal}, told)
+         "wals_directory": vault.wal}, sql)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ class Status:
 def status(state: ServerState, home: Path) -> Status:
     """From what was looked at, judged as `check` judges it; and the vault by itself, as the console judges it."""
     stands = protection(state.server, home, state.at)
-    told = state.sql if isinstance(state.sql, SqlFacts) else None
-    good, report, wal = state.vault.good_backups, judge(state), state.vault.wal
+    sql = state.sql if isinstance(state.sql, SqlFacts) else None
+    good, report, wal = state.vault.good_backups, evaluate_checks(state), state.vault.wal
     newest = good[-1] if good else None
-    segment, behind = _wal(state, told)
+    segment, behind = _wal(state, sql)
     return Status(
         server=state.server.name, description=state.server.description,
         unreachable=state.sql.message if isinstance(state.sql, PgvaultError) else "",
-        version=told.server.version if told else "", timeline=told.timeline if told else None, last_backup=newest,
+        version=sql.server.version if sql else "", timeline=sql.timeline if sql else None, last_backup=newest,
         last_backup_age=newest.age(state.at) if newest else None,
         backups=_counts(state, good), windows=wal.survey.windows if isinstance(wal, WalFacts) else (),
         newest_segment=segment, segments_behind=behind, receiver=state.vault.receiver,
@@ -108,13 +108,13 @@ def _counts(state: ServerState, good: tuple[Backup, ...]) -> dict[str, int]:
     return {"good": len(good), **others}
 
 
-def _wal(state: ServerState, told: SqlFacts | None) -> tuple[str, int | None]:
+def _wal(state: ServerState, sql: SqlFacts | None) -> tuple[str, int | None]:
     identity, wal = state.vault.identity, state.vault.wal
     if identity is None or not isinstance(wal, WalFacts) or not wal.newest:
         return "", None
-    timeline = told.timeline if told else max(wal.newest)
+    timeline = sql.timeline if sql else max(wal.newest)
     newest = wal.newest.get(timeline)
     if newest is None:
         return "", None
     name = Segment(timeline, newest).name(identity.segment_size)
-    return name, max(0, told.lsn // identity.segment_size - 1 - newest) if told else None
+    return name, max(0, sql.lsn // identity.segment_size - 1 - newest) if sql else None

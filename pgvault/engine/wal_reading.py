@@ -7,14 +7,14 @@ import threading
 from pgvault.engine.progress import Progress
 from pgvault.model.errors import Cancelled
 from pgvault.model.event import Emit, PhaseStarted
-from pgvault.vault.wal_facts import Told
+from pgvault.vault.wal_facts import OnProgress
 
 READ_LATER = "Nothing is lost: whoever asks next what can be restored reads the rest first, which takes a while then."
 _WORTH_TELLING = 512 << 20
 """Plain bytes; fewer are read within a second or two."""
 
 
-def telling(emit: Emit, cancelled: threading.Event | None = None) -> Told:
+def reading_progress(emit: Emit, cancelled: threading.Event | None = None) -> OnProgress:
     """What tells `emit` of one reading, and ends it with Cancelled between two segments once `cancelled` is set."""
     progress = Progress(emit)
 

@@ -15,7 +15,7 @@ from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials
-from pgvault.vault.wal_facts import Told, read_facts, timeline_tree, unread
+from pgvault.vault.wal_facts import OnProgress, read_facts, timeline_tree, unread
 from pgvault.vault.wal_index import WalIndex, archived_segments
 from pgvault.vault.wal_parted import latest_between
 from pgvault.vault.wal_rebuild import Damaged, reconcile
@@ -47,7 +47,8 @@ class WalStatus:
     """Backups that no window begins with, since their facts cannot be read."""
 
 
-def refresh(server: ServerVault, *, limit: int | None = None, told: Told | None = None) -> tuple[Damaged, ...]:
+def refresh(server: ServerVault, *, limit: int | None = None,
+            on_progress: OnProgress | None = None) -> tuple[Damaged, ...]:
     """Bring the index up to date where the vault may be written to; the files that were found damaged.
 
     Reading records costs about 0.05 s for each segment of 16 MiB: `limit` is the most that are read.
@@ -55,7 +56,7 @@ def refresh(server: ServerVault, *, limit: int | None = None, told: Told | None 
     if not os.access(server.home, os.W_OK):
         return ()
     damaged = reconcile(server).damaged
-    read_facts(server, limit=limit, told=told)
+    read_facts(server, limit=limit, on_progress=on_progress)
     return damaged
 
 

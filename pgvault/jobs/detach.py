@@ -18,10 +18,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from pgvault.jobs.encoding import guarded
+from pgvault.jobs.failures import finished
 from pgvault.jobs.hold import Hold
 from pgvault.jobs.journal import Journal, read_edges
 from pgvault.jobs.registry import create_job
-from pgvault.jobs.telling import finished
 from pgvault.model.errors import Cancelled, PgvaultError, of_code
 from pgvault.model.event import Failure
 from pgvault.model.job import JobKind

@@ -14,16 +14,16 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pgvault.jobs.failures import failure_of
 from pgvault.jobs.hold import Hold, hold, is_alive, read_facts, this_process
 from pgvault.jobs.journal import read_edges
-from pgvault.jobs.telling import failure_of
 from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.secrets import masked
 from pgvault.store.files import fsync_directory, make_directory, open_private, remove_tree, sweep_dead, temporary_name
-from pgvault.vault.known import refuse_missing
 from pgvault.vault.layout import Vault, refuse_other_owner
+from pgvault.vault.mount_guard import refuse_missing
 
 _ID = re.compile(r"(\d{8}T\d{6}Z)-(\d{2})")
 _STAMP = "%Y%m%dT%H%M%SZ"

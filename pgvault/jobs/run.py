@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from pgvault.io import patience
+from pgvault.jobs.failures import error_to_report, finished
 from pgvault.jobs.hold import Hold
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, is_cancel_requested
 from pgvault.jobs.reporter import Reporter
-from pgvault.jobs.telling import finished, told_error
 from pgvault.model.errors import Cancelled, PgvaultError
 from pgvault.model.event import Emit, Failure, JobFinished, JobStarted, Level, Noted, discard
 from pgvault.model.job import JobKind, JobState
@@ -158,7 +158,7 @@ def _conclude(task: asyncio.Task[T], job: str, order: Order, emit: Emit) -> Ende
         error = Cancelled(f"{order.kind.value} cancelled", detail="It was stopped on request.",
                           hint=f"pgvault job show {job}")
     elif raised := task.exception():
-        error = told_error(raised, f"complete the {order.kind.value}")
+        error = error_to_report(raised, f"complete the {order.kind.value}")
     else:
         return Ended(job, JobFinished(JobState.SUCCEEDED, str(task.result())), task.result(), None)
     if isinstance(error, PgvaultError):

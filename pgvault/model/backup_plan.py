@@ -36,7 +36,7 @@ class BackupPlan:
         return argv + ["--full"] * self.full + ["--wait-lock"] * self.wait_lock
 
 
-def told(plan: BackupPlan, last: Backup | None, home: str) -> Iterator[tuple[str, str]]:
+def describe_backup_plan(plan: BackupPlan, last: Backup | None, home: str) -> Iterator[tuple[str, str]]:
     """A word and what it is about, line by line.
 
     `last` is the newest good backup: what it took is what this one may take. `home` is the vault's.

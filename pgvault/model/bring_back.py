@@ -111,7 +111,7 @@ class BringBackPlan:
         return argv + ["--no-owner"] * (not self.owners) + ["--no-privileges"] * (not self.privileges)
 
 
-def told(plan: BringBackPlan) -> Iterator[tuple[str, str]]:
+def describe_bring_back(plan: BringBackPlan) -> Iterator[tuple[str, str]]:
     """The plan as fields: names and texts."""
     yield "From", f"{plan.place}, the server of restore {plan.copy}"
     yield "Into", f"database {plan.database} of {plan.server}" + (

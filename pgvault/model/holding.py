@@ -24,7 +24,7 @@ def check_holding(word: str) -> str:
     return word
 
 
-def told_holding(word: str) -> str:
+def describe_holding(word: str) -> str:
     """Behind "a directory that holds"."""
     told = {NOTHING: "nothing", NO_CLUSTER: "files that are no cluster",
             UNKNOWN: "a cluster whose system identifier could not be read"}

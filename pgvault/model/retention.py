@@ -49,9 +49,10 @@ class RetentionVerdict(NamedTuple):
     """Lower case, without a full stop."""
 
 
-def judge(backups: Iterable[Backup], policy: RetentionPolicy | None, minimum_redundancy: int, now: datetime, *,
-          kept: Mapping[str, Keep] | None = None, unusable: Mapping[str, str] | None = None,
-          timelines: TimelineTree | None = None) -> dict[str, RetentionVerdict]:
+def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, minimum_redundancy: int,
+                     now: datetime, *, kept: Mapping[str, Keep] | None = None,
+                     unusable: Mapping[str, str] | None = None,
+                     timelines: TimelineTree | None = None) -> dict[str, RetentionVerdict]:
     """The verdict on each backup of one server, by id.
 
     `kept` and `unusable` are by id; `unusable` says why a backup that is DONE cannot be restored (a gap in its WAL, a
@@ -69,7 +70,7 @@ def judge(backups: Iterable[Backup], policy: RetentionPolicy | None, minimum_red
     surplus = RetentionVerdict(Retention.OBSOLETE, f"outside {policy}, and nothing needs it")
     for backup in counted:
         verdicts.setdefault(backup.id, surplus)
-    _judge_flawed(ordered, counted, flaws, policy, minimum_redundancy, verdicts)
+    _assess_flawed(ordered, counted, flaws, policy, minimum_redundancy, verdicts)
     return verdicts
 
 
@@ -150,7 +151,7 @@ def _end(backup: Backup) -> datetime:
     return backup.finished_at or backup.started_at
 
 
-def _judge_flawed(ordered: Sequence[Backup], counted: Sequence[Backup], flaws: Mapping[str, str],
+def _assess_flawed(ordered: Sequence[Backup], counted: Sequence[Backup], flaws: Mapping[str, str],
                   policy: RetentionPolicy | None, minimum: int, verdicts: dict[str, RetentionVerdict]) -> None:
     """What protects nothing goes when it is older than all that is promised, and enough is there that does."""
     protecting = [b.id for b in counted if verdicts[b.id].state is not Retention.OBSOLETE]

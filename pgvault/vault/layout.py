@@ -22,7 +22,7 @@ from typing import NamedTuple
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
 from pgvault.store.files import TEMPORARY, make_directory, open_private, write_durably
-from pgvault.vault import known
+from pgvault.vault import mount_guard
 
 FORMAT = 1
 
@@ -181,7 +181,7 @@ class Vault(NamedTuple):
             vault._create()
             vault_id = vault.read_id()
         make_directory(vault.jobs)
-        known.remember(home, vault_id)
+        mount_guard.remember(home, vault_id)
         return vault
 
     @classmethod
@@ -193,10 +193,10 @@ class Vault(NamedTuple):
         refuse_other_owner(home)
         if vault.marker.exists():
             vault_id = vault.read_id()
-            known.refuse_other(home, vault_id)
+            mount_guard.refuse_other(home, vault_id)
             return vault_id
         try:
-            known.refuse_missing(home)
+            mount_guard.refuse_missing(home)
             if home.is_dir() and any(not _is_begun(home, name) for name in os.listdir(home)):
                 raise PgvaultError(f"{home} is not empty and is no vault",
                                    hint="Point [vault] home at an empty directory, or at an existing vault.")
@@ -208,14 +208,14 @@ class Vault(NamedTuple):
 
     def refuse_other(self) -> None:
         """When it is not the one that this user has written to here."""
-        known.refuse_other(self.home, self.read_id())
+        mount_guard.refuse_other(self.home, self.read_id())
 
     def read_id(self) -> str:
         """What tells it from every other one, wherever it lies; NotFound when there is no vault."""
         try:
             facts = tomllib.loads(self.marker.read_text())
         except FileNotFoundError:
-            known.refuse_missing(self.home)
+            mount_guard.refuse_missing(self.home)
             raise NotFound(f"there is no vault in {self.home}", detail="It has no vault.toml.",
                            hint="The first backup or archived segment makes it; check [vault] home.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -100,7 +100,7 @@ def note_history(server: ServerVault, recovery: Recovery, history: str) -> Recov
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownTimeline:
     """What the vault knows of one timeline."""
 
     timeline: int
@@ -111,18 +111,18 @@ class Known:
     recovery: Recovery | None
 
 
-def what_is_known(server: ServerVault, timeline: int) -> Known:
+def what_is_known(server: ServerVault, timeline: int) -> KnownTimeline:
     from pgvault.vault.wal_archive import path_of
     from pgvault.vault.wal_fetch import read_verified
 
     name, segments = f"{timeline:08X}.history", f"{timeline:08X}{'?' * 16}*"
     path = path_of(server, name)
     text = b"".join(read_verified(server, name, path)).decode() if path.exists() else ""
-    return Known(timeline, any(server.wal.glob(f"*/{segments}")) or any(server.streaming.glob(segments)),
+    return KnownTimeline(timeline, any(server.wal.glob(f"*/{segments}")) or any(server.streaming.glob(segments)),
                  parse_history(text, timeline) if text else None, find(server, timeline))
 
 
-def why_foreign(known: Known, history: History | None, foreign: Container[int], *,
+def why_foreign(known: KnownTimeline, history: History | None, foreign: Container[int], *,
                 meant_to_archive: bool) -> str:
     """Why WAL of this timeline, found in a data directory, is not the server's; empty when it is.
 

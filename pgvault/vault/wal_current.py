@@ -16,30 +16,30 @@ from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import path_of
-from pgvault.vault.wal_facts import Told, read_facts, read_facts_into
+from pgvault.vault.wal_facts import OnProgress, read_facts, read_facts_into
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_rebuild import differences, reconcile
 
 
 @contextmanager
-def current(server: ServerVault, identity: Identity, *, told: Told | None = None) -> Iterator[WalIndex]:
+def current(server: ServerVault, identity: Identity, *, on_progress: OnProgress | None = None) -> Iterator[WalIndex]:
     """Costs two listings, and about a twentieth of a second for each segment of 16 MiB that was not read yet."""
-    if os.access(server.home, os.W_OK) and _brought_up_to_date(server, told):
+    if os.access(server.home, os.W_OK) and _brought_up_to_date(server, on_progress):
         with wal_index.reading(server) as index:
             yield index
         return
     with wal_index.copied(server) as index:
         _reconcile(index, server, identity)
-        read_facts_into(index, server, identity, told=told)
+        read_facts_into(index, server, identity, on_progress=on_progress)
         yield index
 
 
-def _brought_up_to_date(server: ServerVault, told: Told | None) -> bool:
+def _brought_up_to_date(server: ServerVault, on_progress: OnProgress | None) -> bool:
     """False where the vault is full."""
     try:
         reconcile(server)
-        read_facts(server, told=told)
+        read_facts(server, on_progress=on_progress)
     except NoSpace:
         return False
     return True

@@ -30,7 +30,7 @@ from pgvault.wal.facts import SegmentFacts, skim_all
 from pgvault.wal.pages import PageHeader
 from pgvault.wal.pieces import pieces
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called before the first segment and after each, with the bytes read so far and those of all that were unread when it
 began; both 0 where all were read, some of which may be read again. What it raises ends the reading, and loses nothing.
 """
@@ -66,7 +66,7 @@ def unread(index: WalIndex) -> int:
     return int(index.connection.execute(_UNREAD).fetchone()[0])
 
 
-def read_facts(server: ServerVault, *, limit: int | None = None, told: Told | None = None) -> int:
+def read_facts(server: ServerVault, *, limit: int | None = None, on_progress: OnProgress | None = None) -> int:
     """Read the segments that were not read yet, at most `limit` of them; how many were.
 
     One that was read without the end of the segment before, which arrived later, is read again.
@@ -75,25 +75,25 @@ def read_facts(server: ServerVault, *, limit: int | None = None, told: Told | No
     if identity is None:
         return 0
     with wal_index.writing(server) as index:
-        return read_facts_into(index, server, identity, limit=limit, told=told)
+        return read_facts_into(index, server, identity, limit=limit, on_progress=on_progress)
 
 
 def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *, limit: int | None = None,
-                    told: Told | None = None) -> int:
+                    on_progress: OnProgress | None = None) -> int:
     """The same into an open index."""
     done, size = 0, identity.segment_size
     tree = timeline_tree(server, index)
     found = _next_pending(index, Segment(0, 0))
-    total = unread(index) * size if told and found else 0
-    if told:
-        told(0, total)
+    total = unread(index) * size if on_progress and found else 0
+    if on_progress:
+        on_progress(0, total)
     while found and (limit is None or done < limit):
         left = _left_before(index, tree, found, identity)
         if left is not None or _running(index, found) is None:
             _read_one(server, index, found, identity, left)
             done += 1
-            if told:
-                told(min(done * size, total), total)
+            if on_progress:
+                on_progress(min(done * size, total), total)
         found = _next_pending(index, found)
     return done
 

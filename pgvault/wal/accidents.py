@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.wal.bodies import Relation
-from pgvault.wal.evidence import Acts, Deletion, Ended
 from pgvault.wal.facts import RestorePoint
+from pgvault.wal.transaction_changes import Acts, Deletion, Ended
 from pgvault.wal.transactions import Kind, Transaction
 from pgvault.wal.versions import FORMATS
 
@@ -95,14 +95,14 @@ def restore_point(point: RestorePoint) -> Finding:
     return Finding(EventKind.RESTORE_POINT, point.lsn, point.end_lsn, point.time, 0, 0, name=point.name)
 
 
-def judge(ended: Ended, rows: int, known: Known = nothing_known) -> list[Finding]:
+def find_accidents(ended: Ended, rows: int, known: Known = nothing_known) -> list[Finding]:
     """What a committed transaction did that someone may want to take back, and rewrites.
 
     `rows` is how many rows of one relation make a mass deletion. ValueError when its record cannot be understood.
     """
     if ended.is_dull(rows):
         return []
-    transaction, acts = ended.transaction, ended.evidence.acts or Acts()
+    transaction, acts = ended.transaction, ended.changes.acts or Acts()
     found = [*_dropped_databases(transaction, acts)]
     if (removal := _removal(transaction, acts, ended.major, known)) is not None:
         found.append(removal)
@@ -179,7 +179,7 @@ def _rows_lost(acts: Acts, files: int) -> tuple[int, int]:
 
 
 def _deletion(transaction: Transaction, acts: Acts, ended: Ended, least: int) -> Finding | None:
-    rows = [Rows(relation, deleted, updated) for relation, deleted, updated in ended.evidence.counts()
+    rows = [Rows(relation, deleted, updated) for relation, deleted, updated in ended.changes.counts()
             if deleted + updated >= least and relation.number >= FIRST_USER_OID and relation not in acts.created]
     if not rows:
         return None

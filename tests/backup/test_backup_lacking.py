@@ -19,7 +19,7 @@ from support.postgres import Server, wait_until
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup import run as backup_run
-from pgvault.engine.backup.completeness import Cluster, is_data, look_at_cluster
+from pgvault.engine.backup.completeness import Cluster, is_data, read_cluster
 from pgvault.engine.backup.completeness import _some as some
 from pgvault.io.patience import Wish
 from pgvault.model.backup import BackupStatus
@@ -120,7 +120,7 @@ def test_a_last_segment_that_is_not_there_fails_the_backup(server: Server, stati
     size = server.scalar("select pg_relation_size('whole')", dbname="shop")
 
     def look(config: ServerConfig, cancelled: Wish) -> Cluster:
-        found = look_at_cluster(config, cancelled)
+        found = read_cluster(config, cancelled)
         assert found.segment_bytes == 1 << 30
         return replace(found, segment_bytes=size)
 

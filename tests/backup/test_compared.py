@@ -16,9 +16,8 @@ from made_sql import MadeSql, denied
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup import completeness
-from pgvault.engine.backup.completeness import Cluster, Comparison, Database, fail_skipped, look_at_cluster
-from pgvault.engine.backup.failure import FAILURES
-from pgvault.engine.backup.failure import told as told_failure
+from pgvault.engine.backup.completeness import Cluster, Comparison, Database, fail_skipped, read_cluster
+from pgvault.engine.backup.failure import FAILURES, backup_error
 from pgvault.engine.backup.plan import plan_backup
 from pgvault.io.base_backup import NEXT_STEP
 from pgvault.model.backup_plan import BackupPlan
@@ -243,7 +242,7 @@ def test_which_databases_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
         (5, "postgres", 1663), (20000, "shop", 1663), (20001, "away", 17000)],
         "FROM pg_tablespace": [(1663, "pg_default"), (1664, "pg_global"), (17000, "fast")]})
     monkeypatch.setattr(completeness, "session", sql.session)
-    assert look_at_cluster(MAIN, WISH) == BEFORE  # type: ignore[arg-type]
+    assert read_cluster(MAIN, WISH) == BEFORE  # type: ignore[arg-type]
     assert sql.opened == [(MAIN, "ask which databases there are", {"cancelled": WISH})]
 
 
@@ -280,14 +279,14 @@ def sqlite_error(code: int) -> Exception:
 def test_what_went_wrong_in_words(error: Exception, kind: type[PgvaultError], message: str, detail: str,
                                   hint: str) -> None:
     assert isinstance(error, FAILURES)
-    found = told_failure(error, HOME)
+    found = backup_error(error, HOME)
     assert (type(found), found.message, found.detail, found.hint) == (kind, message, detail, hint)
 
 
 def test_an_error_of_our_own_is_told_as_it_is() -> None:
     own = Incomplete("x")
-    assert told_failure(own, HOME) is own
-    without_code = told_failure(sqlite3.Error("odd"), HOME)
+    assert backup_error(own, HOME) is own
+    without_code = backup_error(sqlite3.Error("odd"), HOME)
     assert without_code.message == "could not store the backup: a database of the vault cannot be written"
     assert psycopg.Error in FAILURES
 

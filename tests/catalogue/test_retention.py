@@ -11,7 +11,7 @@ from shelf import SIZE, at, made_backup
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
-from pgvault.model.retention import Keep, Retention, judge
+from pgvault.model.retention import Keep, Retention, assess_retention
 from pgvault.model.retention_policy import RecoveryWindow, Redundancy, parse_retention_policy
 from pgvault.model.timeline import Ancestor, History, TimelineTree
 
@@ -26,7 +26,7 @@ def weeks_ago(weeks: float, **facts) -> Backup:
 
 
 def states(backups: list[Backup], *args, **more) -> list[Retention]:
-    verdicts = judge(backups, *args, **more)
+    verdicts = assess_retention(backups, *args, **more)
     return [verdicts[backup.id].state for backup in backups]
 
 
@@ -34,7 +34,7 @@ def test_redundancy_keeps_the_newest() -> None:
     """Case 40."""
     backups = [weeks_ago(n) for n in (4, 3, 2, 1)]
     assert states(backups, Redundancy(2), 0, NOW) == [OBSOLETE, OBSOLETE, VALID, VALID]
-    verdicts = judge(backups, Redundancy(2), 3, NOW)
+    verdicts = assess_retention(backups, Redundancy(2), 3, NOW)
     assert [verdicts[b.id].state for b in backups] == [OBSOLETE, NEEDED, VALID, VALID]
     assert verdicts[backups[1].id].reason == "minimum redundancy 3"
 
@@ -42,7 +42,7 @@ def test_redundancy_keeps_the_newest() -> None:
 def test_a_window_keeps_what_is_inside_it_and_what_it_begins_with() -> None:
     """Case 41."""
     backups = [weeks_ago(n) for n in (6, 5, 3, 1)]
-    verdicts = judge(backups, WINDOW, 0, NOW)
+    verdicts = assess_retention(backups, WINDOW, 0, NOW)
     assert [verdicts[b.id].state for b in backups] == [OBSOLETE, NEEDED, VALID, VALID]
     assert "window" in verdicts[backups[1].id].reason
 
@@ -163,7 +163,7 @@ def _ending(backup: Backup, end: datetime) -> Backup:
 def test_what_every_verdict_keeps_to(drawn, policy, minimum: int, days: int) -> None:
     backups, tree = drawn
     now = at(1) + timedelta(days=days)
-    verdicts = judge(backups, policy, minimum, now, timelines=tree)
+    verdicts = assess_retention(backups, policy, minimum, now, timelines=tree)
     assert verdicts.keys() == {backup.id for backup in backups}
     good = [b for b in backups if b.status is BackupStatus.DONE]
     kept = [b for b in good if verdicts[b.id].state is not OBSOLETE]
@@ -187,16 +187,16 @@ def test_what_every_verdict_keeps_to(drawn, policy, minimum: int, days: int) -> 
 def test_deleting_what_is_obsolete_makes_nothing_else_obsolete(drawn, policy, minimum: int, days: int) -> None:
     backups, tree = drawn
     now = at(1) + timedelta(days=days)
-    verdicts = judge(backups, policy, minimum, now, timelines=tree)
+    verdicts = assess_retention(backups, policy, minimum, now, timelines=tree)
     left = [b for b in backups if verdicts[b.id].state is not OBSOLETE]
-    again = judge(left, policy, minimum, now, timelines=tree)
+    again = assess_retention(left, policy, minimum, now, timelines=tree)
     assert [b.id for b in left if again[b.id].state is OBSOLETE] == []
 
 
 @given(histories(), policies, st.integers(0, 5), st.data())
 def test_what_does_not_count_changes_no_verdict_on_what_does(drawn, policy, minimum: int, data) -> None:
     backups, tree = drawn
-    verdicts = judge(backups, policy, minimum, NOW, timelines=tree)
+    verdicts = assess_retention(backups, policy, minimum, NOW, timelines=tree)
     good = [b for b in backups if b.status is BackupStatus.DONE]
-    alone = judge(data.draw(st.permutations(good)), policy, minimum, NOW, timelines=tree)
+    alone = assess_retention(data.draw(st.permutations(good)), policy, minimum, NOW, timelines=tree)
     assert {b.id: verdicts[b.id] for b in good} == alone

@@ -20,7 +20,7 @@ from pgvault.engine.check.facts import (
     VaultFacts,
     WalFacts,
 )
-from pgvault.engine.check.run import judge
+from pgvault.engine.check.run import evaluate_checks
 from pgvault.io.server_facts import ServerFacts
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.check import Finding
@@ -91,4 +91,4 @@ def streamed(**changes: Any) -> ServerState:
 
 
 def findings(state: ServerState) -> dict[str, Finding]:
-    return {finding.name: finding for finding in judge(state).findings}
+    return {finding.name: finding for finding in evaluate_checks(state).findings}

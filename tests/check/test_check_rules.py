@@ -31,7 +31,7 @@ from server_states import (
 
 from pgvault.cli.verbs import VERBS
 from pgvault.engine.check.facts import Archiver, Place, ServerState, StreamingFacts
-from pgvault.engine.check.run import judge
+from pgvault.engine.check.run import evaluate_checks
 from pgvault.engine.check.table import CHECKS
 from pgvault.io.server_facts import ServerFacts
 from pgvault.model.backup import BackupStatus
@@ -103,14 +103,14 @@ def test_a_server_out_of_reach_is_one_failure_and_its_echoes_are_blocked() -> No
 
 def test_a_server_out_of_reach_of_which_nothing_is_stored_can_be_judged() -> None:
     nothing = healthy(sql=DOWN, streaming=DOWN, identity=None, backups=(), segments={}, free_bytes=None)
-    assert judge(nothing).outcome is Outcome.FAILED
+    assert evaluate_checks(nothing).outcome is Outcome.FAILED
 
 
 # Sound states
 
 
 def test_all_is_well_when_postgresql_archives() -> None:
-    report = judge(healthy())
+    report = evaluate_checks(healthy())
     assert report.outcome is Outcome.OK
     assert not report.problems
     assert {f.name for f in report.findings if f.outcome is Outcome.SKIPPED} == {
@@ -118,7 +118,7 @@ def test_all_is_well_when_postgresql_archives() -> None:
 
 
 def test_all_is_well_when_wal_is_streamed_and_archiving_is_off() -> None:
-    report = judge(streamed())
+    report = evaluate_checks(streamed())
     assert report.outcome is Outcome.OK
     found = {finding.name: finding for finding in report.findings}
     for name in ("archive_mode", "archive_command", "continuous archiving"):
@@ -259,7 +259,7 @@ def _facts(**changes: object) -> ServerFacts:
 
 def test_a_newer_major_is_a_warning_and_blocks_nothing() -> None:
     """Rule 34."""
-    report = judge(healthy(facts={"server": _facts(version="20beta1", major=20)}))
+    report = evaluate_checks(healthy(facts={"server": _facts(version="20beta1", major=20)}))
     assert report.outcome is Outcome.WARNING
     assert [finding.name for finding in report.problems] == ["PostgreSQL version"]
     assert "WAL records are not read" in report.problems[0].cause
@@ -308,7 +308,7 @@ def test_segments_of_another_timeline_are_not_taken_for_those_of_the_servers() -
 def test_what_a_receiver_brought_proves_that_archived_wal_is_here_although_the_archiver_sends_it_elsewhere() -> None:
     state = streamed(settings={"archive_mode": "on", "archive_command": "cp %p /mnt/old/%f"},
                      facts={"archiver": ARCHIVES})
-    assert judge(state).outcome is Outcome.OK
+    assert evaluate_checks(state).outcome is Outcome.OK
 
 
 def test_a_gap_stays_until_a_newer_backup_makes_it_harmless() -> None:

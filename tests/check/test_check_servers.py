@@ -21,8 +21,8 @@ from support.ssh import SshHost
 from pgvault.config.address import SshAddress
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check import server_state
-from pgvault.engine.check.run import look_at_all
-from pgvault.engine.check.server_state import look
+from pgvault.engine.check.run import probe_servers
+from pgvault.engine.check.server_state import probe_server
 from pgvault.model.errors import Unreachable
 from pgvault.vault.layout import Vault
 
@@ -417,7 +417,7 @@ def test_black_holes_answer_when_the_time_is_over(tmp_path: Path, black_hole: in
     monkeypatch.setattr(server_state, "LOOK_SECONDS", 0.3)
     servers = [ServerConfig(name=f"{NAME}-{number}", conninfo=conninfo.format(port=black_hole),
                             ssh=SshAddress("127.0.0.1", "a", black_hole)) for number in range(3)]
-    states = list(look_at_all(servers, tmp_path / "vault"))
+    states = list(probe_servers(servers, tmp_path / "vault"))
     assert [each.server.name for each in states] == [each.name for each in servers]
     for state in states:
         assert isinstance(state.sql, Unreachable)
@@ -433,8 +433,9 @@ def test_a_host_whose_ssh_falls_silent(tmp_path: Path, ssh_hosts: Callable[[str]
     host = ssh_hosts("asyncssh")
     proxy = Proxy(host.port)
     proxy.swallow_from(b"SSH-2.0")
-    state = look(ServerConfig(name=NAME, conninfo=f"host=127.0.0.1 port={black_hole}", identity_file=host.identity_file,
-                              ssh=SshAddress(host.host, host.user, proxy.port)), tmp_path / "vault")
+    state = probe_server(ServerConfig(name=NAME, conninfo=f"host=127.0.0.1 port={black_hole}",
+                                      identity_file=host.identity_file,
+                                      ssh=SshAddress(host.host, host.user, proxy.port)), tmp_path / "vault")
     assert isinstance(state.ssh, Unreachable)
     assert proxy.swallowed.is_set()
     proxy.close()
@@ -467,7 +468,8 @@ def test_a_server_that_falls_silent_while_it_is_checked(tmp_path: Path, pg: Serv
     monkeypatch.setattr(server_state, "LOOK_SECONDS", 3.0)  # the rest of the look has to come about in it
     proxy = Proxy(pg.port)
     proxy.swallow_from(mark)
-    state = look(ServerConfig(name=NAME, conninfo=make_conninfo(pg.conninfo(), port=proxy.port)), tmp_path / "vault")
+    state = probe_server(ServerConfig(name=NAME, conninfo=make_conninfo(pg.conninfo(), port=proxy.port)),
+                         tmp_path / "vault")
     silent = state.streaming if mark == b"IDENTIFY_SYSTEM" else state.sql
     assert isinstance(silent, Unreachable)
     assert silent.message == f"{NAME} gave no answer in time"

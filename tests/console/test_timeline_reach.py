@@ -13,7 +13,7 @@ from pgvault.console.timeline.chart import Chart, MarkKind, chart_of
 from pgvault.console.timeline.cursor import Cursor, aim, reach_of, told
 from pgvault.console.widgets.timeline import latest
 from pgvault.engine.restore.choose import Choice, NoChoice, find_choice
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.recovery_path import RecoveryPaths
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn
@@ -24,7 +24,7 @@ def asked(archive: MadeArchive, chart: Chart, cursor: Cursor) -> Choice | NoChoi
     """What `r` at this place comes to."""
     target, backup = aim(chart, cursor)
     named = [each for each in archive.backups if backup in ("auto", each.id)]
-    return find_choice(Ways(archive), named, target, cursor.timeline)
+    return find_choice(RecoveryPaths(archive), named, target, cursor.timeline)
 
 
 def cursors(archive: MadeArchive, chart: Chart) -> Iterator[Cursor]:

@@ -10,7 +10,7 @@ from desk import WIDE, Desk, press, screen, settle
 from textual.pilot import Pilot
 
 from pgvault.model.event import PhaseStarted
-from pgvault.vault import known
+from pgvault.vault import mount_guard
 from pgvault.vault.lock import Concern, locked
 
 
@@ -84,7 +84,7 @@ async def test_no_backup_is_begun_where_the_vault_was(desk: Desk, view: str) -> 
 async def test_the_first_backup_makes_the_vault(desk: Desk) -> None:
     """One that was never there is not missed."""
     unmount(desk)
-    known.forget(desk.shelf.home)
+    mount_guard.forget(desk.shelf.home)
     async with desk.open() as pilot:
         top = pilot.app.screen
         await press(pilot, "b")

@@ -10,10 +10,10 @@ from wal.wal_writer import XLOG, Writer, restore_point, short
 
 from pgvault.engine.event_reading import Segments
 from pgvault.model.lsn import Lsn
-from pgvault.wal import evidence
-from pgvault.wal.evidence import HEAP, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
+from pgvault.wal import transaction_changes
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.records import Reading
+from pgvault.wal.transaction_changes import HEAP, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
 
 DATABASE = 5
 DELETE, UPDATE = 0x10, 0x20
@@ -46,7 +46,8 @@ class Deeds(Writer):
 
     def remove_database(self, xid: int, oid: int) -> Lsn:
         """Its files."""
-        return self.append(short(struct.pack("<IiI", oid, 1, 1663)), rmid=evidence.DATABASE, info=0x20, xid=xid)
+        return self.append(short(struct.pack("<IiI", oid, 1, 1663)), rmid=transaction_changes.DATABASE, info=0x20,
+                           xid=xid)
 
     def end(self, xid: int, *, subxids: tuple[int, ...] = (), files: tuple[int, ...] = (),
             dropped: tuple[int, ...] = (), commits: bool = True) -> None:

@@ -23,7 +23,7 @@ from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_archive import accept, path_of
 from pgvault.wal.accidents import EventKind
-from pgvault.wal.evidence import DATABASE, HEAP, STANDBY, STORAGE, XLOG
+from pgvault.wal.transaction_changes import DATABASE, HEAP, STANDBY, STORAGE, XLOG
 from pgvault.wal.transactions import Kind
 
 MIB = 1 << 20

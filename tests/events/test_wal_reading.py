@@ -20,14 +20,14 @@ from pgvault.engine.events import find_events
 from pgvault.engine.restore import plan
 from pgvault.engine.restore.plan import make_plan
 from pgvault.engine.restore.request import RestoreRequest
-from pgvault.engine.wal_reading import telling
+from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.local_host import LocalHost
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Cancelled
 from pgvault.model.event import Emit, Event, PhaseStarted, Progressed, discard
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_facts import Told, read_facts, unread
+from pgvault.vault.wal_facts import OnProgress, read_facts, unread
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_long_readings_are_told_from_the_first_to_the_last_segment(vault: Server
 
 def test_short_readings_are_not_told(vault: ServerVault) -> None:
     told: list[Event] = []
-    assert read_facts(vault, told=telling(told.append)) == 5
+    assert read_facts(vault, on_progress=reading_progress(told.append)) == 5
     assert told == []
 
 
@@ -72,7 +72,7 @@ def test_a_reading_that_is_broken_off_goes_on_where_it_was(vault: ServerVault) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        read_facts(vault, told=enough)
+        read_facts(vault, on_progress=enough)
     assert left(vault) == 3
     assert read_facts(vault) == 3
     assert left(vault) == 0
@@ -99,8 +99,8 @@ def test_whoever_wants_a_plan_can_take_it_back_while_days_of_wal_are_read(
         asked = asyncio.create_task(make_plan(request, config, LocalHost("here")))
         loop = asyncio.get_running_loop()
 
-        def telling_and_cancelling(emit: Emit, cancelled: threading.Event) -> Told:
-            tell = telling(emit, cancelled)
+        def telling_and_cancelling(emit: Emit, cancelled: threading.Event) -> OnProgress:
+            tell = reading_progress(emit, cancelled)
 
             def first_cancel(done: int, total: int) -> None:
                 if done:
@@ -110,7 +110,7 @@ def test_whoever_wants_a_plan_can_take_it_back_while_days_of_wal_are_read(
 
             return first_cancel
 
-        monkeypatch.setattr(plan, "telling", telling_and_cancelling)
+        monkeypatch.setattr(plan, "reading_progress", telling_and_cancelling)
         await asked
 
     with pytest.raises(Cancelled, match="the reading of the archived WAL was cancelled"):

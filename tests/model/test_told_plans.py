@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.backup_plan import BackupPlan
-from pgvault.model.backup_plan import told as told_backup
-from pgvault.model.bring_back import BringBackPlan, Relation, beside_name, counted, told
+from pgvault.model.backup_plan import BackupPlan, describe_backup_plan
+from pgvault.model.bring_back import BringBackPlan, Relation, beside_name, counted, describe_bring_back
 from pgvault.model.check import Outcome
 from pgvault.model.relation import RelationName, SchemaName
 from pgvault.model.restore_plan import Precondition
@@ -26,7 +25,7 @@ HOLDS, FAILS = Precondition("room", Outcome.OK), Precondition("server", Outcome.
 
 def test_a_backup_is_told_by_what_the_last_one_took() -> None:
     plan = BackupPlan("main", bandwidth_limit=50 << 20)
-    assert list(told_backup(plan, LAST, "/vault")) == [
+    assert list(describe_backup_plan(plan, LAST, "/vault")) == [
         ("reads", "all of main, about 3.0 GiB as in the last backup"),
         ("writes", "/vault: what the vault has not stored yet, 5.0 MiB the last time"),
         ("changes", "nothing on the server; no other backup"),
@@ -38,7 +37,7 @@ def test_a_backup_is_told_by_what_the_last_one_took() -> None:
 
 
 def test_of_the_first_backup_nothing_is_known_beforehand() -> None:
-    lines = dict(told_backup(BackupPlan("main", immediate_checkpoint=True), None, "/vault"))
+    lines = dict(describe_backup_plan(BackupPlan("main", immediate_checkpoint=True), None, "/vault"))
     assert lines["reads"] == "all of main, how much the first one will tell"
     assert lines["writes"] == "/vault: what the vault has not stored yet, which is everything"
     assert lines["takes"] == "how long is not known before the first one"
@@ -47,7 +46,7 @@ def test_of_the_first_backup_nothing_is_known_beforehand() -> None:
 
 
 def test_what_a_backup_took_is_not_known_when_its_end_is_not() -> None:
-    lines = dict(told_backup(BackupPlan("main"), replace(LAST, finished_at=None), "/vault"))
+    lines = dict(describe_backup_plan(BackupPlan("main"), replace(LAST, finished_at=None), "/vault"))
     assert lines["takes"] == "how long is not known before the first one"
 
 
@@ -116,7 +115,7 @@ def test_what_comes_back_as_it_was() -> None:
     assert BACK.failed == (FAILS,)
     assert BACK.to_argv() == ["pgvault", "bring-back", "20261123T080000Z-01", 'shop."old sales"',
                               'shop.public."Orders"', "--as-it-was"]
-    assert list(told(BACK)) == [
+    assert list(describe_bring_back(BACK)) == [
         ("From", "this machine:/restored, the server of restore 20261123T080000Z-01"),
         ("Into", "database shop of main, as it was"),
         ("What", 'schema "old sales", public."Orders"'),
@@ -129,7 +128,7 @@ def test_what_comes_beside_what_is_there() -> None:
                    privileges=False, left=("Triggers stay.", "Rules stay."))
     assert plan.act == 'bring schema "old sales", public."Orders" into schema "-odd" in "Shop"'
     assert plan.to_argv()[5:] == ["--beside=-odd", "--user", "admin", "--no-owner", "--no-privileges"]
-    lines = list(told(plan))
+    lines = list(describe_bring_back(plan))
     assert lines[1] == ("Into", 'database Shop of main, schema "-odd", beside what is there')
     assert ("Why", "public.orders is there.") in lines
     assert lines[-2:] == [("Left out", "Triggers stay."), ("", "Rules stay.")]

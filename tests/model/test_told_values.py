@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pgvault.model.event import PhaseStarted, Progressed
-from pgvault.model.holding import check_holding, told_holding
+from pgvault.model.holding import check_holding, describe_holding
 from pgvault.model.pace import Pace, Progress
 from pgvault.model.text import size, span, visible, when, width
 
@@ -56,7 +56,7 @@ def test_columns_of_a_text(text: str, columns: int) -> None:
     ("7300000000000000001", "the cluster of system identifier 7300000000000000001")])
 def test_what_a_directory_holds(word: str, told: str) -> None:
     assert check_holding(word) == word
-    assert told_holding(word) == told
+    assert describe_holding(word) == told
 
 
 @pytest.mark.parametrize("word", ["", "0", "01", "nothing ", "x nothing", "12a", "1\u0661", "no cluster"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.engine.check.facts import UNHEARD, WalFacts
-from pgvault.engine.protection import QUIET, STUCK, Evidence, Judgement, ProtectionState, judge
+from pgvault.engine.protection import QUIET, STUCK, Judgement, ProtectionFacts, ProtectionState, assess_protection
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Corrupt, NotFound
 from pgvault.model.lsn import Lsn
@@ -28,7 +28,7 @@ ILL = "20261101T120000Z"
 def judged(*, backup_job: str | None = None, waiting_since=None, streamed_until=None, **changes: Any) -> Judgement:
     """Of a healthy server, but for the changes."""
     state = healthy(**changes)
-    return judge(Evidence(server=state.server, at=NOW, vault=state.vault, backup_job=backup_job,
+    return assess_protection(ProtectionFacts(server=state.server, at=NOW, vault=state.vault, backup_job=backup_job,
                           waiting_since=waiting_since, streamed_until=streamed_until))
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_unknown_and_never_good() -> None:
     assert judged(wal=problem) == (ProtectionState.UNKNOWN, ("the index cannot be used",))
     assert judged(problem=NotFound("no identity")) == (ProtectionState.UNKNOWN, ("no identity",))
     server = healthy().server
-    assert judge(Evidence(server=server, at=NOW, vault=problem)).state is ProtectionState.UNKNOWN
+    assert assess_protection(ProtectionFacts(server=server, at=NOW, vault=problem)).state is ProtectionState.UNKNOWN
 
 
 @given(st.sets(st.integers(0, 12)), st.lists(st.tuples(st.integers(0, 12), st.integers(1, 99), st.sampled_from(

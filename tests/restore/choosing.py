@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from made_archive import NOON, MadeArchive, Server
 
 from pgvault.engine.restore.choose import Choice, NoChoice, find_choice
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.recovery_path import RecoveryPaths
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -58,7 +58,7 @@ def branched() -> MadeArchive:
 
 def find(archive: MadeArchive, target: Target, timeline: int | None = None,
          backups: Sequence[Backup] | None = None) -> Choice | NoChoice:  # fmt: skip
-    return find_choice(Ways(archive), archive.backups if backups is None else backups, target, timeline)
+    return find_choice(RecoveryPaths(archive), archive.backups if backups is None else backups, target, timeline)
 
 
 def refusal(archive: MadeArchive, target: Target, timeline: int | None = None,

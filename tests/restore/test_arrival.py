@@ -19,12 +19,12 @@ from pgvault.engine.restore.arrival import (
     Astray,
     Goal,
     Report,
-    judge,
+    assess_arrival,
     restarts_too_often,
     too_small,
 )
 from pgvault.engine.restore.astray import ended
-from pgvault.engine.restore.sight import Process, Sight, of_this_run, sight_of
+from pgvault.engine.restore.observation import Observation, Process, of_this_run, sight_of
 from pgvault.engine.restore.watch import Watch
 from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
 from pgvault.model.lsn import Lsn
@@ -37,9 +37,9 @@ POSITIONS = st.integers(0, 4 * 8192).map(lambda at: Lsn(0x3000000 + 8 * at))
 
 
 def sight(state: str = "in archive recovery", *, alive: bool = True, log: tuple[str, ...] = (), status: str = "ready",
-          titles: tuple[str, ...] = (), branch: tuple[int, Lsn] | None = None, **control: str) -> Sight:
+          titles: tuple[str, ...] = (), branch: tuple[int, Lsn] | None = None, **control: str) -> Observation:
     written = {"Database cluster state": state, **{name.replace("_", " "): value for name, value in control.items()}}
-    return Sight(alive=alive, status=status, control=written, log=log, branch=branch,
+    return Observation(alive=alive, status=status, control=written, log=log, branch=branch,
                  processes=tuple(Process(100 + at, title) for at, title in enumerate(titles)))
 
 
@@ -80,7 +80,7 @@ def test_each_state_and_each_goal(action: TargetAction, standby: bool, in_recove
     at = Lsn(STOP + 64) if reached or standby else Lsn(STOP - 64)
     report = Report(in_recovery, at, paused=paused and in_recovery, timeline=None if in_recovery else 2,
                     lag_bytes=0 if standby and in_recovery else None)
-    verdict = judge(goal, sight(), report, refused=False)
+    verdict = assess_arrival(goal, sight(), report, refused=False)
     if standby:
         expected: object = Astray if paused or not in_recovery else FOLLOWING
     elif not in_recovery:
@@ -93,17 +93,17 @@ def test_each_state_and_each_goal(action: TargetAction, standby: bool, in_recove
 
 
 def test_a_pause_before_the_target_has_its_reason_from_pg_control() -> None:
-    seen = Sight(alive=True, status="ready", control={**RECOVERING, "max_connections setting": "60",
+    seen = Observation(alive=True, status="ready", control={**RECOVERING, "max_connections setting": "60",
                                                       "max_prepared_xacts setting": "10",
                                                       "max_wal_senders setting": "5"})
     limits = {"max_connections": 60, "max_prepared_transactions": 0, "max_wal_senders": 10}
-    verdict = judge(Goal(PAUSE, stop=STOP), seen, Report(True, Lsn(STOP - 8), paused=True, limits=limits),
+    verdict = assess_arrival(Goal(PAUSE, stop=STOP), seen, Report(True, Lsn(STOP - 8), paused=True, limits=limits),
                     refused=False)
     assert isinstance(verdict, Astray)
     assert verdict.reason == "max_prepared_transactions must be 10"
     assert "max_prepared_transactions = 10 in {directory}/postgresql.auto.conf" in verdict.step
-    by_hand = judge(Goal(stop=STOP), seen, Report(True, Lsn(STOP - 8), paused=True, limits={"max_connections": 99}),
-                    refused=False)
+    by_hand = assess_arrival(Goal(stop=STOP), seen,
+                             Report(True, Lsn(STOP - 8), paused=True, limits={"max_connections": 99}), refused=False)
     assert isinstance(by_hand, Astray)
     assert by_hand.reason == "pg_wal_replay_pause() was called"
     assert "pg_wal_replay_resume()" in by_hand.step
@@ -115,7 +115,7 @@ def test_a_pause_before_the_target_has_its_reason_from_pg_control() -> None:
 ])  # fmt: skip
 def test_a_pause_that_was_asked_for_is_one(goal: Goal, at: int, astray: bool) -> None:
     """The record or the file that replay is at may take long, and nothing is replayed behind it."""
-    verdict = judge(goal, sight(), Report(True, Lsn(at), asked_to_pause=True), refused=False)
+    verdict = assess_arrival(goal, sight(), Report(True, Lsn(at), asked_to_pause=True), refused=False)
     assert isinstance(verdict, Astray) is astray
     assert verdict is None or isinstance(verdict, Astray)
 
@@ -128,7 +128,7 @@ def test_a_pause_that_was_asked_for_is_one(goal: Goal, at: int, astray: bool) ->
 ])  # fmt: skip
 def test_a_setting_that_is_too_small_is_read_from_a_log_in_any_language(line: str) -> None:
     assert too_small(sight(log=(line,)), {}) == {"max_connections": 60}
-    verdict = judge(Goal(stop=STOP), sight(log=(line,)), None, refused=True)
+    verdict = assess_arrival(Goal(stop=STOP), sight(log=(line,)), None, refused=True)
     assert isinstance(verdict, Astray)
     assert verdict.reason == "max_connections must be 60"
 
@@ -137,7 +137,7 @@ def test_a_setting_that_is_too_small_is_read_from_a_log_in_any_language(line: st
 
 
 def test_without_sql_nothing_is_judged_while_it_may_still_let_us_in() -> None:
-    assert judge(Goal(), sight("in production", branch=(2, STOP)), None, refused=False) is None
+    assert assess_arrival(Goal(), sight("in production", branch=(2, STOP)), None, refused=False) is None
 
 
 @pytest.mark.parametrize(("branch", "verdict"), [
@@ -145,7 +145,7 @@ def test_without_sql_nothing_is_judged_while_it_may_still_let_us_in() -> None:
 def test_a_promotion_is_proven_by_pg_control_and_the_new_history(branch: tuple[int, Lsn] | None,
                                                                  verdict: object) -> None:
     goal = Goal(stop=STOP, replayed=True, ends=True)
-    assert judge(goal, sight("in production", branch=branch), None, refused=True) == verdict
+    assert assess_arrival(goal, sight("in production", branch=branch), None, refused=True) == verdict
 
 
 BEGAN = 'LOG:  starting point-in-time recovery to WAL location (LSN) "0/3000100"'
@@ -160,7 +160,7 @@ CONSISTENT = "LOG:  consistent recovery state reached at 0/3000100"
     ((BEGAN, "LOG:  recovery has paused"), False),  # so it says of every pause
 ])  # fmt: skip
 def test_a_pause_is_proven_by_the_log(log: tuple[str, ...], shows: bool) -> None:
-    verdict = judge(Goal(PAUSE, stop=STOP), sight(log=log), None, refused=True)
+    verdict = assess_arrival(Goal(PAUSE, stop=STOP), sight(log=log), None, refused=True)
     assert verdict == (Arrived(PAUSED, STOP) if shows else None)
 
 
@@ -173,22 +173,22 @@ PAUSED_HERE = "TIPP:  Führen Sie pg_wal_replay_resume() aus um fortzufahren."
     (Goal(standby=True), ("postgres: walreceiver streaming 0/3000148",), Arrived),
 ])  # fmt: skip
 def test_a_pause_is_read_from_a_log_in_any_language(goal: Goal, titles: tuple[str, ...], expected: type) -> None:
-    verdict = judge(goal, sight(log=(BEGAN, "LOG:  Wiederherstellung wurde pausiert", PAUSED_HERE), titles=titles),
-                    None, refused=True)
+    verdict = assess_arrival(goal, sight(log=(BEGAN, "LOG:  Wiederherstellung wurde pausiert", PAUSED_HERE),
+                                         titles=titles), None, refused=True)
     assert type(verdict) is expected
 
 
 def test_the_end_of_the_backup_is_reached_when_it_takes_logins() -> None:
     goal = Goal(PAUSE, stop=STOP, replayed=True, ends=True, is_immediate=True)
-    assert judge(goal, sight(), None, refused=True) == Arrived(PAUSED, STOP)
-    assert judge(goal, sight(status="starting"), None, refused=True) is None
+    assert assess_arrival(goal, sight(), None, refused=True) == Arrived(PAUSED, STOP)
+    assert assess_arrival(goal, sight(status="starting"), None, refused=True) is None
 
 
 @pytest.mark.parametrize(("title", "verdict"), [
     ("postgres: 15/main: walreceiver streaming 0/3000148", Arrived(FOLLOWING, Lsn(0x3000148))),
     ("postgres: walreceiver ", None), ("postgres: startup recovering 000000010000000000000003", None)])
 def test_a_standby_is_proven_by_its_receiver(title: str, verdict: object) -> None:
-    assert judge(Goal(standby=True), sight(titles=(title,)), None, refused=True) == verdict
+    assert assess_arrival(Goal(standby=True), sight(titles=(title,)), None, refused=True) == verdict
 
 
 @pytest.mark.parametrize(("control", "log", "verdict"), [
@@ -202,8 +202,8 @@ def test_a_standby_is_proven_by_its_receiver(title: str, verdict: object) -> Non
 ])  # fmt: skip
 def test_a_shutdown_counts_at_the_target(control: dict[str, str], log: tuple[str, ...], verdict: object) -> None:
     ended = sight("shut down in recovery", alive=False, log=log, **control)
-    assert judge(Goal(SHUTDOWN, stop=STOP), ended, None, refused=False) == verdict
-    assert judge(Goal(PROMOTE, stop=STOP), ended, None, refused=False) is None
+    assert assess_arrival(Goal(SHUTDOWN, stop=STOP), ended, None, refused=False) == verdict
+    assert assess_arrival(Goal(PROMOTE, stop=STOP), ended, None, refused=False) is None
 
 
 # What moves, and what only repeats itself
@@ -221,9 +221,9 @@ def test_a_refused_login_and_a_lost_connection_move_nothing() -> None:
     sight(titles=("postgres: walreceiver streaming 0/4000000",)),
     sight(Minimum_recovery_ending_location="0/4000000"), sight(status="starting"), sight("in production"),
     sight(log=("LOG:  syncing data directory (fsync), elapsed time: 10.00 s, current path: ./base/5/1259",)),
-    Sight(alive=True, status="ready", control=RECOVERING, processes=(Process(100, "postgres: startup", 10),)),
+    Observation(alive=True, status="ready", control=RECOVERING, processes=(Process(100, "postgres: startup", 10),)),
 ])  # fmt: skip
-def test_what_moves(later: Sight) -> None:
+def test_what_moves(later: Observation) -> None:
     assert later.signs_of_life() - sight(titles=("postgres: startup",)).signs_of_life()
 
 
@@ -258,7 +258,7 @@ def test_whatever_a_host_prints_does_no_harm(records: list[str]) -> None:
     keys = ("control=", "branch=", "postmaster.pid=", "process=", "log=", "")
     seen = sight_of([key + record for key, record in zip(itertools.cycle(keys), records, strict=False)])
     for goal in (Goal(), Goal(PAUSE, stop=STOP), Goal(standby=True), Goal(SHUTDOWN, stop=STOP)):
-        assert not isinstance(judge(goal, seen, None, refused=True), Arrived)
+        assert not isinstance(assess_arrival(goal, seen, None, refused=True), Arrived)
     seen.signs_of_life()
 
 

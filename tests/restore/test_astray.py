@@ -10,9 +10,19 @@ import pytest
 from support.restoring import plan
 
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.restore.arrival import FOLLOWING, PAUSED, PROMOTED, SHUT_DOWN, Arrived, Astray, Goal, Report, judge
+from pgvault.engine.restore.arrival import (
+    FOLLOWING,
+    PAUSED,
+    PROMOTED,
+    SHUT_DOWN,
+    Arrived,
+    Astray,
+    Goal,
+    Report,
+    assess_arrival,
+)
 from pgvault.engine.restore.astray import ended, not_following, stands_still, went_astray
-from pgvault.engine.restore.sight import Process, Sight, sight_of
+from pgvault.engine.restore.observation import Observation, Process, sight_of
 from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.watch import SURE_LOOKS, Watch
 from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
@@ -27,7 +37,8 @@ RESUME = "See who paused it; SELECT pg_wal_replay_resume() makes it go on"
 
 
 def watch(*log: str, control: dict[str, str] | None = None, **facts: Any) -> Watch:
-    seen = Sight(log=log, control=control or {}, free=facts.pop("free", None), processes=facts.pop("processes", ()))
+    seen = Observation(log=log, control=control or {}, free=facts.pop("free", None),
+                       processes=facts.pop("processes", ()))
     wanted = plan(stop_lsn=STOP, **facts.pop("plan", {}))
     return cast("Watch", SimpleNamespace(**{
         "plan": wanted, "host": SimpleNamespace(description="box"), "sight": seen, "start": "pg_ctl start",
@@ -132,9 +143,10 @@ def test_it_ended() -> None:
 
 
 @pytest.mark.parametrize(("seen", "gave_up", "is_sure"), [
-    (Sight(free=9), "", True), (Sight(), "pg_ctl ended with status 1: no", True), (Sight(log=("a",)), "", True),
-    (Sight(free=9000), "", False), (Sight(alive=True, free=9), "", False)])
-def test_what_did_not_start_is_not_waited_for(seen: Sight, gave_up: str, is_sure: bool) -> None:
+    (Observation(free=9), "", True), (Observation(), "pg_ctl ended with status 1: no", True),
+    (Observation(log=("a",)), "", True),
+    (Observation(free=9000), "", False), (Observation(alive=True, free=9), "", False)])
+def test_what_did_not_start_is_not_waited_for(seen: Observation, gave_up: str, is_sure: bool) -> None:
     """On a full disk there is no log, and a start command may take a minute to bring a server."""
     host, server = cast("Host", SimpleNamespace(description="box")), ServerConfig(name="main", conninfo="")
     looking = Watch(host, None, server, plan(stop_lsn=STOP), Started("pg_ctl start", gave_up), "")
@@ -193,9 +205,9 @@ def test_what_the_plan_asks_for_is_the_goal() -> None:
     assert Goal.of(plan(target=AtLsn(STOP), stop_lsn=STOP)) == Goal(PROMOTE, False, STOP, False, False, False)
 
 
-def sight(state: str = "in archive recovery", *log: str, **facts: Any) -> Sight:
+def sight(state: str = "in archive recovery", *log: str, **facts: Any) -> Observation:
     control = {"Database cluster state": state}
-    return Sight(**{"alive": True, "status": "ready", "control": control, "log": log, **facts})
+    return Observation(**{"alive": True, "status": "ready", "control": control, "log": log, **facts})
 
 
 @pytest.mark.parametrize(("goal", "report", "verdict"), [
@@ -215,15 +227,16 @@ def sight(state: str = "in archive recovery", *log: str, **facts: Any) -> Sight:
     (Goal(SHUTDOWN, stop=STOP), Report(False, STOP), Astray(PROMOTED, STOP)),
 ])  # fmt: skip
 def test_by_what_the_server_says(goal: Goal, report: Report, verdict: object) -> None:
-    assert judge(goal, sight(), report, refused=False) == verdict
-    assert judge(goal, sight(), report, refused=True) == verdict
+    assert assess_arrival(goal, sight(), report, refused=False) == verdict
+    assert assess_arrival(goal, sight(), report, refused=True) == verdict
 
 
 def test_where_the_server_does_not_say_where_it_left_its_history_does() -> None:
     branched = sight("in production", branch=(2, BEFORE))
-    assert judge(Goal(stop=STOP), branched, Report(False, None, timeline=2), refused=False) == Astray(PROMOTED, BEFORE)
+    assert assess_arrival(Goal(stop=STOP), branched, Report(False, None, timeline=2),
+                          refused=False) == Astray(PROMOTED, BEFORE)
     following = sight(processes=(Process(1, "postgres: walreceiver streaming 0/3000148"),))
-    assert judge(Goal(standby=True), following, Report(True, STOP), refused=False) == Arrived(FOLLOWING, STOP)
+    assert assess_arrival(Goal(standby=True), following, Report(True, STOP), refused=False) == Arrived(FOLLOWING, STOP)
 
 
 SMALL = ("DETAIL:  max_connections = 20 is a lower setting than on the primary server, where its value was 60.",
@@ -232,7 +245,7 @@ SMALL = ("DETAIL:  max_connections = 20 is a lower setting than on the primary s
 
 
 def test_settings_that_are_too_small_are_all_named_with_what_they_have_to_be() -> None:
-    found = judge(Goal(stop=STOP), sight("in archive recovery", *SMALL), None, refused=True)
+    found = assess_arrival(Goal(stop=STOP), sight("in archive recovery", *SMALL), None, refused=True)
     assert found == Astray(PAUSED, None, "max_connections must be 60, max_wal_senders must be 5",
                            "Set max_connections = 60, max_wal_senders = 5 in {directory}/postgresql.auto.conf and "
                            "restart the server: replay then goes on")
@@ -251,8 +264,8 @@ def test_settings_that_are_too_small_are_all_named_with_what_they_have_to_be() -
     (Goal(SHUTDOWN, stop=STOP), sight("shut down", "recovery stopping", alive=False), True, None),
     (Goal(PAUSE), sight("in archive recovery", 'a "0/1"', 'b "0/1"'), True, None),
 ])  # fmt: skip
-def test_by_what_is_seen_of_it(goal: Goal, seen: Sight, refused: bool, verdict: object) -> None:
-    assert judge(goal, seen, None, refused=refused) == verdict
+def test_by_what_is_seen_of_it(goal: Goal, seen: Observation, refused: bool, verdict: object) -> None:
+    assert assess_arrival(goal, seen, None, refused=refused) == verdict
 
 
 # What a look at the host tells
@@ -289,7 +302,7 @@ def test_what_the_script_prints_is_read(records: list[str], field: str, value: o
 
 
 @pytest.mark.parametrize(("seen", "signs"), [
-    (Sight(), {""}),
+    (Observation(), {""}),
     (sight(control={"Database cluster state": "s", "Latest checkpoint location": "0/1",
                     "Minimum recovery ending location": "0/2"}), {"s", "ready", "0/1", "0/2"}),
     (sight(processes=(Process(7, "postgres: startup recovering 000000010000000000000003", 25),
@@ -299,5 +312,5 @@ def test_what_the_script_prints_is_read(records: list[str], field: str, value: o
       "postgres: walreceiver streaming 0/5", "11 0"}),
     (sight("s", "x 10.00 s, path: a", "y 1,50 s: b", "z"), {"s", "ready", "", "10.00 s, path: a", "1,50 s: b"}),
 ])  # fmt: skip
-def test_the_signs_of_life(seen: Sight, signs: set[str]) -> None:
+def test_the_signs_of_life(seen: Observation, signs: set[str]) -> None:
     assert seen.signs_of_life() == signs

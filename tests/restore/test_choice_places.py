@@ -8,10 +8,10 @@ import pytest
 from choosing import FIRST, REACH, SECOND, archive_without, at, branched, find, lived, refusal
 from made_archive import MadeArchive
 
-from pgvault.engine.restore.choose import Aim, Choice, needed
+from pgvault.engine.restore.choose import Choice, Reading, needed
 from pgvault.engine.restore.nearest import When, nearest
-from pgvault.engine.restore.stop import Because, NoStop, Stop
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.recovery_path import RecoveryPaths
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
@@ -35,7 +35,7 @@ def test_the_wal_that_is_needed() -> None:
     archive = archive_without()
     found = find(archive, AtXid(701))
     assert isinstance(found, Choice)
-    part = needed(found.way, found.backup, found.stop)
+    part = needed(found.path, found.backup, found.stop)
     assert [row.number for row in part.rows] == [2, 3]
     assert (part.segments, part.stored) == (2, 2000)
 
@@ -43,7 +43,7 @@ def test_the_wal_that_is_needed() -> None:
 def test_no_backup_lies_on_the_way() -> None:
     archive = branched()
     found = refusal(archive, EndOfWal(), 2, archive.backups[1:])
-    assert found.refusals == (NoStop(Because.UNKNOWN, "no backup lies on the way to timeline 2"),)
+    assert found.refusals == (NoStop(NoStopCause.UNKNOWN, "no backup lies on the way to timeline 2"),)
     assert found.reason == "No backup lies on the way to timeline 2."
 
 
@@ -70,45 +70,45 @@ def test_where_recovery_stops(target: Target, stop: Stop) -> None:
 # What is nearest
 
 
-def offered(archive: MadeArchive, asked: Aim) -> list[tuple[When, str, Aim]]:
+def offered(archive: MadeArchive, asked: Reading) -> list[tuple[When, str, Reading]]:
     named = [each for each in archive.backups if asked.backup in ("auto", each.id)]
     found = refusal(archive, asked.target, asked.timeline, named)
-    return [(each.when, each.text, each.aim)
-            for each in nearest(found, asked, named, archive.backups, lambda partial: Ways(archive))]
+    return [(each.when, each.text, each.reading)
+            for each in nearest(found, asked, named, archive.backups, lambda partial: RecoveryPaths(archive))]
 
 
 COMMIT = "just after the last commit at or before"
 
 
 @pytest.mark.parametrize(("lost", "asked", "expected"), [
-    ((), Aim(AtTime(at(11)), None, "auto"), [
+    ((), Reading(AtTime(at(11)), None, "auto"), [
         (When.LATER, f"the end of backup {FIRST}",
-         Aim(Immediate(), 1, FIRST, reason="the first backup's end behind it"))]),
-    ((), Aim(AtTime(at(17)), None, "auto"), [
+         Reading(Immediate(), 1, FIRST, reason="the first backup's end behind it"))]),
+    ((), Reading(AtTime(at(17)), None, "auto"), [
         (When.EARLIER, f"{COMMIT} 2026-11-01 12:03:12.5+00",
-         Aim(AtTime(at(12, 3, 12.5)), 1, reason="the last commit that can be reached on timeline 1"))]),
-    ((3,), Aim(AtTime(at(12, 1, 30)), None, "auto"), [
+         Reading(AtTime(at(12, 3, 12.5)), 1, reason="the last commit that can be reached on timeline 1"))]),
+    ((3,), Reading(AtTime(at(12, 1, 30)), None, "auto"), [
         (When.EARLIER, f"the end of backup {FIRST}",
-         Aim(Immediate(), 1, FIRST, reason="the backup's end: nothing was committed behind it")),
+         Reading(Immediate(), 1, FIRST, reason="the backup's end: nothing was committed behind it")),
         (When.LATER, f"the end of backup {SECOND}",
-         Aim(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
-    ((), Aim(AtTime(at(12, 1, 30)), None, SECOND), [
+         Reading(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
+    ((), Reading(AtTime(at(12, 1, 30)), None, SECOND), [
         (When.AT, f"{COMMIT} 2026-11-01 12:01:30+00",
-         Aim(AtTime(at(12, 1, 30)), 1, FIRST, reason="from another backup")),
+         Reading(AtTime(at(12, 1, 30)), 1, FIRST, reason="from another backup")),
         (When.LATER, f"the end of backup {SECOND}",
-         Aim(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
-    ((), Aim(AtName("deploy"), None, "auto"), [
+         Reading(Immediate(), 1, SECOND, reason="the first backup's end behind it"))]),
+    ((), Reading(AtName("deploy"), None, "auto"), [
         (When.AT, "WAL position 0/300068, inclusive",
-         Aim(AtLsn(Lsn(0x300068)), 1, reason="the one of 2026-11-01 12:02:01.25+00")),
+         Reading(AtLsn(Lsn(0x300068)), 1, reason="the one of 2026-11-01 12:02:01.25+00")),
         (When.AT, "WAL position 0/500068, inclusive",
-         Aim(AtLsn(Lsn(0x500068)), 1, reason="the one of 2026-11-01 12:03:17.5+00"))]),
-    ((5, 4), Aim(Immediate(), None, SECOND), [
-        (When.EARLIER, f"the end of backup {FIRST}", Aim(Immediate(), 1, FIRST,
+         Reading(AtLsn(Lsn(0x500068)), 1, reason="the one of 2026-11-01 12:03:17.5+00"))]),
+    ((5, 4), Reading(Immediate(), None, SECOND), [
+        (When.EARLIER, f"the end of backup {FIRST}", Reading(Immediate(), 1, FIRST,
                                                          reason="the newest one to be restored"))]),
-    ((), Aim(AtXid(12345), None, "auto"), []),
+    ((), Reading(AtXid(12345), None, "auto"), []),
 ])  # fmt: skip
 def test_what_is_offered_in_place_of_what_cannot_be_reached(
-        lost: tuple[int, ...], asked: Aim, expected: list[tuple[When, str, Aim]]) -> None:
+        lost: tuple[int, ...], asked: Reading, expected: list[tuple[When, str, Reading]]) -> None:
     assert offered(archive_without(*lost), asked) == expected
 
 

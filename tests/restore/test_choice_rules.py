@@ -9,9 +9,9 @@ import pytest
 from choosing import FIRST, FIRST_END, REACH, SECOND, SECOND_END, archive_without, at, branched, find, lived, refusal
 from made_archive import MadeArchive, Server
 
-from pgvault.engine.restore.choose import Aim, Choice, NoChoice, candidates, choose
-from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.choose import Choice, NoChoice, Reading, candidates, choose
+from pgvault.engine.restore.recovery_path import RecoveryPaths
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop, find_stop
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import PgvaultError, Refused, WalMissing
 from pgvault.model.lsn import Lsn
@@ -100,9 +100,9 @@ def test_what_lies_before_the_first_backup(target: Target) -> None:
     assert isinstance(found.error, WalMissing)
     assert found.reason == reason
     assert found.refusals == (
-        NoStop(Because.TOO_EARLY, f"it lies before the end of backup {SECOND}, {SECOND_END}",
+        NoStop(NoStopCause.TOO_EARLY, f"it lies before the end of backup {SECOND}, {SECOND_END}",
                f"ends after the target, at {SECOND_END}", archive.backups[1], 1),
-        NoStop(Because.TOO_EARLY, f"it lies before the end of backup {FIRST}, {FIRST_END}",
+        NoStop(NoStopCause.TOO_EARLY, f"it lies before the end of backup {FIRST}, {FIRST_END}",
                f"ends after the target, at {FIRST_END}", archive.backups[0], 1))
     alone = refusal(archive, target, None, archive.backups[:1])
     assert alone.reason == f"It lies before the end of backup {FIRST}, {FIRST_END}, and there is no older one."
@@ -110,7 +110,7 @@ def test_what_lies_before_the_first_backup(target: Target) -> None:
 
 def test_a_backup_of_which_no_time_is_known_says_none() -> None:
     archive = archive_without()
-    found = find_stop(Ways(archive).to(1), replace(archive.backups[0], finished_at=None), AtLsn(Lsn(0x200030)))
+    found = find_stop(RecoveryPaths(archive).to(1), replace(archive.backups[0], finished_at=None), AtLsn(Lsn(0x200030)))
     assert isinstance(found, NoStop)
     assert (found.reason, found.of_backup) == (f"it lies before the end of backup {FIRST}", "ends after the target")
 
@@ -126,7 +126,7 @@ def test_what_lies_behind_all_wal(target: Target) -> None:
     found = refusal(archive, target)
     reason = f"on timeline 1 the archived WAL reaches to 0/600000, {REACH}"
     assert told(found)[2:] == (f"On{reason[2:]}.", EARLIER)
-    assert found.refusals == (NoStop(Because.TOO_LATE, reason, f"reaches only to 0/600000, {REACH}",
+    assert found.refusals == (NoStop(NoStopCause.TOO_LATE, reason, f"reaches only to 0/600000, {REACH}",
                                      archive.backups[1], 1, at(12, 3, 12.5)),)
 
 
@@ -146,7 +146,7 @@ def test_wal_that_a_backup_itself_needs() -> None:
     needs = "000000010000000000000002"
     assert told(found) == (WalMissing, "the target cannot be reached: the end of the archived WAL",
                            f"WAL that backup {FIRST} needs is missing: segment {needs}.", EARLIER)
-    assert found.refusals == (NoStop(Because.BROKEN, f"WAL that backup {FIRST} needs is missing: segment {needs}",
+    assert found.refusals == (NoStop(NoStopCause.BROKEN, f"WAL that backup {FIRST} needs is missing: segment {needs}",
                                      f"needs segment {needs}, which is missing", archive.backups[0], 1),)
 
 
@@ -181,8 +181,8 @@ def test_a_transaction_that_nobody_knows() -> None:
     ended = "o transaction 12345 ended in the archived WAL behind backup"
     assert told(found) == (WalMissing, "the target cannot be reached: just after the end of transaction 12345",
                            f"N{ended} {SECOND}; n{ended} {FIRST}.", SEE)
-    assert [(each.because, each.of_backup) for each in found.refusals] == [
-        (Because.UNKNOWN, "has no such target in the WAL behind it")] * 2
+    assert [(each.cause, each.of_backup) for each in found.refusals] == [
+        (NoStopCause.UNKNOWN, "has no such target in the WAL behind it")] * 2
 
 
 def test_xids_are_those_of_one_round() -> None:
@@ -204,7 +204,7 @@ def test_a_subtransaction_is_told_with_its_transaction() -> None:
     archive = WithSubtransactions(lived())
     found = refusal(archive, AtXid(1703, inclusive=False))
     assert found.reason.startswith("1703 is a subtransaction of transaction 703, which is the one to name; no ")
-    assert found.readings == (Aim(AtXid(703, inclusive=False), 1, reason="the transaction that it is a part of"),)
+    assert found.readings == (Reading(AtXid(703, inclusive=False), 1, reason="the transaction that it is a part of"),)
 
 
 NO_NAME = "o restore point of that name is behind backup"
@@ -223,12 +223,12 @@ def test_a_restore_point_before_the_backup() -> None:
     archive = archive_without(5)
     found = refusal(archive, AtName("deploy"), None, archive.backups[1:])
     assert found.reason == f"There is one at 0/300068 on timeline 1; n{NO_NAME} {SECOND} on the way to timeline 1."
-    assert found.readings == (Aim(AtName("deploy"), 1, reason="on timeline 1"),)
+    assert found.readings == (Reading(AtName("deploy"), 1, reason="on timeline 1"),)
     during = replace(archive.backups[0], end_lsn=Lsn(0x300070))
-    early = find_stop(Ways(archive).to(1), during, AtName("deploy"))
+    early = find_stop(RecoveryPaths(archive).to(1), during, AtName("deploy"))
     assert isinstance(early, NoStop)
-    assert early.because is Because.TOO_EARLY
-    until = find_stop(Ways(archive).to(1), replace(during, end_lsn=Lsn(0x300068)), AtName("deploy"))
+    assert early.cause is NoStopCause.TOO_EARLY
+    until = find_stop(RecoveryPaths(archive).to(1), replace(during, end_lsn=Lsn(0x300068)), AtName("deploy"))
     assert until == Stop(1, Lsn(0x300068), True, Lsn(0x3000A8), at(12, 2, 1.25))
 
 
@@ -238,8 +238,8 @@ def test_a_name_that_was_given_twice() -> None:
     assert told(found) == (Refused, "there are 2 restore points named 'deploy'",
                            f"0/300068 of {one}; 0/500068 of {two}.",
                            "Name one by its position, as in --target-lsn 0/500068")
-    assert found.readings == (Aim(AtLsn(Lsn(0x300068)), 1, reason=f"the one of {one}"),
-                              Aim(AtLsn(Lsn(0x500068)), 1, reason=f"the one of {two}"))
+    assert found.readings == (Reading(AtLsn(Lsn(0x300068)), 1, reason=f"the one of {one}"),
+                              Reading(AtLsn(Lsn(0x500068)), 1, reason=f"the one of {two}"))
     only = find(archive_without(), AtName("only"))
     assert isinstance(only, Choice)
     assert (only.backup.id, only.stop) == (SECOND, Stop(1, Lsn(0x5000A8), True, Lsn(0x5000E8), at(12, 3, 17.5)))
@@ -251,7 +251,7 @@ def test_a_name_that_was_given_twice() -> None:
 def test_a_name_on_another_timeline() -> None:
     found = refusal(branched(), AtName("only"), 2)
     assert found.reason == (f"There is one at 0/5000A8 on timeline 1; n{NO_NAME} {FIRST} on the way to timeline 2.")
-    assert found.readings == (Aim(AtName("only"), 1, reason="on timeline 1"),)
+    assert found.readings == (Reading(AtName("only"), 1, reason="on timeline 1"),)
 
 
 def test_the_end_of_two_timelines() -> None:
@@ -260,7 +260,8 @@ def test_the_end_of_two_timelines() -> None:
         Refused, "the target is on more than one timeline: the end of the archived WAL",
         "On timeline 1 it is 0/600000 of 2026-11-01 12:03:12.5+00; on timeline 2 it is 0/400000 of 2026-11-01 "
         "12:03:17.5+00.", "Name one: --target-timeline 1 or 2")
-    assert found.readings == (Aim(EndOfWal(), 1, reason="on timeline 1"), Aim(EndOfWal(), 2, reason="on timeline 2"))
+    assert found.readings == (Reading(EndOfWal(), 1, reason="on timeline 1"),
+                              Reading(EndOfWal(), 2, reason="on timeline 2"))
     positions = refusal(branched(), AtLsn(Lsn(0x300068)))
     assert positions.error.detail == "On timeline 1 it is 0/300068; on timeline 2 it is 0/300068."
 
@@ -294,7 +295,7 @@ def test_a_timeline_of_unknown_origin_is_not_passed_over() -> None:
         Refused, "where timeline 2 comes from is not known",
         "Its WAL is archived from 0/300000 on, its history file 00000002.history is not.",
         "Archive that file (pgvault put-wal), or name the timeline that is meant, as in --target-timeline 1")
-    assert found.readings == (Aim(EndOfWal(), 1, reason="leaves out what timeline 2 holds"),)
+    assert found.readings == (Reading(EndOfWal(), 1, reason="leaves out what timeline 2 holds"),)
     assert isinstance(find(archive, EndOfWal(), 1), Choice)
     assert isinstance(find(archive, Immediate(), None, archive.backups[:1]), NoChoice)
 

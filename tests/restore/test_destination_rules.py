@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.restoring import MIB, SPACE, backup, box, destination, place, plan
 
 from pgvault.config.schema import HostConfig
-from pgvault.engine.restore.held import look_at
+from pgvault.engine.restore.directory_state import read_directory_state
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.io.probe import Contents, Destination, Installation, Postmaster
 from pgvault.io.probe_listening import SocketPlace
@@ -28,7 +28,7 @@ NO_SERVERS = Vault(Path("/nowhere"))
 
 def conditions(there: Destination, wanted: RestorePlan, host: HostConfig | None = None) -> dict[str, Precondition]:
     """By their names, of which none is there twice."""
-    state = look_at(there, NO_SERVERS, wanted.server)
+    state = read_directory_state(there, NO_SERVERS, wanted.server)
     found = destination_conditions(there, state, wanted, backup(), host)
     assert len({each.name for each in found}) == len(found)
     return {each.name: each for each in found}

@@ -20,9 +20,9 @@ from pgvault.config.load import load
 from pgvault.engine.restore import ask, expect
 from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.expect import Found, Presence
+from pgvault.engine.restore.observation import Observation
 from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.run import connect_host
-from pgvault.engine.restore.sight import Sight
 from pgvault.engine.restored import look as looking
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Checked, Event, discard
@@ -102,8 +102,8 @@ def look(world: World, relation: RelationName, events: list[Event] | None = None
     async def asked() -> tuple[Found, ...]:
         async with await connect_host("target", config.host("target"), discard) as host:
             server = RestoredServer(host, config.host("target"), config.server("main"), copy_of(plan))
-            server.seen(Sight(port=world.port, places=(str(world.root),)))
-            return await expect.look_for([relation], server, discard if events is None else events.append)
+            server.seen(Observation(port=world.port, places=(str(world.root),)))
+            return await expect.find_expected([relation], server, discard if events is None else events.append)
 
     return asyncio.run(asked())[0]
 
@@ -203,8 +203,8 @@ def test_a_table_that_nobody_may_read_is_not_known(world: World, monkeypatch: py
     assert 'role "unknown" does not exist' in found.detail
 
 
-def _ways_of(user: str) -> Callable[[RestoredServer], list[ask.Way]]:
-    return lambda server: [ask.Way(False, place, user) for place in server.places]
+def _ways_of(user: str) -> Callable[[RestoredServer], list[ask.LoginPath]]:
+    return lambda server: [ask.LoginPath(False, place, user) for place in server.places]
 
 
 def test_one_that_is_missing_is_an_error_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from made_server import Answers, MadeServer
 from pgvault.engine.restore.arrival import FOLLOWING, PAUSED, PROMOTED, SHUT_DOWN
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
 from pgvault.engine.restore.condition import Closed, closed_databases, prepared_transactions, report_prepared
-from pgvault.engine.restore.expect import COUNT_SECONDS, Found, Presence, look_for
+from pgvault.engine.restore.expect import COUNT_SECONDS, Found, Presence, find_expected
 from pgvault.engine.restore.proof import Proof
 from pgvault.model.event import Checked, Event
 from pgvault.model.lsn import Lsn
@@ -37,7 +37,7 @@ WELL: Answers = {PARTS: [PART, TOAST], DESCRIBE: [TABLE], COUNT: [{"rows": 3}], 
 def look(*roles: Answers, server: MadeServer | None = None) -> tuple[Found, list[Event], MadeServer]:
     events: list[Event] = []
     there = server or MadeServer(OPEN, *roles)
-    [found] = asyncio.run(look_for([ORDERS], cast("RestoredServer", there), events.append))
+    [found] = asyncio.run(find_expected([ORDERS], cast("RestoredServer", there), events.append))
     assert found.relation == ORDERS
     return found, events, there
 

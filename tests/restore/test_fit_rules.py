@@ -15,9 +15,9 @@ from made_archive import MadeArchive, Server
 from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices, Fit, Question
 from pgvault.engine.restore.nearest import When
+from pgvault.engine.restore.recovery_path import Archive
 from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.stop import Stop
-from pgvault.engine.restore.way import Archive
 from pgvault.model.backup import BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect, TablespaceCreated
@@ -166,7 +166,7 @@ def test_on_which_timelines_a_named_backup_would_have_reached(vault: ServerVault
     found = ask(vault, archive, target=EndOfWal())
     assert of(found) == {FIRST: "reaches the target on timeline 1 and 2", SECOND: "reaches the target on timeline 1"}
     assert found.timeline is None
-    assert [each.aim.timeline for each in found.nearest] == [1, 2]
+    assert [each.reading.timeline for each in found.nearest] == [1, 2]
 
 
 def test_one_on_another_branch(vault: ServerVault) -> None:
@@ -191,7 +191,7 @@ def test_a_named_backup_that_failed(vault: ServerVault) -> None:
     found = ask(vault, Shelf(lived()), lambda each: replace(each, status=BackupStatus.FAILED, error="disk full")
                 if each.id == SECOND else each, backup=SECOND)
     assert found.reason == f"Backup {SECOND} is FAILED, it cannot be restored: disk full."
-    assert [(each.when, each.aim.backup, each.aim.reason) for each in found.nearest] == [
+    assert [(each.when, each.reading.backup, each.reading.reason) for each in found.nearest] == [
         (When.AT, FIRST, "from another backup")]
 
 
@@ -241,5 +241,5 @@ def test_a_window_in_which_nothing_was_committed_has_no_latest_time(vault: Serve
 
 def test_what_the_unfinished_segment_would_reach_is_offered(vault: ServerVault) -> None:
     found = ask(vault, Shelf(lived(), begun_row=begun()), target=AtLsn(Lsn(0x6000C0)))
-    assert [(each.when, each.aim.partial, each.stop.lsn) for each in found.nearest] == [
+    assert [(each.when, each.reading.partial, each.stop.lsn) for each in found.nearest] == [
         (When.AT, True, Lsn(0x6000C0)), (When.EARLIER, False, Lsn(0x500028))]

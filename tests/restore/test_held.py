@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.restoring import MIB, SYSTEM, backup, destination, place, plan
 
-from pgvault.engine.restore.held import held_conditions, look_at, told_held
+from pgvault.engine.restore.directory_state import describe_contents, held_conditions, read_directory_state
 from pgvault.io.probe import Contents, Destination, Postmaster
 from pgvault.model.check import Outcome
 from pgvault.model.restore_plan import DirectoryState, Precondition
@@ -47,7 +47,7 @@ def vault(tmp_path: Path) -> Vault:
     (cluster(incomplete_restore="J1"), "incomplete:J1"),
 ])  # fmt: skip
 def test_what_it_holds_comes_to_one_word(vault: Vault, there: Destination, holds: str) -> None:
-    assert look_at(there, vault, "main").holds == holds
+    assert read_directory_state(there, vault, "main").holds == holds
 
 
 @pytest.mark.parametrize(("identifier", "asked", "server"), [
@@ -55,7 +55,7 @@ def test_what_it_holds_comes_to_one_word(vault: Vault, there: Destination, holds
     ("7", "main", None), (None, "main", None)])
 def test_of_several_servers_of_one_cluster_the_one_that_is_restored_is_meant(
         vault: Vault, identifier: str | None, asked: str, server: str | None) -> None:
-    assert look_at(cluster(identifier), vault, asked) == DirectoryState(
+    assert read_directory_state(cluster(identifier), vault, asked) == DirectoryState(
         "populated", "17", False, None, identifier or "unknown", identifier, server, ("PG_VERSION", "base"), THEN,
         3 * MIB)
 
@@ -63,7 +63,7 @@ def test_of_several_servers_of_one_cluster_the_one_that_is_restored_is_meant(
 @pytest.mark.parametrize(("postmaster", "running"), [
     (None, False), (Postmaster(9, False, "", None, None, ""), False), (Postmaster(9, True, "x", None, None, ""), True)])
 def test_it_runs_while_its_postmaster_lives(vault: Vault, postmaster: Postmaster | None, running: bool) -> None:
-    state = look_at(cluster(postmaster=postmaster, incomplete_restore="J1"), vault, "main")
+    state = read_directory_state(cluster(postmaster=postmaster, incomplete_restore="J1"), vault, "main")
     assert (state.running, state.incomplete_restore) == (running, "J1")
 
 
@@ -90,7 +90,7 @@ LAST = "last checkpoint 2026-10-31 08:30:15+00"
                                          "its global/pg_control is damaged or cannot be read"),
 ])  # fmt: skip
 def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination, where: str, told: str) -> None:
-    assert told_held(look_at(there, vault, "main"), plan(), backup(), where) == told
+    assert describe_contents(read_directory_state(there, vault, "main"), plan(), backup(), where) == told
 
 
 @pytest.mark.parametrize(("there", "planned", "told"), [
@@ -109,7 +109,7 @@ def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination
 ])  # fmt: skip
 def test_a_plan_is_carried_out_on_what_it_was_made_for_alone(vault: Vault, there: Destination, planned: str,
                                                              told: str | None) -> None:
-    found = list(held_conditions(look_at(there, vault, "main"), plan(if_holds=planned), backup()))
+    found = list(held_conditions(read_directory_state(there, vault, "main"), plan(if_holds=planned), backup()))
     assert found == ([Precondition("planned content", FAILED, told, "Look at what is there, and make the plan again, "
                                    "without --if-holds.")] if told else [])
 
@@ -128,7 +128,7 @@ SURE = "Be sure that nobody needs it where it is, or choose another directory."
 ])  # fmt: skip
 def test_whose_cluster_is_set_aside(vault: Vault, there: Destination,
                                     expected: tuple[Outcome, str, str] | None) -> None:
-    state = look_at(there, vault, "main")
+    state = read_directory_state(there, vault, "main")
     assert list(held_conditions(state, plan(sets_aside=True), backup())) == (
         [Precondition("replaced cluster", *expected)] if expected else [])
     assert list(held_conditions(state, plan(), backup())) == []

@@ -15,7 +15,7 @@ from support.restoring import backup, box, destination, place, plan
 from test_fit_rules import Shelf
 
 from pgvault.engine.restore.choose import Choice
-from pgvault.engine.restore.held import look_at
+from pgvault.engine.restore.directory_state import read_directory_state
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
     histories_for,
@@ -217,7 +217,7 @@ def test_an_unfinished_segment_that_would_bring_more_is_named() -> None:
 def test_what_is_overwritten_is_told() -> None:
     there = destination(place("/srv/data"), held_bytes=None)
     full = replace(there, directory=place("/srv/data", Contents.POPULATED, "a"))
-    state = look_at(full, Vault(Path("/nowhere")), "main")
+    state = read_directory_state(full, Vault(Path("/nowhere")), "main")
 
     def after(there_: Any, **asked: Any) -> RestorePlan:
         return overwriting(plan(), RestoreRequest("main", **asked), there_, backup(), "/mnt/data")
@@ -228,7 +228,7 @@ def test_what_is_overwritten_is_told() -> None:
         "files in /srv/data that are no cluster: a, of unknown size", True, "/mnt/data.before-JOB")
     assert after(replace(state, size_bytes=2048), overwrite="/srv/data").overwrites == (
         "files in /srv/data that are no cluster: a (2.0 KiB)")
-    left = look_at(replace(full, incomplete_restore="J1"), Vault(Path("/nowhere")), "main")
+    left = read_directory_state(replace(full, incomplete_restore="J1"), Vault(Path("/nowhere")), "main")
     again = after(left, overwrite="/srv/data")
     assert (again.overwrites, again.sets_aside, again.kept_as) == ("what the incomplete restore J1 left", False, "")
     with pytest.raises(UsageError) as refusal:

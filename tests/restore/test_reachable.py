@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_archive import SIZE, MadeArchive, Record, Server, archives
 
-from pgvault.engine.restore.choose import Aim, Choice, NoChoice, find_choice
+from pgvault.engine.restore.choose import Choice, NoChoice, Reading, find_choice
 from pgvault.engine.restore.nearest import When, nearest
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.recovery_path import RecoveryPaths
 from pgvault.model.backup import Backup
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, Immediate, Target
@@ -21,7 +21,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def find(archive: MadeArchive, target: Target, timeline: int | None = None) -> Choice | NoChoice:
-    return find_choice(Ways(archive), archive.backups, target, timeline)
+    return find_choice(RecoveryPaths(archive), archive.backups, target, timeline)
 
 
 def windows(archive: MadeArchive) -> tuple[Window, ...]:
@@ -133,10 +133,10 @@ def test_what_is_nearest_is_nearest(archive: MadeArchive, data: st.DataObject) -
 
 def offers(archive: MadeArchive, found: NoChoice, target: Target, timeline: int | None = None) -> Iterator:
     """What is offered, each looked up again."""
-    for each in nearest(found, Aim(target, timeline, "auto"), archive.backups, archive.backups,
-                        lambda partial: Ways(archive)):
-        named = [backup for backup in archive.backups if each.aim.backup in ("", "auto", backup.id)]
-        again = find_choice(Ways(archive), named, each.aim.target, each.aim.timeline)
+    for each in nearest(found, Reading(target, timeline, "auto"), archive.backups, archive.backups,
+                        lambda partial: RecoveryPaths(archive)):
+        named = [backup for backup in archive.backups if each.reading.backup in ("", "auto", backup.id)]
+        again = find_choice(RecoveryPaths(archive), named, each.reading.target, each.reading.timeline)
         assert isinstance(again, Choice)
         assert again.stop == each.stop
         yield each
@@ -189,10 +189,10 @@ def test_nothing_was_committed_after_the_newest_backup() -> None:
     assert (at_last.backup, at_last.stop.lsn, at_last.stop.replayed) == (first, two.lsn, True)
     between = find(archive, target := AtTime(two.time + timedelta(seconds=30)))
     assert f"before the end of backup {newest.id}" in between.reason
-    assert [(each.when, each.aim.target, each.aim.backup) for each in offers(archive, between, target)] == [
+    assert [(each.when, each.reading.target, each.reading.backup) for each in offers(archive, between, target)] == [
         (When.EARLIER, AtTime(two.time), ""), (When.LATER, Immediate(), newest.id)]
     behind = find(archive, target := AtTime(server.clock))
-    assert [(each.when, each.aim.backup) for each in offers(archive, behind, target)] == [(When.EARLIER, newest.id)]
+    assert [(each.when, each.reading.backup) for each in offers(archive, behind, target)] == [(When.EARLIER, newest.id)]
 
 
 def test_the_very_end_of_a_backup_behind_which_nothing_was_committed() -> None:
@@ -253,7 +253,7 @@ def test_an_end_without_a_commit_behind_a_gap_is_offered_on_its_own_side() -> No
     newest = server.backup()
     archive = MadeArchive(server, frozenset([Segment.holding(1, hole, SIZE)]))
     found = find(archive, target := AtTime(one.time + timedelta(seconds=30)))
-    assert [(each.when, each.aim.backup) for each in offers(archive, found, target)] == [
+    assert [(each.when, each.reading.backup) for each in offers(archive, found, target)] == [
         (When.EARLIER, ""), (When.LATER, newest.id)]
 
 
@@ -266,7 +266,7 @@ def test_a_time_behind_everything_is_refused_at_once() -> None:
         server.commit()
         server.switch()
     archive = MadeArchive(server)
-    ways, asked = Ways(archive), []
+    ways, asked = RecoveryPaths(archive), []
     way = ways.to(1)
     whole = way.wal_from
     way.wal_from = lambda begin: asked.append(begin) or whole(begin)  # type: ignore[method-assign]

@@ -19,10 +19,10 @@ from support.stored import store
 from test_fit_rules import Shelf
 
 from pgvault.engine.restore.choose import Choice
+from pgvault.engine.restore.recovery_path import RecoveryPaths
 from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay, replay_of, space_names
 from pgvault.engine.restore.settings import HEADING
 from pgvault.engine.restore.timelines import follow_promotion, reserve_timeline
-from pgvault.engine.restore.way import Ways
 from pgvault.io.local_host import LocalHost
 from pgvault.model.backup import Backup, Tablespace
 from pgvault.model.check import Outcome
@@ -116,7 +116,7 @@ def test_where_segments_create_tablespaces() -> None:
     """Behind the stop too: a person may let recovery go on."""
     search = Shelf(lived(), made=(created(3), created(4), prepared(4), created(5)))
     rows = [search.rows[Segment(1, number)] for number in (4, 5)]
-    assert creations_in(Ways(search).to(1), rows) == (created(4).lsn, created(5).lsn)
+    assert creations_in(RecoveryPaths(search).to(1), rows) == (created(4).lsn, created(5).lsn)
 
 
 def test_tablespaces_are_called_what_any_backup_calls_them() -> None:

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 from support.restoring import NO_WAL, SPACE, backup, destination, place, plan
 
-from pgvault.engine.restore.spaces import minor_conditions, placed, space_conditions, spaces_of, to_place, told_space
+from pgvault.engine.restore.spaces import (
+    describe_tablespace,
+    minor_conditions,
+    placed,
+    space_conditions,
+    spaces_of,
+    to_place,
+)
 from pgvault.io.probe import Contents, Installation, Place
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Tablespace
@@ -168,7 +175,7 @@ def test_two_tablespaces_do_not_share_a_place() -> None:
      "/mnt/here goes to inside the data directory, created after the backup began and dropped before the target"),
 ])  # fmt: skip
 def test_where_one_goes_in_words(space: TablespacePlace, told: str) -> None:
-    assert told_space(space) == told
+    assert describe_tablespace(space) == told
 
 
 OLD = (Installation("/pg/bin", "13.7", True),)
@@ -176,7 +183,7 @@ OLD = (Installation("/pg/bin", "13.7", True),)
 
 def test_one_inside_the_data_directory_is_told_and_the_minor_has_to_be_able_to_replay_it() -> None:
     there = destination(installations=OLD)
-    inside = Precondition("tablespace gone", OK, told_space(GONE))
+    inside = Precondition("tablespace gone", OK, describe_tablespace(GONE))
     assert list(space_conditions(there, plan(tablespaces=(GONE,)), 17)) == [inside]
     assert [each.name for each in space_conditions(there, plan(tablespaces=(GONE,)), 13)] == [
         "tablespace gone", "replay of tablespaces"]

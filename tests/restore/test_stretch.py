@@ -11,8 +11,8 @@ from made_archive import SIZE, MadeArchive, archives
 from test_reachable import instants
 
 from pgvault.engine.restore.choose import needed
-from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
-from pgvault.engine.restore.way import Way, Ways
+from pgvault.engine.restore.recovery_path import RecoveryPath, RecoveryPaths
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop, find_stop
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
@@ -49,7 +49,7 @@ def targets(draw: st.DrawFn, archive: MadeArchive) -> Target:
 class Walk:
     """One backup's WAL, gone through segment by segment and record by record."""
 
-    def __init__(self, archive: MadeArchive, way: Way, backup: Backup) -> None:
+    def __init__(self, archive: MadeArchive, way: RecoveryPath, backup: Backup) -> None:
         self.archive, self.way, self.backup, self.end = archive, way, backup, backup.end_lsn or Lsn(0)
         self.rows: list[Row] = []
         for segment in way.history.path(backup.begin_lsn or Lsn(0), Lsn(1 << 40), SIZE):
@@ -57,35 +57,35 @@ class Walk:
                 break
             self.rows.append(archive.rows[segment])
 
-    def stop(self, target: Target) -> Stop | Because | str:
+    def stop(self, target: Target) -> Stop | NoStopCause | str:
         if not self.rows or self.rows[-1].reach < self.end:
-            return Because.BROKEN
+            return NoStopCause.BROKEN
         try:
             found = self._find(target)
         except WalMissing:
             return "not read"
-        return Because.TOO_EARLY if isinstance(found, Stop) and found.lsn < self.end else found
+        return NoStopCause.TOO_EARLY if isinstance(found, Stop) and found.lsn < self.end else found
 
-    def _find(self, target: Target) -> Stop | Because:
+    def _find(self, target: Target) -> Stop | NoStopCause:
         match target:
             case AtTime():
                 return self._at_time(target)
             case AtXid():
                 ends = (each for row in self.rows for each in self._ends(row))
                 found = next((each for each in ends if each.xid == target.xid), None)
-                return self._at(found, target.inclusive) if found else Because.UNKNOWN
+                return self._at(found, target.inclusive) if found else NoStopCause.UNKNOWN
             case AtName():
                 return self._at_name(target.name)
             case AtLsn():
                 return self._at_lsn(target)
         last = self.rows[-1]
         if not last.stops and self.way.break_behind(last):
-            return Because.TOO_LATE
+            return NoStopCause.TOO_LATE
         times = [each.time for row in self.rows if not row.problem for each in self._ends(row)]
         reached = max(last.segment.start(SIZE), self.end) if last.problem else last.reach
         return Stop(last.timeline, reached, True, last.end, max(times, default=None))
 
-    def _at_time(self, target: AtTime) -> Stop | Because:
+    def _at_time(self, target: AtTime) -> Stop | NoStopCause:
         finished, ends = self.backup.finished_at, []
         assert finished is not None
         for row in self.rows:
@@ -93,26 +93,26 @@ class Walk:
                     if each.time > target.time or (each.time == target.time and not target.inclusive)]
             for each in self._ends(row):
                 if each in late and each.lsn >= (self.backup.begin_lsn or 0):
-                    return self._at(each, False) if ends or target.time >= finished else Because.TOO_EARLY
+                    return self._at(each, False) if ends or target.time >= finished else NoStopCause.TOO_EARLY
                 ends += [each] if each not in late else []
         if any(each.time == target.time and each.lsn >= (self.backup.begin_lsn or 0) for each in ends):
             return self._at(ends[-1], True)
         behind = [each for each in ends if each.lsn >= self.end]
         if target.time > finished or (behind and target.time < finished):
-            return Because.TOO_LATE
+            return NoStopCause.TOO_LATE
         if target.time < finished:
-            return Because.TOO_EARLY
+            return NoStopCause.TOO_EARLY
         stop = self._at(ends[-1], True) if behind else self._at_lsn(AtLsn(self.end, inclusive=False))
-        return stop if behind or isinstance(stop, Because) else replace(stop, time=finished)
+        return stop if behind or isinstance(stop, NoStopCause) else replace(stop, time=finished)
 
-    def _at_lsn(self, target: AtLsn) -> Stop | Because:
+    def _at_lsn(self, target: AtLsn) -> Stop | NoStopCause:
         for row in self.rows:
             self._refuse_unread(row)
             if row.last_at is not None and row.last_at >= target.lsn:
                 return Stop(self.way.timeline_at(target.lsn), target.lsn, target.inclusive, row.end, None)
-        return Because.TOO_LATE
+        return NoStopCause.TOO_LATE
 
-    def _at_name(self, name: str) -> Stop | Because:
+    def _at_name(self, name: str) -> Stop | NoStopCause:
         found = False
         for row in self.rows:
             self._refuse_unread(row)
@@ -121,7 +121,7 @@ class Walk:
                     found = True
                     if each.lsn >= self.end:
                         return Stop(self.way.timeline_at(each.lsn), each.lsn, True, each.end, each.time)
-        return Because.TOO_EARLY if found else Because.UNKNOWN
+        return NoStopCause.TOO_EARLY if found else NoStopCause.UNKNOWN
 
     def _ends(self, row: Row) -> Sequence[Transaction]:
         self._refuse_unread(row)
@@ -139,7 +139,7 @@ class Walk:
 @given(flawed(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_every_backup_is_judged_as_if_it_were_the_only_one(archive: MadeArchive, data: st.DataObject) -> None:
-    ways, asked = Ways(archive), data.draw(st.lists(targets(archive), min_size=1, max_size=3))
+    ways, asked = RecoveryPaths(archive), data.draw(st.lists(targets(archive), min_size=1, max_size=3))
     for way in map(ways.to, (history.timeline for history in archive.tree.histories)):
         for backup in data.draw(st.permutations(archive.backups)):
             walk = Walk(archive, way, backup)
@@ -152,9 +152,9 @@ def test_every_backup_is_judged_as_if_it_were_the_only_one(archive: MadeArchive,
                     assert (need.rows, need.segments, need.stored) == (rows, len(rows), 1000 * len(rows))
 
 
-def judged(way: Way, backup: Backup, target: Target) -> Stop | Because | str:
+def judged(way: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStopCause | str:
     try:
         found = find_stop(way, backup, target)
     except WalMissing:
         return "not read"
-    return found.because if isinstance(found, NoStop) else found
+    return found.cause if isinstance(found, NoStop) else found

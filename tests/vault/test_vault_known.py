@@ -17,7 +17,7 @@ from wal_archive.making_wal import segment
 from pgvault.jobs.registry import create_job
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.job import JobKind
-from pgvault.vault import known
+from pgvault.vault import mount_guard
 from pgvault.vault.layout import Vault
 
 ONE, TWO = "000000010000000000000001", "000000010000000000000002"
@@ -58,7 +58,7 @@ def test_wal_is_refused_and_nothing_is_made(config: Path, home: Path, mount_poin
     refused = archive(config, TWO, check=5)
     assert f"the vault in {home} is not there" in refused.stderr
     assert "may not be mounted" in refused.stderr
-    [record] = known.records(home)
+    [record] = mount_guard.records(home)
     assert f"rm {shlex.quote(str(record))}" in refused.stderr
     missing = home if mount_point == "." else home.parent
     assert os.listdir(missing) == []
@@ -81,7 +81,7 @@ def test_check_says_the_same(config: Path, home: Path) -> None:
     unmount(home)
     told = pgvault("check", "main", config=config, check=3).text
     assert f"the vault in {home} is not there" in told
-    assert f"rm {shlex.quote(str(known.records(home)[0]))}" in told
+    assert f"rm {shlex.quote(str(mount_guard.records(home)[0]))}" in told
     assert os.listdir(home) == []
 
 
@@ -97,7 +97,7 @@ def test_one_that_is_gone_for_good_is_made_anew_when_that_was_said(config: Path,
     before = identity(home)
     shutil.rmtree(home)
     archive(config, ONE, check=5)
-    known.records(home)[0].unlink()
+    mount_guard.records(home)[0].unlink()
     archive(config, ONE, check=0)
     assert identity(home) != before
 
@@ -128,7 +128,7 @@ def test_a_copy_of_the_vault_is_the_same_vault(config: Path, home: Path) -> None
 def test_reading_a_vault_does_not_make_it_this_users(tmp_path: Path) -> None:
     home = tmp_path / "vault"
     Vault.open_or_create(home)
-    known.forget(home)
+    mount_guard.forget(home)
     Vault.open(home)
     shutil.rmtree(home)
     with pytest.raises(NotFound):
@@ -180,7 +180,7 @@ def test_without_home_the_accounts_own_is_taken(config: Path, home: Path) -> Non
     env = environment()
     del env["HOME"]
     subprocess.run(pgvault_argv("put-wal", "main", ONE, config=config), input=segment(ONE), env=env, check=True)
-    assert known.records(home)[0].exists()
+    assert mount_guard.records(home)[0].exists()
     del env["XDG_STATE_HOME"]
     code = ("import os, pwd\ndef nobody(uid): raise KeyError\npwd.getpwuid = nobody\nfrom pathlib import Path\n"
             "from pgvault.vault.layout import Vault\nVault.open_or_create(Path(os.environ['VAULT']))")
@@ -205,7 +205,7 @@ def test_a_job_is_begun_elsewhere_than_in_a_vault_that_is_not_there(home: Path) 
 def test_places_do_not_share_what_is_known(tmp_path: Path) -> None:
     for name in ("a%2Fb", "a/b", "a"):
         Vault.open_or_create(tmp_path / name / "vault")
-    files = {file for name in ("a%2Fb", "a/b", "a") for file in known.records(tmp_path / name / "vault")}
+    files = {file for name in ("a%2Fb", "a/b", "a") for file in mount_guard.records(tmp_path / name / "vault")}
     assert len(files) == 3
     assert all(len(file.read_text().splitlines()) == 2 for file in files)
 
@@ -239,7 +239,7 @@ def test_no_path_is_too_long_to_be_known(tmp_path: Path) -> None:
 def test_what_is_known_says_of_which_place(tmp_path: Path) -> None:
     home = tmp_path / "mounted\nhere é"
     vault_id = Vault.open_or_create(home).read_id()
-    [place, known_id] = known.records(home)[0].read_text().splitlines()
+    [place, known_id] = mount_guard.records(home)[0].read_text().splitlines()
     assert repr(str(home)) in place
     assert known_id == vault_id
 

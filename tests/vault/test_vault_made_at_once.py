@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgvault.model.errors import PgvaultError
-from pgvault.vault import known, layout
+from pgvault.vault import layout, mount_guard
 from pgvault.vault.layout import Vault
 
 
@@ -23,7 +23,7 @@ def made_by_another(home: Path) -> None:
     if not vault.marker.exists():
         vault._create()
         vault.server("main").prepare()
-        known.remember(home, vault.read_id())
+        mount_guard.remember(home, vault.read_id())
 
 
 @pytest.mark.parametrize("step", ["refuse_missing", "listdir"])
@@ -33,7 +33,7 @@ def test_another_process_makes_it_between_two_looks(
     """The other process comes right before one of the steps that follow the look at the marker."""
     home = tmp_path / "vault"
     home.mkdir()
-    place = known if step == "refuse_missing" else layout.os
+    place = mount_guard if step == "refuse_missing" else layout.os
     follows: Callable[..., object] = getattr(place, step)
 
     def overtaken(*arguments: object) -> object:

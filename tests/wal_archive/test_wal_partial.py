@@ -18,7 +18,7 @@ from support.cli import environment, pgvault_argv, pgvault_shell
 from support.postgres import Server, wait_until
 from wal.wal_writer import SYSTEM, Writer, restore_point
 
-from pgvault.engine.restore.way import Way
+from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.model.errors import Corrupt, Rejected, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -183,7 +183,7 @@ def search(vault: ServerVault, **options: bool) -> Iterator[WalSearch]:
 
 def rows(found: WalSearch) -> list[Row]:
     """As recovery from segment 2 on reads them."""
-    wal = Way(found, LINE).wal_from(Lsn(2 << 20))
+    wal = RecoveryPath(found, LINE).wal_from(Lsn(2 << 20))
     return list(wal.rows) if wal else []
 
 

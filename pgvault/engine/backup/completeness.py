@@ -78,7 +78,7 @@ class Cluster:
     """The most that one file of a relation holds."""
 
 
-def look_at_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
+def read_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
     with session(server, "ask which databases there are", cancelled=cancelled) as sql:
         [row] = sql.execute(_CLUSTER).fetchall()
         return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",

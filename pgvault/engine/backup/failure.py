@@ -16,7 +16,7 @@ FAILURES = (PgvaultError, psycopg.Error, OSError, sqlite3.Error)
 """What `told` has words for; anything else is a mistake of the program."""
 
 
-def told(error: BaseException, server: ServerVault) -> PgvaultError:
+def backup_error(error: BaseException, server: ServerVault) -> PgvaultError:
     """The error for one of `FAILURES`."""
     if isinstance(error, psycopg.Error):
         return translated(server.name, error, "copy the cluster")

@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.backup.completeness import Comparison, fail_skipped, look_at_cluster
+from pgvault.engine.backup.completeness import Comparison, fail_skipped, read_cluster
 from pgvault.engine.backup.copy import Copier
-from pgvault.engine.backup.failure import FAILURES, told
+from pgvault.engine.backup.failure import FAILURES, backup_error
 from pgvault.engine.backup.linked import read_linked
 from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.silence import Silence
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.progress import Progress
 from pgvault.engine.threads import run_cancellable
-from pgvault.engine.wal_reading import READ_LATER, telling
+from pgvault.engine.wal_reading import READ_LATER, reading_progress
 from pgvault.io.base_backup import CANCELLED_HINT, BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify
@@ -91,7 +91,7 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
         try:
             verdict = _take_locked(plan, config, facts, server, job, emit, cancelled)
         except (OSError, sqlite3.Error) as error:
-            raise told(error, server) from error
+            raise backup_error(error, server) from error
     _read_wal(server, verdict, emit, cancelled)
     refuse_damaged(server, verdict.backup)
     return verdict
@@ -100,7 +100,7 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
 def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled: threading.Event) -> None:
     """So that whoever has to restore one day does not wait for it then. The backup is DONE, whatever comes of it."""
     try:
-        wal_facts.read_facts(server, told=telling(emit, cancelled))
+        wal_facts.read_facts(server, on_progress=reading_progress(emit, cancelled))
     except Cancelled as error:
         raise Cancelled(f"{verdict}; only {error.message}", hint=error.hint) from None
     except (PgvaultError, OSError, sqlite3.Error) as error:
@@ -140,7 +140,7 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
 def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wait: bool, emit: Emit,
           cancelled: threading.Event) -> None:
     """Hold a lock until the scope ends. Waiting is said, and ends when the backup is cancelled."""
-    told = False
+    warned = False
     while True:
         try:
             scope.enter_context(take())
@@ -148,9 +148,9 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
         except Locked as held:
             if not wait:
                 raise
-            if not told:
+            if not warned:
                 emit(Noted(f"waiting: {held.message}. {held.detail}", code=held.code))
-            told = True
+            warned = True
         if cancelled.wait(_LOCK_POLL_SECONDS):
             raise Cancelled("the backup was cancelled before it began", hint=CANCELLED_HINT)
 
@@ -187,7 +187,7 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
                 claim(server, Identity(system.identifier, system.segment_size))
                 return _copy(plan, config, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
-            failure = told(error, server)
+            failure = backup_error(error, server)
             if not left or isinstance(error, OSError | sqlite3.Error) or not _may_pass(failure):
                 raise failure  # noqa: B904 -- it may be the very same
             emit(Noted(f"{failure.message}; trying again in {plan.retry_seconds:g} s, {left} more "
@@ -217,7 +217,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
                                             workers=plan.workers, progress=progress))
         silence = Silence(config, connection.info.backend_pid, cancelled.is_set)
         command = BaseBackup(server.name, connection, _options(plan, backup), silence)
-        before = look_at_cluster(config, cancelled.is_set)
+        before = read_cluster(config, cancelled.is_set)
         emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()
@@ -238,7 +238,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         copier.finish()
         progress.report()
         asking.finish(emit)
-        comparison = Comparison(config, before, look_at_cluster(config, cancelled.is_set), manifest, asking.initial)
+        comparison = Comparison(config, before, read_cluster(config, cancelled.is_set), manifest, asking.initial)
         comparison.fail_lacking(cancelled.is_set)
         for each in comparison.not_compared:
             emit(Noted(f"not compared with what arrived: {each}", Level.WARNING, "not-compared"))

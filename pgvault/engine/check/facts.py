@@ -198,7 +198,7 @@ class ServerState:
     vault: VaultFacts
 
     @property
-    def told(self) -> SqlFacts:
+    def sql_facts(self) -> SqlFacts:
         """For checks that need "PostgreSQL": the server was reached."""
         assert isinstance(self.sql, SqlFacts)
         return self.sql
@@ -206,16 +206,16 @@ class ServerState:
     @property
     def is_archiving(self) -> bool:
         """PostgreSQL hands its finished segments to something that keeps them."""
-        settings = self.told.settings
+        settings = self.sql_facts.settings
         command = settings.get("archive_command", "").strip()
         return self.is_archive_mode_on and (bool(settings.get("archive_library"))
                                             or (command != "" and command not in _DISCARDS))
 
     @property
     def is_archive_mode_on(self) -> bool:
-        return self.told.settings.get("archive_mode") in ("on", "always")
+        return self.sql_facts.settings.get("archive_mode") in ("on", "always")
 
     @property
     def is_streaming(self) -> bool:
         """WAL is streamed, or is meant to be: there is a receiver, or a slot for one."""
-        return self.vault.receiver is not None or self.told.slot is not None
+        return self.vault.receiver is not None or self.sql_facts.slot is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.facts import ServerState
-from pgvault.engine.check.server_state import look
+from pgvault.engine.check.server_state import probe_server
 from pgvault.engine.check.table import CHECKS
 from pgvault.model.check import Finding, Outcome, evaluate, overall
 
@@ -33,16 +33,16 @@ class Report:
                      for finding in self.findings if finding.outcome is outcome)
 
 
-def judge(state: ServerState) -> Report:
+def evaluate_checks(state: ServerState) -> Report:
     return Report(state.server.name, evaluate(CHECKS, state))
 
 
 def check_servers(servers: Sequence[ServerConfig], home: Path) -> Iterator[Report]:
     """In the given order. Changes nothing, raises nothing that a finding could tell."""
-    return map(judge, look_at_all(servers, home))
+    return map(evaluate_checks, probe_servers(servers, home))
 
 
-def look_at_all(servers: Sequence[ServerConfig], home: Path) -> Iterator[ServerState]:
+def probe_servers(servers: Sequence[ServerConfig], home: Path) -> Iterator[ServerState]:
     """All at the same time, so that one out of reach does not hold up the others; told in the given order."""
     with ThreadPoolExecutor(max_workers=min(max(len(servers), 1), MOST_AT_ONCE), thread_name_prefix="look") as threads:
-        yield from threads.map(lambda server: look(server, home), servers)
+        yield from threads.map(lambda server: probe_server(server, home), servers)

@@ -12,14 +12,14 @@ BACKUP_SENDERS = 2
 """WAL senders that a backup uses: one sends the files, one the WAL written meanwhile."""
 
 
-def told_by(error: PgvaultError) -> Finding:
+def finding_of(error: PgvaultError) -> Finding:
     """A failure in the words of the error that stands in the place of the facts."""
     return failed(error.message, error.detail, error.hint)
 
 
 def postgresql(state: ServerState) -> Finding:
     if isinstance(state.sql, PgvaultError):
-        return told_by(state.sql)
+        return finding_of(state.sql)
     if not state.sql.refusal:
         return ok("through a connection pooler" if state.sql.is_pooled else "")
     return warning(f"asked in database {state.sql.database}: {state.sql.refusal}",
@@ -29,7 +29,7 @@ def postgresql(state: ServerState) -> Finding:
 
 
 def version(state: ServerState) -> Finding:
-    server = state.told.server
+    server = state.sql_facts.server
     if server.tested:
         return ok(server.version)
     return warning(
@@ -39,7 +39,7 @@ def version(state: ServerState) -> Finding:
 
 
 def system_identifier(state: ServerState) -> Finding:
-    theirs, ours = state.told.server, state.vault.identity
+    theirs, ours = state.sql_facts.server, state.vault.identity
     if ours is None or ours.system_identifier == theirs.system_identifier:
         return ok(theirs.system_identifier)
     return failed(
@@ -49,30 +49,30 @@ def system_identifier(state: ServerState) -> Finding:
 
 
 def not_in_recovery(state: ServerState) -> Finding:
-    if not state.told.server.in_recovery:
+    if not state.sql_facts.server.in_recovery:
         return ok()
     return failed("the server is a standby", "A standby does not write WAL of its own, so a backup's end cannot be "
                   "closed here.", f"Let conninfo of [servers.{state.server.name}] lead to the primary.")
 
 
 def replication_rights(state: ServerState) -> Finding:
-    if state.told.may_replicate is None:
+    if state.sql_facts.may_replicate is None:
         if isinstance(state.streaming, PgvaultError):
             return not_applicable("the role of streaming_conninfo is not known by name")
         return ok()
-    if state.told.may_replicate:
+    if state.sql_facts.may_replicate:
         return ok()
-    role = state.told.streaming_user
+    role = state.sql_facts.streaming_user
     return failed(f"role {role} has no REPLICATION", "Base backups and streamed WAL need it.",
                   f"ALTER ROLE {sql_identifier(role)} REPLICATION;")
 
 
 def max_wal_senders(state: ServerState) -> Finding:
-    most = int(state.told.settings.get("max_wal_senders", "0"))
+    most = int(state.sql_facts.settings.get("max_wal_senders", "0"))
     if most == 0:
         return failed("max_wal_senders = 0", "Nobody may stream from this server.",
                       "ALTER SYSTEM SET max_wal_senders = 10;  -- then restart PostgreSQL")
-    in_use = state.told.wal_senders
+    in_use = state.sql_facts.wal_senders
     if most - in_use >= BACKUP_SENDERS:
         return ok()
     return warning(f"{in_use} of {most} are in use", f"A backup needs {BACKUP_SENDERS}.",
@@ -80,19 +80,19 @@ def max_wal_senders(state: ServerState) -> Finding:
 
 
 def max_replication_slots(state: ServerState) -> Finding:
-    most = int(state.told.settings.get("max_replication_slots", "0"))
-    if most > state.told.slots:
+    most = int(state.sql_facts.settings.get("max_replication_slots", "0"))
+    if most > state.sql_facts.slots:
         return ok()
     return warning(
-        f"{state.told.slots} of {most} are in use", "A backup keeps its WAL on the server by a temporary slot.",
+        f"{state.sql_facts.slots} of {most} are in use", "A backup keeps its WAL on the server by a temporary slot.",
         f"ALTER SYSTEM SET max_replication_slots = {most + 5};  -- then restart PostgreSQL\n"
         "or drop a slot that nobody uses: SELECT slot_name FROM pg_replication_slots WHERE NOT active;")
 
 
 def streaming(state: ServerState) -> Finding:
     if isinstance(state.streaming, PgvaultError):
-        return told_by(state.streaming)
-    theirs = state.told.server.system_identifier
+        return finding_of(state.streaming)
+    theirs = state.sql_facts.server.system_identifier
     if state.streaming.system_identifier != theirs:
         return failed(f"it leads to {state.streaming.system_identifier}, conninfo to {theirs}",
                       "streaming_conninfo and conninfo reach two different clusters.",
@@ -104,20 +104,20 @@ def ssh(state: ServerState) -> Finding:
     if state.ssh is None:
         return not_applicable("not configured: only a restore in place needs it")
     if isinstance(state.ssh, PgvaultError):
-        return told_by(state.ssh)
+        return finding_of(state.ssh)
     return ok("PostgreSQL server")
 
 
 def data_checksums(state: ServerState) -> Finding:
-    if state.told.settings.get("data_checksums") != "off":
+    if state.sql_facts.settings.get("data_checksums") != "off":
         return ok()
-    directory = state.told.server.data_directory or state.server.data_directory or "DATA_DIRECTORY"
+    directory = state.sql_facts.server.data_directory or state.server.data_directory or "DATA_DIRECTORY"
     return warning("off", "Pages that the server's disk damages are backed up unnoticed.",
                    f"pg_checksums --enable -D {directory}   # with PostgreSQL stopped")
 
 
 def sql_rights(state: ServerState) -> Finding:
-    told, missing, grants = state.told, [], []
+    told, missing, grants = state.sql_facts, [], []
     role = sql_identifier(told.user)
     if not told.may_switch_wal:
         missing.append("execute pg_switch_wal() (for switch-wal)")

@@ -49,7 +49,7 @@ SELECT slot_name::text, slot_type, active, restart_lsn::text, coalesce(wal_statu
 WHERE slot_name = %s"""
 
 
-def look(server: ServerConfig, home: Path) -> ServerState:
+def probe_server(server: ServerConfig, home: Path) -> ServerState:
     """Everything about one server, as it stands now."""
     vault = Vault(home).server(server.name)
     backups, unreadable = vault_state.read_backups(vault)

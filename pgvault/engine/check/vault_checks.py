@@ -6,7 +6,7 @@ import shlex
 from datetime import timedelta
 
 from pgvault.engine.check.facts import ServerState, SqlFacts
-from pgvault.engine.check.server_checks import told_by
+from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.duration import format_duration
 
@@ -16,7 +16,7 @@ FIRST_BACKUP_SHARE = 4
 
 def directories(state: ServerState) -> Finding:
     if state.vault.problem:
-        return told_by(state.vault.problem)
+        return finding_of(state.vault.problem)
     for place in state.vault.places:
         if not place.usable:
             where = place.path if place.exists else f"{place.path} cannot be made: {place.nearest}"

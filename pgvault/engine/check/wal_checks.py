@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 
 from pgvault.engine.check.facts import ServerState, Slot, WalFacts
-from pgvault.engine.check.server_checks import told_by
+from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.backup import BackupStatus
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
@@ -28,7 +28,7 @@ _NO_WAY = "Nothing brings WAL to the vault: a backup can be restored, but no ins
 
 
 def archive_mode(state: ServerState) -> Finding:
-    mode = state.told.settings.get("archive_mode", "off")
+    mode = state.sql_facts.settings.get("archive_mode", "off")
     if state.is_archive_mode_on:
         return ok()
     if state.is_streaming:
@@ -39,7 +39,7 @@ def archive_mode(state: ServerState) -> Finding:
 
 
 def wal_level(state: ServerState) -> Finding:
-    level = state.told.settings.get("wal_level", "")
+    level = state.sql_facts.settings.get("wal_level", "")
     if level != "minimal":
         return ok()
     return failed("wal_level = minimal", "Such WAL cannot bring a backup to a consistent state.",
@@ -49,7 +49,7 @@ def wal_level(state: ServerState) -> Finding:
 def archive_command(state: ServerState) -> Finding:
     if not state.is_archive_mode_on:
         return ok(_STREAMED)
-    command = state.told.settings.get("archive_command", "").strip()
+    command = state.sql_facts.settings.get("archive_command", "").strip()
     if state.is_archiving:
         return _named_in(command, state) or ok()
     if not command:
@@ -63,7 +63,7 @@ def archive_command(state: ServerState) -> Finding:
 
 
 def continuous_archiving(state: ServerState) -> Finding:
-    archiver = state.told.archiver
+    archiver = state.sql_facts.archiver
     if not state.is_archiving:
         return ok(_STREAMED)
     if archiver.fails:
@@ -83,7 +83,7 @@ def continuous_archiving(state: ServerState) -> Finding:
 
 
 def replication_slot(state: ServerState) -> Finding:
-    slot = state.told.slot
+    slot = state.sql_facts.slot
     if slot is None:
         return _without_slot(state)
     if slot.kind != "physical":
@@ -93,7 +93,7 @@ def replication_slot(state: ServerState) -> Finding:
         return failed(
             f"{slot.name} is lost: the server removed WAL that it had promised to keep",
             "The receiver was away until more WAL had been written than max_slot_wal_keep_size "
-            f"({state.told.settings.get('max_slot_wal_keep_size', '?')} MB).",
+            f"({state.sql_facts.settings.get('max_slot_wal_keep_size', '?')} MB).",
             f"{_receive(state)}   # makes the slot anew; what was lost leaves a gap\n"
             f"pgvault backup {state.server.name}        # makes the gap harmless")
     return _slot_lag(state, slot)
@@ -112,8 +112,8 @@ def _slot_lag(state: ServerState, slot: Slot) -> Finding:
     use = "active" if slot.active else "inactive"
     if slot.restart_lsn is None:
         return ok(f"{slot.name}, {use}, keeps no WAL yet")
-    size = state.told.server.segment_size
-    kept = max(0, state.told.lsn - slot.restart_lsn)
+    size = state.sql_facts.server.segment_size
+    kept = max(0, state.sql_facts.lsn - slot.restart_lsn)
     told = f"{slot.name}, {use}, {kept >> 20} MiB behind"
     if slot.wal_status == "unreserved":
         return warning(told, "The server is about to remove WAL that the receiver does not have yet.", _receive(state))
@@ -124,7 +124,7 @@ def _slot_lag(state: ServerState, slot: Slot) -> Finding:
 
 
 def receive_wal(state: ServerState) -> Finding:
-    slot = state.told.slot
+    slot = state.sql_facts.slot
     if state.vault.receiver is not None:
         silence = state.vault.unheard(state.at)
         if silence is None and (slot is None or slot.active):
@@ -146,9 +146,9 @@ def receive_wal(state: ServerState) -> Finding:
 
 def arriving(state: ServerState) -> Finding:
     """Segments that the server has finished and the vault does not have; what the server says it archived is here."""
-    wal, told, name = state.vault.wal, state.told, state.server.name
+    wal, told, name = state.vault.wal, state.sql_facts, state.server.name
     if isinstance(wal, PgvaultError):
-        return told_by(wal)
+        return finding_of(wal)
     size, timeline = told.server.segment_size, told.timeline
     newest = wal.newest.get(timeline)
     if elsewhere := _archived_elsewhere(state, wal):
@@ -169,7 +169,7 @@ def arriving(state: ServerState) -> Finding:
 def gaps(state: ServerState) -> Finding:
     wal, name = state.vault.wal, state.server.name
     if isinstance(wal, PgvaultError):
-        return told_by(wal)
+        return finding_of(wal)
     done = {b.id for b in state.vault.backups if b.status is BackupStatus.DONE}
     size = _segment_size(state)
     harmful = wal.survey.harmful_gaps
@@ -190,7 +190,7 @@ def gaps(state: ServerState) -> Finding:
 def breaks(state: ServerState) -> Finding:
     wal, name = state.vault.wal, state.server.name
     if isinstance(wal, PgvaultError):
-        return told_by(wal)
+        return finding_of(wal)
     size, found = _segment_size(state), wal.survey.harmful_breaks
     if not found:
         return ok()
@@ -206,7 +206,7 @@ def breaks(state: ServerState) -> Finding:
 def histories(state: ServerState) -> Finding:
     wal, name = state.vault.wal, state.server.name
     if isinstance(wal, PgvaultError):
-        return told_by(wal)
+        return finding_of(wal)
     missing = [f"{timeline:08X}.history" for timeline in wal.survey.without_history]
     if not missing:
         return ok()
@@ -225,7 +225,7 @@ def quarantine(state: ServerState) -> Finding:
 
 
 def _archived_elsewhere(state: ServerState, wal: WalFacts) -> Finding | None:
-    archiver, size = state.told.archiver, state.told.server.segment_size
+    archiver, size = state.sql_facts.archiver, state.sql_facts.server.segment_size
     if not state.is_archiving or archiver.last_archived_at is None or state.vault.incoming:
         return None
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from pgvault.engine.restore.sight import Sight, position
+from pgvault.engine.restore.observation import Observation, position
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import EndOfWal, Immediate, TargetAction
@@ -113,7 +113,7 @@ class Astray:
     """What makes it go on."""
 
 
-def judge(goal: Goal, sight: Sight, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
+def assess_arrival(goal: Goal, sight: Observation, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
     """None while it is on its way, or while nothing tells. Without a report, files and the log decide: for a server
     that has ended, or (`refused`) one that lets nobody in."""
     if report is not None:
@@ -123,7 +123,7 @@ def judge(goal: Goal, sight: Sight, report: Report | None, *, refused: bool) -> 
     return _by_sight(goal, sight) if refused else None
 
 
-def _by_report(goal: Goal, sight: Sight, report: Report) -> Arrived | Astray | None:
+def _by_report(goal: Goal, sight: Observation, report: Report) -> Arrived | Astray | None:
     at_target = report.lsn is not None and goal.is_reached_at(report.lsn)
     if report.in_recovery and report.asked_to_pause and not at_target:
         return _paused_too_soon(goal, sight, report.lsn, report.limits)
@@ -138,7 +138,7 @@ def _by_report(goal: Goal, sight: Sight, report: Report) -> Arrived | Astray | N
     return None
 
 
-def _by_sight(goal: Goal, sight: Sight) -> Arrived | Astray | None:
+def _by_sight(goal: Goal, sight: Observation) -> Arrived | Astray | None:
     if sight.state == "in production":
         if sight.branch is None:
             return None
@@ -154,7 +154,7 @@ def _by_sight(goal: Goal, sight: Sight) -> Arrived | Astray | None:
     return None
 
 
-def _after_its_end(goal: Goal, sight: Sight) -> Arrived | Astray | None:
+def _after_its_end(goal: Goal, sight: Observation) -> Arrived | Astray | None:
     if goal.action is not TargetAction.SHUTDOWN or sight.state != "shut down in recovery":
         return None
     reached = sight.consistent_to
@@ -171,7 +171,7 @@ def _promoted(goal: Goal, lsn: Lsn | None, timeline: int | None) -> Arrived | As
     return Arrived(PROMOTED, lsn, timeline) if goal.is_reached_at(lsn) else Astray(PROMOTED, lsn)
 
 
-def _log_shows_stop(goal: Goal, sight: Sight) -> bool:
+def _log_shows_stop(goal: Goal, sight: Observation) -> bool:
     """It says so in English; or it named the position of the target when it began and named it again. A target
     without a position is reached when the server takes logins: before that nothing is consistent."""
     if any(map(_STOPPED.search, sight.log)):
@@ -182,7 +182,7 @@ def _log_shows_stop(goal: Goal, sight: Sight) -> bool:
     return goal.stop is not None and len(named) > 1
 
 
-def _paused_too_soon(goal: Goal, sight: Sight, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
+def _paused_too_soon(goal: Goal, sight: Observation, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
     if wanted := too_small(sight, limits):
         reason = ", ".join(f"{name} must be {value}" for name, value in wanted.items())
         settings = ", ".join(f"{name} = {value}" for name, value in wanted.items())
@@ -192,7 +192,7 @@ def _paused_too_soon(goal: Goal, sight: Sight, lsn: Lsn | None, limits: Mapping[
                   f"See who paused it; SELECT {_RESUME} makes it go on")
 
 
-def too_small(sight: Sight, limits: Mapping[str, int]) -> dict[str, int]:
+def too_small(sight: Observation, limits: Mapping[str, int]) -> dict[str, int]:
     """The settings that are smaller than replay needs, with what they have to be: by pg_control, which follows the
     WAL, where the server's own values are known; else by its log."""
     wanted = {}

@@ -23,7 +23,7 @@ import psycopg
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
-from pgvault.engine.restore.sight import NOTHING_SEEN, Sight
+from pgvault.engine.restore.observation import NOTHING_SEEN, Observation
 from pgvault.io.host import Host
 from pgvault.io.login import AsyncConnection, databases, dressed, server_said
 from pgvault.io.postgres import connection_parameters, session_settings
@@ -79,7 +79,7 @@ class Session(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LoginPath:
     """How a session may be had."""
 
     by_psql: bool
@@ -97,7 +97,7 @@ class RestoredServer:
         """`programs` is the directory of PostgreSQL's programs on the host, if it is known."""
         self._host, self._config, self._server, self._copy, self._programs = host, config, server, copy, programs
         self.places: list[tuple[str, int]] = []
-        self._last: tuple[Way, str] | None = None
+        self._last: tuple[LoginPath, str] | None = None
         """What let us in last, and into which database."""
         self._sight = NOTHING_SEEN
         self._is_known = False
@@ -107,7 +107,7 @@ class RestoredServer:
         """What the host's configuration names; empty for none."""
         return (self._config and self._config.conninfo) or ""
 
-    def seen(self, sight: Sight) -> None:
+    def seen(self, sight: Observation) -> None:
         """Where it listens, by its postmaster.pid and by its plan."""
         self._sight = sight
         if sight.port is None:
@@ -154,7 +154,7 @@ class RestoredServer:
         if not found:
             raise NotAnswered(_most_telling(failures) or "where it listens is not known")
 
-    async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, Way]:
+    async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, LoginPath]:
         """A connection for more than questions, which the scope closes, and how it was had. NotAnswered."""
         failures: list[str] = []
         for way in self._connecting():
@@ -178,19 +178,20 @@ class RestoredServer:
             return failure.text
         return ""
 
-    def _tries(self) -> Iterator[tuple[Way, str]]:
+    def _tries(self) -> Iterator[tuple[LoginPath, str]]:
         """What worked before comes first."""
         every = [(way, name) for way in self._ways() for name in self._databases(way)]
         yield from dict.fromkeys([*([self._last] if self._last else []), *every])
 
-    def _ways(self) -> list[Way]:
+    def _ways(self) -> list[LoginPath]:
         ours = parse_conninfo(self._server.conninfo).get("user", "postgres")
         reachable = [place for place in self.places if not (place[0].startswith("@") and self._is_remote)]
         people = dict.fromkeys(("", "postgres", ours))
-        return [*([Way(False, None)] if self.conninfo else []), *(Way(False, place, ours) for place in reachable),
-                *(Way(True, place, user) for user in people for place in self.places)]
+        return [*([LoginPath(False, None)] if self.conninfo else []),
+                *(LoginPath(False, place, ours) for place in reachable),
+                *(LoginPath(True, place, user) for user in people for place in self.places)]
 
-    def _connecting(self) -> Iterator[Way]:
+    def _connecting(self) -> Iterator[LoginPath]:
         """Those by libpq, as other people too: whoever may read all of it serves."""
         ways = [way for way in self._ways() if not way.by_psql]
         people = dict.fromkeys(way.user for way in self._ways() if way.user)
@@ -200,19 +201,19 @@ class RestoredServer:
     def _is_remote(self) -> bool:
         return self._config is not None and self._config.ssh is not None
 
-    def _databases(self, way: Way) -> Sequence[str]:
+    def _databases(self, way: LoginPath) -> Sequence[str]:
         """Those that may be there: pg_database can be read in any of them, and not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
         return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
 
-    async def _open(self, scope: AsyncExitStack, way: Way, database: str) -> Session:
+    async def _open(self, scope: AsyncExitStack, way: LoginPath, database: str) -> Session:
         if way.by_psql:
             session: Session = _ByPsql(self._host, self._programs, _target(way, database), self._copy.major)
             await session.document("SELECT 'true'::json")
             return session
         return _ByLibpq(await self._connect(scope, way, database))
 
-    async def _connect(self, scope: AsyncExitStack, way: Way, database: str) -> AsyncConnection:
+    async def _connect(self, scope: AsyncExitStack, way: LoginPath, database: str) -> AsyncConnection:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
                 parameters = await self._parameters(begun, way)
@@ -245,7 +246,7 @@ class RestoredServer:
             hint="The restored server runs; connect to it by hand. Correct that conninfo, or leave it out: pgvault "
                  "then asks through its own connection to the host.")
 
-    async def _parameters(self, scope: AsyncExitStack, way: Way) -> dict[str, Any]:
+    async def _parameters(self, scope: AsyncExitStack, way: LoginPath) -> dict[str, Any]:
         if way.place is None:
             given = connection_parameters(self.conninfo, (self._config and self._config.password_environment) or "")
             return given if self._copy.port is None else {**given, "port": str(self._copy.port)}
@@ -304,7 +305,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{max(seconds * 1000, 1):.0f}"
 
 
-def _target(way: Way, database: str) -> str:
+def _target(way: LoginPath, database: str) -> str:
     assert way.place is not None
     parts = {"host": way.place[0], "port": str(way.place[1]), "dbname": database, "user": way.user,
              "application_name": "pgvault", "connect_timeout": str(_CONNECT_SECONDS)}

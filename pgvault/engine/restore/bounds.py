@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pgvault.engine.restore.way import Archive, Way, Ways
+from pgvault.engine.restore.recovery_path import Archive, RecoveryPath, RecoveryPaths
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import Window, instant, windows_of
@@ -34,21 +34,21 @@ class Bounds:
     """Their ids, oldest first."""
 
 
-def bounds(ways: Ways, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
+def bounds(paths: RecoveryPaths, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
     """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
-    for window in windows_of(ways.search.archived(), ways.search.tree, backups, ways.search.size,
+    for window in windows_of(paths.search.archived(), paths.search.tree, backups, paths.search.size,
                              latest_between(archive.server)):
-        way = ways.to(window.timeline)
-        earliest = Bound(window.from_time, window.from_lsn, way.timeline_at(window.from_lsn))
-        yield Bounds(window.timeline, earliest, _latest(way, window, begins[window.backups[0]]), window.backups)
+        path = paths.to(window.timeline)
+        earliest = Bound(window.from_time, window.from_lsn, path.timeline_at(window.from_lsn))
+        yield Bounds(window.timeline, earliest, _latest(path, window, begins[window.backups[0]]), window.backups)
 
 
-def _latest(way: Way, window: Window, begin: Lsn) -> Bound:
-    wal = way.wal_from(begin)
+def _latest(path: RecoveryPath, window: Window, begin: Lsn) -> Bound:
+    wal = path.wal_from(begin)
     last = wal.last if wal else None
     if last is None or not last.unfinished:
-        return Bound(window.until_time, window.until_lsn, way.timeline_at(window.until_lsn))
+        return Bound(window.until_time, window.until_lsn, path.timeline_at(window.until_lsn))
     times = [time for time in (window.from_time, instant(last.latest), window.until_time) if time]
     latest = max(times, default=None)
-    return Bound(None if latest == window.from_time else latest, last.reach, way.timeline_at(last.end))
+    return Bound(None if latest == window.from_time else latest, last.reach, path.timeline_at(last.end))

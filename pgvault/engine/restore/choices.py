@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pgvault.config.load import Config
 from pgvault.engine.restore.bounds import Bounds, bounds
 from pgvault.engine.restore.choose import (
-    Aim,
     Choice,
     NoChoice,
+    Reading,
     candidates,
     find_choice,
     needed,
@@ -23,13 +23,13 @@ from pgvault.engine.restore.choose import (
     usable,
 )
 from pgvault.engine.restore.nearest import Nearest, nearest
+from pgvault.engine.restore.recovery_path import Archive, RecoveryPath, RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import replay_of, space_names
 from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.spaces import spaces_of, to_place
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.stretch import Part
-from pgvault.engine.restore.way import Archive, Way, Ways, archive_of
-from pgvault.engine.wal_reading import telling
+from pgvault.engine.wal_reading import reading_progress
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.event import Emit, discard
@@ -83,7 +83,7 @@ def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discar
     """NotFound when there is no such server or backup, or the vault holds nothing of it yet."""
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
-    with archive_of(server, telling(emit)) as archive:
+    with archive_of(server, reading_progress(emit)) as archive:
         return Question(archive, request).answer()
 
 
@@ -92,7 +92,7 @@ class Question:
 
     def __init__(self, archive: Archive, request: RestoreRequest) -> None:
         self._archive, self._request = archive, request
-        self._ways = Ways(archive.search(partial=request.partial))
+        self._paths = RecoveryPaths(archive.search(partial=request.partial))
         self._catalogue = catalog.read_all(archive.server)
         self._backups = self._catalogue.backups
         self._whole = usable(self._backups)
@@ -100,9 +100,9 @@ class Question:
 
     def answer(self) -> Choices:
         request, found = self._request, self._find()
-        windows = tuple(bounds(self._ways, self._archive, self._whole))
+        windows = tuple(bounds(self._paths, self._archive, self._whole))
         if isinstance(found, NoChoice):
-            asked = Aim(request.target, request.timeline, request.backup, request.partial)
+            asked = Reading(request.target, request.timeline, request.backup, request.partial)
             offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
             return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
                            tuple(offered), tuple(self._fits(None)), windows)
@@ -116,45 +116,45 @@ class Question:
             self._candidates = candidates(self._archive.server, self._catalogue, self._request.backup)
         except Refused as error:
             return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(":. ")))
-        return find_choice(self._ways, self._candidates, self._request.target, self._request.timeline)
+        return find_choice(self._paths, self._candidates, self._request.target, self._request.timeline)
 
-    def _ways_with(self, partial: bool) -> Ways:
-        search = self._ways.search.with_unfinished() if partial else self._ways.search
-        return self._ways if search is self._ways.search else Ways(search)
+    def _ways_with(self, partial: bool) -> RecoveryPaths:
+        search = self._paths.search.with_unfinished() if partial else self._paths.search
+        return self._paths if search is self._paths.search else RecoveryPaths(search)
 
     # What is to be said of each backup
 
     def _fits(self, choice: Choice | None) -> Iterator[Fit]:
-        asked = [self._request.timeline] if self._request.timeline is not None else timelines(self._ways, self._whole)
-        ways = [choice.way] if choice else [self._ways.to(timeline) for timeline in asked]
-        chosen = needed(choice.way, choice.backup, choice.stop) if choice else None
-        found = {backup.id: self._fit(backup, ways, choice, chosen) for backup in self._backups}
+        asked = [self._request.timeline] if self._request.timeline is not None else timelines(self._paths, self._whole)
+        paths = [choice.path] if choice else [self._paths.to(timeline) for timeline in asked]
+        chosen = needed(choice.path, choice.backup, choice.stop) if choice else None
+        found = {backup.id: self._fit(backup, paths, choice, chosen) for backup in self._backups}
         unreadable = {each.id: Fit(each.id, False, False, f"cannot be read: {each.reason}")
                       for each in self._catalogue.unreadable}
         yield from (fit for _, fit in sorted((found | unreadable).items(), reverse=True))
 
-    def _fit(self, backup: Backup, ways: Sequence[Way], choice: Choice | None, chosen: Part | None) -> Fit:
+    def _fit(self, backup: Backup, paths: Sequence[RecoveryPath], choice: Choice | None, chosen: Part | None) -> Fit:
         if backup.status is not BackupStatus.DONE:
             return _unfit(backup, _unfinished(backup))
         end = backup.end_lsn or Lsn(0)
-        on = [way for way in ways if way.history.holds(backup.timeline, end)]
+        on = [path for path in paths if path.history.holds(backup.timeline, end)]
         if not on:
             return _unfit(backup, f"lies on another branch, timeline {backup.timeline}")
         try:
-            stops = [(way, find_stop(way, backup, self._request.target)) for way in on]
+            stops = [(path, find_stop(path, backup, self._request.target)) for path in on]
         except WalMissing as error:
             return _unfit(backup, f"cannot be judged: {error.message}")
-        reached = [(way, stop) for way, stop in stops if isinstance(stop, Stop)]
+        reached = [(path, stop) for path, stop in stops if isinstance(stop, Stop)]
         if not reached:
             return _unfit(backup, "; ".join(dict.fromkeys(no.of_backup for _, no in stops if isinstance(no, NoStop))))
         if choice is None or chosen is None:
-            where = " and ".join(str(way.history.timeline) for way, _ in reached)
+            where = " and ".join(str(path.history.timeline) for path, _ in reached)
             return Fit(backup.id, True, False, f"reaches the target on timeline {where}")
         return _fitting(backup, reached[0][1], choice, chosen)
 
 
 def _fitting(backup: Backup, stop: Stop, choice: Choice, chosen: Part) -> Fit:
-    need = needed(choice.way, backup, stop)
+    need = needed(choice.path, backup, stop)
     more = need.segments - chosen.segments
     if backup.id == choice.backup.id:
         reason = f"is proposed, replays {_segments(need.segments)}"

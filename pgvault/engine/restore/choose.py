@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgvault.engine.restore.stop import Because, NoStop, Stop, find_stop
+from pgvault.engine.restore.recovery_path import RecoveryPath, RecoveryPaths
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop, find_stop
 from pgvault.engine.restore.stretch import Part
-from pgvault.engine.restore.way import Way, Ways
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
@@ -23,17 +23,17 @@ from pgvault.vault.wal_search import WalSearch
 @dataclass(frozen=True, slots=True)
 class Choice:
     backup: Backup
-    way: Way
+    path: RecoveryPath
     stop: Stop
 
     @property
     def history(self) -> History:
         """The timeline that recovery follows, with its ancestors."""
-        return self.way.history
+        return self.path.history
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class Reading:
     """A target with all that makes it one place."""
 
     target: Target
@@ -53,7 +53,7 @@ class NoChoice:
     error: Refused | WalMissing
     reason: str
     """In one sentence."""
-    readings: tuple[Aim, ...] = ()
+    readings: tuple[Reading, ...] = ()
     """What may be meant, where it is several places."""
     refusals: tuple[NoStop, ...] = ()
 
@@ -64,32 +64,33 @@ def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timelin
     `backups` are those to choose from, oldest first. Refused when the target lies on several branches and none is
     named, or is several places on one; WalMissing when it cannot be reached.
     """
-    found = find_choice(Ways(search), backups, target, timeline)
+    found = find_choice(RecoveryPaths(search), backups, target, timeline)
     if isinstance(found, NoChoice):
         raise found.error
     return found
 
 
-def find_choice(ways: Ways, backups: Sequence[Backup], target: Target, timeline: int | None) -> Choice | NoChoice:
+def find_choice(paths: RecoveryPaths, backups: Sequence[Backup], target: Target,
+                timeline: int | None) -> Choice | NoChoice:
     """As `choose`, which raises why there is none."""
     whole = usable(backups)
     if not whole:
         return _none_usable(backups)
-    known = timelines(ways, whole)
+    known = timelines(paths, whole)
     if timeline is not None and timeline not in known:
         return _refused(f"timeline {timeline} is not in the archive",
                         detail=f"Known: {', '.join(map(str, known))}.")
     try:
-        found = [_on(ways.to(each), whole, target) for each in (known if timeline is None else [timeline])]
+        found = [_on(paths.to(each), whole, target) for each in (known if timeline is None else [timeline])]
     except WalMissing as error:
         return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(".")))
     choices = _distinct([each for each in found if isinstance(each, Choice)], target)
     if not choices:
-        return _unreachable(ways, target, [no for each in found if not isinstance(each, Choice) for no in each], whole)
+        return _unreachable(paths, target, [no for each in found if not isinstance(each, Choice) for no in each], whole)
     if len(choices) > 1:
         return _ambiguous(target, choices)
     return _several_points(choices[0], whole, target) or (
-        _unknown_branch(ways.search, choices[0], whole, target) if timeline is None else None) or choices[0]
+        _unknown_branch(paths.search, choices[0], whole, target) if timeline is None else None) or choices[0]
 
 
 def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequence[Backup]:
@@ -107,46 +108,46 @@ def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequen
     return [named]
 
 
-def needed(way: Way, backup: Backup, stop: Stop) -> Part:
+def needed(path: RecoveryPath, backup: Backup, stop: Stop) -> Part:
     """The WAL from the backup's start to the end of the record at which recovery stops."""
-    wal = way.wal_from(backup.begin_lsn or Lsn(0))
+    wal = path.wal_from(backup.begin_lsn or Lsn(0))
     assert wal is not None, "there is a stop"
-    return wal.up_to(stop.until, way.size)
+    return wal.up_to(stop.until, path.size)
 
 
 def usable(backups: Sequence[Backup]) -> list[Backup]:
     return [b for b in backups if b.status is BackupStatus.DONE]
 
 
-def timelines(ways: Ways, backups: Sequence[Backup]) -> list[int]:
+def timelines(paths: RecoveryPaths, backups: Sequence[Backup]) -> list[int]:
     """Those that recovery could follow."""
-    return sorted({*ways.search.timelines(), *(b.timeline for b in backups)})
+    return sorted({*paths.search.timelines(), *(b.timeline for b in backups)})
 
 
-def _on(way: Way, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
+def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
     """What to do on this way, or why nothing can be done, beginning with the newest backup's reason."""
     refusals: list[NoStop] = []
     is_late = False
     on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
-              if b.end_lsn is not None and way.history.holds(b.timeline, b.end_lsn)]
+              if b.end_lsn is not None and path.history.holds(b.timeline, b.end_lsn)]
     # A backup that the server reported corrupt pages for is the last resort, whatever its age.
     for group in ([b for b in on_way if not b.corrupt_pages], [b for b in on_way if b.corrupt_pages]):
         last: int | None = None  # not known before one is too late
         for place, backup in enumerate(group):
-            stop = find_stop(way, backup, target)
+            stop = find_stop(path, backup, target)
             if isinstance(stop, Stop):
-                return Choice(backup, way, stop)
+                return Choice(backup, path, stop)
             if not is_late:
                 refusals.append(stop)
-            if stop.because is Because.TOO_LATE:
+            if stop.cause is NoStopCause.TOO_LATE:
                 is_late = True
-                last = _last_later_before(way, group, target) if last is None else last
+                last = _last_later_before(path, group, target) if last is None else last
                 if place > last:
                     break
-    return refusals or [NoStop(Because.UNKNOWN, f"no backup lies on the way to timeline {way.history.timeline}")]
+    return refusals or [NoStop(NoStopCause.UNKNOWN, f"no backup lies on the way to timeline {path.history.timeline}")]
 
 
-def _last_later_before(way: Way, backups: Sequence[Backup], target: Target) -> int:
+def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> int:
     """The place of the last one before which, though it lies behind, a backup ended or a transaction was committed at
     the target's time or later: a clock was put back. -1 where none is."""
     if not isinstance(target, AtTime):
@@ -154,11 +155,11 @@ def _last_later_before(way: Way, backups: Sequence[Backup], target: Target) -> i
     moment = microseconds(target.time)
     for place in reversed(range(len(backups) - 1)):
         newer, older = backups[place:place + 2]
-        wal = way.wal_from(older.begin_lsn or Lsn(0))
+        wal = path.wal_from(older.begin_lsn or Lsn(0))
         met = wal.next(("not before", moment), lambda row: row.latest is not None and row.latest >= moment) if wal \
             else None
         ended_later = older.finished_at is not None and older.finished_at >= target.time
-        if ended_later or (wal and met is not None and met <= wal.place((newer.begin_lsn or Lsn(0)) // way.size)):
+        if ended_later or (wal and met is not None and met <= wal.place((newer.begin_lsn or Lsn(0)) // path.size)):
             return place
     return -1
 
@@ -189,7 +190,7 @@ def _unknown_branch(search: WalSearch, choice: Choice, backups: Sequence[Backup]
             meant = choice.history.timeline
             return _refused(
                 f"where timeline {timeline} comes from is not known",
-                Aim(target, meant, reason=f"leaves out what timeline {timeline} holds"),
+                Reading(target, meant, reason=f"leaves out what timeline {timeline} holds"),
                 detail=f"Its WAL is archived from {begin} on, its history file {timeline:08X}.history is not.",
                 hint="Archive that file (pgvault put-wal), or name the timeline that is meant, as in "
                      f"--target-timeline {meant}")
@@ -203,21 +204,23 @@ def _none_usable(backups: Sequence[Backup]) -> NoChoice:
                     hint="Take one: pgvault backup SERVER")
 
 
-def _unreachable(ways: Ways, target: Target, refusals: Sequence[NoStop], backups: Sequence[Backup]) -> NoChoice:
+def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop],
+                 backups: Sequence[Backup]) -> NoChoice:
     """With what is nearest on both sides: where the WAL before it ends, and the next backup behind it."""
-    readings: list[Aim] = []
-    by = {because: list(dict.fromkeys(r.reason for r in refusals if r.because is because)) for because in Because}
-    early, late = by[Because.TOO_EARLY], by[Because.TOO_LATE]
+    readings: list[Reading] = []
+    by = {cause: list(dict.fromkeys(r.reason for r in refusals if r.cause is cause)) for cause in NoStopCause}
+    early, late = by[NoStopCause.TOO_EARLY], by[NoStopCause.TOO_LATE]
     hint = "See what can be restored: pgvault wal SERVER"
-    if late or by[Because.BROKEN]:
-        reasons = [*late, *by[Because.BROKEN], *early[-1:]] if late or not early else [*early, *by[Because.BROKEN]]
+    if late or by[NoStopCause.BROKEN]:
+        broken = by[NoStopCause.BROKEN]
+        reasons = [*late, *broken, *early[-1:]] if late or not early else [*early, *broken]
         hint = _LATER
     elif early:
         oldest = "no older backup can be used" if len(backups) > 1 else "there is no older one"
         reasons, hint = [f"{early[-1]}, and {oldest}"], f"Choose a later one; {hint[0].lower()}{hint[1:]}"
     else:
-        reasons, readings = _elsewhere(ways, target, backups)
-        reasons += by[Because.UNKNOWN]
+        reasons, readings = _elsewhere(paths, target, backups)
+        reasons += by[NoStopCause.UNKNOWN]
     reason = sentence("; ".join(reasons))
     return NoChoice(WalMissing(f"the target cannot be reached: {describe(target)}", detail=reason, hint=hint), reason,
                     tuple(readings), tuple(refusals))
@@ -227,22 +230,23 @@ _LATER = ("Choose an earlier one, or restore to the end of the archived WAL with
           "If the server still runs, pgvault switch-wal brings its newest WAL.")
 
 
-def _elsewhere(ways: Ways, target: Target, backups: Sequence[Backup]) -> tuple[list[str], list[Aim]]:
+def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) -> tuple[list[str], list[Reading]]:
     """What the archive knows of a name or a transaction that recovery does not stop at."""
-    search = ways.search
+    search = paths.search
     if isinstance(target, AtName):
         if points := search.restore_points(target.name)[-3:]:
             return ([f"there is one at {point.lsn} on timeline {point.timeline}" for point in points],
-                    [Aim(target, point.timeline, reason=f"on timeline {point.timeline}") for point in points])
+                    [Reading(target, point.timeline, reason=f"on timeline {point.timeline}") for point in points])
         names = [repr(name) for name in search.restore_point_names()]
         return [f"the newest names in the archive are {', '.join(names[-10:])}" if names
                 else "the archive has no restore points"], []
     if isinstance(target, AtXid):
         begin = backups[0].begin_lsn or Lsn(0)
         for timeline in search.timelines():
-            if xid := ways.to(timeline).transaction_with(begin, target.xid):
+            if xid := paths.to(timeline).transaction_with(begin, target.xid):
                 return ([f"{target.xid} is a subtransaction of transaction {xid}, which is the one to name"],
-                        [Aim(AtXid(xid, target.inclusive), timeline, reason="the transaction that it is a part of")])
+                        [Reading(AtXid(xid, target.inclusive), timeline,
+                                 reason="the transaction that it is a part of")])
     return [], []
 
 
@@ -250,15 +254,15 @@ def _several_points(choice: Choice, backups: Sequence[Backup], target: Target) -
     """One name may have been given to several restore points: which is meant is not for us to say."""
     if not isinstance(target, AtName):
         return None
-    way = choice.way
-    ends = [end for b in backups if (end := b.end_lsn) is not None and way.history.holds(b.timeline, end)]
-    first = {wal.run: end for end in sorted(ends, reverse=True) if (wal := way.wal_from(end))}
-    points = sorted({point for end in first.values() for point in way.points(end, target.name)},
+    path = choice.path
+    ends = [end for b in backups if (end := b.end_lsn) is not None and path.history.holds(b.timeline, end)]
+    first = {wal.run: end for end in sorted(ends, reverse=True) if (wal := path.wal_from(end))}
+    points = sorted({point for end in first.values() for point in path.points(end, target.name)},
                     key=lambda point: point.lsn)
     if len(points) < 2:
         return None
     return _refused(f"there are {len(points)} restore points named {target.name!r}",
-                    *(Aim(AtLsn(point.lsn), way.history.timeline, reason=f"the one of {utc(point.time)}")
+                    *(Reading(AtLsn(point.lsn), path.history.timeline, reason=f"the one of {utc(point.time)}")
                       for point in points),
                     detail=sentence("; ".join(f"{point.lsn} of {utc(point.time)}" for point in points)),
                     hint=f"Name one by its position, as in --target-lsn {points[-1].lsn}")
@@ -269,12 +273,12 @@ def _ambiguous(target: Target, choices: Sequence[Choice]) -> NoChoice:
         f"on timeline {c.history.timeline} it is {c.stop.lsn}" + (f" of {utc(c.stop.time)}" if c.stop.time else "")
         for c in choices)
     return _refused(f"the target is on more than one timeline: {describe(target)}",
-                    *(Aim(target, c.history.timeline, reason=f"on timeline {c.history.timeline}") for c in choices),
+                    *(Reading(target, c.history.timeline, reason=f"on timeline {c.history.timeline}") for c in choices),
                     detail=sentence(readings),
                     hint="Name one: --target-timeline " + " or ".join(str(c.history.timeline) for c in choices))
 
 
-def _refused(message: str, *readings: Aim, detail: str, hint: str = "") -> NoChoice:
+def _refused(message: str, *readings: Reading, detail: str, hint: str = "") -> NoChoice:
     return NoChoice(Refused(message, detail=detail, hint=hint), sentence(message), readings)
 
 

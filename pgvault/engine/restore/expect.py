@@ -86,7 +86,7 @@ class Found:
         return f"{count} ({self.detail})" if self.detail else count
 
 
-async def look_for(relations: Sequence[RelationName], server: RestoredServer, emit: Emit) -> tuple[Found, ...]:
+async def find_expected(relations: Sequence[RelationName], server: RestoredServer, emit: Emit) -> tuple[Found, ...]:
     """What there is of each, in their order; it never raises for what it does not find."""
     found = []
     for relation in relations:

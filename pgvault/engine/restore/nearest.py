@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pgvault.engine.restore.choose import Aim, NoChoice, find_choice
-from pgvault.engine.restore.stop import Because, NoStop, Stop
-from pgvault.engine.restore.way import Ways
+from pgvault.engine.restore.choose import NoChoice, Reading, find_choice
+from pgvault.engine.restore.recovery_path import RecoveryPaths
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtTime, Immediate, Target, describe
@@ -31,69 +31,73 @@ class Nearest:
     """A target that can be reached in place of one that cannot."""
 
     when: When
-    aim: Aim
+    reading: Reading
     stop: Stop
 
     @property
     def text(self) -> str:
-        is_end = isinstance(self.aim.target, Immediate) and self.aim.backup
-        return f"the end of backup {self.aim.backup}" if is_end else describe(self.aim.target)
+        is_end = isinstance(self.reading.target, Immediate) and self.reading.backup
+        return f"the end of backup {self.reading.backup}" if is_end else describe(self.reading.target)
 
 
-def nearest(found: NoChoice, asked: Aim, candidates: Sequence[Backup], whole: Sequence[Backup],
-            ways: Callable[[bool], Ways]) -> list[Nearest]:
+def nearest(found: NoChoice, asked: Reading, candidates: Sequence[Backup], whole: Sequence[Backup],
+            paths: Callable[[bool], RecoveryPaths]) -> list[Nearest]:
     """The target itself, then what is earlier and what is later, the nearest first.
 
-    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `ways` gives the ways
+    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `paths` gives the paths
     with the unfinished segments, or without.
     """
-    places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' way, what was found first
-    for when, aims in _offers(found, asked, whole):
-        looked_up = (_looked_up(when, aim, candidates, whole, ways(asked.partial or aim.partial)) for aim in aims)
+    places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' path, what was found first
+    for when, readings in _offers(found, asked, whole):
+        looked_up = (_looked_up(when, reading, candidates, whole, paths(asked.partial or reading.partial))
+                     for reading in readings)
         if place := next((each for each in looked_up if each and _is_on_its_side(each, asked.target)), None):
             places.setdefault((when, place.stop.timeline, place.stop.lsn), place)
     return _in_order(list(places.values()))
 
 
-def _offers(found: NoChoice, asked: Aim, whole: Sequence[Backup]) -> Iterator[tuple[When, Sequence[Aim]]]:
+def _offers(found: NoChoice, asked: Reading, whole: Sequence[Backup]) -> Iterator[tuple[When, Sequence[Reading]]]:
     """Aims by preference: the first of each that can be reached is meant."""
     for reading in found.readings:
         yield When.AT, [reading]
     if isinstance(asked.target, Immediate):
-        yield When.EARLIER, [Aim(asked.target, asked.timeline, backup.id, reason="the newest one to be restored")
+        yield When.EARLIER, [Reading(asked.target, asked.timeline, backup.id, reason="the newest one to be restored")
                              for backup in reversed(whole)]
     elif asked.backup != "auto":
-        yield When.AT, [Aim(asked.target, asked.timeline, "auto", reason="from another backup")]
+        yield When.AT, [Reading(asked.target, asked.timeline, "auto", reason="from another backup")]
     if not asked.partial:
-        yield When.AT, [Aim(asked.target, asked.timeline, partial=True,
+        yield When.AT, [Reading(asked.target, asked.timeline, partial=True,
                             reason="with the unfinished last segment, which is used only when asked for")]
-    refused: dict[tuple[Because, int], list[NoStop]] = {}
+    refused: dict[tuple[NoStopCause, int], list[NoStop]] = {}
     for each in found.refusals:
-        refused.setdefault((each.because, each.timeline), []).append(each)
-    for (because, timeline), refusals in refused.items():
-        if because is Because.TOO_LATE:
+        refused.setdefault((each.cause, each.timeline), []).append(each)
+    for (cause, timeline), refusals in refused.items():
+        if cause is NoStopCause.TOO_LATE:
             yield When.EARLIER, list(_before(refusals[0], timeline))
-        elif because is Because.TOO_EARLY:
+        elif cause is NoStopCause.TOO_EARLY:
             oldest = min((no.backup for no in refusals if no.backup), key=lambda b: b.end_lsn or Lsn(0))
-            yield When.LATER, [Aim(Immediate(), timeline, oldest.id, reason="the first backup's end behind it")]
+            yield When.LATER, [Reading(Immediate(), timeline, oldest.id, reason="the first backup's end behind it")]
 
 
-def _before(refusal: NoStop, timeline: int) -> Iterator[Aim]:
+def _before(refusal: NoStop, timeline: int) -> Iterator[Reading]:
     """The last commit that can be replayed or, when there was none behind the backup, the backup's end."""
     if refusal.last:
-        yield Aim(AtTime(refusal.last), timeline, reason=f"the last commit that can be reached on timeline {timeline}")
+        yield Reading(AtTime(refusal.last), timeline,
+                      reason=f"the last commit that can be reached on timeline {timeline}")
     if refusal.backup:
-        yield Aim(Immediate(), timeline, refusal.backup.id, reason="the backup's end: nothing was committed behind it")
+        yield Reading(Immediate(), timeline, refusal.backup.id,
+                      reason="the backup's end: nothing was committed behind it")
 
 
-def _looked_up(when: When, aim: Aim, candidates: Sequence[Backup], whole: Sequence[Backup],
-               ways: Ways) -> Nearest | None:
-    backups = [b for b in whole if aim.backup in ("auto", b.id)] if aim.backup else candidates
-    found = find_choice(ways, backups, aim.target, aim.timeline)
+def _looked_up(when: When, reading: Reading, candidates: Sequence[Backup], whole: Sequence[Backup],
+               paths: RecoveryPaths) -> Nearest | None:
+    backups = [b for b in whole if reading.backup in ("auto", b.id)] if reading.backup else candidates
+    found = find_choice(paths, backups, reading.target, reading.timeline)
     if isinstance(found, NoChoice):
         return None
-    backup = found.backup.id if aim.backup == "auto" else aim.backup
-    return Nearest(when, Aim(aim.target, found.history.timeline, backup, aim.partial, aim.reason), found.stop)
+    backup = found.backup.id if reading.backup == "auto" else reading.backup
+    return Nearest(when, Reading(reading.target, found.history.timeline, backup, reading.partial, reading.reason),
+                   found.stop)
 
 
 def _is_on_its_side(place: Nearest, asked: Target) -> bool:

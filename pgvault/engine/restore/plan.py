@@ -10,10 +10,10 @@ from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
+from pgvault.engine.restore.directory_state import read_directory_state
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.fits import cluster_of, fit_conditions
 from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
-from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
@@ -24,13 +24,13 @@ from pgvault.engine.restore.plan_conditions import (
     whole,
 )
 from pgvault.engine.restore.preconditions import destination_conditions, room
+from pgvault.engine.restore.recovery_path import RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
 from pgvault.engine.restore.request import RestoreRequest, check_action, directory_of
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.spaces import placed, spaces_of
-from pgvault.engine.restore.way import Ways, archive_of
 from pgvault.engine.threads import run_cancellable
-from pgvault.engine.wal_reading import telling
+from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.errors import PgvaultError, WalMissing
@@ -49,7 +49,7 @@ from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
-from pgvault.vault.wal_facts import Told
+from pgvault.vault.wal_facts import OnProgress
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit: Emit = discard) -> RestorePlan:
@@ -64,9 +64,9 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     # In a thread, so that whoever made a request can take it back while days of WAL are read.
     try:
         choice, need, replay, of_wal = await run_cancellable(
-            lambda cancelled: _from_vault(server, request, primary, telling(emit, cancelled)))
+            lambda cancelled: _from_vault(server, request, primary, reading_progress(emit, cancelled)))
     except WalMissing as error:
-        raise await _told_of_old_wal(error, request, host, directory, server) from None
+        raise await _naming_old_wal(error, request, host, directory, server) from None
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
         packs = scope.enter_context(PackReader(server.packs))
@@ -80,7 +80,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
         sent = manifest.stored_bytes()
     plan = replace(plan, listens=listens_on(safe.values))
     destination = await probe_for(plan, host, host_config, measure=True)
-    state = look_at(destination, vault, plan.server)
+    state = read_directory_state(destination, vault, plan.server)
     plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
                    directory_state=state, room=room(destination, plan, choice.backup.segment_size),
@@ -98,7 +98,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
                                         *fits))
 
 
-async def _told_of_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
+async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
                            server: ServerVault) -> WalMissing:
     """Why there is no plan, also where the directory that is to be replaced may hold what is missing."""
     names: tuple[str, ...] = ()
@@ -126,22 +126,22 @@ async def _primary(server: ServerVault, settings: ServerConfig) -> History | Pgv
 
 
 def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
-                told: Told) -> tuple[Choice, WalNeed, Replay, tuple[Precondition, ...]]:
+                on_progress: OnProgress) -> tuple[Choice, WalNeed, Replay, tuple[Precondition, ...]]:
     """The backup, the timeline and the WAL, from what the vault knows, and what there is to say of that WAL.
 
     The original server is not asked, but for the timeline of the `primary` that a standby is to follow.
     """
-    with archive_of(server, told) as archive:
+    with archive_of(server, on_progress) as archive:
         search = archive.search(partial=request.partial)
         backups, timeline = candidates(server, catalog.read_all(server), request.backup), request.timeline
         if timeline is None and isinstance(primary, History):
-            timeline = timeline_to_follow(primary, timelines(Ways(search), usable(backups)))
+            timeline = timeline_to_follow(primary, timelines(RecoveryPaths(search), usable(backups)))
         choice = choose(search, backups, request.target, timeline)
-        rows = needed(choice.way, choice.backup, choice.stop).rows
+        rows = needed(choice.path, choice.backup, choice.stop).rows
         need = WalNeed(rows[0].segment.name(search.size), rows[-1].segment.name(search.size),
                        tuple(row.name for row in rows if not row.unfinished), histories_for(search, request, choice),
                        sum(row.stored for row in rows), (), next((row.name for row in rows if row.unfinished), None),
-                       creations_in(choice.way, rows))
+                       creations_in(choice.path, rows))
         replay, flaws = read_replay(server, choice)
         conditions = [*flaws, *wal_conditions(search, request, choice, rows),
                       *break_conditions(request, choice, rows[-1])]

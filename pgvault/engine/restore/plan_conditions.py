@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pgvault.engine.restore.choose import Choice
-from pgvault.engine.restore.held import told_held
+from pgvault.engine.restore.directory_state import describe_contents
 from pgvault.engine.restore.place import aside_name
 from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.stop import reach_of
@@ -26,7 +26,7 @@ from pgvault.vault.wal_search import Row, WalSearch
 
 def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
     """What a restore to the end has to say where the archive goes on behind a place that no recovery passes."""
-    if not isinstance(request.target, EndOfWal) or not (why := choice.way.break_behind(last)):
+    if not isinstance(request.target, EndOfWal) or not (why := choice.path.break_behind(last)):
         return
     if request.standby and last.ends_by == MINIMAL:
         raise WalMissing(f"no standby can be made of backup {choice.backup.id}", detail=f"{why}.",
@@ -45,14 +45,14 @@ def histories_for(search: WalSearch, request: RestoreRequest, choice: Choice) ->
 def overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup,
                  real_path: str) -> RestorePlan:
     if state.incomplete_restore is not None:
-        return replace(plan, overwrites=told_held(state, plan, backup))
+        return replace(plan, overwrites=describe_contents(state, plan, backup))
     if not request.overwrite:
         return plan
     if request.overwrite.rstrip("/") != plan.directory:
         raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {plan.directory}",
                          hint="Name the very directory that is to be replaced.")
     unmeasured = ", of unknown size" if state.size_bytes is None else ""
-    return replace(plan, overwrites=told_held(state, plan, backup, f"in {plan.directory}") + unmeasured,
+    return replace(plan, overwrites=describe_contents(state, plan, backup, f"in {plan.directory}") + unmeasured,
                    sets_aside=True, kept_as=aside_name(real_path, "JOB"))
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from pgvault.config.schema import HostConfig
-from pgvault.engine.restore.held import held_conditions, told_held
+from pgvault.engine.restore.directory_state import describe_contents, held_conditions
 from pgvault.engine.restore.listening import listening_conditions
 from pgvault.engine.restore.spaces import space_conditions
 from pgvault.io.probe import Contents, Destination, Place
@@ -85,7 +85,7 @@ def _directory(destination: Destination, state: DirectoryState, plan: RestorePla
         return holds(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
     if plan.sets_aside:
         return _renaming(place)
-    what = told_held(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
+    what = describe_contents(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
     return fails(name, f"{place.path} holds {what}.",
                  f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
 

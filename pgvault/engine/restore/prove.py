@@ -12,10 +12,10 @@ import time
 from dataclasses import replace
 
 from pgvault.config.schema import HostConfig, ServerConfig
-from pgvault.engine.restore.arrival import PAUSED, PROMOTED, Arrived, Astray, Goal, judge
+from pgvault.engine.restore.arrival import PAUSED, PROMOTED, Arrived, Astray, Goal, assess_arrival
 from pgvault.engine.restore.astray import ended, not_following, stands_still, went_astray
 from pgvault.engine.restore.condition import closed_databases, prepared_transactions, report_prepared
-from pgvault.engine.restore.expect import look_for
+from pgvault.engine.restore.expect import find_expected
 from pgvault.engine.restore.movement import Advance, Stillness
 from pgvault.engine.restore.proof import Proof
 from pgvault.engine.restore.start import Started
@@ -55,7 +55,7 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
         report_prepared(proof.prepared, proof.state, emit)
         if plan.expects:
             emit(PhaseStarted("look"))
-            proof = replace(proof, expected=await look_for(plan.expects, watch.asked, emit))
+            proof = replace(proof, expected=await find_expected(plan.expects, watch.asked, emit))
         return proof
     except Unreachable as lost:
         raise Unreachable(lost.message, detail=f"{lost.detail} The restored files are complete and their server was "
@@ -71,7 +71,7 @@ async def _reached(watch: Watch, begin: Lsn, emit: Emit) -> Proof:
         await watch.look()
         if advance.to(watch.lsn) or not watch.is_up:
             failures = len(watch.failures)
-        verdict = judge(goal, watch.sight, watch.report, refused=watch.is_refused)
+        verdict = assess_arrival(goal, watch.sight, watch.report, refused=watch.is_refused)
         if isinstance(verdict, Arrived):
             advance.end()
             if watch.report is None and watch.refusal:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pgvault.engine.event_names import NameBook, NamesAt
 from pgvault.engine.restore.choose import Choice, needed
 from pgvault.engine.restore.files import read_small
+from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.engine.restore.stop import Stop
-from pgvault.engine.restore.way import Way
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.identifier import sql_identifier
@@ -37,10 +37,10 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
     names of tablespaces by OID as other backups and catalogue snapshots know them. WalMissing when the segment in which
     recovery stops has to be read and cannot be.
     """
-    way, stop, begin = choice.way, choice.stop, choice.backup.begin_lsn or Lsn(0)
-    rows = needed(way, choice.backup, stop).rows
+    path, stop, begin = choice.path, choice.stop, choice.backup.begin_lsn or Lsn(0)
+    rows = needed(path, choice.backup, stop).rows
     unread = [row.name for row in rows if row.problem]
-    effects = _effects(way, rows, begin, stop) if rows else ()
+    effects = _effects(path, rows, begin, stop) if rows else ()
     return replay_from(effects, begin, held=held, names=names, unread=unread)
 
 
@@ -91,17 +91,17 @@ def _locks(each: PreparedTransaction, names: NamesAt) -> Iterator[str]:
             yield f"{LOCK_MODES[mode]} on {where}"
 
 
-def creations_in(way: Way, rows: Sequence[Row]) -> tuple[Lsn, ...]:
+def creations_in(path: RecoveryPath, rows: Sequence[Row]) -> tuple[Lsn, ...]:
     """Where these segments create tablespaces, also behind the stop: a person may let recovery go on."""
-    return tuple(effect.lsn for _, effect in way.effects(rows[-1])
+    return tuple(effect.lsn for _, effect in path.effects(rows[-1])
                  if isinstance(effect, TablespaceCreated) and effect.segment >= rows[0].segment.number)
 
 
-def _effects(way: Way, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
+def _effects(path: RecoveryPath, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
     """Those of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long before."""
-    last, first = rows[-1], _unbroken_before(way.numbers(), begin // way.size)
-    exact = way.effects_within(last) if last.passed and not last.problem else None
-    for number, effect in way.effects(last):
+    last, first = rows[-1], _unbroken_before(path.numbers(), begin // path.size)
+    exact = path.effects_within(last) if last.passed and not last.problem else None
+    for number, effect in path.effects(last):
         if number >= first and (exact is None or number < last.segment.number) and _is_replayed(effect, stop):
             yield effect
     yield from (effect for effect in exact or () if _is_replayed(effect, stop))

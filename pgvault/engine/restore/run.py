@@ -18,8 +18,8 @@ from pgvault.config.schema import HostConfig
 from pgvault.engine.progress import Progress
 from pgvault.engine.restore.arrival import PROMOTED
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
+from pgvault.engine.restore.directory_state import read_directory_state
 from pgvault.engine.restore.facts import check_facts
-from pgvault.engine.restore.held import look_at
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
@@ -123,7 +123,7 @@ class _Look:
     async def again(self, host: Host) -> Destination:
         plan = self.plan
         destination = await probe_for(plan, host, self.host_config)
-        state = look_at(destination, self.vault, plan.server)
+        state = read_directory_state(destination, self.vault, plan.server)
         conditions = destination_conditions(destination, state, plan, self.backup, self.host_config)
         failed = [each for each in conditions if each.outcome is Outcome.FAILED]
         if failed:

@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pgvault.engine.restore.held import OURS
+from pgvault.engine.restore.directory_state import OURS
 from pgvault.io.probe import Contents, Destination, Installation
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
@@ -109,11 +109,11 @@ def space_conditions(destination: Destination, plan: RestorePlan, major: int) ->
             yield Precondition(name, Outcome.FAILED, f"{destination.user} may not write to {place.path}.", choose)
         else:
             left = ", where what the incomplete restore left will be removed" if MARKER in place.entries else ""
-            yield Precondition(name, Outcome.OK, f"{told_space(space)}{left}")
+            yield Precondition(name, Outcome.OK, f"{describe_tablespace(space)}{left}")
         taken.append(place.real_path)
     for space in plan.tablespaces:
         if not space.location:
-            yield Precondition(f"tablespace {space.name}", Outcome.OK, told_space(space))
+            yield Precondition(f"tablespace {space.name}", Outcome.OK, describe_tablespace(space))
     if plan.wal.created or plan.has_spaces_inside:
         yield from minor_conditions(destination.installations, major)
     if plan.standby:
@@ -128,7 +128,7 @@ def _overlap(one: str, other: str) -> bool:
     return posixpath.commonpath([one, other]) in (one, other)
 
 
-def told_space(space: TablespacePlace) -> str:
+def describe_tablespace(space: TablespacePlace) -> str:
     """Its old and its new place, and why replay matters to it, in words."""
     went = "created after the backup began" if space.is_new else ""
     went += f"{' and ' if went else ''}dropped before the target" if space.is_gone else ""

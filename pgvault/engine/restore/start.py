@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.contents import LOG_FILE
-from pgvault.engine.restore.sight import look_at_server
+from pgvault.engine.restore.observation import observe_server
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, Installation, probe_destination
 from pgvault.model.errors import PgvaultError, Refused, Unreachable
@@ -60,7 +60,7 @@ async def _by_command(host: Host, plan: RestorePlan, command: str) -> Started:
 async def _runs(host: Host, plan: RestorePlan) -> bool:
     """Commands that wait until a server takes logins give up on one that replays for longer; it goes on all the same.
     """
-    return (await look_at_server(host, plan.directory, "")).alive
+    return (await observe_server(host, plan.directory, "")).alive
 
 
 def programs_for(destination: Destination, major: int) -> Installation:

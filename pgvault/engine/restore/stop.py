@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
+from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.engine.restore.stretch import Stretch
-from pgvault.engine.restore.way import Way
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
@@ -47,7 +47,7 @@ class Stop:
     """Of that record, where it has one."""
 
 
-class Because(Enum):
+class NoStopCause(Enum):
     """Why there is no stop."""
 
     TOO_EARLY = auto()
@@ -64,7 +64,7 @@ class Because(Enum):
 class NoStop:
     """Why it will not stop there, in words too."""
 
-    because: Because
+    cause: NoStopCause
     reason: str
     """Said of the target."""
     of_backup: str = ""
@@ -76,23 +76,23 @@ class NoStop:
     """TOO_LATE: of the last commit behind the backup that can be replayed."""
 
 
-def find_stop(way: Way, backup: Backup, target: Target) -> Stop | NoStop:
+def find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStop:
     """Where the recovery of `backup` along `way` stops for this target."""
     begin, end = backup.begin_lsn, backup.end_lsn
     assert begin is not None
     assert end is not None
-    wal = way.wal_from(begin)
+    wal = path.wal_from(begin)
     if wal is None or wal.last.reach < end:
-        missing = way.name_at(wal.last.segment.end(way.size) if wal else begin)
-        return NoStop(Because.BROKEN, f"WAL that backup {backup.id} needs is missing: segment {missing}",
-                      f"needs segment {missing}, which is missing", backup, way.history.timeline)
-    stop = _FINDERS[type(target)](way, wal, backup, target)
+        missing = path.name_at(wal.last.segment.end(path.size) if wal else begin)
+        return NoStop(NoStopCause.BROKEN, f"WAL that backup {backup.id} needs is missing: segment {missing}",
+                      f"needs segment {missing}, which is missing", backup, path.history.timeline)
+    stop = _FINDERS[type(target)](path, wal, backup, target)
     if isinstance(stop, Stop) and stop.lsn < end:
-        return _too_early(way, backup)
+        return _too_early(path, backup)
     return stop
 
 
-def _at_time(way: Way, wal: Stretch, backup: Backup, target: AtTime) -> Stop | NoStop:
+def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -> Stop | NoStop:
     """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last; at
     the very time of the backup's end, there or after the last, when none is later.
     """
@@ -105,125 +105,128 @@ def _at_time(way: Way, wal: Stretch, backup: Backup, target: AtTime) -> Stop | N
         reached = reached or (in_time is not None and in_time < place)
         all_late = in_time is None and (place > wal.first or wal.unread is None)
         if not reached and (all_late or (in_time is not None and wal.first < place < in_time)):
-            return _too_early(way, backup)
-        if late := way.first_late(row, first, begin):
+            return _too_early(path, backup)
+        if late := path.first_late(row, first, begin):
             follows, transaction = late
             # With no commit at or before it in sight, it may lie long before the backup.
-            return _at_transaction(way, transaction, replayed=False) if reached or follows else _too_early(way, backup)
+            return _at_transaction(path, transaction, replayed=False) if reached or follows else \
+                _too_early(path, backup)
     wal.refuse_unread()
-    if _last_commit(way, wal, begin) == target.time and (last := wal.last_commit()):
-        return _at_transaction(way, way.transactions(last)[-1], replayed=True)
-    return _with_none_later(way, wal, backup, target.time)
+    if _last_commit(path, wal, begin) == target.time and (last := wal.last_commit()):
+        return _at_transaction(path, path.transactions(last)[-1], replayed=True)
+    return _with_none_later(path, wal, backup, target.time)
 
 
-def _with_none_later(way: Way, wal: Stretch, backup: Backup, time: datetime) -> Stop | NoStop:
+def _with_none_later(path: RecoveryPath, wal: Stretch, backup: Backup, time: datetime) -> Stop | NoStop:
     """At the end of a backup, which is shown as an instant that can be restored, there is a place to stop at even when
     no commit is later. What came before it can be had from an older backup alone, when nothing was committed since."""
     end, finished = backup.end_lsn or Lsn(0), backup.finished_at
-    behind = _last_commit(way, wal, end)
+    behind = _last_commit(path, wal, end)
     if finished is None or time > finished or (behind and time < finished):
-        return _too_late(way, wal, backup)
+        return _too_late(path, wal, backup)
     if time < finished:
-        return _too_early(way, backup)
+        return _too_early(path, backup)
     if behind and (last := wal.last_commit()):
-        return _at_transaction(way, way.transactions(last)[-1], replayed=True)
-    stop = _at_lsn(way, wal, backup, AtLsn(end, inclusive=False))
+        return _at_transaction(path, path.transactions(last)[-1], replayed=True)
+    stop = _at_lsn(path, wal, backup, AtLsn(end, inclusive=False))
     return replace(stop, time=finished) if isinstance(stop, Stop) else stop
 
 
-def _at_xid(way: Way, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoStop:
+def _at_xid(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoStop:
     xid = target.xid % _XIDS
     for place in wal.fitting(("xid", xid), lambda row: row.xids is not None and row.xids.may_hold(xid)):
         wal.refuse_unread(place)
-        if found := way.end_of(wal.run.rows[place], xid):
-            return _at_transaction(way, found, replayed=target.inclusive)
+        if found := path.end_of(wal.run.rows[place], xid):
+            return _at_transaction(path, found, replayed=target.inclusive)
     wal.refuse_unread()
-    return _unknown(way, wal, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
+    return _unknown(path, wal, backup, f"no transaction {xid} ended in the archived WAL behind backup {backup.id}")
 
 
-def _at_lsn(way: Way, wal: Stretch, backup: Backup, target: AtLsn) -> Stop | NoStop:
+def _at_lsn(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtLsn) -> Stop | NoStop:
     place = wal.next(("lsn", target.lsn), lambda row: row.last_at is not None and row.last_at >= target.lsn)
     wal.refuse_unread(place)
     if place is None:
-        return _too_late(way, wal, backup)
-    return Stop(way.timeline_at(target.lsn), target.lsn, target.inclusive, wal.run.rows[place].end, None)
+        return _too_late(path, wal, backup)
+    return Stop(path.timeline_at(target.lsn), target.lsn, target.inclusive, wal.run.rows[place].end, None)
 
 
-def _at_name(way: Way, wal: Stretch, backup: Backup, target: AtName) -> Stop | NoStop:
-    points = way.points(backup.begin_lsn or Lsn(0), target.name)
+def _at_name(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtName) -> Stop | NoStop:
+    points = path.points(backup.begin_lsn or Lsn(0), target.name)
     place = bisect_left(points, backup.end_lsn or Lsn(0), key=lambda point: point.lsn)
     if place < len(points):
         point = points[place]
         wal.refuse_unread(wal.place(point.number))
-        return Stop(way.timeline_at(point.lsn), point.lsn, True, point.end_lsn, point.time)
+        return Stop(path.timeline_at(point.lsn), point.lsn, True, point.end_lsn, point.time)
     wal.refuse_unread()
     if points:
-        return _too_early(way, backup)
-    return _unknown(way, wal, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
-                                      f"timeline {way.history.timeline}")
+        return _too_early(path, backup)
+    return _unknown(path, wal, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
+                                      f"timeline {path.history.timeline}")
 
 
-def _immediate(way: Way, wal: Stretch, backup: Backup, target: Immediate) -> Stop:
+def _immediate(path: RecoveryPath, wal: Stretch, backup: Backup, target: Immediate) -> Stop:
     end = backup.end_lsn
     assert end is not None
     return Stop(backup.timeline, end, True, end, backup.finished_at)
 
 
-def _end_of_wal(way: Way, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
+def _end_of_wal(path: RecoveryPath, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
     """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
     that a whole segment can be replayed to is one, since no segment that the archive may still get leads on from it."""
     last, minimal = wal.last, wal.last.ends_by == MINIMAL
-    if (last.unfinished or not last.stops) and way.break_behind(last):
-        return _too_late(way, wal, backup)
-    reached = max(last.segment.start(way.size), backup.end_lsn or Lsn(0)) if last.problem else \
+    if (last.unfinished or not last.stops) and path.break_behind(last):
+        return _too_late(path, wal, backup)
+    reached = max(last.segment.start(path.size), backup.end_lsn or Lsn(0)) if last.problem else \
         last.end if minimal else last.reach
-    return Stop(last.segment.timeline, reached, not minimal, last.end, _last_commit(way, wal, Lsn(0)))
+    return Stop(last.segment.timeline, reached, not minimal, last.end, _last_commit(path, wal, Lsn(0)))
 
 
 _FINDERS: dict[type[Target], Callable[..., Stop | NoStop]] = {
     AtTime: _at_time, AtXid: _at_xid, AtLsn: _at_lsn, AtName: _at_name, Immediate: _immediate, EndOfWal: _end_of_wal}
 
 
-def _at_transaction(way: Way, transaction: Transaction, *, replayed: bool) -> Stop:
-    return Stop(way.timeline_at(transaction.lsn), transaction.lsn, replayed, transaction.end_lsn, transaction.time)
+def _at_transaction(path: RecoveryPath, transaction: Transaction, *, replayed: bool) -> Stop:
+    return Stop(path.timeline_at(transaction.lsn), transaction.lsn, replayed, transaction.end_lsn, transaction.time)
 
 
-def _last_commit(way: Way, wal: Stretch, begin: Lsn) -> datetime | None:
+def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | None:
     """The latest time of a commit or abort at `begin` or behind it."""
-    latest = wal.latest(-(-begin // way.size))
-    parted = wal.row(begin // way.size) if begin % way.size else None
+    latest = wal.latest(-(-begin // path.size))
+    parted = wal.row(begin // path.size) if begin % path.size else None
     if parted and parted.latest is not None and parted.latest > latest:
         with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
-            latest = max([latest, *(microseconds(each.time) for each in way.transactions(parted) if each.lsn >= begin)])
+            latest = max([latest, *(microseconds(each.time) for each in path.transactions(parted)
+                                    if each.lsn >= begin)])
     return instant(latest) if latest >= 0 else None
 
 
-def _too_early(way: Way, backup: Backup) -> NoStop:
+def _too_early(path: RecoveryPath, backup: Backup) -> NoStop:
     when = utc(backup.finished_at) if backup.finished_at else ""
-    return NoStop(Because.TOO_EARLY, f"it lies before the end of backup {backup.id}{when and f', {when}'}",
-                  f"ends after the target{when and f', at {when}'}", backup, way.history.timeline)
+    return NoStop(NoStopCause.TOO_EARLY, f"it lies before the end of backup {backup.id}{when and f', {when}'}",
+                  f"ends after the target{when and f', at {when}'}", backup, path.history.timeline)
 
 
-def _too_late(way: Way, wal: Stretch, backup: Backup) -> NoStop:
+def _too_late(path: RecoveryPath, wal: Stretch, backup: Backup) -> NoStop:
     """How far the WAL goes, and what ends it."""
-    end, gap = wal.last.reach, way.break_behind(wal.last)
-    last = _last_commit(way, wal, backup.end_lsn or Lsn(0))
+    end, gap = wal.last.reach, path.break_behind(wal.last)
+    last = _last_commit(path, wal, backup.end_lsn or Lsn(0))
     commit = f"{end}, where the last commit is of {utc(last)}" if last else ""
     reach = commit or f"{end}, and nothing was committed behind backup {backup.id}"
-    reason = f"on timeline {way.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
+    reason = f"on timeline {path.history.timeline} the archived WAL reaches to {reach}{gap and f'; {gap}'}"
     only = f"reaches only to {commit or f'{end}; nothing was committed behind it'}"
-    return NoStop(Because.TOO_LATE, f"{reason}{_left_out(way, wal)}", f"cannot go so far: {gap}" if gap else only,
-                  backup, way.history.timeline, last)
+    return NoStop(NoStopCause.TOO_LATE, f"{reason}{_left_out(path, wal)}", f"cannot go so far: {gap}" if gap else only,
+                  backup, path.history.timeline, last)
 
 
-def _unknown(way: Way, wal: Stretch, backup: Backup, reason: str) -> NoStop:
-    return NoStop(Because.UNKNOWN, f"{reason}{_left_out(way, wal)}", "has no such target in the WAL behind it", backup,
-                  way.history.timeline)
+def _unknown(path: RecoveryPath, wal: Stretch, backup: Backup, reason: str) -> NoStop:
+    return NoStop(NoStopCause.UNKNOWN, f"{reason}{_left_out(path, wal)}", "has no such target in the WAL behind it",
+                  backup,
+                  path.history.timeline)
 
 
-def _left_out(way: Way, wal: Stretch) -> str:
+def _left_out(path: RecoveryPath, wal: Stretch) -> str:
     """What the end of a sentence says of an unfinished segment that was not asked for."""
-    row = way.left_out(wal.last)
+    row = path.left_out(wal.last)
     return f"; with --partial {reach_of(row)}" if row else ""
 
 

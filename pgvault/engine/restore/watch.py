@@ -8,8 +8,8 @@ import time
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.arrival import FOLLOWING, Arrived, Report, restarts_too_often
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
+from pgvault.engine.restore.observation import NOTHING_SEEN, Observation, observe_server, position
 from pgvault.engine.restore.proof import Proof
-from pgvault.engine.restore.sight import NOTHING_SEEN, Sight, look_at_server, position
 from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.why_ended import FAILED, why_closed
 from pgvault.io.host import Host
@@ -53,7 +53,7 @@ class Watch:
         self.host, self.plan, self._programs = host, plan, programs
         self.start, self.gave_up = started
         self.asked = RestoredServer(host, config, server, copy_of(plan), programs)
-        self.sight: Sight = NOTHING_SEEN
+        self.sight: Observation = NOTHING_SEEN
         self.report: Report | None = None
         self.refusal = ""
         """What was said when nothing let us in."""
@@ -86,7 +86,7 @@ class Watch:
     async def look(self) -> None:
         """One look; a host that is too slow to answer is looked at again, as long as the limits allow."""
         try:
-            self.sight = await look_at_server(self.host, self.plan.directory, self._programs, self.sight.elsewhere)
+            self.sight = await observe_server(self.host, self.plan.directory, self._programs, self.sight.elsewhere)
         except Unreachable:
             raise
         except PgvaultError:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pgvault.config.load import Config
-from pgvault.engine.restore.ask import Way
+from pgvault.engine.restore.ask import LoginPath
 from pgvault.engine.restored import inventory
 from pgvault.engine.restored.definitions import Definitions, dump_definitions
 from pgvault.engine.restored.live import LONGEST, commit, open_live
@@ -69,7 +69,7 @@ async def bring_back(plan: BringBackPlan, copy: RestoredCopy, config: Config, em
 class _Act:
     plan: BringBackPlan
     running: RunningCopy
-    way: Way
+    way: LoginPath
     source: Side
     live: Side
     emit: Emit

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from pgvault.engine.restore.ask import Way
+from pgvault.engine.restore.ask import LoginPath
 from pgvault.engine.restored.running import RunningCopy, program
 from pgvault.model.bring_back import BringBackPlan
 from pgvault.model.errors import PgvaultError
@@ -39,7 +39,7 @@ class Definitions:
     behind: bytes
 
 
-async def dump_definitions(running: RunningCopy, way: Way, plan: BringBackPlan, snapshot: str) -> Definitions:
+async def dump_definitions(running: RunningCopy, way: LoginPath, plan: BringBackPlan, snapshot: str) -> Definitions:
     """PgvaultError with pg_dump's own words when it fails."""
     argv = [await program(running, "pg_dump"), *running.words(way, plan.database), "-w", f"--snapshot={snapshot}",
             "--strict-names", "--encoding=UTF8", "--lock-wait-timeout=10s", "--no-publications", "--no-subscriptions",
@@ -61,7 +61,7 @@ def _chosen(plan: BringBackPlan) -> list[str]:
     return [f"--table={each.shown}" for each in plan.relations if each.kind != "S"]
 
 
-def _password_name(running: RunningCopy, way: Way) -> str:
+def _password_name(running: RunningCopy, way: LoginPath) -> str:
     copy, config = running.copy, running.config
     if way.place is None:
         return config.host(copy.host).password_environment or ""

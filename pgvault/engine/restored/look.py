@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgvault.config.load import Config
-from pgvault.engine.restore.ask import Way
+from pgvault.engine.restore.ask import LoginPath
 from pgvault.engine.restored.running import RunningCopy, open_copy, program
 from pgvault.model.errors import Unreachable
 from pgvault.model.event import discard
@@ -32,16 +32,16 @@ WHERE pg_is_in_recovery() AND l.granted AND l.mode = 'AccessExclusiveLock' AND c
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"""
 
 
-async def look(copy: RestoredCopy, database: str, config: Config, told: Callable[[Psql], bool]) -> int:
-    """Lend it the terminal until it ends; its status. `told` is called first, and says whether to go on."""
+async def look(copy: RestoredCopy, database: str, config: Config, go_on: Callable[[Psql], bool]) -> int:
+    """Lend it the terminal until it ends; its status. `go_on` is called first, and says whether to go on."""
     async with open_copy(copy, config, discard) as running:
         way, locked = await _way(running, database)
         argv = (await program(running, "psql"), *running.words(way, database))
         psql = Psql(running.host.description, argv, locked)
-        return await running.host.interact(argv) if told(psql) else 0
+        return await running.host.interact(argv) if go_on(psql) else 0
 
 
-async def _way(running: RunningCopy, database: str) -> tuple[Way, tuple[str, ...]]:
+async def _way(running: RunningCopy, database: str) -> tuple[LoginPath, tuple[str, ...]]:
     """The one that lets us in, and what is locked there; where none does, psql itself says why, or asks for a password.
     """
     async with AsyncExitStack() as scope:
@@ -49,4 +49,4 @@ async def _way(running: RunningCopy, database: str) -> tuple[Way, tuple[str, ...
             side, way = await running.connect(scope, database)
             return way, tuple(name for (name,) in await side.rows(_LOCKED))
         except Unreachable:
-            return Way(True, None), ()
+            return LoginPath(True, None), ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pgvault.config.load import Config
 from pgvault.engine.restore import outward
-from pgvault.engine.restore.sight import look_at_server
+from pgvault.engine.restore.observation import observe_server
 from pgvault.engine.restore.timelines import follow_promotion
 from pgvault.engine.restored.running import RunningCopy, open_copy
 from pgvault.engine.restored.side import Side
@@ -99,7 +99,7 @@ async def _promoted(running: RunningCopy, side: Side) -> int:
             return int(timeline)
         if paused:
             await side.run(_RESUME)
-        sight = await look_at_server(running.host, running.copy.directory, running.programs)
+        sight = await observe_server(running.host, running.copy.directory, running.programs)
         if not sight.alive:
             raise PgvaultError(f"{running.copy.called} ended instead of opening",
                                detail=f"Its log says: {' / '.join(sight.log[-3:]) or 'nothing'}.",

@@ -10,7 +10,7 @@ from pgvault.config.load import Config
 from pgvault.engine.restored import inventory
 from pgvault.engine.restored.live import open_live
 from pgvault.engine.restored.running import RunningCopy, open_copy, program
-from pgvault.engine.restored.side import Side, Standing
+from pgvault.engine.restored.side import Side, SideFacts
 from pgvault.model.bring_back import BringBackPlan, Relation, beside_name, counted
 from pgvault.model.check import Outcome
 from pgvault.model.errors import NotFound, Refused
@@ -177,7 +177,7 @@ def goes_beside(relations: Collection[Relation]) -> list[Relation]:
     return [each for each in relations if each.kind in "rpm" and not (each.is_partition and each.is_below)]
 
 
-def _live(plan: BringBackPlan, here: Standing, live: Standing) -> Precondition:
+def _live(plan: BringBackPlan, here: SideFacts, live: SideFacts) -> Precondition:
     if live.started == here.started:
         return fails("live server", f"The conninfo of {plan.server} leads to the restored server itself.",
                      f"Correct the conninfo of {plan.server}.")

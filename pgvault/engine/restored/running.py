@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.load import Config
-from pgvault.engine.restore.ask import NotAnswered, RestoredServer, Way
+from pgvault.engine.restore.ask import LoginPath, NotAnswered, RestoredServer
+from pgvault.engine.restore.observation import Observation, observe_server
 from pgvault.engine.restore.run import connect_host
-from pgvault.engine.restore.sight import Sight, look_at_server
 from pgvault.engine.restore.start import programs_for
 from pgvault.engine.restored.side import Side
 from pgvault.io.host import Host
@@ -30,10 +30,10 @@ class RunningCopy:
     host: Host
     programs: str
     """The directory of PostgreSQL's programs of its major, on its host."""
-    sight: Sight
+    sight: Observation
     server: RestoredServer
 
-    async def connect(self, scope: AsyncExitStack, database: str) -> tuple[Side, Way]:
+    async def connect(self, scope: AsyncExitStack, database: str) -> tuple[Side, LoginPath]:
         """A session that the scope closes, and how it was had. With the reason when it lets nobody in."""
         try:
             connection, way = await self.server.connection(scope, database)
@@ -51,7 +51,7 @@ class RunningCopy:
                            hint="Let pgvault's role in by its pg_hba.conf, or name a conninfo for the host in the "
                                 "configuration.")
 
-    def words(self, way: Way, database: str) -> list[str]:
+    def words(self, way: LoginPath, database: str) -> list[str]:
         """Where a client program on its host finds it, as whom, and which database."""
         place = way.place or next(iter(self.server.places), None)
         user = way.user or parse_conninfo(self.server.conninfo).get("user", "")
@@ -74,13 +74,13 @@ def when_locked(job: str) -> str:
 
 
 @asynccontextmanager
-async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[tuple[Host, str, Sight]]:
+async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[tuple[Host, str, Observation]]:
     """Its host, where PostgreSQL's programs of its major are there, and how it looks, whether it runs or not."""
     host_config = config.host(copy.host) if copy.host else None
     async with await connect_host(copy.host, host_config, emit) as host:
         there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "")
         programs = programs_for(there, copy.major).directory
-        yield host, programs, await look_at_server(host, copy.directory, programs)
+        yield host, programs, await observe_server(host, copy.directory, programs)
 
 
 @asynccontextmanager

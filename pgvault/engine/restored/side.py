@@ -18,7 +18,7 @@ _STANDING: Final = """SELECT (SELECT system_identifier::text FROM pg_control_sys
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SideFacts:
     """Which server it is, and in which state."""
 
     system_identifier: str
@@ -56,6 +56,6 @@ class Side:
         with self.blamed():
             await self.sql.execute(statements.encode() if isinstance(statements, str) else statements, parameters)
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> SideFacts:
         [row] = await self.rows(_STANDING)
-        return Standing(*row)
+        return SideFacts(*row)

@@ -11,7 +11,7 @@ from typing import Final
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
-from pgvault.engine.restore.sight import Sight, look_at_server
+from pgvault.engine.restore.observation import Observation, observe_server
 from pgvault.engine.restored.running import reach_copy
 from pgvault.io.host import Host
 from pgvault.io.postgres import session
@@ -92,7 +92,7 @@ class _Looked:
     host_config: HostConfig | None
     host: Host
     programs: str
-    sight: Sight
+    sight: Observation
     there: Destination
 
     async def conditions(self) -> AsyncIterator[Precondition]:
@@ -227,7 +227,7 @@ async def _stop(host: Host, config: HostConfig | None, plan: ThrowAwayPlan, prog
         argv = [f"{programs}/pg_ctl", "stop", "-D", plan.directory, "-m", "fast", "-w", "-t", f"{_STOP_SECONDS:.0f}"]
         line = join(argv)
         done = await host.run(argv, timeout=_STOP_SECONDS + 10)
-    if (await look_at_server(host, plan.directory, programs)).alive:
+    if (await observe_server(host, plan.directory, programs)).alive:
         raise PgvaultError(f"could not stop the server in {plan.place}",
                            detail=f"{line} ended with status {done.status}: {done.stderr.strip()}. Nothing was "
                                   "removed.",

@@ -15,7 +15,7 @@ _LOST = Failure(
     "Run the same command again: it clears or takes up what was begun.", "failed", 1)
 
 
-def told_error(error: BaseException, doing: str) -> BaseException:
+def error_to_report(error: BaseException, doing: str) -> BaseException:
     """The error to tell a person: out of a group the one that says most, a failed system call in words."""
     leaves = list(_leaves(error))
     for leaf in leaves:

@@ -16,7 +16,7 @@ from pgvault.model.timeline import History
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_current import current
-from pgvault.vault.wal_facts import Told, microseconds
+from pgvault.vault.wal_facts import OnProgress, microseconds
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
 from pgvault.wal.transactions import Transaction
@@ -41,19 +41,19 @@ class Archive:
 
 
 @contextmanager
-def archive_of(server: ServerVault, told: Told) -> Iterator[Archive]:
+def archive_of(server: ServerVault, on_progress: OnProgress) -> Iterator[Archive]:
     """NotFound when the vault holds nothing of the server; the original server is not asked.
 
-    WAL that nobody has read yet is read first, and `told` how far that is.
+    WAL that nobody has read yet is read first, and `on_progress` how far that is.
     """
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
-    with current(server, identity, told=told) as index:
+    with current(server, identity, on_progress=on_progress) as index:
         yield Archive(server, index, identity)
 
 
-class Way:
+class RecoveryPath:
     """Along the history of one timeline, read once for all backups on it."""
 
     def __init__(self, search: WalSearch, history: History) -> None:
@@ -171,14 +171,14 @@ class Way:
         return None
 
 
-class Ways:
+class RecoveryPaths:
     """One for each timeline, made when it is first asked for."""
 
     def __init__(self, search: WalSearch) -> None:
         self.search = search
-        self._ways: dict[int, Way] = {}
+        self._paths: dict[int, RecoveryPath] = {}
 
-    def to(self, timeline: int) -> Way:
-        if timeline not in self._ways:
-            self._ways[timeline] = Way(self.search, self.search.tree.history(timeline))
-        return self._ways[timeline]
+    def to(self, timeline: int) -> RecoveryPath:
+        if timeline not in self._paths:
+            self._paths[timeline] = RecoveryPath(self.search, self.search.tree.history(timeline))
+        return self._paths[timeline]

@@ -1,4 +1,4 @@
-"""What transactions did, gathered from their records until they end: the evidence from which accidents are told.
+"""What transactions did, gathered from their records until they end: the changes from which accidents are told.
 
 A `Ledger` goes once over the records of a stretch of WAL. Everything is kept under the xid that a record carries, a
 subtransaction's own, and brought together when the commit names its subtransactions. What belongs to transactions that
@@ -118,7 +118,7 @@ class Acts:
         return acts
 
 
-class Evidence:
+class TransactionChanges:
     """What was done under one xid."""
 
     __slots__ = ("acts", "rows")
@@ -133,7 +133,7 @@ class Evidence:
             self.acts = Acts()
         return self.acts
 
-    def absorb(self, other: Evidence) -> None:
+    def absorb(self, other: TransactionChanges) -> None:
         """Add what was done before this, or under another xid of the same transaction."""
         for relation, counts in other.rows.items():
             mine = self.rows.setdefault(relation, [0, 0])
@@ -154,12 +154,13 @@ class Evidence:
 
 
 class Ended:
-    """A committed transaction with the evidence of what it did; its record is parsed when that is asked for."""
+    """A committed transaction with the changes of what it did; its record is parsed when that is asked for."""
 
-    __slots__ = ("_transaction", "evidence", "lsn", "major", "record", "xids")
+    __slots__ = ("_transaction", "changes", "lsn", "major", "record", "xids")
 
-    def __init__(self, record: Record, major: int, transaction: Transaction | None, evidence: Evidence) -> None:
-        self.record, self.major, self.evidence, self.lsn = record, major, evidence, record.lsn
+    def __init__(self, record: Record, major: int, transaction: Transaction | None,
+                 changes: TransactionChanges) -> None:
+        self.record, self.major, self.changes, self.lsn = record, major, changes, record.lsn
         self._transaction = transaction
         self.xids = (transaction.xid, *transaction.subxids) if transaction else (record.xid,)
 
@@ -172,17 +173,17 @@ class Ended:
 
     def is_dull(self, rows: int) -> bool:
         """Whether this can be no accident: it ended nothing's life and touched fewer rows of any relation."""
-        return self._transaction is None and self.evidence.acts is None and self.evidence.most_rows < rows
+        return self._transaction is None and self.changes.acts is None and self.changes.most_rows < rows
 
     def absorb(self, earlier: Ledger) -> None:
         """Take up what a stretch of WAL before this one left open of this transaction, and marks of databases."""
         for xid in self.xids:
             if (found := earlier.open.get(xid)) is not None:
-                self.evidence.absorb(found)
-        if self.evidence.acts:
-            for place, deletion in self.evidence.acts.databases.items():
+                self.changes.absorb(found)
+        if self.changes.acts:
+            for place, deletion in self.changes.acts.databases.items():
                 if deletion.mark is None:
-                    self.evidence.acts.databases[place] = deletion._replace(mark=earlier.marks.get(place))
+                    self.changes.acts.databases[place] = deletion._replace(mark=earlier.marks.get(place))
 
     def begins_within(self, ledger: Ledger) -> bool:
         """Whether nothing of it can lie before the stretch that this ledger read.
@@ -196,16 +197,16 @@ class Ended:
 
     def lacks_mark(self) -> bool:
         """Whether it dropped a database and the place where that began was not found yet."""
-        acts = self.evidence.acts
+        acts = self.changes.acts
         return bool(acts and acts.removed and any(each.mark is None for each in acts.databases.values()))
 
 
 class Ledger:
-    """The evidence of one stretch of WAL. `rewritten` has the (database, number) of catalogs whose files are not those
+    """The changes of one stretch of WAL. `rewritten` has the (database, number) of catalogs whose files are not those
     of initdb: database 0 for pg_database."""
 
     def __init__(self, rewritten: Iterable[tuple[int, int]] = ()) -> None:
-        self.open: dict[int, Evidence] = {}
+        self.open: dict[int, TransactionChanges] = {}
         self.marks: dict[Place, Mark] = {}
         """The last possible mark of each row of pg_database."""
         self.newest_xid: int | None = None
@@ -252,12 +253,12 @@ class Ledger:
                 (database,) = _U32.unpack_from(main_data(record.data))
                 self._of(record.xid).doing().removed[database] = record.lsn
 
-    def _of(self, xid: int) -> Evidence:
-        evidence = self.open.get(xid)
-        if evidence is None:
-            evidence = self.open[xid] = Evidence()
+    def _of(self, xid: int) -> TransactionChanges:
+        changes = self.open.get(xid)
+        if changes is None:
+            changes = self.open[xid] = TransactionChanges()
             self._see(xid)
-        return evidence
+        return changes
 
     def _see(self, xid: int) -> None:
         if self.newest_xid is None or is_older(self.newest_xid, xid):
@@ -326,19 +327,19 @@ class Ledger:
         if operation not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
             return None
         transaction = read_transaction(record, major) if record.info & HAS_XINFO else None
-        evidence = Evidence()
+        changes = TransactionChanges()
         for xid in (transaction.xid, *transaction.subxids) if transaction else (record.xid,):
             self._see(xid)
             if (found := self.open.pop(xid, None)) is not None:
-                if found.acts is None and evidence.acts is None and not evidence.rows:
-                    evidence = found
+                if found.acts is None and changes.acts is None and not changes.rows:
+                    changes = found
                 else:
-                    found.absorb(evidence)
-                    evidence = found
+                    found.absorb(changes)
+                    changes = found
         if operation not in (COMMIT, COMMIT_PREPARED):
             return None
         self.commits += 1
-        return Ended(record, major, transaction, evidence)
+        return Ended(record, major, transaction, changes)
 
     def _standby(self, record: Record) -> None:
         operation = record.info & OPERATION
@@ -355,11 +356,11 @@ class Ledger:
 
     def _xlog(self, record: Record, major: int) -> None:
         operation = record.info & OPERATION
-        if operation == _PAGE_IMAGE and record.xid and (evidence := self.open.get(record.xid)) and evidence.acts:
+        if operation == _PAGE_IMAGE and record.xid and (changes := self.open.get(record.xid)) and changes.acts:
             at = relation_at(record.data, major)
             relation = Relation(*_RELATION.unpack_from(record.data, at))
-            if relation in evidence.acts.created:
-                evidence.acts.created[relation] = True
+            if relation in changes.acts.created:
+                changes.acts.created[relation] = True
         elif operation in (_CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE):
             (following,) = _U32.unpack_from(main_data(record.data), FORMATS[major].next_xid)
             if operation == _CHECKPOINT_SHUTDOWN:

@@ -87,7 +87,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """One look."""
 
     alive: bool = False
@@ -160,22 +160,22 @@ class Sight:
         return signs | {found[0] for line in self.log if (found := _LASTS.search(line))}
 
 
-NOTHING_SEEN = Sight()
+NOTHING_SEEN = Observation()
 
 
-async def look_at_server(host: Host, directory: str, programs: str, elsewhere: str = "") -> Sight:
+async def observe_server(host: Host, directory: str, programs: str, elsewhere: str = "") -> Observation:
     """`programs` is the directory of pg_controldata, or empty; `elsewhere` what an earlier look found."""
     done = await host.run_script(_LOOK, programs, directory, str(_LOG_LINES), elsewhere)
     return sight_of([record.decode("utf-8", "surrogateescape") for record in done.stdout.split(b"\0")[:-1]])
 
 
-def sight_of(records: Sequence[str]) -> Sight:
+def sight_of(records: Sequence[str]) -> Observation:
     """What the script printed."""
     pairs = [(key, value) for key, _, value in (record.partition("=") for record in records)]
     facts = dict(pairs)
     pid_file = [line.strip() for line in facts.get("postmaster.pid", "").splitlines()] + [""] * 8
     address = {"*": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(pid_file[5], pid_file[5])
-    return Sight(
+    return Observation(
         alive="alive" in facts, status=pid_file[7], started=_number(pid_file[2]), port=_number(pid_file[3]),
         places=tuple(filter(None, (pid_file[4], address))), directory=facts.get("directory", ""),
         control=MappingProxyType({pair[1]: pair[2].strip() for line in facts.get("control", "").splitlines()

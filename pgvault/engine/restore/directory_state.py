@@ -12,7 +12,7 @@ from pgvault.io.probe import Contents, Destination
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
-from pgvault.model.holding import INCOMPLETE, NO_CLUSTER, NOTHING, UNKNOWN, told_holding
+from pgvault.model.holding import INCOMPLETE, NO_CLUSTER, NOTHING, UNKNOWN, describe_holding
 from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
 from pgvault.model.text import size, when
 from pgvault.vault.identity import servers_of
@@ -22,7 +22,7 @@ OURS = frozenset({MARKER, "lost+found"})
 """What may be in a directory that counts as empty."""
 
 
-def look_at(destination: Destination, vault: Vault, server: str) -> DirectoryState:
+def read_directory_state(destination: Destination, vault: Vault, server: str) -> DirectoryState:
     """How the directory is now; where several servers of the vault are the cluster in it, `server` is preferred."""
     running = destination.postmaster is not None and destination.postmaster.alive
     known = servers_of(vault, destination.system_identifier) if destination.system_identifier else []
@@ -44,13 +44,13 @@ def _holds(destination: Destination) -> str:
     return (destination.system_identifier or UNKNOWN) if destination.has_cluster else NO_CLUSTER
 
 
-def told_held(state: DirectoryState, plan: RestorePlan, backup: Backup, where: str = "") -> str:
+def describe_contents(state: DirectoryState, plan: RestorePlan, backup: Backup, where: str = "") -> str:
     """In words, with `where` it is ("in /srv/data") behind the first of them."""
     where = f" {where}" if where else ""
     if state.holds == NO_CLUSTER:
         return f"files{where} that are no cluster: {', '.join(state.entries)}{_in_brackets(_size(state))}"
     if state.holds == NOTHING or state.holds.startswith(INCOMPLETE):
-        return told_holding(state.holds)
+        return describe_holding(state.holds)
     return f"the cluster{f' of PostgreSQL {state.pg_version}' if state.pg_version else ''}{where}" \
            f"{_whose(state, plan, backup)}"
 
@@ -81,8 +81,8 @@ def held_conditions(state: DirectoryState, plan: RestorePlan, backup: Backup) ->
     if plan.if_holds and state.holds not in ("", plan.if_holds):
         yield Precondition(
             "planned content", Outcome.FAILED,
-            f"The plan was made for a directory that holds {told_holding(plan.if_holds)}; now it holds "
-            f"{told_held(state, plan, backup)}.",
+            f"The plan was made for a directory that holds {describe_holding(plan.if_holds)}; now it holds "
+            f"{describe_contents(state, plan, backup)}.",
             "Look at what is there, and make the plan again, without --if-holds.")
     if plan.sets_aside and state.holds != NO_CLUSTER:
         name = "replaced cluster"
