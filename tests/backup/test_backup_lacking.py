@@ -124,7 +124,7 @@ def test_a_last_segment_that_is_not_there_fails_the_backup(server: Server, stati
         assert found.segment_bytes == 1 << 30
         return replace(found, segment_bytes=size)
 
-    monkeypatch.setattr(backup_run, "look_at_cluster", look)
+    monkeypatch.setattr(backup_run, "read_cluster", look)
     here = station(server)
     try:
         assert here.take().status is BackupStatus.DONE

@@ -48,7 +48,7 @@ def test_one_paused_before_its_target_is_resumed_there_again(monkeypatch: pytest
     async def alive(*_: Any) -> Any:
         return SimpleNamespace(alive=True)
 
-    monkeypatch.setattr(opening, "look_at_server", alive)
+    monkeypatch.setattr(opening, "observe_server", alive)
     monkeypatch.setattr(opening, "_POLL_SECONDS", 0)
     running: Any = SimpleNamespace(host=None, copy=SimpleNamespace(directory=""), programs="")
     answers = Answers((True, True, None), (True, False, None), (True, True, None), (False, False, 2))
