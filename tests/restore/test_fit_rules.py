@@ -119,10 +119,8 @@ def test_one_that_cannot_be_read_is_named_too(vault: ServerVault) -> None:
     (lost / "backup.toml").write_text("=")
     found = ask(vault, search, target=EndOfWal())
     assert [each.backup for each in found.fits] == [LOST, SECOND, FIRST]
-    assert found.fits[0].reason.startswith("cannot be read: ")
-    assert not found.fits[0].fits
-    [nothing] = catalog.read_all(vault).unreadable
-    assert found.fits[0].reason == f"cannot be read: {nothing.reason}"
+    [unreadable] = catalog.read_all(vault).unreadable
+    assert found.fits[0] == Fit(LOST, False, False, f"cannot be read: {unreadable.reason}")
 
 
 def corrupt(*pages: str, backups: Sequence[str]) -> Any:
@@ -148,6 +146,19 @@ def test_corrupt_pages_are_told(vault: ServerVault, change: Any, first: str, sec
 ])  # fmt: skip
 def test_how_each_fits(vault: ServerVault, target: Any, first: str, second: str) -> None:
     assert of(ask(vault, Shelf(lived()), target=target)) == {FIRST: first, SECOND: second}
+
+
+def test_one_that_replays_a_segment_more(vault: ServerVault) -> None:
+    server = Server()
+    server.backup()
+    server.backup()
+    found = of(ask(vault, Shelf(server), target=EndOfWal()))
+    assert found == {FIRST: "would fit too, replays 1 segment more", SECOND: "is proposed, replays 1 segment"}
+
+
+def test_another_place_of_no_known_time(vault: ServerVault) -> None:
+    found = ask(vault, Shelf(lived()), lambda each: replace(each, finished_at=None), target=Immediate())
+    assert of(found)[FIRST] == "would stop at another place, 0/2000A8"
 
 
 def test_two_that_replay_equally_much(vault: ServerVault) -> None:
@@ -193,6 +204,12 @@ def test_a_named_backup_that_failed(vault: ServerVault) -> None:
     assert found.reason == f"Backup {SECOND} is FAILED, it cannot be restored: disk full."
     assert [(each.when, each.reading.backup, each.reading.reason) for each in found.nearest] == [
         (When.AT, FIRST, "from another backup")]
+
+
+def test_a_named_backup_that_failed_and_nobody_knows_why(vault: ServerVault) -> None:
+    found = ask(vault, Shelf(lived()), lambda each: replace(each, status=BackupStatus.FAILED), backup=FIRST)
+    assert found.reason == f"Backup {FIRST} is FAILED, it cannot be restored."
+    assert found.nearest == ()
 
 
 def test_tablespaces_that_need_a_place_are_named_with_what_is_known_of_them(vault: ServerVault) -> None:

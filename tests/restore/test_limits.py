@@ -34,6 +34,10 @@ def test_a_value_is_read_as_postgresql_reads_it(written: str, is_enough: bool) -
     assert (list(raised({"max_connections": 100}, 0, {"max_connections": written}, 17)) == []) is is_enough
 
 
+def test_what_cannot_be_read_is_less_than_anything() -> None:
+    assert [each.value for each in raised({"max_connections": 1}, 0, {"max_connections": "x"}, 17)] == ["1"]
+
+
 @pytest.mark.parametrize(("major", "needed", "is_enough"), [
     (18, 64, True), (18, 65, False), (18, 128, False), (19, 128, True), (19, 129, False)])
 def test_19_has_more_locks_by_default(major: int, needed: int, is_enough: bool) -> None:
