@@ -1,0 +1,94 @@
+"""The documents name what is there: files, directories, functions, pages, and the parts of a vault."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from catalogue.shelf import Shelf, at, made_backup
+from support.installation import REPOSITORY
+
+from pgvault.store.keys import Kind
+from pgvault.vault import catalog
+from pgvault.vault.identity import Identity, claim
+from pgvault.vault.packs import END_MAGIC, FRAME_SIZE, MAGIC
+from pgvault.vault.recoveries import Recovery
+
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob(".github/**/*.md")])
+FORMAT = REPOSITORY / "docs" / "vault-format.md"
+IN_TREE = re.compile(r"`((?:pgvault|tests|docs|benchmarks|screenshots|tools)/[\w./-]*)`")
+FUNCTION = re.compile(r"`(\w+)` (?:in|of) `(pgvault/[\w/]+\.py|tests/[\w/]+\.py)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def page_ids(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_each_path_and_function_that_is_named_exists(page: Path) -> None:
+    text = page.read_text()
+    for path in IN_TREE.findall(text):
+        assert (REPOSITORY / path).exists(), f"{path} is not there"
+    for name, path in FUNCTION.findall(text):
+        assert re.search(rf"^(?:async )?(?:def|class) {name}\b|^{name}\b", (REPOSITORY / path).read_text(),
+                         re.MULTILINE), f"{path} has no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_each_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        path, _, heading = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert not heading or heading in set(headings(target)), f"{link}: there is no such heading"
+
+
+def headings(page: Path) -> Iterator[str]:
+    """As links spell them."""
+    for title in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def described(heading: str) -> list[str]:
+    """The first column of the tables in a section of the vault's format."""
+    section = re.search(rf"^## `{re.escape(heading)}`\n(.*?)(?=^## |\Z)", FORMAT.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, heading
+    return re.findall(r"^\| `([^`]+)` \|", section[1], re.MULTILINE)
+
+
+def test_the_files_of_a_vault_are_those_that_are_described(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "vault", tmp_path / "pgvault.toml")
+    backup = shelf.with_files(made_backup(at(1)), {"base/1/2": b"x" * 100}, ["base"])
+    server = shelf.server()
+    claim(server, Identity("7300000000000000001", 16 << 20))
+    backup_toml = tomllib.loads((catalog.directory(server, backup.id) / "backup.toml").read_text())
+    assert described("backups/<backup id>/backup.toml") == list(backup_toml)
+    assert described("identity.toml") == list(tomllib.loads(server.identity.read_text()))
+    assert described("vault.toml") == list(tomllib.loads((shelf.home / "vault.toml").read_text()))
+    assert described("recoveries/<8 hex>.toml") == [field.name for field in fields(Recovery)]
+    manifest, columns = catalog.manifest_path(server, backup.id), []
+    with closing(sqlite3.connect(manifest)) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            columns += names if table in ("file", "run") else [f"{table}.{name}" for name in names]
+    assert sorted(described("backups/<backup id>/manifest.sqlite")) == sorted(columns)
+
+
+def test_the_layout_and_the_packs_are_those_of_the_code() -> None:
+    text = FORMAT.read_text()
+    for kind in Kind:
+        named = kind.value.replace("backups/{name}", "backups/<backup id>").replace("packs/{name}", "packs/<pack id>")
+        named = named.replace("{group}", "<16 hex>").replace("recoveries/{name}", "recoveries/<8 hex>")
+        assert re.search(rf"^ +{re.escape(named.replace('{name}', '<name>'))} .* object$", text, re.MULTILINE), kind
+    assert f"`{MAGIC.decode()}`" in text
+    assert f"`{END_MAGIC.decode()}`" in text
+    assert FRAME_SIZE == 1 << 20
