@@ -6,9 +6,9 @@ import argparse
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
+from pgvault.store.leases import Concern
 from pgvault.vault import frames
 from pgvault.vault.layout import Vault
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_rebuild import rebuild
 
@@ -27,7 +27,7 @@ def rebuild_index(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
     vault.prepare()
-    with locked(vault.locks, Concern.BACKUP):
+    with vault.leases.hold(Concern.BACKUP):
         packs = frames.rebuild_index(vault)
     wal = rebuild(vault)
     facts = read_facts(vault)

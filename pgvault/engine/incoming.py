@@ -17,9 +17,9 @@ from shlex import quote
 from pgvault.model.errors import Locked, NoSpace, PgvaultError, Refused, Rejected, from_os_error
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.segment import PartialFile, SegmentFile, parse_wal_name
+from pgvault.store.leases import Concern
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault, user_name
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.quarantine import set_aside
 from pgvault.vault.wal_archive import accept
 from pgvault.wal.pages import LONG_HEADER, read_header
@@ -61,7 +61,7 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
     if not _complete(server.streaming):
         return taken
     try:
-        with locked(server.locks, Concern.RECEIVE):
+        with server.leases.hold(Concern.RECEIVE):
             return taken + _take_all(server, _complete(server.streaming), level, emit, clock)
     except Locked:
         return taken

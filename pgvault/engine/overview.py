@@ -16,16 +16,16 @@ from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
-from pgvault.engine.check.vault_state import holder, read_vault, receiver
+from pgvault.engine.check.vault_state import read_vault
 from pgvault.engine.protection import ProtectionFacts, ProtectionState, assess_protection
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import Segment
 from pgvault.model.window import Gap, Window
 from pgvault.store.files import TEMPORARY
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern
 from pgvault.vault.streaming import PARTIAL, partials
 
 Stamp = tuple[int | str | None, ...]
@@ -96,7 +96,7 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     watched = (vault.backups, vault.packs, vault.incoming, vault.quarantine, vault.streaming, vault.identity,
                vault.wal_index, vault.wal_index.with_name(f"{vault.wal_index.name}-wal"),
                vault.locks / f"{Concern.BACKUP.value}.lock", home / "vault.toml")
-    return (receiver(vault), *_times(watched), *_times(_facts_files(vault)))
+    return (_held(vault, Concern.RECEIVE), *_times(watched), *_times(_facts_files(vault)))
 
 
 def _read(vault: ServerVault, home: Path) -> VaultFacts:
@@ -107,7 +107,13 @@ def _read(vault: ServerVault, home: Path) -> VaultFacts:
 def _backup_job(vault: ServerVault, facts: VaultFacts | None) -> str | None:
     """Asked only while a backup is begun: whoever wants to take one is not to find the lock held by a look at it."""
     begun = facts and any(backup.status is BackupStatus.STARTED for backup in facts.backups)
-    return holder(vault, Concern.BACKUP) if begun else None
+    return _held(vault, Concern.BACKUP) if begun else None
+
+
+def _held(vault: ServerVault, concern: Concern) -> str | None:
+    """By whom, in words."""
+    held = vault.leases.held(concern)
+    return str(held) if held else None
 
 
 def _waiting_since(directory: Path) -> datetime | None:

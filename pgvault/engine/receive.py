@@ -7,7 +7,6 @@ said, and streaming goes on behind it. Blocking by design: one thread that waits
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -19,8 +18,8 @@ from pgvault.engine.receive_session import Ending, Session
 from pgvault.io.postgres import Connection, connect
 from pgvault.model.errors import Cancelled, ConfigError, Locked, PgvaultError, Refused, WalRemoved, from_os_error
 from pgvault.model.event import Emit, Level, Noted
+from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern, locked
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """The pauses before the first, second, ... try after a failure; the last one is kept."""
@@ -56,7 +55,7 @@ class Stop:
 def receive(server: ServerConfig, vault: ServerVault, stop: Stop, *, emit: Emit) -> None:
     """Until `stop` is set. Raises what trying again cannot mend: another cluster, a wrong configuration, Locked."""
     vault.prepare()
-    with locked(vault.locks, Concern.RECEIVE):
+    with vault.leases.hold(Concern.RECEIVE):
         receiver = _Receiver(server, vault, stop, emit)
         while not stop.is_set:
             stop.wait(receiver.run_once())
@@ -65,33 +64,24 @@ def receive(server: ServerConfig, vault: ServerVault, stop: Stop, *, emit: Emit)
 def stop_running(vault: ServerVault) -> bool:
     """Ask the receiver that runs on this machine to stop, and wait until it has; False when none runs."""
     try:
-        with locked(vault.locks, Concern.RECEIVE):
+        with vault.leases.hold(Concern.RECEIVE):
             return False
-    except Locked as held:
-        holder = _holder(vault)
-        if holder is None or holder["host"] != os.uname().nodename:
-            raise Refused("the receiver does not run on this machine", detail=held.detail,
+    except Locked as locked:
+        held = vault.leases.held(Concern.RECEIVE)
+        if held is None or held.holder is None or held.holder.host != os.uname().nodename:
+            raise Refused("the receiver does not run on this machine", detail=locked.detail,
                           hint="Stop it where it runs.") from None
         with suppress(ProcessLookupError):
-            os.kill(int(holder["pid"]), signal.SIGTERM)
+            os.kill(held.holder.process, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         try:
-            with locked(vault.locks, Concern.RECEIVE):
+            with vault.leases.hold(Concern.RECEIVE):
                 return True
         except Locked:
             time.sleep(0.05)
     raise PgvaultError(f"the receiver did not stop within {STOP_SECONDS:.0f} seconds",
-                       detail=f"It is process {holder['pid']}.")
-
-
-def _holder(vault: ServerVault) -> dict[str, str] | None:
-    """Who signed the lock."""
-    try:
-        holder = json.loads((vault.locks / f"{Concern.RECEIVE.value}.lock").read_text())
-        return {"pid": str(int(holder["pid"])), "host": str(holder["host"])}
-    except (ValueError, KeyError, TypeError):
-        return None
+                       detail=f"It is process {held.holder.process}.")
 
 
 class _Receiver:

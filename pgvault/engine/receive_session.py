@@ -32,10 +32,10 @@ from pgvault.model.event import Emit, Level, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, parse_history
+from pgvault.store.leases import Concern
 from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked, sign_of_life
 from pgvault.vault.streaming import PARTIAL, StreamedSegment, pad, partials
 from pgvault.vault.wal_archive import accept, level_for
 from pgvault.vault.wal_facts import read_facts
@@ -119,7 +119,7 @@ class Session:
     # What has to be known before the first byte
 
     def _claim(self, system: System) -> None:
-        with locked(self._vault.locks, Concern.ARCHIVE, wait=True):
+        with self._vault.leases.hold(Concern.ARCHIVE, wait=True):
             claim(self._vault, Identity(system.identifier, system.segment_size))
 
     def _reconcile(self) -> None:
@@ -127,7 +127,7 @@ class Session:
         try:
             reconcile(self._vault)
         except Corrupt:
-            with locked(self._vault.locks, Concern.ARCHIVE, wait=True):
+            with self._vault.leases.hold(Concern.ARCHIVE, wait=True):
                 wal_index.discard(self._vault)
             reconcile(self._vault)
 
@@ -282,7 +282,7 @@ class Session:
     def _tell_heard(self, now: float) -> None:
         """To whoever looks at the vault: neither that this process lives nor that it connects brings any WAL."""
         if now - self._heard_told >= HEARD_SECONDS:
-            sign_of_life(self._vault.locks, Concern.RECEIVE)
+            self._vault.leases.renew(Concern.RECEIVE)
             self._heard_told = now
 
     def _write(self, message: WalData, position: Lsn, timeline: int) -> Lsn:

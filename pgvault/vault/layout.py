@@ -22,6 +22,8 @@ from typing import NamedTuple
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
 from pgvault.store.files import TEMPORARY, make_directory, open_private, write_durably
+from pgvault.store.leases import Leases
+from pgvault.store.local_leases import LocalLeases
 from pgvault.vault import mount_guard
 
 FORMAT = 1
@@ -110,6 +112,10 @@ class ServerVault(NamedTuple):
     def locks(self) -> Path:
         return self.home / "locks"
 
+    @property
+    def leases(self) -> Leases:
+        return LocalLeases(self.locks)
+
     def prepare(self) -> None:
         """Make the directories that are not there yet."""
         for directory in (self.backups, self.packs, self.wal, self.incoming, self.streaming, self.quarantine,
@@ -153,9 +159,9 @@ class Vault(NamedTuple):
         return self.home / "jobs"
 
     @property
-    def locks(self) -> Path:
+    def leases(self) -> Leases:
         """Of what concerns no single server, as the destinations of restores."""
-        return self.home / "locks"
+        return LocalLeases(self.home / "locks")
 
     @property
     def marker(self) -> Path:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pgvault.model.timeline import History, parse_history
 from pgvault.store.files import make_directory, write_durably
+from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
 
 _SUFFIX = ".toml"
 _TIMELINE = re.compile(r"[0-9A-F]{8}([0-9A-F]{8}|\.history|\.toml$)")
@@ -85,7 +85,7 @@ def next_timeline(server: ServerVault, follows: int) -> int:
 
 def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
     """Give a recovery the first number that nothing in this vault has, for good; `wanted.timeline` does not matter."""
-    with locked(server.locks, Concern.ARCHIVE, wait=True):
+    with server.leases.hold(Concern.ARCHIVE, wait=True):
         recovery = replace(wanted, timeline=next_timeline(server, wanted.follows))
         _write(server, recovery)
         return recovery

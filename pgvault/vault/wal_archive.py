@@ -29,11 +29,11 @@ from pgvault.store.files import (
     sweep_dead,
     temporary_name,
 )
+from pgvault.store.leases import Concern
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
 from pgvault.wal.pages import PageOrder, check_segment, read_header
 
 SUFFIX = ".zst"
@@ -191,7 +191,7 @@ def _check_label(text: str, file: LabelFile) -> None:
 def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
     path = path_of(server, name)
     make_directory(path.parent)
-    with locked(server.locks, Concern.ARCHIVE, wait=True):
+    with server.leases.hold(Concern.ARCHIVE, wait=True):
         if identity:
             claim(server, identity)
         kept = _kept(server, name, path, spooled)

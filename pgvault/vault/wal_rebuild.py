@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pgvault.model.errors import Corrupt
+from pgvault.store.leases import Concern
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.wal_archive import SUFFIX, add_to_index, directory_of, path_of
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
@@ -94,7 +94,7 @@ def rebuild(server: ServerVault) -> Reconciled:
         with wal_index.writing(server) as index:
             index.forget_facts()
     except Corrupt:
-        with locked(server.locks, Concern.ARCHIVE, wait=True):
+        with server.leases.hold(Concern.ARCHIVE, wait=True):
             wal_index.discard(server)
     with wal_index.writing(server) as index:
         known = index.names()
@@ -120,7 +120,7 @@ def _add(server: ServerVault, name: str) -> bool:
         for piece in read_checked(server, name, path):
             digest.update(piece)
             plain += len(piece)
-        with locked(server.locks, Concern.ARCHIVE, wait=True):
+        with server.leases.hold(Concern.ARCHIVE, wait=True):
             add_to_index(server, name, plain, digest.digest())
     except FileNotFoundError:
         return False
@@ -131,7 +131,7 @@ def _remove_all(server: ServerVault, names: set[str]) -> int:
     """Remove rows; each is looked at again under the lock, since a file may have come back meanwhile."""
     removed = 0
     for name in sorted(names):
-        with locked(server.locks, Concern.ARCHIVE, wait=True), wal_index.writing(server) as index:
+        with server.leases.hold(Concern.ARCHIVE, wait=True), wal_index.writing(server) as index:
             if not _is_readable(server, name):
                 index.remove(name)
                 removed += 1

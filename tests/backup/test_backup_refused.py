@@ -17,7 +17,7 @@ from pgvault.engine.backup import run as running
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Locked
-from pgvault.vault.lock import Concern, locked
+from pgvault.store.leases import Concern
 
 
 def running_job(here: Station) -> str:
@@ -65,7 +65,7 @@ def test_a_tablespace_made_while_the_backup_waited_is_in_it(
     server = own_small()
     here = station(server)
     here.take()
-    with locked(here.vault.locks, Concern.BACKUP, job="another"):
+    with here.vault.leases.hold(Concern.BACKUP, job="another"):
         waiting = here.start("backup", NAME, "--wait-lock")
         jobs = jobs_directory(here.home)
         wait_until(lambda: any("waiting" in journal.read_text() for journal in jobs.glob("*/events.jsonl")))
@@ -100,7 +100,7 @@ def test_while_packs_are_rewritten(small: Server, station: Callable[..., Station
     """Nothing blocks silently: a backup that waits for the end of a collection says so, and can be stopped."""
     here = station(small)
     here.take()
-    with locked(here.vault.locks, Concern.PACKS, job="the-collection"):
+    with here.vault.leases.hold(Concern.PACKS, job="the-collection"):
         process = here.start("backup", NAME)
         jobs = jobs_directory(here.home)
         wait_until(lambda: any("the-collection" in journal.read_text() for journal in jobs.glob("*/events.jsonl")))
@@ -115,7 +115,7 @@ def test_packs_are_not_rewritten_while_a_backup_relies_on_them(
     here, copy, refused = station(small), running._copy_with_retries, []
 
     def watched(*arguments: Any) -> Any:
-        with pytest.raises(Locked) as refusal, locked(here.vault.locks, Concern.PACKS):
+        with pytest.raises(Locked) as refusal, here.vault.leases.hold(Concern.PACKS):
             pass
         refused.append(refusal.value.detail)
         return copy(*arguments)
@@ -123,7 +123,7 @@ def test_packs_are_not_rewritten_while_a_backup_relies_on_them(
     monkeypatch.setattr(running, "_copy_with_retries", watched)
     here.take()
     assert refused == ["Held by a reader, such as a restore, or by one that has not signed yet."]
-    with locked(here.vault.locks, Concern.PACKS):
+    with here.vault.leases.hold(Concern.PACKS):
         pass
 
 

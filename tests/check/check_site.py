@@ -14,8 +14,8 @@ from support.account import account
 from support.cli import Completed, environment, pgvault, pgvault_argv, pgvault_shell
 from support.postgres import Server, wait_until
 
+from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern, locked
 
 NAME = "main-db-server"
 
@@ -72,7 +72,7 @@ class Site:
         theirs = self.home.exists() and self.home.stat().st_uid != os.geteuid()
         if not theirs:
             Vault.open_or_create(self.home)
-        with locked(self.vault.locks, Concern.RECEIVE, job="20261122T200512Z-01"):
+        with self.vault.leases.hold(Concern.RECEIVE, job="20261122T200512Z-01"):
             if theirs:
                 account().own(self.home)
             yield

@@ -19,9 +19,9 @@ from pgvault.model.event import JobStarted
 from pgvault.model.job import JobKind
 from pgvault.model.lsn import Lsn
 from pgvault.store.files import make_directory
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.layout import Vault
-from pgvault.vault.lock import Concern, locked
 
 SEGMENT = 16 << 20
 
@@ -168,6 +168,6 @@ def test_reading_does_not_get_in_the_way_of_a_backup(site: Site, pg: Server) -> 
     """Someone who holds the locks of a backup does not hold up a look, and is not held up by it."""
     site.configure(pg)
     vault = Vault(site.home).server(NAME)
-    with locked(vault.locks, Concern.BACKUP), locked(vault.locks, Concern.ARCHIVE):
+    with vault.leases.hold(Concern.BACKUP), vault.leases.hold(Concern.ARCHIVE):
         site.run("status", NAME, check=0, timeout=60)
         site.run("check", NAME, timeout=60)

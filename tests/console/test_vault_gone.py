@@ -10,8 +10,8 @@ from desk import WIDE, Desk, press, screen, settle
 from textual.pilot import Pilot
 
 from pgvault.model.event import PhaseStarted
+from pgvault.store.leases import Concern
 from pgvault.vault import mount_guard
-from pgvault.vault.lock import Concern, locked
 
 
 def unmount(desk: Desk) -> None:
@@ -102,10 +102,10 @@ async def test_another_vault_in_its_place_is_said_and_not_written_to(desk: Desk)
 async def test_a_receiver_that_hears_nothing_is_not_drawn_as_streaming(desk: Desk) -> None:
     """R21."""
     desk.protect()
-    locks = desk.shelf.server("main").locks
-    with locked(locks, Concern.RECEIVE):
+    server = desk.shelf.server("main")
+    with server.leases.hold(Concern.RECEIVE):
         heard = (desk.now - timedelta(minutes=7)).timestamp()
-        os.utime(locks / "receive.lock", (heard, heard))
+        os.utime(server.locks / "receive.lock", (heard, heard))
         async with desk.open(size=WIDE) as pilot:
             assert "silent 7m" in screen(pilot)
             assert "streaming" not in screen(pilot)

@@ -18,9 +18,9 @@ from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import instant
 from pgvault.store.files import make_directory
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked, sign_of_life
 
 SERVER = ServerConfig(name="main", conninfo="host=nowhere", last_backup_maximum_age=timedelta(days=1))
 
@@ -110,7 +110,7 @@ def test_a_receiver_and_what_one_left_behind(shelf: Shelf, vault: ServerVault) -
     begun = vault.streaming / "000000010000000000000005.partial"
     begun.write_bytes(b"x")
     now = datetime.now(UTC)
-    with locked(vault.locks, Concern.RECEIVE):
+    with vault.leases.hold(Concern.RECEIVE):
         found = looked(shelf, now)
         assert found.receiver
         assert found.receiver.startswith(f"process {os.getpid()} on ")
@@ -126,14 +126,14 @@ def test_when_a_receiver_last_heard_is_told_by_its_lock(shelf: Shelf, vault: Ser
     shelf.put(made_backup(at(1, 13), segment=2))
     shelf.archive(1, 2, 4)
     now = datetime.now(UTC)
-    with locked(vault.locks, Concern.RECEIVE):
+    with vault.leases.hold(Concern.RECEIVE):
         assert looked(shelf, now).unheard is None
         long_ago = (now - timedelta(minutes=5)).timestamp()
         os.utime(vault.locks / "receive.lock", (long_ago, long_ago))
         found = looked(shelf, now)
         assert "the receiver has received nothing from main for 5 min 00 s" in found.reasons
         assert found.unheard
-        sign_of_life(vault.locks, Concern.RECEIVE)
+        vault.leases.renew(Concern.RECEIVE)
         assert looked(shelf, now).unheard is None
     os.utime(vault.locks / "receive.lock", (0, 0))
     assert looked(shelf, now).unheard is None, "nobody receives"
@@ -164,7 +164,7 @@ def test_a_begun_backup_that_nobody_is_at_work_on(shelf: Shelf, vault: ServerVau
     shelf.archive(1, 2, 4)
     told = "the last attempt at a backup ended without saying how"
     assert told in looked(shelf).reasons
-    with locked(vault.locks, Concern.BACKUP):
+    with vault.leases.hold(Concern.BACKUP):
         assert told not in looked(shelf).reasons
 
 
@@ -218,7 +218,7 @@ def test_the_stamp_changes_with_whatever_happens(
 def test_the_stamp_tells_who_receives_even_if_it_was_killed(shelf: Shelf, vault: ServerVault) -> None:
     """The kernel frees its lock and leaves its file as it was."""
     before = stamp(SERVER, shelf.home)
-    with locked(vault.locks, Concern.RECEIVE):
+    with vault.leases.hold(Concern.RECEIVE):
         signed = (vault.locks / "receive.lock").read_bytes()
         running = stamp(SERVER, shelf.home)
     make_directory(vault.locks)

@@ -33,9 +33,9 @@ from pgvault.model.event import Event, discard
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import Immediate
 from pgvault.model.text import size, when
+from pgvault.store.leases import Concern
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import Vault
-from pgvault.vault.lock import Concern, locked
 
 OLDER = "20261120T070000Z-01"
 """A job whose restore was cut off."""
@@ -362,11 +362,11 @@ def test_what_comes_while_wal_is_salvaged_stops_it(
 def test_packs_are_not_rewritten_while_a_restore_reads_them(
     world: World, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locks, flush = Vault.open(world.home).server(NAME).locks, Site.flush
+    leases, flush = Vault.open(world.home).server(NAME).leases, Site.flush
     held = []
 
     async def watched(site: Site) -> None:
-        with pytest.raises(Locked), locked(locks, Concern.PACKS):
+        with pytest.raises(Locked), leases.hold(Concern.PACKS):
             pass
         held.append(True)
         await flush(site)
@@ -374,7 +374,7 @@ def test_packs_are_not_rewritten_while_a_restore_reads_them(
     monkeypatch.setattr(Site, "flush", watched)
     run(world, world.plan(Immediate(), directory=str(place), start=False))
     assert held
-    with locked(locks, Concern.PACKS):
+    with leases.hold(Concern.PACKS):
         pass
 
 

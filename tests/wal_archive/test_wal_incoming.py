@@ -11,8 +11,8 @@ from making_wal import MIB, names_on_disk, new_vault, put, quarantined, segment
 
 from pgvault.engine.incoming import ARRIVING_SECONDS, archive_waiting
 from pgvault.model.event import Noted
+from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch
 
@@ -128,7 +128,7 @@ def test_the_source_stays_when_a_step_fails(server: ServerVault, monkeypatch: py
 def test_what_a_receiver_left_complete_is_archived_unless_one_runs(server: ServerVault) -> None:
     (server.streaming / TWO).write_bytes(segment(TWO))
     (server.streaming / f"{THREE}.partial").write_bytes(segment(THREE)[:8192])
-    with locked(server.locks, Concern.RECEIVE):
+    with server.leases.hold(Concern.RECEIVE):
         assert archive_waiting(server).archived == ()
     assert archive_waiting(server).archived == (TWO,)
     assert left(server.streaming) == [f"{THREE}.partial"]

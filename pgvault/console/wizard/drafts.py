@@ -18,9 +18,10 @@ from pgvault.config.state import state_directory
 from pgvault.console.wizard.draft import Draft
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.store.files import make_directory, write_durably
+from pgvault.store.leases import Concern
+from pgvault.store.local_leases import LocalLeases
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
-from pgvault.vault.lock import Concern, locked
 
 
 class DraftFile:
@@ -35,7 +36,7 @@ class DraftFile:
     def take(self) -> None:
         """Until `let_go`, or the end of this process; Locked, with the holder, where another console has it."""
         with suppress(OSError):  # nobody can write there: `save` says so
-            self._lock.enter_context(locked(self.path.parent, Concern.DRAFT, about=self._name))
+            self._lock.enter_context(LocalLeases(self.path.parent).hold(Concern.DRAFT, about=self._name))
 
     def let_go(self) -> None:
         self._lock.close()

@@ -36,11 +36,11 @@ from pgvault.model.errors import Cancelled, CorruptPages, Incomplete, Locked, Pg
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.segment import Segment
 from pgvault.store.files import sweep_dead, sweep_temporaries
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_facts
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest, ManifestWriter
 from pgvault.vault.wal_whole import lacking
 
@@ -83,11 +83,11 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
     if not facts.tested:
         emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
     server = Vault.open_or_create(home).server(config.name)
-    with locked(server.locks, Concern.ARCHIVE, wait=True):
+    with server.leases.hold(Concern.ARCHIVE, wait=True):
         claim(server, Identity(facts.system_identifier, facts.segment_size))
     with ExitStack() as scope:
-        _lock(scope, lambda: locked(server.locks, Concern.BACKUP, job=job), plan.wait_lock, emit, cancelled)
-        _lock(scope, lambda: locked(server.locks, Concern.PACKS, shared=True), True, emit, cancelled)
+        _lock(scope, lambda: server.leases.hold(Concern.BACKUP, job=job), plan.wait_lock, emit, cancelled)
+        _lock(scope, lambda: server.leases.hold(Concern.PACKS, shared=True), True, emit, cancelled)
         try:
             verdict = _take_locked(plan, config, facts, server, job, emit, cancelled)
         except (OSError, sqlite3.Error) as error:

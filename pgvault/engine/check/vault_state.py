@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
-import json
 import os
 import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pgvault.engine.check.facts import Place, VaultFacts, WalFacts, or_error
@@ -20,11 +17,11 @@ from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import instant, survey
 from pgvault.store.files import TEMPORARY
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.catalog import Found, Unreadable
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern
 from pgvault.vault.quarantine import REASON
 from pgvault.vault.wal_facts import read_facts_into, timeline_tree, unread
 from pgvault.vault.wal_index import archived_segments
@@ -50,51 +47,14 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
     identity = or_error(lambda: read_identity(server), _DOING)
     known = identity if isinstance(identity, Identity) else None
     vault_problem = or_error(lambda: Vault.writable(home), _DOING)
-    receiving = receiver(server)
+    receiving = server.leases.held(Concern.RECEIVE)
     problem = next((p for p in (vault_problem, identity) if isinstance(p, PgvaultError)), None)
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
         wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING), incoming=_count(server.incoming),
-        quarantined=_count(server.quarantine, without=REASON), receiver=receiving,
-        heard_at=_heard_at(server) if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
-
-
-def receiver(server: ServerVault) -> str | None:
-    """Who holds the receiver's lock, in words; None when nobody does."""
-    return holder(server, Concern.RECEIVE)
-
-
-def _heard_at(server: ServerVault) -> datetime | None:
-    """See `sign_of_life`."""
-    try:
-        return datetime.fromtimestamp((server.locks / f"{Concern.RECEIVE.value}.lock").stat().st_mtime, UTC)
-    except OSError:
-        return None
-
-
-def holder(server: ServerVault, concern: Concern) -> str | None:
-    """Who holds this lock of the server's, in words; None when nobody does."""
-    try:
-        descriptor = os.open(server.locks / f"{concern.value}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        return _signature(os.read(descriptor, 4096))
-    finally:
-        os.close(descriptor)
-
-
-def _signature(text: bytes) -> str:
-    try:
-        holder = json.loads(text)
-        since = datetime.fromisoformat(holder["since"]).astimezone(UTC)
-        return f"process {holder['pid']} on {holder['host']} since {since:%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, KeyError, TypeError):
-        return "a process that has not signed yet"
+        quarantined=_count(server.quarantine, without=REASON), receiver=str(receiving) if receiving else None,
+        heard_at=receiving.renewed_at if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
 
 def _places(server: ServerVault, home: Path) -> Iterator[Place]:

@@ -42,9 +42,9 @@ from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.target import EndOfWal
+from pgvault.store.leases import Concern
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.lock import Concern, locked
 from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.recoveries import Recovery
@@ -83,8 +83,8 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
     backup = catalog.read(server, plan.backup)
     host_config = config.host(plan.host) if plan.host else None
     async with AsyncExitStack() as scope:
-        scope.enter_context(locked(vault.locks, Concern.RESTORE, job=job, about=_about(plan, host_config)))
-        scope.enter_context(locked(server.locks, Concern.PACKS, shared=True, wait=True))
+        scope.enter_context(vault.leases.hold(Concern.RESTORE, job=job, about=_about(plan, host_config)))
+        scope.enter_context(server.leases.hold(Concern.PACKS, shared=True, wait=True))
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
         with PackReader(server.packs) as packs:
             check_facts(backup, manifest, packs)
