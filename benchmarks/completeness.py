@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pgvault.vault.arrived import ends_of_whole_segments, relations_without_file
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 from pgvault.vault.names import RelationName
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def measure(directory: Path, relations: int, arrived: bool) -> None:
-    vault = ServerVault("main", directory / "main")
+    vault = Vault.open_or_create(directory / "vault").server("main")
     (vault.backups / "20261122T200512Z").mkdir(parents=True)
     manifest = ManifestWriter(vault, "20261122T200512Z")
     timed(f"{relations:,} relations, {'all' if arrived else 'none'} arrived: write", lambda: fill(manifest, relations, arrived))

@@ -16,6 +16,8 @@ from typing import BinaryIO, Self
 from pgvault.model.errors import PgvaultError, Unreachable, from_os_error
 
 TEMPORARY = ".tmp-"
+WRITE, READ = "write to the vault", "read from the vault"
+"""What could not be done, in the words of its errors."""
 _AMPLE = 1 << 20
 _PROBED = 64 << 10
 _BUFFER = 256 << 10
@@ -109,7 +111,7 @@ class SpoolFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with os_errors("store", path):
+        with os_errors(WRITE, path):
             self._file: BinaryIO = open(open_private(path), "wb", buffering=_BUFFER)  # noqa: SIM115 -- closed by close
 
     def __enter__(self) -> Self:
@@ -119,18 +121,18 @@ class SpoolFile:
         self.discard()
 
     def write(self, data: bytes) -> None:
-        with os_errors("store", self.path):
+        with os_errors(WRITE, self.path):
             self._file.write(data)
 
     def close(self) -> None:
         """All that was written is in the file when this returns; it is not flushed to the disk. Again is no error."""
-        with os_errors("store", self.path):
+        with os_errors(WRITE, self.path):
             self._file.close()
 
     def open(self) -> BinaryIO:
         """The content so far, for reading it again."""
         self.close()
-        with os_errors("read", self.path):
+        with os_errors(READ, self.path):
             return self.path.open("rb")
 
     def discard(self) -> None:

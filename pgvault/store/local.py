@@ -16,7 +16,9 @@ from typing import BinaryIO
 
 from pgvault.model.errors import Unreachable
 from pgvault.store.files import (
+    READ,
     TEMPORARY,
+    WRITE,
     SpoolFile,
     fsync_directory,
     fsync_path,
@@ -58,7 +60,7 @@ class LocalStore:
             return
         content.close()
         path = self.path(key)
-        with os_errors("store", path):
+        with os_errors(WRITE, path):
             if replaces:
                 self._replace(content.path, path, replaces)
             elif key.kind is Kind.BACKUP and not path.parent.exists():
@@ -76,10 +78,10 @@ class LocalStore:
             self._prove_absence(key)
             return None
         except OSError as error:
-            raise os_error(error, "look at") from error
+            raise os_error(error, READ) from error
 
     def read(self, key: Key, offset: int = 0, length: int | None = None) -> bytes:
-        with self.stream(key) as file, os_errors("read", self.path(key)):
+        with self.stream(key) as file, os_errors(READ, self.path(key)):
             size = os.fstat(file.fileno()).st_size
             wanted = max(size - offset, 0) if length is None else length
             pieces = []
@@ -99,7 +101,7 @@ class LocalStore:
             self._prove_absence(key)
             raise absent(path) from None
         except OSError as error:
-            raise os_error(error, "read") from error
+            raise os_error(error, READ) from error
 
     def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
         try:
@@ -109,12 +111,12 @@ class LocalStore:
             self._prove_absence(Key(kind, server))
             return
         except OSError as error:
-            raise os_error(error, "list") from error
+            raise os_error(error, READ) from error
         yield from map(Listed, names)
 
     def delete(self, key: Key) -> None:
         path = self.path(key)
-        with os_errors("delete", path), suppress(FileNotFoundError):
+        with os_errors(WRITE, path), suppress(FileNotFoundError):
             path.unlink()
             fsync_directory(path.parent)
 
@@ -123,13 +125,13 @@ class LocalStore:
         if not directory.is_dir():
             if not key.kind.is_of_vault:
                 self._prove_absence(key)  # lest a vault begin anew where its file system is not mounted
-            with os_errors("store", directory):
+            with os_errors(WRITE, directory):
                 make_directory(directory)
         return SpoolFile(temporary_name(directory / path.name))
 
     def sweep(self, kind: Kind, server: str, *, alone: bool = False) -> None:
         directory = self._directory(kind, server)
-        with os_errors("clean up", directory):
+        with os_errors(WRITE, directory):
             (sweep_temporaries if alone else sweep_dead)(directory)
 
     def location(self, key: Key) -> str:

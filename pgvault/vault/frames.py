@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from pgvault.model.errors import Corrupt, NotFound
-from pgvault.store.files import replacing, sweep_dead, sweep_temporaries
+from pgvault.store.files import replacing, sweep_dead
+from pgvault.store.keys import Kind
 from pgvault.vault.index_files import in_words, make_private, reading_uri
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, pack_path, read_footer
+from pgvault.vault.packs import PACK_SIZE, Location, PackWriter, pack_names, read_footer
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -45,7 +46,7 @@ def rebuild_index(server: ServerVault) -> Rebuilt:
         index = sqlite3.connect(temporary)
         try:
             index.executescript(_SCHEMA)
-            rebuilt = _add_packs(server, index, pack_names(server.packs))
+            rebuilt = _add_packs(server, index, pack_names(server))
             index.commit()
         finally:
             index.close()
@@ -82,7 +83,7 @@ def _add_packs(server: ServerVault, index: sqlite3.Connection, names: Iterable[s
     count, damaged = 0, []
     for name in sorted(names):
         try:
-            entries = list(read_footer(pack_path(server.packs, name)))
+            entries = list(read_footer(server, name))
         except Corrupt:
             damaged.append(name)
             continue
@@ -107,7 +108,7 @@ class FrameStore:
     def __init__(self, server: ServerVault) -> None:
         self._server = server
         sweep_dead(server.home)
-        sweep_temporaries(server.packs)
+        server.store.sweep(Kind.PACK, server.name, alone=True)
         self.damaged: tuple[str, ...] = ()
         """Packs that cannot be read; their frames count as not stored."""
         self._index = self._open()
@@ -139,7 +140,7 @@ class FrameStore:
         try:
             with _in_words(self._server), index:
                 indexed = {name for (name,) in index.execute("SELECT name FROM pack")}
-                on_disk = pack_names(self._server.packs)
+                on_disk = pack_names(self._server)
                 if indexed <= on_disk:
                     self.damaged = _add_packs(self._server, index, on_disk - indexed).damaged
                     return index
@@ -177,7 +178,7 @@ class FrameStore:
                 return
             self._recent.add(frame_id)
         if self._pack is None:
-            self._pack = PackWriter(self._server.packs)
+            self._pack = PackWriter(self._server)
         self._pack.add(frame_id, stored, plain_length)
         self.stored_bytes += len(stored)
         if self._pack.size >= PACK_SIZE:

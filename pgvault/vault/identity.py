@@ -47,7 +47,7 @@ def servers_of(vault: Vault, system_identifier: str) -> list[str]:
     found = []
     for path in sorted(vault.home.glob("*/identity.toml")):
         with suppress(PgvaultError, OSError):
-            identity = read_identity(ServerVault(path.parent.name, path.parent))
+            identity = read_identity(vault.server(path.parent.name))
             if identity is not None and identity.system_identifier == system_identifier:
                 found.append(path.parent.name)
     return found

@@ -22,8 +22,15 @@ from typing import NamedTuple
 from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
 from pgvault.store.files import TEMPORARY, make_directory, open_private, write_durably
+from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Leases
+from pgvault.store.local import LocalStore
 from pgvault.store.local_leases import LocalLeases
+from pgvault.store.keys import Key, Kind
+from pgvault.store.leases import Leases
+from pgvault.store.local import LocalStore
+from pgvault.store.local_leases import LocalLeases
+from pgvault.store.store import Store
 from pgvault.vault import mount_guard
 
 FORMAT = 1
@@ -63,10 +70,18 @@ a restore_command finds them, create recovery.signal, start PostgreSQL of the sa
 
 
 class ServerVault(NamedTuple):
-    """One server's part of the vault."""
+    """One server's part of the vault: its objects in the store, and what is beside them on this machine."""
 
     name: str
     home: Path
+    store: Store
+
+    def key(self, kind: Kind, name: str = "") -> Key:
+        return Key(kind, self.name, name)
+
+    def location(self, kind: Kind, name: str = "") -> str:
+        """Where an object of this server is, or would be, for people."""
+        return self.store.location(self.key(kind, name))
 
     @property
     def identity(self) -> Path:
@@ -149,10 +164,13 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-class Vault(NamedTuple):
-    """The repository under one home directory."""
+class Vault:
+    """The repository under one home directory: objects in a store, which is that directory unless another is given;
+    and on this machine, in any case, its caches, spool, jobs and leases."""
 
-    home: Path
+    def __init__(self, home: Path, store: Store | None = None) -> None:
+        self.home = home
+        self.store = store or LocalStore(home)
 
     @property
     def jobs(self) -> Path:
@@ -168,7 +186,7 @@ class Vault(NamedTuple):
         return self.home / "vault.toml"
 
     def server(self, name: str) -> ServerVault:
-        return ServerVault(name, self.home / check_name(name, "server"))
+        return ServerVault(name, self.home / check_name(name, "server"), self.store)
 
     @classmethod
     def open(cls, home: Path) -> Vault:

@@ -1,8 +1,8 @@
 """Packs: immutable files of many frames (format in `layout.README`).
 
 A frame is a run of at most 1 MiB of plain bytes, stored as one zstd frame of its own and named by the SHA-256 of the
-plain bytes. A pack is written under a temporary name, flushed, renamed and its directory flushed; only then does
-anything refer to it. The footer names every frame in it, so that every index can be made again.
+plain bytes. A pack is durable in the store before anything refers to it. The footer names every frame in it, so that
+every index can be made again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from crc32c import crc32c
 
-from pgvault.model.errors import Corrupt
-from pgvault.store.files import TEMPORARY, open_private, publish
+from pgvault.model.errors import Corrupt, NotFound, PgvaultError
+from pgvault.store.keys import Kind
 from pgvault.vault.compression import decompress
+from pgvault.vault.layout import ServerVault
 
 FRAME_SIZE = 1 << 20
 """Plain bytes of a whole frame."""
@@ -31,6 +32,13 @@ MAGIC = b"PGVPACK1"
 END_MAGIC = b"PGVPEND1"
 _ENTRY = struct.Struct("<32sQIII")
 _TRAILER = struct.Struct("<QQ8s")
+
+_TAIL = 64 << 10
+"""Bytes at the end of a pack that hold the footer of most."""
+_AHEAD = 4 << 20
+"""The most bytes that are read at once."""
+_PACKS_AT_ONCE = 2
+"""Those of the frames, and of the parents of their deltas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,70 +57,80 @@ class Location:
 class PackWriter:
     """One pack being written. `add` frames, then `publish`; or `abandon`, which leaves nothing."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, server: ServerVault) -> None:
         # The name sorts by time, so that a listing shows the order of writing.
         self.name = f"{time.time_ns():016x}{os.urandom(4).hex()}"
-        self._final = directory / f"{self.name}.pack"
-        self._temporary = directory / f"{TEMPORARY}{self.name}.pack"
-        descriptor = open_private(self._temporary)
-        self._file = open(descriptor, "wb", buffering=1 << 18)  # noqa: SIM115 -- closed by publish or abandon
-        self._file.write(MAGIC)
+        self._store, self._key = server.store, server.key(Kind.PACK, self.name)
+        self._spool = self._store.spool(self._key)
+        self._spool.write(MAGIC)
         self.entries: list[Location] = []
         self.size = len(MAGIC)
 
     def add(self, frame_id: bytes, stored: bytes, plain_length: int) -> None:
-        self._file.write(stored)
+        self._spool.write(stored)
         self.entries.append(Location(frame_id, self.size, len(stored), plain_length, crc32c(stored)))
         self.size += len(stored)
 
     def publish(self) -> None:
         """Durable under its name when this returns."""
         footer = b"".join(_ENTRY.pack(e.id, e.offset, e.stored, e.plain, e.crc32c) for e in self.entries)
-        self._file.write(footer + hashlib.sha256(footer).digest())
-        self._file.write(_TRAILER.pack(self.size, len(self.entries), END_MAGIC))
-        self._file.close()
-        publish(self._temporary, self._final)
+        self._spool.write(footer + hashlib.sha256(footer).digest())
+        self._spool.write(_TRAILER.pack(self.size, len(self.entries), END_MAGIC))
+        self._store.put(self._key, self._spool)
 
     def abandon(self) -> None:
-        with suppress(OSError):  # the disk may be too full for what is still buffered
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._spool.discard()
 
 
-def pack_path(directory: Path, name: str) -> Path:
-    return directory / f"{name}.pack"
+def pack_names(server: ServerVault) -> set[str]:
+    return {each.name for each in server.store.list(Kind.PACK, server.name)}
 
 
-def pack_names(directory: Path) -> set[str]:
-    return {path.stem for path in directory.glob("*.pack") if not path.name.startswith(TEMPORARY)}
-
-
-def read_footer(path: Path) -> Iterator[Location]:
+def read_footer(server: ServerVault, name: str) -> Iterator[Location]:
     """Every frame of a pack; Corrupt when the footer is not what was written."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(size - _TRAILER.size, 0))
-        trailer = file.read()
-        if len(trailer) != _TRAILER.size:
-            raise Corrupt(f"pack {path} is cut short")
-        start, count, magic = _TRAILER.unpack(trailer)
-        if magic != END_MAGIC or start + count * _ENTRY.size + 32 + _TRAILER.size != size:
-            raise Corrupt(f"pack {path} is damaged", detail="Its end is not that of a pack.")
-        file.seek(start)
-        footer = file.read(count * _ENTRY.size)
-        if hashlib.sha256(footer).digest() != file.read(32):
-            raise Corrupt(f"pack {path} is damaged", detail="Its footer does not match its hash.")
+    key, pack = server.key(Kind.PACK, name), server.location(Kind.PACK, name)
+    found = server.store.stat(key)
+    size = found.size if found else 0
+    if size < _TRAILER.size:
+        raise Corrupt(f"pack {pack} is cut short")
+    tail = server.store.read(key, at := max(size - _TAIL, 0))
+    start, count, magic = _TRAILER.unpack(tail[-_TRAILER.size:])
+    length = count * _ENTRY.size
+    if magic != END_MAGIC or start + length + 32 + _TRAILER.size != size:
+        raise Corrupt(f"pack {pack} is damaged", detail="Its end is not that of a pack.")
+    whole = tail[start - at:] if start >= at else server.store.read(key, start)
+    footer, digest = whole[:length], whole[length:length + 32]
+    if hashlib.sha256(footer).digest() != digest:
+        raise Corrupt(f"pack {pack} is damaged", detail="Its footer does not match its hash.")
     for entry in _ENTRY.iter_unpack(footer):
         yield Location(*entry)
 
 
-class PackReader:
-    """Reads stored frames, each checked against its CRC-32C. Keeps the last pack open; not for several threads."""
+class _Range(NamedTuple):
+    """Some bytes of a pack."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._name = ""
-        self._descriptor = -1
+    start: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.data)
+
+    def holds(self, offset: int, length: int) -> bool:
+        return self.start <= offset and offset + length <= self.end
+
+
+class PackReader:
+    """Reads stored frames, each checked against its CRC-32C. Not for several threads.
+
+    Frames are mostly asked for as they lie: a file's one after the other, and the parents of its deltas likewise in an
+    older pack. So where one is asked for that follows the one before, those behind it are read with it, in one range.
+    """
+
+    def __init__(self, server: ServerVault) -> None:
+        self._server = server
+        self._ranges: dict[str, _Range] = {}
+        """What was read last of each pack; the pack that was used last stands last."""
 
     def __enter__(self) -> PackReader:
         return self
@@ -121,27 +139,40 @@ class PackReader:
         self.close()
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor, self._name = -1, ""
+        self._ranges.clear()
 
     def stored(self, pack: str, location: Location) -> bytes:
         """The frame as it is stored: one zstd frame; Corrupt when it is not what was written."""
-        if pack != self._name:
-            self.close()
-            try:
-                self._descriptor = os.open(pack_path(self._directory, pack), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise Corrupt(f"pack {pack} is missing", detail=f"{self._directory} should hold it.",
-                              hint="Restore from another backup, or bring the pack back from a copy.") from None
-            self._name = pack
-        stored = os.pread(self._descriptor, location.stored, location.offset)
+        try:
+            stored = self._read(pack, location.offset, location.stored)
+        except NotFound:
+            raise Corrupt(f"pack {pack} is missing", detail=f"{self._server.location(Kind.PACK, pack)} should be it.",
+                          hint="Restore from another backup, or bring the pack back from a copy.") from None
+        except Corrupt:
+            stored = b""
         if len(stored) != location.stored or crc32c(stored) != location.crc32c:
             raise Corrupt(
                 f"pack {pack} is damaged",
                 detail=f"The {location.stored} bytes at offset {location.offset} do not match their checksum.",
                 hint="Backups that do not use these bytes are unaffected: restore from another one.")
         return stored
+
+    def _read(self, pack: str, offset: int, length: int) -> bytes:
+        before = self._ranges.pop(pack, None)
+        if before is None or not before.holds(offset, length):
+            follows = before is not None and before.start <= offset <= before.end
+            before = self._read_range(pack, offset, length, ahead=follows)
+        self._ranges[pack] = before
+        if len(self._ranges) > _PACKS_AT_ONCE:
+            del self._ranges[next(iter(self._ranges))]
+        return before.data[offset - before.start:offset - before.start + length]
+
+    def _read_range(self, pack: str, offset: int, length: int, *, ahead: bool) -> _Range:
+        store, key = self._server.store, self._server.key(Kind.PACK, pack)
+        if ahead and length < _AHEAD and (found := store.stat(key)):
+            with suppress(PgvaultError):  # what lies behind it may be damaged, and is not asked for yet
+                return _Range(offset, store.read(key, offset, min(max(found.size - offset, length), _AHEAD)))
+        return _Range(offset, store.read(key, offset, length))
 
     def plain(self, pack: str, location: Location) -> bytes:
         """The frame's plain bytes, checked against its SHA-256."""

@@ -23,7 +23,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.event import Event
 from pgvault.vault import catalog
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
 
@@ -115,7 +115,7 @@ class Station:
 
     @property
     def vault(self) -> ServerVault:
-        return ServerVault(NAME, self.home / NAME)
+        return Vault(self.home).server(NAME)
 
     def backups(self) -> list[Backup]:
         """Every one, and each can be read."""
@@ -148,19 +148,19 @@ class Contents:
         return [entry.path for entry in self.entries()]
 
     def files(self) -> Iterator[tuple[Entry, bytes]]:
-        with Manifest(self._vault, self._backup, check=True) as manifest, PackReader(self._vault.packs) as packs:
+        with Manifest(self._vault, self._backup, check=True) as manifest, PackReader(self._vault) as packs:
             for entry in list(manifest.entries()):
                 if entry.kind is Kind.FILE:
                     yield entry, b"".join(plain_file(entry, manifest, packs))
 
     def read(self, path: str) -> bytes:
-        with Manifest(self._vault, self._backup) as manifest, PackReader(self._vault.packs) as packs:
+        with Manifest(self._vault, self._backup) as manifest, PackReader(self._vault) as packs:
             entry = manifest.find(path)
             assert entry is not None, path
             return b"".join(plain_file(entry, manifest, packs))
 
     def read_run(self, path: str, number: int) -> bytes:
-        with Manifest(self._vault, self._backup) as manifest, PackReader(self._vault.packs) as packs:
+        with Manifest(self._vault, self._backup) as manifest, PackReader(self._vault) as packs:
             entry = manifest.find(path)
             assert entry is not None, path
             return plain_run(entry, list(manifest.runs(entry))[number], packs)

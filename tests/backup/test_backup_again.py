@@ -8,12 +8,13 @@ import pytest
 from station import Station, fill, relation
 from support.fleet import Fleet, Shape
 from support.installation import installation
+from support.objects import pack_path
 from support.postgres import Server
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
 from pgvault.vault.manifest import Kind
-from pgvault.vault.packs import FRAME_SIZE, pack_path
+from pgvault.vault.packs import FRAME_SIZE
 
 PAGE = 8192
 
@@ -169,7 +170,7 @@ def test_a_lost_pack_is_not_relied_on(changing: Server, station: Callable[..., S
     spread_change(changing, 12)
     take(here, changing)
     for pack in list(here.vault.packs.glob("*.pack")):
-        pack_path(here.vault.packs, pack.stem).unlink()
+        pack_path(here.vault, pack.stem).unlink()
     backup, _ = take(here, changing)
     assert here.contents(backup).digest()
 

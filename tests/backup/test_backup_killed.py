@@ -16,7 +16,7 @@ from support.installation import installation
 from support.postgres import Server
 
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.vault.packs import pack_names, pack_path, read_footer
+from pgvault.vault.packs import pack_names, read_footer
 
 RUN, WAL, COPY = "pgvault.engine.backup.run:", "pgvault.engine.backup.wal:", "pgvault.engine.backup.copy:"
 FRAMES, PACKS, BASE = "pgvault.vault.frames:FrameStore.", "pgvault.vault.packs:PackWriter.", "pgvault.io.base_backup:"
@@ -75,9 +75,9 @@ def here(changing: Server, module_directory: Path) -> Iterator[tuple[Station, Ba
 def assert_whole(here: Station) -> None:
     """Every pack is one and is known to the index, and every complete backup can be read to its last byte."""
     with closing(sqlite3.connect(here.vault.frames_index)) as index:
-        assert {name for (name,) in index.execute("SELECT name FROM pack")} == pack_names(here.vault.packs)
-    for name in pack_names(here.vault.packs):
-        assert list(read_footer(pack_path(here.vault.packs, name)))
+        assert {name for (name,) in index.execute("SELECT name FROM pack")} == pack_names(here.vault)
+    for name in pack_names(here.vault):
+        assert list(read_footer(here.vault, name))
     for backup in here.backups()[-3:]:
         if backup.status.copied:
             contents = here.contents(backup)

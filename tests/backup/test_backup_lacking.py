@@ -26,7 +26,7 @@ from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Incomplete
 from pgvault.vault import arrived as arrived_relations
 from pgvault.vault.arrived import WholeSegments, ends_of_whole_segments, relations_without_file
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 from pgvault.vault.names import RelationName
 
@@ -233,7 +233,7 @@ DIRECTORY = "pg_tblspc/9/PG_18_1"
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[ManifestWriter]:
-    vault = ServerVault("main", tmp_path / "main")
+    vault = Vault.open_or_create(tmp_path / "vault").server("main")
     (vault.backups / "20261122T200512Z").mkdir(parents=True)
     manifest = ManifestWriter(vault, "20261122T200512Z")
     yield manifest

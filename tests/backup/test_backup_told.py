@@ -19,7 +19,7 @@ from pgvault.io.tar import MemberKind, make_header
 from pgvault.model.backup import BackupStatus
 from pgvault.model.event import discard
 from pgvault.vault.frames import FrameStore
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import Vault
 from pgvault.vault.manifest import ManifestWriter
 
 MIB = 1 << 20
@@ -88,9 +88,9 @@ def told_by_phase(events: list[dict[str, Any]]) -> dict[str, list[int]]:
 
 def test_a_large_file_is_told_as_it_comes(tmp_path: Path) -> None:
     """Else a file of a gigabyte, at a limited rate, is minutes of silence."""
-    vault = ServerVault(NAME, tmp_path)
-    (vault.backups / "20260101T000000Z").mkdir(parents=True)
-    vault.packs.mkdir(parents=True)
+    vault = Vault.open_or_create(tmp_path / "vault").server(NAME)
+    vault.prepare()
+    (vault.backups / "20260101T000000Z").mkdir()
     content = bytes(range(256)) * (20 * MIB // 256)
     stream = memoryview(make_header("base/5/1", MemberKind.FILE, len(content), 0o600, 1) + content)
     progress = Progress(discard)

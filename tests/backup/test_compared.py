@@ -22,7 +22,7 @@ from pgvault.engine.backup.plan import plan_backup
 from pgvault.io.base_backup import NEXT_STEP
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, Incomplete, NoSpace, PgvaultError, Refused
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 from pgvault.vault.names import RelationName
 
@@ -45,7 +45,7 @@ def manifest(tmp_path: Path) -> Iterator[Callable[..., ManifestWriter]]:
 
     def make(*without: str, files: Mapping[str, int] | None = None,
              relations: Collection[RelationName] = ()) -> ManifestWriter:  # fmt: skip
-        vault = ServerVault("main", tmp_path)
+        vault = Vault.open_or_create(tmp_path / "vault").server("main")
         (vault.backups / "20260101T000000Z").mkdir(parents=True, exist_ok=True)
         writer = ManifestWriter(vault, "20260101T000000Z")
         for path, size in {**{path: 1 for path in WHOLE if path not in without}, **(files or {})}.items():
@@ -249,7 +249,7 @@ def test_which_databases_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 # Plans and failures
 
 
-HOME = ServerVault("main", Path("/vault/main"))
+HOME = Vault(Path("/vault")).server("main")
 
 
 def sqlite_error(code: int) -> Exception:

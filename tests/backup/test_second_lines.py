@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.objects import pack_path
 
 from pgvault.engine.backup.copy import Batch, Piece, RunMaker, Stored
 from pgvault.engine.backup.run import _previous_manifest
@@ -18,7 +19,7 @@ from pgvault.vault.compression import compress
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import ZEROS, Entry, Kind, Manifest, ManifestWriter, Run
-from pgvault.vault.packs import pack_names, pack_path
+from pgvault.vault.packs import pack_names
 
 FILE = "base/5/16384"
 OLD = b"".join(bytes([n]) * delta.PAGE_SIZE for n in range(1, 9))
@@ -39,12 +40,12 @@ def digest(content: bytes) -> bytes:
 
 def store(server: ServerVault, content: bytes) -> Path:
     """In a pack of its own."""
-    before = pack_names(server.packs)
+    before = pack_names(server)
     with FrameStore(server) as frames:
         frames.add(digest(content), compress(content, 1), len(content))
         frames.flush()
-    [name] = pack_names(server.packs) - before
-    return pack_path(server.packs, name)
+    [name] = pack_names(server) - before
+    return pack_path(server, name)
 
 
 def backup(server: ServerVault, hour: int, *runs: Run, status: BackupStatus = BackupStatus.DONE,

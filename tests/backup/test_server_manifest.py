@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pgvault.engine.backup.server_manifest import ServerManifest, parse_file_line
 from pgvault.model.errors import PgvaultError
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 
 FILES = {"PG_VERSION": b"18\n", "base/1/2": b"x" * 9000, "it's \"odd\"\n": b"", "caf\udce9": b"bytes"}
@@ -46,7 +46,7 @@ def arrived(tmp_path: Path) -> Iterator[Callable[[dict[str, bytes]], ManifestWri
     made: list[ManifestWriter] = []
 
     def make(files: dict[str, bytes]) -> ManifestWriter:
-        vault = ServerVault("main", tmp_path)
+        vault = Vault.open_or_create(tmp_path / "vault").server("main")
         (vault.backups / "20260101T000000Z").mkdir(parents=True, exist_ok=True)
         manifest = ManifestWriter(vault, "20260101T000000Z")
         for path, content in {**files, "backup_manifest": b"{}"}.items():

@@ -101,7 +101,7 @@ class Site:
     def verify_files(self, directory: Path, backup: str = "latest") -> None:
         """Compare every file with PostgreSQL's own manifest of the backup, before the server has started."""
         found = catalog.find(self.vault, backup)
-        with Manifest(self.vault, found) as manifest, PackReader(self.vault.packs) as packs:
+        with Manifest(self.vault, found) as manifest, PackReader(self.vault) as packs:
             entry = manifest.find("backup_manifest")
             assert entry is not None
             text = b"".join(plain_file(entry, manifest, packs))

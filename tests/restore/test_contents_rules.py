@@ -92,7 +92,7 @@ def whole(server: ServerVault) -> Backup:
 
 @contextmanager
 def opened(server: ServerVault, stored: Backup) -> Iterator[tuple[Manifest, PackReader]]:
-    with Manifest(server, stored, check=True) as manifest, PackReader(server.packs) as packs:
+    with Manifest(server, stored, check=True) as manifest, PackReader(server) as packs:
         yield manifest, packs
 
 

@@ -164,7 +164,7 @@ def test_a_stream_unpacks_to_what_was_backed_up(server: ServerVault, names: list
         counted[0] += size
         counted[1] += count
 
-    with PackReader(server.packs) as packs:
+    with PackReader(server) as packs:
         stream = TarStream(packs, lambda entry: known[entry.path][1], packed=packed, wrote=wrote)
         sent = b"".join(stream.blocks(iter(items)))
     plain = subprocess.run(["zstd", "-q", "-d", "-c"], input=sent, capture_output=True, check=True).stdout if packed \
@@ -179,7 +179,7 @@ def test_a_stream_unpacks_to_what_was_backed_up(server: ServerVault, names: list
 
 
 def test_an_empty_stream_is_a_valid_archive(server: ServerVault, tmp_path: Path) -> None:
-    with PackReader(server.packs) as packs:
+    with PackReader(server) as packs:
         sent = b"".join(TarStream(packs, lambda entry: [], packed=False, wrote=lambda *_: None).blocks(iter([])))
     subprocess.run(["tar", "-x", "-C", tmp_path, "-f", "-"], input=sent, check=True)
     assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> ServerVault:
 
 
 def content(server: ServerVault, backup: Backup) -> dict[str, bytes]:
-    with Manifest(server, backup, check=True) as manifest, PackReader(server.packs) as packs:
+    with Manifest(server, backup, check=True) as manifest, PackReader(server) as packs:
         return {entry.path: b"".join(plain_file(entry, manifest, packs)) for entry in list(manifest.entries())
                 if entry.kind is Kind.FILE}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.durability import Durability
+from support.objects import pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.store.files import make_directory, publish, remove_tree, write_durably
@@ -19,7 +20,7 @@ from pgvault.vault.frames import FrameStore, rebuild_index
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import ZEROS, Entry, Kind, ManifestWriter
-from pgvault.vault.packs import pack_names, pack_path
+from pgvault.vault.packs import pack_names
 from pgvault.vault.quarantine import REASON, set_aside
 
 ID = "20261101T120000Z"
@@ -92,7 +93,7 @@ def test_every_pack_that_a_backup_may_refer_to(server: ServerVault, tmp_path: Pa
     """Those that the flusher writes in the background, and the last one."""
     monkeypatch.setattr("pgvault.vault.frames.PACK_SIZE", 4000)
     write_frames(server, *(os.urandom(3000) for _ in range(5)))
-    packs = [pack_path(server.packs, name) for name in pack_names(server.packs)]
+    packs = [pack_path(server, name) for name in pack_names(server)]
     assert len(packs) > 1
     assert_holds(durability, tmp_path, *packs)
 
@@ -106,7 +107,7 @@ def test_a_frame_that_is_in_the_index(server: ServerVault, tmp_path: Path, durab
             content = os.urandom(3000)
             frames.add(hashlib.sha256(content).digest(), compress(content, 1), len(content))
             for name in [name for (name,) in frames._index.execute("SELECT name FROM pack")]:
-                assert_holds(durability, tmp_path, pack_path(server.packs, name))
+                assert_holds(durability, tmp_path, pack_path(server, name))
 
 
 def test_an_index_that_was_made_again(server: ServerVault, tmp_path: Path, durability: Durability) -> None:

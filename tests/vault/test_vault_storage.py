@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import environment
+from support.objects import pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Corrupt, NoSpace, NotFound, PgvaultError, Refused, from_os_error
@@ -30,7 +31,7 @@ from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import ZEROS, Entry, Kind, Manifest, ManifestWriter, Run
 from pgvault.vault.names import DatabaseName, RelationName
-from pgvault.vault.packs import PackReader, pack_names, pack_path, read_footer
+from pgvault.vault.packs import PackReader, pack_names, read_footer
 
 MEBIBYTE = 1 << 20
 
@@ -60,7 +61,7 @@ def store(server: ServerVault, frames: list[bytes]) -> list[bytes]:
 
 
 def read_all(server: ServerVault, ids: list[bytes]) -> list[bytes]:
-    with FrameStore(server) as frame_store, PackReader(server.packs) as reader:
+    with FrameStore(server) as frame_store, PackReader(server) as reader:
         places = [frame_store.locate(frame_id) for frame_id in ids]
         return [reader.plain(*place) for place in places if place]
 
@@ -75,13 +76,13 @@ class TestFrames:
         ids = store(server, frames)
         store(server, frames)
         assert read_all(server, ids) == frames
-        assert len(pack_names(server.packs)) == 1, "nothing is stored twice"
+        assert len(pack_names(server)) == 1, "nothing is stored twice"
 
     def test_a_pack_is_closed_at_its_size_and_all_packs_are_found(self, server: ServerVault, monkeypatch) -> None:
         monkeypatch.setattr("pgvault.vault.frames.PACK_SIZE", 10_000)
         frames = plain_frames(40)
         ids = store(server, frames)
-        assert len(pack_names(server.packs)) >= 10
+        assert len(pack_names(server)) >= 10
         assert read_all(server, ids) == frames
 
     def test_what_was_not_flushed_leaves_nothing(self, server: ServerVault) -> None:
@@ -89,7 +90,7 @@ class TestFrames:
             plain, = plain_frames(1)
             frame_store.add(hashlib.sha256(plain).digest(), compress(plain, 3), len(plain))
             assert frame_store.has(hashlib.sha256(plain).digest())
-        assert not pack_names(server.packs)
+        assert not pack_names(server)
         assert not temporaries(server)
 
     def test_a_deleted_index_is_made_again_equal(self, server: ServerVault) -> None:
@@ -115,7 +116,7 @@ class TestFrames:
         with FrameStore(server) as frame_store:
             place = frame_store.locate(gone[0])
         assert place
-        pack_path(server.packs, place[0]).unlink()
+        pack_path(server, place[0]).unlink()
         with FrameStore(server) as frame_store:
             assert [frame_store.has(each) for each in kept + gone] == [True] * 3 + [False] * 3
 
@@ -155,8 +156,8 @@ class TestAKill:
         second = [hashlib.sha256(plain).digest() for plain in plain_frames(5, salt="second")]
         step, outcomes = 1, set()
         while (done := self.run(server, step)).returncode == -signal.SIGKILL:
-            for name in pack_names(server.packs):
-                list(read_footer(pack_path(server.packs, name)))  # every visible pack is whole
+            for name in pack_names(server):
+                list(read_footer(server, name))  # every visible pack is whole
             with FrameStore(server) as frame_store:
                 there = [frame_store.has(frame_id) for frame_id in second]
                 assert all(there) or not any(there), "a pack is there as a whole or not at all"
@@ -164,9 +165,9 @@ class TestAKill:
             outcomes.add(all(there))
             assert not temporaries(server), "the next writer cleans up"
             assert len(read_all(server, first)) == 5
-            for name in pack_names(server.packs):  # back to the start
-                if any(entry.id in second for entry in read_footer(pack_path(server.packs, name))):
-                    pack_path(server.packs, name).unlink()
+            for name in pack_names(server):  # back to the start
+                if any(entry.id in second for entry in read_footer(server, name)):
+                    pack_path(server, name).unlink()
             step += 1
         assert done.returncode == 0, done.stderr.decode()
         assert step > 4, "it was killed at several steps"
@@ -186,8 +187,8 @@ class TestDamage:
     @pytest.mark.parametrize("region", ["frame", "entries", "footer hash", "trailer", "cut"])
     def test_in_every_region_of_a_pack_is_found_and_names_the_pack(self, server: ServerVault, region: str) -> None:
         ids = store(server, plain_frames(4))
-        name, = pack_names(server.packs)
-        path = pack_path(server.packs, name)
+        name, = pack_names(server)
+        path = pack_path(server, name)
         content = bytearray(path.read_bytes())
         start = int.from_bytes(content[-24:-16], "little")
         regions = {"frame": range(8, start, 17), "entries": range(start, start + 4 * 52),
@@ -201,7 +202,7 @@ class TestDamage:
                     read_all(server, ids)
             else:
                 with pytest.raises(Corrupt, match=name):
-                    list(read_footer(path))
+                    list(read_footer(server, name))
                 assert rebuild_index(server) == Rebuilt(0, (name,))
         path.write_bytes(content)
         assert rebuild_index(server) == Rebuilt(4, ())
@@ -212,7 +213,7 @@ class TestDamage:
         with FrameStore(server) as frame_store:
             place = frame_store.locate(lost[0])
         assert place
-        path = pack_path(server.packs, place[0])
+        path = pack_path(server, place[0])
         path.write_bytes(path.read_bytes()[:-5])
         for index in server.home.glob("frames.sqlite*"):
             index.unlink()
@@ -247,7 +248,7 @@ class TestDamage:
         with FrameStore(server) as frame_store:
             place = frame_store.locate(ids[0])
             assert place
-            path = pack_path(server.packs, place[0])
+            path = pack_path(server, place[0])
             content = bytearray(path.read_bytes())
             content[place[1].offset + 5] ^= 1
             path.write_bytes(content)
@@ -269,10 +270,10 @@ class TestDamage:
 
     def test_a_pack_that_is_missing_is_named(self, server: ServerVault) -> None:
         ids = store(server, plain_frames(1))
-        with FrameStore(server) as frame_store, PackReader(server.packs) as reader:
+        with FrameStore(server) as frame_store, PackReader(server) as reader:
             place = frame_store.locate(ids[0])
             assert place
-            pack_path(server.packs, place[0]).unlink()
+            pack_path(server, place[0]).unlink()
             with pytest.raises(Corrupt, match=place[0]):
                 reader.plain(*place)
 
@@ -295,7 +296,7 @@ class TestAFullDisk:
         assert isinstance(told, NoSpace), repr(error)
         assert not list(small.packs.glob(f"{TEMPORARY}*")), "the room is given back"
         assert len(read_all(small, first)) == 5
-        assert len(pack_names(small.packs)) == 1
+        assert len(pack_names(small)) == 1
 
     def test_a_manifest_that_does_not_fit_is_not_published(self, small: ServerVault) -> None:
         make_directory(catalog.directory(small, ID))

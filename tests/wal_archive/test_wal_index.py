@@ -15,7 +15,7 @@ from pgvault.engine.wal_status import wal_status
 from pgvault.model.errors import Corrupt
 from pgvault.model.window import Archived
 from pgvault.vault import wal_index, wal_rebuild
-from pgvault.vault.layout import ServerVault
+from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_archive import accept, directory_of, path_of
 from pgvault.vault.wal_index import archived_segments
 from pgvault.vault.wal_rebuild import Damaged, Reconciled, differences, rebuild, reconcile
@@ -136,7 +136,7 @@ def test_a_vault_that_may_not_be_written_to_is_read(server: ServerVault, open_tm
         try:
             os.setgid(account().gid)
             os.setuid(account().uid)
-            theirs = ServerVault("main", copy)
+            theirs = Vault(copy.parent).server("main")
             with wal_index.reading(theirs) as index:
                 seen = {row[7] for row in index.connection.execute("SELECT * FROM file")}
             code = 0 if seen == {7} and wal_status(theirs).survey.timelines else 2

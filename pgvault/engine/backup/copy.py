@@ -133,7 +133,7 @@ class RunMaker:
     def _packs(self) -> PackReader:
         """This thread's own."""
         if not hasattr(self._local, "packs"):
-            self._local.packs = PackReader(self._server.packs)
+            self._local.packs = PackReader(self._server)
             self._readers.append(self._local.packs)
         packs: PackReader = self._local.packs
         return packs
@@ -157,7 +157,7 @@ class Copier:
         self._path = ""
         self._id = self._left = self._number = self._crc = 0
         self._room = 0
-        self._expected = ServerManifest(server.packs)
+        self._expected = ServerManifest(server.home)
         self._beside = 0
 
     def __enter__(self) -> Copier:

@@ -89,7 +89,7 @@ class RestoredCluster:
                  config: HostConfig | None, upstream: str, job: str, recovery: Recovery) -> None:
         self._recovery = recovery
         self._plan, self._server, self._manifest, self._size = plan, server, manifest, backup.segment_size
-        with PackReader(server.packs) as packs:
+        with PackReader(server) as packs:
             self._settings = safe_settings(plan, backup, manifest, packs, config, upstream, job)
 
     def directories(self) -> Iterator[Item]:

@@ -69,7 +69,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
         raise await _naming_old_wal(error, request, host, directory, server) from None
     with ExitStack() as scope:
         manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
-        packs = scope.enter_context(PackReader(server.packs))
+        packs = scope.enter_context(PackReader(server))
         check_facts(choice.backup, manifest, packs)
         plan = _plan(request, choice, need, replay, directory, manifest, settings.parallel_jobs)
         plan = replace(plan, limits=replay.limits, prepared=named_prepared(server, choice, replay.pending),

@@ -47,7 +47,7 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
 def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Precondition, ...]]:
     """The same, with what the backup's own files say of transactions that were prepared before it."""
     held, flaws = [], []
-    with Manifest(server, choice.backup) as manifest, PackReader(server.packs) as packs:
+    with Manifest(server, choice.backup) as manifest, PackReader(server) as packs:
         for entry in manifest.entries(under=_TWO_PHASE):
             if entry.kind is Kind.FILE and entry.path.startswith(_TWO_PHASE):
                 try:

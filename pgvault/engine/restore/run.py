@@ -86,7 +86,7 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
         scope.enter_context(vault.leases.hold(Concern.RESTORE, job=job, about=_about(plan, host_config)))
         scope.enter_context(server.leases.hold(Concern.PACKS, shared=True, wait=True))
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
-        with PackReader(server.packs) as packs:
+        with PackReader(server) as packs:
             check_facts(backup, manifest, packs)
         look = _Look(plan, vault, backup, host_config)
         host, destination = await _arrive(scope, host, look, emit)

@@ -57,7 +57,7 @@ class Sender:
     async def _stream(self, items: Iterable[Item]) -> None:
         extract = ["sh", "-c", _EXTRACT, "pgvault", self._directory]
         stages = [list(_UNPACK), extract] if self._packed else [extract]
-        with PackReader(self._server.packs) as packs:
+        with PackReader(self._server) as packs:
             stream = TarStream(packs, self._runs, packed=self._packed, wrote=self._wrote)
             async with await self._host.open_sink(*stages, into=self._directory) as sink:
                 await self._feed(stream.blocks(items), sink.write)

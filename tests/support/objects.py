@@ -1,0 +1,16 @@
+"""Where a vault's objects lie when its store is a directory: for tests that look at, damage or remove them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgvault.store.keys import Kind
+from pgvault.vault.layout import ServerVault
+
+
+def object_path(server: ServerVault, kind: Kind, name: str = "") -> Path:
+    return Path(server.location(kind, name))
+
+
+def pack_path(server: ServerVault, name: str) -> Path:
+    return object_path(server, Kind.PACK, name)
