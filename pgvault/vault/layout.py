@@ -26,10 +26,6 @@ from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Leases
 from pgvault.store.local import LocalStore
 from pgvault.store.local_leases import LocalLeases
-from pgvault.store.keys import Key, Kind
-from pgvault.store.leases import Leases
-from pgvault.store.local import LocalStore
-from pgvault.store.local_leases import LocalLeases
 from pgvault.store.store import Store
 from pgvault.vault import mount_guard
 
