@@ -143,6 +143,7 @@ class _Stop:
 @contextmanager
 def _handled(signals: Sequence[signal.Signals], stop: Callable[[str], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in signals}
     for number in signals:
         loop.add_signal_handler(number, stop, number.name)
     try:
@@ -150,6 +151,7 @@ def _handled(signals: Sequence[signal.Signals], stop: Callable[[str], None]) -> 
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])  # a shell's background job ignores SIGINT
 
 
 def _conclude(task: asyncio.Task[T], job: str, order: Order, emit: Emit) -> Ended[T]:

@@ -145,7 +145,9 @@ class Desk:
         world = World(load(self.shelf.config), config_argument=self.shelf.config, clock=lambda: self.now)
         if not self.real_verbs:
             world.commands = Played(self.shelf.config, world.log, self._answers)
-        return ConsoleApp(world, Options(**{"config": self.shelf.config, "check_at_start": False, **options}))
+        console = ConsoleApp(world, Options(**{"config": self.shelf.config, "check_at_start": False, **options}))
+        console.NOTIFICATION_TIMEOUT = 3600.0  # no test depends on how long a toast stands
+        return console
 
     @asynccontextmanager
     async def open(self, app: ConsoleApp | None = None, *, size: tuple[int, int] = NARROW,

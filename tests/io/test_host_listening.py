@@ -46,9 +46,9 @@ def listening(family: socket.AddressFamily, address: str) -> Iterator[int]:
 def test_a_running_server_is_found_by_its_lock_and_by_its_port(reach: Reach, pg: Server, open_tmp: Path) -> None:
     seen = probe(reach, pg.port, pg.sockets, open_tmp, open_tmp / "missing")
     assert [(place.writable, place.taken_by) for place in seen.sockets] == [
-        (True, f"process {pg.pid} (postgres) of {pg.data}"), (True, ""), (False, "")]  # fmt: skip
+        (True, f"{pg.process} of {pg.data}"), (True, ""), (False, "")]  # fmt: skip
     [found] = seen.listeners or ()
-    assert (found.address, found.process) == ("0100007F", f"process {pg.pid} (postgres)")
+    assert (found.address, found.process) == ("0100007F", pg.process)
 
 
 def test_nothing_is_found_where_nothing_listens(reach: Reach, open_tmp: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_running_server_is_seen_alive_and_a_dead_one_is_not(own_server: Callab
     assert seen.pg_version == str(server.major)
     assert seen.postmaster is not None
     assert seen.postmaster.alive
-    assert seen.postmaster.program == "postgres"
+    assert f"process {seen.postmaster.pid} ({seen.postmaster.program})" == server.process
     assert (seen.postmaster.port, seen.postmaster.socket_directory) == (server.port, str(server.sockets))
     first_line = (server.data / "postmaster.pid").read_text().splitlines()[0]
     assert seen.postmaster.pid == int(first_line)

@@ -264,7 +264,8 @@ def test_a_connection_cut_in_mid_answer_is_no_short_answer(flavour: str, open_tm
                 asking = group.create_task(ask(host.run_script(script, str(begun))))
                 await asyncio.to_thread(wait_until, begun.exists)
                 cut_connections(there)
-            assert isinstance(asking.result(), Unreachable)
+            # Where the script was killed before its connection, that is what comes: no good end either.
+            assert isinstance(asking.result(), Unreachable) or asking.result().status == 128 + signal.SIGKILL
 
     async def ask(answer: object) -> object:
         try:

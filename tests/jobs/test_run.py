@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,7 +171,8 @@ def test_a_foreground_job_goes_on_without_its_terminal(workshop: Workshop) -> No
     assert workshop.job().state is JobState.SUCCEEDED
 
 
-def test_after_a_foreground_job_a_hangup_does_what_it_did_before(workshop: Workshop) -> None:
+@pytest.mark.parametrize("sigint", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def test_after_a_foreground_job_a_hangup_does_what_it_did_before(workshop: Workshop, sigint: Any) -> None:
     """Whether the job ends well or not; the same for the signals that stop it."""
     def ours(number: int, frame: object) -> None:
         pass
@@ -182,8 +184,10 @@ def test_after_a_foreground_job_a_hangup_does_what_it_did_before(workshop: Works
         return "done"
 
     numbers = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in numbers}
+    was = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGHUP, ours)
+    signal.signal(signal.SIGINT, sigint)
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         for ends_badly in (False, True):
             order = Order(JobKind.BACKUP, "main-db", "pgvault backup main-db", {})
@@ -192,7 +196,8 @@ def test_after_a_foreground_job_a_hangup_does_what_it_did_before(workshop: Works
             assert signal.getsignal(signal.SIGHUP) is ours
             assert {n: signal.getsignal(n) for n in numbers[1:]} == {n: before[n] for n in numbers[1:]}
     finally:
-        signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+        for number in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, was[number])
 
 
 def test_a_foreground_job_goes_on_when_nobody_reads_its_talk(workshop: Workshop) -> None:

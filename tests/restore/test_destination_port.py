@@ -59,7 +59,7 @@ def test_the_port_of_a_server_that_runs_there_is_taken(world: World, as_configur
     found = condition(plan, f"port {server.port}")
     assert found is not None
     assert found.outcome is Outcome.FAILED
-    assert found.detail == f"Process {server.pid} (postgres) of {server.data} has the socket for it in " \
+    assert found.detail == f"{server.process.capitalize()} of {server.data} has the socket for it in " \
                            f"{server.sockets}."
     assert "--port PORT" in found.fix
     directory = world.root / "data2"
@@ -88,7 +88,7 @@ def test_a_taken_tcp_port_is_told_too(world: World, as_configured: Callable[...,
     found = condition(world.plan(Immediate()), f"port {world.server.port}")
     assert found is not None
     assert (found.outcome, found.detail) == (
-        Outcome.FAILED, f"Process {world.server.pid} (postgres) listens there.")
+        Outcome.FAILED, f"{world.server.process.capitalize()} listens there.")
 
 
 def test_a_server_that_is_not_started_needs_no_port(world: World, as_configured: Callable[..., None]) -> None:

@@ -220,6 +220,11 @@ class Server:
         return int((self.data / "postmaster.pid").read_text().split()[0])
 
     @property
+    def process(self) -> str:
+        """As the system names it; a build that is run by a loader of its own has the loader's name."""
+        return f"process {self.pid} ({Path(f'/proc/{self.pid}/comm').read_text().strip()})"
+
+    @property
     def running(self) -> bool:
         try:
             return _alive(self.pid)
