@@ -87,6 +87,13 @@ def test_what_does_not_apply_blocks_nothing() -> None:
     assert [finding.outcome for finding in found] == [Outcome.SKIPPED, Outcome.OK]
 
 
+def test_secrets_are_masked_in_what_was_seen_and_why() -> None:
+    told = "could not connect: password=hunter2"
+    [found] = evaluate([Check("PostgreSQL", lambda _: failed(told, told, "pgvault check main"))], None)
+    assert (found.detail, found.cause) == ("could not connect: password=***",) * 2
+    assert found.fix == "pgvault check main"
+
+
 def test_the_worst_outcome_counts_and_skipped_ones_do_not() -> None:
     assert overall([ok(), not_applicable("no")]) is Outcome.OK
     assert overall([ok(), warning("hm")]) is Outcome.WARNING

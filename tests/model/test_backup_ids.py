@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.model.backup import is_backup_id, next_backup_id
+
+pytestmark = pytest.mark.usefixtures("far_from_utc")
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 clocks = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.sampled_from(  # noqa: DTZ001

@@ -20,6 +20,8 @@ from pgvault.model.rate import format_rate, format_size
 from pgvault.model.segment import HistoryFile, parse_wal_name
 from pgvault.model.times import exact, of_epoch, parse_time, rfc3339, utc
 
+pytestmark = pytest.mark.usefixtures("far_from_utc")
+
 
 @pytest.mark.parametrize("name", ["a", "0", "main-db_1.x", "a" * 63, "a-", "a_", "ALL"])
 def test_names(name: str) -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pgvault.model.times import parse_time, rfc3339, utc
 
+pytestmark = pytest.mark.usefixtures("far_from_utc")
+
 
 @pytest.mark.parametrize(("text", "instant"), [
     ("2026-11-22 20:05:12+00", "2026-11-22T20:05:12Z"), ("2026-11-22T20:05:12Z", "2026-11-22T20:05:12Z"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pgvault.model.spoken_time import whole_time
 from pgvault.model.times import parse_time
 
+pytestmark = pytest.mark.usefixtures("far_from_utc")
+
 LATE = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -36,6 +37,12 @@ def test_a_written_span_reads_as_itself(span):
 def test_a_span_reads_naturally():
     assert [format_duration(timedelta(**{unit: n})) for unit, n in (("days", 1), ("hours", 36), ("seconds", 0))] == [
         "1 day", "36 hours", "0 seconds"]
+
+
+@pytest.mark.parametrize("span", [timedelta(seconds=1.5), timedelta(seconds=-1), timedelta(days=-1, microseconds=1)])
+def test_a_span_that_cannot_be_typed_is_not_written(span):
+    with pytest.raises(ValueError, match=f"^not a span of whole seconds: {re.escape(str(span))}$"):
+        format_duration(span)
 
 
 @pytest.mark.parametrize(("text", "size"), [

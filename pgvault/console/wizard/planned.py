@@ -133,7 +133,9 @@ def _source(document: Mapping[str, Any], draft: Draft, zone: str | None, now: da
 
 
 def _locks(locks: Sequence[str]) -> str:
-    return f", holds {', '.join(locks[:3])}{f' and {len(locks) - 3} more locks' * (len(locks) > 3)}" if locks else ""
+    more = len(locks) - 3
+    others = f" and {more} more lock{'s' * (more > 1)}" if more > 0 else ""
+    return f", holds {', '.join(locks[:3])}{others}" if locks else ""
 
 
 def short_names(first: str, last: str) -> str:
