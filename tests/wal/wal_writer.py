@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 from crc32c import crc32c
 
@@ -91,3 +92,39 @@ def short(main: bytes) -> bytes:
 
 def restore_point(name: str, microseconds: int = 0) -> bytes:
     return short(struct.pack("<q64s", microseconds, name.encode()))
+
+
+class Image(NamedTuple):
+    """A page as a record holds it: without its hole, or compressed."""
+
+    data: bytes
+    hole: int = 0
+    """Where the hole begins."""
+    info: int = 0x02
+    """As of PostgreSQL 15: 0x01 with a hole, 0x02 replay takes it, 0x04 pglz, 0x08 lz4, 0x10 zstd."""
+    hole_length: int | None = None
+    """That of a compressed page's hole."""
+
+    @property
+    def head(self) -> bytes:
+        length = b"" if self.hole_length is None else struct.pack("<H", self.hole_length)
+        return struct.pack("<HHB", len(self.data), self.hole, self.info) + length
+
+
+def one_block(relation: tuple[int, int, int], main: bytes, *, block: int = 0, data: bytes = b"",
+              image: Image | None = None) -> bytes:
+    """A record's body that refers to one block."""
+    flags = (0x20 if data else 0) | (0x10 if image else 0)
+    head = struct.pack("<BBH", 0, flags, len(data)) + (image.head if image else b"")
+    return (head + struct.pack("<IIII", *relation, block) + bytes((255, len(main)))
+            + (image.data if image else b"") + data + main)
+
+
+def page_with_row(columns: bytes, *, offset: int = 1, header: int = 24) -> bytes:
+    """A page of 8 KiB that has one row, at its end; `header` is the length of what stands before its columns."""
+    row = bytes(22) + bytes((header,)) + bytes(header - 23) + columns
+    page = bytearray(8192)
+    start = 8192 - len(row)
+    page[start:] = row
+    struct.pack_into("<I", page, 24 + 4 * (offset - 1), start | 1 << 15 | len(row) << 17)
+    return bytes(page)
