@@ -1,8 +1,8 @@
 # make demo    the demonstration, in a sandbox of its own (make demo ARGS=--headless: the whole story by itself)
 # make screenshots    the pictures in screenshots/, anew, from real runs
 # make test    the tests; make lint: style, types and layers
-# make mutants    small mistakes made in the code that matters for data, each of which the tests have to see;
-#                 hours, so name a part: make mutants ARGS='pgvault.model.segment*'; the survivors are in tests/mutants.md
+# make mutants ARGS=model/segment    small mistakes made in that part, each of which the tests have to see;
+#                 what was measured, and what survives, is in tests/mutants.md
 # Each makes .venv and installs what it needs there, once.
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
@@ -25,9 +25,8 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-mutants: $(VENV)/.mutants  # CI: hypothesis then minds neither a slow machine nor draws other examples each time
-	CI=1 nice -n 15 $(VENV)/bin/mutmut run --max-children $(JOBS) $(ARGS)
-	$(VENV)/bin/mutmut results
+mutants: $(VENV)/.mutants
+	nice -n 15 $(VENV)/bin/python tools/mutants --jobs $(JOBS) $(ARGS)
 
 screenshots: $(VENV)/.dev
 	$(VENV)/bin/python screenshots/make.py

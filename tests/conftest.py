@@ -35,13 +35,15 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups, and pytest at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share what a module's fixtures make run in one worker, so that it is made once.
 
-    Of such a fixture's parameters each has a group of its own.
+    Of such a fixture's parameters each has a group of its own. What needs a server or a host is marked.
     """
     for item in items:
+        if {"fleet", "ssh_hosts"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
         if isinstance(item, pytest.Function) and not item.get_closest_marker("xdist_group"):
             shared = {name for name, found in item._fixtureinfo.name2fixturedefs.items()
                       if any(each.scope == "module" for each in found)}

@@ -11,7 +11,8 @@ from wal_history import History, record_history
 
 
 @pytest.fixture(scope="session", params=[
-    pytest.param(major, marks=pytest.mark.xdist_group(f"wal-{major}"), id=f"pg{major}") for major in MAJORS])
+    pytest.param(major, marks=[pytest.mark.xdist_group(f"wal-{major}"), pytest.mark.server], id=f"pg{major}")
+    for major in MAJORS])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:
     chosen = installation(request.param)
     chosen.program("pg_waldump")

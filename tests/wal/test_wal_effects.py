@@ -45,7 +45,8 @@ class Life:
 
 
 @pytest.fixture(scope="module", params=[
-    pytest.param(major, marks=pytest.mark.xdist_group(f"wal-{major}"), id=f"pg{major}") for major in MAJORS])
+    pytest.param(major, marks=[pytest.mark.xdist_group(f"wal-{major}"), pytest.mark.server], id=f"pg{major}")
+    for major in MAJORS])
 def life(request: pytest.FixtureRequest) -> Iterator[Life]:
     """A server that makes tablespaces, changes its limits and prepares transactions, a few of which stay."""
     fleet = Fleet()

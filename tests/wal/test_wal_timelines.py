@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from support.account import account
 from support.fleet import Fleet, Shape
 from support.installation import installation
@@ -17,6 +18,7 @@ from pgvault.wal.transactions import transactions
 SIZE = 1 << 20
 
 
+@pytest.mark.server
 def test_the_path_over_a_promotion_is_read_as_one() -> None:
     fleet = Fleet()
     try:
