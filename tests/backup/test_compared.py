@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -279,7 +280,7 @@ def sqlite_error(code: int) -> Exception:
 def test_what_went_wrong_in_words(error: Exception, kind: type[PgvaultError], message: str, detail: str,
                                   hint: str) -> None:
     assert isinstance(error, FAILURES)
-    found = backup_error(error, HOME)
+    found = backup_error(copy(error), HOME)  # which may get a path
     assert (type(found), found.message, found.detail, found.hint) == (kind, message, detail, hint)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_archive import SIZE, MadeArchive, archives
@@ -13,6 +14,7 @@ from test_reachable import instants
 from pgvault.engine.restore.choose import needed
 from pgvault.engine.restore.recovery_path import RecoveryPath, RecoveryPaths
 from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop, find_stop
+from pgvault.engine.restore.stretch import Run, Stretch
 from pgvault.model.backup import Backup
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
@@ -158,3 +160,72 @@ def judged(way: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStopCa
     except WalMissing:
         return "not read"
     return found.cause if isinstance(found, NoStop) else found
+
+
+# One stretch, asked by itself
+
+
+def stretch(first: int = 1) -> Stretch:
+    """Segments 10 to 13; transactions end in 10 and 11, and 13 was not read."""
+    row = Row(1, 0, "", 7, None, None, None, None, None, None, 0, stops=False)
+    rows = [row._replace(number=10, stored=1, latest=500), row._replace(number=11, stored=10, latest=300),
+            row._replace(number=12, stored=100), row._replace(number=13, name="N", stored=1000, problem="damaged")]
+    return Stretch(Run(rows), first)
+
+
+def test_the_segments_of_a_stretch_are_those_from_its_first_on() -> None:
+    part = stretch()
+    assert [each.number for each in part.rows] == [11, 12, 13]
+    assert part.last.number == 13
+    assert [row and row.number for row in map(part.row, range(8, 16))] == [None] * 3 + [11, 12, 13, None, None]
+    assert [part.place(number) for number in (10, 13)] == [0, 3]
+
+
+def test_the_latest_time_is_that_of_the_segments_that_are_asked_for() -> None:
+    whole, part = stretch(0), stretch()
+    assert [whole.latest(number) for number in (0, 10, 11, 12, 13, 14, 99)] == [500, 500, 300, -1, -1, -1, -1]
+    assert [part.latest(number) for number in (0, 10, 11, 12, 99)] == [300, 300, 300, -1, -1]
+    assert part.latest() == 300
+
+
+def test_the_last_commit_may_lie_before_it() -> None:
+    found = [stretch(first).last_commit() for first in range(4)]
+    assert [row and row.number for row in found] == [11, 11, None, None]
+    assert Stretch(Run(stretch().run.rows[2:]), 0).last_commit() is None
+
+
+def test_up_to_a_position() -> None:
+    """It needs every segment that begins before it, and has none but its own."""
+    size = 1 << 20
+    for until, numbers in ((0, []), (11 * size, []), (11 * size + 1, [11]), (12 * size, [11]),
+                           (12 * size + 1, [11, 12]), (14 * size, [11, 12, 13]), (99 * size, [11, 12, 13])):
+        part = stretch().up_to(Lsn(until), size)
+        assert [each.number for each in part.rows] == numbers
+        assert part.segments == len(numbers)
+        assert part.stored == sum(each.stored for each in part.rows)
+
+
+def test_the_segments_that_fit_are_looked_for_once() -> None:
+    asked: list[int] = []
+
+    def even(row: Row) -> bool:
+        asked.append(row.number)
+        return row.number % 2 == 0
+
+    whole = stretch(0)
+    assert list(whole.fitting("even", even)) == [0, 2]
+    assert list(Stretch(whole.run, 1).fitting("even", even)) == [2]
+    assert (Stretch(whole.run, 2).next("even", even), Stretch(whole.run, 3).next("even", even)) == (2, None)
+    assert asked == [10, 11, 12, 13]
+    assert list(whole.fitting("odd", lambda row: row.number % 2 == 1)) == [1, 3]
+
+
+def test_what_was_not_read_is_refused_up_to_where_it_counts() -> None:
+    part = stretch()
+    assert part.unread == 3
+    part.refuse_unread(2)
+    for until in (3, 4, None):
+        with pytest.raises(WalMissing) as refusal:
+            part.refuse_unread(until)
+        assert (refusal.value.message, refusal.value.detail) == ("segment N was not read", "Not read: damaged.")
+    Stretch(Run(part.run.rows[:3]), 0).refuse_unread()
