@@ -65,6 +65,7 @@ def compare(directory: Path, text: bytes, manifest: ManifestWriter, chunk: int =
     try:
         for at in range(0, len(text), chunk):
             expected.feed(memoryview(text)[at:at + chunk])
+        assert expected.size == len(text)
         assert b"".join(expected.chunks()) == text
         expected.compare(manifest)
     finally:
@@ -78,26 +79,49 @@ def test_what_arrived_as_it_was_sent(tmp_path: Path, arrived: Callable[..., Mani
     compare(tmp_path, document(LINES), arrived(FILES))
 
 
+OTHER_SUM = "the server's backup manifest does not match its own checksum"
+
+
 @pytest.mark.parametrize(("text", "files", "reason"), [
     (document(LINES), {k: v for k, v in FILES.items() if k != "base/1/2"}, "base/1/2 did not arrive"),
-    (document(LINES), {**FILES, "base/1/2": b"x" * 8999}, "with 8999 bytes instead of 9000"),
-    (document(LINES), {**FILES, "base/1/2": b"x" * 8999 + b"y"}, "base/1/2 arrived damaged"),
+    (document(LINES), {**FILES, "base/1/2": b"x" * 8999}, "base/1/2 arrived with 8999 bytes instead of 9000"),
+    (document(LINES), {**FILES, "base/1/2": b"x" * 8999 + b"y"},
+     f"base/1/2 arrived damaged: CRC-32C {crc32c(b'x' * 8999 + b'y'):08x} instead of {crc32c(b'x' * 9000):08x}"),
     (document(LINES), {**FILES, "extra": b""}, "5 files arrived, its manifest lists 4"),
-    (document([]), {}, "lists no files"),
-    (document(LINES, "0" * 64), FILES, "does not match its own checksum"),
-    (document(LINES).replace(b"9000", b"9001"), FILES, "with 9000 bytes instead of 9001"),
-    (document(LINES)[:-80], FILES, "does not match its own checksum"),
-    (b"", FILES, "does not match its own checksum"),
-    (b'"Manifest-Checksum"\n', FILES, "does not match its own checksum"),
-    (b'"Manifest-Checksum": \xff\xfe\n', FILES, "does not match its own checksum"),
-    (document([LINES[0].replace("CRC32C", "SHA256")]), FILES, "unexpected checksum SHA256"),
+    (document([]), {}, "the server's backup manifest lists no files"),
+    (document(LINES, "0" * 64), FILES, OTHER_SUM),
+    (document(LINES).replace(b"9000", b"9001"), FILES, "base/1/2 arrived with 9000 bytes instead of 9001"),
+    (document(LINES)[:-80], FILES, OTHER_SUM),
+    (b"", FILES, OTHER_SUM),
+    (b'"Manifest-Checksum"\n', FILES, OTHER_SUM),
+    (b'"Manifest-Checksum": \xff\xfe\n', FILES, OTHER_SUM),
+    (document([LINES[0].replace("CRC32C", "SHA256")]), FILES,
+     "a line of the server's backup manifest cannot be read: ValueError('unexpected checksum SHA256')"),
 ])
 def test_what_does_not_agree(text: bytes, files: dict[str, bytes], reason: str, tmp_path: Path,
                              arrived: Callable[..., ManifestWriter]) -> None:  # fmt: skip
     """Rule 7: each file is compared with its CRC-32C, and the list itself with its checksum."""
     with pytest.raises(PgvaultError) as told:
         compare(tmp_path, text, arrived(files))
-    assert reason in told.value.message
+    assert told.value.message == f"the backup does not hold what the server sent: {reason}"
+    assert told.value.hint == "Run the backup again; if it fails again, check the network and this machine's memory."
+
+
+def test_files_that_came_by_another_way_are_not_in_it(tmp_path: Path, arrived: Callable[..., ManifestWriter]) -> None:
+    expected = ServerManifest(tmp_path)
+    expected.feed(memoryview(document(LINES)))
+    manifest = arrived({**FILES, "linked": b"x"})
+    expected.compare(manifest, beside=1)
+    with pytest.raises(PgvaultError, match="5 files arrived, its manifest lists 4"):
+        expected.compare(manifest)
+    expected.close()
+
+
+def test_a_large_one_is_handed_on_in_pieces(tmp_path: Path) -> None:
+    expected = ServerManifest(tmp_path)
+    expected.feed(memoryview(bytes((2 << 20) + 1)))
+    assert [len(each) for each in expected.chunks()] == [1 << 20, 1 << 20, 1]
+    expected.close()
 
 
 @given(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=40), st.binary(max_size=50))
