@@ -104,6 +104,9 @@ def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination
     (destination(incomplete_restore="J2"), "incomplete:J1",
      "The plan was made for a directory that holds what the incomplete restore J1 left; now it holds what the "
      "incomplete restore J2 left."),
+    (cluster(OTHER, held_bytes=None, checkpoint_at=None), SYSTEM,
+     f"The plan was made for a directory that holds the cluster of system identifier {SYSTEM}; now it holds the "
+     f"cluster of PostgreSQL 17, NOT a copy of main: it is other or a copy of it (system identifier {OTHER})."),
     (destination(), SYSTEM,
      f"The plan was made for a directory that holds the cluster of system identifier {SYSTEM}; now it holds nothing."),
 ])  # fmt: skip

@@ -31,7 +31,7 @@ def test_what_leads_out_of_the_data_directory(name: str, value: str, outside: bo
 
 @pytest.mark.parametrize(("value", "elsewhere"), [
     ("stderr", False), ("csvlog, jsonlog", False), ("syslog", True), ("stderr, SYSLOG", True), ('"eventlog"', True),
-    ('stderr,"syslog" ', True), ("syslogs", False), ("", False)])
+    ('stderr,"syslog" ', True), ("syslogs", False), ("", False), ("Xsyslog", False)])
 def test_a_log_that_is_the_hosts_own(value: str, elsewhere: bool) -> None:
     assert logs_elsewhere(value) is elsewhere
 
@@ -44,7 +44,7 @@ def test_a_log_that_is_the_hosts_own(value: str, elsewhere: bool) -> None:
      ("pg_cron runs jobs",)),
     ('"pg_net", "/usr/lib/pglogical.so", timescaledb', "timescaledb",
      ("pg_net sends requests", "pglogical replicates")),
-    ("pg_cron_more, my.so", "pg_cron_more, my.so", ()),
+    ("pg_cron_more, my.so, Xpg_cron", "pg_cron_more, my.so, Xpg_cron", ()),
 ])  # fmt: skip
 def test_libraries_that_act_by_themselves_are_not_loaded(libraries: str, kept: str, taken: tuple[str, ...]) -> None:
     assert without_workers(libraries) == (kept, taken)

@@ -11,6 +11,7 @@ from pgvault.engine.restore.settings import (
     IN_PLACE,
     WAL_DIRECTORY,
     Needs,
+    make_safe,
     quote,
     recovery_additions,
     without_recovery,
@@ -142,6 +143,14 @@ def test_includes_end_somewhere() -> None:
     assert "11.conf" not in safe(eleventh).files
 
 
+def test_directories_are_meant_with_or_without_a_slash_behind() -> None:
+    conf = {"postgresql.conf": b"ident_file = '/srv/X/a'", "pg_hba.conf": b"", AUTO_CONF: b""}
+    for old in ("/srv/X", "/srv/X/"):
+        for new in ("/new/X", "/new/X/"):
+            done = make_safe(conf.get, lambda _: None, {}, old_directory=old, new_directory=new, heading="h")
+            assert done.values["ident_file"] == "/new/X/a"
+
+
 def test_what_is_lacking_is_written_and_named() -> None:
     done = safe({AUTO_CONF: b"x = 'caf\xe9'"})
     head = "# pgvault: the backup holds no {}: it was outside of the data directory, or a link.\n"
@@ -161,12 +170,14 @@ def test_what_is_lacking_is_written_and_named() -> None:
 
 def test_what_is_set_anew_needs_no_look_and_a_raised_setting_tells_what_it_was() -> None:
     files = {"postgresql.conf": b"listen_addresses = '*'\nmax_connections = 7", "pg_hba.conf": b"", AUTO_CONF: b""}
-    done = safe(files, {**ADDED, "listen_addresses": "x"}, needs=Needs(17, {"max_connections": 9}, 0))
+    additions = {**ADDED, "listen_addresses": "x", "unix_socket_directories": "/run/caf\udce9"}
+    done = safe(files, additions, needs=Needs(17, {"max_connections": 9}, 0))
     assert done.to_look_at == ()
     assert done.values["listen_addresses"] == "x"
     assert SettingChange(AUTO_CONF, 0, "max_connections", "7", "max_connections = 9 is added, as the original had it: "
                          "recovery needs as many") in done.changed
     assert b"max_connections = '9'\n" in done.files[AUTO_CONF]
+    assert b"unix_socket_directories = '/run/caf\xe9'\n" in done.files[AUTO_CONF]
 
 
 def test_a_value_that_no_file_can_hold() -> None:

@@ -102,6 +102,7 @@ def test_each_gets_the_place_that_was_asked_for_by_its_name_or_oid(spaces: list[
     ([HERE], ["x"], UsageError, "backup 20261101T120000Z has no tablespace 'x'", "It has: here.", ""),
     ([HERE], ["x=y"], UsageError, "backup 20261101T120000Z has no tablespace 'x'", "It has: here.", ""),
     ([HERE], ["x=/y=/z"], UsageError, "backup 20261101T120000Z has no tablespace 'x'", "It has: here.", ""),
+    ([HERE], ["a=b=/c"], UsageError, "backup 20261101T120000Z has no tablespace 'a=b'", "It has: here.", ""),
     ([], ["x=/a"], UsageError, "backup 20261101T120000Z has no tablespace 'x'", "It has: none.", ""),
     ([HERE], [], Refused, "tablespace here needs a place at the destination", "On the server it is in /mnt/here.",
      "Say where, be it the same place: --tablespace here=PATH"),
