@@ -6,17 +6,17 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from wal.wal_writer import XLOG, Writer, restore_point, short
+from wal.wal_writer import XLOG, Image, Writer, one_block, restore_point, short
 
 from pgvault.engine.event_reading import Segments
 from pgvault.model.lsn import Lsn
 from pgvault.wal import transaction_changes
 from pgvault.wal.facts import RestorePoint
 from pgvault.wal.records import Reading
-from pgvault.wal.transaction_changes import HEAP, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
+from pgvault.wal.transaction_changes import HEAP, PG_CLASS, PG_DATABASE, RMGRS, STANDBY, STORAGE, Ended, Ledger
 
 DATABASE = 5
-DELETE, UPDATE = 0x10, 0x20
+INSERT, DELETE, UPDATE, HOT_UPDATE = 0x00, 0x10, 0x20, 0x40
 _ABORT, _HAS_XINFO = 0x20, 0x80
 
 
@@ -33,6 +33,18 @@ class Deeds(Writer):
 
     def create(self, xid: int, number: int) -> None:
         self.append(short(struct.pack("<IIII", 1663, DATABASE, number, 0)), rmid=STORAGE, info=0x10, xid=xid)
+
+    def class_row(self, xid: int, deed: int, place: int, to: int = 0) -> None:
+        """A row of pg_class is inserted, deleted, or updated, which puts it in another place."""
+        main = {INSERT: struct.pack("<HB", place, 0), DELETE: struct.pack("<IHBB", xid, place, 0, 0)}.get(
+            deed) or struct.pack("<IHBBIH", xid, place, 0, 0, 0, to)
+        body = one_block((1663, DATABASE, PG_CLASS), main)
+        self.append(body, rmid=HEAP, info=deed, xid=xid)
+
+    def write_page(self, xid: int, number: int) -> None:
+        """A whole page is written into a file."""
+        body = one_block((1663, DATABASE, number), b"", image=Image(bytes(8192)))
+        self.append(body, rmid=XLOG, info=0xB0, xid=xid)
 
     def mark(self) -> Lsn:
         """A row of pg_database is changed in place, and the record has its whole page, compressed."""
