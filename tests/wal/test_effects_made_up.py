@@ -161,10 +161,13 @@ def test_facts_end_where_minimal_wal_begins() -> None:
     wal.commit(12, 9_000_000)
     wal.limits(MINIMAL)
     wal.prepare(13)
+    space = wal.create(16400, b"/srv/aside\0")
     facts = wal.facts()
     assert (facts.minimal, facts.whole, facts.last) == (minimal, minimal, before)
     assert (facts.commits, facts.times.latest, facts.xids.newest) == (2, EPOCH + timedelta(seconds=2), 11)
-    assert len(facts.effects) == 3, "what replay would do behind it is known all the same"
+    assert [type(each) for each in facts.effects] == [
+        ParameterChange, ParameterChange, PreparedTransaction, TablespaceCreated], "what follows is known all the same"
+    assert facts.effects[-1] == TablespaceCreated(16400, "/srv/aside", space, 1, space // wal.size, Lsn(wal.at))
 
 
 # Prepared transactions
