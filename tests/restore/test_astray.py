@@ -181,6 +181,7 @@ def test_a_step_names_its_places() -> None:
     step = next_step(["x", taken], directory="/d", start="run", log="/l")
     assert step == ("The restored files are complete. Another server has its port: stop that one, or set port in "
                     "/d/postgresql.auto.conf. Then start it: run")
+    assert "built with ICU" in next_step(["it needs ICU", "more"], directory="/d", start="run", log="/l")
     assert next_step(["one", "No space left on device", "two"], directory="/d", start="run", log="/l") == (
         "The restored files are complete. Free space on the host. Then start it: run")
 
@@ -288,6 +289,8 @@ NO_ARGUMENTS = ("process=124 S 123 123 123 0 -1 4194560 211 0 0 0 7 5 9|t",)
     ([], "alive", False), (["alive=yes"], "alive", True),
     (["control=a b:   c d  \nno pair\ne: f"], "control", {"a b": "c d", "e": "f"}),
     (["branch=pg_wal/0000000A.history 9\t0/3000000\tx"], "branch", (10, Lsn(0x3000000))),
+    (["branch=pg_wal/0000000A.history 9 0/3000000"], "branch", (10, Lsn(0x3000000))),
+    (["branch=0000000A.history 9 0/3000000"], "branch", (10, Lsn(0x3000000))),
     (["branch=pg_wal/0000000A.history 9"], "branch", None),
     (["branch=pg_wal/0000000A.history 9 x y"], "branch", None),
     (["branch=pg_wal/0000000X.history 9 0/3000000"], "branch", None),
@@ -299,6 +302,11 @@ NO_ARGUMENTS = ("process=124 S 123 123 123 0 -1 4194560 211 0 0 0 7 5 9|t",)
 ])  # fmt: skip
 def test_what_the_script_prints_is_read(records: list[str], field: str, value: object) -> None:
     assert getattr(sight_of(records), field) == value
+
+
+def test_where_nothing_is_printed_nothing_is_known() -> None:
+    assert sight_of([]) == Observation()
+    assert sight_of(["control=", "branch=", "postmaster.pid=", "process=", "log=", "free="]) == Observation()
 
 
 @pytest.mark.parametrize(("seen", "signs"), [

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
-from support.restoring import SPACE, SYSTEM, backup, box, plan
+from support.restoring import NO_WAL, SPACE, SYSTEM, backup, box, plan
 from support.stored import store
 
 from pgvault.engine.restore.contents import (
@@ -24,7 +25,7 @@ from pgvault.engine.restore.contents import (
 from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.files import conf_files, plain_file, plain_run, read_small, run_length
 from pgvault.engine.restore.fits import Cluster, Named, cluster_of
-from pgvault.engine.restore.stream import BackupFile, Item, SmallFile
+from pgvault.engine.restore.stream import BackupFile, Item, PackedFile, SmallFile
 from pgvault.engine.restore.timelines import placeholders
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup, Tablespace
@@ -39,6 +40,7 @@ from pgvault.vault.manifest import Manifest, ManifestWriter, StoredRun
 from pgvault.vault.names import DatabaseName, Trait
 from pgvault.vault.packs import FRAME_SIZE, PackReader
 from pgvault.vault.recoveries import Recovery
+from pgvault.vault.wal_archive import accept
 
 NOISE = hashlib.shake_256(b"x").digest(3 * FRAME_SIZE + 100)
 LARGE = bytes(FRAME_SIZE) + NOISE[:2 * FRAME_SIZE] + bytes(5)
@@ -250,6 +252,17 @@ def test_everything_is_sent_once_and_what_makes_it_startable_last(server: Server
     assert isinstance(directories[-1], SmallFile)
     assert isinstance(files[0], SmallFile)
     assert files[0].content == b"# pgvault: another recovery has this timeline\n"
+
+
+def test_what_is_archived_is_no_placeholder(server: ServerVault, whole: Backup) -> None:
+    text = b"1\t0/2000000\tno recovery target specified\n"
+    accept(server, "00000003.history", BytesIO(text))
+    need = replace(NO_WAL, histories=("00000003.history",))
+    _, files, _ = cluster(server, whole, plan(source=whole, target=AtLsn(Lsn(0x3000000)), wal=need))
+    assert paths(iter(files))[:3] == ["pgvault_wal/00000002.history", "pgvault_wal/00000003.history", "base/1/2"]
+    archived = files[1]
+    assert isinstance(archived, PackedFile)
+    assert b"".join(archived.plain()) == text
 
 
 def test_a_standby_looks_for_the_latest_and_gets_no_placeholders(server: ServerVault, whole: Backup) -> None:

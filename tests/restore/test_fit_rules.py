@@ -52,7 +52,7 @@ class Shelf(MadeArchive):
         return self.begun_row if self.counts and self.begun_row and self.begun_row.number == number else None
 
     def effects(self, history: History, row: Row) -> list[tuple[int, Effect]]:
-        return [(each.lsn // self.size, each) for each in self.made]
+        return [(each.lsn // self.size, each) for each in self.made if each.lsn // self.size <= row.number]
 
     def numbers(self, history: History) -> list[int]:
         return [segment.number for segment in self.rows]

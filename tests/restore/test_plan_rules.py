@@ -56,6 +56,7 @@ def chosen(search: MadeArchive, target: Any, backups: Sequence[Backup] | None = 
 
 @pytest.mark.parametrize(("request_", "host", "expected"), [
     ({"directory": "/srv/x/"}, None, "/srv/x"), ({"directory": "/"}, None, "/"),
+    ({"directory": "/srv/X"}, None, "/srv/X"),
     ({"directory": "/srv/x"}, box(data_directory="/srv/data"), "/srv/x"),
     ({}, box(data_directory="/srv/data"), "/srv/data"),
     ({}, None, ("no directory to restore to", "Name it: pgvault restore SERVER BACKUP DIRECTORY")),
