@@ -126,3 +126,11 @@ def test_many_rows_are_told_by_relation_with_most_first() -> None:
     assert (event.kind, event.database, event.xid) == (EventKind.DELETE, 5, 500)
     assert [(each.relation.number, each.deleted, each.updated, each.total) for each in event.rows] == [
         (TABLE + 1, 60, 90, 150), (TABLE + 3, 0, 120, 120), (TABLE, 100, 0, 100)], "its own table is no loss"
+
+
+def test_a_restore_point_is_of_no_database_and_no_transaction() -> None:
+    deeds = Deeds()
+    deeds.point("before the upgrade")
+    [event] = found(deeds)
+    assert (event.kind, event.name, event.lsn, event.database, event.xid, event.rows, event.files) == (
+        EventKind.RESTORE_POINT, "before the upgrade", deeds.lsns[0], 0, 0, (), ())
