@@ -32,6 +32,8 @@ from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import reconcile
 from pgvault.vault.wal_search import Row, WalSearch
 from pgvault.vault.wal_unfinished import look, newest_content
+from pgvault.vault.wal_unfinished import segments as unfinished_segments
+from pgvault.wal.records import follow
 
 NAME = "000000010000000000000003.partial"
 EARLIER = random.Random("an earlier life").randbytes(MIB)
@@ -198,6 +200,33 @@ def test_a_header_without_a_record_is_not_reached(vault: ServerVault) -> None:
     assert look(vault, SEGMENT, CLUSTER, None).end == end
     stream(vault, bytes(writer.bytes)[:40])
     assert look(vault, SEGMENT, CLUSTER, None) is None
+
+
+def test_it_ends_before_its_first_bad_record(vault: ServerVault) -> None:
+    """Of whatever kind: each one's checksum is compared, also of those that tell nothing."""
+    wal = bytearray(written(9))
+    places = [record.lsn for record in follow([(SEGMENT.start(SIZE), padded(bytes(wal)))])]
+    wal[places[6] - SEGMENT.start(SIZE) + 100] ^= 1  # a message's own bytes
+    stream(vault, bytes(wal))
+    assert look(vault, SEGMENT, CLUSTER, None).end == places[6]
+
+
+@pytest.mark.parametrize(("segment", "system"), [(Segment(1, 4), SYSTEM), (SEGMENT, SYSTEM + 1)])
+def test_what_is_not_this_segment_of_this_cluster_does_not_count(
+        vault: ServerVault, segment: Segment, system: int) -> None:
+    path = stream(vault, written(9))
+    path.rename(path.with_name(f"{segment.name(SIZE)}.partial"))
+    assert look(vault, segment, Identity(str(system), MIB), None) is None
+
+
+def test_of_which_segments_there_is_an_unfinished_copy(vault: ServerVault) -> None:
+    put(vault, NAME, padded(written(9)))
+    stream(vault, written(9)).rename(vault.streaming / "000000020000000000000007.partial")
+    (vault.streaming / "0000000200000000000FFFFF.partial").touch()
+    with wal_index.reading(vault) as index:
+        assert unfinished_segments(vault, index, CLUSTER) <= {SEGMENT, Segment(2, 7)}
+        (vault.streaming / "0000000200000000000FFFFF.partial").unlink()
+        assert unfinished_segments(vault, index, CLUSTER) == {SEGMENT, Segment(2, 7)}
 
 
 def test_of_two_copies_the_one_that_reaches_further_counts(vault: ServerVault) -> None:
