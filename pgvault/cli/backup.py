@@ -78,7 +78,8 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
 
 def _show(plan: BackupPlan, context: Context) -> None:
     home = context.config.vault.home
-    last = catalog.newest_copied(Vault(home).server(plan.server))
+    vault = Vault(home)
+    last = catalog.newest_copied(vault.server(plan.server)) if vault.is_there else None
     command = shlex.join(plan.to_argv())
     if context.json:
         context.out.json({

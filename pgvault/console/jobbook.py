@@ -120,7 +120,7 @@ class JobBook:
             return self._changes
 
     def _look(self) -> bool:
-        if not Vault(self._home).marker.exists():
+        if not Vault(self._home).is_there:
             Vault.open(self._home)
         ids = tuple(sorted(job_ids(self._home), reverse=True))
         for job_id in self._ended.keys() - set(ids):

@@ -22,7 +22,7 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import PgvaultError, Refused
 from pgvault.model.segment import Segment
 from pgvault.model.window import Gap, Window
-from pgvault.store.files import TEMPORARY
+from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Concern
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
@@ -84,7 +84,7 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
         known.newest_window if known else None, _latest(wal) if wal else None,
         wal.survey.harmful_gaps if wal else (), known.receiver if known else None,
         known.unheard(now) if known else None, problem.message if isinstance(problem, Refused) else "",
-        wal.stored_bytes + _packed_bytes(vault.packs) if wal else None, now)
+        wal.stored_bytes + _packed_bytes(vault) if wal else None, now)
 
 
 def stamp(server: ServerConfig, home: Path) -> Stamp:
@@ -93,10 +93,9 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     Take it before reading: what happens meanwhile is then read again.
     """
     vault = Vault(home).server(server.name)
-    watched = (vault.backups, vault.packs, vault.incoming, vault.quarantine, vault.streaming, vault.identity,
-               vault.wal_index, vault.wal_index.with_name(f"{vault.wal_index.name}-wal"),
-               vault.locks / f"{Concern.BACKUP.value}.lock", home / "vault.toml")
-    return (_held(vault, Concern.RECEIVE), *_times(watched), *_times(_facts_files(vault)))
+    watched = (vault.incoming, vault.quarantine, vault.streaming, vault.wal_index,
+               vault.wal_index.with_name(f"{vault.wal_index.name}-wal"))
+    return (_held(vault, Concern.RECEIVE), *_times(watched), *_revisions(vault))
 
 
 def _read(vault: ServerVault, home: Path) -> VaultFacts:
@@ -145,28 +144,35 @@ def _latest(wal: WalFacts) -> datetime | None:
     return max((each.until_time for each in ranges if each.until_time), default=None)
 
 
-def _packed_bytes(packs: Path) -> int:
+def _packed_bytes(vault: ServerVault) -> int:
     try:
-        return _directory_bytes(packs, packs.stat().st_mtime_ns)
-    except OSError:
+        return _bytes_of(vault, Kind.PACK, vault.store.revision(Kind.PACK, vault.name))
+    except PgvaultError:
         return 0
 
 
 @lru_cache(maxsize=256)
-def _directory_bytes(directory: Path, changed: int) -> int:
-    """Packs never change, so their directory tells when to look again."""
-    return sum(entry.stat().st_size for entry in os.scandir(directory) if not entry.name.startswith(TEMPORARY))
+def _bytes_of(vault: ServerVault, kind: Kind, revision: str) -> int:
+    """Of all objects of a kind; packs never change, so they are looked at again only when there are others."""
+    found = (each.facts or vault.store.stat(vault.key(kind, each.name)) for each in vault.store.list(kind, vault.name))
+    return sum(facts.size for facts in found if facts)
 
 
-def _facts_files(vault: ServerVault) -> list[str]:
-    home = os.fspath(vault.backups)
-    try:
-        return [f"{home}/{backup_id}/{catalog.FACTS}" for backup_id in catalog.ids(vault)]
-    except OSError:
-        return []
+def _revisions(vault: ServerVault) -> Iterator[str | None]:
+    for kind in (Kind.BACKUP, Kind.PACK):
+        try:
+            yield vault.store.revision(kind, vault.name)
+        except PgvaultError:
+            yield None
+    for key in (vault.key(Kind.IDENTITY), Key(Kind.VAULT)):
+        try:
+            facts = vault.store.stat(key)
+            yield facts.version if facts else None
+        except PgvaultError:
+            yield None
 
 
-def _times(paths: Iterable[Path | str]) -> Iterator[int | None]:
+def _times(paths: Iterable[Path]) -> Iterator[int | None]:
     for path in paths:
         try:
             yield os.stat(path).st_mtime_ns

@@ -53,7 +53,7 @@ def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
     """A new job, which is STARTING and lives as long as it is held. Refused in another user's vault, and where the
     vault is not there any more."""
     refuse_other_owner(home)
-    if not Vault(home).marker.exists():
+    if not Vault(home).is_there:
         refuse_missing(home)
     jobs = jobs_directory(home)
     make_directory(jobs)

@@ -105,20 +105,33 @@ class LocalStore:
 
     def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
         try:
-            names = sorted(name for name in self._names(kind, server, prefix, after)
-                           if name.startswith(prefix) and name > after)
+            for name in self._names(kind, server, prefix, after):
+                if name.startswith(prefix) and name > after:
+                    yield Listed(name)
         except FileNotFoundError:
             self._prove_absence(Key(kind, server))
-            return
         except OSError as error:
             raise os_error(error, READ) from error
-        yield from map(Listed, names)
+
+    def revision(self, kind: Kind, server: str) -> str:
+        """The time of the kind's directory: spool files come and go there with each put, whatever is below it."""
+        try:
+            return str(os.stat(self._directory(kind, server)).st_mtime_ns)
+        except FileNotFoundError:
+            self._prove_absence(Key(kind, server))
+            return ""
+        except OSError as error:
+            raise os_error(error, READ) from error
 
     def delete(self, key: Key) -> None:
         path = self.path(key)
         with os_errors(WRITE, path), suppress(FileNotFoundError):
             path.unlink()
             fsync_directory(path.parent)
+            if key.kind in (Kind.BACKUP, Kind.MANIFEST):
+                with suppress(OSError):  # unless there is more of it
+                    path.parent.rmdir()
+            os.utime(self._directory(key.kind, key.server))  # see `revision`
 
     def spool(self, key: Key) -> SpoolFile:
         path, directory = self.path(key), self._directory(key.kind, key.server)
@@ -130,9 +143,12 @@ class LocalStore:
         return SpoolFile(temporary_name(directory / path.name))
 
     def sweep(self, kind: Kind, server: str, *, alone: bool = False) -> None:
-        directory = self._directory(kind, server)
+        directory, swept = self._directory(kind, server), sweep_temporaries if alone else sweep_dead
         with os_errors(WRITE, directory):
-            (sweep_temporaries if alone else sweep_dead)(directory)
+            swept(directory)
+            if kind is Kind.BACKUP:  # earlier versions of pgvault had theirs beside the objects
+                for name in self._names(kind, server, "", ""):
+                    swept(directory / name)
 
     def location(self, key: Key) -> str:
         return self._prefix + key.path
@@ -145,16 +161,17 @@ class LocalStore:
         return self._root if kind.is_of_vault else self._root / server / kind.directory
 
     def _names(self, kind: Kind, server: str, prefix: str, after: str) -> Iterator[str]:
+        """In their order; of what is before `after` or has another prefix, no more than is easy to leave out."""
         directory = self._directory(kind, server)
         if kind is Kind.IDENTITY:
-            yield from (path.parent.name for path in self._root.glob(f"*/{kind.value}"))
+            yield from sorted(path.parent.name for path in self._root.glob(f"*/{kind.value}"))
         elif kind is Kind.WAL:
             yield from _wal_names(directory, prefix, after)
         elif kind in (Kind.BACKUP, Kind.MANIFEST):
-            yield from (name for name in os.listdir(directory) if not name.startswith(TEMPORARY))
+            yield from sorted(name for name in os.listdir(directory) if not name.startswith(TEMPORARY))
         else:
-            yield from (name.removesuffix(kind.suffix) for name in os.listdir(directory)
-                        if name.endswith(kind.suffix) and not name.startswith(TEMPORARY))
+            yield from sorted(name.removesuffix(kind.suffix) for name in os.listdir(directory)
+                              if name.endswith(kind.suffix) and not name.startswith(TEMPORARY))
 
     def _prove_absence(self, key: Key) -> None:
         """A file that is not there is absent where the vault itself is; else its file system may be."""
@@ -216,15 +233,16 @@ class LocalStore:
 
 
 def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
-    for group in os.scandir(directory):
-        if group.name[:8] < after[:8] or not group.name.startswith(prefix[:8]) or not group.is_dir():
+    """The names of a group begin as the group does, or sort before the names that do: groups sort as their names."""
+    for group in sorted(os.listdir(directory)):
+        if group[:8] < after[:8] or not group.startswith(prefix[:8]) or not (directory / group).is_dir():
             continue
-        for file in os.listdir(group.path):
-            name = file.removesuffix(Kind.WAL.suffix)
-            if name != file and wal_group(name) == group.name:
-                yield name
+        with suppress(FileNotFoundError):  # removed since it was listed
+            names = (file.removesuffix(Kind.WAL.suffix) for file in os.listdir(directory / group)
+                     if file.endswith(Kind.WAL.suffix))
+            yield from sorted(name for name in names if wal_group(name) == group)
 
 
 def _facts(found: os.stat_result) -> Facts:
-    return Facts(found.st_size, found.st_mtime_ns,
+    return Facts(found.st_size, max(found.st_mtime_ns, found.st_ctime_ns),
                  f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ctime_ns:x}")

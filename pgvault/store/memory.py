@@ -63,6 +63,10 @@ class MemoryStore:
             if name.startswith(prefix) and name > after:
                 yield Listed(name, listed[name])
 
+    def revision(self, kind: Kind, server: str) -> str:
+        return str(sorted((key.name, facts.version) for key, (_, facts) in self._objects.items()
+                          if (key.kind, key.server) == (kind, server)))
+
     def delete(self, key: Key) -> None:
         with self._lock:
             self._objects.pop(key, None)

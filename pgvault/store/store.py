@@ -29,7 +29,7 @@ class Facts(NamedTuple):
 
     size: int
     modified: int
-    """When it was put, in nanoseconds since 1970."""
+    """When it was put or changed last, in nanoseconds since 1970."""
     version: str
     """Differs whenever the content may: what `put` compares. An inode and its times, or an entity tag."""
 
@@ -79,6 +79,9 @@ class Store(Protocol):
         Of a backup, a name is listed when any of its objects is there. Of IDENTITY, the names are those of the servers.
         An object that is put or deleted meanwhile may be listed or not.
         """
+
+    def revision(self, kind: Kind, server: str) -> str:
+        """Differs whenever an object of the kind was put or deleted since; cheap enough to ask every few seconds."""
 
     def delete(self, key: Key) -> None:
         """Durably; one that is not there is no error, so that what was interrupted can be done again."""

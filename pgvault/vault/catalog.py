@@ -5,7 +5,6 @@ Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in a cache; `re
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
-from pgvault.model.errors import OTHER_USER, NotFound, PgvaultError, Refused
+from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
-from pgvault.store.files import make_directory, publish, temporary_name, write_durably
-from pgvault.vault.catalog_cache import CatalogCache, stamp
+from pgvault.store.keys import Key, Kind
+from pgvault.store.store import Facts, Listed
+from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
-FACTS = "backup.toml"
 FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
 
 _REQUIRED: dict[str, type] = {
@@ -54,32 +53,34 @@ class Found(NamedTuple):
     unreadable: tuple[Unreadable, ...]
 
 
-def directory(server: ServerVault, backup_id: str) -> Path:
+def _key(server: ServerVault, backup_id: str, kind: Kind = Kind.BACKUP) -> Key:
     if not is_backup_id(backup_id):
         raise ValueError(f"not a backup id: {backup_id!r}")
-    return server.backups / backup_id
+    return server.key(kind, backup_id)
+
+
+def directory(server: ServerVault, backup_id: str) -> Path:
+    return manifest_path(server, backup_id).parent
 
 
 def manifest_path(server: ServerVault, backup_id: str) -> Path:
-    return directory(server, backup_id) / "manifest.sqlite"
+    return Path(server.store.location(_key(server, backup_id, Kind.MANIFEST)))
 
 
 def write(server: ServerVault, backup: Backup) -> None:
-    """Durably replace the backup's facts; its directory exists."""
-    import tomli_w
-
-    write_durably(directory(server, backup.id) / FACTS, tomli_w.dumps(_document(backup)).encode())
+    """Durably replace the backup's facts."""
+    _put(server, backup, server.store.stat(_key(server, backup.id)))
 
 
 def create(server: ServerVault, backup: Backup) -> None:
-    """Give a new backup its directory, which appears with its facts in it, or not at all."""
+    """A new backup, which appears with its facts, or not at all."""
+    _put(server, backup, None)
+
+
+def _put(server: ServerVault, backup: Backup, replaces: Facts | None) -> None:
     import tomli_w
 
-    final = directory(server, backup.id)
-    temporary = temporary_name(final)
-    make_directory(temporary)
-    write_durably(temporary / FACTS, tomli_w.dumps(_document(backup)).encode())
-    publish(temporary, final)
+    server.store.put(_key(server, backup.id), tomli_w.dumps(_document(backup)).encode(), replaces=replaces)
 
 
 def read(server: ServerVault, backup_id: str) -> Backup:
@@ -87,23 +88,29 @@ def read(server: ServerVault, backup_id: str) -> Backup:
 
 
 def _read_stored(server: ServerVault, backup_id: str) -> Backup:
-    path = directory(server, backup_id) / FACTS
+    key = _key(server, backup_id)
+    where = server.store.location(key)
     try:
-        return _parse(path.read_text(encoding="utf-8"), backup_id, server.name)
-    except FileNotFoundError:
-        if path.parent.is_dir():
-            raise _unreadable(path, ValueError("the file is missing")) from None
+        return _parse(server.store.read(key).decode(), backup_id, server.name)
+    except NotFound:
+        if backup_id in ids(server):
+            raise _unreadable(backup_id, where, "the file is missing") from None
         raise NotFound(f"{server.name} has no backup {backup_id}", hint=f"pgvault list-backups {server.name}") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise _unreadable(backup_id, where, str(error)) from None
+    except PgvaultError as error:
+        cause = error.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) else error.message
+        raise _unreadable(backup_id, where, str(reason), error) from None
 
 
 def ids(server: ServerVault) -> list[str]:
     """Of every backup, oldest first, whether or not its facts can be read."""
-    try:
-        return sorted(name for name in os.listdir(server.backups) if is_backup_id(name))
-    except FileNotFoundError:
-        return []
+    return [each.name for each in _listed(server)]
+
+
+def _listed(server: ServerVault) -> Iterator[Listed]:
+    return (each for each in server.store.list(Kind.BACKUP, server.name) if is_backup_id(each.name))
 
 
 def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreadable]:
@@ -115,27 +122,28 @@ def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreada
 
 def _scan_stored(server: ServerVault, save: bool) -> Iterator[Backup | Unreadable]:
     cache = CatalogCache(server)
-    home = os.fspath(server.backups)
-    for backup_id in ids(server):
+    for each in _listed(server):
         try:
-            yield _read_cached(server, backup_id, f"{home}/{backup_id}/{FACTS}", cache)
+            yield _read_cached(server, each, cache)
         except NotFound:  # deleted meanwhile
             continue
         except PgvaultError as error:
-            yield Unreadable(backup_id, error.detail.removesuffix("."), error.hint)
+            yield Unreadable(each.name, error.detail.removesuffix("."), error.hint)
     if save:
         cache.save()
 
 
-def _read_cached(server: ServerVault, backup_id: str, path: str, cache: CatalogCache) -> Backup:
+def _read_cached(server: ServerVault, listed: Listed, cache: CatalogCache) -> Backup:
     try:
-        found = stamp(path)
-    except OSError:
-        return _read_stored(server, backup_id)  # which says what is wrong with it
-    backup = cache.get(backup_id, found)
+        facts = listed.facts or server.store.stat(server.key(Kind.BACKUP, listed.name))
+    except PgvaultError:
+        facts = None
+    if facts is None:
+        return _read_stored(server, listed.name)  # which says what is wrong with it
+    backup = cache.get(listed.name, facts)
     if backup is None:
-        backup = _read_stored(server, backup_id)
-        cache.note(backup, found)
+        backup = _read_stored(server, listed.name)
+        cache.note(backup, facts)
     return backup
 
 
@@ -156,9 +164,10 @@ def settle(server: ServerVault) -> list[Backup]:
     settled = []
     for stored in list(_scan_stored(server, True)):
         if isinstance(stored, Backup) and (backup := _settled(server, stored)) is not stored:
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                write(server, backup)
-                settled.append(backup)
+            with suppress(Conflict):  # deleted, or settled by another, meanwhile
+                if facts := server.store.stat(_key(server, backup.id)):
+                    _put(server, backup, facts)
+                    settled.append(backup)
     return settled
 
 
@@ -209,7 +218,7 @@ def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backu
         try:
             if fits(backup := read(server, backup_id)):
                 return backup
-        except (PgvaultError, OSError):
+        except PgvaultError:
             continue
     return None
 
@@ -221,10 +230,9 @@ def listed(unreadable: Sequence[Unreadable]) -> str:
     return f"Cannot be read: {told}{f'; and {more} more' if more > 0 else ''}." if unreadable else ""
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> PgvaultError:
-    reason = error.strerror if isinstance(error, OSError) else error
-    kind, hint = (Refused, OTHER_USER) if isinstance(error, PermissionError) else (PgvaultError, FROM_COPY)
-    return kind(f"could not read the facts of backup {path.parent.name}", detail=f"{path}: {reason}.", hint=hint)
+def _unreadable(backup_id: str, where: str, reason: str, error: PgvaultError | None = None) -> PgvaultError:
+    kind, hint = (Refused, OTHER_USER) if isinstance(error, Refused) else (PgvaultError, FROM_COPY)
+    return kind(f"could not read the facts of backup {backup_id}", detail=f"{where}: {reason}.", hint=hint)
 
 
 def _document(backup: Backup) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The facts of a server's backups as they were last read: `catalog.cache`, beside the directory `backups`.
 
 A thousand backup.toml take a third of a second to read, their cache a hundredth. It is a cache only: an entry counts
-while its file has the same stamp, the whole counts while its checksum is right, and deleting it loses nothing.
+while its object has the same version, the whole counts while its checksum is right, and deleting it loses nothing.
 
 The first line is `pgvault catalog <fields> <CRC-32 of the rest>`, where the fields are those of a Backup, in order;
-the rest is JSON: {backup id: [stamp, [value of each field]]}.
+the rest is JSON: {backup id: [version, [value of each field]]}.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from typing import Any
 from pgvault.model.backup import Backup, BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
 from pgvault.store.files import TEMPORARY, open_private
+from pgvault.store.store import Facts
 from pgvault.vault.layout import ServerVault
-
-Stamp = list[int]
-"""Modification and change time in nanoseconds, size, inode."""
 
 _FIELDS = tuple(field.name for field in fields(Backup))
 _SERVER, _STATUS, _CORRUPT, _SPACES = map(_FIELDS.index, ("server", "status", "corrupt_pages", "tablespaces"))
@@ -33,15 +31,9 @@ _TIMES = tuple(map(_FIELDS.index, ("started_at", "finished_at")))
 _LSNS = tuple(map(_FIELDS.index, ("begin_lsn", "end_lsn")))
 _STATUSES = {status.value: status for status in BackupStatus}
 _SETTLED = 2_000_000_000
-"""Nanoseconds for which a file must not have changed: before, another change may leave its stamp as it is."""
+"""Nanoseconds for which an object must not have changed: before, another change may leave its version as it is."""
 _ABANDONED = 60
 """Seconds after which a half-written cache is taken to be that of a process that died."""
-
-
-def stamp(path: str) -> Stamp:
-    """OSError when the file is not there."""
-    found = os.stat(path)
-    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
 
 
 class CatalogCache:
@@ -51,26 +43,26 @@ class CatalogCache:
         """Empty when there is none, or none that can be used."""
         self._path = server.home / "catalog.cache"
         self._server = server.name
-        self._known: dict[str, tuple[Stamp, list[Any]]] = {}
-        self._now: dict[str, tuple[Stamp, list[Any] | Backup]] = {}
+        self._known: dict[str, tuple[str, list[Any]]] = {}
+        self._now: dict[str, tuple[str, list[Any] | Backup]] = {}
         self._loaded_at = time.time_ns()
         with suppress(OSError):
             head, _, text = self._path.read_bytes().partition(b"\n")
             if head == _head(text):
                 self._known = json.loads(text)
 
-    def get(self, backup_id: str, stamp: Stamp) -> Backup | None:
-        """None when its file must be read."""
+    def get(self, backup_id: str, facts: Facts) -> Backup | None:
+        """None when its object must be read."""
         cached = self._known.get(backup_id)
-        if cached is None or cached[0] != stamp:
+        if cached is None or cached[0] != facts.version:
             return None
-        self._now[backup_id] = stamp, cached[1]
+        self._now[backup_id] = facts.version, cached[1]
         return _decoded(cached[1], self._server)
 
-    def note(self, backup: Backup, stamp: Stamp) -> None:
-        """The backup was read from a file that had this stamp before it was read."""
-        if self._loaded_at - max(stamp[:2]) > _SETTLED:
-            self._now[backup.id] = stamp, backup
+    def note(self, backup: Backup, facts: Facts) -> None:
+        """The backup was read from an object that had these facts before it was read."""
+        if self._loaded_at - facts.modified > _SETTLED:
+            self._now[backup.id] = facts.version, backup
 
     def save(self) -> None:
         """Replace the file if that changes anything; a vault that cannot be written to goes without."""

@@ -10,9 +10,9 @@ import tomllib
 from contextlib import suppress
 from typing import NamedTuple
 
-from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.errors import NotFound, PgvaultError, Refused
 from pgvault.model.segment import is_segment_size
-from pgvault.store.files import write_durably
+from pgvault.store.keys import Kind
 from pgvault.vault.layout import ServerVault, Vault
 
 
@@ -25,9 +25,9 @@ class Identity(NamedTuple):
 def read_identity(server: ServerVault) -> Identity | None:
     """None when nothing of this server is in the vault yet."""
     try:
-        facts = tomllib.loads(server.identity.read_text())
+        facts = tomllib.loads(server.store.read(server.key(Kind.IDENTITY)).decode())
         identity = Identity(facts["system_identifier"], facts["segment_size"])
-    except FileNotFoundError:
+    except NotFound:
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
         raise _unreadable(server, str(error)) from None
@@ -37,7 +37,7 @@ def read_identity(server: ServerVault) -> Identity | None:
 
 
 def _unreadable(server: ServerVault, reason: str) -> PgvaultError:
-    return PgvaultError(f"could not read {server.identity}", detail=f"{reason[0].upper()}{reason[1:]}.",
+    return PgvaultError(f"could not read {server.location(Kind.IDENTITY)}", detail=f"{reason[0].upper()}{reason[1:]}.",
                         hint="Bring the file back from a copy of the vault; it holds the system_identifier and the "
                              "segment_size of the cluster, which each backup.toml holds too.")
 
@@ -45,11 +45,11 @@ def _unreadable(server: ServerVault, reason: str) -> PgvaultError:
 def servers_of(vault: Vault, system_identifier: str) -> list[str]:
     """The servers of the vault that are this cluster or a copy of it; one whose identity cannot be read is not told."""
     found = []
-    for path in sorted(vault.home.glob("*/identity.toml")):
-        with suppress(PgvaultError, OSError):
-            identity = read_identity(vault.server(path.parent.name))
+    for each in vault.store.list(Kind.IDENTITY):
+        with suppress(PgvaultError, ValueError):
+            identity = read_identity(vault.server(each.name))
             if identity is not None and identity.system_identifier == system_identifier:
-                found.append(path.parent.name)
+                found.append(each.name)
     return found
 
 
@@ -60,7 +60,7 @@ def claim(server: ServerVault, cluster: Identity) -> None:
         import tomli_w  # once in a vault's life
 
         server.prepare()
-        write_durably(server.identity, tomli_w.dumps(
+        server.store.put(server.key(Kind.IDENTITY), tomli_w.dumps(
             {"system_identifier": cluster.system_identifier, "segment_size": cluster.segment_size}).encode())
         return
     if known.system_identifier != cluster.system_identifier:

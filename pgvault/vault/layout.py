@@ -11,17 +11,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pgvault.model.errors import NotFound, PgvaultError, Refused
+from pgvault.model.errors import Conflict, NotFound, PgvaultError, Refused
 from pgvault.model.names import check_name
-from pgvault.store.files import TEMPORARY, make_directory, open_private, write_durably
+from pgvault.store.files import TEMPORARY, make_directory
 from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Leases
 from pgvault.store.local import LocalStore
@@ -30,6 +28,7 @@ from pgvault.store.store import Store
 from pgvault.vault import mount_guard
 
 FORMAT = 1
+_MARK = Key(Kind.VAULT)
 
 README = """\
 This directory is a pgvault vault: backups of PostgreSQL clusters and their write-ahead log.
@@ -80,10 +79,6 @@ class ServerVault(NamedTuple):
         return self.store.location(self.key(kind, name))
 
     @property
-    def identity(self) -> Path:
-        return self.home / "identity.toml"
-
-    @property
     def backups(self) -> Path:
         return self.home / "backups"
 
@@ -114,10 +109,6 @@ class ServerVault(NamedTuple):
     @property
     def quarantine(self) -> Path:
         return self.home / "quarantine"
-
-    @property
-    def recoveries(self) -> Path:
-        return self.home / "recoveries"
 
     @property
     def locks(self) -> Path:
@@ -178,8 +169,8 @@ class Vault:
         return LocalLeases(self.home / "locks")
 
     @property
-    def marker(self) -> Path:
-        return self.home / "vault.toml"
+    def is_there(self) -> bool:
+        return self.store.stat(_MARK) is not None
 
     def server(self, name: str) -> ServerVault:
         return ServerVault(name, self.home / check_name(name, "server"), self.store)
@@ -211,7 +202,7 @@ class Vault:
         something else."""
         vault = cls(home)
         refuse_other_owner(home)
-        if vault.marker.exists():
+        if vault.is_there:
             vault_id = vault.read_id()
             mount_guard.refuse_other(home, vault_id)
             return vault_id
@@ -221,7 +212,7 @@ class Vault:
                 raise PgvaultError(f"{home} is not empty and is no vault",
                                    hint="Point [vault] home at an empty directory, or at an existing vault.")
         except PgvaultError:
-            if vault.marker.exists():  # another process has made it since the first look
+            if vault.is_there:  # another process has made it since the first look
                 return cls.writable(home)
             raise
         return None
@@ -233,13 +224,13 @@ class Vault:
     def read_id(self) -> str:
         """What tells it from every other one, wherever it lies; NotFound when there is no vault."""
         try:
-            facts = tomllib.loads(self.marker.read_text())
-        except FileNotFoundError:
+            facts = tomllib.loads(self.store.read(_MARK).decode())
+        except NotFound:
             mount_guard.refuse_missing(self.home)
             raise NotFound(f"there is no vault in {self.home}", detail="It has no vault.toml.",
                            hint="The first backup or archived segment makes it; check [vault] home.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PgvaultError(f"could not read {self.marker}", detail=str(error)) from None
+            raise PgvaultError(f"could not read {self.store.location(_MARK)}", detail=str(error)) from None
         if facts.get("format") != FORMAT:
             raise PgvaultError(
                 f"the vault in {self.home} has format {facts.get('format')}, this pgvault knows {FORMAT}",
@@ -247,22 +238,11 @@ class Vault:
         return str(facts.get("id"))
 
     def _create(self) -> None:
-        """Of two that make it at once one waits, and finds it made: an id that was read once stays."""
+        """Of two that make it at once one is first, and the other finds it made: an id that was read once stays."""
         import tomli_w  # only for a new vault
 
         make_directory(self.home)
-        with _alone(self.home / f"{TEMPORARY}new"):
-            if not self.marker.exists():
-                write_durably(self.home / "README", README.encode())
-                write_durably(self.marker, tomli_w.dumps({"format": FORMAT, "id": os.urandom(8).hex()}).encode())
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    descriptor = open_private(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)  # whoever waits for it finds the vault
-    finally:
-        os.close(descriptor)
+        with suppress(Conflict):
+            self.store.put(Key(Kind.README), README.encode())
+        with suppress(Conflict):
+            self.store.put(_MARK, tomli_w.dumps({"format": FORMAT, "id": os.urandom(8).hex()}).encode())

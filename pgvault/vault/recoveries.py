@@ -12,19 +12,19 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
+from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.timeline import History, parse_history
-from pgvault.store.files import make_directory, write_durably
+from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault
 
-_SUFFIX = ".toml"
-_TIMELINE = re.compile(r"[0-9A-F]{8}([0-9A-F]{8}|\.history|\.toml$)")
-"""How the names of WAL and of its directories, of histories and of recoveries begin."""
+_TIMELINE = re.compile(r"[0-9A-F]{8}")
+_WAL_FILE = re.compile(r"[0-9A-F]{8}([0-9A-F]{8}|\.history)")
+"""How the names of segments and of histories begin."""
 _LEAP = 1000
 
 
@@ -55,18 +55,18 @@ class Recovery:
 def find(server: ServerVault, timeline: int) -> Recovery | None:
     """None when pgvault made no recovery of this timeline. One that cannot be read has its number all the same."""
     try:
-        facts = tomllib.loads(_path(server, timeline).read_text("utf-8"))
+        facts = tomllib.loads(server.store.read(_key(server, timeline)).decode())
         return Recovery(timeline, int(facts["follows"]), *(str(facts.get(name, "")) for name in (
             "job", "host", "directory", "history")))
-    except FileNotFoundError:
+    except NotFound:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (PgvaultError, ValueError, KeyError, TypeError):
         return Recovery(timeline, 0)
 
 
 def of_job(server: ServerVault, job: str) -> Recovery | None:
     """That which this job made; None when it is noted nowhere."""
-    found = (find(server, int(path.stem, 16)) for path in server.recoveries.glob(f"{'[0-9A-F]' * 8}{_SUFFIX}"))
+    found = (find(server, timeline) for timeline in _reserved(server))
     return next((each for each in found if each is not None and each.job == job), None)
 
 
@@ -87,15 +87,15 @@ def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
     """Give a recovery the first number that nothing in this vault has, for good; `wanted.timeline` does not matter."""
     with server.leases.hold(Concern.ARCHIVE, wait=True):
         recovery = replace(wanted, timeline=next_timeline(server, wanted.follows))
-        _write(server, recovery)
+        server.store.put(_key(server, recovery.timeline), _document(recovery))
         return recovery
 
 
 def note_history(server: ServerVault, recovery: Recovery, history: str) -> Recovery:
     """Keep what the promotion wrote. ValueError when it is no history of this timeline."""
     parse_history(history, recovery.timeline)
-    noted = replace(recovery, history=history)
-    _write(server, noted)
+    noted, key = replace(recovery, history=history), _key(server, recovery.timeline)
+    server.store.put(key, _document(noted), replaces=server.store.stat(key))
     return noted
 
 
@@ -115,11 +115,17 @@ def what_is_known(server: ServerVault, timeline: int) -> KnownTimeline:
     from pgvault.vault.wal_archive import path_of
     from pgvault.vault.wal_fetch import read_verified
 
-    name, segments = f"{timeline:08X}.history", f"{timeline:08X}{'?' * 16}*"
+    name = f"{timeline:08X}.history"
     path = path_of(server, name)
     text = b"".join(read_verified(server, name, path)).decode() if path.exists() else ""
-    return KnownTimeline(timeline, any(server.wal.glob(f"*/{segments}")) or any(server.streaming.glob(segments)),
-                 parse_history(text, timeline) if text else None, find(server, timeline))
+    return KnownTimeline(timeline, _has_wal(server, timeline), parse_history(text, timeline) if text else None,
+                         find(server, timeline))
+
+
+def _has_wal(server: ServerVault, timeline: int) -> bool:
+    archived = server.store.list(Kind.WAL, server.name, prefix=f"{timeline:08X}")
+    return any(len(each.name) >= 24 for each in archived) or \
+        any(server.streaming.glob(f"{timeline:08X}{'?' * 16}*"))
 
 
 def why_foreign(known: KnownTimeline, history: History | None, foreign: Container[int], *,
@@ -143,21 +149,35 @@ def why_foreign(known: KnownTimeline, history: History | None, foreign: Containe
     return f"timeline {timeline} leaves the path of the server: the archive knows nothing of it"
 
 
-def _write(server: ServerVault, recovery: Recovery) -> None:
+def _document(recovery: Recovery) -> bytes:
     import tomli_w
 
-    make_directory(server.recoveries)
-    write_durably(_path(server, recovery.timeline), tomli_w.dumps(asdict(recovery)).encode("utf-8", "backslashreplace"))
+    return tomli_w.dumps(asdict(recovery)).encode("utf-8", "backslashreplace")
 
 
-def _path(server: ServerVault, timeline: int) -> Path:
-    return server.recoveries / f"{timeline:08X}{_SUFFIX}"
+def _key(server: ServerVault, timeline: int) -> Key:
+    return server.key(Kind.RECOVERY, f"{timeline:08X}")
+
+
+def _reserved(server: ServerVault) -> Iterator[int]:
+    for each in server.store.list(Kind.RECOVERY, server.name):
+        if _TIMELINE.fullmatch(each.name):
+            yield int(each.name, 16)
+
+
+def _archived(server: ServerVault) -> Iterator[int]:
+    """Each timeline of which anything is archived; one listing for each, however much there is of it."""
+    after = ""
+    while found := next(iter(server.store.list(Kind.WAL, server.name, after=after)), None):
+        if _WAL_FILE.match(found.name):
+            yield int(found.name[:8], 16)
+        after = f"{found.name[:8]}~"  # behind every name of this timeline
 
 
 def _numbers(server: ServerVault) -> set[int]:
     """From the names of what is archived, received and reserved."""
-    found = set()
-    for directory in (server.wal, server.recoveries, server.streaming, server.incoming):
+    found = {*_archived(server), *_reserved(server)}
+    for directory in (server.streaming, server.incoming):
         with suppress(FileNotFoundError):
-            found |= {int(name[:8], 16) for name in os.listdir(directory) if _TIMELINE.match(name)}
+            found |= {int(name[:8], 16) for name in os.listdir(directory) if _WAL_FILE.match(name)}
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pgvault.model.errors import Corrupt, InDoubt, NotFound, PgvaultError, UsageError
 from pgvault.model.segment import PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.store.keys import Kind
 from pgvault.vault import wal_index
 from pgvault.vault.compression import decompressed
 from pgvault.vault.identity import Identity, read_identity
@@ -32,7 +33,8 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> Path | None:
     if _is_there(path):
         return path
     if read_identity(server) is None:
-        raise InDoubt(f"the vault has no WAL archive of {server.name}", detail=f"{server.identity} is missing.",
+        raise InDoubt(f"the vault has no WAL archive of {server.name}",
+                      detail=f"{server.location(Kind.IDENTITY)} is missing.",
                       hint="Check [vault] home and the server's name.")
     for waiting in (server.streaming / name, server.incoming / name):
         try:

@@ -34,7 +34,7 @@ def said(shelf: Shelf, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def damaged_facts(shelf: Shelf, backup_id: str) -> Path:
-    path = catalog.directory(shelf.server(), backup_id) / catalog.FACTS
+    path = catalog.directory(shelf.server(), backup_id) / "backup.toml"
     path.write_text("status = [")
     return path
 

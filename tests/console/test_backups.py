@@ -41,7 +41,7 @@ def fill(desk: Desk) -> None:
         made_backup(at(21), status=BackupStatus.STARTED, finished_at=None, end_lsn=None, size_bytes=0))
     bad = made_backup(at(22))
     desk.shelf.put(bad)
-    (catalog.directory(desk.shelf.server(), bad.id) / catalog.FACTS).write_text("[")
+    (catalog.directory(desk.shelf.server(), bad.id) / "backup.toml").write_text("[")
 
 
 # The list

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 from desk import Desk, press, screen, settle, write
 from recovery import DROPPED, draft_of, ready, recovering, wizard
+from support.objects import identity_path
 from textual.pilot import Pilot
 
 from pgvault.console.wizard.drafts import draft_file
@@ -15,7 +16,6 @@ from pgvault.console.wizard.screen import RecoveryScreen
 from pgvault.console.wizard.steps import Step
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn
-from pgvault.vault.layout import Vault
 
 CHOSEN = AtLsn(Lsn(0xE01ADF0), False)
 
@@ -134,10 +134,10 @@ async def test_a_draft_is_not_offered_for_another_one_in_the_same_place(desk: De
     async with recovering(desk, "enter", "enter"):
         pass
     if what == "vault":
-        marker = Vault(desk.shelf.home).marker
+        marker = desk.shelf.home / "vault.toml"
         marker.write_text(marker.read_text().replace(tomllib.loads(marker.read_text())["id"], "0123456789abcdef"))
     else:
-        identity = desk.shelf.server("main").identity
+        identity = identity_path(desk.shelf.server("main"))
         identity.write_text(identity.read_text().replace("7300000000000000001", "7300000000000000002"))
     async with recovering(desk) as pilot:
         assert wizard(pilot).draft.step is Step.WHAT

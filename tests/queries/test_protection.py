@@ -18,8 +18,9 @@ from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.window import instant
 from pgvault.store.files import make_directory
+from pgvault.store.keys import Kind
 from pgvault.store.leases import Concern
-from pgvault.vault import catalog, wal_index
+from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 
 SERVER = ServerConfig(name="main", conninfo="host=nowhere", last_backup_maximum_age=timedelta(days=1))
@@ -190,9 +191,8 @@ def _backup_fails(shelf: Shelf) -> None:
 
 
 def _backup_goes(shelf: Shelf) -> None:
-    directory = catalog.directory(shelf.server(), made_backup(at(1, 13)).id)
-    (directory / catalog.FACTS).unlink()
-    directory.rmdir()
+    store, key = shelf.server().store, shelf.server().key(Kind.BACKUP, made_backup(at(1, 13)).id)
+    store.delete(key)
 
 
 def _file_waits(shelf: Shelf) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,14 @@ def spooled(store: Store, key: Key, *pieces: bytes) -> None:
         for piece in pieces:
             spool.write(piece)
         store.put(key, spool)
+
+
+def let_the_clock_tick(store: Store, key: Key) -> None:
+    """A file system's clock has a grain of some milliseconds; so what was done before is made to be long past."""
+    directory = Path(store.location(key)).parent
+    for each in (directory, directory.parent):
+        if each.exists():
+            os.utime(each, (1, 1))
 
 
 class TestPut:
@@ -255,6 +265,26 @@ class TestDelete:
         store.delete(PACK)
         store.put(PACK, b"again")
         assert store.read(PACK) == b"again"
+
+
+    def test_of_a_backup_is_listed_what_is_left(self, store: Store) -> None:
+        for key in (BACKUP, MANIFEST):
+            store.put(key, b"")
+        store.delete(MANIFEST)
+        assert names(store, Kind.BACKUP) == [BACKUP.name]
+        store.delete(BACKUP)
+        assert names(store, Kind.BACKUP) == []
+
+    @pytest.mark.parametrize("key", [PACK, BACKUP, SEGMENT, MANIFEST], ids=lambda key: key.kind.name)
+    def test_every_change_shows_in_the_revision(self, store: Store, key: Key) -> None:
+        seen = [store.revision(key.kind, "main")]
+        acts = (lambda: store.put(key, b"first"), lambda: replace(store, key, b"second"), lambda: store.delete(key))
+        for act in acts:
+            let_the_clock_tick(store, key)
+            act()
+            seen.append(store.revision(key.kind, "main"))
+            assert store.revision(key.kind, "main") == seen[-1]
+        assert all(one != other for one, other in pairwise(seen))
 
 
 class TestLocal:

@@ -72,6 +72,10 @@ class FaultyStore:
                 raise Unreachable("the listing broke off")
             yield each
 
+    def revision(self, kind: Kind, server: str) -> str:
+        self._before("revision")
+        return self._inner.revision(kind, server)
+
     def delete(self, key: Key) -> None:
         self._before("delete")
         self._inner.delete(key)

@@ -12,5 +12,13 @@ def object_path(server: ServerVault, kind: Kind, name: str = "") -> Path:
     return Path(server.location(kind, name))
 
 
+def identity_path(server: ServerVault) -> Path:
+    return object_path(server, Kind.IDENTITY)
+
+
+def facts_path(server: ServerVault, backup_id: str) -> Path:
+    return object_path(server, Kind.BACKUP, backup_id)
+
+
 def pack_path(server: ServerVault, name: str) -> Path:
     return object_path(server, Kind.PACK, name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.durability import Durability
-from support.objects import pack_path
+from support.objects import identity_path, pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.store.files import make_directory, publish, remove_tree, write_durably
@@ -119,7 +119,7 @@ def test_an_index_that_was_made_again(server: ServerVault, tmp_path: Path, durab
 def test_a_backup_from_its_first_instant_to_its_last(server: ServerVault, tmp_path: Path,
                                                      durability: Durability) -> None:
     catalog.create(server, BACKUP)
-    facts = catalog.directory(server, ID) / catalog.FACTS
+    facts = catalog.directory(server, ID) / "backup.toml"
     assert_holds(durability, tmp_path, facts)
 
     manifest = ManifestWriter(server, ID)
@@ -136,7 +136,7 @@ def test_a_backup_from_its_first_instant_to_its_last(server: ServerVault, tmp_pa
 
 def test_which_cluster_the_vault_belongs_to(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
     claim(server, Identity("7300000000000000001", 16 << 20))
-    assert_holds(durability, tmp_path, server.identity)
+    assert_holds(durability, tmp_path, identity_path(server))
 
 
 def test_what_is_put_in_quarantine_and_why(server: ServerVault, tmp_path: Path, durability: Durability) -> None:

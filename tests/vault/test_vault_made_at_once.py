@@ -20,7 +20,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made_by_another(home: Path) -> None:
     """All that another process does at its first use of the vault."""
     vault = Vault(home)
-    if not vault.marker.exists():
+    if not vault.is_there:
         vault._create()
         vault.server("main").prepare()
         mount_guard.remember(home, vault.read_id())

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import environment
-from support.objects import pack_path
+from support.objects import identity_path, pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Corrupt, NoSpace, NotFound, PgvaultError, Refused, from_os_error
@@ -525,10 +525,11 @@ class TestIdentity:
     @pytest.mark.parametrize("text", ["", "x", "system_identifier = 5\nsegment_size = 16777216",
                                       'system_identifier = "5"\nsegment_size = 5', 'system_identifier = "5"', "\x00"])
     def test_an_identity_that_cannot_be_read_lets_nobody_in(self, server: ServerVault, text: str) -> None:
-        server.identity.write_text(text)
+        path = identity_path(server)
+        path.write_text(text)
         with pytest.raises(PgvaultError, match=r"identity\.toml"):
             claim(server, self.first)
-        assert server.identity.read_text() == text
+        assert path.read_text() == text
 
 
 class TestTheVault:

@@ -33,6 +33,7 @@ from pgvault.model.errors import Refused, Unreachable
 from pgvault.model.event import Event, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import StreamedSegment
 from pgvault.vault.wal_archive import path_of
@@ -377,7 +378,7 @@ def test_another_vault_that_was_mounted_there_gets_nothing(
 
     with closing(stop), pytest.raises(Refused, match="is not the one that was there before"):
         receive(ServerConfig(name="main", conninfo=server.conninfo()), vault, stop, emit=mount)
-    assert not vault.identity.exists()
+    assert read_identity(vault) is None
 
 
 def test_a_killed_receiver_leaves_no_hole(server: Server, vault: ServerVault, config) -> None:

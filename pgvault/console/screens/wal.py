@@ -37,6 +37,7 @@ from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import target_options
 from pgvault.model.times import utc
+from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
 
 _DETAILS = 5
@@ -348,7 +349,7 @@ def _chart(world: World, server: str) -> Chart | None:
         return chart_of(world.picture(server))
     except NotFound:
         vault = world.vault_of(server)
-        if vault.identity.exists() or not Vault(world.home).marker.exists():  # the vault itself is missing
+        if read_identity(vault) or not Vault(world.home).is_there:  # the vault itself is missing
             raise
         return None
 

@@ -35,7 +35,7 @@ from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.errors import Cancelled, CorruptPages, Incomplete, Locked, PgvaultError, WalMissing
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.segment import Segment
-from pgvault.store.files import sweep_dead, sweep_temporaries
+from pgvault.store.keys import Kind
 from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_facts
 from pgvault.vault.frames import FrameStore
@@ -158,11 +158,10 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
 def clean_up(server: ServerVault) -> None:
     """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
     catalog.settle(server)
-    sweep_dead(server.backups)
+    server.store.sweep(Kind.BACKUP, server.name, alone=True)
     for backup in catalog.backups(server):
         if backup.status is BackupStatus.STARTED:
             _write_failed(server, backup, "the run that took it ended without saying so")
-            sweep_temporaries(catalog.directory(server, backup.id))
 
 
 def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backup_id: str, job: str) -> Backup:
@@ -312,14 +311,14 @@ def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:
 
 def _fail(server: ServerVault, backup: Backup, error: BaseException) -> None:
     reason = error.message if isinstance(error, PgvaultError) else str(error) or type(error).__name__
-    with suppress(OSError):  # the disk is full: the next run marks it
+    with suppress(PgvaultError):  # the disk is full: the next run marks it
         _write_failed(server, backup, reason)
 
 
 def _write_failed(server: ServerVault, backup: Backup, reason: str) -> None:
     """A failed backup has no manifest: it would keep the packs' frames alive for nothing."""
     catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
-    catalog.manifest_path(server, backup.id).unlink(missing_ok=True)
+    server.store.delete(server.key(Kind.MANIFEST, backup.id))
 
 
 def _verdict(backup: Backup, missing: Sequence[Segment]) -> BackupVerdict:

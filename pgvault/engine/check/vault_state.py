@@ -34,7 +34,7 @@ _NEWEST = "SELECT max(accepted_at) FROM file WHERE kind = 'segment'"
 def read_backups(server: ServerVault) -> Found:
     try:
         return catalog.read_all(server, save=False)
-    except OSError:  # the directories' own check says why
+    except PgvaultError:  # the directories' own check says why
         return Found((), ())
 
 
@@ -44,11 +44,11 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
 
     The records of at most `segments` that nobody has read yet are read; the index keeps nothing of it.
     """
-    identity = or_error(lambda: read_identity(server), _DOING)
+    vault_id = or_error(lambda: Vault.writable(home), _DOING)
+    identity = or_error(lambda: read_identity(server), _DOING) if vault_id else None  # else one is yet to be made
     known = identity if isinstance(identity, Identity) else None
-    vault_problem = or_error(lambda: Vault.writable(home), _DOING)
     receiving = server.leases.held(Concern.RECEIVE)
-    problem = next((p for p in (vault_problem, identity) if isinstance(p, PgvaultError)), None)
+    problem = next((p for p in (vault_id, identity) if isinstance(p, PgvaultError)), None)
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
