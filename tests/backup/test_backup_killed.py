@@ -20,14 +20,14 @@ from pgvault.vault.packs import pack_names, read_footer
 
 RUN, WAL, COPY = "pgvault.engine.backup.run:", "pgvault.engine.backup.wal:", "pgvault.engine.backup.copy:"
 FRAMES, PACKS, BASE = "pgvault.vault.frames:FrameStore.", "pgvault.vault.packs:PackWriter.", "pgvault.io.base_backup:"
-MANIFEST, CATALOG, FILES = "pgvault.vault.manifest:ManifestWriter.", "pgvault.vault.catalog:", "pgvault.store.files:"
+MANIFEST, CATALOG, STORE = "pgvault.vault.manifest:ManifestWriter.", "pgvault.vault.catalog:", "pgvault.store.local:"
 SMALL_PACKS = {"set": "pgvault.vault.frames:PACK_SIZE", "to": 256 << 10}
 UNFINISHED, COPIED = BackupStatus.FAILED, BackupStatus.DONE
 
 POINTS = [
     (f"{RUN}clean_up", 1, "after", None),
-    (f"{CATALOG}write_durably", 1, "before", None),
-    (f"{CATALOG}write_durably", 1, "after", None),
+    (f"{STORE}publish", 1, "before", None),
+    (f"{STORE}publish", 1, "after", None),
     (f"{CATALOG}create", 1, "after", UNFINISHED),
     (f"{WAL}WalReservation.hold", 1, "after", UNFINISHED),
     (f"{FRAMES}__init__", 1, "after", UNFINISHED),
