@@ -203,6 +203,15 @@ def test_several_ranges_are_one_and_no_manifest_says_nothing(server: ServerVault
     assert judged(server, replace(none, begin_lsn=Lsn(1))) is None
 
 
+@pytest.mark.parametrize("before", [0, 20, 60, 100])
+def test_the_ranges_may_lie_over_two_runs(server: ServerVault, before: int) -> None:
+    ranges = server_manifest(RANGE)[len(NOISE):]
+    stored = store(server, backup(id=f"20261101T12{10 + before // 10}00Z"),
+                   {"backup_manifest": NOISE[:FRAME_SIZE - before] + ranges})
+    assert judged(server, stored) is None
+    assert judged(server, replace(stored, end_lsn=Lsn(5))) is not None
+
+
 def test_what_a_cluster_needs_from_its_host(server: ServerVault, whole: Backup) -> None:
     with opened(server, whole) as (manifest, packs):
         found = cluster_of(manifest, packs, {"port": "7"}, "/srv/data")
