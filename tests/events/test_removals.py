@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -126,6 +127,19 @@ def test_many_rows_are_told_by_relation_with_most_first() -> None:
     assert (event.kind, event.database, event.xid) == (EventKind.DELETE, 5, 500)
     assert [(each.relation.number, each.deleted, each.updated, each.total) for each in event.rows] == [
         (TABLE + 1, 60, 90, 150), (TABLE + 3, 0, 120, 120), (TABLE, 100, 0, 100)], "its own table is no loss"
+
+
+@pytest.mark.parametrize(("gid", "told"), [(b"a gid\0", "a gid"), (b"", "")])
+def test_what_was_prepared_earlier_says_by_what_name(gid: bytes, told: str) -> None:
+    deeds = Deeds()
+    for _ in range(100):
+        deeds.row(500, TABLE)
+    parts = 1 << 4 | (1 << 7 if gid else 0)
+    deeds.commit(0, deeds.at, rest=struct.pack("<II", parts, 500) + gid, info=0x30 | 0x80)
+    for _ in range(100):
+        deeds.row(501, TABLE)
+    deeds.end(501)
+    assert [(each.xid, each.prepared) for each in found(deeds)] == [(500, told), (501, None)]
 
 
 def test_a_restore_point_is_of_no_database_and_no_transaction() -> None:

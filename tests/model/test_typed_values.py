@@ -59,6 +59,30 @@ def test_a_size_without_a_clear_unit_is_refused(text):
         parse_size(text)
 
 
+SIZES = "write a number and one of B, kB, MB, GB, TB (1024 of each make the next; upper and lower case matter)"
+SPANS = "write a number and one of seconds (s), minutes (min), hours (h), days (d), weeks (w), months"
+
+
+@pytest.mark.parametrize(("read", "text", "said"), [
+    (parse_size, "50Mb", f"not a size: '50Mb'; {SIZES}"), (parse_size, "x" * 50, f"not a size: {'x' * 40!r}; {SIZES}"),
+    (parse_rate, "50Mb/s", f"not a rate: '50Mb'; {SIZES}"),
+    (parse_size, " 9999999TB ", "'9999999TB' is more than 8 million TB"),
+    (parse_rate, " 0B/s ", "'0B/s' would never send anything"),
+    (parse_duration, "5 m", f"not a span of time: '5 m'; {SPANS}"),
+    (parse_duration, "x" * 50, f"not a span of time: {'x' * 40!r}; {SPANS}"),
+    (parse_duration, " 101 years ", f"not a span of time: ' 101 years '; {SPANS}"),
+    (parse_duration, " 36526 days ", "'36526 days' is longer than a century")])
+def test_what_would_be_understood_is_said(read, text, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        read(text)
+
+
+def test_fractions_are_cut_to_whole_bytes_however_large():
+    assert parse_size("0.9B") == 0
+    assert parse_size("8388607.999999TB") == 8388607999999 * 2**40 // 10**6
+    assert parse_duration("36525 days") == timedelta(days=36525)
+
+
 @given(st.integers(0, 2**63 - 1).filter(lambda n: len(format_size(n)) < 14))
 def test_a_written_size_reads_as_itself(size):
     assert parse_size(format_size(size)) == size

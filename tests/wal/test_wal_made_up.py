@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wal_writer import RESTORE_POINT, SYSTEM, TRANSACTION, XLOG, Writer, restore_point, short
+from wal_writer import RESTORE_POINT, SYSTEM, TRANSACTION, XLOG, Writer, one_block, restore_point, short
 
 from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
@@ -16,6 +16,7 @@ from pgvault.model.segment import Segment
 from pgvault.wal import pieces as cut
 from pgvault.wal.facts import Xids, skim, skim_all
 from pgvault.wal.pages import check_segment, read_header
+from pgvault.wal.record import HEAP, TABLESPACE
 from pgvault.wal.records import Cause, Reading, follow
 from pgvault.wal.transactions import Kind, transactions
 
@@ -127,6 +128,41 @@ def test_a_switch_in_a_large_segment_is_known_when_it_is_read_in_pieces() -> Non
     parts = skim_all([(Lsn(start + at), data[at:at + size]) for at in range(0, len(data), size)])
     assert parts == whole
     assert parts.end.cause is Cause.SWITCHED
+
+
+happenings = st.lists(st.one_of(
+    st.tuples(st.just("filler"), st.integers(0, 20_000)), st.tuples(st.just("row"), st.integers(700, 705)),
+    st.tuples(st.sampled_from(["commit", "abort"]), st.sampled_from([0, 700, 701, 705, 4_294_967_295, 3])),
+    st.tuples(st.just("point"), st.integers(0, 9)), st.tuples(st.just("space"), st.integers(16384, 16390))),
+    max_size=40)
+
+
+@settings(max_examples=80, deadline=None)
+@given(happenings, st.lists(st.integers(-9, 9), min_size=40, max_size=40), st.integers(1, 40), st.booleans())
+def test_a_segment_that_is_read_in_pieces_has_the_facts_of_the_whole(
+        happenings: list[tuple[str, int]], times: list[int], pages: int, switches: bool) -> None:
+    """Records that cross a piece's border, clocks that are put back, xids that go round, and where its WAL ends."""
+    writer = Writer()
+    for (what, number), time in zip(happenings, times, strict=False):
+        if what == "filler":
+            writer.append(bytes(number))
+        elif what == "row":
+            body = one_block((1663, 5, 16384), struct.pack("<IHBB", number, 1, 0, 0))
+            writer.append(body, rmid=HEAP, info=0x10, xid=number)
+        elif what == "point":
+            writer.append(restore_point(f"point {number}", time), rmid=XLOG, info=RESTORE_POINT)
+        elif what == "space":
+            writer.append(short(struct.pack("<I", number) + b"/srv\0"), rmid=TABLESPACE)
+        else:
+            writer.commit(number, time, info=0x20 * (what == "abort"))
+    if switches:
+        writer.switch()
+    if not writer.bytes:
+        return
+    (start, data), *_ = writer.segments()
+    size = pages * 8192
+    parts = [(Lsn(start + at), data[at:at + size]) for at in range(0, len(data), size)]
+    assert skim_all(parts) == skim(data, start)
 
 
 @settings(max_examples=100, deadline=None)
