@@ -34,7 +34,8 @@ Example:
   pgvault open latest
   pgvault open latest --lift
 """
-THROW_AWAY = """Stop a restored server and remove its files, tablespaces included.
+THROW_AWAY = """Stop a restored server and remove its files, tablespaces included. Of any restore that has ended:
+its server may be at the target, astray or not started, and its files may be incomplete.
 
 It is refused for the live server, for one that archives or that a standby follows, and where another restore or another
 cluster is in the directory by now. To confirm it, name the directory.
@@ -132,7 +133,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     from pgvault.engine.restored.throwing_away import plan_throw_away, throw_away
     from pgvault.model.job import JobKind
 
-    copy = _found(args, context)
+    copy = _found(args, context, astray=True)
     with closing(listener(context.err, as_json=context.json)) as emit:
         plan = asyncio.run(plan_throw_away(copy, context.config, emit))
     settled = settle(plan, context, lambda as_data: _show(plan, context, as_data=as_data), dry_run=args.dry_run)
@@ -142,7 +143,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv())
     done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: throw_away(plan, _still(copy, context), context.config, emit))
+                   act=lambda emit, job: throw_away(plan, _still(copy, context, astray=True), context.config, emit))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places),
                           "left": list(done.left)})
@@ -185,18 +186,18 @@ def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
     show_conditions(plan.preconditions, out)
 
 
-def _still(copy: RestoredCopy, context: Context) -> RestoredCopy:
+def _still(copy: RestoredCopy, context: Context, *, astray: bool = False) -> RestoredCopy:
     """The same one when it is acted on, which may be long after it was shown; Refused when another restore has written
     there since."""
     from pgvault.jobs.copies import find_copy
 
-    return find_copy(context.config, copy.job)
+    return find_copy(context.config, copy.job, astray=astray)
 
 
-def _found(args: argparse.Namespace, context: Context) -> RestoredCopy:
+def _found(args: argparse.Namespace, context: Context, *, astray: bool = False) -> RestoredCopy:
     from pgvault.jobs.copies import find_copy
 
-    copy = find_copy(context.config, args.copy)
+    copy = find_copy(context.config, args.copy, astray=astray)
     context.config.server(copy.server)
     return copy
 

@@ -210,10 +210,11 @@ class HostConfig(Section):
         optional(kinds.REMOTE_PATH), "The directory of PostgreSQL's programs on the host.", default=None,
         shown="searched for")
     start_command: str | None = _setting(
-        optional(kinds.COMMAND), "Starts the restored server: a line for the host's sh.", default=None,
-        shown="pg_ctl start")
+        optional(kinds.COMMAND), "Starts the server in data_directory (any restored one without that): a line for sh.",
+        default=None, shown="pg_ctl start")
     stop_command: str | None = _setting(
-        optional(kinds.COMMAND), "Stops the server: a line for the host's sh.", default=None, shown="pg_ctl stop")
+        optional(kinds.COMMAND), "Stops the server in data_directory: a line for the host's sh.", default=None,
+        shown="pg_ctl stop")
     port: int | None = _setting(
         optional(kinds.whole_number(1, 65535)), "The port that a server restored here is given.", default=None,
         shown="the one in the restored configuration")

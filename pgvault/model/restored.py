@@ -35,6 +35,8 @@ class RestoredCopy:
     """What was restored, by its id."""
     original: str = ""
     """The data directory of the server when it was backed up."""
+    is_whole: bool = True
+    """Everything was written. Else only what bears the restore's mark is known to be its own."""
 
     @property
     def place(self) -> str:

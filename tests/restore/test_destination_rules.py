@@ -13,6 +13,7 @@ from support.restoring import MIB, SPACE, backup, box, destination, place, plan
 
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.directory_state import read_directory_state
+from pgvault.engine.restore.own_service import own_start
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.io.probe import Contents, Destination, Installation, Postmaster
 from pgvault.io.probe_listening import SocketPlace
@@ -67,7 +68,9 @@ RUNS = "/srv/data/postmaster.pid names process 88 (postgres), which runs."
      "/pg16/bin/pg_ctl stop -D /srv/data"),
     ((), "17", None, "pg_ctl stop -D /srv/data"),
     ((), "17", box(), "pg_ctl stop -D /srv/data"),
-    ((), "17", box(stop_command="systemctl stop postgresql"), "systemctl stop postgresql"),
+    ((), "17", box(data_directory="/srv/data/", stop_command="systemctl stop postgresql"), "systemctl stop postgresql"),
+    ((), "17", box(data_directory="/srv/other", stop_command="systemctl stop postgresql"), "pg_ctl stop -D /srv/data"),
+    ((), "17", box(stop_command="systemctl stop postgresql"), "pg_ctl stop -D /srv/data"),
 ])  # fmt: skip
 def test_a_server_that_runs_is_stopped_first_with_the_programs_of_its_own_version(
         installations: tuple[Installation, ...], version: str, host: HostConfig | None, command: str) -> None:
@@ -75,6 +78,13 @@ def test_a_server_that_runs_is_stopped_first_with_the_programs_of_its_own_versio
                         pg_version=version, has_cluster=True)
     assert one("running server", there, host=host) == Precondition(
         "running server", FAILED, RUNS, f"Stop it first, on that host: {command}")
+
+
+@pytest.mark.parametrize(("host", "command"), [
+    (None, None), (box(start_command="start"), "start"), (box(start_command="start", data_directory="/other"), None),
+    (box(start_command="start", data_directory="/srv/data"), "start")])
+def test_a_start_command_is_for_the_hosts_own_directory(host: HostConfig | None, command: str | None) -> None:
+    assert own_start(host, "/srv/data") == command
 
 
 def test_what_a_dead_server_left_is_no_running_server() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import select
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -19,6 +22,7 @@ from restore.target_world import World, end_world, make_world
 from support.account import account, remove_tree
 from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
+from support.postgres import free_port
 from support.ssh import SshHost
 
 from pgvault.io.probe_script import MARKER
@@ -27,6 +31,8 @@ from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory
 from pgvault.model.event import PhaseStarted
 from pgvault.model.job import JobKind
+
+DYING = Path(__file__).parents[1] / "restore/dying_restore.py"
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +229,76 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     assert not data.exists()
     assert [path.name for path in stranger.parents[1].iterdir()] == ["PG_99_209901011"]
     assert stranger.read_text() == "of another cluster"
+
+
+@contextmanager
+def host_with(world: World, settings: str) -> Iterator[None]:
+    """Further settings of the host."""
+    written = world.config_file.read_text()
+    world.config_file.write_text(f"{written}\n{settings}\n")
+    try:
+        yield
+    finally:
+        world.config_file.write_text(written)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["another directory", "the host's own"])
+def test_a_restore_that_ended_astray_is_thrown_away(world: World, own: bool) -> None:
+    """Its server runs, and is not at its target. The host's stop command is for the host's own directory alone."""
+    data, stopped = world.root / f"astray-{own}", world.root / f"stopped-{own}"
+    pg_ctl = world.server.installation.program("pg_ctl")
+    world.server.sql(f"SELECT pg_create_restore_point('later {own}')")
+    world.take_wal()
+    edit = f"printf \"recovery_target_lsn = ''\\nrecovery_target = 'immediate'\\n\" >> {data}/postgresql.auto.conf"
+    argv = ["restore", "main", "auto", data, "--host", "target", "--target-name", f"later {own}", "--target-action",
+            "pause", "--tablespace", f"fast={data}.fast", "--start", "--port", str(free_port()), "--yes"]
+    with host_with(world, f"start_command = {json.dumps(f'{edit}; {pg_ctl} start -D {data} -s -W -l {data}/log')}"):
+        assert "before the target" in world.cli(*argv, check=1).stderr
+    command = json.dumps(f"touch {stopped}; {pg_ctl} stop -D {data} -m fast -s")
+    home = data if own else world.root / "the service"
+    with host_with(world, f'data_directory = "{home}"\nstop_command = {command}'):
+        plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
+        assert (plan["runs"], plan["removes"]) == (True, [str(data), f"{data}.fast"])
+        assert "has made no server" in world.cli("look", plan["copy"], check=5).stderr
+        assert "Thrown away" in world.cli("throw-away", plan["copy"], "--remove", data, check=0).text
+    assert stopped.exists() is own
+    assert not data.exists()
+    assert not Path(f"{data}.fast").exists()
+
+
+def test_what_a_restore_left_that_was_not_started_or_not_completed_is_thrown_away(world: World) -> None:
+    data = world.root / "left"
+    argv = ["restore", "main", "auto", data, "--host", "target", "--target-immediate", "--tablespace",
+            f"fast={data}.fast", "--yes"]
+    with host_with(world, "start_command = \"false\""):
+        assert "could not start" in world.cli(*argv, "--start", check=1).stderr
+    plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
+    assert not plan["runs"]
+    world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert not data.exists()
+    words = [sys.executable, str(DYING), "pgvault.engine.restore.place:Site.flush", "1", "--config",
+             str(world.config_file), *map(str, argv)]
+    assert subprocess.run(words, capture_output=True, env=environment(), cwd="/", check=False).returncode == -9
+    assert (data / MARKER).exists()
+    planned = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
+    assert planned["copy"] != plan["copy"]
+    (data / MARKER).write_text((data / MARKER).read_text().replace(planned["copy"], plan["copy"]))
+    assert "no copy of main" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    (data / MARKER).write_text((data / MARKER).read_text().replace(plan["copy"], planned["copy"]))
+    world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert not data.exists()
+    assert not Path(f"{data}.fast").exists()
+    theirs = Path(f"{data}.fast") / "PG_18_202506291/1/1"  # it came there before the restore marked the place
+    words[2:4] = ["pgvault.engine.restore.send:Sender.send", "1"]
+    assert subprocess.run(words, capture_output=True, env=environment(), cwd="/", check=False).returncode == -9
+    mark = (data / MARKER).read_text()
+    (data / MARKER).unlink()
+    assert "its mark is not there" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    (data / MARKER).write_text(mark)
+    (theirs.parents[2] / MARKER).unlink()
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert not data.exists()
+    assert theirs.exists()
+    remove_tree(theirs.parents[2])

@@ -12,6 +12,7 @@ from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
 from pgvault.engine.restore.observation import Observation, observe_server
+from pgvault.engine.restore.own_service import own_stop
 from pgvault.engine.restored.running import reach_copy
 from pgvault.io.host import Host
 from pgvault.io.postgres import session
@@ -43,15 +44,18 @@ _LABELS: Final = ("backup_label", "backup_label.old")
 """Which backup a recovery begins with, and began with."""
 # pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short, and the mark of an incomplete
 # restore says whose that is. A tablespace's directory may by now hold that of a cluster of another major, to which
-# pg_upgrade has led.
+# pg_upgrade has led. What an incomplete restore has not marked is not its own.
 _REMOVE: Final = f"""# remove the restored server
-dir=$1 major=$2 job=$3 mark=$1/{MARKER}
-shift 3
+dir=$1 major=$2 job=$3 marked=$4 mark=$1/{MARKER}
+shift 4
+ours() {{ [ "$(head -n 1 "$1/{MARKER}" 2>/dev/null)" = "$job" ]; }}
 [ ! -e "$dir/postmaster.pid" ] || exit {_RUNS}
 {{ printf '%s\\nkept\\n%s\\n' "$job" "$dir" > "$mark"; }} 2>/dev/null || rm -f "$mark"  # a full disk is no hindrance
 rm -f "$dir/global/pg_control" || exit 1
 for space in "$@"; do
+  [ -z "$marked" ] || ours "$space" || continue
   rm -rf "$space/PG_${{major}}_"* || exit 1
+  ! ours "$space" || rm -f "$space/{MARKER}" || exit 1
   [ ! -d "$space" ] || rmdir "$space" 2>/dev/null || find "$space" -mindepth 1 -maxdepth 1 ! -name lost+found
 done
 find "$dir" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name {MARKER} -exec rm -rf {{}} + || exit 1
@@ -104,8 +108,11 @@ class _Looked:
 
     async def _whose(self) -> Precondition:
         """It is what this restore left, and nothing newer."""
-        if self._is_begun:
-            return holds("this restore's", f"what is left of the copy of {self.copy.server}: its removal had begun")
+        if self._is_incomplete:
+            return holds("this restore's", f"an incomplete copy of {self.copy.server}, marked as this restore's")
+        if not self.copy.is_whole:
+            return fails("this restore's", f"Job {self.copy.job} did not complete what it wrote, and its mark is not "
+                         "there: what is there may be older.", "Look what it is, and remove it by hand.")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
         found = self.there.system_identifier
         if found is None or identity is None or found != identity.system_identifier:
@@ -119,8 +126,8 @@ class _Looked:
         return holds("this restore's", f"a copy of {self.copy.server}")
 
     @property
-    def _is_begun(self) -> bool:
-        """Its removal was cut short."""
+    def _is_incomplete(self) -> bool:
+        """Its restore, or its removal, was cut short: the mark says whose it is."""
         return self.there.incomplete_restore == self.copy.job
 
     async def _use(self) -> dict[str, object]:
@@ -178,7 +185,7 @@ class _Looked:
 
     async def _at_rest(self) -> Precondition:
         """A server in service may be stopped for a while."""
-        if self._is_begun:
+        if self._is_incomplete:
             return holds("not in use", "it cannot be started")
         said = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
                                     self.there.directory.real_path])  # -C comes first: then root may ask, too
@@ -201,9 +208,10 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
         try:
             if sight.alive:
                 emit(PhaseStarted("stop"))
-                await _stop(host, host_config, plan, programs)
+                await _stop(host, own_stop(host_config, copy.directory, plan.directory), plan, programs)
             emit(PhaseStarted("remove"))
-            done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job, *plan.tablespaces,
+            done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job,
+                                         "" if copy.is_whole else "marked", *plan.tablespaces,
                                          timeout=_REMOVE_SECONDS)
         except asyncio.CancelledError:
             raise Cancelled(f"throwing away {plan.place} was cancelled in the middle",
@@ -219,14 +227,13 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
     return ThrownAway(plan, tuple(done.stdout.decode("utf-8", "replace").splitlines()))
 
 
-async def _stop(host: Host, config: HostConfig | None, plan: ThrowAwayPlan, programs: str) -> None:
-    if config is not None and config.stop_command:
-        line = config.stop_command
-        done = await host.run_shell(line, timeout=_STOP_SECONDS)
-    else:
-        argv = [f"{programs}/pg_ctl", "stop", "-D", plan.directory, "-m", "fast", "-w", "-t", f"{_STOP_SECONDS:.0f}"]
-        line = join(argv)
-        done = await host.run(argv, timeout=_STOP_SECONDS + 10)
+async def _stop(host: Host, command: str | None, plan: ThrowAwayPlan, programs: str) -> None:
+    """With the host's own command where that is for this directory, so that its service knows; else this server alone.
+    """
+    argv = [f"{programs}/pg_ctl", "stop", "-D", plan.directory, "-m", "fast", "-w", "-t", f"{_STOP_SECONDS:.0f}"]
+    line = command or join(argv)
+    done = await host.run_shell(command, timeout=_STOP_SECONDS) if command else \
+        await host.run(argv, timeout=_STOP_SECONDS + 10)
     if (await observe_server(host, plan.directory, programs)).alive:
         raise PgvaultError(f"could not stop the server in {plan.place}",
                            detail=f"{line} ended with status {done.status}: {done.stderr.strip()}. Nothing was "
