@@ -147,6 +147,10 @@ def put(store: FrameStore, plain: bytes) -> bytes:
     return frame
 
 
+def unpacked(sent: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q", "-d", "-c"], input=sent, capture_output=True, check=True).stdout
+
+
 @settings(max_examples=25, deadline=None)
 @given(names=NAMES, contents=st.lists(CONTENTS, min_size=4, max_size=4), packed=st.booleans())
 def test_a_stream_unpacks_to_what_was_backed_up(server: ServerVault, names: list[str], contents: list[bytes],
@@ -167,10 +171,9 @@ def test_a_stream_unpacks_to_what_was_backed_up(server: ServerVault, names: list
     with PackReader(server) as packs:
         stream = TarStream(packs, lambda entry: known[entry.path][1], packed=packed, wrote=wrote)
         sent = b"".join(stream.blocks(iter(items)))
-    plain = subprocess.run(["zstd", "-q", "-d", "-c"], input=sent, capture_output=True, check=True).stdout if packed \
-        else sent  # fmt: skip
-    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(unpacked(sent) if packed else sent)) as archive:
         assert archive.getnames() == ["dir", *files, "wal", "small"]
+        assert {archive.getmember(name).mode for name in ("wal", "small")} == {0o600}
         for path, content in files.items():
             assert archive.extractfile(path).read() == content
             assert archive.getmember(path).mode == 0o640
@@ -183,3 +186,40 @@ def test_an_empty_stream_is_a_valid_archive(server: ServerVault, tmp_path: Path)
         sent = b"".join(TarStream(packs, lambda entry: [], packed=False, wrote=lambda *_: None).blocks(iter([])))
     subprocess.run(["tar", "-x", "-C", tmp_path, "-f", "-"], input=sent, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("size", [0, 5, FRAME_SIZE, FRAME_SIZE + 5, 3 * FRAME_SIZE, 2 * FRAME_SIZE + 512])
+def test_zeros_which_are_stored_as_nothing_arrive(server: ServerVault, size: int, packed: bool) -> None:
+    entry, runs = stored_file(server, 1, "zeros", bytes(size))
+    assert not any(run.frame for run in runs)
+    behind = SmallFile("behind", b"x")
+    with PackReader(server.packs) as packs:
+        stream = TarStream(packs, lambda _: runs, packed=packed, wrote=lambda *_: None)
+        sent = b"".join(stream.blocks(iter([BackupFile("zeros", entry), behind])))
+    with tarfile.open(fileobj=io.BytesIO(unpacked(sent) if packed else sent)) as archive:
+        assert archive.getnames() == ["zeros", "behind"]
+        assert archive.extractfile("zeros").read() == bytes(size)
+
+
+BLOCK = 256 << 10
+
+
+@pytest.mark.parametrize(("content", "sizes"), [
+    (BLOCK - 512, [BLOCK, BLOCK, BLOCK, 1024]), (BLOCK - 1024, [2 * BLOCK - 1024, BLOCK - 512 + 1024]),
+    (100_000, [3 * 100_864, 1024]), (300_000, [300_544, 300_544, 300_544, 1024])])
+def test_what_is_sent_is_gathered_to_blocks(server: ServerVault, content: int, sizes: list[int]) -> None:
+    """Neither the memory nor the number of writes grows with the files."""
+    items = [SmallFile(str(number), bytes(content)) for number in range(3)]
+    with PackReader(server.packs) as packs:
+        stream = TarStream(packs, lambda _: [], packed=False, wrote=lambda *_: None)
+        assert [len(block) for block in stream.blocks(iter(items))] == sizes
+
+
+def test_stored_frames_are_gathered_as_they_are(server: ServerVault) -> None:
+    piece = hashlib.shake_256(b"f").digest(100_000)
+    frames = PackedFile("wal", 600_000, lambda: [piece] * 6, lambda: [])
+    with PackReader(server.packs) as packs:
+        stream = TarStream(packs, lambda _: [], packed=True, wrote=lambda *_: None)
+        blocks = list(stream.blocks(iter([frames])))
+    assert [block.count(piece) for block in blocks] == [3, 3, 0]
