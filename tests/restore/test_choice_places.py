@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from choosing import FIRST, REACH, SECOND, archive_without, at, branched, find, lived, refusal
 from made_archive import MadeArchive
 
-from pgvault.engine.restore.choose import Choice, Reading, needed
+from pgvault.engine.restore.choose import Choice, NoChoice, Reading, needed
 from pgvault.engine.restore.nearest import When, nearest
 from pgvault.engine.restore.recovery_path import RecoveryPaths
-from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop
+from pgvault.engine.restore.stop import NoStop, NoStopCause, Stop, find_stop
+from pgvault.model.backup import Backup
+from pgvault.model.errors import Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
@@ -134,3 +137,88 @@ def test_an_unfinished_segment_is_mentioned_where_it_would_reach_further() -> No
         f"On timeline 1 the archived WAL reaches to 0/600000, {REACH}{goes_on}.")
     assert refusal(archive, AtXid(999)).reason.startswith(
         f"No transaction 999 ended in the archived WAL behind backup {SECOND}{goes_on}; ")
+
+
+# In which order, and on which side
+
+
+NOTHING = Refused("nothing")
+
+
+def made_up(*refusals: NoStop, asked: Reading, archive: MadeArchive | None = None) -> list[tuple[When, Reading]]:
+    """What is offered where these are the refusals."""
+    archive = archive or branched()
+    found = NoChoice(NOTHING, "nothing", (), refusals)
+    return [(each.when, each.reading) for each in nearest(found, asked, [], [
+        *(each.backup for each in refusals if each.backup)], lambda partial: RecoveryPaths(archive))]
+
+
+def no(cause: NoStopCause, backup: Backup, timeline: int, last: datetime | None = None) -> NoStop:
+    return NoStop(cause, "", "", backup, timeline, last)
+
+
+def test_what_is_nearer_comes_first_whichever_timeline_it_is_on() -> None:
+    first, second = branched().backups
+    early = made_up(no(NoStopCause.TOO_EARLY, second, 1), no(NoStopCause.TOO_EARLY, first, 2),
+                    asked=Reading(AtTime(at(11)), None, "auto", True))
+    assert [(when, reading.backup, reading.timeline) for when, reading in early] == [
+        (When.LATER, FIRST, 2), (When.LATER, SECOND, 1)]
+    late = made_up(no(NoStopCause.TOO_LATE, first, 2), no(NoStopCause.TOO_LATE, second, 1),
+                   asked=Reading(AtTime(at(17)), None, "auto", True))
+    assert [(when, reading.backup, reading.timeline) for when, reading in late] == [
+        (When.EARLIER, SECOND, 1), (When.EARLIER, FIRST, 2)]
+
+
+def test_a_commit_that_is_later_than_what_was_asked_for_is_not_offered_as_an_earlier_one() -> None:
+    """The clock was put back: then it is the backup's end, when that is earlier."""
+    first, second = branched().backups
+    asked = Reading(AtTime(at(12, 1)), None, "auto", True)
+    late = made_up(no(NoStopCause.TOO_LATE, first, 1, at(12, 1, 1.25)), asked=asked)
+    assert [reading.target for _, reading in late] == [Immediate()]
+    assert made_up(no(NoStopCause.TOO_LATE, second, 1, at(12, 3, 12.5)), asked=asked) == []
+
+
+def test_a_backups_end_of_unknown_time_is_offered() -> None:
+    first = replace(branched().backups[0], finished_at=None)
+    offered_ = made_up(no(NoStopCause.TOO_LATE, first, 1), asked=Reading(AtTime(at(17)), None, "auto", True))
+    assert [(when, reading.backup) for when, reading in offered_] == [(When.EARLIER, FIRST)]
+
+
+@pytest.mark.parametrize(("lsn", "expected"), [(0x2000A7, []), (0x2000A8, [When.EARLIER]), (0x2000A9, [When.EARLIER])])
+def test_positions_tell_the_side_where_one_was_asked_for(lsn: int, expected: list[When]) -> None:
+    first = branched().backups[0]
+    offered_ = made_up(no(NoStopCause.TOO_LATE, first, 1), asked=Reading(AtLsn(Lsn(lsn)), None, "auto", True))
+    assert [when for when, _ in offered_] == expected
+
+
+def test_the_newest_backups_end_on_the_timeline_that_was_asked_for() -> None:
+    archive = branched()
+    found = refusal(archive, Immediate(), 2, archive.backups[1:])
+    offered_ = nearest(found, Reading(Immediate(), 2, SECOND), archive.backups[1:], archive.backups,
+                       lambda partial: RecoveryPaths(archive))
+    assert [(each.when, each.reading.backup, each.reading.timeline) for each in offered_] == [(When.EARLIER, FIRST, 2)]
+
+
+# What was not read, and what is behind it
+
+
+@pytest.mark.parametrize("target", [AtName("deploy"), AtXid(701), AtLsn(Lsn(0x300028)), AtTime(at(12, 1, 1))])
+def test_wal_that_was_not_read_behind_the_stop_does_no_harm(target: Target) -> None:
+    archive = archive_without()
+    segment = Segment(1, 5)
+    archive.rows[segment] = archive.rows[segment]._replace(
+        problem="x", earliest=None, latest=None, oldest_xid=None, newest_xid=None, last_at=None)
+    assert isinstance(find_stop(RecoveryPaths(archive).to(1), archive.backups[0], target), Stop)
+
+
+def test_a_gap_is_no_end_of_the_wal() -> None:
+    archive = archive_without(3)
+    found = refusal(archive, EndOfWal(), None, archive.backups[:1])
+    assert [(each.cause, each.backup) for each in found.refusals] == [(NoStopCause.TOO_LATE, archive.backups[0])]
+    assert "segment 000000010000000000000003 behind it is missing" in found.reason
+
+
+def test_what_is_unknown_names_the_backup_that_was_asked() -> None:
+    archive = archive_without()
+    for target in (AtXid(12345), AtName("nope")):
+        assert [each.backup for each in refusal(archive, target).refusals] == archive.backups[::-1]
