@@ -159,6 +159,12 @@ def backups(server: ServerVault) -> list[Backup]:
     return list(read_all(server).backups)
 
 
+def has_waiting(server: ServerVault) -> bool:
+    """Whether it is written down of a backup that it waits for WAL."""
+    return any(isinstance(each, Backup) and each.status is BackupStatus.WAITING_FOR_WALS
+               for each in _scan_stored(server, False))
+
+
 def settle(server: ServerVault) -> list[Backup]:
     """Write down which backups became DONE because their WAL has arrived; these."""
     settled = []

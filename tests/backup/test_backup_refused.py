@@ -18,6 +18,8 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Locked
 from pgvault.store.leases import Concern
+from pgvault.vault import wal_index
+from pgvault.vault.wal_facts import unread
 
 
 def running_job(here: Station) -> str:
@@ -181,6 +183,8 @@ def test_pages_that_fail_their_checksum(
         assert all(path in told.stderr for path in paths), told.stderr
         marked = here.newest()
         assert marked.status is BackupStatus.DONE
+        with wal_index.reading(here.vault) as index:
+            assert unread(index) == 0, "its WAL was judged"
         assert sorted(marked.corrupt_pages) == paths
         contents = here.contents(marked)
         assert all(contents.read(path) == (server.data / path).read_bytes() for path in paths)

@@ -121,7 +121,7 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     assert not any(name in kept for name in ("recovery_target", "restore_command", "recovery_end_command"))
     assert "work_mem = '8MB'" in kept
     assert "archive_mode = 'off'" in kept
-    assert (world.vault.recoveries / "00000002.toml").read_text().count("history")
+    assert (world.vault.home / "recoveries/00000002.toml").read_text().count("history")
     plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
     assert plan["removes"] == [str(data), f"{data}.fast"]
     assert (plan["runs"], {each["outcome"] for each in plan["preconditions"]}) == (True, {"ok"})

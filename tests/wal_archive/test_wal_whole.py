@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 from making_wal import MIB, new_vault, put, quarantined
 from wal.wal_writer import SYSTEM, Writer
 
-from pgvault.engine.backup.run import refuse_damaged
+from pgvault.engine.backup.run import clean_up, refuse_damaged
 from pgvault.engine.wal_status import wal_status
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Rejected, WalMissing
 from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
 from pgvault.model.timeline import History
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.identity import Identity
@@ -92,6 +94,33 @@ def test_a_backup_that_was_done_before_its_wal_was_read_is_not(vault: ServerVaul
     read_facts(vault)
     with pytest.raises(WalMissing, match="its WAL is damaged"):
         refuse_damaged(vault, done)
+    assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
+
+
+def test_damage_is_said_of_a_backup_that_waits_too_and_of_one_with_corrupt_pages(vault: ServerVault) -> None:
+    """Whatever else there is to say: it does not become DONE by what it waits for."""
+    archive(vault, damaged=2, without=4)
+    waits, fourth = catalog.read(vault, ID), Segment(1, 4)
+    read_facts(vault)
+    with pytest.raises(WalMissing, match="its WAL is damaged"):
+        refuse_damaged(vault, waits, [fourth])
+    put(vault, name(4), segments()[4])
+    with pytest.raises(WalMissing, match="its WAL is damaged") as failed:
+        refuse_damaged(vault, replace(waits, status=BackupStatus.DONE, corrupt_pages=("base/1/2",)))
+    assert "corrupt pages, too, in base/1/2" in failed.value.detail
+    assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
+
+
+def test_a_backup_that_only_waits_is_not_called_damaged(vault: ServerVault) -> None:
+    archive(vault, without=3)
+    read_facts(vault)
+    refuse_damaged(vault, catalog.read(vault, ID), [Segment(1, 3)])
+
+
+def test_the_next_backup_does_not_settle_one_whose_wal_nobody_has_read(vault: ServerVault) -> None:
+    archive(vault, damaged=3)
+    assert catalog.read(vault, ID).status is BackupStatus.DONE, "as long as nobody has read it"
+    clean_up(vault)
     assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
 
 

@@ -89,12 +89,12 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
         _lock(scope, lambda: server.leases.hold(Concern.BACKUP, job=job), plan.wait_lock, emit, cancelled)
         _lock(scope, lambda: server.leases.hold(Concern.PACKS, shared=True), True, emit, cancelled)
         try:
-            verdict = _take_locked(plan, config, facts, server, job, emit, cancelled)
+            backup, missing = _take_locked(plan, config, facts, server, job, emit, cancelled)
         except (OSError, sqlite3.Error) as error:
             raise backup_error(error, server) from error
-    _read_wal(server, verdict, emit, cancelled)
-    refuse_damaged(server, verdict.backup)
-    return verdict
+    _read_wal(server, BackupVerdict(backup), emit, cancelled)
+    refuse_damaged(server, backup, missing)
+    return _verdict(backup, missing)
 
 
 def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled: threading.Event) -> None:
@@ -107,19 +107,22 @@ def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled
         emit(Noted(f"{verdict}, but not all of the archived WAL could be read: {error}\n{READ_LATER}", Level.WARNING))
 
 
-def refuse_damaged(server: ServerVault, backup: Backup) -> None:
-    """What was read of its WAL shows whether recovery gets to the backup's end, as `pgvault wal` will tell."""
-    if (segment := lacking(server, backup)) is not None:
+def refuse_damaged(server: ServerVault, backup: Backup, missing: Sequence[Segment] = ()) -> None:
+    """What was read of its WAL shows whether recovery gets to the backup's end, as `pgvault wal` will tell. What is
+    still missing is no damage, but may follow some."""
+    if (segment := lacking(server, backup)) is not None and segment not in missing:
         catalog.write(server, replace(backup, status=BackupStatus.WAITING_FOR_WALS))
         raise WalMissing(
             f"backup {backup.id} cannot be restored: its WAL is damaged",
             detail=f"Recovery does not get to the end of segment {segment.name(backup.segment_size)}, and the backup "
-                   f"ends at {backup.end_lsn}. It counts as waiting for WAL.",
+                   f"ends at {backup.end_lsn}. It counts as waiting for WAL."
+                   + f" The server reported corrupt pages, too, in {_corrupt(backup)}." * bool(backup.corrupt_pages),
             hint=f"See where it ends (pgvault wal {server.name}), and take another one: pgvault backup {server.name}")
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,
-                 emit: Emit, cancelled: threading.Event) -> BackupVerdict:
+                 emit: Emit, cancelled: threading.Event) -> tuple[Backup, Sequence[Segment]]:
+    """With the segments that it needs and that are not archived: it is DONE without any."""
     clean_up(server)
     known = [b.id for b in catalog.scan(server)]
     backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
@@ -134,7 +137,7 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
     if not missing:
         backup = replace(backup, status=BackupStatus.DONE)
         catalog.write(server, backup)
-    return _verdict(backup, missing)
+    return backup, missing
 
 
 def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wait: bool, emit: Emit,
@@ -157,6 +160,9 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
 
 def clean_up(server: ServerVault) -> None:
     """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
+    if catalog.has_waiting(server):
+        with suppress(PgvaultError, OSError, sqlite3.Error):  # then it is judged by what was read before
+            wal_facts.read_facts(server)  # unread WAL counts as whole
     catalog.settle(server)
     server.store.sweep(Kind.BACKUP, server.name, alone=True)
     for backup in catalog.backups(server):
@@ -321,11 +327,15 @@ def _write_failed(server: ServerVault, backup: Backup, reason: str) -> None:
     server.store.delete(server.key(Kind.MANIFEST, backup.id))
 
 
+def _corrupt(backup: Backup) -> str:
+    return ", ".join(backup.corrupt_pages[:10])
+
+
 def _verdict(backup: Backup, missing: Sequence[Segment]) -> BackupVerdict:
     if backup.corrupt_pages and not missing:
         raise CorruptPages(
             f"backup {backup.id} holds pages that fail their checksum on the server",
-            detail="Files: " + ", ".join(backup.corrupt_pages[:10]) + ".",
+            detail=f"Files: {_corrupt(backup)}.",
             hint="Keep the older backups. Look at the server's disks and memory, and at pg_amcheck.")
     if backup.status is not BackupStatus.DONE:
         raise WalMissing(
