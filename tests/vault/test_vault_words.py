@@ -267,3 +267,27 @@ def test_an_archive_that_is_not_there_is_in_doubt(server: ServerVault) -> None:
         "Check [vault] home and the server's name.")
     claim(server, CLUSTER)
     assert find_wal(server, "000000010000000000000001") is None
+
+
+@pytest.mark.parametrize("name", ["lost+found", "jobs/", "README", "main/incoming/"])
+def test_a_home_may_hold_what_was_there_before_the_vault(tmp_path: Path, name: str) -> None:
+    """A file system's own, another process's beginning, or the directory that rsync sends WAL to."""
+    path = tmp_path / name
+    path.mkdir(parents=True) if name.endswith("/") else path.touch()
+    assert Vault.open_or_create(tmp_path).is_there
+
+
+@pytest.mark.parametrize("names", [("main/INCOMING/",), ("main/incoming/", "main/other/"), ("main/incoming",),
+                                   ("Readme",), ("incoming/",)])
+def test_a_home_with_anything_else_is_no_vault(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True) if name.endswith("/") else path.touch()
+    with pytest.raises(PgvaultError, match="is not empty and is no vault"):
+        Vault.open_or_create(tmp_path)
+
+
+def test_a_server_s_name_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^'\.\./x' cannot be a server's name: "):
+        Vault.open_or_create(tmp_path / "vault").server("../x")

@@ -9,10 +9,12 @@ import pytest
 from wal_writer import RESTORE_POINT, SYSTEM, TRANSACTION, XLOG, Writer, short
 
 from pgvault.model.errors import UnknownWal
+from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.wal.facts import skim, skim_all
 from pgvault.wal.pages import check_segment, read_header
 from pgvault.wal.records import Cause, Reading, follow
+from pgvault.wal.rewrite import record_at
 from pgvault.wal.transactions import transactions
 
 SIZE = 1 << 20
@@ -222,3 +224,31 @@ def test_only_what_is_asked_for_is_handed_out() -> None:
     writer.append(bytes(9000))
     assert [record.lsn for record in follow(writer.segments(), rmgrs=(TRANSACTION,))] == [writer.lsns[1]]
     assert len(list(follow(writer.segments()))) == 3
+
+
+def test_a_page_that_continues_nothing_passes_nothing_over() -> None:
+    """Only its flag says that it does, whatever number stands in it."""
+    data = bytearray(first_page())
+    struct.pack_into("<I", data, 16, 77)
+    facts = skim(bytes(data), 3 << 20)
+    assert (facts.records, facts.first) == (1, (3 << 20) + 40)
+
+
+@pytest.mark.parametrize("length", [100, 20_000])
+def test_a_record_is_taken_out_when_its_last_byte_is_there(length: int) -> None:
+    writer = Writer()
+    lsn = writer.append(bytes(length))
+    whole = bytes(writer.bytes)[:len(writer.bytes) - (-length % 8)]
+    found = record_at(whole, writer.start, lsn, block=8192, size=SIZE)
+    assert found is not None
+    assert len(found) == 24 + length
+    assert record_at(whole[:-1], writer.start, lsn, block=8192, size=SIZE) is None
+    with pytest.raises(ValueError, match=rf"^no record at {Lsn(lsn + 8)}$"):
+        record_at(whole, writer.start, lsn + 8, block=8192, size=SIZE)
+    for outside in (writer.start - 8, writer.start + len(whole)):
+        with pytest.raises(ValueError, match=rf"^no record at {Lsn(outside)} in the WAL from 0/300000 to "):
+            record_at(whole, writer.start, outside, block=8192, size=SIZE)
+    damaged = bytearray(whole)
+    damaged[-1] ^= 1
+    with pytest.raises(ValueError, match=rf"^the checksum of the record at {lsn} is wrong$"):
+        record_at(bytes(damaged), writer.start, lsn, block=8192, size=SIZE)
