@@ -33,10 +33,11 @@ from pgvault.engine.restore.request import RestoreRequest
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
+from pgvault.store.keys import Kind
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from wal.wal_writer import SYSTEM as WRITTEN_SYSTEM  # type: ignore[import-not-found]
@@ -70,7 +71,7 @@ def fill(vault: ServerVault, backups: int, segments: int, hole: int) -> None:
         index.connection.execute("INSERT INTO restore_point VALUES (1, ?, ?, ?, 'half way', ?)", (
             segments // 2 * SIZE + 400, segments // 2 * SIZE + 500, at(segments // 2), segments // 2))
     for number in numbers:
-        path = path_of(vault, Segment(1, number).name(SIZE))
+        path = Path(vault.location(Kind.WAL, Segment(1, number).name(SIZE)))
         path.parent.mkdir(exist_ok=True)
         path.touch()
     shelve(vault, (backup("main", 1 + number * segments // backups, 9) for number in range(backups)))

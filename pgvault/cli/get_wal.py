@@ -34,11 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def get_wal(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
-    path = find(vault, args.name, level=level_for(server.compression_level))
-    if path is None:
+    if not find(vault, args.name, level=level_for(server.compression_level)):
         context.err.line(f"{args.name} is not in the archive of {server.name}")
         return 1
-    pieces = read_verified(vault, args.name, path)
+    pieces = read_verified(vault, args.name)
     if args.output is None:
         context.out.bytes.writelines(list(pieces))
         return 0

@@ -13,7 +13,7 @@ from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import level_for, path_of
+from pgvault.vault.wal_archive import is_archived, level_for
 
 POLL_SECONDS = 0.1
 
@@ -47,7 +47,7 @@ def wait_archived(vault: ServerVault, server: ServerConfig, segment: str, timeou
                   sleep: Callable[[float], None] = time.sleep) -> None:
     """Until the archive has the segment, taking it in from incoming meanwhile; WalMissing after `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    while not path_of(vault, segment).exists():
+    while not is_archived(vault, segment):
         archive_waiting(vault, level=level_for(server.compression_level))
         if time.monotonic() >= deadline:
             raise WalMissing(f"{segment} did not arrive in the archive within {timeout:.0f} seconds",

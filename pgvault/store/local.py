@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pgvault.model.errors import Unreachable
+from pgvault.model.errors import Conflict, Unreachable
 from pgvault.store.files import (
     READ,
     TEMPORARY,
@@ -35,6 +35,9 @@ from pgvault.store.store import Facts, Listed, Properties, absent, changed, cut_
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links answer."""
+_LASTING = (Kind.BACKUP, Kind.MANIFEST, Kind.PACK, Kind.WAL)
+"""Kinds of which every server that has an identity has the directory, though it be empty."""
+_MOUNT = "Its file system may not be mounted; check [vault] home."
 
 
 class LocalStore:
@@ -61,6 +64,9 @@ class LocalStore:
         content.close()
         path = self.path(key)
         with os_errors(WRITE, path):
+            if key.kind is Kind.IDENTITY:
+                for kind in _LASTING:
+                    make_directory(self._directory(kind, key.server))
             if replaces:
                 self._replace(content.path, path, replaces)
             elif key.kind is Kind.BACKUP and not path.parent.exists():
@@ -174,27 +180,28 @@ class LocalStore:
                               if name.endswith(kind.suffix) and not name.startswith(TEMPORARY))
 
     def _prove_absence(self, key: Key) -> None:
-        """A file that is not there is absent where the vault itself is; else its file system may be."""
+        """A file that is not there is absent where the vault is, and the directory that it would be in; else a file
+        system may not be mounted."""
         if key.kind.is_of_vault:
             return
-        mark = self._prefix + Kind.VAULT.value
-        try:
-            os.stat(mark)
-        except OSError as error:
-            raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark}: {error.strerror}.",
-                              hint="Its file system may not be mounted; check [vault] home.") from error
+        mark = self._root / Kind.VAULT.value
+        if not mark.exists():
+            raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark} does not exist.", hint=_MOUNT)
+        directory = self._directory(key.kind, key.server)
+        if key.kind in _LASTING and not directory.is_dir() and self.path(Key(Kind.IDENTITY, key.server)).exists():
+            raise Unreachable(f"the directory {directory} is not there", hint=_MOUNT)
 
     def _publish_new(self, temporary: Path, path: Path) -> None:
         """Give a flushed file a name that nothing has yet. A link does it at once; a rename would replace."""
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise exists_already(str(path)) from None
+            raise _exists(path) from None
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             if path.exists():
-                raise exists_already(str(path)) from None
+                raise _exists(path) from None
             os.rename(temporary, path)
         else:
             temporary.unlink()
@@ -208,10 +215,10 @@ class LocalStore:
             publish(temporary, directory / path.name)
             publish(directory, path.parent)
         except OSError as error:
-            (directory / path.name).unlink(missing_ok=True)
+            os.rename(directory / path.name, temporary)
             directory.rmdir()
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another was faster
-                raise exists_already(str(path)) from None
+                raise _exists(path) from None
             raise
 
     def _replace(self, temporary: Path, path: Path, facts: Facts) -> None:
@@ -243,6 +250,13 @@ def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
             yield from sorted(name for name in names if wal_group(name) == group)
 
 
+def _exists(path: Path) -> Conflict:
+    """Whoever put it may have died before it was durable, and what it says is relied on."""
+    fsync_path(path)
+    fsync_directory(path.parent)
+    return exists_already(str(path))
+
+
 def _facts(found: os.stat_result) -> Facts:
-    return Facts(found.st_size, max(found.st_mtime_ns, found.st_ctime_ns),
+    return Facts(found.st_size, found.st_mtime_ns,
                  f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ctime_ns:x}")

@@ -28,8 +28,9 @@ class MemoryStore:
     def put(self, key: Key, content: bytes | SpoolFile, *, replaces: Facts | None = None) -> None:
         key.path  # noqa: B018 -- ValueError for a name that no store takes
         if isinstance(content, SpoolFile):
-            with content, content.open() as file:
+            with content.open() as file:
                 self.put(key, file.read(), replaces=replaces)
+            content.discard()
             return
         with self._lock:
             known = self._objects.get(key)

@@ -29,7 +29,7 @@ class Facts(NamedTuple):
 
     size: int
     modified: int
-    """When it was put or changed last, in nanoseconds since 1970."""
+    """When its content was written, in nanoseconds since 1970."""
     version: str
     """Differs whenever the content may: what `put` compares. An inode and its times, or an entity tag."""
 
@@ -60,8 +60,9 @@ class Store(Protocol):
         """Store an object: durable when this returns, not there at all when it raises.
 
         Without `replaces` the key must be free; with it the object must be the one that had these facts; otherwise
-        Conflict. A SpoolFile is taken over: it is closed, and gone afterwards. After an error other than Conflict the
-        object may be there all the same, as when an answer got lost: whoever puts again compares what is there.
+        Conflict, and what is there is durable, too. A SpoolFile is taken over and gone afterwards; after Conflict it is
+        still the caller's. After any other error the object may be there all the same, as when an answer got lost:
+        whoever puts again meets Conflict then, and compares.
         """
 
     def stat(self, key: Key) -> Facts | None:

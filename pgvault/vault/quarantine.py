@@ -11,8 +11,10 @@ import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from pgvault.store.files import fsync_directory, fsync_path, make_directory, open_private, replacing, write_durably
+from pgvault.store.keys import Kind
 from pgvault.vault.layout import ServerVault
 
 REASON = ".reason"
@@ -32,6 +34,18 @@ def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, re
     return _move(server, path, kept.name, name, reason)
 
 
+def set_aside_stored(server: ServerVault, name: str, reason: str, sha256: bytes | None = None) -> Path:
+    """Keep a copy of an archived file; with the digest of its content, one only. It stays in the archive."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    kept = copy_of(server, name, sha256) if sha256 else server.quarantine / f"{moment}.{name}.zst"
+    if not kept.exists():
+        _write_reason(server, kept, name, reason)
+        with server.store.stream(server.key(Kind.WAL, name)) as stored:
+            _copy(stored, kept)
+        fsync_directory(server.quarantine)
+    return kept
+
+
 def copy_of(server: ServerVault, name: str, sha256: bytes) -> Path:
     """Where `set_aside_once` keeps this content, if it came before."""
     return server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
@@ -44,11 +58,8 @@ def forget(kept: Path) -> None:
 
 
 def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str) -> Path:
-    make_directory(server.quarantine)
     kept = server.quarantine / new_name
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    text = f"name: {name}\nwhen: {moment}\nwhy: {' '.join(reason.split())}\n"
-    write_durably(kept.with_name(kept.name + REASON), text.encode(errors="backslashreplace"))
+    _write_reason(server, kept, name, reason)
     if path.is_file() and not path.is_symlink():
         fsync_path(path)
     try:
@@ -56,12 +67,23 @@ def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        import shutil  # only across file systems
-
-        with replacing(kept) as temporary:
-            os.close(open_private(temporary))
-            shutil.copyfile(path, temporary)
+        with path.open("rb") as file:
+            _copy(file, kept)
         path.unlink()
     fsync_directory(server.quarantine)
     fsync_directory(path.parent)
     return kept
+
+
+def _write_reason(server: ServerVault, kept: Path, name: str, reason: str) -> None:
+    make_directory(server.quarantine)
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    text = f"name: {name}\nwhen: {moment}\nwhy: {' '.join(reason.split())}\n"
+    write_durably(kept.with_name(kept.name + REASON), text.encode(errors="backslashreplace"))
+
+
+def _copy(file: BinaryIO, kept: Path) -> None:
+    import shutil  # seldom
+
+    with replacing(kept) as temporary, open(open_private(temporary), "wb") as out:
+        shutil.copyfileobj(file, out)

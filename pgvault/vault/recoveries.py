@@ -112,12 +112,11 @@ class KnownTimeline:
 
 
 def what_is_known(server: ServerVault, timeline: int) -> KnownTimeline:
-    from pgvault.vault.wal_archive import path_of
+    from pgvault.vault.wal_archive import is_archived
     from pgvault.vault.wal_fetch import read_verified
 
     name = f"{timeline:08X}.history"
-    path = path_of(server, name)
-    text = b"".join(read_verified(server, name, path)).decode() if path.exists() else ""
+    text = b"".join(read_verified(server, name)).decode() if is_archived(server, name) else ""
     return KnownTimeline(timeline, _has_wal(server, timeline), parse_history(text, timeline) if text else None,
                          find(server, timeline))
 

@@ -10,7 +10,8 @@ A whole segment that arrived damaged is no end of the WAL: the copy that goes on
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections.abc import Callable
+from typing import BinaryIO
 
 from pgvault.model.errors import UnknownWal
 from pgvault.model.lsn import Lsn
@@ -25,16 +26,20 @@ _PADDING = 7
 """At most so many bytes behind a record belong to nothing; its CRC vouches for its own last ones."""
 
 
-def further(stored: Path, newcomer: Path) -> Path | None:
-    """The copy whose WAL reaches further, `stored` where neither does; None when they are of different WAL."""
-    reaches = {path: _reach(path) for path in (stored, newcomer)}
-    common = min(reaches.values())
-    if _digest(stored, common) != _digest(newcomer, common):
+Copy = Callable[[], BinaryIO]
+"""Opens a compressed segment."""
+
+
+def reaches_further(newcomer: Copy, stored: Copy) -> bool | None:
+    """Whether the WAL of the newcomer reaches further; None when they are of different WAL."""
+    reaches = [_reach(copy) for copy in (newcomer, stored)]
+    common = min(reaches)
+    if _digest(newcomer, common) != _digest(stored, common):
         return None
-    return max(reaches, key=reaches.__getitem__)
+    return reaches[0] > reaches[1]
 
 
-def mends(stored: Path, newcomer: Path, carry: Carry | None) -> bool:
+def mends(stored: Copy, newcomer: Copy, carry: Carry | None) -> bool:
     """Whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
 
     `carry` is what the segment before left, where that is known.
@@ -49,41 +54,41 @@ def mends(stored: Path, newcomer: Path, carry: Carry | None) -> bool:
     return _digest(stored, common) == _digest(newcomer, common)
 
 
-def _start(path: Path) -> Lsn:
-    with path.open("rb") as file:
+def _start(copy: Copy) -> Lsn:
+    with copy() as file:
         return read_header(next(decompressed(file), b"")).address
 
 
-def _end(path: Path, carry: Carry | None = None) -> WalEnd | None:
+def _end(copy: Copy, carry: Carry | None = None) -> WalEnd | None:
     """Where the WAL of a compressed segment ends before the segment does."""
-    start = _start(path)
-    with path.open("rb") as file:
+    start = _start(copy)
+    with copy() as file:
         return skim_all(pieces(decompressed(file), start), carry, every_crc=True).end
 
 
-def _reach(path: Path) -> int:
+def _reach(copy: Copy) -> int:
     """How many bytes of a compressed segment, from its beginning, are WAL.
 
     Where its records cannot be read, all but the zeros at its end may be. A record that began in the segment before is
     passed over unseen, so the zeros do not count then either.
     """
     plain = written = 0
-    with path.open("rb") as file:
+    with copy() as file:
         for piece in decompressed(file):
             if content := piece.rstrip(b"\0"):
                 written = plain + len(content)
             plain += len(piece)
     try:
-        end = _end(path)
+        end = _end(copy)
     except (UnknownWal, ValueError):
         return written
-    return min(written, max(end.lsn - _start(path) - _PADDING, 0)) if end else written
+    return min(written, max(end.lsn - _start(copy) - _PADDING, 0)) if end else written
 
 
-def _digest(path: Path, length: int) -> bytes:
+def _digest(copy: Copy, length: int) -> bytes:
     """SHA-256 of the first bytes of its plain content."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with copy() as file:
         for piece in decompressed(file):
             digest.update(piece[:length])
             length -= len(piece)

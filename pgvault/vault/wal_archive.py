@@ -1,8 +1,8 @@
 """The WAL archive: accepting a file so that it is never lost, and giving it back so that it is never wrong.
 
 Everything that brings WAL comes through `accept`: put-wal, the incoming directory and the receiver. Its order is the
-rule that archiving stands on: temporary file, flush, rename, flush of the directory, row in the index; only then does
-it return, and only then may the caller acknowledge the file or remove its source.
+rule that archiving stands on: durable in the store, then a row in the index; only then does it return, and only then
+may the caller acknowledge the file or remove its source.
 
 PostgreSQL waits for put-wal, so what only a rare file needs is imported there.
 """
@@ -11,32 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pgvault.model.errors import Corrupt, PgvaultError, Rejected
+from pgvault.model.errors import Conflict, Corrupt, PgvaultError, Rejected
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, WalFile, parse_wal_name
-from pgvault.store.files import (
-    fsync_directory,
-    fsync_path,
-    make_directory,
-    naming,
-    open_private,
-    publish,
-    sweep_dead,
-    temporary_name,
-)
+from pgvault.store.files import SpoolFile
+from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Concern
+from pgvault.store.store import absent
 from pgvault.vault import wal_index
 from pgvault.vault.compression import PIECE, Compression, decompressed
 from pgvault.vault.identity import Identity, claim, read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.wal.pages import PageOrder, check_segment, read_header
 
-SUFFIX = ".zst"
 TEXT_LIMIT = 1 << 20
 """The most bytes of a history or label file; PostgreSQL's have a few hundred."""
 LARGEST_SEGMENT = 1 << 30
@@ -51,7 +43,7 @@ class Accepted(NamedTuple):
 class _Spooled(NamedTuple):
     """What arrived, compressed under a temporary name."""
 
-    path: Path
+    file: SpoolFile
     plain: int
     sha256: bytes
     head: bytes
@@ -60,15 +52,15 @@ class _Spooled(NamedTuple):
     """Where a page is missing within it."""
 
 
-def path_of(server: ServerVault, name: str) -> Path:
-    """Where an archived file is, or would be. ValueError when PostgreSQL archives nothing of this name."""
-    return server.wal / directory_of(name) / f"{name}{SUFFIX}"
-
-
-def directory_of(name: str) -> str:
-    """The archive's directory for an archived file. ValueError when PostgreSQL archives nothing of this name."""
+def key_of(server: ServerVault, name: str) -> Key:
+    """Of an archived file. ValueError when PostgreSQL archives nothing of this name."""
     parse_wal_name(name)
-    return name[:16] if len(name) >= 24 else f"{name[:8]}00000000"
+    return server.key(Kind.WAL, name)
+
+
+def is_archived(server: ServerVault, name: str) -> bool:
+    """False only when that is proven. ValueError as `key_of`."""
+    return server.store.stat(key_of(server, name)) is not None
 
 
 def level_for(configured: int) -> int:
@@ -92,9 +84,8 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
     identity = read_identity(server)
     limit = TEXT_LIMIT if isinstance(file, HistoryFile | LabelFile) else \
         identity.segment_size if identity else LARGEST_SEGMENT
-    temporary = temporary_name(server.wal / name)
-    try:
-        spooled = _spool(source, temporary, limit, level)
+    with server.store.spool(server.key(Kind.WAL, name)) as spool:
+        spooled = _spool(source, spool, limit, level)
         try:
             identity = _check(server, file, spooled, identity)
             if identity and isinstance(file, SegmentFile | PartialFile):
@@ -107,28 +98,23 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
                 from pgvault.vault.quarantine import set_aside_once
 
                 with suppress(OSError):  # the sender keeps its file, so this copy is only a convenience
-                    set_aside_once(server, temporary, name, spooled.sha256, rejection.message)
+                    set_aside_once(server, spool.path, name, spooled.sha256, rejection.message)
             raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, level: int = 1) -> Path:
     """Put what `source` holds in quarantine in place of the archive; where it is then."""
     from pgvault.vault.quarantine import set_aside_once
 
-    temporary = temporary_name(server.wal / name)
-    try:
-        return set_aside_once(server, temporary, name, _spool(source, temporary, LARGEST_SEGMENT, level).sha256, reason)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with server.store.spool(server.key(Kind.WAL, name)) as spool:
+        return set_aside_once(server, spool.path, name, _spool(source, spool, LARGEST_SEGMENT, level).sha256, reason)
 
 
 def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
     """With the first WAL of a recovery that pgvault made, its history file, which PostgreSQL archives never: it was
     made while archiving was off."""
     name = f"{segment.timeline:08X}.history"
-    if segment.timeline == 1 or path_of(server, name).exists():
+    if segment.timeline == 1 or is_archived(server, name):
         return
     from pgvault.vault import recoveries
 
@@ -138,18 +124,18 @@ def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
         accept(server, name, io.BytesIO(recovery.history.encode()))
 
 
-def _spool(source: BinaryIO, path: Path, limit: int, level: int) -> _Spooled:
+def _spool(source: BinaryIO, spool: SpoolFile, limit: int, level: int) -> _Spooled:
     """Read at most one byte more than `limit`, so that what is too long is seen to be."""
     digest, compression, plain, head, pages = hashlib.sha256(), Compression(level), 0, b"", PageOrder()
-    with naming(path.parent), open(open_private(path), "wb") as out:
-        while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
-            plain += len(piece)
-            head = head or piece
-            out.write(compression.add(piece))
-            digest.update(piece)
-            pages.add(piece)
-        out.write(compression.finish())
-    return _Spooled(path, plain, digest.digest(), head, pages.broken_at)
+    while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
+        plain += len(piece)
+        head = head or piece
+        spool.write(compression.add(piece))
+        digest.update(piece)
+        pages.add(piece)
+    spool.write(compression.finish())
+    spool.close()
+    return _Spooled(spool, plain, digest.digest(), head, pages.broken_at)
 
 
 def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
@@ -189,14 +175,14 @@ def _check_label(text: str, file: LabelFile) -> None:
 
 
 def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
-    path = path_of(server, name)
-    make_directory(path.parent)
+    kept = None
     with server.leases.hold(Concern.ARCHIVE, wait=True):
         if identity:
             claim(server, identity)
-        kept = _kept(server, name, path, spooled)
-        if kept is None:
-            publish(spooled.path, path)
+        try:
+            server.store.put(key_of(server, name), spooled.file)
+        except Conflict:
+            kept = _compare(server, name, spooled)
         add_to_index(server, name, spooled.plain, kept or spooled.sha256)
         return Accepted(name, kept is None)
 
@@ -207,7 +193,7 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
     from pgvault.vault.quarantine import copy_of, forget
 
     copy = copy_of(server, name, spooled.sha256)
-    if not path_of(server, name).exists() and not copy.exists():
+    if not copy.exists() and not is_archived(server, name):
         raise Rejected(f"{name} is damaged: the WAL page at {spooled.broken_at} is missing within it",
                        detail="A copy of it is in quarantine.",
                        hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
@@ -217,63 +203,62 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
     return accepted
 
 
-def _kept(server: ServerVault, name: str, path: Path, spooled: _Spooled) -> bytes | None:
-    """Rule 11: the digest of the stored file where it stays, None where the newcomer takes its place.
+def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:
+    """Rule 11: the digest of the stored file where it stays, None where the newcomer has taken its place.
 
-    The stored file itself is read, not its row: only what can be read is worth an acknowledgement.
+    The stored file itself is read, not its row: only what can be read is worth an acknowledgement. It stays in its
+    place until the newcomer takes that: nobody may find the segment absent meanwhile.
     """
-    try:
-        stored = digest_of(path)[1]
-    except FileNotFoundError:
-        return None
-    except Corrupt as error:  # what is stored is no WAL any more, so the good copy takes its place
-        from pgvault.vault.quarantine import set_aside
-
-        set_aside(server, path, f"the archived copy is damaged ({error.detail}), a good one arrived")
-        return None
-    if stored != spooled.sha256:
-        if _mended(server, name, path, spooled, stored):
-            return None
-        further = _further(name, path, spooled)
-        if further == spooled.path:
-            _forget(server, name)
-            return None
+    key = key_of(server, name)
+    facts = server.store.stat(key)
+    stored = _digest_of(server, name)
+    if stored == spooled.sha256:
+        return stored
+    if stored is not None and not _mends(server, name, spooled, stored):
+        further = _further(server, name, spooled)
         if further is None:
             raise _other_content(name)
-    fsync_path(path)
-    fsync_directory(path.parent)
-    return stored
+        if not further:
+            return stored
+    _forget(server, name)
+    server.store.put(key, spooled.file, replaces=facts)
+    return None
 
 
-def _mended(server: ServerVault, name: str, path: Path, spooled: _Spooled, stored: bytes) -> bool:
-    """Whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then. It stays in
-    its place until the newcomer takes that: nobody may find the segment absent meanwhile."""
+def _digest_of(server: ServerVault, name: str) -> bytes | None:
+    """Of the plain content of what is stored; None where that is no WAL any more, of which a copy is kept aside."""
+    try:
+        with server.store.stream(key_of(server, name)) as file:
+            return digest_of(file)
+    except Corrupt as error:
+        from pgvault.vault.quarantine import set_aside_stored
+
+        set_aside_stored(server, name, f"the archived copy is damaged ({error.detail}), a good one arrived")
+        return None
+
+
+def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> bool:
+    """Whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then."""
     if not isinstance(parse_wal_name(name), SegmentFile):
         return False
-    from pgvault.vault.quarantine import set_aside_once
+    from pgvault.vault.quarantine import set_aside_stored
     from pgvault.vault.wal_agreement import mends
     from pgvault.vault.wal_facts import carry_to
 
-    if not mends(path, spooled.path, carry_to(server, name)):
+    if not mends(partial(server.store.stream, key_of(server, name)), spooled.file.open, carry_to(server, name)):
         return False
-    copy = temporary_name(server.wal / name)
-    try:
-        with path.open("rb") as damaged, naming(copy), open(open_private(copy), "wb") as out:
-            shutil.copyfileobj(damaged, out)
-        set_aside_once(server, copy, name, stored, "its WAL is damaged, and a whole copy arrived")
-    finally:
-        copy.unlink(missing_ok=True)
-    _forget(server, name)
+    set_aside_stored(server, name, "its WAL is damaged, and a whole copy arrived", stored)
     return True
 
 
-def _further(name: str, path: Path, spooled: _Spooled) -> Path | None:
-    """Of two copies of an unfinished segment the one to keep; None when they differ, as any other files do."""
+def _further(server: ServerVault, name: str, spooled: _Spooled) -> bool | None:
+    """Whether the newcomer is the better of two copies of an unfinished segment; None when they differ, as any other
+    files do."""
     if not isinstance(parse_wal_name(name), PartialFile):
         return None
-    from pgvault.vault.wal_agreement import further
+    from pgvault.vault.wal_agreement import reaches_further
 
-    return further(path, spooled.path)
+    return reaches_further(spooled.file.open, partial(server.store.stream, key_of(server, name)))
 
 
 def _forget(server: ServerVault, name: str) -> None:
@@ -290,10 +275,13 @@ def _other_content(name: str) -> Rejected:
 
 
 def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> None:
-    """Have the row of a file that is in the archive; the caller holds the archive's lock."""
+    """Have the row of a file that is in the archive; NotFound when it is not. The caller holds the archive's lease."""
+    found = server.store.stat(key := key_of(server, name))
+    if found is None:
+        raise absent(server.store.location(key))
     identity = read_identity(server)
     size = identity.segment_size if identity else None
-    row = wal_index.describe(path_of(server, name), name, size, plain, sha256)
+    row = wal_index.describe(found, name, size, plain, sha256)
     try:
         _add_row(server, row)
     except Corrupt:  # a cache must not stop the archiving; what it lost is found again by `reconcile`
@@ -307,16 +295,14 @@ def _add_row(server: ServerVault, row: wal_index.StoredFile) -> None:
             index.add(row)
 
 
-def digest_of(path: Path) -> tuple[int, bytes]:
-    """Length and SHA-256 of an archived file's plain content; Corrupt when it is damaged."""
-    digest, plain = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        for piece in decompressed(file):
-            digest.update(piece)
-            plain += len(piece)
-    return plain, digest.digest()
+def digest_of(file: BinaryIO) -> bytes:
+    """SHA-256 of an archived file's plain content; Corrupt when it is damaged."""
+    digest = hashlib.sha256()
+    for piece in decompressed(file):
+        digest.update(piece)
+    return digest.digest()
 
 
 def sweep(server: ServerVault) -> None:
     """Remove the temporary files of processes that are gone."""
-    sweep_dead(server.wal)
+    server.store.sweep(Kind.WAL, server.name)

@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pgvault.model.errors import Corrupt, NoSpace
+from pgvault.model.errors import Corrupt, NoSpace, NotFound
 from pgvault.vault import wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_archive import key_of
 from pgvault.vault.wal_facts import OnProgress, read_facts, read_facts_into
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
@@ -51,9 +51,10 @@ def _reconcile(index: WalIndex, server: ServerVault, identity: Identity) -> None
     for name in gone:
         index.remove(name)
     for name in sorted(new):
-        with suppress(Corrupt, FileNotFoundError):
-            path, digest, plain = path_of(server, name), hashlib.sha256(), 0
-            for piece in read_checked(server, name, path):
+        with suppress(Corrupt, NotFound):
+            digest, plain = hashlib.sha256(), 0
+            for piece in read_checked(server, name):
                 digest.update(piece)
                 plain += len(piece)
-            index.add(wal_index.describe(path, name, identity.segment_size, plain, digest.digest()))
+            if found := server.store.stat(key_of(server, name)):
+                index.add(wal_index.describe(found, name, identity.segment_size, plain, digest.digest()))

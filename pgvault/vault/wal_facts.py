@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from pgvault.model.errors import PgvaultError
+from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
@@ -22,7 +22,6 @@ from pgvault.model.window import MINIMAL as MINIMAL_CAUSE
 from pgvault.vault import wal_effects, wal_index
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.carry import Carry, Unfinished
@@ -56,7 +55,7 @@ def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
     """From the archived history files; one that cannot be read is an error, since nothing is sure without it."""
     histories = []
     for file in index.files("history"):
-        text = b"".join(read_verified(server, file.name, path_of(server, file.name)))
+        text = b"".join(read_verified(server, file.name))
         histories.append(parse_history(text.decode(), file.timeline))
     return TimelineTree(tuple(histories))
 
@@ -109,9 +108,9 @@ def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: 
     carry, running = left or (None, {})
     before = _running(index, segment)
     try:
-        facts = skim_all(pieces(read_verified(server, name, path_of(server, name)), segment.start(size)), carry,
+        facts = skim_all(pieces(read_verified(server, name), segment.start(size)), carry,
                          running=running, every_crc=True)
-    except FileNotFoundError:
+    except NotFound:
         return
     except (PgvaultError, ValueError) as error:
         problem = error.message if isinstance(error, PgvaultError) else str(error)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgvault.model.errors import Corrupt, NotFound
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, parse_wal_name
+from pgvault.store.store import Facts
 from pgvault.vault.index_files import BUSY_SECONDS, in_words, make_private, reading_uri
 from pgvault.vault.layout import ServerVault
 
@@ -74,11 +74,10 @@ class StoredFile(NamedTuple):
     """Microseconds since 1970, UTC."""
 
 
-def describe(path: Path, name: str, segment_size: int | None, plain: int, sha256: bytes) -> StoredFile:
+def describe(found: Facts, name: str, segment_size: int | None, plain: int, sha256: bytes) -> StoredFile:
     """The row for a file that is in the archive. `segment_size` is None before the first segment came."""
     file = parse_wal_name(name)
-    facts = path.stat()
-    stored, at = facts.st_size, facts.st_mtime_ns // 1000
+    stored, at = found.size, found.modified // 1000
     if isinstance(file, HistoryFile):
         return StoredFile(name, "history", file.timeline, None, plain, stored, sha256, at)
     kind = {SegmentFile: "segment", PartialFile: "partial", LabelFile: "label"}[type(file)]

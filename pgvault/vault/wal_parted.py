@@ -11,7 +11,6 @@ from pgvault.model.window import LatestBetween
 from pgvault.vault import wal_index
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_facts import carry_before, microseconds, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.wal.pieces import pieces
@@ -37,5 +36,5 @@ def _latest(server: ServerVault, segment: Segment, begin: Lsn, end: Lsn) -> int 
     name, start = segment.name(identity.segment_size), segment.start(identity.segment_size)
     with wal_index.reading(server) as index:
         carry = carry_before(index, timeline_tree(server, index), segment, identity)
-        ends = transactions_of(pieces(read_verified(server, name, path_of(server, name)), start), carry)
+        ends = transactions_of(pieces(read_verified(server, name), start), carry)
         return max((microseconds(each.time) for each in ends if begin <= each.lsn < end), default=None)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
-from pgvault.model.errors import Corrupt
+from pgvault.model.errors import Corrupt, NotFound
+from pgvault.model.segment import parse_wal_name
+from pgvault.store.keys import Kind, wal_group
 from pgvault.store.leases import Concern
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import SUFFIX, add_to_index, directory_of, path_of
+from pgvault.vault.wal_archive import add_to_index
 from pgvault.vault.wal_fetch import read_checked
 from pgvault.vault.wal_index import WalIndex
 
@@ -43,38 +45,33 @@ class Differences(NamedTuple):
 
 
 def differences(server: ServerVault, index: WalIndex) -> Differences:
-    """A directory with the very files that the index has in it, as nearly all are, is compared as a whole: there may be
-    a hundred thousand names, and looking into each takes most of the time."""
-    new, gone, known, directories = set[str](), set[str](), 0, set[str]()
-    for directory in os.scandir(server.wal):
-        if not directory.is_dir():
-            continue
-        indexed = index.names_in(directory.name)
-        listed = os.listdir(directory.path)
-        directories.add(directory.name)
+    """A group with the very files that the index has of it, as nearly all are, is compared as a whole: there may be a
+    hundred thousand names, and looking into each takes most of the time."""
+    new, gone, known, groups = set[str](), set[str](), 0, set[str]()
+    for group, listed in groupby((each.name for each in server.store.list(Kind.WAL, server.name)), wal_group):
+        names, indexed = set(listed), index.names_in(group)
+        groups.add(group)
         known += len(indexed)
-        if set(listed) != {name + SUFFIX for name in indexed}:
-            there = set(_belonging(listed, directory.name))
+        if names != set(indexed):
+            there = set(filter(_is_wal, names))
             new |= there.difference(indexed)
             gone |= set(indexed) - there
     if known != index.count():
-        gone |= {name for name in index.names() if directory_of(name) not in directories}
+        gone |= {name for name in index.names() if wal_group(name) not in groups}
     return Differences(new, gone)
 
 
 def archived_names(server: ServerVault) -> Iterator[str]:
-    """Every file of the archive, as the directories have it."""
-    for directory in os.scandir(server.wal):
-        if directory.is_dir():
-            yield from _belonging(os.listdir(directory.path), directory.name)
+    """Every file of the archive, as the store lists it."""
+    return (each.name for each in server.store.list(Kind.WAL, server.name) if _is_wal(each.name))
 
 
-def _belonging(listed: Iterable[str], directory: str) -> Iterator[str]:
-    """The archived files among those that this directory holds."""
-    for name in listed:
-        plain = name.removesuffix(SUFFIX)
-        if plain != name and _belongs(plain, directory):
-            yield plain
+def _is_wal(name: str) -> bool:
+    try:
+        parse_wal_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 def reconcile(server: ServerVault) -> Reconciled:
@@ -115,14 +112,14 @@ def _add_all(server: ServerVault, names: set[str]) -> tuple[int, tuple[Damaged, 
 
 def _add(server: ServerVault, name: str) -> bool:
     """Read a file and have its row; False when it left the archive meanwhile."""
-    path, digest, plain = path_of(server, name), hashlib.sha256(), 0
+    digest, plain = hashlib.sha256(), 0
     try:
-        for piece in read_checked(server, name, path):
+        for piece in read_checked(server, name):
             digest.update(piece)
             plain += len(piece)
         with server.leases.hold(Concern.ARCHIVE, wait=True):
             add_to_index(server, name, plain, digest.digest())
-    except FileNotFoundError:
+    except NotFound:
         return False
     return True
 
@@ -140,16 +137,8 @@ def _remove_all(server: ServerVault, names: set[str]) -> int:
 
 def _is_readable(server: ServerVault, name: str) -> bool:
     try:
-        for _ in read_checked(server, name, path_of(server, name)):
+        for _ in read_checked(server, name):
             pass
-    except (FileNotFoundError, Corrupt):
+    except (NotFound, Corrupt):
         return False
     return True
-
-
-def _belongs(name: str, directory: str) -> bool:
-    try:
-        return directory_of(name) == directory
-    except ValueError:
-        return False
-

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from pgvault.model.errors import Corrupt, WalMissing
+from pgvault.model.errors import Corrupt, NotFound, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_facts import carry_before
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
@@ -51,7 +50,7 @@ class RecordReader:
                 carry = reading.carry
                 if carry is None:
                     return
-        except FileNotFoundError:
+        except (FileNotFoundError, NotFound):
             raise WalMissing(f"{row.name} left the archive while it was being read", hint="Run this again.") from None
 
     def _carry(self, segment: Segment) -> Carry | None:
@@ -63,7 +62,7 @@ class RecordReader:
         part = carry.unfinished
         if len(part.head) < HEADER_SIZE or part.head[17] not in self._rmgrs or _is_whole(part):
             return carry
-        with suppress(FileNotFoundError, Corrupt):
+        with suppress(NotFound, Corrupt):
             seen = self._seen(segment, part, carry.header.block_size)
             if len(seen) == part.seen:
                 return replace(carry, unfinished=replace(part, kept=(seen[HEADER_SIZE:],)))
@@ -78,7 +77,7 @@ class RecordReader:
         first = part.lsn // block * block
         if part.lsn < before.start(size):
             return b""
-        chunks = read_verified(self._server, name, path_of(self._server, name))
+        chunks = read_verified(self._server, name)
         return _content(_tail(chunks, first - before.start(size)), first, part.lsn, block, size)
 
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
-from pgvault.model.errors import PgvaultError, WalMissing
+from pgvault.model.errors import NotFound, PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
@@ -23,7 +23,6 @@ from pgvault.model.timeline import History, TimelineTree
 from pgvault.model.window import DAMAGED, MINIMAL, along, unbroken
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_effects import load
 from pgvault.vault.wal_facts import carry_before, microseconds, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
@@ -175,9 +174,9 @@ class WalSearch:
         return None
 
     def chunks(self, row: Row) -> Iterator[bytes]:
-        """The content of a segment, compared with its hash; FileNotFoundError when it has left the archive."""
+        """The content of a segment, compared with its hash; NotFound when it has left the archive."""
         return row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
-            read_verified(self._server, row.name, path_of(self._server, row.name))
+            read_verified(self._server, row.name)
 
     def left_out(self, history: History, row: Row) -> Row | None:
         """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
@@ -216,7 +215,7 @@ class WalSearch:
     def _read(self, row: Row, read: Callable[[], Iterable[_Found]]) -> list[_Found]:
         try:
             return list(read())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotFound):
             raise WalMissing(f"{row.name} has become a whole segment, or was archived, since it was looked at",
                              hint="Run this again.") from None
         except ValueError as error:

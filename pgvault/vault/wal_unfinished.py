@@ -14,14 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from pgvault.model.errors import UnknownWal
+from pgvault.model.errors import NotFound, UnknownWal
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.compression import PIECE
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import PARTIAL, partials
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch, read_verified
 from pgvault.vault.wal_index import WalIndex
 from pgvault.wal.carry import Carry
@@ -34,14 +33,14 @@ class _Part(NamedTuple):
     """One copy, as long as it was when it was looked at: a streamed one grows, and no more of it is read."""
 
     name: str
-    path: Path
+    path: Path | None
+    """None: it is archived."""
     length: int
-    archived: bool
 
     def chunks(self, server: ServerVault, size: int) -> Iterator[bytes]:
         """Its content, as long as a whole segment."""
-        if self.archived:
-            yield from read_verified(server, self.name, self.path)
+        if self.path is None:
+            yield from read_verified(server, self.name)
             return
         left = self.length
         with self.path.open("rb") as file:
@@ -84,10 +83,11 @@ def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry
     """
     name = segment.name(identity.segment_size) + PARTIAL
     found = []
-    for path, archived in ((path_of(server, name), True), (server.streaming / name, False)):
-        with suppress(FileNotFoundError):
-            part = _Part(name, path, path.stat().st_size, archived)
-            found.append(_read(server, part, segment, identity, carry))
+    path = server.streaming / name
+    with suppress(NotFound):
+        found.append(_read(server, _Part(name, None, 0), segment, identity, carry))
+    with suppress(FileNotFoundError):
+        found.append(_read(server, _Part(name, path, path.stat().st_size), segment, identity, carry))
     return max((each for each in found if each is not None), key=lambda each: each.end, default=None)
 
 
@@ -102,9 +102,8 @@ def newest_content(server: ServerVault, name: str, size: int) -> bytes | None:
         copies.append(file.read(size).ljust(size, b"\0"))
     if (whole := fetch(server, name)) is not None:
         return whole
-    with suppress(FileNotFoundError):
-        archived = name + PARTIAL
-        copies.append(b"".join(read_verified(server, archived, path_of(server, archived))))
+    with suppress(NotFound):
+        copies.append(b"".join(read_verified(server, name + PARTIAL)))
     start = Segment.parse(name, size).start(size)
     return max(copies, key=lambda content: _end_of(content, start), default=None)
 

@@ -9,7 +9,7 @@ from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Archived, survey
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
+from pgvault.vault.wal_archive import is_archived
 from pgvault.vault.wal_index import archived_between
 
 
@@ -19,7 +19,7 @@ def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
     if begin is None or end is None:
         return []
     wanted = [Segment(backup.timeline, number) for number in range(begin.number, end.number + 1)]
-    return [segment for segment in wanted if not path_of(server, segment.name(size)).exists()]
+    return [segment for segment in wanted if not is_archived(server, segment.name(size))]
 
 
 def lacking(server: ServerVault, backup: Backup) -> Segment | None:

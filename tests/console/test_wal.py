@@ -12,6 +12,7 @@ from desk import Desk, failure, press, screen, settle, toasts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import EPOCH, SECOND, Part, backup, steady, us
+from support.objects import wal_path
 from textual.pilot import Pilot
 
 from pgvault.console.app import Change, ConsoleApp
@@ -27,7 +28,6 @@ from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtTime, Immediate, Target
 from pgvault.vault import wal_index
 from pgvault.vault.compression import compress
-from pgvault.vault.wal_archive import path_of
 from pgvault.wal.transactions import Kind
 
 SIZE = 16 << 20
@@ -62,7 +62,7 @@ def branch_off(desk: Desk, timeline: int, parent: int, lsn: int) -> None:
     """The history file of a timeline."""
     text = f"{parent}\t{Lsn(lsn)}\tno recovery target specified\n".encode()
     server = desk.shelf.server()
-    path = path_of(server, f"{timeline:08X}.history")
+    path = wal_path(server, f"{timeline:08X}.history")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(compress(text, 3))
     with wal_index.writing(server) as index:

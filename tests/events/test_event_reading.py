@@ -11,6 +11,7 @@ import pytest
 from happenings import Site, site
 from made_up import Deeds
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.postgres import wait_until
 from wal.wal_writer import short
 
@@ -21,7 +22,7 @@ from pgvault.model.event import Event, Noted
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 from pgvault.wal.accidents import EventKind
 from pgvault.wal.transaction_changes import DATABASE, HEAP, STANDBY, STORAGE, XLOG
 from pgvault.wal.transactions import Kind
@@ -100,7 +101,7 @@ def test_a_damaged_segment_is_told_and_passed_over(tmp_path: Path) -> None:
     deeds = accidents(5)
     vault = archived(tmp_path, deeds)
     list(find_events(vault))
-    path = path_of(vault, name_of(deeds, 2))
+    path = wal_path(vault, name_of(deeds, 2))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -116,7 +117,7 @@ def test_what_could_not_be_read_is_told_wherever_it_may_matter(tmp_path: Path) -
     deeds = accidents(8)
     vault = archived(tmp_path, deeds)
     for number in (1, 7):
-        path_of(vault, name_of(deeds, number)).write_bytes(b"nonsense")
+        wal_path(vault, name_of(deeds, number)).write_bytes(b"nonsense")
     first, _, _, middle, *_ = find_events(vault, kinds={EventKind.DELETE})
 
     def told(**times: Any) -> list[str]:
@@ -163,7 +164,7 @@ def test_only_what_may_hold_something_is_read(tmp_path: Path) -> None:
     vault = archived(tmp_path, deeds)
     [*_, last] = find_events(vault, kinds={EventKind.DELETE})
     for number in range(8):
-        path_of(vault, name_of(deeds, number)).write_bytes(b"nonsense")
+        wal_path(vault, name_of(deeds, number)).write_bytes(b"nonsense")
     told: list[Event] = []
     assert list(find_events(vault, since=last.time, kinds={EventKind.DELETE}, emit=told.append)) == [last]
     assert list(find_events(vault, newest_first=True, limit=1, kinds={EventKind.DELETE}, emit=told.append)) == [last]

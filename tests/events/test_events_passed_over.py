@@ -13,6 +13,7 @@ from happenings import Site
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import Deeds
+from support.objects import wal_path
 from test_event_reading import archived, fill, name_of
 
 from pgvault.engine import event_reading, events
@@ -20,7 +21,7 @@ from pgvault.engine.events import WalEvent, find_events
 from pgvault.model.event import Event
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 from pgvault.vault.wal_facts import read_facts
 from pgvault.wal.accidents import EventKind
 
@@ -62,11 +63,11 @@ def test_quiet_segments_are_not_read(tmp_path: Path) -> None:
     events = both_ways(vault)
     assert [event.kind for event in events] == [EventKind.DROP, EventKind.RESTORE_POINT, EventKind.DELETE]
     for number in (7, 11, 12, 13):
-        path_of(vault, name_of(deeds, number)).write_bytes(b"nonsense")
+        wal_path(vault, name_of(deeds, number)).write_bytes(b"nonsense")
     told: list[Event] = []
     assert both_ways(vault, emit=told.append) == events
     for number in range(5, 11):
-        path_of(vault, name_of(deeds, number)).write_bytes(b"nonsense")
+        wal_path(vault, name_of(deeds, number)).write_bytes(b"nonsense")
     assert both_ways(vault, kinds={EventKind.DROP, EventKind.TRUNCATE}, emit=told.append) == events[:1]
     assert told == []
 

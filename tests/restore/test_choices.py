@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from support.cli import Completed
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.ssh import SshHost
 from target_world import Ended, World, end_world, make_world
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.times import rfc3339, utc
 from pgvault.vault import catalog
-from pgvault.vault.wal_archive import path_of
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -42,7 +42,7 @@ class Gap:
         server.sql("SELECT pg_create_restore_point('--start')")
         self.ended: list[Ended] = world.ended(world.take_wal())
         self.lost = names[1]
-        path_of(world.vault, self.lost).unlink()
+        wal_path(world.vault, self.lost).unlink()
         world.cli("rebuild-index", "main", check=0)
 
     def add(self, value: int, *, close: bool = True) -> str:

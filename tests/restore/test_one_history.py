@@ -10,13 +10,13 @@ from destination_site import Site, made_site
 from support.account import account
 from support.cli import pgvault
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.postgres import Server, wait_until
 from support.ssh import SshHost
 
 from pgvault.engine.restore.timelines import placeholders
 from pgvault.vault import recoveries
 from pgvault.vault.recoveries import Recovery
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import read_verified
 
 
@@ -79,11 +79,11 @@ def test_the_history_joins_the_archive_with_the_first_wal(
     """And the next restore to the end follows it, with what the server in service wrote."""
     server = recovered(site, "one", adopt_server, "--target-name", "a")
     name = "00000002.history"
-    assert not path_of(site.vault, name).exists()
+    assert not wal_path(site.vault, name).exists()
     history = (server.wal / name).read_bytes()
     server.sql("insert into t values (20)")
     archive(site, server.switch_wal(), server)
-    assert b"".join(read_verified(site.vault, name, path_of(site.vault, name))) == history
+    assert b"".join(read_verified(site.vault, name)) == history
     server.stop()
     second = recovered(site, "two", adopt_server, "--target-end", "--target-timeline", "2")
     assert second.scalar("select string_agg(n::text, ' ' order by n) from t where n > 10") == "20"
@@ -111,7 +111,7 @@ def test_a_standby_follows_after_restores_over_each_other(
         done = site.run(*restore, "--overwrite", str(copy.data), *how)
         assert f"timeline {number} was given to the recovery to {copy.data} on far" in done.stderr, str(done)
         assert timelines(site) == [1]
-        assert not path_of(site.vault, f"{number:08X}.history").exists()
+        assert not wal_path(site.vault, f"{number:08X}.history").exists()
         kept = [path.name for path in site.vault.quarantine.iterdir()]
         assert any(name.startswith(f"{number:08X}.history.") for name in kept)
         assert any(name.startswith(f"{number:08X}0000") for name in kept)
@@ -140,8 +140,8 @@ def test_a_timeline_that_nobody_knows_is_set_apart_unless_its_server_archives(
     done = site.run("restore", "main", "auto", copy.data, "--host", "here", "--target-end", "--target-timeline", "1",
                     "--overwrite", str(copy.data), "--yes")  # fmt: skip
     assert ("timeline 2 leaves the path of the server" in done.stderr) is not archives
-    assert path_of(site.vault, name).exists() is archives
-    assert path_of(site.vault, "00000002.history").exists() is archives
+    assert wal_path(site.vault, name).exists() is archives
+    assert wal_path(site.vault, "00000002.history").exists() is archives
 
 
 def test_a_number_is_free_only_where_nothing_in_the_vault_has_it(site: Site) -> None:
@@ -174,7 +174,7 @@ def test_an_unfinished_segment_that_was_restored_stays_unfinished(
     assert (copy.wal / "archive_status" / f"{name}.done").exists()
     site.run("restore", "main", "auto", copy.data, "--host", "here", "--target-immediate", "--overwrite",
              str(copy.data), "--yes")  # fmt: skip
-    assert not path_of(site.vault, name).exists()
+    assert not wal_path(site.vault, name).exists()
     site.server.sql("insert into t values (13)")
     archive(site, site.server.switch_wal())
-    assert path_of(site.vault, name).exists()
+    assert wal_path(site.vault, name).exists()

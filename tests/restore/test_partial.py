@@ -16,6 +16,7 @@ from support.account import account
 from support.cli import environment, pgvault_argv
 from support.fleet import Fleet, Shape
 from support.installation import installation
+from support.objects import wal_path
 from support.postgres import Server, wait_until
 from support.ssh import SshHost
 from target_world import World, end_world, lsn
@@ -24,7 +25,7 @@ from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError, WalMissing
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate
 from pgvault.vault.streaming import pad
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 
 
 @contextmanager
@@ -65,7 +66,7 @@ class Lost:
         world.backup()
         add(server, 1)
         last = server.switch_wal()
-        wait_until(lambda: path_of(world.vault, last).exists())
+        wait_until(lambda: wal_path(world.vault, last).exists())
         self.second = add(server, 2)
         self.between = lsn(server.current_lsn())
         self.third = add(server, 3)

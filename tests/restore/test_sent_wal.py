@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from support.objects import wal_path
 from wal.wal_writer import SYSTEM, Writer, short
 
 from pgvault.engine.restore.sent_wal import SentWal
@@ -18,7 +19,7 @@ from pgvault.model.segment import Segment
 from pgvault.vault.compression import decompressed
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 from pgvault.wal.effects import effects_of
 from pgvault.wal.record import TABLESPACE
 
@@ -181,7 +182,7 @@ def test_a_segment_that_changed_meanwhile_is_not_sent(server: ServerVault) -> No
     changed = bytearray(contents[0])
     at = created[0] - 3 * SIZE
     changed[at + 24:at + 60] = bytes(36)
-    path_of(server, NAMES[0]).unlink()
+    wal_path(server, NAMES[0]).unlink()
     accept(server, NAMES[0], BytesIO(bytes(changed)))
     with pytest.raises(Corrupt) as failure:
         b"".join(item.plain())

@@ -9,6 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.ssh import SshHost
 from target_world import Ended, World, end_world, lsn, make_world
 
@@ -17,7 +18,6 @@ from pgvault.model.errors import Refused, UsageError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, TargetAction
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.wal.bodies import Relation, parse_body
 from pgvault.wal.records import Reading
@@ -235,7 +235,7 @@ def _first_mark(world: World, last: str, begin: Lsn) -> Lsn:
     for number in range(begin // size, Segment.parse(last, size).number + 1):
         segment = Segment(1, number)
         name = segment.name(size)
-        data = b"".join(read_verified(world.vault, name, path_of(world.vault, name)))
+        data = b"".join(read_verified(world.vault, name))
         reading = Reading(data, segment.start(size), carry, rmgrs=(HEAP,))
         for record in reading:
             if record.lsn >= begin and record.info & OPERATION == INPLACE and \
@@ -259,7 +259,7 @@ def gap(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[World]:
     world.server.sql("INSERT INTO logged VALUES (4)")
     last = world.take_wal()
     world.lost, world.all_ended = names[1], world.ended(last)
-    path_of(world.vault, names[1]).unlink()
+    wal_path(world.vault, names[1]).unlink()
     world.cli("rebuild-index", "main", check=0)
     yield world
     end_world(fleet, world)

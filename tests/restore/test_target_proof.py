@@ -12,6 +12,7 @@ import pytest
 from support.account import account
 from support.cli import python_for
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.ssh import SshHost
 from target_world import Restored, World, end_world, lsn, make_world
 
@@ -21,7 +22,6 @@ from pgvault.model.errors import PgvaultError, UsageError, WalMissing
 from pgvault.model.event import PhaseStarted, Progressed
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, TargetAction
 from pgvault.vault.compression import Compression, decompressed
-from pgvault.vault.wal_archive import path_of
 
 
 def fill(world: World) -> None:
@@ -292,4 +292,4 @@ def test_the_archived_file_is_what_is_sent(world: World) -> None:
     with world.restored(AtName("between"), start=False) as restored:
         sent = {path.name for path in (restored.data / "pgvault_wal").iterdir()} - {".keep"}
     assert {name for name in sent if not name.endswith(".history")} == set(plan.wal.segments)
-    assert all(path_of(world.vault, name).exists() for name in plan.wal.segments)
+    assert all(wal_path(world.vault, name).exists() for name in plan.wal.segments)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.fleet import Fleet
+from support.objects import wal_path
 from support.postgres import Server, wait_until
 from support.ssh import SshHost
 from target_world import World, end_world, lsn, make_world
@@ -20,7 +21,7 @@ from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal
 from pgvault.model.times import rfc3339, utc
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 
 
 class Fork:
@@ -193,7 +194,7 @@ def test_an_ended_timeline_is_no_branch_of_its_own(fleet: Fleet, ssh_hosts: Call
         accept(world.vault, "00000003.history", BytesIO(orphan))
         assert values(world, EndOfWal()) == (world.plan(EndOfWal()).backup, 4, [1, 2])
         assert world.plan(EndOfWal()).timeline_path == (1, 2)
-        path_of(world.vault, "00000002.history").unlink()
+        wal_path(world.vault, "00000002.history").unlink()
         with pytest.raises(Refused) as refused:  # nothing tells now where timeline 2 comes from
             world.plan(EndOfWal())
         assert "00000002.history" in refused.value.detail

@@ -113,6 +113,18 @@ class TestPut:
             spooled(store, key, b"third")
         assert store.read(key) == b"first"
 
+    @pytest.mark.parametrize("key", [PACK, BACKUP, SEGMENT], ids=lambda key: key.kind.name)
+    def test_a_spool_file_that_met_a_conflict_may_take_the_others_place(self, store: Store, key: Key) -> None:
+        store.put(key, b"first")
+        with store.spool(key) as spool:
+            spool.write(b"second")
+            with pytest.raises(Conflict):
+                store.put(key, spool)
+            with spool.open() as file:
+                assert file.read() == b"second"
+            store.put(key, spool, replaces=store.stat(key))
+        assert store.read(key) == b"second"
+
     def test_one_that_is_unchanged_is_replaced(self, store: Store) -> None:
         store.put(BACKUP, b"STARTED")
         before = store.stat(BACKUP)
@@ -309,6 +321,20 @@ class TestLocal:
             if state == "gone":
                 (tmp_path / "vault").mkdir()
         assert list((tmp_path / "vault").iterdir()) == []
+
+    @pytest.mark.parametrize("key", [PACK, BACKUP, MANIFEST, SEGMENT], ids=lambda key: key.kind.name)
+    def test_nothing_is_absent_where_its_directory_is_not_mounted(self, local: LocalStore, tmp_path: Path,
+                                                                  key: Key) -> None:
+        local.put(Key(Kind.IDENTITY, "main"), b"")
+        assert local.stat(Key(key.kind, "main", "another")) is None
+        directory = tmp_path / "vault/main" / key.kind.directory
+        directory.rename(tmp_path / "elsewhere")
+        with pytest.raises(Unreachable, match=f"the directory {directory} is not there"):
+            local.stat(key)
+        with pytest.raises(Unreachable):
+            names(local, key.kind)
+        with pytest.raises(Unreachable):
+            local.put(key, b"")
 
     def test_files_lie_at_their_paths(self, local: LocalStore, tmp_path: Path) -> None:
         for key in KEYS:

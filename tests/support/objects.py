@@ -20,5 +20,9 @@ def facts_path(server: ServerVault, backup_id: str) -> Path:
     return object_path(server, Kind.BACKUP, backup_id)
 
 
+def wal_path(server: ServerVault, name: str) -> Path:
+    return object_path(server, Kind.WAL, name)
+
+
 def pack_path(server: ServerVault, name: str) -> Path:
     return object_path(server, Kind.PACK, name)

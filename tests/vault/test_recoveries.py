@@ -6,9 +6,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from support.objects import object_path
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import Ancestor, History, parse_history
+from pgvault.store.keys import Kind
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.recoveries import (
     KnownTimeline,
@@ -40,7 +42,7 @@ def test_a_number_is_reserved_once(server: ServerVault) -> None:
     assert second == Recovery(3, 1, "another")
     assert find(server, 2) == first
     assert find(server, 4) is None
-    assert [path.name for path in sorted(server.recoveries.iterdir())] == ["00000002.toml", "00000003.toml"]
+    assert [path.name for path in sorted((server.home / "recoveries").iterdir())] == ["00000002.toml", "00000003.toml"]
 
 
 def test_of_which_job_a_recovery_is(server: ServerVault) -> None:
@@ -52,10 +54,12 @@ def test_of_which_job_a_recovery_is(server: ServerVault) -> None:
 
 
 @pytest.mark.parametrize(("names", "follows", "number"), [
-    ((), 1, 2), ((), 7, 8), (("wal/00000005.history",), 1, 6), (("wal/0000000500000001",), 1, 6),
+    ((), 1, 2), ((), 7, 8), (("wal/0000000500000000/00000005.history.zst",), 1, 6),
+    (("wal/0000000100000000/000000010000000000000001.zst", "wal/0000000500000001/000000050000000100000001.zst"), 1, 6),
     (("recoveries/0000000A.toml",), 1, 11), (("streaming/000000040000000000000001.partial",), 1, 5),
     (("incoming/000000040000000000000001",), 1, 5), (("recoveries/0000000A.toml.new",), 1, 2),
-    (("wal/abc", "wal/0000000G.history", "recoveries/00000005.txt"), 1, 2), (("wal/00000001.history",), 7, 8),
+    (("wal/abc", "wal/0000000G00000000/0000000G.history.zst", "recoveries/00000005.txt"), 1, 2),
+    (("wal/0000000100000000/00000001.history.zst",), 7, 8),
     (("recoveries/000003E9.toml",), 1, 1002), (("recoveries/000003EA.toml",), 1, 2),
     (("recoveries/000003E9.toml", "recoveries/000007D1.toml"), 1, 2002)])
 def test_the_next_number_is_behind_all_that_is_known(
@@ -81,15 +85,15 @@ def test_the_history_of_a_promotion_is_kept(server: ServerVault) -> None:
 
 @pytest.mark.parametrize("content", ["", "follows = 'x'", "= [", "job = 'a'", "follows = []"])
 def test_one_that_cannot_be_read_has_its_number_all_the_same(server: ServerVault, content: str) -> None:
-    server.recoveries.mkdir(exist_ok=True)
-    (server.recoveries / "00000002.toml").write_text(content)
+    server.store.put(server.key(Kind.RECOVERY, "00000002"), b"")
+    object_path(server, Kind.RECOVERY, "00000002").write_text(content)
     assert find(server, 2) == Recovery(2, 0)
     assert next_timeline(server, 1) == 3
 
 
 def test_what_is_missing_in_it_is_empty(server: ServerVault) -> None:
-    server.recoveries.mkdir(exist_ok=True)
-    (server.recoveries / "00000002.toml").write_text("follows = 1\nhistory = 'no history'\n")
+    server.store.put(server.key(Kind.RECOVERY, "00000002"), b"")
+    object_path(server, Kind.RECOVERY, "00000002").write_text("follows = 1\nhistory = 'no history'\n")
     found = find(server, 2)
     assert found == Recovery(2, 1, history="no history")
     assert found is not None

@@ -9,9 +9,9 @@ import pytest
 from making_wal import new_vault, segment
 from support.account import account
 from support.cli import Completed, pgvault
+from support.objects import wal_path
 
 from pgvault.vault.layout import Vault
-from pgvault.vault.wal_archive import path_of
 
 ONE = "000000010000000000000001"
 
@@ -47,7 +47,7 @@ def test_a_broken_server_stops_no_other_one(site: Site) -> None:
     (site.incoming("second") / "rubbish").write_text("no WAL")
     (site.incoming("third") / ONE).write_bytes(segment(ONE))
     done = site.run()
-    assert path_of(Vault(site.home).server("third"), ONE).exists()
+    assert wal_path(Vault(site.home).server("third"), ONE).exists()
     assert done.returncode == 1, str(done)
     assert "first: could not read" in done.stderr
     assert "rubbish" in done.stderr

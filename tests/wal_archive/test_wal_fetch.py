@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from making_wal import new_vault, put, segment
 from support.cli import environment, pgvault, pgvault_argv
+from support.objects import wal_path
 
 from pgvault.model.errors import Corrupt, InDoubt
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch
 
 ONE, TWO, THREE = (f"00000001000000000000000{i}" for i in range(1, 4))
@@ -58,19 +58,19 @@ def test_given_whole_to_a_file_or_standard_output(config: Path, tmp_path: Path) 
 
 
 def damage_file(server: ServerVault) -> None:
-    path = path_of(server, ONE)
+    path = wal_path(server, ONE)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def cut_file(server: ServerVault) -> None:
-    os.truncate(path_of(server, ONE), 1000)
+    os.truncate(wal_path(server, ONE), 1000)
 
 
 def swap_file(server: ServerVault) -> None:
     put(server, TWO)
-    path_of(server, TWO).replace(path_of(server, ONE))
+    wal_path(server, TWO).replace(wal_path(server, ONE))
 
 
 def swap_file_without_index(server: ServerVault) -> None:
@@ -82,11 +82,11 @@ def other_content(server: ServerVault) -> None:
     """Valid in itself, but not what was archived."""
     from pgvault.vault.compression import compress
 
-    path_of(server, ONE).write_bytes(compress(segment(ONE, seed=7), 1))
+    wal_path(server, ONE).write_bytes(compress(segment(ONE, seed=7), 1))
 
 
 def lose_file(server: ServerVault) -> None:
-    path_of(server, ONE).unlink()
+    wal_path(server, ONE).unlink()
 
 
 def lose_vault(server: ServerVault) -> None:
@@ -103,7 +103,7 @@ def lose_wal(server: ServerVault) -> None:
 
 def block_directory(server: ServerVault) -> None:
     """As a stale mount: the directory's place cannot be looked into."""
-    directory = path_of(server, ONE).parent
+    directory = wal_path(server, ONE).parent
     directory.rename(server.home / "moved")
     directory.write_text("no directory")
 
@@ -157,7 +157,7 @@ def test_what_waits_to_be_archived_is_not_absent(server: ServerVault, place: str
     """Rule 17: a complete segment that only waits for the next run of cron is archived now and given."""
     getattr(server, place).joinpath(TWO).write_bytes(segment(TWO))
     assert fetch(server, TWO) == segment(TWO)
-    assert path_of(server, TWO).exists()
+    assert wal_path(server, TWO).exists()
 
 
 def test_the_archive_answers_without_its_index(server: ServerVault) -> None:
@@ -170,14 +170,14 @@ def test_the_archive_answers_without_its_index(server: ServerVault) -> None:
 
 def test_with_an_index_that_cannot_be_asked_nothing_is_proven_absent(server: ServerVault) -> None:
     """Rule 17: it may know of a file that is gone, and PostgreSQL would promote without its WAL."""
-    path_of(server, ONE).unlink()
+    wal_path(server, ONE).unlink()
     server.wal_index.write_bytes(b"no database" * 1000)
     with pytest.raises(InDoubt, match="could not ask the index"):
         fetch(server, ONE)
 
 
 def test_what_was_archived_and_is_gone_is_in_doubt(server: ServerVault) -> None:
-    path_of(server, ONE).unlink()
+    wal_path(server, ONE).unlink()
     with pytest.raises(InDoubt, match="was archived"):
         fetch(server, ONE)
 

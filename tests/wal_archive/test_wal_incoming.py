@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from making_wal import MIB, names_on_disk, new_vault, put, quarantined, segment
+from support.objects import wal_path
 
 from pgvault.engine.incoming import ARRIVING_SECONDS, archive_waiting
 from pgvault.model.event import Noted
 from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch
 
 ONE, TWO, THREE, FOUR = (f"00000001000000000000000{i}" for i in range(1, 5))
@@ -104,20 +104,20 @@ def test_links_and_pipes_are_not_followed(server: ServerVault, tmp_path: Path) -
     os.mkfifo(server.incoming / THREE)
     assert archive_waiting(server).rejected == (TWO, THREE)
     assert secret.exists()
-    assert not path_of(server, TWO).exists()
+    assert not wal_path(server, TWO).exists()
 
 
 def test_the_source_stays_when_a_step_fails(server: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 10: it is removed only after the archive has it; the failure is told and the next file is taken."""
     for name in (TWO, THREE):
         drop(server, name, segment(name))
-    real = os.replace
+    real = os.link
 
     def fail_for_two(source: Path, target: Path) -> None:
         if Path(target).name.startswith(TWO):
             raise OSError(5, "Input/output error")
         real(source, target)
-    monkeypatch.setattr(os, "replace", fail_for_two)
+    monkeypatch.setattr(os, "link", fail_for_two)
     taken = archive_waiting(server)
     assert (taken.archived, taken.failed) == ((THREE,), (TWO,))
     assert left(server.incoming) == [TWO]

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from making_wal import new_vault, put, rows
 from support.account import account
+from support.objects import wal_path
 
 from pgvault.engine.wal_status import wal_status
 from pgvault.model.errors import Corrupt
 from pgvault.model.window import Archived
 from pgvault.vault import wal_index, wal_rebuild
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import accept, directory_of, path_of
+from pgvault.vault.wal_archive import accept
 from pgvault.vault.wal_index import archived_segments
 from pgvault.vault.wal_rebuild import Damaged, Reconciled, differences, rebuild, reconcile
 
@@ -37,36 +38,36 @@ def test_files_without_a_row_and_rows_without_a_file_are_put_right(server: Serve
     before = rows(server)["file"]
     with wal_index.writing(server) as index:
         index.remove(TWO)
-    path_of(server, THREE).rename(server.home / THREE)
+    wal_path(server, THREE).rename(server.home / THREE)
     done = reconcile(server)
     assert (done.added, done.removed, done.damaged) == (1, 1, ())
-    (server.home / THREE).rename(path_of(server, THREE))
+    (server.home / THREE).rename(wal_path(server, THREE))
     assert reconcile(server).added == 1
     assert rows(server)["file"] == before
     assert reconcile(server) == type(done)(0, 0, ())
 
 
 def test_a_history_belongs_to_the_first_directory_of_its_timeline(server: ServerVault) -> None:
-    """As `directory_of` has it, the index finds it there, and it is missed there."""
+    """As `wal_group` has it, the index finds it there, and it is missed there."""
     accept(server, HISTORY, BytesIO(b"1\t0/2000000\tno recovery target specified\n"))
     put(server, ONE.replace("1", "2", 1))
     with wal_index.reading(server) as index:
         assert index.names_in("0000000200000000") == [HISTORY, ONE.replace("1", "2", 1)]
         assert index.names_in("0000000100000000") == [ONE, TWO, THREE]
         assert differences(server, index) == (set(), set())
-        path_of(server, HISTORY).unlink()
+        wal_path(server, HISTORY).unlink()
         assert differences(server, index) == (set(), {HISTORY})
 
 
 def test_a_file_in_another_directory_than_its_own_is_not_there(server: ServerVault) -> None:
-    elsewhere = path_of(server, ONE[:15] + "1" + ONE[16:])
+    elsewhere = wal_path(server, ONE[:15] + "1" + ONE[16:])
     elsewhere.parent.mkdir()
-    path_of(server, TWO).rename(elsewhere.with_name(path_of(server, TWO).name))
+    wal_path(server, TWO).rename(elsewhere.with_name(wal_path(server, TWO).name))
     assert reconcile(server).removed == 1
 
 
 def test_a_whole_directory_that_is_gone_is_missed(server: ServerVault) -> None:
-    shutil.rmtree(path_of(server, ONE).parent)
+    shutil.rmtree(wal_path(server, ONE).parent)
     assert reconcile(server).removed == 3
     assert rows(server)["file"] == []
 
@@ -76,7 +77,7 @@ def test_names_that_the_index_has_are_not_looked_into(server: ServerVault, monke
     label = f"START WAL LOCATION: 0/1000028 (file {ONE})\n".encode()
     accept(server, f"{ONE}.00000028.backup", BytesIO(label))
     looked_into: list[str] = []
-    monkeypatch.setattr(wal_rebuild, "directory_of", lambda name: looked_into.append(name) or directory_of(name))
+    monkeypatch.setattr(wal_rebuild, "parse_wal_name", looked_into.append)
     assert reconcile(server) == Reconciled(0, 0, ())
     assert looked_into == []
 
@@ -96,7 +97,7 @@ def test_an_unusable_index_stops_neither_archiving_nor_looking(server: ServerVau
 
 def test_rebuilding_names_what_is_damaged_and_keeps_the_rest(server: ServerVault) -> None:
     """Case 34: a flipped byte is named, and the segment counts as missing until it is brought back."""
-    path = path_of(server, TWO)
+    path = wal_path(server, TWO)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

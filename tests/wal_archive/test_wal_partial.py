@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from making_wal import MIB, names_on_disk, new_vault, put, quarantined
 from support.account import account
 from support.cli import environment, pgvault_argv, pgvault_shell
+from support.objects import wal_path
 from support.postgres import Server, wait_until
 from wal.wal_writer import SYSTEM, Writer, restore_point
 
@@ -26,9 +28,8 @@ from pgvault.model.timeline import History
 from pgvault.vault import wal_archive, wal_index
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_current import current
-from pgvault.vault.wal_fetch import fetch
+from pgvault.vault.wal_fetch import fetch, read_checked
 from pgvault.vault.wal_rebuild import reconcile
 from pgvault.vault.wal_search import Row, WalSearch
 from pgvault.vault.wal_unfinished import look, newest_content
@@ -68,7 +69,7 @@ def vault(tmp_path: Path) -> ServerVault:
 
 def row_agrees(vault: ServerVault) -> bool:
     with wal_index.reading(vault) as index:
-        return index.find(NAME).sha256 == wal_archive.digest_of(path_of(vault, NAME))[1]
+        return index.find(NAME).sha256 == hashlib.sha256(b"".join(read_checked(vault, NAME))).digest()
 
 
 @pytest.mark.parametrize("orders", [(padded, recycled), (recycled, padded), (recycled, recycled), (padded, padded)])
@@ -307,7 +308,7 @@ def test_a_damaged_archived_one_is_an_error_for_who_asks_and_no_hint_for_others(
     crossing(vault)
     (vault.streaming / NAME).unlink()
     put(vault, NAME, padded(written(900)))
-    path = path_of(vault, NAME)
+    path = wal_path(vault, NAME)
     path.write_bytes(path.read_bytes()[:-5])
     with search(vault, partial=True) as found, pytest.raises(Corrupt):
         rows(found)
@@ -368,7 +369,7 @@ def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_
         old = primary.scalar("select pg_walfile_name(pg_current_wal_lsn())")
         assert any((standby.wal / old).read_bytes()[end % MIB + 16384:])  # else both copies would end in zeros
         standby.sql("select pg_promote()")
-        wait_until(lambda: path_of(vault, f"{old}.partial").exists())
+        wait_until(lambda: wal_path(vault, f"{old}.partial").exists())
         new = standby.switch_wal()
         wait_until(lambda: (standby.scalar("select last_archived_wal from pg_stat_archiver") or "") >= new, seconds=60)
     assert standby.scalar("select failed_count from pg_stat_archiver") == 0

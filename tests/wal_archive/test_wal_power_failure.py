@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from making_wal import MIB, new_vault, put, segment
 from support.durability import Durability
+from support.objects import wal_path
 
 from pgvault.engine.incoming import archive_waiting
 from pgvault.model.errors import Rejected
 from pgvault.model.segment import Segment
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import StreamedSegment, pad, partials
-from pgvault.vault.wal_archive import accept, path_of
+from pgvault.vault.wal_archive import accept
 
 ONE, TWO = "000000010000000000000001", "000000010000000000000002"
 HISTORY = "00000002.history"
@@ -44,7 +45,7 @@ def assert_holds(durability: Durability, tmp_path: Path, *paths: Path) -> None:
 def test_each_kind_of_file_that_was_accepted(server: ServerVault, tmp_path: Path, durability: Durability, name: str,
                                              content: bytes) -> None:
     accept(server, name, BytesIO(content))
-    assert_holds(durability, tmp_path, path_of(server, name))
+    assert_holds(durability, tmp_path, wal_path(server, name))
 
 
 def test_a_segment_that_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,16 +54,16 @@ def test_a_segment_that_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     put(server, ONE)
     durability = Durability(monkeypatch)  # so nothing of before is certain
     assert not put(server, ONE).new
-    path = path_of(server, ONE)
+    path = wal_path(server, ONE)
     assert_holds(durability, path.parent, path)
 
 
 def test_a_good_copy_in_the_place_of_a_damaged_one(server: ServerVault, tmp_path: Path,
                                                    durability: Durability) -> None:
     put(server, ONE)
-    path_of(server, ONE).write_bytes(b"damaged")
+    wal_path(server, ONE).write_bytes(b"damaged")
     assert put(server, ONE).new
-    assert_holds(durability, tmp_path, path_of(server, ONE), *server.quarantine.iterdir())
+    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.quarantine.iterdir())
 
 
 def test_what_was_rejected(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
@@ -70,7 +71,7 @@ def test_what_was_rejected(server: ServerVault, tmp_path: Path, durability: Dura
     with pytest.raises(Rejected):
         put(server, ONE, segment(ONE, seed=1))
     assert len(list(server.quarantine.iterdir())) == 2
-    assert_holds(durability, tmp_path, path_of(server, ONE), *server.quarantine.iterdir())
+    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.quarantine.iterdir())
 
 
 def test_a_source_is_removed_when_the_archive_has_it(server: ServerVault, tmp_path: Path, durability: Durability,
@@ -81,7 +82,7 @@ def test_a_source_is_removed_when_the_archive_has_it(server: ServerVault, tmp_pa
 
     def watched(path: str | Path) -> None:
         if Path(path) == source:
-            assert_holds(durability, tmp_path, path_of(server, ONE))
+            assert_holds(durability, tmp_path, wal_path(server, ONE))
             removed.append(path)
         unlink(path)
 

@@ -17,6 +17,7 @@ import pytest
 from making_wal import names_on_disk, new_vault, put, quarantined
 from support.account import account
 from support.cli import environment, pgvault, pgvault_argv
+from support.objects import wal_path
 from support.postgres import Server
 from support.proxy import Proxy
 from wal.wal_writer import Writer
@@ -36,7 +37,6 @@ from pgvault.model.segment import Segment
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import StreamedSegment
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_fetch import fetch
 
 
@@ -109,7 +109,7 @@ def work(server: Server, segments: int = 1) -> list[str]:
 
 
 def is_archived(vault: ServerVault, name: str) -> bool:
-    return path_of(vault, name).exists()
+    return wal_path(vault, name).exists()
 
 
 def wait_archived(vault: ServerVault, name: str, told: list[str]) -> None:

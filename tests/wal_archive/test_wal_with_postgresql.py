@@ -11,12 +11,12 @@ import pytest
 from making_wal import names_on_disk, rows
 from support.account import account
 from support.cli import Completed, pgvault, pgvault_shell
+from support.objects import wal_path
 from support.postgres import Server
 
 from pgvault.engine.wal_status import refresh
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_archive import path_of
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_rebuild import rebuild, reconcile
@@ -61,7 +61,7 @@ def archived(server: Server, vault: ServerVault) -> list[str]:
     for i in range(3):
         server.sql(f"create table t{i} as select i, md5(i::text) from generate_series(1, 20000) i")
         names.append(server.switch_wal())
-    wait_until(lambda: path_of(vault, names[-1]).exists(), f"{names[-1]} is archived; {server.log_text()[-2000:]}")
+    wait_until(lambda: wal_path(vault, names[-1]).exists(), f"{names[-1]} is archived; {server.log_text()[-2000:]}")
     return names
 
 
@@ -102,7 +102,7 @@ def test_facts_read_in_any_order_of_arrival_are_the_same(archiving: Server, vaul
     archiving.stop()
     read_facts(vault)
     before = rows(vault)["facts"]
-    hidden = [path_of(vault, name) for name in names[:2]]
+    hidden = [wal_path(vault, name) for name in names[:2]]
     for path in hidden:
         path.rename(vault.home / path.name)
     reconcile(vault)
@@ -119,7 +119,7 @@ def test_wal_shows_a_gap_at_once(archiving: Server, vault: ServerVault, config: 
     """Rule 16: a hole is a state, with the names of what is missing."""
     names = archived(archiving, vault)
     archiving.stop()
-    path_of(vault, names[1]).unlink()
+    wal_path(vault, names[1]).unlink()
     shown = as_owner(vault, "--format", "json", "wal", "main", config=config).json()
     [timeline] = shown["timelines"]
     [gap] = timeline["gaps"]

@@ -28,7 +28,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.store.files import open_private, temporary_name
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import accept, level_for, path_of
+from pgvault.vault.wal_archive import accept, is_archived, level_for
 from pgvault.vault.wal_whole import missing_wal
 
 PATIENCE_SECONDS = 60.0
@@ -136,7 +136,7 @@ def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segmen
     """Stream from the first missing segment to the last; each is accepted as if it had been archived."""
     size = backup.segment_size
     history = f"{backup.timeline:08X}.history"
-    if backup.timeline > 1 and not path_of(server, history).exists():
+    if backup.timeline > 1 and not is_archived(server, history):
         text = timeline_history(server.name, slot.connection, backup.timeline)
         if text is not None:
             accept(server, history, BytesIO(text), level=level)

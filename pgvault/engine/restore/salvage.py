@@ -28,7 +28,7 @@ from pgvault.store.files import naming
 from pgvault.vault import recoveries
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import accept, path_of, set_apart
+from pgvault.vault.wal_archive import accept, is_archived, set_apart
 from pgvault.wal.facts import skim_all
 from pgvault.wal.pages import LONG_HEADER, read_header
 from pgvault.wal.pieces import pieces
@@ -87,7 +87,7 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
     apart: list[str] = []
     for name, source in wanted.items():
         reason = foreign.get(found[source].timeline, "")
-        if not reason and not name.endswith(".partial") and await asyncio.to_thread(path_of(server, name).exists):
+        if not reason and not name.endswith(".partial") and await asyncio.to_thread(is_archived, server, name):
             continue
         if kept := await _bring(host, f"{directory}/pg_wal/{source}", name, server, identity, reason, level, emit):
             (apart if reason else stored).append(kept)
@@ -106,7 +106,7 @@ async def only_there(host: Host, directory: str, server: ServerVault) -> tuple[s
     wanted = _wanted(found, read_identity(server))
     foreign = await _foreign(host, directory, server, [found[source] for source in wanted.values()])
     return tuple(name for name, source in wanted.items()
-                 if found[source].timeline not in foreign and not path_of(server, name).exists())
+                 if found[source].timeline not in foreign and not is_archived(server, name))
 
 
 def planned_without(names: Sequence[str], server: str, directory: str) -> Precondition:
@@ -213,8 +213,8 @@ def _holds(found: _Found, identity: Identity | None) -> bool:
 async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, foreign: str,
                  level: int, emit: Emit) -> str:
     """What the vault has anew, in the archive or, with the reason of `foreign`, in quarantine; empty for nothing."""
-    with tempfile.TemporaryFile(dir=server.wal) as copy:
-        with naming(server.wal):
+    with tempfile.TemporaryFile(dir=server.home) as copy:
+        with naming(server.home):
             await _copy(host, path, copy, identity.segment_size if identity else 0)
         name = await asyncio.to_thread(_name_by_content, name, copy)
         copy.seek(0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 from pgvault.engine.restore.stream import PackedFile
 from pgvault.model.errors import Corrupt, UnknownWal, WalMissing
@@ -18,9 +17,9 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.replay import TablespaceCreated
 from pgvault.model.restore_plan import WalNeed
 from pgvault.model.segment import Segment
-from pgvault.vault.compression import PIECE, compress
+from pgvault.vault.compression import compress
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_fetch import find, read_verified
+from pgvault.vault.wal_fetch import find, read_stored, read_verified
 from pgvault.vault.wal_unfinished import newest_content
 from pgvault.wal.effects import effects_of
 from pgvault.wal.pages import read_header
@@ -56,13 +55,12 @@ class SentWal:
                 yield self._archived(directory, name, within)
 
     def _archived(self, directory: str, name: str, changes: Iterable[Change]) -> PackedFile:
-        path = find(self._server, name)
-        if path is None:
+        if not find(self._server, name):
             raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
-        size = sum(map(len, read_verified(self._server, name, path)))
+        size = sum(map(len, read_verified(self._server, name)))
         if not changes:
-            return PackedFile(f"{directory}/{name}", size, stored=partial(_stored, path),
-                              plain=partial(read_verified, self._server, name, path))
+            return PackedFile(f"{directory}/{name}", size, stored=partial(read_stored, self._server, name),
+                              plain=partial(read_verified, self._server, name))
         changed = partial(self._changed, name, tuple(changes))
         return PackedFile(f"{directory}/{name}", size, stored=lambda: _packed(changed()), plain=changed)
 
@@ -119,17 +117,9 @@ class SentWal:
         start = Segment.parse(name, self._size).start(self._size)
         if self._unfinished is not None and name == self._need.last:
             return pieces([self._unfinished], start)
-        path = find(self._server, name)
-        if path is None:
+        if not find(self._server, name):
             raise WalMissing(f"{name} has left the archive since the plan was made", hint="Make the plan again.")
-        return pieces(read_verified(self._server, name, path), start)
-
-
-def _stored(path: Path) -> Iterator[bytes]:
-    """An archived file as it is stored."""
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            yield piece
+        return pieces(read_verified(self._server, name), start)
 
 
 def _packed(plain: Iterable[bytes]) -> Iterator[bytes]:
