@@ -1,1 +1,1 @@
-"""Executions: the journal of each, starting one in a session of its own, finding them again."""
+"""Jobs: their journals, starting them in sessions of their own, and finding them again."""

@@ -1,4 +1,4 @@
-"""The servers that restores made and started: each is known by its job."""
+"""The servers that restores created and started. Each is identified by its job."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LATEST = "latest"
 
 
 def find_copy(config: Config, wanted: str, *, astray: bool = False) -> RestoredCopy:
-    """Of a restore by its job's id, a unique beginning of it, or `latest`: the newest one that made a server.
+    """Find a restored copy by its job's id, a unique beginning of it, or `latest` for the newest one.
 
-    NotFound when there is none; Refused when the job made no server that is at its target, or when another restore has
-    written to one of its directories since: what is there is at another point, or is half of something.
+    NotFound if there is none. Refused if the job created no server that reached its target, or if a later restore wrote
+    to one of its directories, since their content is then another or incomplete one.
 
-    With `astray`, of any restore that has ended and left a directory, whatever became of its server: to be removed.
+    With `astray`, find any restore that has ended and left a directory, whatever became of its server, to be removed.
     """
     copy = _find(config.vault.home, wanted, astray=astray)
     if later := _later_writer(config, copy):
-        raise Refused(f"job {later} restored to the same place since job {copy.job}, or into a part of it",
-                      detail=f"What is in {copy.place} is not what job {copy.job} made.",
-                      hint=f"See what became of it (pgvault job show {later}). If it made a server, name that one.")
+        raise Refused(f"job {later} restored to the same place since job {copy.job}, or to a part of it",
+                      detail=f"{copy.place} no longer holds what job {copy.job} restored.",
+                      hint=f"See its result: pgvault job show {later}. If it created a server, name that job.")
     return copy
 
 
@@ -42,20 +42,21 @@ def _find(home: Path, wanted: str, *, astray: bool) -> RestoredCopy:
     if wanted == LATEST:
         made = next((job for job in reversed(list_jobs(home)) if fits(job)), None)
         if made is None:
-            raise NotFound("no restore has made a server", hint="See what ran: pgvault job list")
+            raise NotFound("no restore has created a server", hint="List the jobs: pgvault job list")
         return _of(home, made)
     job = read_job(find_job(home, wanted))
     if job.kind is not JobKind.RESTORE:
-        raise Refused(f"job {job.id} is no restore: it is a {job.kind.value}", hint="pgvault job list")
+        raise Refused(f"job {job.id} is not a restore but a {job.kind.value}", hint="pgvault job list")
     if not fits(job):
-        left = "left no files" if astray and job.state.final else "made no server"
+        left = "left no files" if astray and job.state.final else "created no server"
         raise Refused(f"job {job.id} has {left}: it is {job.state.value}", detail=job.verdict,
                       hint=f"pgvault job show {job.id}")
     return _of(home, job)
 
 
 def _later_writer(config: Config, copy: RestoredCopy) -> str:
-    """The newest restore after this one that wrote to one of its directories and did not undo it; empty without."""
+    """Return the newest later restore that wrote to one of its directories and did not undo it; empty if there is
+    none."""
     jobs = jobs_directory(config.vault.home)
     later = (job for job in reversed(list_jobs(config.vault.home)) if job.kind is JobKind.RESTORE and job.id > copy.job)
     return next((job.id for job in later if _overlaps(read_plan(jobs / job.id), copy, config)
@@ -72,7 +73,7 @@ def _reached(phase: str, events: Sequence[Event]) -> bool:
 
 
 def _overlaps(plan: Mapping[str, Any], copy: RestoredCopy, config: Config) -> bool:
-    """One host may be configured under several names."""
+    """Compare the machines too, since one host may be configured under several names."""
     if not plan or _machine(plan.get("host", ""), config) != _machine(copy.host, config):
         return False
     places = [plan.get("directory"), *(each.get("location") for each in plan.get("tablespaces", ()))]
@@ -86,8 +87,8 @@ def _machine(name: str, config: Config) -> str:
 
 
 def left_files(home: Path, job: Job) -> bool:
-    """A restore that has ended and began to write, and did not undo that: its server may be at its target, astray or
-    not started, and its files may be incomplete."""
+    """Return whether an ended restore wrote files and did not undo that. Its server may be at its target, astray or not
+    started, and its files may be incomplete."""
     return made_a_server(job) or (job.kind is JobKind.RESTORE and job.state.final and _wrote(_events(home, job)))
 
 
@@ -96,7 +97,7 @@ def _events(home: Path, job: Job) -> list[Event]:
 
 
 def made_a_server(job: Job) -> bool:
-    """One that lacks an expected table runs all the same."""
+    """Return whether the job's server runs; a server that lacks an expected table runs all the same."""
     return job.kind is JobKind.RESTORE and (job.state is JobState.SUCCEEDED or job.exit_code == NotRight.exit_code)
 
 
@@ -105,5 +106,5 @@ def _of(home: Path, job: Job) -> RestoredCopy:
         copy = stored_copy(read_plan(jobs_directory(home) / job.id), job.id)
         return replace(copy, is_whole=made_a_server(job) or _reached("flush", _events(home, job)))
     except ValueError as error:
-        raise Refused(f"the plan of job {job.id} does not say where its server is", detail=str(error),
+        raise Refused(f"the plan of job {job.id} does not name the location of its server", detail=str(error),
                       hint=f"pgvault job show {job.id}") from None

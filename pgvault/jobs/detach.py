@@ -1,8 +1,9 @@
-"""Starting a command line as a job of its own: a new session, no terminal, nothing that a closing screen can end.
+"""Starts a command line as a detached job: in a new session, without a terminal, so that closing a screen cannot end
+it.
 
-The job is there, and is held, before its process is: it is handed on to it. While the process still plans, nothing has
-begun; when that fails, whoever waits is told and the job is forgotten. Where nobody waits any more, the job stays as
-one that failed, with the error that `fail_before_begin` wrote, or as one that is lost.
+The job and its lock exist before its process, which inherits them. While the process plans, nothing has begun. If
+planning fails, the waiting caller gets the error and the job is removed. If nobody waits any more, the job stays: as
+failed, with the error that `fail_before_begin` wrote, or as lost.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from pgvault.model.job import JobKind
 from pgvault.store.files import open_private, remove_tree
 
 AS_JOB = "--as-job"
-"""The first word of a command line that is run as a job; the second is the `str` of its hold."""
+"""The first word of a command line that runs as a job; the second is the `str` of its hold."""
 OUTPUT = "output"
-"""What the job's process wrote besides its journal."""
+"""File with what the job's process wrote besides its journal."""
 
 _POLL_SECONDS = 0.02
 
@@ -39,8 +40,8 @@ def start_detached(home: Path, command: Sequence[str], *, kind: JobKind, server:
                    config: Path | None = None) -> str:
     """Start `command` (its first word is `pgvault`) and return the job's id once it has begun.
 
-    Blocks while the command makes its plan. When it ends before a job began, nothing was changed: its error is raised
-    as it would have been told on a terminal, and the job's directory is removed.
+    Blocks while the command plans. If it ends before a job begins, nothing was changed: its error is raised as a
+    terminal would have shown it, and the job's directory is removed.
     """
     words = [*(["--config", str(config)] if config else []), *command[1:]]
     held = create_job(home, kind, server, shlex.join([command[0], *words]))
@@ -50,18 +51,18 @@ def start_detached(home: Path, command: Sequence[str], *, kind: JobKind, server:
     except OSError:
         remove_tree(held.directory)
         raise
-    # Whoever starts a job may live longer than it, and would keep its process as a zombie.
+    # The starter may outlive the job, and would keep its process as a zombie.
     threading.Thread(target=process.wait, name=f"reaper of {held.directory.name}", daemon=True).start()
     try:
         return _wait_until_begun(process, held.directory, command)
     except KeyboardInterrupt:
         job = held.directory.name
-        raise Cancelled(f"no longer waiting for job {job} to begin", detail="It goes on by itself.",
+        raise Cancelled(f"no longer waiting for job {job} to begin", detail="The job continues by itself.",
                         hint=f"pgvault job watch {job}; to stop it: pgvault job cancel {job}") from None
 
 
 def fail_before_begin(held: Hold, error: PgvaultError, code: str) -> None:
-    """Journal the error by which the job's process ends; nothing where the job had begun and told its end itself."""
+    """Write the error that ends the job's process to the journal, unless the job had begun and wrote its end itself."""
     if not any(read_edges(held.directory)):
         with suppress(OSError), closing(Journal(held.directory)) as journal:
             journal.emit(guarded(finished(error, code)))
@@ -94,5 +95,5 @@ def _raised(failure: Failure) -> PgvaultError:
 def _crash(status: int, directory: Path, command: Sequence[str]) -> PgvaultError:
     how = f"Exit status {status}." if status >= 0 else f"Killed by {signal.Signals(-status).name}."
     text = (directory / OUTPUT).read_text("utf-8", "backslashreplace")
-    return PgvaultError(f"pgvault {command[1]} ended without beginning a job", detail=f"{how}\n{text}".rstrip(),
+    return PgvaultError(f"pgvault {command[1]} ended before it began a job", detail=f"{how}\n{text}".rstrip(),
                         hint="Run the same command in a terminal.")

@@ -1,7 +1,7 @@
-"""Events, plans and documents as plain JSON values, and events back from them.
+"""Encodes events, plans and documents as plain JSON values, and decodes events.
 
 A journal line is one JSON object with the event's class under "event": {"event": "Progressed", "at": "...Z", ...}.
-Lines are pure ASCII, so that any byte a file name or a remote message brought in survives.
+Lines are pure ASCII, so that any byte from a file name or a remote message survives.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pgvault.model.secrets import masked
 from pgvault.model.times import rfc3339
 
 TEXT_LIMIT = 16 * 1024
-"""Characters of one text in an event: a remote's endless message may not fill the vault."""
+"""Characters of one text in an event: an endless remote message must not fill the vault."""
 
 _TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in EVENT_TYPES}
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 def plain(value: object) -> Any:
-    """The value in JSON's types: times in RFC 3339 UTC, LSNs and paths as text, enums by value, dataclasses as objects.
-    """
+    """Convert to JSON's types: times to RFC 3339 UTC, LSNs and paths to text, enums to values, dataclasses to
+    objects."""
     if type(value) in _PLAIN:
         return value
     if isinstance(value, Enum):
@@ -47,13 +47,13 @@ def plain(value: object) -> Any:
 
 
 def encode(event: Event) -> bytes:
-    """One line of a journal, with its line feed."""
+    """Encode an event as one line of a journal, with its line feed."""
     document = {"event": type(event).__name__, **plain(event)}
     return json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Event | None:
-    """The event of one line; None when it is torn or of a kind that this version does not know."""
+    """Decode the event of one line; None if the line is incomplete or of an unknown kind."""
     import msgspec
 
     try:
@@ -64,7 +64,7 @@ def decode(line: bytes) -> Event | None:
 
 
 def guarded(event: Event) -> Event:
-    """The event without secrets, whatever its sender forgot, and with texts of bounded length."""
+    """Return the event with all secrets masked, even if its sender did not, and with texts of bounded length."""
     return event if isinstance(event, Progressed) else cast("Event", _guarded(event))
 
 

@@ -1,9 +1,9 @@
-"""What a job lives by: `flock(2)` on `alive` in its directory.
+"""The lock that proves that a job runs: `flock(2)` on the file `alive` in its directory.
 
-The lock is there before the directory has its name, and goes with the open file: from whoever makes the job to the
-process that runs it, without an instant between in which nobody has it. The kernel frees it however the last of them
-ends, also across pid namespaces, so a job without a final event whose lock is free is LOST, and a reused pid misleads
-nobody. What the file says is for people.
+The lock is taken before the directory gets its name, and belongs to the open file. It passes without interruption from
+the process that creates the job to the one that runs it. The kernel releases it when the last of them ends, also across
+pid namespaces. So a job without a final event whose lock is free is LOST, and a reused pid misleads nobody. The content
+of the file is for people.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _ALIVE = "alive"
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A job's directory and its lock, held until it is closed here and wherever it was handed on to."""
+    """A job's directory and its lock, held until it is closed here and in every process that inherited it."""
 
     directory: Path
     descriptor: int
 
     def __str__(self) -> str:
-        """For the process that inherits the descriptor; see `inherited`."""
+        """The value for the process that inherits the descriptor; see `inherited`."""
         return f"{self.descriptor}:{self.directory}"
 
     def say(self, **facts: object) -> None:
-        """Add to what `read_facts` tells: a line more, which a reader has or has not."""
+        """Append facts for `read_facts`, as one line that is written completely or not at all."""
         with naming(self.directory / _ALIVE):
             os.write(self.descriptor, json.dumps(facts).encode() + b"\n")
 
@@ -43,15 +43,15 @@ class Hold:
 
 
 def hold(directory: Path) -> Hold:
-    """Take the lock of a new directory, which nobody else has yet."""
+    """Take the lock of a new directory, which no other process uses yet."""
     held = Hold(directory, open_private(directory / _ALIVE, os.O_RDWR | os.O_EXCL | os.O_APPEND))
     fcntl.flock(held.descriptor, fcntl.LOCK_EX)
     return held
 
 
-def inherited(told: str) -> Hold:
-    """The hold that the starter of this process handed on, by its `str`; from now on this process has it alone."""
-    number, _, directory = told.partition(":")
+def inherited(inheritance: str) -> Hold:
+    """Take over the hold that the starter of this process passed on as its `str`. This process then holds it alone."""
+    number, _, directory = inheritance.partition(":")
     try:
         held = Hold(Path(directory), int(number))
         if not os.path.samestat(os.fstat(held.descriptor), os.stat(held.directory / _ALIVE)):
@@ -68,13 +68,13 @@ def this_process() -> dict[str, object]:
 
 
 def is_alive(directory: Path) -> bool:
-    """Whether somebody holds it; once nobody does, nobody ever will."""
+    """Return whether a process holds the lock. Once released, it is never taken again."""
     try:
         descriptor = os.open(directory / _ALIVE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two readers do not take each other for the job
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: readers do not mistake each other for the job
         return False
     except BlockingIOError:
         return True
@@ -83,7 +83,7 @@ def is_alive(directory: Path) -> bool:
 
 
 def read_facts(directory: Path) -> dict[str, Any]:
-    """What was said with the lock, the newest of each; empty where nothing can be read."""
+    """Return the facts that were written with the lock, the newest of each; empty if they cannot be read."""
     facts: dict[str, Any] = {}
     try:
         for line in (directory / _ALIVE).read_bytes().splitlines():

@@ -1,8 +1,8 @@
-"""A job's journal: `events.jsonl`, appended to by the job alone and read by anybody at any time.
+"""A job's journal: `events.jsonl`, appended to by the job alone, and readable by anybody at any time.
 
-The job must not die of its journal: writing never raises, and what could not be written is remembered in `failure`.
-A line that a full disk or a crash tore is skipped by readers. The first and the last event are flushed to the disk; a
-few blocks are kept in reserve, so that the last one also finds room on a full disk.
+The journal must not end the job: writing never raises, and `failure` remembers what could not be written. Readers skip
+a line that a full disk or a crash left incomplete. The first and the last event are flushed to disk. A few blocks are
+kept in reserve, so that the last event also fits on a full disk.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _EDGE_BYTES = 128 * 1024
 
 
 class Journal:
-    """The writing end. Not safe for threads: `reporter.Reporter` puts events in line."""
+    """The writing end. It is not thread-safe: `reporter.Reporter` serializes the events."""
 
     def __init__(self, directory: Path) -> None:
-        """Opens it; OSError when that cannot be done, since then nothing has been begun yet."""
+        """Open the journal; OSError if that fails, since nothing has begun yet."""
         self.failure: Exception | None = None
         self._reserve = directory / _RESERVE
         self._torn = False
         self._descriptor = open_private(directory / EVENTS, os.O_WRONLY | os.O_APPEND)
-        fsync_directory(directory)  # a flushed journal without its name would be lost
+        fsync_directory(directory)  # without its name, a flushed journal would be lost
         with contextlib.suppress(OSError):
             _allocate(self._reserve)
 
@@ -79,7 +79,7 @@ def _allocate(path: Path) -> None:
 
 
 class Tail:
-    """Reads a journal as it grows: each `read` gives the whole events that came since the last one."""
+    """Reads a journal as it grows. Each `read` returns the complete events since the previous one."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0
@@ -97,12 +97,12 @@ class Tail:
 
 
 def read_events(directory: Path) -> list[Event]:
-    """All events of a job, without a torn line."""
+    """Return all events of a job, without an incomplete line."""
     return Tail(directory / EVENTS).read()
 
 
 def read_edges(directory: Path) -> tuple[JobStarted | None, JobFinished | None]:
-    """The first and the last event, without reading what lies between."""
+    """Return the first and the last event, without reading those between."""
     try:
         with open(directory / EVENTS, "rb") as file:
             head = file.read(_EDGE_BYTES)
@@ -118,10 +118,11 @@ def read_edges(directory: Path) -> tuple[JobStarted | None, JobFinished | None]:
 
 
 async def follow(directory: Path, ended: Callable[[], bool], *, poll_seconds: float = 0.2) -> AsyncIterator[Event]:
-    """Events as they come, from the first one; stops after JobFinished, or when `ended` says that none will come."""
+    """Yield events from the first one on, as they are written. Stops after JobFinished, or when `ended` returns
+    true."""
     tail = Tail(directory / EVENTS)
     while True:
-        over = ended()  # asked before reading: what a job wrote before it went is still read
+        over = ended()  # checked before reading, so that the last lines of an ended job are still read
         for event in tail.read():
             yield event
             if isinstance(event, JobFinished):

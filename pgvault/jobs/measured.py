@@ -1,4 +1,4 @@
-"""What earlier restores of a vault took, read from their journals."""
+"""The measured rates of a vault's earlier restores, from their journals."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pgvault.jobs.journal import read_edges, read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import job_ids, jobs_directory
 from pgvault.model.errors import PgvaultError
-from pgvault.model.estimate import TELLING, Measured
+from pgvault.model.estimate import SIGNIFICANT, Measured
 from pgvault.model.event import Event, JobFinished, PhaseStarted
 from pgvault.model.job import JobKind, JobState
 
 _JOBS = 500
-"""The newest so many jobs are looked at,"""
+"""Number of the newest jobs that are considered."""
 _RESTORES = 10
-"""and of so many restores among them the journal is read."""
+"""Number of restores among them whose journals are read."""
 _COPY = frozenset({"copy", "flush"})
 _REPLAY = frozenset({"recover"})
 
 
 def measured_restores(home: Path) -> list[Measured]:
-    """Of the restores that succeeded, the newest first."""
+    """Return the measurements of successful restores, newest first."""
     return list(islice(_measured(home), _RESTORES))
 
 
@@ -42,11 +42,11 @@ def _measured(home: Path) -> Iterator[Measured]:
             copied, copying = _took(events, _COPY)
             replayed, replaying = _took(events, _REPLAY)
             yield Measured(job, host, copied / copying if copied and copying else None,
-                           replaying / replayed if replayed >= TELLING else None)
+                           replaying / replayed if replayed >= SIGNIFICANT else None)
 
 
 def _took(events: Sequence[Event], phases: frozenset[str]) -> tuple[int, float]:
-    """How many bytes these phases were about, and how many seconds they lasted."""
+    """Return the bytes of these phases, and their duration in seconds."""
     size, seconds = 0, 0.0
     edges = [event for event in events if isinstance(event, PhaseStarted | JobFinished)]
     for event, following in pairwise(edges):

@@ -1,4 +1,4 @@
-"""The plan of a job as it was before it ran: `plan.toml` in the job's directory."""
+"""The stored plan of a job: `plan.toml` in the job's directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAN = "plan.toml"
 
 
 def write_plan(directory: Path, plan: object) -> None:
-    """Durably store a plan, a dataclass or a mapping; what is None has no key, since TOML knows no null."""
+    """Durably store a plan, a dataclass or a mapping. A None has no key, since TOML has no null."""
     document = _document(plan)
     if not isinstance(document, dict):
         raise TypeError(f"a plan is a dataclass or a mapping, not {type(plan).__name__}")
@@ -28,7 +28,7 @@ def write_plan(directory: Path, plan: object) -> None:
 
 
 def read_plan(directory: Path) -> dict[str, Any]:
-    """The plan as it was stored; empty when the job has none yet."""
+    """Return the stored plan; empty if the job has none yet."""
     try:
         return tomllib.loads((directory / PLAN).read_text("utf-8"))
     except FileNotFoundError:

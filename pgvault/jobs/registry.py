@@ -1,7 +1,7 @@
-"""The jobs of a vault: where each is, whether it lives, how to find one and how to ask it to stop.
+"""The jobs of a vault: their directories, whether they run, finding them and asking them to stop.
 
-`HOME/jobs/<job id>/` holds `alive`, by which the job lives and which says what it is from its first instant (see
-`hold`), then `plan.toml` and `events.jsonl` and, on request, `cancel`; `output` where it was started detached.
+`HOME/jobs/<job id>/` contains `alive`, which is locked while the job runs and describes it from the first instant (see
+`hold`), then `plan.toml` and `events.jsonl`, on request `cancel`, and `output` if the job was started detached.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_job_id(text: str) -> bool:
 
 
 def next_id(newest: str | None, at: datetime) -> str:
-    """The id of a job that starts at `at`: later than `newest`, also when the clock went back."""
+    """Return the id of a job that starts at `at`. It is later than `newest` even if the clock went back."""
     stamp, number = at.astimezone(UTC).strftime(_STAMP), 1
     if newest is not None and newest >= f"{stamp}-01":
         stamp, last = newest.split("-")
@@ -50,8 +50,8 @@ def next_id(newest: str | None, at: datetime) -> str:
 
 
 def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
-    """A new job, which is STARTING and lives as long as it is held. Refused in another user's vault, and where the
-    vault is not there any more."""
+    """Create a job, which is STARTING and lives as long as it is held. Refused in another user's vault, and if the
+    vault has disappeared."""
     refuse_other_owner(home)
     if not Vault(home).is_there:
         refuse_missing(home)
@@ -71,7 +71,7 @@ def create_job(home: Path, kind: JobKind, server: str, command: str) -> Hold:
 
 
 def _name(unnamed: Path, home: Path) -> Path:
-    """Make it the directory of the next job; nobody sees one that is not held."""
+    """Rename it to the directory of the next job. It is held already, so nobody sees a job without its lock."""
     while True:
         directory = jobs_directory(home) / next_id(max(job_ids(home), default=None), now())
         try:
@@ -79,13 +79,13 @@ def _name(unnamed: Path, home: Path) -> Path:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            continue  # another one took this id
+            continue  # another process took this id
         fsync_directory(directory.parent)
         return directory
 
 
 def request_cancel(directory: Path) -> None:
-    """Ask the job to stop and to undo what it began; Refused when it has ended."""
+    """Ask the job to stop and to undo what it began; Refused if it has ended."""
     job = read_job(directory)
     if job.state.final:
         raise Refused(f"job {job.id} has already ended: {job.state.value}", detail=job.verdict,
@@ -98,8 +98,8 @@ def is_cancel_requested(directory: Path) -> bool:
 
 
 def read_job(directory: Path) -> Job:
-    """The job as it stands; NotFound when it is not there, as one that ended before it began."""
-    living = is_alive(directory)  # asked first: what ended before it was asked has written its last event
+    """Return the state of the job; NotFound if it does not exist, like one that ended before it began."""
+    living = is_alive(directory)  # checked first: a job that has ended by then has written its last event
     started, finished = read_edges(directory)
     facts = read_facts(directory)
     if not facts and not directory.exists():
@@ -120,7 +120,7 @@ def read_job(directory: Path) -> Job:
 
 
 def list_jobs(home: Path) -> list[Job]:
-    """Every job, oldest first."""
+    """Return every job, oldest first."""
     jobs = []
     for job_id in sorted(job_ids(home)):
         with suppress(NotFound):
@@ -129,7 +129,7 @@ def list_jobs(home: Path) -> list[Job]:
 
 
 def find_job(home: Path, wanted: str) -> Path:
-    """The directory of a job by its id, a unique beginning of it, or `latest`; NotFound otherwise."""
+    """Return the directory of a job by its id, a unique beginning of it, or `latest`; else NotFound."""
     known = sorted(job_ids(home))
     if wanted in known:
         return jobs_directory(home) / wanted
@@ -143,7 +143,7 @@ def find_job(home: Path, wanted: str) -> Path:
 
 
 def job_ids(home: Path) -> Iterator[str]:
-    """Of every job, in no order."""
+    """Yield the ids of all jobs, in no order."""
     try:
         yield from filter(is_job_id, os.listdir(jobs_directory(home)))
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _no_job(wanted: str) -> NotFound:
 
 
 def _state(directory: Path, *, living: bool, began: bool) -> JobState:
-    """Of one that has not told its end."""
+    """Return the state of a job without a final event."""
     if not living:
         return JobState.LOST
     if is_cancel_requested(directory):
@@ -163,10 +163,10 @@ def _state(directory: Path, *, living: bool, began: bool) -> JobState:
     return JobState.RUNNING if began else JobState.STARTING
 
 
-def _kind(told: object) -> JobKind:
+def _kind(value: object) -> JobKind:
     try:
-        return JobKind(told)
-    except ValueError:  # a newer version's, or never told
+        return JobKind(value)
+    except ValueError:  # from a newer version, or never written
         return JobKind.MAINTENANCE
 
 

@@ -1,8 +1,8 @@
-"""The one `Emit` that a job is given: puts events of all its threads in line and hands them to the listeners.
+"""The `Emit` of a job: it serializes the events of all threads and passes them to the listeners.
 
-It never raises: a listener that fails (a terminal that is gone) is dropped and the job goes on. Progress is counted
-always and told rarely: at most four times a second, and once more before anything else is told. Secrets are masked
-here, before they reach a disk or a screen.
+It never raises: a listener that fails (a closed terminal) is dropped and the job continues. Progress is counted always
+and reported rarely: at most four times a second, and once more before any other event. Secrets are masked here, before
+they reach a disk or a screen.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Reporter:
                 self._told_at, self._pending = self._clock(), None
             elif self._pending:
                 pending, self._pending = self._pending, None
-                self._tell(pending)
+                self._deliver(pending)
             self._finished = isinstance(event, JobFinished)
-            self._tell(guarded(event))
+            self._deliver(guarded(event))
 
-    def _tell(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:  # whatever a screen does, the job goes on
+            except Exception:  # whatever a screen does, the job continues
                 self._listeners.remove(listener)

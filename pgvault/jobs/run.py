@@ -1,8 +1,8 @@
-"""Running one act as a job: its plan stored, its life proven by a lock, its events journaled, its end told.
+"""Runs one operation as a job: stores its plan, holds its lock, and journals its events and its end.
 
-A job never depends on the screen: a hangup is ignored and listeners that fail are dropped. It stops on SIGINT, SIGTERM
-or `request_cancel`: the act is cancelled once, as asyncio cancels a task, undoes in its `finally` blocks what it began,
-and is waited for however long that takes; asking again changes nothing.
+A job never depends on the screen: it ignores a hangup and drops listeners that fail. It stops on SIGINT, SIGTERM or
+`request_cancel`: the operation is cancelled once, as asyncio cancels a task, and undoes in its `finally` blocks what it
+began. The job waits for that, however long it takes; further requests change nothing.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from pgvault.store.files import remove_tree
 
 T = TypeVar("T")
 Act = Callable[[Emit, str], Awaitable[T]]
-"""What a job does, given its `Emit` and its id; the `str` of what it returns is the verdict, one sentence."""
+"""What a job does, given its `Emit` and its id. The `str` of the result is the verdict, one sentence."""
 
 CANCEL_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be run, told before it is."""
+    """A job that is to be run."""
 
     kind: JobKind
     server: str
@@ -46,12 +46,12 @@ class Order:
     plan: object
     """A dataclass or a mapping."""
     hold: Hold | None = None
-    """Of a job that was made before; None makes a new one."""
+    """The hold of a job that exists already; None to create a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended(Generic[T]):
-    """How a job ended: with a value, or with an error (`Cancelled` among them)."""
+    """How a job ended: with a value, or with an error (including `Cancelled`)."""
 
     job: str
     finished: JobFinished
@@ -61,11 +61,11 @@ class Ended(Generic[T]):
 
 def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = (), *,
                       runner: asyncio.Runner | None = None) -> Ended[T]:
-    """Run the job as this process's one purpose: signals are its requests to stop. From the main thread only.
+    """Run the job as the only purpose of this process: signals are requests to stop. Call it from the main thread only.
 
-    With a `runner` it runs in that one's event loop, where the caller may have connections open that it hands on.
+    With a `runner` the job runs in that event loop, in which the caller may have open connections to pass on.
     """
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ignored by its children too, as under nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children ignore it too, as under nohup
     try:
         job = run_job(home, order, act, listeners, stop_signals=(signal.SIGINT, signal.SIGTERM))
         return runner.run(job) if runner else patience.run(job)
@@ -75,9 +75,9 @@ def run_in_foreground(home: Path, order: Order, act: Act[T], listeners: Iterable
 
 async def run_job(home: Path, order: Order, act: Act[T], listeners: Iterable[Emit] = (), *,
                   stop_signals: Sequence[signal.Signals] = ()) -> Ended[T]:
-    """Run the job to its end. What the act raises is in the result; raises only when the job could not be begun.
+    """Run the job to its end. Errors of the operation are in the result; it raises only if the job could not begin.
 
-    When the caller is cancelled, the job is stopped and waited for, and the cancellation then goes on.
+    If the caller is cancelled, the job is stopped and waited for before the cancellation continues.
     """
     stop = _Stop()
     with _handled(stop_signals, stop):
@@ -101,7 +101,7 @@ def _begin(directory: Path, order: Order) -> Journal:
         write_plan(directory, order.plan)
         return Journal(directory)
     except BaseException:
-        if order.hold is None:  # nothing has begun, so nothing is to be found later
+        if order.hold is None:  # nothing has begun, so leave no job behind
             remove_tree(directory)
         raise
 
@@ -112,16 +112,16 @@ async def _run(act: Act[T], emit: Emit, job: str) -> T:
 
 async def _wait_until_done(task: asyncio.Task[T], directory: Path, stop: _Stop) -> None:
     while not task.done():
-        if not stop.asked and is_cancel_requested(directory):  # also before the act's first step: it never begins then
-            stop("asked with job cancel")
+        if not stop.asked and is_cancel_requested(directory):  # even before the first step
+            stop("requested with job cancel")
         try:
             await asyncio.wait([task], timeout=CANCEL_POLL_SECONDS)
-        except asyncio.CancelledError:  # whoever runs this job among others wants it to end
-            stop("the process that runs it is stopping")
+        except asyncio.CancelledError:  # the process that runs this job, perhaps among others, is ending
+            stop("its process is stopping")
 
 
 class _Stop:
-    """The one request to stop: the first cancels the act, later ones only say that it is being undone."""
+    """The request to stop: the first cancels the operation, later ones only report that it is being undone."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -131,12 +131,12 @@ class _Stop:
     def act_on(self, task: asyncio.Task[T], emit: Emit) -> None:
         self._cancel, self._emit = task.cancel, emit
 
-    def __call__(self, why: str) -> None:
+    def __call__(self, reason: str) -> None:
         if self.asked:
-            self._emit(Noted("already stopping: what can be undone is being undone", Level.WARNING, "cancelling"))
+            self._emit(Noted("already stopping: undoing what can be undone", Level.WARNING, "cancelling"))
             return
         self.asked = True
-        self._emit(Noted(f"stopping ({why}): what can be undone is being undone", Level.WARNING, "cancelling"))
+        self._emit(Noted(f"stopping ({reason}): undoing what can be undone", Level.WARNING, "cancelling"))
         self._cancel()
 
 
@@ -157,7 +157,7 @@ def _handled(signals: Sequence[signal.Signals], stop: Callable[[str], None]) -> 
 def _conclude(task: asyncio.Task[T], job: str, order: Order, emit: Emit) -> Ended[T]:
     error: BaseException | None = None
     if task.cancelled():
-        error = Cancelled(f"{order.kind.value} cancelled", detail="It was stopped on request.",
+        error = Cancelled(f"{order.kind.value} cancelled", detail="The job was cancelled on request.",
                           hint=f"pgvault job show {job}")
     elif raised := task.exception():
         error = error_to_report(raised, f"complete the {order.kind.value}")

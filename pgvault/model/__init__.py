@@ -1,1 +1,1 @@
-"""Pure values and rules, standard library only: what the rest of pgvault speaks in."""
+"""Values and rules without I/O, from the standard library only. Every other package uses them."""

@@ -1,4 +1,4 @@
-"""Backups: the facts of one, its states, and how people name one."""
+"""The facts of a backup, its states, and its ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ID_FORM = "%Y%m%dT%H%M%SZ"
 
 
 def major_of(version: str) -> int:
-    """18 for "18.1", and 19 for "19beta1"; 0 for no version."""
+    """Return the major version: 18 for "18.1", 19 for "19beta1", 0 for an empty version."""
     digits = _LEADING_DIGITS.match(version)
     return int(digits[0]) if digits else 0
 
@@ -24,7 +24,7 @@ def major_of(version: str) -> int:
 class BackupStatus(Enum):
     STARTED = "STARTED"
     WAITING_FOR_WALS = "WAITING_FOR_WALS"
-    """Complete but for WAL that has not arrived yet: not restorable until it has."""
+    """All files are copied, but some WAL has not arrived yet. The backup cannot be restored until it has."""
     DONE = "DONE"
     FAILED = "FAILED"
 
@@ -42,7 +42,7 @@ class Tablespace:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """One backup's facts, as `backup.toml` keeps them. Sizes in bytes, times in UTC."""
+    """The facts of one backup, as `backup.toml` keeps them. Sizes are in bytes, times in UTC."""
 
     id: str
     server: str
@@ -51,7 +51,7 @@ class Backup:
     started_at: datetime
     system_identifier: str
     server_version: str
-    """As the server says it: "18.1"."""
+    """The version as the server reports it: "18.1"."""
     segment_size: int
     timeline: int
     data_directory: str
@@ -61,15 +61,15 @@ class Backup:
     end_lsn: Lsn | None = None
     tablespaces: tuple[Tablespace, ...] = ()
     size_bytes: int = 0
-    """Of the files as they are on the server."""
+    """Total size of the files on the server."""
     stored_bytes: int = 0
-    """What this backup added to the vault."""
+    """Bytes that this backup added to the vault."""
     file_count: int = 0
     manifest_sha256: str = ""
     job: str = ""
     error: str = ""
     corrupt_pages: tuple[str, ...] = field(default=())
-    """Files whose pages fail their checksum at the source."""
+    """Files with pages whose checksum was already wrong on the server."""
 
     @property
     def major(self) -> int:
@@ -84,17 +84,17 @@ class Backup:
         return None if self.end_lsn is None else Segment.ending(self.timeline, self.end_lsn, self.segment_size)
 
     def age(self, at: datetime) -> timedelta:
-        """Since it ended; never negative, whatever the clocks."""
+        """Return the time since the backup ended. It is never negative, even when the clocks disagree."""
         return max(at - (self.finished_at or self.started_at), timedelta())
 
     @property
     def seconds(self) -> float | None:
-        """That it took; None before it has ended."""
+        """How long the backup took; None while it runs."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
 
     @property
     def deduplication_ratio(self) -> float:
-        """The share of the cluster that did not have to be stored, 0 to 1."""
+        """The share of the cluster that did not have to be stored again, 0 to 1."""
         return 1 - self.stored_bytes / self.size_bytes if self.size_bytes else 0.0
 
 
@@ -103,7 +103,7 @@ def is_backup_id(text: str) -> bool:
 
 
 def next_backup_id(clock: datetime, latest: str | None) -> str:
-    """The id of a backup that starts now: later than `latest` even when the clock was put back."""
+    """Return the id of a backup that starts now. It is later than `latest` even when the clock was put back."""
     moment = clock.astimezone(UTC)
     if latest is not None:
         moment = max(moment, datetime.strptime(latest, _ID_FORM).replace(tzinfo=UTC) + timedelta(seconds=1))

@@ -1,7 +1,7 @@
-"""What is brought from a restored copy back into the live server: told first, and exactly what is then done.
+"""The plan of copying tables and schemas from a restored copy back into the live server.
 
-Things come back as they were where nothing of their names is; else the tables come beside what is there, into a schema
-of their own, with their columns, keys and rows alone.
+Objects return to their original place if nothing there has their names. Otherwise the tables go into a schema of their
+own, with their columns, keys and rows only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgvault.model.target import option
 from pgvault.model.text import size
 
 _LONGEST = 63
-"""Bytes of a name, NAMEDATALEN - 1."""
+"""Longest name in bytes, NAMEDATALEN - 1."""
 _WORDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table",
           "S": "sequence"}
 
@@ -30,14 +30,14 @@ class Relation:
     schema: str
     name: str
     kind: str
-    """As in pg_class.relkind."""
+    """pg_class.relkind."""
     persistence: str = "p"
     bytes: int = 0
-    """With indexes and long values."""
+    """Size including indexes and TOAST."""
     owner: str = ""
     is_partition: bool = False
     is_below: bool = False
-    """Its parent is brought, too."""
+    """Whether its parent is copied as well."""
 
     @property
     def word(self) -> str:
@@ -45,39 +45,39 @@ class Relation:
 
     @property
     def shown(self) -> str:
-        """As SQL names it."""
+        """The qualified name as SQL writes it."""
         return f"{sql_identifier(self.schema)}.{sql_identifier(self.name)}"
 
     @property
     def holds_rows(self) -> bool:
-        """In files of its own."""
+        """Whether the relation has rows in files of its own."""
         return self.kind == "r"
 
 
 @dataclass(frozen=True, slots=True)
 class BringBackPlan:
     server: str
-    """The live one."""
+    """The live server."""
     copy: str
-    """The job of the restore."""
+    """The job that restored the copy."""
     place: str
-    """Where the copy is, in words."""
+    """Where the copy is, described for people."""
     database: str
     schemas: tuple[SchemaName, ...]
-    """Those that come whole."""
+    """Schemas that are copied whole."""
     tables: tuple[RelationName, ...]
     beside: str
-    """The schema into which the tables go; empty where all comes back as it was."""
+    """The schema that receives the tables; empty when everything returns to its original place."""
     why: str
-    """Why it goes there, or why more comes than was asked for; a sentence without a full stop, or empty."""
+    """Why that schema is used, or why more is copied than was requested: a sentence without a full stop, or empty."""
     relations: tuple[Relation, ...]
     user: str
-    """That is to log in to the live server; empty for the configured one."""
+    """The role that logs in to the live server; empty for the configured one."""
     owners: bool
     privileges: bool
     preconditions: tuple[Precondition, ...]
     left: tuple[str, ...]
-    """What does not come along, and how it is brought: sentences."""
+    """Sentences about what is not copied, and how to copy it."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -98,12 +98,12 @@ class BringBackPlan:
 
     @property
     def act(self) -> str:
-        """The real effect, in words."""
+        """What the plan does, in words."""
         where = f"schema {sql_identifier(self.beside)}" if self.beside else "its place"
         return f"bring {self.what} into {where} in {sql_identifier(self.database)}"
 
     def to_argv(self) -> list[str]:
-        """The command line that makes this very plan: the copy, and where to, are named."""
+        """Return the command line that makes this same plan. It names the copy and the destination."""
         argv = ["pgvault", "bring-back", self.copy, *self.names,
                 *(option("--beside", self.beside) if self.beside else ["--as-it-was"])]
         if self.user:
@@ -112,21 +112,21 @@ class BringBackPlan:
 
 
 def describe_bring_back(plan: BringBackPlan) -> Iterator[tuple[str, str]]:
-    """The plan as fields: names and texts."""
+    """Yield the plan as pairs of label and text."""
     yield "From", f"{plan.place}, the server of restore {plan.copy}"
     yield "Into", f"database {plan.database} of {plan.server}" + (
-        f", schema {sql_identifier(plan.beside)}, beside what is there" if plan.beside else ", as it was")
+        f", schema {sql_identifier(plan.beside)}, beside what is there" if plan.beside else ", in its original place")
     yield "What", plan.what
     yield "Holds", f"{counted(plan.relations)}; {size(plan.bytes)} there, with indexes"
     if plan.why:
         yield "Why", f"{plan.why}."
-    yield "Safe", "one transaction, counted on both sides before it is committed; nothing is overwritten"
+    yield "Safe", "one transaction; rows are counted on both sides before it commits; nothing is overwritten"
     for number, each in enumerate(plan.left):
         yield ("" if number else "Left out"), each
 
 
 def beside_name(schemas: Iterable[str], taken: Collection[str]) -> str:
-    """A schema of its own for what was in these: `public_restored`, with a number where that is taken."""
+    """Return an unused name for a new schema: `public_restored`, with a number if that name is taken."""
     known = list(dict.fromkeys(schemas))
     first = known[0] if len(known) == 1 else "restored"
     for number in range(1, len(taken) + 2):
@@ -136,11 +136,11 @@ def beside_name(schemas: Iterable[str], taken: Collection[str]) -> str:
         name = first.encode()[:room].decode("utf-8", "ignore") + ending
         if name not in taken:
             return name
-    raise AssertionError("one of so many is free")
+    raise AssertionError("no free name")
 
 
 def counted(relations: Collection[Relation]) -> str:
-    """`2 tables, 1 view`; sequences belong to what is counted."""
+    """Count relations by kind: `2 tables, 1 view`. Sequences are counted only when there is nothing else."""
     words = [each.word for each in relations if each.kind != "S"] or [each.word for each in relations]
     numbers = {word: words.count(word) for word in (*_WORDS.values(), *words) if word in words}
     return ", ".join(f"{number} {word}{'s' * (number != 1)}" for word, number in numbers.items()) or "nothing"

@@ -1,4 +1,4 @@
-"""Checks: findings about a server, chained so that the first cause is shown and not its echoes."""
+"""Checks of a server. They depend on one another, so that the first cause is shown instead of everything it breaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Outcome(Enum):
     WARNING = "warning"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """Not run, because what it needs has failed, or because it does not apply: never drawn as good."""
+    """The check did not run, because a check it needs has failed or because it does not apply. It never counts as
+    good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,15 @@ class Finding:
     name: str
     outcome: Outcome
     detail: str = ""
-    """The evidence, as seen."""
+    """The evidence that was found."""
     cause: str = ""
-    """Why; for a blocked check the name of the check that blocks it."""
+    """The reason; for a blocked check the name of the check that blocks it."""
     fix: str = ""
-    """The exact command or setting that mends it."""
+    """The exact command or setting that corrects it."""
 
     @property
     def root(self) -> str:
-        """The name of the check that blocks whatever needs this one; empty when nothing does."""
+        """The name of the check that blocks those which need this one; empty when none does."""
         if self.outcome is Outcome.FAILED:
             return self.name
         return self.cause if self.outcome is Outcome.SKIPPED else ""
@@ -47,13 +48,13 @@ class Check(Generic[Facts]):
 
     name: str
     find: Callable[[Facts], Finding]
-    """Pure; its finding is unnamed. Only called when nothing that it needs has failed."""
+    """A pure function. Its finding has no name yet. It is called only if nothing that it needs has failed."""
     needs: tuple[str, ...] = ()
     """Names of rows above this one."""
 
 
 def evaluate(checks: Sequence[Check[Facts]], facts: Facts) -> tuple[Finding, ...]:
-    """Each check's finding, in order; what hangs on a failure is skipped and names the first cause."""
+    """Return the findings in order. A check that needs a failed one is skipped, and names the first cause."""
     done: dict[str, Finding] = {}
     for check in checks:
         root = next((done[need].root for need in check.needs if done[need].root), "")
@@ -83,5 +84,5 @@ def failed(detail: str, cause: str = "", fix: str = "") -> Finding:
 
 
 def not_applicable(why: str) -> Finding:
-    """Skipped without blocking anything."""
+    """Return a skipped finding that blocks nothing."""
     return Finding("", Outcome.SKIPPED, why)

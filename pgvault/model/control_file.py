@@ -1,8 +1,8 @@
-"""What `global/pg_control` says, by its bytes: src/include/catalog/pg_control.h.
+"""Reading `global/pg_control` (src/include/catalog/pg_control.h).
 
-The fields have had the same places since PostgreSQL 13, but that 19's checkpoint record, which stands before most of
-them, is eight bytes longer. The file has its server's byte order, which the version behind the identifier tells, as it
-does to PostgreSQL: it is a small number.
+The fields have kept their offsets since PostgreSQL 13, except that the checkpoint record of version 19, which precedes
+most of them, is eight bytes longer. The byte order is the server's. As in PostgreSQL, the version behind the
+identifier reveals it, since it is a small number.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from datetime import UTC, datetime
 from typing import Final
 
 HEAD: Final = 240
-"""Bytes of the file that hold all that is read here."""
+"""Bytes of the file that hold everything read here."""
 
 _IDENTIFIED: Final = 12
-"""Bytes with the identifier and the version."""
+"""Bytes that hold the identifier and the version."""
 _VERSIONS: Final = {1300: 0, 1700: 0, 1800: 0, 1905: 8}
-"""PG_CONTROL_VERSION of 13 to 16, 17, 18 and 19: by how much all behind the checkpoint record is moved. 19 also has
-slru_pages_per_segment before the size of a WAL page."""
+"""PG_CONTROL_VERSION of 13 to 16, 17, 18 and 19, and how many bytes the fields behind the checkpoint record move. 19
+also has slru_pages_per_segment before the WAL block size."""
 _CHECKPOINT_TIME: Final = 104
-"""The offset of `checkPointCopy.time`, which is moved too: what makes the record longer stands before it."""
+"""Offset of `checkPointCopy.time`. It moves too, as the longer fields precede it."""
 _LIMITS: Final = 180
 _BLOCKS: Final = 216
 _END_OF_TIME: Final = 253402300800
-"""What Python's dates end before; garbage may say any number."""
+"""The end of Python's dates, in seconds. A damaged file can hold any number."""
 LIMITS: Final = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions",
                  "max_locks_per_transaction")
-"""What a hot standby must have at least as much of as the server that wrote the WAL; in the file's order."""
+"""Settings of which a hot standby needs at least the values of the server that wrote the WAL, in the file's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class ControlFile:
     checkpoint_at: datetime | None = None
     """When the last checkpoint began."""
     limits: Mapping[str, int] | None = None
-    """The server's `LIMITS` when it wrote the file; None, as the rest, for a version that is not known."""
+    """The server's `LIMITS` when it wrote the file. Like the rest, None for an unknown version."""
     block_size: int | None = None
     wal_block_size: int | None = None
 
 
 def read_control_file(content: bytes) -> ControlFile | None:
-    """None when it is no such file. What the bytes do not hold stays unknown."""
+    """Return None if this is no control file. Fields that the bytes do not reach stay None."""
     if len(content) < _IDENTIFIED:
         return None
     for order in ("<", ">"):

@@ -1,4 +1,4 @@
-"""Spans of time that people type and read: `1 DAYS`, `30s`, `2 weeks`."""
+"""Durations that people type and read: `1 DAYS`, `30s`, `2 weeks`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _UNITS = {
     "month": ("months",),
 }
 SECONDS_IN = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 31 * 86400}
-"""A month is taken as 31 days, so that what is kept for a month outlives any month."""
+"""A month counts as 31 days, so that what is kept for a month outlives any month."""
 _NAMES = {spelling: unit for unit, others in _UNITS.items() for spelling in (unit, *others)}
 LONGEST = timedelta(days=36525)
-"""A century: longer spans are slips of the finger, and would leave the range of dates."""
+"""A century. Longer durations are typing errors, and would exceed the range of dates."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """The span of a whole number and one unit, in any case; ValueError saying what would be understood.
+    """Return the duration of a whole number and one unit in any case. ValueError names the accepted units.
 
     A bare number and `m` (minutes or months?) are refused rather than guessed.
     """
@@ -38,7 +38,8 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """`7 days`, `36 hours`, `90 seconds`: exact, in the largest unit that divides it, as `parse_duration` reads."""
+    """Return `7 days`, `36 hours` or `90 seconds`: exact, in the largest unit that divides it, as `parse_duration`
+    reads."""
     seconds = int(span.total_seconds())
     if timedelta(seconds=seconds) != span or seconds < 0:
         raise ValueError(f"not a span of whole seconds: {span}")

@@ -1,17 +1,17 @@
-"""Every way pgvault fails, and the exit code of each.
+"""Every error of pgvault, and its exit code.
 
 PgvaultError                 1    could not do it
 ├── UnknownWal               1    WAL of a PostgreSQL version whose records are not known
 ├── WalRemoved               1    the server does not have the WAL any more
 ├── ServerBehind             1    the server has not written the WAL yet
-├── Incomplete               1    the server did not send all that a backup must hold
+├── Incomplete               1    the server did not send everything that a backup needs
 ├── UsageError               2    wrong arguments
 ├── ConfigError              2    wrong configuration
-├── NotRight                 3    check or restore --expect found something
+├── NotRight                 3    check or restore --expect found a problem
 ├── NotFound                 4    no such server, backup, job or host
 ├── Refused                  5    a precondition does not hold; nothing was changed
 │   ├── Rejected             5    a WAL file cannot be accepted; its sender must keep it
-│   └── Conflict             5    what was to be stored is there already, or was changed by another process
+│   └── Conflict             5    an object exists already, or another process changed it
 ├── Locked                   6    another job holds the lock
 ├── Unreachable              7    a server, a host or the vault's storage cannot be reached
 ├── Corrupt                  8    stored data does not match its hash
@@ -54,30 +54,31 @@ class PgvaultError(Exception):
 
 
 def one_line(error: PgvaultError) -> str:
-    """All that it says, for a list or a table."""
+    """Return the whole error on one line, for a list or a table."""
     return " ".join(f"{error.message}{'.' * bool(error.detail or error.hint)} {error.detail} {error.hint}".split())
 
 
 class UnknownWal(PgvaultError):
-    """The WAL is of a PostgreSQL version whose records are not known: they are not read, rather than guessed at."""
+    """The WAL was written by a PostgreSQL version whose records are not known. It is not read, rather than guessed
+    at."""
 
     code = "unknown-wal"
 
 
 class WalRemoved(PgvaultError):
-    """The server does not have the WAL any more from which it was asked to send."""
+    """The server no longer has the WAL at the requested start of streaming."""
 
     code = "wal-removed"
 
 
 class ServerBehind(PgvaultError):
-    """The server has not written the WAL yet from which it was asked to send."""
+    """The server has not yet written the WAL at the requested start of streaming."""
 
     code = "server-behind"
 
 
 class Incomplete(PgvaultError):
-    """What arrived of a backup lacks something that the server has, or should have."""
+    """What arrived of a backup lacks something that the server has or should have."""
 
     code = "incomplete"
 
@@ -103,13 +104,13 @@ class Refused(PgvaultError):
 
 
 class Rejected(Refused):
-    """A file that cannot be accepted: its sender must keep it."""
+    """A WAL file cannot be accepted. Its sender must keep it."""
 
     code = "rejected"
 
 
 class Conflict(Refused):
-    """An object of the vault exists already, or another process has changed it since it was looked at."""
+    """An object of the vault exists already, or another process has changed it since it was read."""
 
     code = "conflict"
 
@@ -147,19 +148,19 @@ class InDoubt(PgvaultError):
 
 
 def kinds(kind: type[PgvaultError] = PgvaultError) -> Iterator[type[PgvaultError]]:
-    """The class, and all below it."""
+    """Yield the class and all its subclasses."""
     yield kind
     for inner in kind.__subclasses__():
         yield from kinds(inner)
 
 
 def of_code(code: str) -> type[PgvaultError]:
-    """The class whose errors carry this code; the root where there is none, as for `internal`."""
+    """Return the class whose errors carry this code; the root class for any other code, such as `internal`."""
     return next((kind for kind in kinds() if kind.code == code), PgvaultError)
 
 
 def from_os_error(error: OSError, doing: str) -> PgvaultError:
-    """The error a person can act on for a failed system call; `doing` reads after "could not"."""
+    """Return the error for a failed system call. `doing` completes the sentence "could not ..."."""
     path = error.filename or ""
     where = f" {path!s}" if path else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""How long a restore will take, by what earlier ones took: pure rules on measured rates."""
+"""Estimates how long a restore will take, from the measured rates of earlier ones."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.text import size, span
 
 UNKNOWN = "no restore has been measured yet"
-TELLING = 16 << 20
-"""Bytes of WAL: what less than these took is mostly the server's start, and says nothing of more."""
+SIGNIFICANT = 16 << 20
+"""Bytes of WAL. Replaying less takes mostly the time to start the server, so it says nothing about more."""
 _GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an earlier restore took. Sizes in bytes, rates None where there was nothing to measure."""
+    """What an earlier restore took. Sizes are in bytes; a rate is None if there was nothing to measure."""
 
     job: str
     host: str
     """The configured name; empty for the vault's own machine."""
     copied: float | None
-    """Bytes a second, as they are written there."""
+    """Bytes per second written to the destination."""
     replayed: float | None
-    """Seconds for each byte of WAL; None also where it was less than `TELLING`."""
+    """Seconds for each byte of WAL; None also for less WAL than `SIGNIFICANT`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     seconds: float | None
-    """None when nothing was measured that tells."""
+    """None if no usable measurement exists."""
     basis: str
-    """In words: what it stands on."""
+    """What the estimate is based on, in words."""
 
 
 def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
-    """By the newest restore to the same host, or else by the newest to any; `earlier` has the newest first."""
+    """Estimate by the newest restore to the same host, or else to any host. `earlier` has the newest first."""
     there = sorted(earlier, key=lambda each: each.host != plan.host)
     copy = next((each for each in there if each.copied), None)
     if copy is None or copy.copied is None:
@@ -50,9 +50,9 @@ def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
         return Estimate(seconds, basis)
     replay = next((each for each in there if each.replayed is not None), None)
     if replay is None or replay.replayed is None:
-        if (wal := replayed_bytes(plan)) < TELLING:
-            return Estimate(seconds, f"{basis}; the little WAL to replay is not counted")
-        return Estimate(None, f"no replay of {size(TELLING)} or more has been measured yet, and {size(wal)} are to be "
+        if (wal := replayed_bytes(plan)) < SIGNIFICANT:
+            return Estimate(seconds, f"{basis}; the time to replay the little WAL is not included")
+        return Estimate(None, f"no replay of {size(SIGNIFICANT)} or more has been measured, and {size(wal)} must be "
                               f"replayed; the copy takes about {span(round(seconds))}, {basis}")
     by = "" if replay.job == copy.job else f" by {_named(replay)}"
     basis += f", {span(replay.replayed * _GIB)} replay a GiB{by}"
@@ -60,7 +60,7 @@ def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
 
 
 def replayed_bytes(plan: RestorePlan) -> int:
-    """The WAL between the backup's begin and the place where recovery stops."""
+    """Return the bytes of WAL between the backup's start and the place where recovery stops."""
     begin = (plan.source and plan.source.begin_lsn) or Lsn(0)
     return max(plan.stop_lsn - begin, 0) if plan.stop_lsn is not None else 0
 

@@ -1,7 +1,7 @@
-"""What a job tells while it works: frozen, typed, one JSON line each in its journal.
+"""The events of a job: frozen and typed, one JSON line each in its journal.
 
-Engine functions are given an `Emit` and call it; it never blocks and never raises. Counting is free, reporting is
-rare: `Progressed` comes at most four times a second.
+Engine functions receive an `Emit` and call it; it never blocks and never raises. Counting costs nothing, and reports
+are rare: `Progressed` comes at most four times a second.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class JobStarted:
 class PhaseStarted:
     phase: str
     total_bytes: int | None = None
-    """None when it cannot be known beforehand."""
+    """None if it cannot be known beforehand."""
     at: datetime = field(default_factory=now)
 
 
@@ -53,7 +53,7 @@ class Progressed:
 class CommandRan:
     host: str
     command: str
-    """Joined for a shell, secrets masked."""
+    """The command, joined for a shell, with secrets masked."""
     seconds: float
     status: int
     at: datetime = field(default_factory=now)

@@ -1,4 +1,4 @@
-"""What a data directory holds, in the one word by which a plan is bound to what it was made for (`--if-holds`)."""
+"""What a data directory holds, as the one word that binds a plan to the state it was made for (`--if-holds`)."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import re
 from typing import Final
 
 NOTHING: Final = "nothing"
-"""It is missing or empty."""
+"""The directory is missing or empty."""
 NO_CLUSTER: Final = "no-cluster"
-"""Something, and no cluster."""
+"""The directory holds files, but no cluster."""
 UNKNOWN: Final = "unknown"
-"""A cluster whose system identifier cannot be read."""
+"""The directory holds a cluster whose system identifier cannot be read."""
 INCOMPLETE: Final = "incomplete:"
-"""Before a job: what its restore left there, which has not completed. A cluster is its system identifier."""
+"""Prefix of a job's name: its incomplete restore left the files. A complete cluster is named by its system
+identifier."""
 
 _WORD = re.compile(rf"{NOTHING}|{NO_CLUSTER}|{UNKNOWN}|{INCOMPLETE}.*|[1-9][0-9]*", re.ASCII)
 
 
 def check_holding(word: str) -> str:
-    """The word itself; ValueError when it is none."""
+    """Return the word itself, or raise ValueError if it is not valid."""
     if not _WORD.fullmatch(word):
         raise ValueError(f"not what a directory can hold: {word!r}")
     return word
 
 
 def describe_holding(word: str) -> str:
-    """Behind "a directory that holds"."""
-    told = {NOTHING: "nothing", NO_CLUSTER: "files that are no cluster",
+    """Complete the phrase "a directory that holds ..."."""
+    texts = {NOTHING: "nothing", NO_CLUSTER: "files that are no cluster",
             UNKNOWN: "a cluster whose system identifier could not be read"}
     if word.startswith(INCOMPLETE):
         return f"what the incomplete restore {word.removeprefix(INCOMPLETE)} left"
-    return told.get(word) or f"the cluster of system identifier {word}"
+    return texts.get(word) or f"the cluster of system identifier {word}"

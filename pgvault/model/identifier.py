@@ -1,11 +1,11 @@
-"""A name as SQL writes it: in quotes where it needs them, so that what is shown can be typed as it stands."""
+"""Quoting of names and literals in SQL, so that what is shown can be typed as it stands."""
 
 from __future__ import annotations
 
 import re
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-"""Letters beyond ASCII are quoted, as PostgreSQL's quote_ident does: some encodings fold them to lower case."""
+"""Other letters are quoted, as quote_ident does, since some encodings fold them to lower case."""
 _RESERVED = frozenset(re.findall(r"\w+", """
 all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column
 concurrently constraint create cross current_catalog current_date current_role current_schema current_time
@@ -14,7 +14,7 @@ full grant group having ilike in initially inner intersect into is isnull join l
 localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references returning
 right select session_user similar some symmetric system_user table tablesample then to trailing true union unique user
 using variadic verbose when where window with"""))
-"""The key words of PostgreSQL 13 to 19 that name no table or role without quotes (documentation, appendix C)."""
+"""Key words of PostgreSQL 13 to 19 that cannot be a table's or a role's name without quotes (appendix C)."""
 
 
 def sql_identifier(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Jobs: the states of one execution and the moves between them."""
+"""The states of a job and the transitions between them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import Enum
 
 class JobState(Enum):
     STARTING = "starting"
-    """It is being planned: nothing was changed yet."""
+    """The job is being planned. It has not changed anything yet."""
     RUNNING = "running"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
-    """No final event, and its process is gone."""
+    """The journal has no final event, and the process is gone."""
 
     @property
     def final(self) -> bool:
@@ -47,7 +47,7 @@ class JobKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One execution as it stands in the vault."""
+    """One job as the vault records it."""
 
     id: str
     kind: JobKind
@@ -56,7 +56,7 @@ class Job:
     command: str
     pid: int | None
     host: str
-    """The machine it runs on."""
+    """The machine on which the job runs."""
     started_at: datetime
     finished_at: datetime | None
     verdict: str

@@ -1,4 +1,4 @@
-"""The one rule for names that come from outside: server and host names, backup names."""
+"""The rule for names that people choose: of servers, hosts and backups."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ RESERVED = frozenset({"all", "jobs", "locks", "vault"})
 
 
 def check_name(name: str, what: str) -> str:
-    """The name itself, or ValueError: names become directories and are typed in shells, so they are kept plain."""
+    """Return the name itself, or raise ValueError. Names become directories and are typed in shells, so they are
+    restricted."""
     if name in RESERVED:
-        raise ValueError(f"{name!r} cannot be a {what}'s name: pgvault uses the word itself")
+        raise ValueError(f"{name!r} cannot be a {what}'s name: the word is reserved")
     if not _NAME.fullmatch(name) or ".." in name:
         raise ValueError(
             f"{name!r} cannot be a {what}'s name: use 1 to 63 letters, digits, '-', '_' and '.', "
@@ -20,7 +21,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def check_label(text: str, what: str) -> str:
-    """A free text on one line of at most 200 characters, or ValueError."""
+    """Return the text itself, or raise ValueError if it is not one line of at most 200 characters."""
     if len(text) > 200 or any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise ValueError(f"a {what} is one line of at most 200 characters without control characters")
+        raise ValueError(f"a {what} must be one line of at most 200 characters without control characters")
     return text

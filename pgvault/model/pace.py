@@ -1,4 +1,4 @@
-"""How fast a job goes: the progress of its current phase, from its events alone, so also when they are read again."""
+"""The progress of a job's current phase, computed from its events alone, so that a journal shows the same."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BAR, _LEAST_BAR = 24, 8
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a phase is, ready to be drawn."""
+    """How far a phase has come, ready to be drawn."""
 
     phase: str
     done: int
     total: int | None
     rate: float | None
-    """Bytes a second over the last seconds; None before it can be known."""
+    """Bytes per second over the last seconds; None if it is not known yet."""
 
     @property
     def share(self) -> float | None:
@@ -32,7 +32,7 @@ class Progress:
         return max(0, self.total - self.done) / self.rate if self.total and self.rate else None
 
     def line(self, columns: int, filled: str = "#", empty: str = "-") -> str:
-        """One line of at most `columns`; the bar, of the given characters, takes what room there is."""
+        """Return one line of at most `columns`. The bar, drawn with the given characters, takes the remaining space."""
         amount = size(self.done) + (f" of {size(self.total)}" if self.total else "")
         rate = f"{size(round(self.rate))}/s" if self.rate else ""
         left = f"{span(round(self.seconds_left))} left" if self.seconds_left else ""

@@ -1,5 +1,5 @@
-"""Transactions that were prepared for a two-phase commit and that nobody has ended: they keep their locks until a
-person ends them, in a restored server too."""
+"""Transactions that were prepared for a two-phase commit and never ended. They keep their locks until a person ends
+them, even in a restored server."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pgvault.model.identifier import sql_identifier, sql_literal
 
 LOCK_MODES = ("", "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
               "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
-"""By their numbers in storage/lockdefs.h, as pg_locks names them."""
+"""Lock modes by their numbers in storage/lockdefs.h, named as in pg_locks."""
 _MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One of them, as the WAL and the backup tell, or the server itself."""
+    """One prepared transaction, from the WAL and the backup or from the server itself."""
 
     gid: str
     owner: str
-    """The role; "OID 16385" where no backup knows its name."""
+    """The role; "OID 16385" if no backup knows its name."""
     database: str
     prepared_at: datetime | None = None
     locks: tuple[str, ...] = ()
-    """As in "AccessExclusiveLock on public.orders"."""
+    """Locks such as "AccessExclusiveLock on public.orders"."""
 
     @property
     def holds(self) -> str:

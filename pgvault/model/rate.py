@@ -1,8 +1,7 @@
 """Sizes and rates that people type and read: `50MB`, `50MB/s`, in PostgreSQL's units.
 
-As in postgresql.conf a unit is 1024 times the one before it, and units are case-sensitive (PostgreSQL documentation,
-19.1.1), because `Mb` is a megabit to whoever plans a network. Sizes that are only shown, not typed, are the business
-of whoever shows them.
+As in postgresql.conf, each unit is 1024 times the one before it, and units are case-sensitive (documentation, 19.1.1),
+because `Mb` is a megabit to a network engineer. Sizes that are only shown are formatted by pgvault.model.text.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ LARGEST = 2**63 - 1
 
 
 def parse_size(text: str) -> int:
-    """Bytes, of a number and a unit; ValueError saying what would be understood. A bare number is refused."""
+    """Return the bytes that a number and a unit name. ValueError lists the accepted units. A bare number is refused."""
     match = re.fullmatch(_FORM, text)
     factor = _FACTORS.get(_SPELLINGS.get(match[3], match[3])) if match else None
     if match is None or factor is None:
         raise ValueError(f"not a size: {text[:40]!r}; write a number and one of B, kB, MB, GB, TB "
-                         "(1024 of each make the next; upper and lower case matter)")
+                         "(each unit is 1024 times the one before it; units are case-sensitive)")
     digits = match[2] or ""
     size: int = int(match[1] + digits) * factor // 10 ** len(digits)
     if size > LARGEST:
@@ -30,7 +29,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """`50MB`, exact, in the largest unit that divides it, as `parse_size` reads."""
+    """Return `50MB`, exact, in the largest unit that divides it, as `parse_size` reads."""
     for unit, factor in reversed(_FACTORS.items()):
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -38,7 +37,7 @@ def format_size(size: int) -> str:
 
 
 def parse_rate(text: str) -> int:
-    """Bytes per second, at least 1, of `50MB/s` (or `50MB`, as in PostgreSQL's own --max-rate)."""
+    """Return the bytes per second, at least 1, of `50MB/s` (or `50MB`, as in PostgreSQL's own --max-rate)."""
     amount = text.strip().removesuffix("/s")
     try:
         rate = parse_size(amount)

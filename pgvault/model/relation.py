@@ -5,9 +5,9 @@
     plain      = (letter | "_" | non-ASCII) (letter | digit | "_" | "$" | non-ASCII)*     folded to lower case
     quoted     = '"' (any character but '"' and NUL | '""')+ '"'                          taken as it is
 
-As in SQL (documentation 4.1.1) `Sales` and `sales` are one name and `"Sales"` is another; a name with a dot, a blank or
-a hyphen needs quotes; and as in PostgreSQL only the letters A to Z are folded. Key words need no quotes here. A part of
-more than 63 bytes is refused: PostgreSQL would cut it and mean another one.
+As in SQL (documentation 4.1.1), `Sales` and `sales` are one name and `"Sales"` is another. A name with a dot, a blank
+or a hyphen needs quotes. As in PostgreSQL, only the letters A to Z are folded. Key words need no quotes here. A part of
+more than 63 bytes is refused, since PostgreSQL would truncate it to another name.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pgvault.model.identifier import sql_identifier
 _PLAIN = r"[A-Za-z_\u0080-\U0010FFFF][A-Za-z0-9_$\u0080-\U0010FFFF]*"
 _PART = re.compile(rf'(?P<plain>{_PLAIN})|"(?P<quoted>(?:[^"\0]|"")+)"')
 _WORD = re.compile(r'(?:[^\s"]|"(?:[^"]|"")*"?)+')
-"""Blanks between double quotes end none."""
+"""A blank between double quotes does not end a word."""
 _LOWER = str.maketrans({chr(letter): chr(letter + 32) for letter in range(ord("A"), ord("Z") + 1)})
 _LONGEST = 63
-"""Bytes of an identifier, NAMEDATALEN - 1."""
+"""Longest identifier in bytes, NAMEDATALEN - 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelationName:
-    """A table in its schema and database, each as the catalogue has it. `str` is what `parse_relation` reads."""
+    """A table in its schema and database, spelled as in the catalogue. `parse_relation` reads its `str`."""
 
     database: str
     schema: str
@@ -40,7 +40,7 @@ class RelationName:
 
 @dataclass(frozen=True, slots=True)
 class SchemaName:
-    """A schema in its database, as the catalogue has them. `str` is what `parse_object` reads."""
+    """A schema in its database, spelled as in the catalogue. `parse_object` reads its `str`."""
 
     database: str
     name: str
@@ -50,7 +50,7 @@ class SchemaName:
 
 
 def parse_relation(text: str) -> RelationName:
-    """The relation that `text` names; ValueError saying where it cannot be read."""
+    """Return the relation that `text` names. ValueError says where the text cannot be read."""
     parts, where = _parts(text)
     if where is not None or len(parts) != 3:
         raise ValueError(f"not a table's name: {text!r}{where or ''}; write DATABASE.SCHEMA.TABLE, {_QUOTING}")
@@ -58,7 +58,7 @@ def parse_relation(text: str) -> RelationName:
 
 
 def parse_object(text: str) -> RelationName | SchemaName:
-    """The relation or the schema that `text` names; ValueError saying where it cannot be read."""
+    """Return the relation or the schema that `text` names. ValueError says where the text cannot be read."""
     parts, where = _parts(text)
     if where is not None or len(parts) not in (2, 3):
         raise ValueError(f"not the name of a table or schema: {text!r}{where or ''}; write DATABASE.SCHEMA.TABLE or "
@@ -67,7 +67,7 @@ def parse_object(text: str) -> RelationName | SchemaName:
 
 
 def parse_objects(text: str) -> list[RelationName | SchemaName]:
-    """Those that `text` names with blanks between them; ValueError as of `parse_object`."""
+    """Return the objects that `text` names, separated by blanks; ValueError as in `parse_object`."""
     return [parse_object(word) for word in _WORD.findall(text)]
 
 
@@ -75,7 +75,7 @@ _QUOTING = 'and in double quotes what has upper case, dots, blanks or hyphens, a
 
 
 def _parts(text: str) -> tuple[list[str], str | None]:
-    """The parts, and where the rest cannot be read, in words; None when all was."""
+    """Return the parts and a description of where the rest cannot be read; None if everything was read."""
     parts: list[str] = []
     place = 0
     while match := _PART.match(text, place):

@@ -1,9 +1,8 @@
-"""What replay does behind a plan's back: effects of WAL that reach beyond the data files it changes.
+"""Effects of WAL replay beyond the data files.
 
-Recovery follows the WAL, not the plan. It makes the directories of tablespaces that were created after the backup
-began, refuses or pauses when the server's limits are smaller than those that the WAL names, and keeps the locks of
-prepared transactions that nobody has ended. A plan is therefore made from the backup *and* from the effects of the WAL
-up to its target.
+Replay creates the directories of tablespaces that were created after the backup began, stops or pauses if the server's
+limits are smaller than those in the WAL, and keeps the locks of prepared transactions that were never ended. A plan is
+therefore made from the backup *and* from the effects of the WAL up to its target.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ MINIMAL = 0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings that a standby, and a paused recovery, needs at least as large as the original server had them."""
+    """The settings of which a standby, and a paused recovery, needs at least the original server's values."""
 
     max_connections: int
     max_worker_processes: int
@@ -31,26 +30,26 @@ class Limits:
 
     @classmethod
     def largest(cls, *each: Limits | None) -> Limits | None:
-        """The largest of each setting; None without any."""
+        """Return the largest value of each setting; None if no limits are given."""
         known = [astuple(limits) for limits in each if limits]
         return cls(*starmap(max, zip(*known, strict=True))) if len(known) > 1 else next((e for e in each if e), None)
 
 
 @dataclass(frozen=True, slots=True)
 class TablespaceCreated:
-    """A record that makes a tablespace's directory: its main data is the OID (u32) and the path with a NUL behind."""
+    """A record that creates a tablespace's directory. Its main data is the OID (u32) and the NUL-terminated path."""
 
     oid: int
     path: str
     """Empty for a tablespace inside the data directory (allow_in_place_tablespaces)."""
     lsn: Lsn
     timeline: int
-    """That of the archived segment in which the record ends, where it was read from the archive."""
+    """The timeline of the archived segment in which the record ends, if it was read from the archive."""
     segment: int
-    """The number of the segment in which the record begins; it may end in the next one."""
+    """Number of the segment in which the record begins. The record may end in the next one."""
     end_lsn: Lsn
     name: str | None = None
-    """None when the WAL does not show it."""
+    """None if the WAL does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class TablespaceDropped:
 
 @dataclass(frozen=True, slots=True)
 class ParameterChange:
-    """The server started with other settings than it had before."""
+    """The server was started with other settings than before."""
 
     lsn: Lsn
     limits: Limits
@@ -70,7 +69,7 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTransaction:
-    """A transaction that PREPARE TRANSACTION left for someone to commit or to roll back."""
+    """A transaction that PREPARE TRANSACTION left to be committed or rolled back."""
 
     xid: int
     gid: str
@@ -79,9 +78,9 @@ class PreparedTransaction:
     """OID of the role."""
     prepared_at: datetime
     lsn: Lsn
-    """0 for one that was read from its file."""
+    """0 if the transaction was read from its file."""
     locks: tuple[tuple[int, int, int], ...] = ()
-    """(database, relation, mode) of each relation that it keeps locked; modes as in `storage/lockdefs.h`, 1 to 8."""
+    """(database, relation, mode) of each locked relation; modes as in `storage/lockdefs.h`, 1 to 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +99,22 @@ class Replay:
     """What recovery will have done when it stops."""
 
     limits: Limits | None
-    """The largest that the WAL names; None when it names none, and those in pg_control count alone."""
+    """The largest limits in the WAL; None if it has none, so that those in pg_control count alone."""
     created: tuple[TablespaceCreated, ...]
-    """Tablespaces whose directories replay makes, in that order, also of those that it drops again."""
+    """Tablespaces whose directories replay creates, in that order, including those that it drops again."""
     dropped: tuple[TablespaceDropped, ...]
     pending: tuple[PreparedTransaction, ...]
-    """Prepared transactions that nobody has ended at the stop."""
+    """Prepared transactions that have not ended where recovery stops."""
     unread: tuple[str, ...] = ()
-    """Segments on the way that could not be read: what replay does there is not known."""
+    """Required segments that could not be read, so that their effects are unknown."""
 
 
 def replay_from(effects: Iterable[Effect], begin: Lsn, *, held: Iterable[PreparedTransaction] = (),
                 names: Mapping[int, str] | None = None, unread: Iterable[str] = ()) -> Replay:
-    """The sum of what replay from `begin` on does; `effects` are in the order of their positions, up to the stop.
+    """Sum up what replay from `begin` on does. `effects` are in the order of their positions, up to the stop.
 
-    Transactions that were prepared before `begin` are pending too: recovery finds their files in the backup. `held` are
-    those that were read from there. `names` are those of tablespaces by OID, for where the WAL shows none.
+    Transactions that were prepared before `begin` are pending too: recovery finds their files in the backup, from which
+    `held` was read. `names` are the tablespaces' names by OID, for records that lack them.
     """
     created, dropped, limits = [], [], []
     pending = {each.xid: each for each in held}

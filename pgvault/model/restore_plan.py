@@ -1,4 +1,4 @@
-"""What a restore will do, told before it is done, and exactly what is then done."""
+"""The plan of a restore. It is shown before anything is done, and executed exactly as shown."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class TablespacePlace:
 
     oid: int
     name: str
-    """The OID where nothing says what it is called."""
+    """The OID as text if the name is unknown."""
     original: str
-    """Its path on the server; without a `/` in front for one that is inside the data directory there."""
+    """Its path on the server; relative if it is inside the data directory there."""
     location: str
-    """Empty for inside the data directory."""
+    """Empty if it is restored inside the data directory."""
     size_bytes: int
-    """In the backup."""
+    """Size in the backup."""
     is_new: bool = False
-    """Created after the backup began: replay makes it."""
+    """Whether it was created after the backup began, so that replay creates it."""
     is_gone: bool = False
-    """Dropped again before the target."""
+    """Whether it is dropped again before the target."""
 
     @property
     def is_in_place(self) -> bool:
-        """It is inside the data directory on the server, too (allow_in_place_tablespaces)."""
+        """Whether it is inside the data directory on the server, too (allow_in_place_tablespaces)."""
         return not self.original.startswith("/")
 
     def at(self, location: str) -> TablespacePlace:
@@ -46,31 +46,31 @@ class TablespacePlace:
 
 @dataclass(frozen=True, slots=True)
 class WalNeed:
-    """The archived WAL that recovery reads. Names of whole segments; sizes in bytes."""
+    """The archived WAL that recovery reads: names of complete segments, sizes in bytes."""
 
     first: str
     last: str
     segments: tuple[str, ...]
     histories: tuple[str, ...]
-    """Every history file, so that the new timeline gets a number of its own; for a standby none that is newer than the
-    timeline it follows."""
+    """All history files, so that the new timeline gets an unused number; for a standby none newer than the timeline it
+    follows."""
     bytes: int
-    """As stored, so as sent to a host that has zstd."""
+    """Size as stored, which is what is sent to a host that has zstd."""
     missing: tuple[str, ...]
     partial: str | None = None
-    """The unfinished segment that is used behind the whole ones, with `.partial`; `last` is its name without."""
+    """The unfinished segment that is replayed after the complete ones, with `.partial`; `last` is its name without."""
     created: tuple[Lsn, ...] = ()
-    """Positions of the records in it that create tablespaces: they are sent without their paths."""
+    """Positions of its records that create tablespaces; they are sent without their paths."""
 
     @property
     def count(self) -> int:
-        """Of segments, an unfinished one included."""
+        """Number of segments, including an unfinished one."""
         return len(self.segments) + (self.partial is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """A setting that is made safe, or that a person has to look at."""
+    """A setting that is made safe, or that a person has to review."""
 
     file: str
     line: int
@@ -99,7 +99,7 @@ def fails(name: str, detail: str, fix: str) -> Precondition:
 
 
 def refusal(act: str, failed: Sequence[Precondition]) -> Refused:
-    """Why a plan is not carried out: the first of its conditions that fail. `act` is what it does, in words."""
+    """Return the error for a plan with failed conditions; it names the first. `act` is what the plan does, in words."""
     first = failed[0]
     return Refused(f"cannot {act}: condition \"{first.name}\" failed", detail=first.detail, hint=first.fix)
 
@@ -110,46 +110,46 @@ class Listening:
 
     port: int
     addresses: tuple[str, ...]
-    """For TCP, as listen_addresses names them; none for no TCP."""
+    """TCP addresses as in listen_addresses; empty if it listens on no TCP port."""
     socket_directories: tuple[str, ...] | None
-    """None: those that the host's programs were built with."""
+    """None for the compiled-in default of the host's programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryState:
-    """How the data directory was found when the plan was made."""
+    """The state of the data directory when the plan was made."""
 
     contents: str
     """missing, empty, populated, unreadable or not-a-directory."""
     pg_version: str | None
-    """The major of the cluster in it; None when there is none."""
+    """The major version of the cluster in it; None if there is none."""
     running: bool
     incomplete_restore: str | None
-    """The job whose restore into it has not completed."""
+    """The job whose restore into the directory has not completed."""
     holds: str
-    """What all this comes to in one word, see pgvault.model.holding; empty when it cannot be looked into."""
+    """The state as one word, see pgvault.model.holding; empty if the directory cannot be read."""
     system_identifier: str | None
-    """Of the cluster in it; None when there is none, or it cannot be read."""
+    """The system identifier of the cluster in it; None if there is none or it cannot be read."""
     server: str | None
-    """Which server of the vault has this system identifier."""
+    """The server of the vault that has this system identifier."""
     entries: tuple[str, ...]
-    """Up to five of the names in it."""
+    """Up to five names of its entries."""
     checkpoint_at: datetime | None
     """When the last checkpoint of the cluster in it began."""
     size_bytes: int | None
-    """What is in it, without tablespaces; None when measuring takes too long, or nothing is there."""
+    """Size of its contents without tablespaces; None if measuring takes too long or it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is wanted and what is free on one file system; sizes in bytes."""
+    """Required and free space on one file system, in bytes."""
 
     path: str
-    """The first of the directories that lie on it."""
+    """The first of the plan's directories on this file system."""
     mounted_on: str
     needed: int
     free: int | None
-    """Once what an incomplete restore left is removed; None when the host does not tell."""
+    """Free space once the remains of an incomplete restore are removed; None if the host does not report it."""
 
     @property
     def is_enough(self) -> bool:
@@ -169,9 +169,9 @@ class RestorePlan:
     """The timeline whose history is followed."""
     timeline_path: tuple[int, ...]
     stop_lsn: Lsn | None
-    """Where recovery will stop, as far as the archive tells; None at the end of the WAL."""
+    """Where recovery will stop, as far as the archive shows; None for the end of the WAL."""
     stop_time: datetime | None
-    """Of the record that lies there, where it has one."""
+    """The time of the record at `stop_lsn`, if it has one."""
     action: TargetAction
     standby: bool
     tablespaces: tuple[TablespacePlace, ...]
@@ -182,34 +182,35 @@ class RestorePlan:
     bandwidth_limit: int | None
     start: bool
     overwrites: str
-    """What is replaced, in words: an earlier data directory, or what an interrupted restore left; empty for nothing."""
+    """What is replaced, in words: an earlier data directory or the remains of an interrupted restore. Empty for
+    nothing."""
     sets_aside: bool
-    """Whether a directory with something in it is renamed out of the way."""
+    """Whether a non-empty directory is renamed out of the way."""
     settings_changed: tuple[SettingChange, ...]
     settings_to_look_at: tuple[SettingChange, ...]
     preconditions: tuple[Precondition, ...]
     stop_replayed: bool = False
     """Whether the record at `stop_lsn` is still replayed."""
     expects: tuple[RelationName, ...] = ()
-    """What the started server is asked for."""
+    """The relations that the started server must have."""
     source: Backup | None = None
     """The facts of `backup`."""
     directory_state: DirectoryState | None = None
     room: tuple[Room, ...] = ()
     if_holds: str = ""
-    """What the data directory has to hold when this is carried out, in the word of pgvault.model.holding: it replaces
-    just that, or nothing."""
+    """What the data directory must hold when the plan is executed, as a word of pgvault.model.holding. Only that is
+    replaced."""
     port: int | None = None
-    """That the restored server is to be given; None for the host's, or else the one in its configuration."""
+    """The port of the restored server; None for the host's default, or else the one in its configuration."""
     listens: Listening | None = None
     kept_as: str = ""
-    """Where what is replaced is kept, JOB in it being the restore's job; empty when nothing is."""
+    """Where the replaced directory is kept, with JOB for the restore's job; empty if nothing is kept."""
     allow_unread: bool = False
-    """WAL that pgvault could not read is replayed all the same."""
+    """Whether WAL that pgvault could not read is replayed all the same."""
     limits: Limits | None = None
-    """The largest that the WAL on the way names."""
+    """The largest limits in the replayed WAL."""
     prepared: tuple[Prepared, ...] = ()
-    """Transactions that are prepared at the stop, and that nobody has ended there."""
+    """Transactions that are prepared and not ended where recovery stops."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]:
@@ -222,20 +223,19 @@ class RestorePlan:
 
     @property
     def has_spaces_inside(self) -> bool:
-        """Whether recovery meets a tablespace that is inside the data directory."""
+        """Whether recovery meets a tablespace inside the data directory."""
         return any(not space.location for space in self.tablespaces)
 
     @property
     def stop_clock(self) -> str:
-        """By whose clock `stop_time` is: the server's, of a record, or the vault's, which says when the backup ended.
-        """
+        """Whose clock `stop_time` is from: the server's for a record, or the vault's for the end of a backup."""
         return "vault" if self.source and self.stop_time == self.source.finished_at else "server"
 
     @property
     def recovery_timeline(self) -> str:
-        """For recovery_target_timeline. A standby goes with its primary through promotions to come, so for it the
-        latest, which is `timeline` by the histories that it gets. PostgreSQL counts up to it from the backup's own, and
-        not over a number without a history: then it is named."""
+        """The value of recovery_target_timeline. A standby must follow its primary through later promotions, so it gets
+        `latest`, which is `timeline` by the histories that it receives. PostgreSQL counts up to it from the backup's
+        own and stops at a number without a history; in that case the timeline is named."""
         begun = self.source.timeline if self.source else self.timeline
         numbers = range(begun + 1, self.timeline + 1)
         if self.standby and all(f"{number:08X}.history" in self.wal.histories for number in numbers):
@@ -243,7 +243,7 @@ class RestorePlan:
         return str(self.timeline)
 
     def to_argv(self) -> list[str]:
-        """The command line that makes this very plan: the backup and the timeline are named."""
+        """Return the command line that makes this same plan. It names the backup and the timeline."""
         argv = ["pgvault", "restore", self.server, self.backup, self.directory]
         if self.host:
             argv += ["--host", self.host]
@@ -270,7 +270,7 @@ class RestorePlan:
         return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]
 
     def _called(self, space: TablespacePlace) -> str:
-        """Its name, unless it would be taken for another one at the target."""
+        """Return its name, or its OID if the name would mean another tablespace at the target."""
         names = [each.name for each in self.tablespaces if each.oid != space.oid]
         living = [each.name for each in self.tablespaces if each.oid != space.oid and not each.is_gone]
         is_another = (space.is_gone and space.name in living) or any(

@@ -1,4 +1,4 @@
-"""A server that a restore made and started, as the restore's plan has it: which one it is, and where."""
+"""A server that a restore made and started, as recorded in the restore's plan."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
 @dataclass(frozen=True, slots=True)
 class RestoredCopy:
     server: str
-    """The configured server that it is a copy of."""
+    """The configured server of which this is a copy."""
     host: str
     """The configured name; empty for this machine."""
     directory: str
     major: int
     listens: Listening | None = None
     port: int | None = None
-    """That it was given; None for the host's, or else the one in its configuration."""
+    """The port it was given; None for the host's default, or else the one in its configuration."""
     tablespaces: tuple[str, ...] = ()
-    """Directories outside of the data directory."""
+    """Tablespace directories outside the data directory."""
     databases: tuple[str, ...] = ()
-    """Some that it is known to have."""
+    """Some databases that it is known to have."""
     timeline: int = 0
-    """That its recovery followed."""
+    """The timeline that its recovery followed."""
     standby: bool = False
     settings_changed: tuple[SettingChange, ...] = ()
     job: str = ""
-    """The restore."""
+    """The job that restored it."""
     backup: str = ""
-    """What was restored, by its id."""
+    """The id of the restored backup."""
     original: str = ""
     """The data directory of the server when it was backed up."""
     is_whole: bool = True
@@ -60,7 +60,7 @@ def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
 
 
 def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
-    """From a plan as its job keeps it; ValueError where that lacks what has to be known."""
+    """Read a plan as its job stores it; ValueError if a required field is missing."""
     try:
         listens = plan.get("listens")
         return RestoredCopy(

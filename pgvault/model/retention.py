@@ -1,12 +1,12 @@
-"""Which backups a server's promise needs, and which may go: one verdict per backup, with its reason.
+"""Decides which backups a server's retention policy needs, and which may go: one verdict per backup, with its reason.
 
-Pure: the same backups, promise and time give the same verdicts. In doubt a backup is kept: only what is called
-OBSOLETE may be deleted.
+Pure: the same backups, policy and time give the same verdicts. In doubt a backup is kept: only OBSOLETE ones may be
+deleted.
 
-What counts as protection is a backup that is DONE, that nothing is known against, and that has not been kept
-standalone (it cannot be rolled forward). After a recovery to an earlier time the cluster goes on along another
-timeline, and the newest backups may lie on the branch that was left. So the promise holds along the path of each
-timeline that it concerns, not merely for the newest ids.
+A backup counts as protection if it is DONE, has no known flaw, and is not kept standalone (a standalone backup cannot
+be rolled forward). After a recovery to an earlier time the cluster continues on another timeline, and the newest
+backups may lie on the abandoned branch. The policy therefore holds along the path of each timeline that it concerns,
+not only for the newest ids.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pgvault.model.timeline import History, TimelineTree
 
 
 class Keep(Enum):
-    """What a person asked to keep of a backup, whatever the policy."""
+    """What a person asked to keep of a backup, regardless of the policy."""
 
     FULL = "full"
-    """The backup and all WAL from its begin on."""
+    """The backup and all WAL from its start on."""
     STANDALONE = "standalone"
-    """The backup and the WAL from its begin to its end."""
+    """The backup and the WAL from its start to its end."""
 
 
 class Retention(Enum):
     VALID = "VALID"
-    """The policy promises it."""
+    """The policy requires it."""
     NEEDED = "NEEDED"
-    """Something promised needs it."""
+    """A backup or target that the policy requires depends on it."""
     KEPT = "KEPT"
-    """A person asked for it."""
+    """A person asked to keep it."""
     NOT_COUNTED = "NOT_COUNTED"
-    """It protects nothing; not expired either, while the promise reaches back to it."""
+    """It protects nothing, but is not expired either while the policy reaches back to it."""
     OBSOLETE = "OBSOLETE"
-    """Nothing needs it: it may be deleted."""
+    """Nothing needs it. It may be deleted."""
 
 
 class RetentionVerdict(NamedTuple):
@@ -53,11 +53,11 @@ def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, 
                      now: datetime, *, kept: Mapping[str, Keep] | None = None,
                      unusable: Mapping[str, str] | None = None,
                      timelines: TimelineTree | None = None) -> dict[str, RetentionVerdict]:
-    """The verdict on each backup of one server, by id.
+    """Return the verdict on each backup of one server, by id.
 
-    `kept` and `unusable` are by id; `unusable` says why a backup that is DONE cannot be restored (a gap in its WAL, a
-    damaged pack). Backups whose facts cannot be read are not given, and so protect nothing. `timelines` are those the
-    WAL archive knows.
+    `kept` and `unusable` are by id; `unusable` has the reason why a DONE backup cannot be restored (a gap in its WAL, a
+    damaged pack). Backups with unreadable facts are not passed, and so protect nothing. `timelines` are those in the
+    WAL archive.
     """
     ordered = sorted(backups, key=lambda backup: backup.id)
     kept, unusable, tree = kept or {}, unusable or {}, timelines or TimelineTree(())
@@ -75,7 +75,7 @@ def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, 
 
 
 def _flaw(backup: Backup, unusable: Mapping[str, str], kept: Mapping[str, Keep]) -> str:
-    """Why the backup does not count as protection; empty when it does."""
+    """Return why the backup does not count as protection; empty if it does."""
     if backup.status is BackupStatus.FAILED:
         return "failed"
     if backup.status is BackupStatus.STARTED:
@@ -112,7 +112,7 @@ def _promised(counted: Sequence[Backup], policy: RetentionPolicy | None, minimum
 
 def _add_needed(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], copies: int, tree: TimelineTree,
                 reason: str) -> None:
-    """The newest backups from which the newest timeline can be reached."""
+    """Add the newest backups from which the newest timeline can be reached."""
     for history in _histories(counted, tree)[-1:]:
         for backup in _on_path(counted, history)[-copies:]:
             verdicts.setdefault(backup.id, RetentionVerdict(
@@ -129,7 +129,7 @@ def _add_window(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup]
             verdicts[backup.id] = RetentionVerdict(Retention.VALID, "inside the recovery window")
         else:
             before.append(backup)
-    # A backup on timeline n that old shows that the cluster had left all earlier timelines before the window began.
+    # A backup this old on timeline n shows that the cluster had left all earlier timelines before the window began.
     left_before = max((backup.timeline for backup in before), default=0)
     for history in _histories(counted, tree):
         if history.timeline >= left_before and (path := _on_path(before, history)):
@@ -138,7 +138,7 @@ def _add_window(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup]
 
 
 def _histories(counted: Sequence[Backup], tree: TimelineTree) -> list[History]:
-    """Of every timeline that is known, oldest first."""
+    """Return the history of every known timeline, oldest first."""
     numbers = {history.timeline for history in tree.histories} | {backup.timeline for backup in counted}
     return [tree.history(number) for number in sorted(numbers)]
 
@@ -153,13 +153,13 @@ def _end(backup: Backup) -> datetime:
 
 def _assess_flawed(ordered: Sequence[Backup], counted: Sequence[Backup], flaws: Mapping[str, str],
                   policy: RetentionPolicy | None, minimum: int, verdicts: dict[str, RetentionVerdict]) -> None:
-    """What protects nothing goes when it is older than all that is promised, and enough is there that does."""
+    """Mark flawed backups obsolete if they are older than all required ones and enough others count as protection."""
     protecting = [b.id for b in counted if verdicts[b.id].state is not Retention.OBSOLETE]
     reach = min(protecting) if policy and len(protecting) >= max(minimum, 1) else ""
     for backup in ordered:
         flaw = flaws.get(backup.id)
         if flaw and backup.id < reach and backup.status is not BackupStatus.STARTED:
-            verdict = RetentionVerdict(Retention.OBSOLETE, f"{flaw}, and older than all that is promised")
+            verdict = RetentionVerdict(Retention.OBSOLETE, f"{flaw}, and older than all that the policy needs")
         elif flaw:
             verdict = RetentionVerdict(Retention.NOT_COUNTED, f"{flaw}: does not count as protection")
         else:

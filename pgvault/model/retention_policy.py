@@ -1,7 +1,7 @@
-"""What a server promises to keep, in the words of Barman's `retention_policy`.
+"""A server's retention policy, in the syntax of Barman's `retention_policy`.
 
-`REDUNDANCY n` keeps the newest n backups. `RECOVERY WINDOW OF n DAYS|WEEKS|MONTHS` keeps whatever it takes to restore
-any instant of that span. Which backups that means is decided elsewhere; this module only reads and writes the promise.
+`REDUNDANCY n` keeps the newest n backups. `RECOVERY WINDOW OF n DAYS|WEEKS|MONTHS` keeps what it takes to restore any
+instant of that time. pgvault.model.retention decides which backups that means; this module only parses and formats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RecoveryWindow:
 
     length: timedelta
     text: str = field(compare=False)
-    """As it was promised, `RECOVERY WINDOW OF 1 MONTHS`: the length alone would read as 31 days."""
+    """The policy as it was written, `RECOVERY WINDOW OF 1 MONTHS`: from the length alone it would read as 31 days."""
 
     def __str__(self) -> str:
         return self.text
@@ -42,7 +42,7 @@ RetentionPolicy = Redundancy | RecoveryWindow
 
 
 def parse_retention_policy(text: str) -> RetentionPolicy:
-    """The promise that `text` makes, in any case; ValueError for any other text and for a promise of nothing."""
+    """Parse a policy in any case. ValueError for any other text and for a policy that keeps nothing."""
     if match := _REDUNDANCY.fullmatch(text):
         copies = int(match[1])
         if copies < 1:
@@ -52,7 +52,7 @@ def parse_retention_policy(text: str) -> RetentionPolicy:
         number, unit = int(match[1]), match[2].lower()
         length = number * timedelta(seconds=SECONDS_IN[unit])
         if number < 1:
-            raise ValueError("a recovery window of no length would keep no backup at all")
+            raise ValueError("a recovery window of 0 would keep no backup at all")
         if length > LONGEST:
             raise ValueError("the recovery window is longer than a century")
         return RecoveryWindow(length, f"RECOVERY WINDOW OF {number} {unit.upper()}S")

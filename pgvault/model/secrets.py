@@ -1,7 +1,8 @@
-"""The one masker: whatever is stored or shown passes it, since any text may hold what somebody else has put into it.
+"""Masking of secrets. Every text that is stored or shown passes it, since any text may contain what somebody put into
+it.
 
-It knows secrets by their shapes, and where a shape can be read in two ways the longer value is masked. A quoted word is
-masked within its quotes, so that a command stays one that a shell can read.
+Secrets are recognized by their syntax. If a text can be read in two ways, the longer value is masked. A quoted word is
+masked within its quotes, so that a shell can still read the command.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ _WORD = r"(?:password|passwd|passphrase|secret|token|credential|signature" \
         r"|(?:access|secret|private|api|client|server|encryption|cipher|auth|account|storage|shared|master|signing" \
         r"|jwt|libsodium|azure|s3|sas)[-_]?key(?!file|path)|(?<![a-z])(?:pass|sig)(?![a-z])|_pwd)"
 _HARMLESS = "".join(f"(?<![-_]{end})" for end in ("file", "path", "encryption", "timeout", "id"))
-"""Ends of names that tell no secret: `password_encryption`, `PASSWORD_FILE`."""
+"""Endings of names that hold no secret: `password_encryption`, `PASSWORD_FILE`."""
 _NAME = rf"(?<![\w-])(?>[\w-]*?{_WORD}[\w-]*+){_HARMLESS}"
 _QUOTED = r"""(?:'(?:[^'\\]|\\[^'])*(?:'|\\'.*'|\\')|"(?:[^"\\]|\\.)*")"""
-"""Whether `\\'` ends it depends on who reads it; then it goes as far as it can."""
+"""Whether `\\'` ends the word depends on the program that reads it, so the longest match is taken."""
 _QUOTED_BY_SHELL = r"""(?:'[^']*'|"(?:[^"\\]|\\.)*")"""
 _PLAIN = r"""(?:(?![,;)]+(?:\s|\Z))[^\s'"\\]|\\(?:.|\Z))"""
 
 
 def _to_its_end(quoted: str) -> str:
-    """A value, to the end of the text when its quote is not closed."""
+    """A value up to its closing quote, or to the end of the text if it has none."""
     return rf"""(?:(?:{quoted}|{_PLAIN})(?:{quoted}|{_PLAIN}|['"])*|['"].*)"""
 
 
@@ -45,7 +46,7 @@ _SHAPES = {
     "HTTP": r"""(\bauthorization["']?\s*[:=]\s*["']?(?:basic|bearer)\s+)[^\s"']+""",
     "a URI's password": r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@?#]*:(?!\d{1,5}[/?#]))\S+(?=@)",
 }
-"""Each with what stands before the secret as its last group."""
+"""Patterns. The last group of each is what precedes the secret."""
 _WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}(?:{_QUOTED_BY_SHELL}|\\.)*)"
 _ANY = re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
 
@@ -53,12 +54,12 @@ _NAMED = re.compile(_NAME, re.IGNORECASE)
 
 
 def masked(text: str) -> str:
-    """The text with `***` in place of every secret in it."""
+    """Return the text with `***` in place of every secret."""
     return _ANY.sub(_replaced, text)
 
 
 def masked_value(name: str, value: str) -> str:
-    """The value of a setting, shown apart from its name: nothing of it where the name tells of a secret."""
+    """Mask the value of a setting that is shown apart from its name: all of it if the name is that of a secret."""
     return MASK if value and _NAMED.search(name) else masked(value)
 
 
@@ -70,13 +71,13 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def _masked_word(word: str) -> str:
-    """One word of a shell's line, a configuration file's value, or anything that a text has between quotes."""
+    """Mask one word of a shell command, a configuration value, or any quoted part of a text."""
     quote, inner = word[0], word[1:-1]
-    doubled = "''" in inner and quote not in inner.replace("''", "")  # else a shell put the word together from pieces
-    if doubled and (told := masked(value := inner.replace("''", "'"))) != value:
-        return quote + told.replace("'", "''") + quote
+    doubled = "''" in inner and quote not in inner.replace("''", "")  # else a shell assembled the word from pieces
+    if doubled and (hidden := masked(value := inner.replace("''", "'"))) != value:
+        return quote + hidden.replace("'", "''") + quote
     if quote not in inner and "\\" not in inner:
         return f"{quote}{masked(inner)}{quote}"
     [plain] = shlex.split(word)
-    told = masked(plain)
-    return word if told == plain else shlex.quote(told)
+    hidden = masked(plain)
+    return word if hidden == plain else shlex.quote(hidden)

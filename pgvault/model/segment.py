@@ -13,7 +13,7 @@ from pgvault.model.lsn import Lsn
 DEFAULT_SEGMENT_SIZE = 16 << 20
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-# Of rare files, so they are not compiled before one comes.
+# These files are rare, so their patterns are compiled on first use.
 _PARTIAL = r"([0-9A-F]{24})\.partial"
 _LABEL = r"([0-9A-F]{24})\.([0-9A-F]{8})\.backup"
 _HISTORY = r"([0-9A-F]{8})\.history"
@@ -31,7 +31,7 @@ class Segment(NamedTuple):
 
     @classmethod
     def parse(cls, name: str, size: int) -> Segment:
-        """From a 24-digit file name; ValueError when it is none for this segment size."""
+        """Parse a 24-digit file name; ValueError if it is invalid for this segment size."""
         if not _SEGMENT.fullmatch(name):
             raise ValueError(f"not a WAL segment's name: {name!r}")
         timeline, log, part = (int(name[i:i + 8], 16) for i in (0, 8, 16))
@@ -42,12 +42,13 @@ class Segment(NamedTuple):
 
     @classmethod
     def holding(cls, timeline: int, lsn: int, size: int) -> Segment:
-        """The segment with the byte at `lsn`."""
+        """Return the segment with the byte at `lsn`."""
         return cls(timeline, lsn // size)
 
     @classmethod
     def ending(cls, timeline: int, lsn: int, size: int) -> Segment:
-        """The segment with the last byte before `lsn`: an end exactly on a boundary belongs to the one before."""
+        """Return the segment with the last byte before `lsn`: an end exactly on a boundary belongs to the previous
+        segment."""
         return cls(timeline, max(lsn - 1, 0) // size)
 
     def name(self, size: int) -> str:
@@ -79,7 +80,7 @@ class PartialFile(NamedTuple):
 
 
 class LabelFile(NamedTuple):
-    """`000000010000000000000001.00000028.backup`: where a backup started, written by PostgreSQL at its end."""
+    """`000000010000000000000001.00000028.backup`: where a backup started, written by PostgreSQL when it ends."""
 
     name: str
     segment: str
@@ -96,7 +97,7 @@ WalFile = SegmentFile | PartialFile | LabelFile | HistoryFile
 
 
 def parse_wal_name(name: str) -> WalFile:
-    """Which kind of archived file this name is; ValueError for anything that PostgreSQL does not archive."""
+    """Return which kind of archived file has this name; ValueError for a name that PostgreSQL does not archive."""
     if _SEGMENT.fullmatch(name):
         return SegmentFile(name)
     if match := re.fullmatch(_PARTIAL, name):

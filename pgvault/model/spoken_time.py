@@ -1,4 +1,4 @@
-"""Times as people say them, `14:05` or `yesterday 9pm`, made whole: with their date and zone, before they count."""
+"""Completes times such as `14:05` or `yesterday 9pm` with their date and zone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _SPOKEN = re.compile(
 
 
 def whole_time(text: str, zone: str | None, now: datetime) -> str:
-    """The text with the date and the zone that it left out, as `parse_time` reads it; any other text as it is.
+    """Add the missing date and zone, so that `parse_time` can read the text. Any other text is returned as it is.
 
-    `zone` is what a time without one is taken in, and today is the day there. ValueError where there is none.
+    A time without a zone is taken in `zone`, and today is the current day there. ValueError if a zone is needed and
+    none is given.
     """
     match = _SPOKEN.fullmatch(text.strip())
     if not match or not (match["rest"] or match["half"]):
         return text
     hour, half = int(match["hour"]), (match["half"] or "").lower()
     if half and not 1 <= hour <= 12:
-        raise ValueError(f"not a time: {text!r}: before am and pm stands an hour from 1 to 12")
+        raise ValueError(f"not a time: {text!r}: am and pm need an hour from 1 to 12")
     if half:
         hour = hour % 12 + 12 * (half == "pm")
     area = match["zone"] or zone
@@ -34,7 +35,7 @@ def whole_time(text: str, zone: str | None, now: datetime) -> str:
 
 
 def _today(zone: str, now: datetime) -> datetime:
-    """A moment of the day that it is now in a zone; ValueError when there is no such zone."""
+    """Return a moment of the current day in a zone; ValueError if no such zone exists."""
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
     ahead = noon - parse_time(f"{noon:%Y-%m-%d} 12:00 {zone}")
     return now + ahead

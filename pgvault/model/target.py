@@ -17,7 +17,7 @@ class AtTime:
     time: datetime
     inclusive: bool = True
     typed: str = ""
-    """As the person wrote it."""
+    """The time as the person typed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ Target = AtTime | AtLsn | AtXid | AtName | Immediate | EndOfWal
 
 
 class TargetAction(Enum):
-    """What the server does when it is there."""
+    """What the server does when it has reached the target."""
 
     PROMOTE = "promote"
     PAUSE = "pause"
@@ -65,7 +65,7 @@ class TargetAction(Enum):
 
 
 def describe(target: Target) -> str:
-    """In words, for plans and journals."""
+    """Describe the target for plans and journals."""
     match target:
         case AtTime(time, inclusive, typed):
             stated = f" (typed {typed})" if typed else ""
@@ -84,11 +84,11 @@ def describe(target: Target) -> str:
 
 
 def target_settings(target: Target, stop: Lsn | None, replayed: bool) -> dict[str, str]:
-    """The `recovery_target*` parameters that make PostgreSQL stop there; values unquoted.
+    """Return the `recovery_target*` parameters that make PostgreSQL stop there, unquoted.
 
-    A target that was found in the WAL is given as the position `stop` of the record it was found at, `replayed` or
-    not: that names one place. A time or a name would be searched again, and commit times are not in the order of
-    positions. The end of the WAL is a place to stop before where WAL follows that no recovery can pass.
+    A target that was found in the WAL is passed as the position `stop` of its record, inclusive if it is `replayed`,
+    because a position is unambiguous. PostgreSQL would search a time or a name again, and commit times are not ordered
+    by position. The end of the WAL becomes a position to stop before if WAL follows that recovery cannot pass.
     """
     if isinstance(target, EndOfWal) and replayed:
         return {}
@@ -100,7 +100,7 @@ def target_settings(target: Target, stop: Lsn | None, replayed: bool) -> dict[st
 
 
 def target_options(target: Target) -> list[str]:
-    """The command-line options of `pgvault restore` that name this target."""
+    """Return the command-line options of `pgvault restore` that name this target."""
     match target:
         case AtTime(time, inclusive):
             return ["--target-time", utc(time), *_exclusive(inclusive)]
@@ -117,7 +117,7 @@ def target_options(target: Target) -> list[str]:
 
 
 def option(name: str, value: str) -> list[str]:
-    """An option with its value, in one word where the value would be taken for an option."""
+    """Return an option with its value, as one word if the value could be mistaken for an option."""
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 

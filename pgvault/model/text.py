@@ -1,7 +1,7 @@
-"""Values as people read them: sizes, spans and times in words, and text from outside made harmless.
+"""Formatting of sizes, durations and times for people, and escaping of text from outside.
 
-Everything that is shown passes `visible`, on a terminal as in the console, so that a server's message cannot move a
-cursor. put-wal and get-wal import this module, so it imports little.
+All output passes `visible`, on a terminal and in the console, so that a server's message cannot move the cursor.
+put-wal and get-wal import this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from datetime import datetime
 
-# Controls, the line separators, bidirectional overrides that could show a name backwards, and lone surrogates.
+# Control characters, line separators, bidirectional overrides that could reverse a name, and lone surrogates.
 _HIDDEN = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 
 
@@ -30,7 +30,7 @@ Part = str | Painted
 
 
 def visible(text: str) -> str:
-    """The text with every character spelled out that a terminal would act upon: ESC becomes `\\x1b`."""
+    """Return the text with every character escaped that a terminal would act upon: ESC becomes `\\x1b`."""
     return text if text.isprintable() else re.sub(_HIDDEN, _spelled, text)
 
 
@@ -40,7 +40,7 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def width(text: str) -> int:
-    """Columns that the text takes on a terminal."""
+    """Return the number of columns that the text takes on a terminal."""
     if text.isascii():
         return len(text)
     import unicodedata
@@ -49,7 +49,7 @@ def width(text: str) -> int:
 
 
 def size(octets: int | None) -> str:
-    """`1.2 GiB`; `-` for what is not known."""
+    """Format as `1.2 GiB`; `-` for None."""
     if octets is None:
         return "-"
     amount = float(octets)
@@ -61,14 +61,14 @@ def size(octets: int | None) -> str:
 
 
 def when(moment: datetime | None, *, exact: bool = False) -> str:
-    """`2026-11-22 20:05:12+00`; `-` for what has not been. `exact`: with its fraction, for what may be typed back."""
+    """Format as `2026-11-22 20:05:12+00`; `-` for None. `exact` adds the fraction, for times that may be typed back."""
     from pgvault.model.times import utc
 
     return "-" if moment is None else utc(moment if exact else moment.replace(microsecond=0))
 
 
 def span(seconds: float | None) -> str:
-    """`12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; `-` for what is not known."""
+    """Format as `12 s`, `3 min 20 s`, `2 h 05 min` or `3 d 4 h`; `-` for None."""
     if seconds is None:
         return "-"
     if seconds < 10 and isinstance(seconds, float):

@@ -1,4 +1,4 @@
-"""What is removed when a restored server is thrown away: told before it is done, and exactly what is then done."""
+"""The plan of removing a restored server. It is shown first, and executed exactly as shown."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pgvault.model.target import option
 @dataclass(frozen=True, slots=True)
 class ThrowAwayPlan:
     server: str
-    """Of which it is a copy."""
+    """The server of which it is a copy."""
     copy: str
-    """The job of the restore."""
+    """The job that restored it."""
     host: str
     directory: str
     tablespaces: tuple[str, ...]
-    """Directories of which only what belongs to the copy's own major is removed."""
+    """Directories of which only the files of the copy's own major version are removed."""
     runs: bool
     bytes: int | None
-    """In the data directory; None when measuring takes too long."""
+    """Size of the data directory; None if measuring takes too long."""
     preconditions: tuple[Precondition, ...]
 
     @property
@@ -38,7 +38,7 @@ class ThrowAwayPlan:
 
     @property
     def act(self) -> str:
-        """The real effect, in words."""
+        """What the plan does, in words."""
         spaces = f" and {len(self.tablespaces)} tablespaces" if self.tablespaces else ""
         return f"{'stop the server and ' * self.runs}remove {self.place}{spaces}"
 

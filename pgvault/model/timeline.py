@@ -1,7 +1,7 @@
 """Timelines: PostgreSQL's numbered histories, which form a tree (`access/transam/timeline.c`).
 
-A `.history` file of timeline n lists its ancestors, oldest first, each with the position where the next one branched
-off. Timeline 1 has none. A segment in which a switch lies exists under both names; the child's copy is the one that
+The `.history` file of a timeline lists its ancestors, oldest first, each with the position where the next one branched
+off. Timeline 1 has none. The segment that contains a switch exists on both timelines; the child's copy is the one that
 continues.
 """
 
@@ -22,7 +22,7 @@ class Ancestor(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """A stretch of a timeline path: WAL from `start` up to, not including, `end` is on `timeline`."""
+    """A part of a timeline path: WAL from `start` up to, but not including, `end` is on `timeline`."""
 
     timeline: int
     start: Lsn
@@ -31,7 +31,7 @@ class Leg(NamedTuple):
 
 
 class History(NamedTuple):
-    """One timeline and where it came from."""
+    """One timeline and its ancestors."""
 
     timeline: int
     ancestors: tuple[Ancestor, ...]
@@ -52,17 +52,17 @@ class History(NamedTuple):
         return (*legs, Leg(self.timeline, start, None))
 
     def holds(self, timeline: int, lsn: Lsn) -> bool:
-        """Whether position `lsn` reached on `timeline` is part of this timeline's own past."""
+        """Return whether position `lsn` on `timeline` belongs to this timeline's past."""
         return any(leg.timeline == timeline and (leg.end is None or lsn <= leg.end) for leg in self.legs)
 
     def segment(self, number: int, size: int) -> Segment:
-        """The one with that number that recovery along this timeline reads."""
+        """Return the segment of that number that recovery along this timeline reads."""
         return next(self.path(Lsn(number * size), Lsn(0), size))
 
     def path(self, begin: Lsn, until: Lsn, size: int) -> Iterator[Segment]:
-        """The segments that recovery along this timeline reads from `begin` up to the byte before `until`.
+        """Yield the segments that recovery along this timeline reads from `begin` up to the byte before `until`.
 
-        As `XLogFileReadAnyTLI` chooses: each from the newest timeline that had begun by then.
+        As in `XLogFileReadAnyTLI`, each comes from the newest timeline that had begun by then.
         """
         legs = self.legs
         current = 0
@@ -73,7 +73,7 @@ class History(NamedTuple):
 
 
 def parse_history(text: str, timeline: int) -> History:
-    """From a `.history` file's text; ValueError naming the line that is wrong."""
+    """Parse the text of a `.history` file; ValueError names the wrong line."""
     ancestors: list[Ancestor] = []
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split(None, 2)
@@ -96,16 +96,16 @@ def parse_history(text: str, timeline: int) -> History:
 
 
 class TimelineTree(NamedTuple):
-    """All timelines of one cluster that the archive knows of."""
+    """All timelines of one cluster that the archive knows."""
 
     histories: tuple[History, ...]
 
     def history(self, timeline: int) -> History:
-        """Of a timeline the archive knows no history file of: it has no ancestors."""
+        """Return the history of a timeline; a timeline without a history file has no ancestors."""
         return next((h for h in self.histories if h.timeline == timeline), History(timeline, ()))
 
     def descendants(self, timeline: int, lsn: Lsn) -> tuple[History, ...]:
-        """Every timeline, itself included, on whose path the position `lsn` of `timeline` lies."""
+        """Return every timeline, itself included, whose path contains the position `lsn` of `timeline`."""
         found = [h for h in self.histories if h.holds(timeline, lsn)]
         if not any(h.timeline == timeline for h in found):
             found.append(self.history(timeline))

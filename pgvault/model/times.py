@@ -1,7 +1,7 @@
-"""Times that people type, read without guessing.
+"""Times that people type, parsed without guessing.
 
-A recovery target needs an instant, so a time without a zone, a zone abbreviation, and a local time that a clock change
-made double or missing are refused, with the readings that are possible.
+A recovery target needs an instant. So a time without a zone, a zone abbreviation, and a local time that a clock change
+made ambiguous or nonexistent are refused, and the error lists the possible readings.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _OFFSET = re.compile(r"([+-])(\d{2})(?::?(\d{2}))?(?::?(\d{2}))?", re.ASCII)
 
 
 def utc(moment: datetime) -> str:
-    """`2026-11-22 20:05:12.123456+00`, as PostgreSQL reads it whatever its own zone is."""
+    """Format as `2026-11-22 20:05:12.123456+00`, which PostgreSQL reads the same whatever its own zone is."""
     return exact(moment).removesuffix("Z") + "+00"
 
 
 def exact(moment: datetime) -> str:
-    """`2026-11-22 20:05:12.123456Z`, for what may be typed back as a target or stands beside another time: a fraction
-    that is left out makes another instant of it, and one time of two."""
+    """Format as `2026-11-22 20:05:12.123456Z`, for times that may be typed back as a target or that are compared with
+    others: dropping the fraction would change the instant."""
     moment = moment.astimezone(UTC)
     fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
     return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}Z"
@@ -33,7 +33,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def of_epoch(seconds: float) -> datetime | None:
-    """A file's time, in UTC; None for what is no time of our calendar, as a damaged file system may tell."""
+    """Return a file's time in UTC; None if it is outside the calendar, as on a damaged file system."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
@@ -41,9 +41,9 @@ def of_epoch(seconds: float) -> datetime | None:
 
 
 def parse_time(text: str, default_zone: str | None = None) -> datetime:
-    """The instant that `text` names, in UTC; ValueError saying why it names none, or more than one.
+    """Return the instant that `text` names, in UTC. ValueError says why it names none, or more than one.
 
-    `default_zone` is the zone (IANA name) that a time without one is taken in.
+    `default_zone` is the zone (IANA name) of a time without one.
     """
     try:
         return _parsed(text, default_zone)
@@ -78,7 +78,7 @@ def _parsed(text: str, default_zone: str | None) -> datetime:
 
 def _in_zone(local: datetime, zone: str, text: str) -> datetime:
     if "/" not in zone or zone not in available_timezones():
-        raise ValueError(f"{zone!r} is not a time zone that has one meaning; "
+        raise ValueError(f"{zone!r} is not an unambiguous time zone; "
                          "use an offset such as +02 or a name such as Europe/Paris")
     area = ZoneInfo(zone)
     first, second = (local.replace(tzinfo=area, fold=fold).astimezone(UTC) for fold in (0, 1))
@@ -86,6 +86,6 @@ def _in_zone(local: datetime, zone: str, text: str) -> datetime:
         return first
     readings = f"{utc(min(first, second))} or {utc(max(first, second))}"
     if first.astimezone(area).replace(tzinfo=None) != local:
-        raise ValueError(f"{text!r} never was: the clocks in {zone} skipped it; "
+        raise ValueError(f"{text!r} does not exist: the clocks in {zone} skipped it; "
                          f"the readings nearest to it are {readings}")
-    raise ValueError(f"{text!r} was twice: the clocks in {zone} were put back; write {readings}")
+    raise ValueError(f"{text!r} is ambiguous: the clocks in {zone} were put back; write {readings}")

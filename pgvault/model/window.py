@@ -1,9 +1,9 @@
-"""Which instants can be restored: from the archived segments, the timelines and the backups, by pure rules.
+"""Determines which instants can be restored, from the archived segments, the timelines and the backups.
 
-A recovery window is an unbroken span of one timeline path: it begins where its oldest backup ended and runs as far as
-WAL follows without a gap. A gap ends it, whatever comes behind, until a newer backup begins a window of its own.
+A recovery window is an unbroken span of one timeline path. It begins where its oldest backup ended and extends as far
+as WAL follows without a gap. A gap ends it, until a newer backup begins a window of its own.
 
-Everything is computed in one pass over the segments, which may be a hundred thousand.
+Everything is computed in one pass over the segments, of which there may be a hundred thousand.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
 
 DAMAGED, MINIMAL = "damaged", "minimal"
-"""Why recovery cannot go on though the archive does: a record is damaged; the server ran with wal_level=minimal."""
+"""Why recovery cannot continue though the archive does: a record is damaged; the server ran with wal_level=minimal."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Piece(Protocol):
-    """What has to be known of an archived segment, by whoever knows more of it too; see `Archived`."""
+    """What this module needs to know about an archived segment; see `Archived`."""
 
     @property
     def timeline(self) -> int: ...
@@ -52,25 +52,25 @@ _Piece = TypeVar("_Piece", bound=Piece)
 
 
 class Archived(NamedTuple):
-    """One archived segment as the index has it. Times are of commits and aborts, in microseconds since 1970, UTC."""
+    """One archived segment in the index. Times are of commits and aborts, in microseconds since 1970, UTC."""
 
     timeline: int
     number: int
     earliest: int | None = None
     latest: int | None = None
     whole: int | None = None
-    """Where its last whole record ends; None when it was not read yet."""
+    """Where its last complete record ends; None if the segment was not read yet."""
     stops: bool = False
-    """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+    """Whether recovery cannot continue behind it: its WAL ends there, and not because the server closed the segment."""
     last_at: int | None = None
-    """Where its last record begins; None when it was not read yet."""
+    """Where its last record begins; None if the segment was not read yet."""
     ends_by: str | None = None
-    """Why its WAL ends before the segment does: DAMAGED, MINIMAL, or nothing that needs anybody's care."""
+    """Why its WAL ends before the segment does: DAMAGED, MINIMAL, or another reason that is harmless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Archived segments of one timeline without a gap between them; the times are those of commits, where known."""
+    """Archived segments of one timeline without a gap between them. Times are of commits, where known."""
 
     first: Segment
     last: Segment
@@ -84,14 +84,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Segments that are not archived, though some before and some behind them are."""
+    """Segments that are missing between archived ones."""
 
     after: Segment
-    """The last one before it; where a timeline's beginning is missing, of the parent timeline."""
+    """The last one before the gap. If a timeline's beginning is missing, it is on the parent timeline."""
     before: Segment
-    """The first one behind it."""
+    """The first one behind the gap."""
     harmless: bool
-    """A newer backup begins behind it."""
+    """Whether a newer backup begins behind the gap."""
 
     @property
     def missing(self) -> int:
@@ -100,21 +100,21 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A place in the archived WAL that no recovery passes."""
+    """A place in the archived WAL that recovery cannot pass."""
 
     segment: Segment
     lsn: Lsn
     """The end of the last record before it."""
     cause: str
-    """DAMAGED, MINIMAL, or of WAL that ends early though the archive goes on."""
+    """DAMAGED, MINIMAL, or the reason why the WAL ends early though the archive continues."""
     harmless: bool
-    """A newer backup begins behind it."""
+    """Whether a newer backup begins behind the break."""
 
     @property
     def reason(self) -> str:
         return {DAMAGED: "a record is damaged",
                 MINIMAL: "the server ran with wal_level=minimal, which no recovery can pass"}.get(
-                    self.cause, "the rest of the segment is empty, or of an older one")
+                    self.cause, "the rest of the segment is empty or from an older one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class TimelineWal:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Every instant from the end of the oldest of its backups to the end of its WAL can be restored on `timeline`."""
+    """Every instant from the end of its oldest backup to the end of its WAL can be restored on `timeline`."""
 
     timeline: int
     from_lsn: Lsn
@@ -138,27 +138,27 @@ class Window:
     from_time: datetime | None
     """When its oldest backup ended."""
     until_time: datetime | None
-    """Of the last commit: no later time can be a target. None when nothing was committed since `from_time`."""
+    """The time of the last commit, and the latest possible target. None if nothing was committed since `from_time`."""
     backups: tuple[str, ...]
-    """Their ids, oldest first; the first one opens the window."""
+    """The backups' ids, oldest first; the first one opens the window."""
     last_lsn: Lsn | None
-    """Where the last record of its WAL begins, the last place to stop at; None when that was not read yet."""
+    """Where the last record of its WAL begins, the last place to stop at; None if that was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A backup that cannot be restored, because WAL between its begin and its end is missing or not passed."""
+    """A backup that cannot be restored, because WAL between its start and its end is missing or cannot be passed."""
 
     backup: str
     missing: Segment
-    """The first that is."""
+    """The first such segment."""
     reason: str = ""
-    """Why recovery does not pass it though it is archived; empty when it is not."""
+    """Why recovery cannot pass it though it is archived; empty if it is not archived."""
 
     def described(self, size: int) -> str:
-        """`size` is the cluster's segment size in bytes."""
+        """Describe the segment; `size` is the cluster's segment size in bytes."""
         name = self.missing.name(size)
-        return f"recovery does not pass {name}: {self.reason}" if self.reason else f"{name} is missing"
+        return f"recovery cannot pass {name}: {self.reason}" if self.reason else f"{name} is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,39 +169,39 @@ class Survey:
     breaks: tuple[Break, ...] = ()
 
     def lacking(self, backup_id: str) -> Segment | None:
-        """The one judgement whether a backup can be restored: None when all WAL from its begin to its end is there and
-        whole, else the first segment that is not."""
+        """Decide whether a backup can be restored: None if all WAL from its start to its end is archived and intact,
+        else the first segment that is not. Everything that needs this decision calls this function."""
         return next((each.missing for each in self.broken if each.backup == backup_id), None)
 
     @property
     def harmful_breaks(self) -> tuple[Break, ...]:
-        """Those behind which no backup begins."""
+        """Breaks behind which no backup begins."""
         return tuple(each for each in self.breaks if not each.harmless)
 
     @property
     def without_history(self) -> tuple[int, ...]:
-        """Timelines that branched off somewhere, but where is not known: their history files are not archived."""
+        """Timelines whose branch point is unknown, as their history files are not archived."""
         return tuple(each.timeline for each in self.timelines if each.timeline > 1 and each.parent is None)
 
     @property
     def harmful_gaps(self) -> tuple[Gap, ...]:
-        """Those behind which no backup begins."""
+        """Gaps behind which no backup begins."""
         return tuple(gap for timeline in self.timelines for gap in timeline.gaps if not gap.harmless)
 
 
 def instant(microseconds: int | None) -> datetime | None:
-    """From microseconds since 1970."""
+    """Convert microseconds since 1970."""
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
 LatestBetween = Callable[[Segment, Lsn, Lsn], int | None]
-"""The latest time of a commit or abort in a segment, between two positions; None without any, and when not known."""
+"""The latest time of a commit or abort in a segment, between two positions; None if there is none or it is unknown."""
 
 
 def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Backup], size: int,
            latest_between: LatestBetween = lambda segment, begin, end: None) -> Survey:
-    """`archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes. `latest_between` is
-    asked where a window begins within a segment and its last commit may be in it."""
+    """Survey the archive. `archived` is ordered by timeline and number; `size` is the cluster's segment size in bytes.
+    `latest_between` is called if a window begins within a segment and its last commit may be in that segment."""
     wal = {timeline: list(same) for timeline, same in groupby(archived, attrgetter("timeline"))}
     copied = _copied(backups)
     paths = _paths(wal, tree, copied, size, latest_between)
@@ -221,14 +221,14 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
 
 def windows_of(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, backups: Sequence[Backup], size: int,
                latest_between: LatestBetween) -> tuple[Window, ...]:
-    """Those of the survey alone, of segments that are sorted by timeline already."""
+    """Return only the windows of the survey, from segments already grouped by timeline."""
     copied = _copied(backups)
     paths = _paths(wal, tree, copied, size, latest_between)
     return tuple(window for each in paths.values() for window in each.windows(copied))
 
 
 def _copied(backups: Sequence[Backup]) -> list[Backup]:
-    """Those that can open a window, ordered by their end."""
+    """Return the backups that can open a window, ordered by their end."""
     return sorted((b for b in backups if b.status.copied and b.begin_lsn is not None and b.end_lsn is not None),
                   key=lambda b: (b.end_lsn or 0, b.id))
 
@@ -240,7 +240,7 @@ def _paths(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, copied: Seque
 
 
 class _Path:
-    """What is archived along the way to the end of one timeline."""
+    """The archived segments on the path to the end of one timeline."""
 
     def __init__(self, history: History, wal: Mapping[int, Sequence[Piece]], size: int,
                  latest_between: LatestBetween) -> None:
@@ -249,7 +249,7 @@ class _Path:
         self._firsts = [run[0].number for run in self.runs]
 
     def missing_of(self, backup: Backup) -> Segment:
-        """The first segment that an unusable backup needs and that is not there, or cannot be read to its end."""
+        """Return the first segment that an unusable backup needs and that is missing or cannot be read to its end."""
         begin, end = _span(backup, self.size)
         run = self._run_with(begin)
         if run is None:
@@ -259,7 +259,8 @@ class _Path:
         return self.history.segment(last.number if stops else min(last.number + 1, end), self.size)
 
     def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
-        """One for each unbroken run in which usable backups of this path lie; `backups` are ordered by their end."""
+        """Yield a window for each unbroken run of segments with usable backups of this path. `backups` are ordered by
+        their end."""
         by_run: dict[int, list[Backup]] = {}
         for backup in backups:
             run, end = self._run_with((backup.begin_lsn or Lsn(0)) // self.size), backup.end_lsn or Lsn(0)
@@ -280,8 +281,8 @@ class _Path:
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
     def _latest(self, run: list[Piece], begin: Lsn, finished: datetime | None) -> int | None:
-        """Of the commits at `begin` or behind it. Those before it in its segment do not count, and may have the later
-        times when the clock was put back."""
+        """Return the latest commit at `begin` or behind it. Earlier commits in that segment do not count, and may have
+        later times if the clock was put back."""
         latest = max((s.latest for s in run if s.latest is not None and s.number * self.size >= begin), default=None)
         parted = next((s for s in run if s.number == begin // self.size), None) if begin % self.size else None
         found = instant(parted.latest) if parted else None
@@ -301,14 +302,14 @@ class _Path:
 
 
 def _span(backup: Backup, size: int) -> tuple[int, int]:
-    """The numbers of the first and the last segment that the backup cannot do without."""
+    """Return the numbers of the first and the last segment that the backup needs."""
     begin, end = backup.begin_lsn or Lsn(0), backup.end_lsn or Lsn(0)
     return begin // size, max(begin // size, Segment.ending(backup.timeline, end, size).number)
 
 
 def along(history: History, wal: Mapping[int, Sequence[_Piece]], size: int) -> list[_Piece]:
-    """The archived segments, given by timeline, that recovery along this history reads: of each timeline those from
-    its first one up to the one in which the next timeline begins, which is read from that one."""
+    """Return the archived segments that recovery along this history reads: of each timeline those from its first up to
+    the one in which the next timeline begins, which is read from that one."""
     found: list[_Piece] = []
     for leg in history.legs:
         segments = wal.get(leg.timeline, ())
@@ -318,8 +319,8 @@ def along(history: History, wal: Mapping[int, Sequence[_Piece]], size: int) -> l
 
 
 def unbroken(segments: Sequence[_Piece], *, at_stops: bool = True) -> Iterator[list[_Piece]]:
-    """Segments of one path, cut where numbers do not follow each other and, with `at_stops`, where recovery cannot go
-    on."""
+    """Yield the segments of one path in runs, cut where numbers are missing and, with `at_stops`, where recovery cannot
+    continue."""
     numbers, stops = list(map(_number, segments)), map(_stops, segments) if at_stops else repeat(False)
     begin = 0
     for i, (step, stop) in enumerate(zip(map(sub, numbers[1:], numbers), stops, strict=False), 1):
@@ -346,7 +347,7 @@ def _timeline(history: History, wal: Mapping[int, Sequence[Piece]], tree: Timeli
 
 
 def _breaking(segments: Sequence[Piece]) -> Iterator[Piece]:
-    """Those that no recovery passes. WAL that merely ends early does no harm where nothing follows it."""
+    """Yield the segments that recovery cannot pass. WAL that merely ends early does no harm if nothing follows it."""
     for each, following in zip_longest(segments, segments[1:]):
         if _broken(each) or (each.stops and following is not None and following.number == each.number + 1):
             yield each
@@ -359,20 +360,21 @@ def _break(segment: Piece, tree: TimelineTree, good: Mapping[int, Lsn], size: in
 
 
 def _before_branch(history: History, number: int, size: int) -> Segment:
-    """The segment that recovery reads before a timeline's first one."""
+    """Return the segment that recovery reads before a timeline's first one."""
     start = Lsn(number * size)
     return next(history.path(Lsn(start - 1), start, size)) if number else Segment(history.timeline, -1)
 
 
 def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], size: int) -> bool:
-    """`good` is where the newest backup of each timeline that can be restored begins."""
+    """Return whether a restorable backup begins behind it. `good` has the start of each timeline's newest restorable
+    backup."""
     start = before.start(size)
     return any(begin >= start and tree.history(timeline).holds(before.timeline, start)
                for timeline, begin in good.items())
 
 
 def _broken(segment: Piece) -> bool:
-    """Recovery does not pass it, whatever follows."""
+    """Return whether recovery cannot pass it, whatever follows."""
     return segment.ends_by in (DAMAGED, MINIMAL)
 
 

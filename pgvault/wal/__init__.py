@@ -1,1 +1,1 @@
-"""Reading PostgreSQL's write-ahead log: bytes in, values out, no input or output."""
+"""Decoding of PostgreSQL's write-ahead log: bytes in, values out, no I/O."""

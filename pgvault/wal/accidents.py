@@ -1,14 +1,13 @@
-"""What people want to take back: drops, truncations, mass deletions, told from the evidence of a transaction.
+"""Finds what people want to take back: drops, truncations and mass deletions, from the changes of a transaction.
 
-The rules, with what real servers write (13 to 18):
-
+The rules, derived from what real servers write (13 to 18):
 * A commit names the files that it removed, and from 15 on the OIDs of what it dropped. Rewriting a table (VACUUM FULL,
-  CLUSTER, ALTER, REFRESH) makes a transient table and drops it again, sometimes with the TOAST table of old; so a drop
-  is one of something that the transaction had not made itself, and that is more than such left-overs. Before 15 the
-  rows of pg_class that it deleted tell the same: those that it had not inserted itself.
-* TRUNCATE, REINDEX and rewriting leave new files for old ones. The first file that TRUNCATE makes stays without a page;
+  CLUSTER, ALTER, REFRESH) creates a transient table and drops it again, sometimes with the old TOAST table. So a drop
+  is one of something that the transaction did not create itself, and that is more than such leftovers. Before 15 the
+  deleted rows of pg_class show the same: those that the transaction did not insert itself.
+* TRUNCATE, REINDEX and rewriting replace files by new ones. The first file that TRUNCATE creates stays without a page;
   the others write pages at once.
-* Files that the transaction made itself, and those of the system's catalogs, are nobody's loss.
+* Files that the transaction created itself, and those of system catalogs, are no loss.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from pgvault.wal.transactions import Kind, Transaction
 from pgvault.wal.versions import FORMATS
 
 FIRST_USER_OID = 16384
-"""OIDs below are the system's (`access/transam.h`, FirstNormalObjectId)."""
+"""Smaller OIDs belong to the system (`access/transam.h`, FirstNormalObjectId)."""
 _DATABASE_STATISTICS, _RELATION_STATISTICS = 1, 2
 _NEAR = 1 << 20
-"""Bytes: a mark that cannot be read has to be as near as that before the deletion it belongs to."""
+"""Bytes. An unreadable mark must be at most this far before the deletion it belongs to."""
 
 
 class EventKind(Enum):
@@ -58,33 +57,34 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that happened, in the numbers that WAL speaks of."""
+    """One event, identified by the numbers in the WAL."""
 
     kind: EventKind
     lsn: Lsn
-    """Of the record to stop before."""
+    """Position of the record to stop before."""
     end_lsn: Lsn
-    """The end of the record with which it became real: WAL up to here has it."""
+    """End of the record that made it permanent. WAL up to here contains the event."""
     time: datetime
     xid: int
     database: int
     oids: tuple[int, ...] = ()
-    """Of the relations, the most telling first; where they are not `exact`, all that the transaction locked."""
+    """OIDs of the relations, the most significant first; if not `exact`, all that the transaction locked."""
     exact: bool = False
     aim: int = 0
-    """OID of what it locked first: the table that a statement names."""
+    """OID of what it locked first: the table named in the statement."""
     files: tuple[Relation, ...] = ()
-    """That were removed."""
+    """Files that were removed."""
     rows: tuple[Rows, ...] = ()
-    """By relation, most rows first."""
+    """Counts by relation, most rows first."""
     name: str = ""
-    """Of the restore point, or of the database where WAL says it."""
+    """Name of the restore point, or of the database if the WAL shows it."""
     prepared: str | None = None
-    """It was prepared earlier and committed by COMMIT PREPARED: the name, empty where WAL does not say it."""
+    """The name if it was prepared and then committed by COMMIT PREPARED, empty if the WAL does not show the name; else
+    None."""
 
 
 Known = Callable[[int, int], str]
-"""The kind of a relation by database and OID, a letter as in pg_class.relkind; empty when it is not known."""
+"""Returns the kind of a relation by database and OID, as in pg_class.relkind; empty if it is unknown."""
 
 
 def nothing_known(database: int, oid: int) -> str:
@@ -96,9 +96,9 @@ def restore_point(point: RestorePoint) -> Finding:
 
 
 def find_accidents(ended: Ended, rows: int, known: Known = nothing_known) -> list[Finding]:
-    """What a committed transaction did that someone may want to take back, and rewrites.
+    """Return what a committed transaction did that someone may want to take back, and rewrites.
 
-    `rows` is how many rows of one relation make a mass deletion. ValueError when its record cannot be understood.
+    A mass deletion changes at least `rows` rows of one relation. ValueError if the commit record cannot be decoded.
     """
     if ended.is_dull(rows):
         return []
@@ -114,7 +114,7 @@ def find_accidents(ended: Ended, rows: int, known: Known = nothing_known) -> lis
 
 
 def _dropped_databases(transaction: Transaction, acts: Acts) -> list[Finding]:
-    """ALTER DATABASE SET TABLESPACE removes files too; only a drop deletes the row."""
+    """ALTER DATABASE SET TABLESPACE removes files too, but only a drop deletes the row."""
     dropped = {each.database for each in transaction.dropped if each.kind == _DATABASE_STATISTICS}
     found = []
     for oid, lsn in acts.removed.items():
@@ -128,13 +128,14 @@ def _dropped_databases(transaction: Transaction, acts: Acts) -> list[Finding]:
 
 
 def _is_of(deletion: Deletion, oid: int) -> bool:
-    """Whether the mark is where the removal of this database began; a checkpoint lies behind the deletion."""
+    """Return whether the mark is where the removal of this database began. A checkpoint follows it before the
+    deletion."""
     mark = deletion.mark
     return mark is not None and (mark.database.oid == oid if mark.database else deletion.lsn - mark.lsn < _NEAR)
 
 
 def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> Finding | None:
-    """The commit removed files: what for?"""
+    """Classify the removal of files by the commit."""
     files = tuple(each for each in transaction.relations if each not in acts.created and each.number >= FIRST_USER_OID)
     own = {each.number for each in acts.created}
     locked = [oid for _, oid in acts.locks if oid not in own]
@@ -167,8 +168,8 @@ def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> 
 
 
 def _rows_lost(acts: Acts, files: int) -> tuple[int, int]:
-    """How many rows of pg_class it deleted that were there before it, and how many that it had made."""
-    if not (acts.gone or acts.moved or acts.born):  # pg_class was rewritten, and no backup knows its file
+    """Return how many rows of pg_class it deleted that existed before, and how many of its own."""
+    if not (acts.gone or acts.moved or acts.born):  # pg_class was rewritten, and no backup has its file number
         return max(files - len(acts.created), 0), 0
     own = 0
     for place in acts.gone:

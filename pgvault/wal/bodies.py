@@ -1,7 +1,7 @@
-"""What a record holds behind its header: references to blocks, page images, and the main data.
+"""The parts of a record behind its header: block references, page images and the main data.
 
-Format: `access/xlogrecord.h`; the parser it agrees with is DecodeXLogRecord in `access/transam/xlogreader.c`. It is
-apart from the walk over the records because most users never need it.
+Format: `access/xlogrecord.h`. The reference is DecodeXLogRecord in `access/transam/xlogreader.c`. This is separate from
+the walk over the records because most callers never need it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _RELATION = Struct("<III")
 
 
 class Relation(NamedTuple):
-    """Where a relation's files are (RelFileLocator): not its OID, and another number after each rewrite."""
+    """The location of a relation's files (RelFileLocator). It is not the OID, and the number changes with each
+    rewrite."""
 
     tablespace: int
     database: int
@@ -49,9 +50,9 @@ class PageImage:
     hole_offset: int
     hole_length: int
     compression: str
-    """"" or the method: pglz, lz4, zstd."""
+    """Empty, or the method: pglz, lz4, zstd."""
     applied: bool
-    """False when it serves consistency checks only."""
+    """False if it serves consistency checks only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ class Body:
     main: bytes
     blocks: tuple[BlockReference, ...]
     origin: int
-    """The replication origin, 0 for none."""
+    """The replication origin, or 0."""
     top_xid: int
-    """The top-level transaction's xid where a subtransaction's record names it (14+), else 0."""
+    """The top-level transaction's xid if a subtransaction's record names it (14+), else 0."""
 
 
 class _Fragment(NamedTuple):
-    """A block reference whose image and data are still to be cut out of the record."""
+    """A block reference whose image and data have not been cut out of the record yet."""
 
     id: int
     fork: Fork
@@ -87,7 +88,8 @@ class _Fragment(NamedTuple):
 
 
 def main_data(data: bytes) -> bytes:
-    """The main data of a whole record without block references, such as a transaction's; ValueError if it has one."""
+    """Return the main data of a complete record without block references, such as a commit. ValueError if it has
+    one."""
     at = HEADER_SIZE
     try:
         while True:
@@ -103,21 +105,21 @@ def main_data(data: bytes) -> bytes:
                 raise ValueError("the record refers to blocks")
             break
     except (IndexError, error):
-        raise ValueError("the record's main data is cut short") from None
+        raise ValueError("the record's main data is truncated") from None
     if at + length != len(data):
         raise ValueError(f"the record's main data has {len(data) - at} bytes instead of {length}")
     return data[at:]
 
 
 def parse_body(record: Record, major: int, *, block_size: int = 8192) -> Body:
-    """The body of a record of PostgreSQL `major`; ValueError when it does not hold together.
+    """Decode the body of a record of PostgreSQL `major`; ValueError if it is inconsistent.
 
-    `block_size` is that of the data files: a page image does not say how long its hole is.
+    `block_size` is that of the data files: a page image does not record how long its hole is.
     """
     try:
         return _parse_body(record.data, FORMATS[major], block_size)
     except (IndexError, error):
-        raise ValueError(f"the record at {Lsn(record.lsn)} is cut short") from None
+        raise ValueError(f"the record at {Lsn(record.lsn)} is truncated") from None
 
 
 def _parse_body(data: bytes, wal: WalFormat, block_size: int) -> Body:
@@ -176,7 +178,7 @@ def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, 
 
 
 def _parse_image(data: bytes, at: int, wal: WalFormat, block_size: int) -> tuple[PageImage, int, int]:
-    """The image without its bytes, their count, and the offset behind."""
+    """Return the image without its bytes, their count, and the offset behind it."""
     length, hole_offset, info = _IMAGE.unpack_from(data, at)
     at += _IMAGE.size
     applied = bool(info & wal.image_is_applied)

@@ -1,4 +1,4 @@
-"""What the reading of a run of WAL leaves to the reading of the WAL that follows: where it is, and a torn record."""
+"""The state that reading one part of the WAL passes on to the next: the position, and a record cut in two."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The part of a record that has been seen."""
+    """The part of a record that has been read."""
 
     lsn: int
     length: int
     seen: int
     head: bytes
-    """Its header, as far as seen."""
+    """Its header, as far as it has been read."""
     crc: int
-    """CRC-32C of what was seen after the header."""
+    """CRC-32C of what was read after the header."""
     kept: tuple[bytes, ...]
-    """What was seen after the header, when the record is of use; its length is all that is kept of others."""
+    """What was read after the header. If the record is not wanted, only the length is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """What a reading leaves to the one of the WAL that follows on the same timeline path."""
+    """What a reading passes on to the reading of the WAL that follows on the same timeline path."""
 
     at: Lsn
-    """Where the following WAL has to start."""
+    """Where the following WAL must start."""
     header: PageHeader
     timeline: int
     previous: int | None
-    """Start of the last whole record."""
+    """Start of the last complete record."""
     resume: int
-    """Pages before this position are passed over: the server switched segments."""
+    """Pages before this position are skipped, because the server switched segments."""
     skip: int
-    """Bytes still to come of a record whose start was never seen."""
+    """Remaining bytes of a record whose start was never read."""
     unfinished: Unfinished | None
 
 
 class Growing:
-    """A record that crosses pages, while it grows."""
+    """A record that crosses pages, while it is assembled."""
 
     __slots__ = ("crc", "head", "kept", "length", "lsn", "seen")
 

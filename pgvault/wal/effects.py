@@ -1,8 +1,8 @@
-"""Records whose replay reaches beyond data files: tablespaces, the server's limits, prepared transactions.
+"""Records whose replay affects more than data files: tablespaces, the server's limits, prepared transactions.
 
 Formats: `commands/tablespace.h`, `access/xlog_internal.h` (xl_parameter_change), and for the state of a prepared
-transaction `access/transam/twophase.c` and `access/xact.h` (xl_xact_prepare): the record holds what its file in
-pg_twophase holds, without the checksum at the end.
+transaction `access/transam/twophase.c` and `access/xact.h` (xl_xact_prepare). The record contains the same as its file
+in pg_twophase, without the trailing checksum.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _ROW = Struct("<I64s")
 """The beginning of a row of pg_tablespace: oid, spcname."""
 _TWO_PHASE_MAGIC = 0x57F94534
 _STATE = Struct("<IBxH")
-"""One resource's part of the state: its length, whose it is, what it is."""
+"""The header of one resource in the state: length, resource manager, info."""
 _LOCK = Struct("<IIIHBBi")
 _END_OF_STATE, _LOCKS_OF_STATE = 0, 1
 _RELATION_LOCK = 0
@@ -58,21 +58,21 @@ _XID, _FILE, _INVALIDATION = 4, 12, 16
 
 
 class Effects:
-    """Those of one segment, gathered as its records are read."""
+    """Collects the effects of one segment while its records are read."""
 
     def __init__(self) -> None:
         self._found: dict[int, Effect] = {}
         self._prepared: dict[int, int] = {}
-        """Position by xid, of those that nobody has ended yet."""
+        """Positions by xid of prepared transactions that have not ended yet."""
         self.minimal: Lsn | None = None
         """Where wal_level=minimal begins."""
         self.before_minimal: Lsn | None = None
-        """Where the record before that begins."""
+        """Start of the record before that."""
         self.passed = 0
-        """Transactions that were prepared and ended within the segment; they leave nothing behind."""
+        """Number of transactions that were prepared and ended within the segment. They leave nothing behind."""
 
     def add(self, record: Record, major: int, timeline: int, segment_size: int) -> None:
-        """ValueError when the record cannot be understood."""
+        """Add the effect of a record. ValueError if it cannot be decoded."""
         effect = read_effect(record, major, timeline, segment_size)
         if effect is None:
             return
@@ -87,11 +87,11 @@ class Effects:
         self._found[record.lsn] = effect
 
     def found(self) -> tuple[Effect, ...]:
-        """In the order of their positions."""
+        """Return the effects in the order of their positions."""
         return tuple(self._found.values())
 
     def name_tablespaces(self, data: bytes | bytearray | memoryview, start: int, carry: Carry | None) -> None:
-        """Look into the same WAL for the rows that name those of its tablespaces that have no name yet."""
+        """Search the same WAL for the rows that name tablespaces whose names are missing."""
         nameless = {each.oid: each for each in self._found.values()
                     if isinstance(each, TablespaceCreated) and each.name is None}
         if not nameless:
@@ -102,7 +102,7 @@ class Effects:
 
 
 def read_effect(record: Record, major: int, timeline: int, segment_size: int) -> Effect | None:
-    """None when the record has no such effect; ValueError when it cannot be understood."""
+    """Return None if the record has no such effect. ValueError if it cannot be decoded."""
     operation = record.info & OPERATION
     try:
         if record.rmid == TABLESPACE:
@@ -113,12 +113,13 @@ def read_effect(record: Record, major: int, timeline: int, segment_size: int) ->
         if record.rmid == TRANSACTION:
             return _prepared(record, major)
     except (ValueError, IndexError, error) as problem:
-        raise ValueError(f"the record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
+        raise ValueError(f"the record at {Lsn(record.lsn)} cannot be decoded: {problem}") from None
     return None
 
 
 def effects_of(consecutive: Iterable[Piece], carry: Carry | None = None) -> Iterator[Effect]:
-    """Each in order of position, also transactions that were prepared and ended; names of tablespaces are left out."""
+    """Yield effects in the order of their positions, including transactions that were prepared and ended. Tablespaces
+    have no names."""
     for start, data in consecutive:
         reading = Reading(data, start, carry, rmgrs=ALWAYS_KEPT)
         for record in reading:
@@ -130,11 +131,11 @@ def effects_of(consecutive: Iterable[Piece], carry: Carry | None = None) -> Iter
 
 
 def read_two_phase(state: bytes, major: int, lsn: int = 0) -> PreparedTransaction:
-    """From the main data of a PREPARE record, or a file of pg_twophase; ValueError when it cannot be understood."""
+    """Decode the main data of a PREPARE record or a file of pg_twophase; ValueError if that fails."""
     try:
         return _read_two_phase(state, major, lsn)
     except (IndexError, error):
-        raise ValueError("the state of a prepared transaction is cut short") from None
+        raise ValueError("the state of a prepared transaction is truncated") from None
 
 
 def _tablespace(record: Record, operation: int, timeline: int, segment_size: int) -> Effect | None:
@@ -149,7 +150,8 @@ def _tablespace(record: Record, operation: int, timeline: int, segment_size: int
 
 
 def _path(main: bytes) -> bytes:
-    """Behind a NUL lies what a restore took away (`wal.rewrite`): only the `/` that every path begins with."""
+    """Return the original path. After a restore blanked it (`wal.rewrite`), it follows a NUL and lacks its first
+    `/`."""
     path = main[_U32.size:]
     if path[:1] == b"\0" and len(path) > 1:
         path = b"/" + path[1:]
@@ -201,8 +203,8 @@ def _aligned(length: int) -> int:
 
 
 def _inserted_names(data: bytes | bytearray | memoryview, start: int, carry: Carry | None) -> list[tuple[int, str]]:
-    """OID and name of each row that was inserted into pg_tablespace, where it can be seen."""
-    if carry and carry.unfinished:  # only its length was kept, unless it is of the records that are always read
+    """Return OID and name of each row that was visibly inserted into pg_tablespace."""
+    if carry and carry.unfinished:  # only its length was kept, unless its records are always read
         rest = carry.unfinished.length - carry.unfinished.seen
         carry = replace(carry, unfinished=None, skip=rest, previous=None)
     reading = Reading(data, start, carry, rmgrs=(HEAP,))

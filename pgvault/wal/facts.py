@@ -1,8 +1,8 @@
-"""What an archived segment holds, in one fast pass: the rows of the WAL archive's index.
+"""Summarizes an archived segment in one fast pass, for the index of the WAL archive.
 
-The facts of a segment cover the records that *end* in it (see `records`). Times are those of commits and aborts,
-plain and prepared: the only records at which PostgreSQL compares a time or xid target. They are not monotonic, so the
-extremes are given beside the first and the last in order of position.
+The facts of a segment cover the records that *end* in it (see `records`). Times are those of commits and aborts, plain
+and prepared: the only records at which PostgreSQL compares a time or xid target. They are not monotonic, so the
+extremes are recorded as well as the first and the last in order of position.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Times:
     """When the transactions of a segment ended."""
 
     first: datetime
-    """Of the one with the lowest position."""
+    """The time of the transaction end with the lowest position."""
     last: datetime
     earliest: datetime
     latest: datetime
@@ -61,13 +61,13 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Xids:
-    """The range of top-level xids that ended in a segment, on PostgreSQL's circle of 2^32."""
+    """The range of top-level xids that ended in a segment, modulo 2^32 as in PostgreSQL."""
 
     oldest: int
     newest: int
 
     def may_hold(self, xid: int) -> bool:
-        """False when this transaction's end is certainly not in the segment."""
+        """Return False if this transaction certainly did not end in the segment."""
         return (xid - self.oldest) % _ROUND <= (self.newest - self.oldest) % _ROUND
 
 
@@ -75,10 +75,10 @@ class Xids:
 class SegmentFacts:
     major: int
     timeline: int
-    """That of the last page: at a switch the first pages may be of the parent's."""
+    """The timeline of the last page. At a switch the first pages may belong to the parent."""
     records: int
     first: Lsn | None
-    """Start of the first record that ends here, perhaps in an earlier segment; None without any."""
+    """Start of the first record that ends here, perhaps in an earlier segment; None if there is none."""
     last: Lsn | None
     commits: int
     aborts: int
@@ -88,25 +88,25 @@ class SegmentFacts:
     removals: int
     most_rows: int
     running: Mapping[int, int]
-    """As in `Losses`, at the segment's end; right when it was given those of the segment before."""
+    """As in `Losses`, at the segment's end. It is correct if that of the previous segment was passed."""
     effects: tuple[Effect, ...]
-    """What replay does beyond the data files, without transactions that were prepared and ended in the segment."""
+    """Effects of replay beyond the data files, without transactions that were prepared and ended in the segment."""
     passed: int
-    """How many those were."""
+    """Number of those transactions."""
     whole: Lsn | None
-    """The end of the last whole record, as PostgreSQL counts it: how far recovery comes when nothing follows. None when
-    all that is here belongs to a record that began before it and was not seen."""
+    """End of the last complete record as PostgreSQL counts it, which recovery reaches if nothing follows. None if
+    everything here belongs to a record whose beginning was not read."""
     minimal: Lsn | None
-    """Where wal_level=minimal begins: no recovery passes this record, so neither do the facts of transactions, restore
-    points and the last record; None as nearly always."""
+    """Where wal_level=minimal begins. No recovery passes this record, so the facts of transactions, restore points and
+    the last record end there. Usually None."""
     end: WalEnd | None
-    """Where and why the WAL ends before the segment does; None when it is full."""
+    """Where and why the WAL ends before the segment does; None if the segment is full."""
     carry: Carry | None
-    """For the skim of the following segment; None when the WAL does not go on."""
+    """For the skim of the following segment; None if the WAL does not continue."""
 
 
 class _Tally:
-    """The running sums over transactions; times in microseconds since 2000."""
+    """Running totals over transactions. Times are in microseconds since 2000."""
 
     def __init__(self) -> None:
         self.commits = self.aborts = 0
@@ -148,12 +148,12 @@ class _Tally:
 
 def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
          every_crc: bool = False, losses: Losses | None = None, effects: Effects | None = None) -> SegmentFacts:
-    """One pass over a segment (or a piece of one, whole pages) that is WAL from the position `start` on.
+    """Read a segment (or a piece of one, whole pages) once; it is WAL from the position `start` on.
 
-    `carry` is that of the segment before on the same timeline path; without it a record that began there is left out,
-    its commit too. `losses` and `effects` are those of the piece before. `every_crc` checks each record's checksum and
-    not only those of use. ValueError when the data is no WAL from `start`, UnknownWal when its version is not known;
-    `end` says where damage further on is.
+    `carry` is that of the previous segment on the same timeline path. Without it, a record that began there is omitted,
+    even if it is a commit. `losses` and `effects` are those of the previous piece. `every_crc` checks the checksum of
+    every record, not only of those needed. ValueError if the data is no WAL from `start`, UnknownWal if its version is
+    not known; `end` describes damage further on.
     """
     losses, effects = losses or Losses(), effects or Effects()
     reading = Reading(data, start, carry, rmgrs=(XLOG, TRANSACTION, TABLESPACE), every_crc=every_crc, rows=losses.rows)
@@ -179,9 +179,9 @@ def skim(data: bytes | bytearray | memoryview, start: int, carry: Carry | None =
 
 def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_crc: bool = False,
              running: Mapping[int, int] | None = None) -> SegmentFacts:
-    """As `skim`, of a segment that comes in consecutive pieces; ValueError also when there is none.
+    """Do the same as `skim` for a segment in consecutive pieces. ValueError also if there is none.
 
-    `running` is that of the segment before.
+    `running` is that of the previous segment.
     """
     losses, effects = Losses(running), Effects()
     facts: SegmentFacts | None = None
@@ -197,7 +197,7 @@ def skim_all(consecutive: Iterable[Piece], carry: Carry | None = None, *, every_
 
 
 def _whole(reading: Reading, effects: Effects) -> Lsn | None:
-    """As `SegmentFacts.whole`."""
+    """Compute `SegmentFacts.whole`."""
     if effects.minimal is not None:
         return behind_last_record(effects.minimal, reading.header)
     if reading.end:
@@ -210,8 +210,8 @@ def _whole(reading: Reading, effects: Effects) -> Lsn | None:
 
 
 def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
-    """The facts of two consecutive pieces."""
-    # What follows a switch is empty up to the end of the segment, and says nothing of it.
+    """Join the facts of two consecutive pieces."""
+    # What follows a switch is empty up to the end of the segment, and carries no information.
     switched = one.end if one.carry and one.carry.resume > one.carry.at else None
     times = [times for times in (one.times, other.times) if times]
     xids = [xids for xids in (one.xids, other.xids) if xids]
@@ -226,7 +226,7 @@ def _joined(one: SegmentFacts, other: SegmentFacts) -> SegmentFacts:
 
 
 def _behind(one: int, other: int) -> int:
-    """The newer of two xids on PostgreSQL's circle."""
+    """Return the newer of two xids, modulo 2^32."""
     return other if (other - one) % _ROUND < _ROUND // 2 else one
 
 
@@ -235,7 +235,7 @@ def _before(one: int, other: int) -> int:
 
 
 def _pass(losses: Losses, effects: Effects, record: Record, reading: Reading) -> None:
-    """A record that no recovery from before reaches: only what the following segments' facts need is taken from it."""
+    """Take from a record that recovery cannot reach only what the facts of later segments need."""
     effects.add(record, reading.major, reading.timeline, reading.header.segment_size)
     if record.rmid == TRANSACTION and record.info & XACT_OPERATION in _ENDS:
         losses.end(record, reading.major)
@@ -253,7 +253,7 @@ def _add_transaction(tally: _Tally, losses: Losses, effects: Effects, record: Re
             tally.add(ended.kind.commits, ended.xid, (ended.time - EPOCH) // _MICROSECOND)
     elif operation in (COMMIT, ABORT):
         data = record.data
-        # Nearly every record: a short main data right behind the header, the time first in it.
+        # Nearly every record has short main data right behind the header, which starts with the time.
         plain = len(data) >= 34 and data[24] == _SHORT_MAIN_DATA and data[25] >= 8
         if not plain and len(data := b"\0" * 26 + main_data(data)) < 34:
             raise ValueError(f"the transaction record at {Lsn(record.lsn)} is too short")
@@ -261,14 +261,14 @@ def _add_transaction(tally: _Tally, losses: Losses, effects: Effects, record: Re
 
 
 def _oldest_active(record: Record, major: int) -> int:
-    """The oldest xid that ran when the checkpoint began (`catalog/pg_control.h`, CheckPoint.oldestActiveXid); 0 when
-    that is not told, as below wal_level replica."""
+    """Return the oldest xid that ran when the checkpoint began (`catalog/pg_control.h`, CheckPoint.oldestActiveXid); 0
+    if it is not recorded, as below wal_level replica."""
     main, at = main_data(record.data), FORMATS[major].oldest_active_xid
     return int.from_bytes(main[at:at + 4], "little") if len(main) >= at + 4 else 0
 
 
 def read_restore_point(record: Record) -> RestorePoint:
-    """ValueError when it cannot be understood."""
+    """Decode a restore point; ValueError if that fails."""
     main = main_data(record.data)
     if len(main) != _RESTORE_POINT_DATA.size:
         raise ValueError(f"the restore point at {Lsn(record.lsn)} has {len(main)} bytes")
@@ -277,4 +277,4 @@ def read_restore_point(record: Record) -> RestorePoint:
     try:
         return RestorePoint(text, Lsn(record.lsn), Lsn(record.end_lsn), time_of(time))
     except ValueError as problem:
-        raise ValueError(f"the restore point at {Lsn(record.lsn)} cannot be understood: {problem}") from None
+        raise ValueError(f"the restore point at {Lsn(record.lsn)} cannot be decoded: {problem}") from None

@@ -1,8 +1,8 @@
-"""What the commits of a segment may have taken away, at most: enough to pass over the many that took nothing.
+"""An upper bound of what the commits of a segment may have destroyed, to skip the many that destroyed nothing.
 
-A search for accidents reads each record of a segment, which takes seconds for some; this is found on the way while its
-facts are read, from commits and from the headers of other records. Rows are counted under the xid that their records
-carry, and handed from segment to segment until their transaction ends.
+A search for accidents reads each record of a segment, which can take seconds. This is computed while the segment's
+facts are read, from commits and the headers of other records. Rows are counted under the xid in their records, and
+passed on from segment to segment until their transaction ends.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from pgvault.wal.record import Record
 
 _FORCED = 1 << 31
-"""The commit was flushed whatever synchronous_commit says, as that of DROP DATABASE is (XACT_COMPLETION_FORCE_SYNC)."""
+"""The commit was flushed regardless of synchronous_commit, as DROP DATABASE does (XACT_COMPLETION_FORCE_SYNC)."""
 _TELLING = SUBXACTS | RELATIONS | PREPARED | _FORCED
 _has = Struct("<8xI").unpack_from
 
 
 class Losses:
-    """The sums over one segment."""
+    """The totals of one segment."""
 
     def __init__(self, running: Mapping[int, int] | None = None) -> None:
         self.rows = dict(running or {})
-        """How many rows transactions that have not ended have deleted or updated, by xid: a `Reading` counts here.
-        `running` are those of the segment before."""
+        """Rows that unfinished transactions have deleted or updated, by xid. A `Reading` counts here. `running` has
+        those of the previous segment."""
         self.removals = 0
         """Commits that removed files, or perhaps a database."""
         self.most_rows = 0
-        """That one commit deleted and updated, in all relations together."""
+        """The most rows that one commit deleted and updated, in all relations together."""
 
     def end(self, record: Record, major: int) -> None:
-        """A transaction commits or aborts."""
+        """Record that a transaction commits or aborts."""
         commits = record.info & OPERATION in (COMMIT, COMMIT_PREPARED)
         if record.info & HAS_XINFO:
             rows = sum(self.rows.pop(xid, 0) for xid in self._xids(record, major, commits))
@@ -57,12 +57,14 @@ class Losses:
             self.most_rows = rows
 
     def forget(self, oldest: int) -> None:
-        """Of the transactions older than this one nobody runs any more; a crash ends one without a record."""
+        """Forget transactions older than this one. None of them runs any more; after a crash they end without a
+        record."""
         for xid in [xid for xid in self.rows if is_older(xid, oldest)]:
             del self.rows[xid]
 
     def _xids(self, record: Record, major: int, commits: bool) -> tuple[int, ...]:
-        """Its own and its subtransactions'. What else the record tells is read only where it matters."""
+        """Return the xids of the transaction and its subtransactions. The rest of the record is decoded only if it
+        matters."""
         try:
             (has,) = _has(main_data(record.data))
             if has & _TELLING:
@@ -70,6 +72,6 @@ class Losses:
                 assert transaction
                 self.removals += commits and bool(transaction.relations or has & _FORCED)
                 return transaction.xid, *transaction.subxids
-        except (ValueError, error):  # whoever searches is to meet it, and to tell it
+        except (ValueError, error):  # the search meets the error again and reports it
             self.removals += 1
         return (record.xid,)

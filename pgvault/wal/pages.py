@@ -1,8 +1,8 @@
-"""WAL pages: their headers, the versions that are known, and the check of a segment that arrives.
+"""WAL pages: their headers, the known versions, and the check of an arriving segment.
 
-Every page opens with a header (`access/xlog_internal.h`, XLogPageHeaderData); the first page of a segment has the
-long form, which names the cluster. Little-endian machines only: every platform that PostgreSQL is run on in
-earnest is one, and a segment from another is refused by name.
+Every page opens with a header (`access/xlog_internal.h`, XLogPageHeaderData). The first page of a segment has the long
+form, which names the cluster. Only little-endian WAL is read, which covers practically all platforms of PostgreSQL.
+Big-endian segments are refused with a message that says so.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pgvault.model.segment import Segment
 
 SHORT_HEADER = Struct("<HHIQI4x")
-"""magic, flags, timeline, address, bytes that remain of the record before"""
+"""magic, flags, timeline, address, remaining bytes of the previous record"""
 LONG_HEADER = Struct("<HHIQI4xQII")
-"""the same, then system identifier, segment size, block size"""
+"""The same, then system identifier, segment size, block size."""
 
 _magic_and_address = Struct("<H6xQ").unpack_from
 
@@ -39,18 +39,18 @@ class PageHeader(NamedTuple):
 
     magic: int
     major: int | None
-    """PostgreSQL's major version; None for one newer than this program."""
+    """PostgreSQL's major version; None if it is newer than this program."""
     flags: int
     timeline: int
     address: Lsn
     remaining: int
-    """How many bytes of a record from the segment before are still to come."""
+    """Remaining bytes of a record that began in the previous segment."""
     system_identifier: int
     segment_size: int
     block_size: int
 
     def known_major(self) -> int:
-        """The major version, or UnknownWal: ask before the records are read."""
+        """The major version. It raises UnknownWal, so callers use it before they read records."""
         if self.major is None:
             raise UnknownWal(
                 "the WAL of a newer PostgreSQL is not known to this version",
@@ -60,10 +60,10 @@ class PageHeader(NamedTuple):
 
 
 def read_header(first_page: bytes) -> PageHeader:
-    """The long header that a segment opens with; a page's first 40 bytes are enough.
+    """Read the long header at the start of a segment; the first 40 bytes of the page suffice.
 
-    ValueError when it is no first page of a segment, UnknownWal when it is from a PostgreSQL before 13. The header
-    of a newer PostgreSQL is read (its layout has been the same since 9.3); its `major` is None.
+    ValueError if this is no first page of a segment, UnknownWal if it is from a PostgreSQL before 13. The header of a
+    newer PostgreSQL is read (its layout has not changed since 9.3), with `major` None.
     """
     if len(first_page) < LONG_HEADER.size:
         raise ValueError(f"not a WAL page: only {len(first_page)} bytes")
@@ -85,17 +85,17 @@ def read_header(first_page: bytes) -> PageHeader:
 
 
 class PageOrder:
-    """Whether the pages of a segment that arrives in pieces follow each other, which costs less than a millisecond.
+    """Checks that the pages of a segment arriving in pieces are consecutive, in less than a millisecond.
 
-    What a server leaves behind the end of its WAL are zeros, or the pages of an older segment, and none of this one
-    follows them. A page of this segment behind such a place proves that what is missing was there.
+    Behind the end of its WAL a server leaves zeros or the pages of an older segment, and no page of this segment
+    follows them. A page of this segment behind such a place proves that the missing part existed.
     """
 
     def __init__(self) -> None:
         self._seen = self._block = self._magic = self._start = 0
         self._wrong: int | None = None
         self.broken_at: Lsn | None = None
-        """Where the first page that is missing belongs."""
+        """Where the first missing page belongs."""
 
     def add(self, piece: bytes) -> None:
         if not self._seen:
@@ -113,25 +113,26 @@ class PageOrder:
         self._seen += len(piece)
 
     def _begin(self, first: bytes) -> None:
-        """What does not begin as a segment is none, and has no pages."""
+        """Ignore data that does not begin as a segment."""
         with suppress(ValueError, UnknownWal):
             header = read_header(first)
             self._magic, self._start, self._block = header.magic, header.address, header.block_size
 
 
 def behind_last_record(start: Lsn, header: PageHeader) -> Lsn:
-    """Where the record ends that is followed by one at `start`. As PostgreSQL counts, a page's header belongs to the
-    record behind it, so without one it is not reached."""
+    """Return the end of the record that is followed by one at `start`. PostgreSQL counts a page header as part of the
+    next record, so the end lies before the header."""
     size = LONG_HEADER.size if start % header.segment_size < header.block_size else SHORT_HEADER.size
     return Lsn(start - size) if start % header.block_size == size else start
 
 
 def check_segment(header: PageHeader, length: int, segment: Segment, size: int, system_identifier: int) -> None:
-    """Rule 12: does a file of `length` bytes that begins so belong under this name, in this cluster? ValueError: no.
+    """Check that a file of `length` bytes with this header belongs under this name, in this cluster (rule 12); else
+    ValueError.
 
-    `size` is the cluster's segment size. Also for a `.partial` file, which is as long as a whole segment. The first
-    segment of a new timeline is a copy of the old one's up to the switch point, so its header may name an older
-    timeline than the file, never a newer one.
+    `size` is the cluster's segment size. A `.partial` file is checked too: it is as long as a complete segment. The
+    first segment of a new timeline is a copy of the old one's up to the switch point, so its header may name an older
+    timeline than the file, but never a newer one.
     """
     if header.system_identifier != system_identifier:
         raise ValueError(f"it belongs to another cluster: its system identifier is {header.system_identifier}, "
@@ -144,17 +145,17 @@ def check_segment(header: PageHeader, length: int, segment: Segment, size: int, 
     if header.address != segment.start(size):
         raise ValueError(f"it holds the WAL from {header.address}, not from {segment.start(size)}")
     if header.timeline > segment.timeline:
-        raise ValueError(f"it holds WAL of timeline {header.timeline}, newer than its name says")
+        raise ValueError(f"it holds WAL of timeline {header.timeline}, newer than in its name")
 
 
 def _check_magic(magic: int) -> None:
-    """Known, or newer than known; else ValueError, or UnknownWal for an old or unreleased PostgreSQL."""
+    """Accept a known or a newer magic number; else ValueError, or UnknownWal for an old or unreleased PostgreSQL."""
     if magic in BY_MAGIC or _NEWEST < magic < _MAGICS.stop:
         return
     if magic == 0:
-        raise ValueError("not a WAL page: zeros")
+        raise ValueError("not a WAL page: it is all zeros")
     if int.from_bytes(magic.to_bytes(2, "little"), "big") in BY_MAGIC:
-        raise ValueError("a WAL page of a big-endian machine, which cannot be read here")
+        raise ValueError("a WAL page from a big-endian machine, which is not supported")
     if magic not in _MAGICS:
         raise ValueError(f"not a WAL page: its magic number is {magic:04X}")
     if old := _OLD_MAJORS.get(magic):

@@ -1,18 +1,18 @@
-"""WAL in pieces of bounded size, so that a segment of 1 GiB needs no more memory than one of 16 MiB."""
+"""Splits WAL into pieces of bounded size, so that a segment of 1 GiB needs no more memory than one of 16 MiB."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 PIECE_SIZE = 16 << 20
-"""Bytes read at a time: whole pages of any size, and all of a segment of the default size."""
+"""Bytes read at a time: whole pages of any size, and a complete segment of the default size."""
 
 Piece = tuple[int, bytes]
-"""The position of its first byte, and the WAL from there on."""
+"""The position of the first byte, and the WAL from there on."""
 
 
 def pieces(chunks: Iterable[bytes], start: int) -> Iterator[Piece]:
-    """The WAL from the position `start` on that comes in chunks of any size, in pieces of `PIECE_SIZE`."""
+    """Regroup WAL that arrives in chunks of any size, from position `start` on, into pieces of `PIECE_SIZE`."""
     gathered: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -20,7 +20,7 @@ def pieces(chunks: Iterable[bytes], start: int) -> Iterator[Piece]:
             gathered.append(chunk[:PIECE_SIZE - size])
             chunk, size = chunk[PIECE_SIZE - size:], 0
             piece = b"".join(gathered)
-            gathered.clear()  # before it is yielded: no byte is held twice while it is read
+            gathered.clear()  # clear before yielding, so that no byte is held twice
             yield start, piece
             start += PIECE_SIZE
         gathered.append(chunk)

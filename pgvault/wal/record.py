@@ -6,16 +6,16 @@ from struct import Struct
 from typing import NamedTuple
 
 RECORD_HEADER = Struct("<IIQBBxxI")
-"""total length, xid, start of the record before, info, resource manager, CRC-32C"""
+"""total length, xid, start of the previous record, info, resource manager, CRC-32C"""
 HEADER_SIZE = RECORD_HEADER.size
 
 XLOG, TRANSACTION, TABLESPACE, HEAP = 0, 1, 5, 10
 OPERATION = 0xF0
-"""The bits of a record's info that name its kind within the resource manager; the others are flags."""
+"""The bits of a record's info that give its kind within the resource manager; the others are flags."""
 
 
 class Record(NamedTuple):
-    """One whole record whose CRC is right."""
+    """One complete record whose CRC is right."""
 
     lsn: int
     end_lsn: int
@@ -24,4 +24,4 @@ class Record(NamedTuple):
     rmid: int
     info: int
     data: bytes
-    """All of it, header included."""
+    """The whole record, including the header."""

@@ -1,14 +1,14 @@
-"""The one walk over WAL records, shared by everything that reads them.
+"""The walk over WAL records, shared by everything that reads them.
 
-A `Reading` goes once over a run of whole pages (a segment, or a piece of one), counts every record, and hands out
-those of the resource managers that were asked for. A record may begin in one run and end in a later one; it belongs
-to the run in which it *ends*, so that every record is counted once when the readings are chained: what one leaves
-unfinished is its `carry`, given to the next. That is also how `pg_waldump --start --end` counts.
+A `Reading` passes once over whole pages (a segment, or a piece of one), counts every record, and yields those of the
+requested resource managers. A record may begin in one run of pages and end in a later one. It belongs to the run in
+which it *ends*, so that chained readings count every record once: what one leaves unfinished is its `carry`, passed to
+the next. `pg_waldump --start --end` counts in the same way.
 
-Formats: `access/xlogrecord.h`; the rules where WAL ends: `access/transam/xlogreader.c`. Checked are each page's
-header, each record's link to the one before, and the CRC-32C of every record that is handed out, that crosses a
-page, or that is the last before an early end; with `every_crc`, of all. Positions are plain integers here: this is
-the hot path.
+Formats: `access/xlogrecord.h`; the rules for the end of WAL: `access/transam/xlogreader.c`. The walk checks each page
+header, the link of each record to the previous one, and the CRC-32C of every record that is yielded, crosses a page, or
+is the last before an early end; with `every_crc`, of all records. Positions are plain integers, as this is the hot
+path.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EVERY_RMGR = range(256)
 ALWAYS_KEPT = (XLOG, TRANSACTION, TABLESPACE)
 _SWITCH = 0x40
 _MAX_LENGTH = (1 << 30) - 1
-"""No PostgreSQL writes a longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
+"""PostgreSQL writes no longer record (XLogRecordMaxSize, and before 16 the largest allocation)."""
 
 _CHANGES_ROW = bytes(info & 0x70 in (0x10, 0x20, 0x40) for info in range(256))
 """Whether a heap record with this info deletes or updates a row (`access/heapam_xlog.h`)."""
@@ -50,7 +50,7 @@ _length = Struct("<I").unpack_from
 
 class Cause(Enum):
     SWITCHED = "switched"
-    """The server closed the segment early; the WAL goes on in the next one."""
+    """The server closed the segment early; the WAL continues in the next one."""
     UNWRITTEN = "unwritten"
     """The server had not written further: zeros, or the old content of a recycled file."""
     DAMAGED = "damaged"
@@ -59,7 +59,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WalEnd:
-    """Where the WAL in a segment ends before the segment does; no valid record begins at or after `lsn` in it."""
+    """Where the WAL ends before the segment does. No valid record begins at or after `lsn` in it."""
 
     lsn: Lsn
     cause: Cause
@@ -69,12 +69,11 @@ class WalEnd:
 class Reading:
     """One pass over the records that end in `data`, which is WAL from the position `start` on.
 
-    `data` is whole pages of one segment. Without a `carry` it has to start with a segment's first page; a record that
-    began before is then passed over. ValueError when `data` cannot be read at all, UnknownWal when its version is not
-    known; damage further on is an early `end`. Iterate once; the other attributes are right when that is done.
+    `data` is whole pages of one segment. Without a `carry` it must start with a segment's first page; a record that
+    began before is then skipped. ValueError if `data` cannot be read at all, UnknownWal if its version is not known;
+    damage further on is an early `end`. Iterate once; the other attributes are valid afterwards.
 
-    In `rows` it is counted how many rows are deleted and updated under each xid: by the headers of the records alone,
-    up to the record that is handed out.
+    `rows` counts the rows deleted and updated under each xid, from the record headers alone, up to the yielded record.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None, *,
@@ -94,14 +93,14 @@ class Reading:
         self.timeline = header.timeline if carry is None else carry.timeline
         self.records = 0
         self.end: WalEnd | None = None
-        """Set when the WAL ends before `data` does."""
+        """Set if the WAL ends before `data` does."""
         self._first: int | None = None
         self._previous = carry.previous if carry else None
         self._resume = carry.resume if carry else 0
         self._skip = carry.skip if carry else 0
         self._growing = Growing(carry.unfinished) if carry and carry.unfinished else None
         self._wanted = bytes(rmid in rmgrs for rmid in range(256))
-        # A carry must serve whichever reading comes next, so these are kept even when they are not wanted.
+        # A carry must serve any later reading, so these are kept even if they are not wanted.
         self._kept = bytes(rmid in rmgrs or rmid in ALWAYS_KEPT for rmid in range(256))
         self._examined = b"\x01" * 256 if every_crc else self._kept
         self._rows, self._counted = {} if rows is None else rows, -1 if rows is None else HEAP
@@ -119,7 +118,7 @@ class Reading:
 
     @property
     def carry(self) -> Carry | None:
-        """For the reading of what follows; None when nothing can follow."""
+        """State for the reading of what follows; None if nothing can follow."""
         if self.end and self.end.cause is not Cause.SWITCHED:
             return None
         unfinished = self._growing.frozen() if self._growing else None
@@ -143,17 +142,17 @@ class Reading:
             if self.end:
                 return
         if whole < len(self._data) and self._resume <= self._start + whole:
-            self._stop(whole, Cause.DAMAGED, "the file is cut short inside a page")
+            self._stop(whole, Cause.DAMAGED, "the file is truncated inside a page")
 
     def _check_carried_bytes(self) -> None:
         part = self._growing
         if part is None or len(part.head) < HEADER_SIZE or not self._kept[part.head[17]]:
             return
         if sum(map(len, part.kept)) != part.seen - HEADER_SIZE:
-            raise ValueError("the reading before did not keep the records that are asked for now")
+            raise ValueError("the reading before did not keep the records that are now requested")
 
     def _enter_page(self, page: int) -> int:
-        """Where the page's content begins; sets `end` when this is not the page that has to follow."""
+        """Return where the page's content begins. Sets `end` if this is not the expected page."""
         magic, flags, timeline, address, remaining = SHORT_HEADER.unpack_from(self._data, page)
         expected = self._start + page
         long = expected % self.header.segment_size == 0
@@ -163,7 +162,7 @@ class Reading:
             self._stop(page, Cause.DAMAGED, f"the page's magic number is {magic:04X}")
         elif address != expected:
             cause = Cause.UNWRITTEN if address < expected else Cause.DAMAGED
-            self._stop(page, cause, f"the page is that of {Lsn(address)}")
+            self._stop(page, cause, f"the page belongs at {Lsn(address)}")
         elif timeline < self.timeline:
             self._stop(page, Cause.DAMAGED, f"the page is of timeline {timeline}, those before of {self.timeline}")
         elif long != bool(flags & HAS_LONG_HEADER) or (long and not self._is_same_cluster(page)):
@@ -179,7 +178,7 @@ class Reading:
         return (system, segment_size, block_size) == (header.system_identifier, header.segment_size, header.block_size)
 
     def _expect_rest(self, page: int, flags: int, remaining: int) -> None:
-        """The page must go on with exactly what the record before it lacks."""
+        """Check that the page continues with exactly what the previous record lacks."""
         continues = bool(flags & STARTS_INSIDE_RECORD)
         if flags & self._overwrites_record:
             self._growing, self._skip = None, 0
@@ -191,7 +190,8 @@ class Reading:
                                             f"but {lacking} were missing")
 
     def _continue(self, at: int, page_end: int) -> tuple[Record | None, int]:
-        """Take the rest of the record that crosses into this page: it, when whole and wanted, and where the next is."""
+        """Take the rest of the record that crosses into this page. Return it, if complete and wanted, and where the
+        next begins."""
         growing = self._growing
         if growing is None:
             taken = min(self._skip, page_end - at)
@@ -230,7 +230,8 @@ class Reading:
         self._previous = last
 
     def _records_of_page(self, at: int, page_end: int) -> Iterator[Record]:
-        """The wanted records that begin and end in one page, from offset `at` of the data on; the hot loop."""
+        """Yield the wanted records that begin and end in one page, from offset `at` of the data on. This is the hot
+        loop."""
         data, start, wanted, examined = self._data, self._start, self._wanted, self._examined
         unpack, counted, rows = RECORD_HEADER.unpack_from, self._counted, self._rows
         first, records, previous = start + at, 0, self._previous
@@ -270,7 +271,7 @@ class Reading:
             self._begin(at, page_end)
 
     def _link_problem(self, at: int, previous: int | None) -> tuple[Cause, str] | None:
-        """Why no record begins at `at`; None when it is the first one seen, which has nothing to link to."""
+        """Return why no record begins at `at`; None if it is the first one read, which has nothing to link to."""
         length, _, prev, *_ = RECORD_HEADER.unpack_from(self._data, at)
         if length == 0:
             return Cause.UNWRITTEN, "no record follows"
@@ -281,7 +282,7 @@ class Reading:
         return Cause.DAMAGED, "the record does not link to the one before"
 
     def _begin(self, at: int, page_end: int) -> None:
-        """A record crosses into the next page; even its header may, but never its length."""
+        """Start a record that crosses into the next page. Even its header may cross, but never its length."""
         (length,) = _length(self._data, at)
         if length == 0:
             self._stop(at, Cause.UNWRITTEN, "no record follows")
@@ -292,7 +293,7 @@ class Reading:
             self._growing.add(self._data[at:page_end], self._kept)
 
     def _switch(self, at: int) -> int:
-        """The server left the rest of the segment empty; where the next one begins."""
+        """Handle the rest of a segment that the server left empty. Return where the next segment begins."""
         size = self.header.segment_size
         self._resume = -(-(self._start + at) // size) * size
         self.end = WalEnd(Lsn(self._start + at), Cause.SWITCHED, "the server switched to the next segment")
@@ -304,10 +305,10 @@ class Reading:
         self.end = WalEnd(Lsn(lsn), cause, text)
 
     def _drop_torn_records(self, lsn: int) -> int:
-        """Where the WAL ends, given that no record begins at `lsn`.
+        """Return where the WAL ends, given that no record begins at `lsn`.
 
-        A file that was cut off or never flushed may end in records with a header and no content: the last page's are
-        taken back while their CRC is wrong. Those that cross pages have been checked.
+        A file that was truncated or never flushed may end in records with a header and no content. On the last page
+        such records are taken back while their CRC is wrong. Those that cross pages have been checked.
         """
         block = self.header.block_size
         page_start = (lsn - 1) // block * block
@@ -323,7 +324,8 @@ class Reading:
 
 def follow(pieces: Iterable[tuple[int, bytes]], *, rmgrs: Collection[int] = EVERY_RMGR,
            carry: Carry | None = None) -> Iterator[Record]:
-    """The records of consecutive (start, data) pieces on one timeline path, up to the first early end of the WAL."""
+    """Yield the records of consecutive (start, data) pieces on one timeline path, up to the first early end of the
+    WAL."""
     for start, data in pieces:
         reading = Reading(data, start, carry, rmgrs=rmgrs)
         yield from reading

@@ -1,13 +1,13 @@
-"""Tablespaces in WAL that is sent to be replayed elsewhere: the paths in their records are taken away.
+"""Removes the paths from tablespace records in WAL that is sent to be replayed elsewhere.
 
-Replay of CREATE TABLESPACE makes the directory at the path in the record and links `pg_tblspc/OID` to it, also over a
-link that is there. A restore decides where a tablespace goes, so it makes the path empty: the record then is one of a
-tablespace inside the data directory, for which replay makes a directory `pg_tblspc/OID` unless something of that name
-is there, and goes through it (`create_tablespace_directories` in `commands/tablespace.c`). A link that the restore made
-beforehand therefore stays and leads to the place that was chosen, however long the paths are.
+Replay of CREATE TABLESPACE creates the directory at the path in the record and links `pg_tblspc/OID` to it, replacing
+an existing link. A restore decides where a tablespace goes, so it makes the path empty. The record is then one of a
+tablespace inside the data directory, for which replay creates a directory `pg_tblspc/OID` unless that name exists, and
+uses it (`create_tablespace_directories` in `commands/tablespace.c`). A link that the restore created beforehand
+therefore stays and leads to the chosen place, however long the paths are.
 
-Only the path's first byte and the record's CRC-32C change. The rest of the path stays behind the NUL, where
-PostgreSQL does not look: the WAL of the restored server still says where the tablespace once was.
+Only the path's first byte and the record's CRC-32C change. The rest of the path stays behind the NUL, which PostgreSQL
+does not read, so the WAL of the restored server still shows where the tablespace once was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _U32 = Struct("<I")
 
 
 class Change(NamedTuple):
-    """One byte of WAL, at a position."""
+    """One changed byte of WAL, at a position."""
 
     at: int
     old: int
@@ -40,9 +40,9 @@ class Change(NamedTuple):
 
 
 def record_at(data: bytes, start: int, lsn: int, *, block: int, size: int) -> bytes | None:
-    """The record at `lsn`, taken out of whole pages from the position `start` on; None when it goes on behind them.
+    """Return the record at `lsn` from whole pages that start at position `start`; None if it continues behind them.
 
-    ValueError when there is none. `block` is the size of a page, `size` that of a segment.
+    ValueError if there is none. `block` is the size of a page, `size` that of a segment.
     """
     behind = start + len(data)
     if not start <= lsn <= behind - 4:
@@ -59,9 +59,9 @@ def record_at(data: bytes, start: int, lsn: int, *, block: int, size: int) -> by
 
 
 def without_path(record: bytes, lsn: int, *, block: int, size: int) -> tuple[Change, ...]:
-    """What to change so that this creation of a tablespace has an empty path; nothing when it has one already.
+    """Return the changes that give this tablespace creation an empty path; none if it already has one.
 
-    ValueError when the record is no such creation.
+    ValueError if the record is no tablespace creation.
     """
     *_, info, rmid, _ = RECORD_HEADER.unpack_from(record)
     if rmid != TABLESPACE or info & OPERATION != _CREATE:
@@ -77,14 +77,14 @@ def without_path(record: bytes, lsn: int, *, block: int, size: int) -> tuple[Cha
 
 
 def rewritten(pieces: Iterable[Piece], changes: Sequence[Change]) -> Iterator[bytes]:
-    """WAL in consecutive pieces, with those changes that fall into them; ValueError when it is not the WAL of these."""
+    """Yield WAL in consecutive pieces with the changes applied that fall into them. ValueError if it is other WAL."""
     for start, data in pieces:
         within = [each for each in changes if start <= each.at < start + len(data)]
         if within:
             changed = bytearray(data)
             for at, old, new in within:
                 if changed[at - start] != old:
-                    raise ValueError(f"the WAL at {Lsn(at)} is not what it was")
+                    raise ValueError(f"the WAL at {Lsn(at)} has changed")
                 changed[at - start] = new
             data = bytes(changed)
         yield data
@@ -95,7 +95,7 @@ def _crc(record: bytes | bytearray) -> int:
 
 
 def _position(lsn: int, offset: int, block: int, size: int) -> int:
-    """Of a record's byte: between its pages lie their headers."""
+    """Return the position of a record's byte, skipping the page headers in between."""
     room = block - lsn % block
     while offset >= room:
         lsn, offset = lsn + room, offset - room

@@ -1,9 +1,8 @@
-"""The few rows whose content has to be read out of the WAL: of pg_database, when one is marked as invalid, and new ones
-of pg_tablespace.
+"""Reads the few rows whose content is needed from the WAL: invalid databases and new tablespaces.
 
 Since 2023 (13.12, 14.9, 15.4) DROP DATABASE first sets `datconnlimit` to -2, in place and without a transaction, so
-that a database whose removal was interrupted cannot be used. That record is where the removal begins. The layouts are
-those of `catalog/pg_database.h`, `storage/bufpage.h` and `access/htup_details.h`.
+that a database whose removal was interrupted cannot be used. The removal begins at that record. The layouts are those
+of `catalog/pg_database.h`, `storage/bufpage.h` and `access/htup_details.h`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _RELATION = Struct("<III")
 _HAS_IMAGE, _HAS_HOLE = 0x10, 0x01
 _HEADER, _BLOCK, _IMAGE = 24, 4, 5
 INPLACE_SIZE = 42
-"""Bytes of the shortest record that refers to a block and has two bytes of main data."""
+"""Size of the shortest record with a block reference and two bytes of main data."""
 
 _INVALID = -2
 _LINE_POINTERS = 24
@@ -39,7 +38,8 @@ class InvalidDatabase(NamedTuple):
 
 
 def relation_at(data: bytes, major: int) -> int:
-    """Where in a record the 12 bytes are that name the relation of its first block reference (spc, db, number)."""
+    """Return the offset of the 12 bytes that name the relation of a record's first block reference (spc, db,
+    number)."""
     at = _HEADER + _BLOCK
     if data[_HEADER + 1] & _HAS_IMAGE:
         info = data[at + 4]
@@ -49,9 +49,9 @@ def relation_at(data: bytes, major: int) -> int:
 
 
 def invalid_database(record: Record, offset: int, major: int) -> tuple[bool, InvalidDatabase | None]:
-    """Of an in-place update of pg_database: whether the row can be seen, and the database if it is marked as invalid.
+    """Return whether an in-place update of pg_database shows the row, and the database if it is marked as invalid.
 
-    `offset` is the number of the row's line pointer, which matters when the record has the whole page.
+    `offset` is the number of the row's line pointer, which is needed if the record has the whole page.
     """
     block = parse_body(record, major).blocks[0]
     row = block.data
@@ -69,7 +69,7 @@ def invalid_database(record: Record, offset: int, major: int) -> tuple[bool, Inv
 
 
 def inserted_row(record: Record, relation: Relation, major: int) -> bytes:
-    """The columns of a row that was inserted into this relation; empty when the record does not show them."""
+    """Return the columns of a row that was inserted into this relation; empty if the record does not show them."""
     at = relation_at(record.data, major)
     if record.data[at:at + _RELATION.size] != _RELATION.pack(*relation):
         return b""
@@ -83,7 +83,7 @@ def inserted_row(record: Record, relation: Relation, major: int) -> bytes:
 
 
 def _row_of_page(image: PageImage, offset: int) -> bytes:
-    """The row's columns, from the image of its page; empty when it does not have them."""
+    """Return the row's columns from the image of its page; empty if the image does not have them."""
     hole = image.hole_offset
     page = image.data[:hole] + bytes(image.hole_length) + image.data[hole:]
     pointer = _LINE_POINTERS + 4 * (offset - 1)

@@ -1,9 +1,9 @@
-"""What transactions did, gathered from their records until they end: the changes from which accidents are told.
+"""The changes of transactions, collected from their records until they end. Accidents are found from them.
 
-A `Ledger` goes once over the records of a stretch of WAL. Everything is kept under the xid that a record carries, a
-subtransaction's own, and brought together when the commit names its subtransactions. What belongs to transactions that
-do not end in the stretch stays `open`, so that stretches can be read in any order: a later stretch's commit takes up
-what an earlier stretch left open (`Ended.absorb`).
+A `Ledger` passes once over the records of a stretch of WAL. Everything is kept under the xid in the record, which may
+be a subtransaction's, and joined when the commit names its subtransactions. Changes of transactions that do not end in
+the stretch stay `open`, so that stretches can be read in any order: the commit in a later stretch absorbs what an
+earlier one left open (`Ended.absorb`).
 
 Formats: `access/heapam_xlog.h`, `storage/standbydefs.h`, `catalog/storage_xlog.h`, `commands/dbcommands_xlog.h`.
 """
@@ -43,7 +43,7 @@ RMGRS = (XLOG, TRANSACTION, STORAGE, DATABASE, STANDBY, HEAP)
 """The resource managers whose records a ledger reads."""
 
 PG_CLASS, PG_DATABASE = 1259, 1262
-"""OIDs, and the numbers of the files until these catalogs are rewritten."""
+"""OIDs, and the file numbers until these catalogs are rewritten."""
 
 _INSERT, _DELETE, _UPDATE, _HOT_UPDATE, _INPLACE, _HEAP_OPERATION = 0x00, 0x10, 0x20, 0x40, 0x70, 0x70
 _CHECKPOINT_SHUTDOWN, _CHECKPOINT_ONLINE, _RESTORE_POINT, _PAGE_IMAGE = 0x00, 0x10, 0x70, 0xB0
@@ -51,7 +51,8 @@ _CREATE_FILE = 0x10
 _LOCKS, _RUNNING = 0x00, 0x10
 _ROUND = 1 << 32
 _CROWD = 2000
-"""More commits than transactions run at once: in a stretch with so many, some of their xids were assigned in it."""
+"""More commits than transactions can run at once: in a stretch with this many, some of their xids were assigned in
+it."""
 
 _RELATION, _U16, _U32 = Struct("<III"), Struct("<H"), Struct("<I")
 _LOCK = Struct("<III")
@@ -60,7 +61,7 @@ _CATALOG_NUMBERS = frozenset(_U32.pack(number) for number in (PG_CLASS, PG_DATAB
 
 
 class Place(NamedTuple):
-    """Where a row is (or was): the file, its block, the line pointer."""
+    """The place of a row: the file, its block, the line pointer."""
 
     relation: Relation
     block: int
@@ -68,19 +69,19 @@ class Place(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An in-place update of a row of pg_database that may be the one with which DROP DATABASE begins."""
+    """An in-place update of a row of pg_database that may be the start of DROP DATABASE."""
 
     lsn: int
     database: InvalidDatabase | None
-    """What the row says; None when the record does not show it, because its page image is compressed."""
+    """The row's content; None if the record does not show it, because its page image is compressed."""
 
 
 class Deletion(NamedTuple):
-    """Of a row of pg_database."""
+    """The deletion of a row of pg_database."""
 
     lsn: int
     mark: Mark | None
-    """That came before."""
+    """The mark that preceded it."""
 
 
 @dataclass(slots=True)
@@ -88,12 +89,12 @@ class Acts:
     """What a transaction did to relations and databases as such."""
 
     locks: dict[tuple[int, int], None] = field(default_factory=dict)
-    """(database, OID) of what it locked exclusively, in that order: no commit tells OIDs before PostgreSQL 15."""
+    """(database, OID) of what it locked exclusively, in that order. Commits name no OIDs before PostgreSQL 15."""
     created: dict[Relation, bool] = field(default_factory=dict)
-    """Files it made, in that order, and whether it wrote whole pages into them."""
+    """Files that it created, in that order, and whether it wrote whole pages into them."""
     born: set[Place] = field(default_factory=set)
     moved: dict[Place, Place] = field(default_factory=dict)
-    """New place and old one of the rows of pg_class that it changed."""
+    """New and old place of the rows of pg_class that it updated."""
     gone: list[Place] = field(default_factory=list)
     databases: dict[Place, Deletion] = field(default_factory=dict)
     """Rows of pg_database that it deleted."""
@@ -111,7 +112,7 @@ class Acts:
         self.databases.update(other.databases)
 
     def preceded_by(self, other: Acts) -> Acts:
-        """The same with what was done before it."""
+        """Return the same, with earlier acts of the transaction put before it."""
         acts = Acts()
         acts.add(other)
         acts.add(self)
@@ -119,13 +120,13 @@ class Acts:
 
 
 class TransactionChanges:
-    """What was done under one xid."""
+    """The changes made under one xid."""
 
     __slots__ = ("acts", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[bytes, list[int]] = {}
-        """How many rows were deleted and updated, by the 12 bytes that name the relation's file in WAL."""
+        """Deleted and updated rows, by the 12 bytes that name the relation's file in WAL."""
         self.acts: Acts | None = None
 
     def doing(self) -> Acts:
@@ -134,7 +135,7 @@ class TransactionChanges:
         return self.acts
 
     def absorb(self, other: TransactionChanges) -> None:
-        """Add what was done before this, or under another xid of the same transaction."""
+        """Add changes made before this, or under another xid of the same transaction."""
         for relation, counts in other.rows.items():
             mine = self.rows.setdefault(relation, [0, 0])
             mine[0] += counts[0]
@@ -144,17 +145,17 @@ class TransactionChanges:
 
     @property
     def most_rows(self) -> int:
-        """Of the relation that lost or changed most of them."""
+        """The highest number of rows deleted or updated in one relation."""
         return max(map(sum, self.rows.values()), default=0)
 
     def counts(self) -> Iterator[tuple[Relation, int, int]]:
-        """Each relation with its deleted and updated rows."""
+        """Yield each relation with its deleted and updated rows."""
         for relation, (deleted, updated) in self.rows.items():
             yield Relation(*_RELATION.unpack(relation)), deleted, updated
 
 
 class Ended:
-    """A committed transaction with the changes of what it did; its record is parsed when that is asked for."""
+    """A committed transaction with its changes. Its record is decoded on first use."""
 
     __slots__ = ("_transaction", "changes", "lsn", "major", "record", "xids")
 
@@ -172,11 +173,11 @@ class Ended:
         return self._transaction
 
     def is_dull(self, rows: int) -> bool:
-        """Whether this can be no accident: it ended nothing's life and touched fewer rows of any relation."""
+        """Return whether this can be no accident: it removed nothing and changed fewer rows of any relation."""
         return self._transaction is None and self.changes.acts is None and self.changes.most_rows < rows
 
     def absorb(self, earlier: Ledger) -> None:
-        """Take up what a stretch of WAL before this one left open of this transaction, and marks of databases."""
+        """Absorb what an earlier stretch of WAL left open of this transaction, and marks of databases."""
         for xid in self.xids:
             if (found := earlier.open.get(xid)) is not None:
                 self.changes.absorb(found)
@@ -186,9 +187,9 @@ class Ended:
                     self.changes.acts.databases[place] = deletion._replace(mark=earlier.marks.get(place))
 
     def begins_within(self, ledger: Ledger) -> bool:
-        """Whether nothing of it can lie before the stretch that this ledger read.
+        """Return whether none of its changes can precede the stretch that this ledger read.
 
-        That it has seen only older transactions proves nothing: this one may have been silent while they went on.
+        That the stretch mentions only older transactions proves nothing: this one may have been idle meanwhile.
         """
         following, newest = ledger.following, ledger.newest_xid
         if following is not None and not any(is_older(xid, following) for xid in self.xids):
@@ -196,37 +197,38 @@ class Ended:
         return ledger.commits >= _CROWD and newest is not None and all(is_older(newest, xid) for xid in self.xids)
 
     def lacks_mark(self) -> bool:
-        """Whether it dropped a database and the place where that began was not found yet."""
+        """Whether it dropped a database and the start of that drop was not found yet."""
         acts = self.changes.acts
         return bool(acts and acts.removed and any(each.mark is None for each in acts.databases.values()))
 
 
 class Ledger:
     """The changes of one stretch of WAL. `rewritten` has the (database, number) of catalogs whose files are not those
-    of initdb: database 0 for pg_database."""
+    of initdb; database 0 means pg_database."""
 
     def __init__(self, rewritten: Iterable[tuple[int, int]] = ()) -> None:
         self.open: dict[int, TransactionChanges] = {}
         self.marks: dict[Place, Mark] = {}
         """The last possible mark of each row of pg_database."""
         self.newest_xid: int | None = None
-        """The newest that left a trace."""
+        """The newest xid that left a trace."""
         self.following: int | None = None
-        """The next xid to be assigned at the first place that tells it: nothing of it, or a newer one, lies before."""
+        """The next xid to be assigned, at the first place that records it. This or a newer xid cannot occur before that
+        place."""
         self.oldest: int | None = None
-        """The oldest xid that was running at the last place that tells it; `following` of then, when none was."""
+        """The oldest xid that was running at the last place that records it, or the next xid if none was running."""
         self.commits = 0
         self._rewritten = frozenset(_PAIR.pack(*each) for each in rewritten)
 
     def read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
-        """Go through the records of `RMGRS`; commits and restore points come in the order of their positions.
+        """Read the records of `RMGRS`. Yields commits and restore points in the order of their positions.
 
-        ValueError when a record cannot be understood.
+        ValueError if a record cannot be decoded.
         """
         try:
             yield from self._read(reading)
         except (IndexError, error) as problem:
-            raise ValueError(f"a record behind {Lsn(reading.header.address)} makes no sense: {problem}") from None
+            raise ValueError(f"a record behind {Lsn(reading.header.address)} cannot be decoded: {problem}") from None
 
     def _read(self, reading: Reading) -> Iterator[Ended | RestorePoint]:
         major = reading.major
@@ -289,7 +291,7 @@ class Ledger:
             self._catalog(record, operation, major)
 
     def _catalog(self, record: Record, operation: int, major: int) -> None:
-        """A row of pg_class or pg_database."""
+        """Read a change of a row of pg_class or pg_database."""
         body = parse_body(record, major)
         block, main = body.blocks[0], body.main
         if block.relation.database == 0:
@@ -317,7 +319,7 @@ class Ledger:
         shown, database = invalid_database(record, place.offset, major)
         if not shown or database is not None:
             self.marks[place] = Mark(record.lsn, database)
-        else:  # another in-place update, as by VACUUM
+        else:  # another in-place update, such as VACUUM's
             self.marks.pop(place, None)
 
     # Transactions and what they hold
@@ -352,7 +354,7 @@ class Ledger:
             self._next_is(following)
             self.oldest = oldest
             for xid in [xid for xid in self.open if is_older(xid, oldest)]:
-                del self.open[xid]  # a crash ended it without a record
+                del self.open[xid]  # it ended in a crash, without a record
 
     def _xlog(self, record: Record, major: int) -> None:
         operation = record.info & OPERATION

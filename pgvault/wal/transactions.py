@@ -1,8 +1,7 @@
 """The ends of transactions: the only records at which a recovery to a time or a transaction can stop.
 
-Formats: `access/xact.h`; the parsers it agrees with are ParseCommitRecord and ParseAbortRecord in
-`access/rmgrdesc/xactdesc.c`. Commit order is the order of positions; the times in the records are taken earlier and
-are not monotonic.
+Formats: `access/xact.h`. The references are ParseCommitRecord and ParseAbortRecord in `access/rmgrdesc/xactdesc.c`.
+Commit order is the order of positions. The times in the records are taken earlier and are not monotonic.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ class Kind(Enum):
 
 
 class DroppedStatistics(NamedTuple):
-    """An object whose statistics went with it (15+): kind 1 database, 2 relation, 3 function, and their OIDs."""
+    """An object whose statistics were dropped with it (15+): kind 1 database, 2 relation, 3 function, and their
+    OIDs."""
 
     kind: int
     database: int
@@ -69,30 +69,30 @@ class Transaction:
     end_lsn: Lsn
     kind: Kind
     xid: int
-    """That of the top-level transaction, the one that recovery_target_xid takes; for a prepared one, its own."""
+    """The top-level transaction's xid, as in recovery_target_xid; for a prepared transaction its own."""
     time: datetime
     database: int
-    """0 when the record does not say."""
+    """0 if the record does not name it."""
     subxids: tuple[int, ...]
     gid: str
     """The name of a prepared transaction."""
     relations: tuple[Relation, ...]
-    """Whose files the end of the transaction removed: dropped, truncated or rewritten."""
+    """Relations whose files were removed when the transaction ended: dropped, truncated or rewritten."""
     dropped: tuple[DroppedStatistics, ...]
 
 
 def transactions(data: bytes | bytearray | memoryview, start: int, carry: Carry | None = None) -> Iterator[Transaction]:
-    """The transactions whose end is recorded in `data`, WAL from the position `start` on, in order of position.
+    """Yield the transactions that end in `data`, WAL from the position `start` on, in order of position.
 
-    ValueError when `data` cannot be read at all, or a record of it that is intact cannot be understood; an early end
-    of the WAL ends the list. `carry` as for `Reading`.
+    ValueError if `data` cannot be read at all, or an intact record cannot be decoded; an early end of the WAL ends the
+    iteration. `carry` as for `Reading`.
     """
     return transactions_of([(start, data)], carry)
 
 
 def transactions_of(consecutive: Iterable[tuple[int, bytes | bytearray | memoryview]],
                     carry: Carry | None = None) -> Iterator[Transaction]:
-    """As `transactions`, of WAL that comes in consecutive pieces."""
+    """Do the same as `transactions`, for WAL in consecutive pieces."""
     for start, data in consecutive:
         reading = Reading(data, start, carry, rmgrs=(TRANSACTION,))
         for record in reading:
@@ -104,20 +104,20 @@ def transactions_of(consecutive: Iterable[tuple[int, bytes | bytearray | memoryv
 
 
 def read_transaction(record: Record, major: int) -> Transaction | None:
-    """What the record says of a transaction's end; None when it says none. ValueError: it cannot be understood."""
+    """Return the transaction that ends in the record; None if none does. ValueError if the record cannot be decoded."""
     if record.rmid != TRANSACTION or record.info & OPERATION not in (COMMIT, ABORT, COMMIT_PREPARED, ABORT_PREPARED):
         return None
     try:
         return _read(record, main_data(record.data), FORMATS[major])
     except (ValueError, IndexError, error) as problem:
-        raise ValueError(f"the transaction record at {Lsn(record.lsn)} cannot be understood: {problem}") from None
+        raise ValueError(f"the transaction record at {Lsn(record.lsn)} cannot be decoded: {problem}") from None
 
 
 def time_of(microseconds: int) -> datetime:
-    """PostgreSQL's TimestampTz, microseconds since 2000; ValueError when no server's clock can have said that.
+    """Convert PostgreSQL's TimestampTz, microseconds since 2000; ValueError if no server's clock can have been there.
 
-    It may be one of 292,000 years either way. Of those that Python knows, the last are left out too, so that a time can
-    be shown in any zone, and be reckoned with.
+    The type spans 292,000 years. The last years that Python knows are excluded too, so that a time can be shown in any
+    zone and used in arithmetic.
     """
     if not _FIRST_TIME <= microseconds < _LAST_TIME:
         raise ValueError("its time is impossible")
@@ -162,7 +162,7 @@ def _read(record: Record, main: bytes, wal: WalFormat) -> Transaction:
 
 
 def _count(main: bytes, at: int, size: int) -> int:
-    """The number of elements of `size` bytes in the array at `at`; ValueError when it cannot be that many."""
+    """Return the number of elements of `size` bytes in the array at `at`; ValueError if that many do not fit."""
     count: int = _COUNT.unpack_from(main, at)[0]
     if not 0 <= count <= (len(main) - at - _COUNT.size) // size:
         raise ValueError(f"a list of {count} elements does not fit")
@@ -170,7 +170,7 @@ def _count(main: bytes, at: int, size: int) -> int:
 
 
 def _array(main: bytes, at: int, element: Struct) -> tuple[list[tuple[int, ...]], int]:
-    """The elements, and the offset behind them."""
+    """Return the elements, and the offset behind them."""
     count = _count(main, at, element.size)
     at += _COUNT.size
     end = at + count * element.size
@@ -178,5 +178,5 @@ def _array(main: bytes, at: int, element: Struct) -> tuple[list[tuple[int, ...]]
 
 
 def is_older(xid: int, other: int) -> bool:
-    """On PostgreSQL's circle of 2^32."""
+    """Compare xids modulo 2^32, as PostgreSQL does."""
     return 0 < (other - xid) % (1 << 32) < 1 << 31

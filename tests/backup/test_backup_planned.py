@@ -12,8 +12,8 @@ from support.postgres import Server
 def test_a_plan_tells_what_will_be_and_does_nothing(small: Server, station: Callable[..., Station]) -> None:
     here = station(small)
     told = here.backup("--dry-run")
-    assert "which is everything" in told.text
-    assert "how long is not known before the first one" in told.text
+    assert "all of it in a first backup" in told.text
+    assert "the time is not known before the first backup" in told.text
     assert not here.home.exists()
     here.backup()
     before = sorted(here.home.rglob("*"))

@@ -138,7 +138,7 @@ def test_a_backup_whose_own_wal_is_damaged_is_not_counted(shelf: Shelf) -> None:
     first, second = shelf.json("list-backups", "main")["backups"]
     assert first["retention"]["verdict"] == "VALID"
     assert second["retention"] == {"verdict": "NOT_COUNTED", "reason":
-                                   f"recovery does not pass {Segment(1, 6).name(SIZE)}: a record is damaged: "
+                                   f"recovery cannot pass {Segment(1, 6).name(SIZE)}: a record is damaged: "
                                    "does not count as protection"}
 
 

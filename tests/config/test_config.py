@@ -194,7 +194,7 @@ def test_a_directory_holds_a_file_per_server_in_the_order_of_names(write, tmp_pa
     (SERVER + 'identity_file = "~nobody-of-that-name/id"\n', None),
     (SERVER + 'description = "a\\u001b[2Jb"\n', None),
     (HEAD + '[servers.all]\nconninfo = "host=h"\n',
-     "pgvault.toml:3: servers.all: 'all' cannot be a server's name: pgvault uses the word itself"),
+     "pgvault.toml:3: servers.all: 'all' cannot be a server's name: the word is reserved"),
     (HEAD + '[servers."../x"]\nconninfo = "host=h"\n', None),
     (HEAD + '[hosts."a b"]\nlocal = true\n', None),
     (HEAD + "[servers.main]\n",

@@ -163,8 +163,8 @@ async def test_b_shows_the_plan_and_does_nothing_before_it_is_confirmed(desk: De
     async with desk.open() as pilot:
         await press(pilot, "2", "b")
         assert isinstance(pilot.app.screen, Confirm)
-        for said in ("reads all of main, about 26.9 MiB as in the last backup", "2.7 MiB the last time",
-                     "about 1 min 00 s, as the last one did", "nothing on the server",
+        for said in ("reads all of main, about 26.9 MiB as in the last backup", "2.7 MiB in the last backup",
+                     "about 1 min 00 s, like the last backup", "nothing on the server",
                      "--no-immediate-checkpoint --detach"):
             assert said in words(pilot), said
         await press(pilot, "enter")
@@ -174,8 +174,8 @@ async def test_b_shows_the_plan_and_does_nothing_before_it_is_confirmed(desk: De
 async def test_the_first_backup_promises_no_figures(desk: Desk) -> None:
     async with desk.open() as pilot:
         await press(pilot, "b")
-        assert "how much the first one will tell" in words(pilot)
-        assert "not known before the first one" in words(pilot)
+        assert "all of it in a first backup" in words(pilot)
+        assert "not known before the first backup" in words(pilot)
 
 
 async def test_what_is_confirmed_is_begun_as_shown_and_seen_to_run(desk: Desk) -> None:

@@ -242,7 +242,7 @@ async def test_a_failure_that_told_no_more_has_a_place_a_cause_and_a_next_step_a
     async with desk.open() as pilot:
         await press(pilot, "4", "enter")
         shown = screen(pilot)
-        for told in ("Permission denied", "where        server main", "cause        It was not told. Usually: ",
+        for told in ("Permission denied", "where        server main", "cause        No cause was reported. Usual ",
                      "This user may not write there", "next step    See what it usually means",
                      "code         refused: pgvault explain refused", "journal", "1/2"):
             assert told in shown, told
@@ -261,7 +261,7 @@ async def test_a_lost_job_says_what_that_means(desk: Desk) -> None:
     desk.job(started=desk.now)
     async with desk.open() as pilot:
         await press(pilot, "4", "enter")
-        assert "its process ended without saying how" in screen(pilot)
+        assert "its process ended without reporting a result" in screen(pilot)
         assert "Run the same command again" in screen(pilot)
 
 
@@ -491,6 +491,6 @@ async def test_a_job_lost_before_it_began_says_what_it_was_and_what_to_do(desk: 
     async with desk.open(size=WIDE) as pilot:
         await press(pilot, "4", "enter")
         text = screen(pilot)
-        for told in ("lost: backup main", "its process ended without saying how", "pgvault backup main",
+        for told in ("lost: backup main", "its process ended without reporting a result", "pgvault backup main",
                      "Run the same command again", "No journal: the job never began."):
             assert told in text, told

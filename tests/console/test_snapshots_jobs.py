@@ -69,7 +69,8 @@ def day(desk: Desk) -> Desk:
         command="pgvault restore main 20261120T120000Z /srv/pg/17/main --host standby-db-server --start")
     job(desk, 1440, Noted("Copy done.", at=ago(1400)), desk.ended("backup 20261122T120000Z is DONE", when=ago(1398)))
     job(desk, 510, desk.ended(state=JobState.CANCELLED, error=Failure(
-        "backup cancelled", "It was stopped on request.", "", "cancelled", 130), when=ago(500)), server="report-db")
+        "backup cancelled", "The job was cancelled on request.", "", "cancelled", 130), when=ago(500)),
+        server="report-db")
     job(desk, 100, server="report-db")
     job(desk, 4, PhaseStarted("copy", 2 * GIB, at=ago(3)), CommandRan("db1", "df -P /srv", 0.2, 0, at=ago(3)),
         Progressed(GIB - (100 << 20), 10, at=ago(0.1)), Progressed(GIB, 20, at=ago(0.03)), lives=True)

@@ -115,14 +115,14 @@ def test_a_job_killed_while_it_is_planned_and_nobody_waits_is_lost(workshop: Wor
     assert_it_is_known(workshop)
     workshop.run("job", "watch", "latest", check=1)
     shown = workshop.run("job", "show", "latest", check=0).text
-    assert "its process ended without saying how" in shown
+    assert "its process ended without reporting a result" in shown
 
 
 def test_a_job_killed_while_its_starter_waits_is_told_by_it_and_leaves_nothing(workshop: Workshop) -> None:
     waiting, own = planning(workshop)
     os.kill(own, signal.SIGKILL)
     _, talk = waiting.communicate()
-    assert "pgvault work ended without beginning a job" in talk.decode()
+    assert "pgvault work ended before it began a job" in talk.decode()
     assert "SIGKILL" in talk.decode()
     assert list_jobs(workshop.home) == []
 

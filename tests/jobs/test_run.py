@@ -89,7 +89,7 @@ def test_a_signal_cancels_and_what_was_begun_is_undone(workshop: Workshop, numbe
     _, talk = process.communicate()
     assert process.returncode == 130
     assert not (workshop.place / "begun").exists()
-    assert f"stopping ({number.name}): what can be undone is being undone" in talk.decode()
+    assert f"stopping ({number.name}): undoing what can be undone" in talk.decode()
     assert "detail: What was begun is removed." in talk.decode()
     job = workshop.job()
     assert (job.state, job.exit_code, job.verdict) == (JobState.CANCELLED, 130, "work cancelled")
@@ -127,7 +127,7 @@ def test_another_terminal_cancels_and_watches(workshop: Workshop) -> None:
     assert json.loads(out)["job"]["state"] == "cancelled"
     events = [json.loads(line) for line in talk.splitlines()]
     assert [events[0]["event"], events[-1]["event"]] == ["JobStarted", "JobFinished"]
-    assert any("asked with job cancel" in e.get("text", "") for e in events)
+    assert any("requested with job cancel" in e.get("text", "") for e in events)
     process.communicate()
     assert process.returncode == 130
     workshop.run("job", "cancel", job_id, check=5)

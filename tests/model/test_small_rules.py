@@ -41,7 +41,7 @@ def test_what_is_no_name(name: str) -> None:
 def test_words_of_pgvaults_own(name: str) -> None:
     with pytest.raises(ValueError, match="name") as failure:
         check_name(name, "host")
-    assert str(failure.value) == f"{name!r} cannot be a host's name: pgvault uses the word itself"
+    assert str(failure.value) == f"{name!r} cannot be a host's name: the word is reserved"
 
 
 def test_labels_are_one_line() -> None:
@@ -51,7 +51,7 @@ def test_labels_are_one_line() -> None:
         with pytest.raises(ValueError, match="200") as failure:
             check_label(text, "backup's name")
         assert str(failure.value) == \
-            "a backup's name is one line of at most 200 characters without control characters"
+            "a backup's name must be one line of at most 200 characters without control characters"
 
 
 @pytest.mark.parametrize(("octets", "told"), [
@@ -79,7 +79,7 @@ def test_positions_are_written_as_postgresql_writes_them(text: str, position: in
 def test_what_is_no_position(text: str) -> None:
     with pytest.raises(ValueError, match="position") as failure:
         Lsn.parse(text)
-    assert str(failure.value) == f"not a WAL position: {text!r}; it looks like 16/B374D848"
+    assert str(failure.value) == f"not a WAL position: {text!r}; write it as 16/B374D848"
 
 
 def test_a_timelines_number_is_hexadecimal() -> None:
@@ -168,9 +168,9 @@ def test_offsets_are_read_to_the_second(text: str, seconds: float) -> None:
     ("1970-01-01 00:00+16", "not an offset from UTC: '+16'"),
     ("1970-01-01 00:00+01:60", "not an offset from UTC: '+01:60'"),
     ("1970-01-01 00:00+01:00:60", "not an offset from UTC: '+01:00:60'"),
-    ("1970-01-01 00:00 CET", "'CET' is not a time zone that has one meaning; "
+    ("1970-01-01 00:00 CET", "'CET' is not an unambiguous time zone; "
                              "use an offset such as +02 or a name such as Europe/Paris"),
-    ("2026-03-29 02:30 Europe/Paris", "'2026-03-29 02:30 Europe/Paris' never was: the clocks in Europe/Paris skipped")])
+    ("2026-03-29 02:30 Europe/Paris", "'2026-03-29 02:30 Europe/Paris' does not exist: the clocks in Europe/Paris")])
 def test_what_names_no_instant_is_said(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
         parse_time(text)

@@ -32,7 +32,7 @@ def test_a_naive_time_needs_a_zone_from_somewhere() -> None:
 
 
 def test_a_local_time_that_was_twice_is_refused_with_both_readings() -> None:
-    with pytest.raises(ValueError, match="was twice") as caught:
+    with pytest.raises(ValueError, match="is ambiguous") as caught:
         parse_time("2026-10-25 02:30 Europe/Paris")
     assert "2026-10-25 00:30:00+00 or 2026-10-25 01:30:00+00" in str(caught.value)
     for reading in ("2026-10-25 00:30:00+00", "2026-10-25 01:30:00+00", "2026-10-25 02:30+02"):
@@ -41,7 +41,7 @@ def test_a_local_time_that_was_twice_is_refused_with_both_readings() -> None:
 
 
 def test_a_local_time_that_never_was_is_refused_with_both_readings() -> None:
-    with pytest.raises(ValueError, match="never was") as caught:
+    with pytest.raises(ValueError, match="does not exist") as caught:
         parse_time("2026-03-29 02:30", "Europe/Paris")
     assert "2026-03-29 00:30:00+00 or 2026-03-29 01:30:00+00" in str(caught.value)
 

@@ -32,7 +32,7 @@ def test_a_time_of_the_day_is_made_whole(text: str, zone: str | None, whole: str
 
 @pytest.mark.parametrize(("text", "why"), [
     ("14:05", "names no time zone; add one, as in '14:05 Z'"), ("13pm", "an hour from 1 to 12"),
-    ("14:05 CET", "not a time zone that has one meaning")])
+    ("14:05 CET", "not an unambiguous time zone")])
 def test_what_is_not_one_instant_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         whole_time(text, None, LATE)

@@ -27,27 +27,27 @@ def test_a_backup_is_told_by_what_the_last_one_took() -> None:
     plan = BackupPlan("main", bandwidth_limit=50 << 20)
     assert list(describe_backup_plan(plan, LAST, "/vault")) == [
         ("reads", "all of main, about 3.0 GiB as in the last backup"),
-        ("writes", "/vault: what the vault has not stored yet, 5.0 MiB the last time"),
-        ("changes", "nothing on the server; no other backup"),
-        ("takes", "about 3 min 20 s, as the last one did"),
-        ("begins", "when the server has made a checkpoint, which it spreads over some minutes"),
-        ("WAL", "goes on being archived; what the backup needs is in the archive when it ends, or the backup says what "
-                "it waits for"),
+        ("writes", "/vault: what the vault does not hold yet, 5.0 MiB in the last backup"),
+        ("changes", "nothing on the server and no other backup"),
+        ("takes", "about 3 min 20 s, like the last backup"),
+        ("begins", "after a checkpoint, which the server spreads over some minutes"),
+        ("WAL", "archiving continues; the backup ends when all WAL that it needs is archived, or reports which WAL "
+                "is missing"),
         ("at most", "50MB/s")]
 
 
 def test_of_the_first_backup_nothing_is_known_beforehand() -> None:
     lines = dict(describe_backup_plan(BackupPlan("main", immediate_checkpoint=True), None, "/vault"))
-    assert lines["reads"] == "all of main, how much the first one will tell"
-    assert lines["writes"] == "/vault: what the vault has not stored yet, which is everything"
-    assert lines["takes"] == "how long is not known before the first one"
+    assert lines["reads"] == "all of main"
+    assert lines["writes"] == "/vault: what the vault does not hold yet, all of it in a first backup"
+    assert lines["takes"] == "the time is not known before the first backup"
     assert lines["begins"] == "at once, with a checkpoint at full speed"
     assert "at most" not in lines
 
 
 def test_what_a_backup_took_is_not_known_when_its_end_is_not() -> None:
     lines = dict(describe_backup_plan(BackupPlan("main"), replace(LAST, finished_at=None), "/vault"))
-    assert lines["takes"] == "how long is not known before the first one"
+    assert lines["takes"] == "the time is not known before the first backup"
 
 
 # Throwing a restored server away
@@ -117,10 +117,10 @@ def test_what_comes_back_as_it_was() -> None:
                               'shop.public."Orders"', "--as-it-was"]
     assert list(describe_bring_back(BACK)) == [
         ("From", "this machine:/restored, the server of restore 20261123T080000Z-01"),
-        ("Into", "database shop of main, as it was"),
+        ("Into", "database shop of main, in its original place"),
         ("What", 'schema "old sales", public."Orders"'),
         ("Holds", "1 table; 10.0 KiB there, with indexes"),
-        ("Safe", "one transaction, counted on both sides before it is committed; nothing is overwritten")]
+        ("Safe", "one transaction; rows are counted on both sides before it commits; nothing is overwritten")]
 
 
 def test_what_comes_beside_what_is_there() -> None:

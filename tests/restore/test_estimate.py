@@ -45,11 +45,11 @@ def test_replay_counts_where_the_server_is_started_and_was_measured() -> None:
     only_copied = Measured("copied", "there", 50.0 * MIB, None)
     unknown = estimate(plan(), [only_copied])
     assert unknown.seconds is None
-    assert unknown.basis == ("no replay of 16.0 MiB or more has been measured yet, and 2.0 GiB are to be replayed; the "
+    assert unknown.basis == ("no replay of 16.0 MiB or more has been measured, and 2.0 GiB must be replayed; the "
                              "copy takes about 3 min 25 s, measured by job copied on there: 50.0 MiB/s copy")
     little = estimate(replace(plan(), stop_lsn=Lsn(GIB + 12 * 1024)), [only_copied])
     assert little.seconds == pytest.approx(10 * 1024 / 50)
-    assert "the little WAL to replay is not counted" in little.basis
+    assert "the time to replay the little WAL is not included" in little.basis
     mixed = estimate(plan(), [only_copied, FAST])
     assert mixed.seconds == pytest.approx(10 * 1024 / 50 + 2 * 10)
     assert mixed.basis.endswith("50.0 MiB/s copy, 10 s replay a GiB by job fast on elsewhere")

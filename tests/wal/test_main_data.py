@@ -12,7 +12,7 @@ from pgvault.wal.record import HEADER_SIZE, Record
 HEADER = bytes(HEADER_SIZE)
 TOP_XID, ORIGIN = b"\xfc" + bytes(4), b"\xfd" + bytes(2)
 SHORT, LONG = b"\xff\x03abc", b"\xfe" + struct.pack("<I", 300) + b"x" * 300
-CUT = "the record's main data is cut short"
+CUT = "the record's main data is truncated"
 
 
 @pytest.mark.parametrize("before", [b"", TOP_XID, ORIGIN, ORIGIN + TOP_XID])

@@ -75,7 +75,7 @@ def test_truncated_segments(history: History, data: st.DataObject) -> None:
         assert facts is None
     elif length % 8192 and facts and not (facts.end and facts.end.cause is not Cause.DAMAGED):
         assert facts.end.cause is Cause.DAMAGED
-        assert "cut short" in facts.end.text
+        assert "truncated" in facts.end.text
     # Zeros instead of an absence: as a file is that was made in full length and written to half.
     zeroed = _try(whole[:length] + bytes(SIZE - length), start)
     assert length < 40 or (zeroed and zeroed.records <= skim(whole, start).records)

@@ -155,5 +155,5 @@ def test_the_file_of_a_prepared_transaction_says_the_same(life: Life) -> None:
 def test_a_prepared_state_that_is_cut_short_is_no_state(life: Life) -> None:
     (state,) = life.files.values()
     for length in range(0, len(state) - 12, 4):
-        with pytest.raises(ValueError, match=r"cut short|magic|fit"):
+        with pytest.raises(ValueError, match=r"truncated|magic|fit"):
             read_two_phase(state[:length], life.server.major)

@@ -207,7 +207,7 @@ def test_pages_of_the_parent_timeline_come_first_and_never_again() -> None:
     facts = skim(writer.segments()[0][1], start)
     assert (facts.records, facts.end.cause) == (2, Cause.DAMAGED)
     assert "timeline" in facts.end.text
-    with pytest.raises(ValueError, match="newer than its name"):
+    with pytest.raises(ValueError, match="newer than in its name"):
         check_segment(read_header(_one(3)), len(_one(3)), Segment(2, 3), SIZE, SYSTEM)
 
 
@@ -273,7 +273,7 @@ def test_a_damaged_record_ends_the_reading_and_is_not_counted(byte: int) -> None
 
 
 @pytest.mark.parametrize(("offset", "cause", "text"), [
-    (4, Cause.DAMAGED, "timeline 0"), (8, Cause.DAMAGED, "the page is that of"), (10, Cause.UNWRITTEN, "is that of"),
+    (4, Cause.DAMAGED, "timeline 0"), (8, Cause.DAMAGED, "the page belongs at"), (10, Cause.UNWRITTEN, "belongs at"),
     (16, Cause.DAMAGED, "were missing"), (0, Cause.DAMAGED, "magic"), (2, Cause.DAMAGED, "header")])
 def test_a_page_that_does_not_follow_ends_the_reading(offset: int, cause: Cause, text: str) -> None:
     """Each field of its header counts; the record that crosses into it is not whole then."""
