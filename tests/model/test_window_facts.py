@@ -86,7 +86,7 @@ def test_a_gap_is_harmless_once_a_backup_begins_behind_it_on_a_path_that_has_it(
 
 @pytest.mark.parametrize(("cause", "reason"), [
     (DAMAGED, "a record is damaged"), (MINIMAL, "the server ran with wal_level=minimal, which no recovery can pass"),
-    ("", "the rest of the segment is empty, or of an older one")])
+    ("", "the rest of the segment is empty or from an older one")])
 def test_why_recovery_does_not_pass_a_place(cause: str, reason: str) -> None:
     """Also of the last segment when it is damaged; WAL that merely ends early does no harm there."""
     end = 4 * SIZE + 1000
@@ -95,7 +95,7 @@ def test_why_recovery_does_not_pass_a_place(cause: str, reason: str) -> None:
     assert found.breaks == (Break(Segment(1, 4), Lsn(end), cause, False),)
     assert found.breaks[0].reason == reason
     assert found.broken == (Broken("b", Segment(1, 4), reason),)
-    assert found.broken[0].described(SIZE) == f"recovery does not pass 000000010000000000000004: {reason}"
+    assert found.broken[0].described(SIZE) == f"recovery cannot pass 000000010000000000000004: {reason}"
     last = survey([*wal(1, 3), stops], ALONE, [], SIZE)
     assert [each.cause for each in last.breaks] == ([cause] if cause else [])
     apart = survey([*wal(1, 3), stops, *wal(1, 6)], ALONE, [], SIZE)

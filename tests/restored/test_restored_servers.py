@@ -259,7 +259,7 @@ def test_a_restore_that_ended_astray_is_thrown_away(world: World, own: bool) -> 
     with host_with(world, f'data_directory = "{home}"\nstop_command = {command}'):
         plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
         assert (plan["runs"], plan["removes"]) == (True, [str(data), f"{data}.fast"])
-        assert "has made no server" in world.cli("look", plan["copy"], check=5).stderr
+        assert "has created no server" in world.cli("look", plan["copy"], check=5).stderr
         assert "Thrown away" in world.cli("throw-away", plan["copy"], "--remove", data, check=0).text
     assert stopped.exists() is own
     assert not data.exists()
