@@ -1,9 +1,4 @@
-# make demo    the demonstration, in a sandbox of its own (make demo ARGS=--headless: the whole story by itself)
-# make screenshots    the pictures in screenshots/, anew, from real runs
-# make test    the tests; make lint: style, types and layers
-# make mutants ARGS=model/segment    small mistakes made in that part, each of which the tests have to see;
-#                 what was measured, and what survives, is in tests/mutants.md
-# Each makes .venv and installs what it needs there, once.
+# make help lists the targets. Each makes .venv and installs what it needs there, once.
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
@@ -12,26 +7,33 @@ ARGS ?=
 # One more than CI has cores: a good part of a test's time is waiting for servers.
 JOBS ?= 3
 
-.PHONY: demo test lint mutants screenshots clean
+.PHONY: help demo test test-fast lint mutants screenshots clean
 
-demo: $(VENV)/.demo
+help:  ## these lines
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+demo: $(VENV)/.demo  ## the demonstration, in a sandbox of its own; ARGS=--headless: the whole story by itself
 	@$(VENV)/bin/pgvault demo $(ARGS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev  ## all tests; ARGS=tests/model: those of a part
 	$(VENV)/bin/pytest -n $(JOBS) $(ARGS)
 
-lint: $(VENV)/.dev
+# The console's tests need no server either, but most of a minute of their own: ARGS=tests/console runs them with test.
+test-fast: $(VENV)/.dev  ## the tests that need no server and no screen: under a minute
+	$(VENV)/bin/pytest -n $(JOBS) -m "not server" --ignore=tests/console --ignore=tests/demo $(ARGS)
+
+lint: $(VENV)/.dev  ## style, types and layers
 	$(VENV)/bin/ruff check pgvault tests benchmarks screenshots
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-mutants: $(VENV)/.mutants
+mutants: $(VENV)/.mutants  ## small mistakes that the tests have to see; ARGS=model/segment: in a part. See tests/mutants.md
 	nice -n 15 $(VENV)/bin/python tools/mutants --jobs $(JOBS) $(ARGS)
 
-screenshots: $(VENV)/.dev
+screenshots: $(VENV)/.dev  ## the pictures in screenshots/, anew, from real runs
 	$(VENV)/bin/python screenshots/make.py
 
-clean:
+clean:  ## remove .venv and what mutants made
 	rm -rf $(VENV) mutants
 
 $(VENV)/bin/python:

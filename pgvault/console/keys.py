@@ -1,4 +1,4 @@
-"""Every key of the console, once: bindings, footer, help, palette and the README's table come from here.
+"""Every key of the console, once: bindings, footer, help, palette and docs/guide/console.md have them from here.
 
 Lower case looks or plans, upper case destroys (`G`, the end of a list, excepted). Users may give an action other keys
 in the configuration, by its id: `[console.keys]` with `check = "C"`.

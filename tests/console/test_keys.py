@@ -42,14 +42,14 @@ def test_upper_case_destroys_and_nothing_else_does() -> None:
             assert all(key.isupper() for key in action.keys)
 
 
-def test_the_readme_has_the_same_table() -> None:
+def test_the_page_on_the_console_has_the_same_table() -> None:
     rows = ["| keys | name | what it does | where |", "|---|---|---|---|"]
     rows += [f"| {' '.join(f'`{shown(key)}`' for key in action.keys)} | {action.id} | {action.meaning} | "
              f"{', '.join(action.where)} |" for action in ACTIONS]
     rows += [f"| {' '.join(f'`{key}`' for key in move.keys.split())} | | {move.meaning} | in lists |" for move in MOVES]
     table = "\n".join(rows)
-    readme = (REPOSITORY / "README.md").read_text()
-    assert table in readme, f"the README's table of keys is to be:\n{table}"
+    page = (REPOSITORY / "docs/guide/console.md").read_text()
+    assert table in page, f"the table of keys is to be:\n{table}"
 
 
 def test_config_help_names_every_action() -> None:

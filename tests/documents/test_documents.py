@@ -15,7 +15,6 @@ from catalogue.shelf import Shelf, at, made_backup
 from support.installation import REPOSITORY
 
 from pgvault.store.keys import Kind
-from pgvault.vault import catalog
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.packs import END_MAGIC, FRAME_SIZE, MAGIC
 from pgvault.vault.recoveries import Recovery
@@ -68,19 +67,22 @@ def described(heading: str) -> list[str]:
 def test_the_files_of_a_vault_are_those_that_are_described(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "vault", tmp_path / "pgvault.toml")
     backup = shelf.with_files(made_backup(at(1)), {"base/1/2": b"x" * 100}, ["base"])
-    server = shelf.server()
-    claim(server, Identity("7300000000000000001", 16 << 20))
-    backup_toml = tomllib.loads((catalog.directory(server, backup.id) / "backup.toml").read_text())
-    assert described("backups/<backup id>/backup.toml") == list(backup_toml)
-    assert described("identity.toml") == list(tomllib.loads(server.identity.read_text()))
-    assert described("vault.toml") == list(tomllib.loads((shelf.home / "vault.toml").read_text()))
+    claim(shelf.server(), Identity("7300000000000000001", 16 << 20))
+    home, directory = shelf.home / "main", shelf.home / "main" / "backups" / backup.id
+    assert described("backups/<backup id>/backup.toml") == fields_of(directory / "backup.toml")
+    assert described("identity.toml") == fields_of(home / "identity.toml")
+    assert described("vault.toml") == fields_of(shelf.home / "vault.toml")
     assert described("recoveries/<8 hex>.toml") == [field.name for field in fields(Recovery)]
-    manifest, columns = catalog.manifest_path(server, backup.id), []
-    with closing(sqlite3.connect(manifest)) as db:
+    columns = []
+    with closing(sqlite3.connect(directory / "manifest.sqlite")) as db:
         for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
             columns += names if table in ("file", "run") else [f"{table}.{name}" for name in names]
     assert sorted(described("backups/<backup id>/manifest.sqlite")) == sorted(columns)
+
+
+def fields_of(path: Path) -> list[str]:
+    return list(tomllib.loads(path.read_text()))
 
 
 def test_the_layout_and_the_packs_are_those_of_the_code() -> None:
@@ -92,3 +94,14 @@ def test_the_layout_and_the_packs_are_those_of_the_code() -> None:
     assert f"`{MAGIC.decode()}`" in text
     assert f"`{END_MAGIC.decode()}`" in text
     assert FRAME_SIZE == 1 << 20
+
+
+def test_the_changelog_has_a_place_for_what_comes_and_its_entries_are_short() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert sections[0] == "[Unreleased]"
+    for section in sections[1:]:
+        assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", section), section
+    for entry in re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE):
+        assert len(entry.splitlines()) <= 2, f"more than two lines: {entry}"
+        assert max(map(len, entry.splitlines())) <= 125, f"a line is too long: {entry}"
