@@ -3,6 +3,8 @@ the rules make of its log."""
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,11 +24,12 @@ from pgvault.engine.restore.arrival import (
     assess_arrival,
 )
 from pgvault.engine.restore.astray import ended, not_following, stands_still, went_astray
-from pgvault.engine.restore.observation import Observation, Process, sight_of
+from pgvault.engine.restore.observation import Observation, Process, observe_server, sight_of
 from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.watch import SURE_LOOKS, Watch
 from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
 from pgvault.io.host import Host
+from pgvault.io.local_host import LocalHost
 from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, EndOfWal, Immediate, TargetAction
@@ -129,6 +132,9 @@ def test_it_stands_still(seen: Watch, expected: tuple[str, str, str]) -> None:
 
 
 def test_it_ended() -> None:
+    bad = watch('FATAL:  configuration file "x" contains errors')
+    assert ended(bad, "did not start").hint == (
+        "The restored files are complete. Correct that setting in /srv/data. Then start it: pg_ctl start")
     running = {"Database cluster state": "in archive recovery"}
     assert words(ended(watch("FATAL:  a", control=running), "did not start")) == (
         "the restored server on box did not start", "Its log says: FATAL:  a. Its state is in archive recovery.",
@@ -322,3 +328,32 @@ def test_where_nothing_is_printed_nothing_is_known() -> None:
 ])  # fmt: skip
 def test_the_signs_of_life(seen: Observation, signs: set[str]) -> None:
     assert seen.signs_of_life() == signs
+
+
+def test_a_data_directory_without_a_server_shows_what_is_there(tmp_path: Path) -> None:
+    """By the very script that looks at one."""
+    data, aside = tmp_path / "data", tmp_path / "aside.log"
+    (data / "pg_wal").mkdir(parents=True)
+    (data / "log").mkdir()
+    (data / "pg_wal/00000002.history").write_text("1\t0/2000000\tx\n")
+    (data / "pg_wal/0000000A.history").write_text("1\t0/2000000\tx\n9\t0/3000000\tx\n")
+    (data / "pgvault-recovery.log").write_text("one\ntwo\n")
+    (data / "current_logfiles").write_text("stderr log/x.log\n")
+    (data / "log/x.log").write_text("three\n")
+    (data / "postmaster.pid").write_text("2147483646\n/data\n7\n5433\n/run/pg\n*\n\nstopping\n")
+    aside.write_text("beside\n" * 500)
+    seen = asyncio.run(observe_server(LocalHost(), str(data), "", str(aside)))
+    assert (seen.alive, seen.status, seen.started, seen.port) == (False, "stopping", 7, 5433)
+    assert (seen.places, seen.directory) == (("/run/pg", "localhost"), str(data.resolve()))
+    assert (seen.branch, seen.elsewhere) == ((10, Lsn(0x3000000)), str(aside))
+    assert seen.log == ("one", "two", *["beside"] * 400, "three")
+    assert seen.free
+    assert (seen.control, seen.processes) == ({}, ())
+    assert asyncio.run(observe_server(LocalHost(), str(tmp_path / "none"), "")) == Observation()
+
+
+def test_the_programs_that_are_named_tell_its_state(tmp_path: Path) -> None:
+    program = tmp_path / "pg_controldata"
+    program.write_text("#!/bin/sh\necho 'Database cluster state:   in production'\n")
+    program.chmod(0o755)
+    assert asyncio.run(observe_server(LocalHost(), str(tmp_path), str(tmp_path))).state == "in production"
