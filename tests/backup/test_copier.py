@@ -13,6 +13,7 @@ import pytest
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.objects import pack_path
 from support.restoring import backup
 from test_server_manifest import document, line
 from test_tar_stream import written
@@ -29,7 +30,7 @@ from pgvault.vault import catalog
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, Manifest, ManifestWriter
-from pgvault.vault.packs import FRAME_SIZE, PackReader, pack_names, pack_path
+from pgvault.vault.packs import FRAME_SIZE, PackReader, pack_names
 
 PAGE = 8192
 
@@ -99,7 +100,7 @@ class Taken:
             return {each.path: each for each in manifest.entries()}
 
     def read(self, made: Backup) -> dict[str, bytes]:
-        with Manifest(self.server, made, check=True) as manifest, PackReader(self.server.packs) as packs:
+        with Manifest(self.server, made, check=True) as manifest, PackReader(self.server) as packs:
             return {each.path: b"".join(plain_file(each, manifest, packs)) for each in manifest.entries()
                     if each.kind is Kind.FILE and each.path != "backup_manifest"}
 
@@ -111,7 +112,7 @@ class Taken:
 
     @property
     def stored(self) -> int:
-        return sum(pack_path(self.server.packs, name).stat().st_size for name in pack_names(self.server.packs))
+        return sum(pack_path(self.server, name).stat().st_size for name in pack_names(self.server))
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_the_root_of_a_tablespaces_stream_is_its_directory(taken: Taken) -> None
 
 def test_the_servers_own_manifest_is_kept_as_it_came(taken: Taken) -> None:
     made = taken.take(FILES)
-    with Manifest(taken.server, made) as manifest, PackReader(taken.server.packs) as packs:
+    with Manifest(taken.server, made) as manifest, PackReader(taken.server) as packs:
         entry = manifest.find("backup_manifest")
         assert entry is not None
         assert b"".join(plain_file(entry, manifest, packs)) == document([line(p, c) for p, c in FILES.items()])
@@ -234,8 +235,8 @@ def test_the_same_content_is_stored_once_wherever_it_is(taken: Taken) -> None:
 
 def test_a_full_backup_heals_what_is_damaged_in_an_older_pack(taken: Taken) -> None:
     taken.take({"base/1": LARGE})
-    for name in pack_names(taken.server.packs):
-        path = pack_path(taken.server.packs, name)
+    for name in pack_names(taken.server):
+        path = pack_path(taken.server, name)
         damaged = bytearray(path.read_bytes())
         damaged[len(damaged) // 2] ^= 1
         path.chmod(0o600)

@@ -188,7 +188,7 @@ def test_a_segment_that_changed_meanwhile_is_not_sent(server: ServerVault) -> No
         b"".join(item.plain())
     assert failure.value.message == f"segment {NAMES[0]} is not what it was"
     assert failure.value.detail.startswith("the WAL at 0/3F")
-    assert failure.value.detail.endswith(" is not what it was.")
+    assert failure.value.detail.endswith(" has changed.")
     assert failure.value.hint == AGAIN
 
 

@@ -194,7 +194,7 @@ def test_zeros_which_are_stored_as_nothing_arrive(server: ServerVault, size: int
     entry, runs = stored_file(server, 1, "zeros", bytes(size))
     assert not any(run.frame for run in runs)
     behind = SmallFile("behind", b"x")
-    with PackReader(server.packs) as packs:
+    with PackReader(server) as packs:
         stream = TarStream(packs, lambda _: runs, packed=packed, wrote=lambda *_: None)
         sent = b"".join(stream.blocks(iter([BackupFile("zeros", entry), behind])))
     with tarfile.open(fileobj=io.BytesIO(unpacked(sent) if packed else sent)) as archive:
@@ -211,7 +211,7 @@ BLOCK = 256 << 10
 def test_what_is_sent_is_gathered_to_blocks(server: ServerVault, content: int, sizes: list[int]) -> None:
     """Neither the memory nor the number of writes grows with the files."""
     items = [SmallFile(str(number), bytes(content)) for number in range(3)]
-    with PackReader(server.packs) as packs:
+    with PackReader(server) as packs:
         stream = TarStream(packs, lambda _: [], packed=False, wrote=lambda *_: None)
         assert [len(block) for block in stream.blocks(iter(items))] == sizes
 
@@ -219,7 +219,7 @@ def test_what_is_sent_is_gathered_to_blocks(server: ServerVault, content: int, s
 def test_stored_frames_are_gathered_as_they_are(server: ServerVault) -> None:
     piece = hashlib.shake_256(b"f").digest(100_000)
     frames = PackedFile("wal", 600_000, lambda: [piece] * 6, lambda: [])
-    with PackReader(server.packs) as packs:
+    with PackReader(server) as packs:
         stream = TarStream(packs, lambda _: [], packed=True, wrote=lambda *_: None)
         blocks = list(stream.blocks(iter([frames])))
     assert [block.count(piece) for block in blocks] == [3, 3, 0]
