@@ -79,8 +79,7 @@ def backup(server: str, number: int, every: int) -> Backup:
 
 def shelve(vault: ServerVault, backups: Iterable[Backup]) -> None:
     for each in backups:
-        catalog.directory(vault, each.id).mkdir(parents=True)
-        catalog.write(vault, each)
+        catalog.create(vault, each)
 
 
 def archive(vault: ServerVault, segments: int) -> None:

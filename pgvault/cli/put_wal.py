@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import sys
-from contextlib import suppress
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
+from pgvault.io.pipes import widen
 from pgvault.model.errors import UsageError, from_os_error
 from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import accept, level_for
@@ -29,9 +28,7 @@ def put_wal(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     if sys.stdin is None or context.stdin_is_terminal:
         raise UsageError("the WAL file is read from standard input", hint=f"pgvault put-wal {server.name} NAME < FILE")
-    with suppress(OSError, AttributeError):  # no pipe, or none of Linux
-        # The 64 KiB that a pipe holds have reader and writer wake each other 256 times a segment.
-        fcntl.fcntl(sys.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
+    widen(sys.stdin)
     vault = Vault.open_or_create(context.config.vault.home)
     try:
         accept(vault.server(server.name), args.name, sys.stdin.buffer, level=level_for(server.compression_level),

@@ -17,18 +17,15 @@ from pgvault.model.timeline import History, TimelineTree
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_index import StoredFile, WalIndex, archived_segments, has_breaks
+from pgvault.vault.wal_queries import has_histories, segment_sizes, segments_between
 
 if TYPE_CHECKING:
     from pgvault.model.window import Survey
 
-_SEGMENTS = "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name"
 _FAR = 1 << 62
 """Behind every segment."""
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
-
-_FILES = ("SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
-          " ORDER BY timeline, number")
 
 
 class WalShare(NamedTuple):
@@ -135,8 +132,7 @@ def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterat
                     yield row
         for stretch in [(begin.timeline, begin.number, end.number)] if standalone else \
                 _stretches(history, begin.number, _FAR, backup.segment_size):
-            for row in index.connection.execute(_FILES, stretch):
-                file = StoredFile(*row)
+            for file in segments_between(index, *stretch):
                 needed.discard(file.number or 0)
                 yield file
     if needed:
@@ -153,7 +149,7 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
     else, and for the reach, all segments are surveyed.
     """
     with wal_index.reading(vault) as index:
-        rows = index.connection.execute(_SEGMENTS).fetchall()
+        rows = segment_sizes(index)
         surveyed = reach or has_breaks(index)
         archived = archived_segments(index) if surveyed else []
         tree = _timelines(vault, index)
@@ -181,7 +177,7 @@ def _reach(survey: Survey, backups: Sequence[Backup]) -> dict[str, datetime]:
 
 def _timelines(vault: ServerVault, index: WalIndex) -> TimelineTree:
     """Most clusters have one timeline only, and then nothing needs to be read."""
-    if not index.connection.execute("SELECT 1 FROM file WHERE kind = 'history'").fetchone():
+    if not has_histories(index):
         return TimelineTree(())
     from pgvault.vault.wal_facts import timeline_tree
 

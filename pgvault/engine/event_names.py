@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -11,10 +10,12 @@ from itertools import islice
 from typing import TypeVar
 
 from pgvault.model.backup import Backup
+from pgvault.model.errors import PgvaultError
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import History
 from pgvault.vault import catalog
+from pgvault.vault.index_files import DatabaseError
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import Names, RelationName
 from pgvault.wal.transaction_changes import PG_CLASS, PG_DATABASE
@@ -119,13 +120,16 @@ class NameBook:
 
     def ask(self, backup: Backup, question: Callable[[Names], T]) -> T | None:
         """The answer of one backup; None when its manifest cannot be read: a name is no reason to fail."""
-        with suppress(sqlite3.Error):
-            names = self._open.pop(backup.id, None) or Names(catalog.manifest_path(self._server, backup.id))
+        with suppress(DatabaseError, PgvaultError):
+            names = self._open.pop(backup.id, None) or self._names(backup)
             self._open[backup.id] = names
             if len(self._open) > _MOST_OPEN:
                 self._open.pop(next(iter(self._open))).close()
             return question(names)
         return None
+
+    def _names(self, backup: Backup) -> Names:
+        return Names(self._server.cache.fetched(self._server.store, catalog.manifest_key(self._server, backup.id)))
 
 
 class NamesAt:

@@ -93,8 +93,8 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     Take it before reading: what happens meanwhile is then read again.
     """
     vault = Vault(home).server(server.name)
-    watched = (vault.incoming, vault.quarantine, vault.streaming, vault.wal_index,
-               vault.wal_index.with_name(f"{vault.wal_index.name}-wal"))
+    watched = (vault.incoming, vault.quarantine, vault.streaming, vault.cache.wal,
+               vault.cache.wal.with_name(f"{vault.cache.wal.name}-wal"))
     return (_held(vault, Concern.RECEIVE), *_times(watched), *_revisions(vault))
 
 

@@ -12,29 +12,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
 
 from pgvault.model.backup import Backup
 from pgvault.model.errors import NotFound
-from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Archived, Survey, survey
-from pgvault.vault import catalog, wal_index
+from pgvault.vault import catalog, wal_index, wal_queries
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import timeline_tree
-from pgvault.vault.wal_index import WalIndex, archived_rows
+from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_parted import latest_between
+from pgvault.vault.wal_queries import NOT_KNOWN as NOT_KNOWN
+from pgvault.vault.wal_queries import RestorePoint as RestorePoint
+from pgvault.vault.wal_rebuild import archived_names
 
-NOT_KNOWN = -1
-"""In a lane's arrays: no transaction ended in the segment, or it was not read yet."""
-
-_POINTS = "SELECT name, timeline, number, lsn, end_lsn, at FROM restore_point ORDER BY timeline, lsn"
-_OF_LANES = (*(f"coalesce({column}, {NOT_KNOWN})" for column in ("earliest", "latest")), "accepted_at",
-             f"coalesce(commits, {NOT_KNOWN})")
 _WIDTH = len(Archived._fields)
-_AT_ONCE = 8192
-"""Rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +46,6 @@ class Lane:
     """When it came into the archive."""
     commits: array[int] = field(default_factory=lambda: array("q"))
     """How many; NOT_KNOWN when it was not read yet, or could not be."""
-
-
-class RestorePoint(NamedTuple):
-    name: str
-    timeline: int
-    number: int
-    """Of its segment."""
-    lsn: Lsn
-    end_lsn: Lsn
-    at: int
-    """Microseconds since 1970, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +81,12 @@ def wal_picture(server: ServerVault) -> WalPicture:
 
 def _read(server: ServerVault) -> tuple[list[Archived], tuple[Lane, ...], tuple[RestorePoint, ...], TimelineTree, int]:
     try:
-        with wal_index.reading(server) as index:
-            index.connection.execute("BEGIN")  # all of it as of one moment
-            points = tuple(RestorePoint(name, timeline, number, Lsn(lsn), Lsn(end), at) for
-                           name, timeline, number, lsn, end, at in index.connection.execute(_POINTS))
+        with wal_index.reading(server) as index, wal_queries.one_moment(index):
+            points = wal_queries.restore_points(index)
             archived, lanes, unread = _segments(index)
             return archived, lanes, points, timeline_tree(server, index), unread
     except NotFound:
-        if any(server.wal.glob("*/*")):
+        if any(archived_names(server)):
             raise
         return [], (), (), TimelineTree(()), 0
 
@@ -116,8 +96,7 @@ def _segments(index: WalIndex) -> tuple[list[Archived], tuple[Lane, ...], int]:
     archived: list[Archived] = []
     lanes: dict[int, Lane] = {}
     unread = 0
-    rows = archived_rows(index, *_OF_LANES, "joined IS NULL")
-    while portion := rows.fetchmany(_AT_ONCE):
+    for portion in wal_queries.picture_rows(index):
         for timeline, same in groupby(portion, itemgetter(0)):
             columns = list(zip(*same, strict=True))
             archived.extend(map(Archived._make, zip(*columns[:_WIDTH], strict=True)))

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pgvault.model.errors import NoSpace, NotFound
-from pgvault.model.segment import Segment
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
@@ -18,9 +17,8 @@ from pgvault.vault.streaming import partials
 from pgvault.vault.wal_facts import OnProgress, read_facts, timeline_tree, unread
 from pgvault.vault.wal_index import WalIndex, archived_segments
 from pgvault.vault.wal_parted import latest_between
+from pgvault.vault.wal_queries import problems
 from pgvault.vault.wal_rebuild import Damaged, reconcile
-
-_PROBLEMS = "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +75,4 @@ def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
 
 
 def _not_read(index: WalIndex, size: int) -> tuple[NotRead, ...]:
-    return tuple(NotRead(Segment(timeline, number).name(size), reason)
-                 for timeline, number, reason in index.connection.execute(_PROBLEMS))
+    return tuple(NotRead(segment.name(size), reason) for segment, reason in problems(index))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -11,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, cast
 
 from pgvault.io.host import Host, OnCommand, SocketAddress
+from pgvault.io.pipes import PIPE_BYTES, widen
 from pgvault.io.process import TAIL, Output
 from pgvault.io.quoting import encode
 
-_PIPE_BYTES: Final = 1 << 20
 _GRACE: Final = 5.0
 """Seconds between TERM and KILL."""
 
@@ -71,8 +70,7 @@ class LocalProcess(asyncio.SubprocessProtocol):
         self._exited, self._closed = asyncio.Event(), asyncio.Event()
         self._writable: asyncio.Future[None] | None = None
         os.set_blocking(write_end, False)
-        with suppress(OSError, AttributeError):  # the kernel's limit for this user, or a system without it
-            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        widen(write_end)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast('asyncio.SubprocessTransport', transport)
@@ -95,7 +93,7 @@ class LocalProcess(asyncio.SubprocessProtocol):
             if self._input is None or self._exited.is_set():
                 raise BrokenPipeError
             try:
-                left = left[os.write(self._input, left[:_PIPE_BYTES]):]
+                left = left[os.write(self._input, left[:PIPE_BYTES]):]
             except BlockingIOError:
                 await self._wait_writable(self._input)
         await asyncio.sleep(0)  # a reader that is always ready must not starve the other tasks

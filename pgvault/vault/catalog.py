@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
@@ -59,12 +58,13 @@ def _key(server: ServerVault, backup_id: str, kind: Kind = Kind.BACKUP) -> Key:
     return server.key(kind, backup_id)
 
 
-def directory(server: ServerVault, backup_id: str) -> Path:
-    return manifest_path(server, backup_id).parent
+def location(server: ServerVault, backup_id: str) -> str:
+    """Where all of a backup's own objects are, for people."""
+    return server.store.location(_key(server, backup_id)).rpartition("/")[0]
 
 
-def manifest_path(server: ServerVault, backup_id: str) -> Path:
-    return Path(server.store.location(_key(server, backup_id, Kind.MANIFEST)))
+def manifest_key(server: ServerVault, backup_id: str) -> Key:
+    return _key(server, backup_id, Kind.MANIFEST)
 
 
 def write(server: ServerVault, backup: Backup) -> None:

@@ -41,7 +41,7 @@ class CatalogCache:
 
     def __init__(self, server: ServerVault) -> None:
         """Empty when there is none, or none that can be used."""
-        self._path = server.home / "catalog.cache"
+        self._path = server.cache.catalog
         self._server = server.name
         self._known: dict[str, tuple[str, list[Any]]] = {}
         self._now: dict[str, tuple[str, list[Any] | Backup]] = {}

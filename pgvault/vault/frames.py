@@ -41,7 +41,7 @@ class Rebuilt:
 
 def rebuild_index(server: ServerVault) -> Rebuilt:
     """Make `frames.sqlite` again from the packs. The caller holds the backup lock, or knows that no store is open."""
-    with replacing(server.frames_index) as temporary, _in_words(server):
+    with replacing(server.cache.frames) as temporary, _in_words(server):
         make_private(temporary)
         index = sqlite3.connect(temporary)
         try:
@@ -51,7 +51,7 @@ def rebuild_index(server: ServerVault) -> Rebuilt:
         finally:
             index.close()
         for suffix in ("-wal", "-shm", "-journal"):  # else SQLite would replay the old index's log into the new one
-            server.frames_index.with_name(server.frames_index.name + suffix).unlink(missing_ok=True)
+            server.cache.frames.with_name(server.cache.frames.name + suffix).unlink(missing_ok=True)
     return rebuilt
 
 
@@ -59,20 +59,20 @@ def attach_to(connection: sqlite3.Connection, server: ServerVault, scratch: Exit
     """Have the index as the schema `frames` of this connection, for reading."""
     ensure_index(server)
     with _in_words(server):
-        connection.execute("ATTACH ? AS frames", (reading_uri(server.frames_index, scratch),))
+        connection.execute("ATTACH ? AS frames", (reading_uri(server.cache.frames, scratch),))
         connection.execute("SELECT 1 FROM frames.sqlite_master").fetchone()
 
 
 def _in_words(server: ServerVault) -> AbstractContextManager[None]:
-    return in_words(server.frames_index, f"pgvault rebuild-index {server.name}")
+    return in_words(server.cache.frames, f"pgvault rebuild-index {server.name}")
 
 
 def ensure_index(server: ServerVault) -> None:
     """Make the index again when it is missing; NotFound where the vault may not be written to."""
-    if server.frames_index.exists():
+    if server.cache.frames.exists():
         return
     if not os.access(server.home, os.W_OK):
-        raise NotFound(f"the index of {server.name}'s frames is missing", detail=f"There is no {server.frames_index}, "
+        raise NotFound(f"the index of {server.name}'s frames is missing", detail=f"There is no {server.cache.frames}, "
                        "and the vault may not be written to.", hint="Copy that file too, or let it be written.")
     rebuild_index(server)
 
@@ -154,7 +154,7 @@ class FrameStore:
         return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        index = sqlite3.connect(self._server.frames_index, check_same_thread=False)
+        index = sqlite3.connect(self._server.cache.frames, check_same_thread=False)
         try:
             with _in_words(self._server):
                 index.execute("PRAGMA journal_mode = wal")

@@ -17,6 +17,8 @@ from pathlib import Path
 from pgvault.model.errors import Corrupt, Locked, PgvaultError, from_os_error
 from pgvault.store.files import is_full, open_private
 
+DatabaseError = sqlite3.Error
+"""What SQLite raises, for those above the vault: they do not know what its databases are made of."""
 BUSY_SECONDS = 30
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY = "/dev/shm"
@@ -95,3 +97,12 @@ def in_words(path: Path, remedy: str) -> Iterator[None]:
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_out_of_space(error: sqlite3.Error) -> bool:
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def is_duplicate(error: sqlite3.Error) -> bool:
+    """Whether a row was to be added that may be there once only."""
+    return _code(error) == sqlite3.SQLITE_CONSTRAINT

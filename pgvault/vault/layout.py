@@ -26,6 +26,7 @@ from pgvault.store.local import LocalStore
 from pgvault.store.local_leases import LocalLeases
 from pgvault.store.store import Store
 from pgvault.vault import mount_guard
+from pgvault.vault.cache import Cache
 
 FORMAT = 1
 _MARK = Key(Kind.VAULT)
@@ -87,16 +88,12 @@ class ServerVault(NamedTuple):
         return self.home / "packs"
 
     @property
-    def frames_index(self) -> Path:
-        return self.home / "frames.sqlite"
-
-    @property
     def wal(self) -> Path:
         return self.home / "wal"
 
     @property
-    def wal_index(self) -> Path:
-        return self.home / "wal.sqlite"
+    def cache(self) -> Cache:
+        return Cache(self.home)
 
     @property
     def incoming(self) -> Path:

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from pgvault.model.backup import Backup
-from pgvault.model.errors import Corrupt, PgvaultError
-from pgvault.store.files import publish, temporary_name
+from pgvault.model.errors import Corrupt, NotFound, PgvaultError
 from pgvault.vault import catalog, names
 from pgvault.vault.frames import attach_to
-from pgvault.vault.index_files import make_private, telling_full
+from pgvault.vault.index_files import telling_full
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import DatabaseName, RelationName, RoleName, Trait
 from pgvault.vault.names import from_sql as _from_sql
@@ -85,10 +84,9 @@ class ManifestWriter:
     """
 
     def __init__(self, server: ServerVault, backup_id: str) -> None:
-        self._final = catalog.manifest_path(server, backup_id)
-        self._temporary = temporary_name(self._final)
-        make_private(self._temporary)
-        self._db = sqlite3.connect(self._temporary, isolation_level=None, check_same_thread=False)
+        self._store, self._key = server.store, catalog.manifest_key(server, backup_id)
+        self._spool = self._store.spool(self._key)
+        self._db = sqlite3.connect(self._spool.path, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA + names.SCHEMA)
         self._db.execute("BEGIN")
         self._files: list[Row] = []
@@ -99,6 +97,8 @@ class ManifestWriter:
         self._last_id = 0
         self.file_count = 0
         self.size_bytes = 0
+        self.stored_bytes = 0
+        """Of the manifest itself, once it is published."""
 
     def next_id(self) -> int:
         """For an entry that is about to be added."""
@@ -169,13 +169,14 @@ class ManifestWriter:
         with self._writing():
             self._db.execute("COMMIT")
         self._db.close()
-        digest = file_sha256(self._temporary)
-        publish(self._temporary, self._final)
+        digest = file_sha256(self._spool.path)
+        self.stored_bytes = self._spool.path.stat().st_size
+        self._store.put(self._key, self._spool, replaces=self._store.stat(self._key))  # one of an earlier attempt
         return digest
 
     def abandon(self) -> None:
         self._db.close()
-        self._temporary.unlink(missing_ok=True)
+        self._spool.discard()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -185,7 +186,7 @@ class ManifestWriter:
             if self.failure:
                 raise self.failure
             try:
-                with telling_full(self._final):
+                with telling_full(self._spool.path):
                     yield
             except (PgvaultError, sqlite3.Error) as error:
                 if not self._db.in_transaction:
@@ -219,15 +220,17 @@ class Manifest:
 
     def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
         """`check` compares the whole file with its hash first; Corrupt when it is not what was written."""
-        self.path = catalog.manifest_path(server, backup.id)
+        key = catalog.manifest_key(server, backup.id)
         try:
+            self.path = server.cache.fetched(server.store, key)
             self.path.stat()
             if check and file_sha256(self.path) != backup.manifest_sha256:
                 raise Corrupt(f"the manifest of backup {backup.id} is damaged",
                               detail=f"{self.path} does not match its SHA-256.",
                               hint="Restore from another backup, or bring the file back from a copy.")
-        except FileNotFoundError:
-            raise Corrupt(f"the manifest of backup {backup.id} is missing", detail=f"{self.path} should be it.",
+        except (FileNotFoundError, NotFound):
+            raise Corrupt(f"the manifest of backup {backup.id} is missing",
+                          detail=f"{server.store.location(key)} should be it.",
                           hint="Restore from another backup, or bring the file back from a copy.") from None
         self._backup = backup
         self._db = self.connect()
@@ -318,7 +321,7 @@ class Manifest:
 
     def unreadable(self, error: sqlite3.DatabaseError) -> Corrupt:
         """SQLite's error in pgvault's words."""
-        files = f"{self.path}, with {self._server.frames_index}" if self._located else str(self.path)
+        files = f"{self.path}, with {self._server.cache.frames}" if self._located else str(self.path)
         return Corrupt(f"could not read the manifest of backup {self._backup.id}", detail=f"{files}: {error}.",
                        hint=f"pgvault rebuild-index {self._server.name}; if that does not help, use another backup.")
 

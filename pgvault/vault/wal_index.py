@@ -197,8 +197,8 @@ def has_breaks(index: WalIndex) -> bool:
 def writing(server: ServerVault) -> Iterator[WalIndex]:
     """The index, made if it is missing, for changing it; what is committed survives a power failure."""
     with _in_words(server):
-        make_private(server.wal_index)
-        with closing(sqlite3.connect(server.wal_index, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+        make_private(server.cache.wal)
+        with closing(sqlite3.connect(server.cache.wal, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
@@ -210,12 +210,12 @@ def writing(server: ServerVault) -> Iterator[WalIndex]:
 def reading(server: ServerVault) -> Iterator[WalIndex]:
     """The index for asking it, also in a vault that may not be written to, or that is full. NotFound when there is
     none."""
-    if not server.wal_index.exists():
-        raise NotFound(f"the index {server.wal_index} is missing",
+    if not server.cache.wal.exists():
+        raise NotFound(f"the index {server.cache.wal} is missing",
                        hint=f"It is a cache; make it again: {_remedy(server)}")
     with ExitStack() as scratch, _in_words(server):
         connection = scratch.enter_context(closing(sqlite3.connect(
-            reading_uri(server.wal_index, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))
+            reading_uri(server.cache.wal, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))
         connection.execute("PRAGMA temp_store = MEMORY")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found in _SAME_FILES:  # until someone writes, a copy in memory is read as the index will be then
@@ -262,11 +262,11 @@ def _create(connection: sqlite3.Connection) -> None:
 def discard(server: ServerVault) -> None:
     """Put an unusable index out of the way; the caller holds the archive's lock. `rebuild` makes it again."""
     for suffix in ("-wal", "-shm", "", "-journal"):
-        server.wal_index.with_name(server.wal_index.name + suffix).unlink(missing_ok=True)
+        server.cache.wal.with_name(server.cache.wal.name + suffix).unlink(missing_ok=True)
 
 
 def _in_words(server: ServerVault) -> AbstractContextManager[None]:
-    return in_words(server.wal_index, _remedy(server))
+    return in_words(server.cache.wal, _remedy(server))
 
 
 def _remedy(server: ServerVault) -> str:

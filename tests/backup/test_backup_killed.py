@@ -74,7 +74,7 @@ def here(changing: Server, module_directory: Path) -> Iterator[tuple[Station, Ba
 
 def assert_whole(here: Station) -> None:
     """Every pack is one and is known to the index, and every complete backup can be read to its last byte."""
-    with closing(sqlite3.connect(here.vault.frames_index)) as index:
+    with closing(sqlite3.connect(here.vault.cache.frames)) as index:
         assert {name for (name,) in index.execute("SELECT name FROM pack")} == pack_names(here.vault)
     for name in pack_names(here.vault):
         assert list(read_footer(here.vault, name))

@@ -12,12 +12,13 @@ import pytest
 from station import COPYING, NAME, Station, finish
 from support.fleet import Fleet, Shape
 from support.installation import installation
+from support.objects import backup_directory
 from support.postgres import Server, wait_until
 
 from pgvault.engine.backup import wal as backup_wal
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
-from pgvault.vault import catalog, wal_index
+from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import Accepted
 from pgvault.vault.wal_facts import unread
@@ -144,7 +145,7 @@ def test_nobody_brings_the_wal(poor: Server, station: Callable[..., Station]) ->
     done = here.run("archive-wal", NAME)
     assert f"{backup.id} is DONE" in done.stderr
     assert here.newest().status is BackupStatus.DONE
-    assert 'status = "DONE"' in (catalog.directory(here.vault, backup.id) / "backup.toml").read_text()
+    assert 'status = "DONE"' in (backup_directory(here.vault, backup.id) / "backup.toml").read_text()
 
 
 def test_wal_that_came_by_another_way(poor: Server, station: Callable[..., Station]) -> None:
@@ -158,7 +159,7 @@ def test_wal_that_came_by_another_way(poor: Server, station: Callable[..., Stati
     assert here.run("show-backup", NAME, backup.id, "--format", "json").json()["status"] == "DONE"
     after, _ = waiting_backup(here)
     assert after.status is BackupStatus.WAITING_FOR_WALS
-    assert 'status = "DONE"' in (catalog.directory(here.vault, backup.id) / "backup.toml").read_text()
+    assert 'status = "DONE"' in (backup_directory(here.vault, backup.id) / "backup.toml").read_text()
 
 
 def test_a_hole_below_a_later_segment(poor: Server, station: Callable[..., Station]) -> None:

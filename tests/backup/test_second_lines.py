@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.objects import pack_path
+from support.objects import manifest_path, pack_path
 
 from pgvault.engine.backup.copy import Batch, Piece, RunMaker, Stored
 from pgvault.engine.backup.run import _previous_manifest
@@ -165,11 +165,11 @@ def test_a_damaged_manifest_is_passed_over(server: ServerVault) -> None:
             manifest = _previous_manifest(server, scope)
             return manifest.path if manifest else None
 
-    assert chosen() == catalog.manifest_path(server, newer.id)
-    path = catalog.manifest_path(server, newer.id)
+    assert chosen() == manifest_path(server, newer.id)
+    path = manifest_path(server, newer.id)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # SQLite does not notice
     path.write_bytes(content)
-    assert chosen() == catalog.manifest_path(server, older.id)
-    catalog.manifest_path(server, older.id).unlink()
+    assert chosen() == manifest_path(server, older.id)
+    manifest_path(server, older.id).unlink()
     assert chosen() is None

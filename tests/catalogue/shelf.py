@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from support.cli import Completed, pgvault
+from support.objects import backup_directory
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
@@ -61,7 +62,7 @@ class Shelf:
     def put(self, *backups: Backup) -> None:
         for backup in backups:
             server = self.server(backup.server)
-            make_directory(catalog.directory(server, backup.id))
+            make_directory(backup_directory(server, backup.id))
             catalog.write(server, backup)
 
     def archive(self, timeline: int, first: int, last: int, *, stored: int = 1000, server: str = "main") -> None:
@@ -76,7 +77,7 @@ class Shelf:
                    modified: int = 1_793_534_400) -> Backup:
         """Store the backup with these files, really."""
         server = self.server(backup.server)
-        make_directory(catalog.directory(server, backup.id))
+        make_directory(backup_directory(server, backup.id))
         manifest = ManifestWriter(server, backup.id)
         with FrameStore(server) as store:
             for path in directories:

@@ -147,7 +147,7 @@ def test_a_vault_without_a_wal_index_still_lists(shelf: Shelf) -> None:
     done = shelf.run("list-backups", "main")
     assert b"WAL Size:    unknown" in done.stdout
     assert "WAL is not shown" in done.stderr
-    shelf.server().wal_index.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    shelf.server().cache.wal.write_bytes(b"not a database, but long enough to be looked at" * 100)
     assert b"WAL Size:    unknown" in shelf.run("list-backups", "main").stdout
 
 

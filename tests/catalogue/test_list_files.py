@@ -9,6 +9,7 @@ import sys
 import pytest
 from shelf import SIZE, Shelf, at, made_backup
 from support.cli import environment, pgvault_argv
+from support.objects import backup_directory, manifest_path
 
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
@@ -88,7 +89,7 @@ def test_missing_wal_is_an_error_after_the_list(stored: Shelf) -> None:
 
 
 def test_a_damaged_manifest_is_not_listed(stored: Shelf) -> None:
-    path = catalog.manifest_path(stored.server(), "20261101T120000Z")
+    path = manifest_path(stored.server(), "20261101T120000Z")
     content = bytearray(path.read_bytes())
     content[-100] ^= 1
     path.write_bytes(content)
@@ -104,7 +105,7 @@ def test_a_backup_that_failed_has_no_files(shelf: Shelf) -> None:
 def test_many_files_take_no_memory(shelf: Shelf) -> None:
     """A hundred thousand names of 200 bytes would be 40 MB as objects; the reader goes away in the middle, too."""
     backup = made_backup(at(1))
-    make_directory(catalog.directory(shelf.server(), backup.id))
+    make_directory(backup_directory(shelf.server(), backup.id))
     manifest = ManifestWriter(shelf.server(), backup.id)
     for number in range(100_000):
         manifest.add(Entry(manifest.next_id(), f"base/{number:0200}", Kind.FILE, 0, 0o600, 0))

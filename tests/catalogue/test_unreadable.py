@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from shelf import SIZE, Shelf, at, made_backup
+from support.objects import backup_directory
 
 from pgvault.cli.main import main
 from pgvault.store.files import make_directory
@@ -34,7 +35,7 @@ def said(shelf: Shelf, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def damaged_facts(shelf: Shelf, backup_id: str) -> Path:
-    path = catalog.directory(shelf.server(), backup_id) / "backup.toml"
+    path = backup_directory(shelf.server(), backup_id) / "backup.toml"
     path.write_text("status = [")
     return path
 
@@ -60,15 +61,15 @@ def test_a_missing_index_is_named_by_those_who_only_read_it(shelf: Shelf, said: 
     """The others make it again."""
     make_directory(segments := shelf.server().wal / "0000000100000000")
     (segments / "000000010000000000000002.zst").touch()
-    shelf.server().wal_index.unlink()
+    shelf.server().cache.wal.unlink()
     told = said(*words)
-    assert f"the index {shelf.server().wal_index} is missing" in told
+    assert f"the index {shelf.server().cache.wal} is missing" in told
     assert ("pgvault check main" if words[0] == "status" else "pgvault rebuild-index main") in told
 
 
 @pytest.mark.parametrize("words", [*(each for each in READERS if each[0] != "list-files"), RESTORE], ids=" ".join)
 def test_a_bad_index_is_named(shelf: Shelf, said: Callable[..., str], words: tuple[str, ...]) -> None:
-    shelf.server().wal_index.write_bytes(b"no database" * 500)
+    shelf.server().cache.wal.write_bytes(b"no database" * 500)
     told = said(*words)
-    assert f"the index {shelf.server().wal_index} cannot be used" in told
+    assert f"the index {shelf.server().cache.wal} cannot be used" in told
     assert ("pgvault check main" if words[0] == "status" else "pgvault rebuild-index main") in told

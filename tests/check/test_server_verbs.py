@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from check_site import NAME, Site
 from support.account import account
+from support.objects import backup_directory
 from support.postgres import Server, wait_until
 
 from pgvault.config.schema import ServerConfig, settings_of
@@ -35,7 +36,7 @@ def store_backup(site: Site, *, hours_ago: int, segment: int, **changes: object)
         "started_at": ended, "finished_at": ended, "system_identifier": "1", "server_version": "18.6",
         "segment_size": SEGMENT, "timeline": 1, "data_directory": "/data", "begin_lsn": Lsn(segment * SEGMENT + 40),
         "end_lsn": Lsn(segment * SEGMENT + 400), "size_bytes": 28 << 20, "stored_bytes": 3 << 20, **changes})
-    make_directory(catalog.directory(vault, backup.id))
+    make_directory(backup_directory(vault, backup.id))
     catalog.write(vault, backup)
     account().own(site.home)
     return backup

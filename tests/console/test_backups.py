@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from catalogue.shelf import at, made_backup
 from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, write
+from support.objects import backup_directory, manifest_path
 from textual.pilot import Pilot
 
 from pgvault.console.app import ConsoleApp
@@ -19,7 +20,6 @@ from pgvault.console.screens.text_box import TextBox
 from pgvault.model.backup import BackupStatus, Tablespace
 from pgvault.model.event import JobFinished
 from pgvault.model.job import JobState
-from pgvault.vault import catalog
 
 
 def lines(pilot: Pilot[None], text: str) -> list[str]:
@@ -41,7 +41,7 @@ def fill(desk: Desk) -> None:
         made_backup(at(21), status=BackupStatus.STARTED, finished_at=None, end_lsn=None, size_bytes=0))
     bad = made_backup(at(22))
     desk.shelf.put(bad)
-    (catalog.directory(desk.shelf.server(), bad.id) / "backup.toml").write_text("[")
+    (backup_directory(desk.shelf.server(), bad.id) / "backup.toml").write_text("[")
 
 
 # The list
@@ -295,7 +295,7 @@ async def test_a_path_is_copied(desk: Desk) -> None:
     (lambda path: path.write_bytes(b"nothing of the kind" * 100), "could not read the manifest")])
 async def test_a_manifest_that_is_missing_or_damaged(desk: Desk, damage, said: str) -> None:
     with_files(desk, {"base/1/1": b"a"})
-    damage(catalog.manifest_path(desk.shelf.server(), "20261122T120000Z"))
+    damage(manifest_path(desk.shelf.server(), "20261122T120000Z"))
     async with desk.open() as pilot:
         await open_files(desk, pilot)
         assert said in words(pilot)
@@ -307,7 +307,7 @@ async def test_a_manifest_that_is_missing_or_damaged(desk: Desk, damage, said: s
 async def test_a_manifest_that_is_damaged_further_in(desk: Desk) -> None:
     """It opens; what cannot be read says so when it is reached, and the rest is shown."""
     with_files(desk, {f"base/1/{number:040}": b"" for number in range(4000)})
-    path = catalog.manifest_path(desk.shelf.server(), "20261122T120000Z")
+    path = manifest_path(desk.shelf.server(), "20261122T120000Z")
     content = bytearray(path.read_bytes())
     middle = content.find(b"%040d" % 2000) // 4096
     content[middle * 4096:(middle + 1) * 4096] = bytes(4096)

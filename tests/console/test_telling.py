@@ -8,6 +8,7 @@ import pytest
 from catalogue.shelf import at, made_backup
 from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
 from recovery import ready, recovering
+from support.objects import manifest_path
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -15,7 +16,6 @@ from pgvault.console.screens.confirm import Confirm
 from pgvault.console.tabs import tabs
 from pgvault.console.wizard.steps import Step
 from pgvault.model.job import JobState
-from pgvault.vault import catalog
 
 
 def footer(pilot: Pilot[None]) -> str:
@@ -256,7 +256,7 @@ async def test_a_backup_whose_files_cannot_be_listed_shows_its_code(desk: Desk) 
     backup = made_backup(at(22))
     desk.shelf.with_files(backup, {"PG_VERSION": b"18\n"})
     desk.shelf.archive(1, 2, 6)
-    catalog.manifest_path(desk.shelf.server(), backup.id).unlink()
+    manifest_path(desk.shelf.server(), backup.id).unlink()
     async with desk.open() as pilot:
         await press(pilot, "2", "enter")
         assert "code corrupt: pgvault explain corrupt" in words(pilot)

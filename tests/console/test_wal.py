@@ -414,7 +414,7 @@ async def test_without_anything_nothing_is_looked_for(desk: Desk) -> None:
 
 async def test_a_vault_that_cannot_be_read_says_why(desk: Desk) -> None:
     an_evening(desk)
-    desk.shelf.server().wal_index.write_bytes(b"no index at all, but long enough to be looked at" * 50)
+    desk.shelf.server().cache.wal.write_bytes(b"no index at all, but long enough to be looked at" * 50)
     async with desk.open(app(desk)) as pilot:
         await press(pilot, "3")
         assert "cannot be used" in screen(pilot)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.objects import backup_directory, manifest_path
 
 from pgvault.engine.event_names import NameBook
 from pgvault.model.backup import Backup, BackupStatus
@@ -34,7 +35,7 @@ def shelve(vault: ServerVault, number: int, relations: list[RelationName], *, na
         id=started.strftime("%Y%m%dT%H%M%SZ"), server="main", status=BackupStatus.DONE, method="stream",
         started_at=started, finished_at=started, system_identifier="1", server_version="18.1", segment_size=1 << 24,
         timeline=1, data_directory="/data", begin_lsn=Lsn(lsn(number) - 100), end_lsn=lsn(number))
-    catalog.directory(vault, backup.id).mkdir(parents=True)
+    backup_directory(vault, backup.id).mkdir(parents=True)
     catalog.write(vault, backup)
     writer = ManifestWriter(vault, backup.id)
     if named:
@@ -96,7 +97,7 @@ def test_backups_without_names_are_passed_over_however_many_they_are(vault: Serv
     for number in range(1, 21):
         shelve(vault, number, [], named=number % 2 == 0)
     damaged = catalog.backups(vault)[-1]
-    catalog.manifest_path(vault, damaged.id).write_bytes(b"nonsense")
+    manifest_path(vault, damaged.id).write_bytes(b"nonsense")
     with book_of(vault) as book:
         names = book.at(Lsn(lsn(20) + 8))
         assert names.by_oid(SHOP, TABLE).name == "orders"

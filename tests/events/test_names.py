@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from happenings import ODD, Site, site
 from support.fleet import Fleet
+from support.objects import manifest_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import NoSpace
@@ -41,7 +42,7 @@ def town(fleet: Fleet) -> Iterator[Site]:
 
 
 def names_of(made: Site, backup: Backup) -> Names:
-    return Names(catalog.manifest_path(made.vault, backup.id))
+    return Names(manifest_path(made.vault, backup.id))
 
 
 def warnings(made: Site) -> list[str]:
@@ -127,7 +128,7 @@ def test_a_backup_of_an_earlier_version_has_no_names(fleet: Fleet, major: int) -
         made.archive()
         first, last = made.events()
         assert [each.objects[0].title for each in (first, last)] == ["table public.swapped", "table public.lost"]
-        with sqlite3.connect(catalog.manifest_path(made.vault, backup.id)) as manifest:
+        with sqlite3.connect(manifest_path(made.vault, backup.id)) as manifest:
             manifest.executescript("DROP TABLE relation; DROP TABLE database")
         manifest.close()
         database = made.server.scalar("SELECT oid::bigint FROM pg_database WHERE datname = 'postgres'")

@@ -10,12 +10,12 @@ import pytest
 from catalogue.shelf import Shelf, at, made_backup
 from hypothesis import given
 from hypothesis import strategies as st
+from support.objects import backup_directory, manifest_path
 
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
 from pgvault.store.files import make_directory
-from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 
@@ -25,7 +25,7 @@ PATHS = ("PG_VERSION", "base", "base/1", "base/1/1259", "base/1/1259_fsm", "base
 
 def stored(vault: ServerVault, paths: list[str] | tuple[str, ...], day: int = 1) -> Backup:
     backup = made_backup(at(day))
-    make_directory(catalog.directory(vault, backup.id))
+    make_directory(backup_directory(vault, backup.id))
     writer = ManifestWriter(vault, backup.id)
     for path in paths:
         writer.add(Entry(writer.next_id(), path, Kind.FILE, len(path), 0o600, 0))
@@ -141,7 +141,7 @@ def test_a_missing_manifest_is_told(shelf: Shelf, vault: ServerVault) -> None:
 def test_damage_that_shows_is_told_at_once(vault: ServerVault, keep: int) -> None:
     """Garbage, and a manifest of which only the beginning is there."""
     backup = stored(vault, PATHS)
-    path = catalog.manifest_path(vault, backup.id)
+    path = manifest_path(vault, backup.id)
     content = path.read_bytes()
     path.write_bytes(content[:keep] if keep > 100 else b"garbage" * 1000)
     with pytest.raises(Corrupt, match="could not read the manifest"):
@@ -149,7 +149,7 @@ def test_damage_that_shows_is_told_at_once(vault: ServerVault, keep: int) -> Non
 
 
 def test_damage_further_in_is_told_where_it_is_met(vault: ServerVault, many: Backup) -> None:
-    path = catalog.manifest_path(vault, many.id)
+    path = manifest_path(vault, many.id)
     content = bytearray(path.read_bytes())
     content[400 * 4096:401 * 4096] = bytes(4096)  # one page of the table's entries
     path.write_bytes(content)

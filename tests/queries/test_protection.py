@@ -82,7 +82,7 @@ def test_an_index_that_cannot_be_used_is_unknown_while_backups_are_still_shown(
     backup = made_backup(at(1, 13))
     shelf.put(backup)
     shelf.archive(1, 2, 4)
-    vault.wal_index.write_bytes(b"no database" * 100)
+    vault.cache.wal.write_bytes(b"no database" * 100)
     found = looked(shelf)
     assert (found.state, found.last_backup, found.stored_bytes) == (ProtectionState.UNKNOWN, backup, None)
     assert "cannot be used" in found.reason
@@ -200,7 +200,7 @@ def _file_waits(shelf: Shelf) -> None:
 
 
 def _index_goes(shelf: Shelf) -> None:
-    shelf.server().wal_index.unlink()
+    shelf.server().cache.wal.unlink()
 
 
 @pytest.mark.parametrize("act", [

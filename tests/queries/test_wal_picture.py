@@ -9,13 +9,14 @@ from contextlib import contextmanager
 import pytest
 from catalogue.shelf import SIZE, Shelf, at, made_backup
 
-from pgvault.engine.wal_picture import _AT_ONCE, NOT_KNOWN, RestorePoint, wal_picture
+from pgvault.engine.wal_picture import NOT_KNOWN, RestorePoint, wal_picture
 from pgvault.model.errors import NotFound
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_queries import _PORTION
 
 DAY = int(at(1).timestamp()) * 1_000_000
 
@@ -102,7 +103,7 @@ def test_many_segments_take_no_more_queries_than_one(
     shelf.archive(1, 0, 0)
     monkeypatch.setattr(wal_index, "reading", overheard)
     wal_picture(vault)
-    few, many = len(asked), 2 * _AT_ONCE + 1
+    few, many = len(asked), 2 * _PORTION + 1
     with wal_index.writing(vault) as index, index.connection:
         index.connection.execute("BEGIN")
         index.connection.executemany(

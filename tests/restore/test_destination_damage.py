@@ -13,6 +13,7 @@ from destination_site import Site, made_site, refuses_to_start
 from support.account import account
 from support.cli import Completed, pgvault
 from support.fleet import Fleet
+from support.objects import manifest_path
 
 from pgvault.model.lsn import Lsn
 from pgvault.vault import catalog
@@ -62,7 +63,7 @@ def copy(site: Site) -> Iterator[Copy]:
 def frames_of(site: Site, backup: str) -> set[bytes]:
     import sqlite3
 
-    path = catalog.manifest_path(site.vault, catalog.find(site.vault, backup).id)
+    path = manifest_path(site.vault, catalog.find(site.vault, backup).id)
     with sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True) as connection:
         return {row[0] for row in connection.execute("select frame from run where frame is not null")}
 
@@ -125,7 +126,7 @@ def test_the_frames_index_is_a_cache(site: Site, copy: Copy) -> None:
     """Whatever byte of it is wrong: the restore fails and says so, or what it writes is right."""
     index = copy.server / "frames.sqlite"
     for number, at in enumerate(range(100, index.stat().st_size, index.stat().st_size // 6)):
-        shutil.copy(site.vault.frames_index, index)
+        shutil.copy(site.vault.cache.frames, index)
         copy.flip(index, at)
         directory = site.place(f"index-{number}")
         done = copy.restore(directory)

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from choosing import FIRST, REACH, SECOND, at, branched, lived
 from made_archive import MadeArchive, Server
+from support.objects import backup_directory
 
 from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices, Fit, Question
@@ -114,7 +115,7 @@ def test_a_backup_that_is_not_whole(vault: ServerVault, status: BackupStatus, er
 
 def test_one_that_cannot_be_read_is_named_too(vault: ServerVault) -> None:
     search = Shelf(lived())
-    lost = catalog.directory(vault, LOST)
+    lost = backup_directory(vault, LOST)
     lost.mkdir(parents=True)
     (lost / "backup.toml").write_text("=")
     found = ask(vault, search, target=EndOfWal())

@@ -20,6 +20,14 @@ def facts_path(server: ServerVault, backup_id: str) -> Path:
     return object_path(server, Kind.BACKUP, backup_id)
 
 
+def backup_directory(server: ServerVault, backup_id: str) -> Path:
+    return facts_path(server, backup_id).parent
+
+
+def manifest_path(server: ServerVault, backup_id: str) -> Path:
+    return object_path(server, Kind.MANIFEST, backup_id)
+
+
 def wal_path(server: ServerVault, name: str) -> Path:
     return object_path(server, Kind.WAL, name)
 

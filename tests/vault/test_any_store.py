@@ -13,7 +13,7 @@ import pytest
 from support.faulty_store import FaultyStore
 
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import Conflict, InDoubt, Unreachable
+from pgvault.model.errors import Conflict, Corrupt, InDoubt, Unreachable
 from pgvault.store.keys import Kind
 from pgvault.store.local import LocalStore
 from pgvault.store.memory import MemoryStore
@@ -23,6 +23,8 @@ from pgvault.vault.compression import compress
 from pgvault.vault.frames import FrameStore, rebuild_index
 from pgvault.vault.identity import Identity, claim, read_identity, servers_of
 from pgvault.vault.layout import ServerVault, Vault
+from pgvault.vault.manifest import Entry, Manifest, ManifestWriter
+from pgvault.vault.manifest import Kind as FileKind
 from pgvault.vault.packs import PackReader, pack_names
 from pgvault.vault.wal_archive import accept
 from pgvault.vault.wal_fetch import fetch
@@ -152,3 +154,42 @@ def test_a_listing_that_breaks_off_removes_nothing_from_the_index(server: Server
     with wal_index.reading(server) as index:
         assert index.names() == {ONE, TWO}
     assert [each.name for each in server.store._inner.list(Kind.WAL, "main")] == [ONE, TWO]  # type: ignore[attr-defined]
+
+
+def test_a_manifest_is_fetched_once_and_read_here(server: ServerVault, store: FaultyStore) -> None:
+    catalog.create(server, BACKUP)
+    writer = ManifestWriter(server, BACKUP.id)
+    writer.add(Entry(writer.next_id(), "base/1/1259", FileKind.FILE, 0, 0o600, 0))
+    writer.index_paths()
+    stored = replace(BACKUP, manifest_sha256=writer.publish())
+    catalog.write(server, stored)
+    for _ in range(2):
+        with Manifest(server, stored, check=True) as manifest:
+            assert [each.path for each in manifest.entries()] == ["base/1/1259"]
+    assert store.faults.calls.count("stream") == 1, "the second time it is there already"
+    store.delete(catalog.manifest_key(server, BACKUP.id))
+    with pytest.raises(Corrupt, match="is missing"):
+        Manifest(server, stored)
+
+
+def test_an_attempt_that_comes_after_another_has_its_own_manifest(server: ServerVault) -> None:
+    catalog.create(server, BACKUP)
+    digests = []
+    for path in ("first", "second"):
+        writer = ManifestWriter(server, BACKUP.id)
+        writer.add(Entry(writer.next_id(), path, FileKind.FILE, 0, 0o600, 0))
+        digests.append(writer.publish())
+    with Manifest(server, replace(BACKUP, manifest_sha256=digests[1]), check=True) as manifest:
+        assert [each.path for each in manifest.entries()] == ["second"]
+
+
+def test_a_manifest_that_is_fetched_by_half_is_none(server: ServerVault, store: FaultyStore) -> None:
+    catalog.create(server, BACKUP)
+    writer = ManifestWriter(server, BACKUP.id)
+    stored = replace(BACKUP, manifest_sha256=writer.publish())
+    store.faults.streams_at_most = 100
+    with pytest.raises(Unreachable):
+        Manifest(server, stored)
+    store.faults.streams_at_most = None
+    with Manifest(server, stored, check=True) as manifest:
+        assert list(manifest.entries()) == []

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from support.objects import manifest_path
 
 from pgvault.engine.restore.files import plain_file
 from pgvault.model.backup import Backup, BackupStatus
@@ -97,5 +98,5 @@ def test_it_goes_on(server: ServerVault) -> None:
 
 
 def test_its_names_are_read(server: ServerVault) -> None:
-    with closing(sqlite3.connect(catalog.manifest_path(server, IDS[0]))) as manifest:
+    with closing(sqlite3.connect(manifest_path(server, IDS[0]))) as manifest:
         assert manifest.execute("SELECT name FROM relation").fetchall() == [("t",)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.durability import Durability
-from support.objects import identity_path, pack_path
+from support.objects import backup_directory, identity_path, manifest_path, pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.store.files import make_directory, publish, remove_tree, write_durably
@@ -113,13 +113,13 @@ def test_a_frame_that_is_in_the_index(server: ServerVault, tmp_path: Path, durab
 def test_an_index_that_was_made_again(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
     write_frames(server, b"one")
     rebuild_index(server)
-    assert_holds(durability, tmp_path, server.frames_index)
+    assert_holds(durability, tmp_path, server.cache.frames)
 
 
 def test_a_backup_from_its_first_instant_to_its_last(server: ServerVault, tmp_path: Path,
                                                      durability: Durability) -> None:
     catalog.create(server, BACKUP)
-    facts = catalog.directory(server, ID) / "backup.toml"
+    facts = backup_directory(server, ID) / "backup.toml"
     assert_holds(durability, tmp_path, facts)
 
     manifest = ManifestWriter(server, ID)
@@ -128,7 +128,7 @@ def test_a_backup_from_its_first_instant_to_its_last(server: ServerVault, tmp_pa
     manifest.add_run(number, 0, ZEROS)
     manifest.index_paths()
     digest = manifest.publish()
-    assert_holds(durability, tmp_path, catalog.manifest_path(server, ID))
+    assert_holds(durability, tmp_path, manifest_path(server, ID))
 
     catalog.write(server, replace(BACKUP, manifest_sha256=digest, status=BackupStatus.DONE))
     assert_holds(durability, tmp_path, facts)
@@ -169,7 +169,7 @@ def test_a_directory_that_is_removed_is_not_there_by_half(server: ServerVault, t
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     """It has lost its name, durably, before the first of its files goes."""
     catalog.create(server, BACKUP)
-    doomed = catalog.directory(server, ID)
+    doomed = backup_directory(server, ID)
     unlink = os.unlink
 
     def watched(path: str, *arguments: object, **named: object) -> None:

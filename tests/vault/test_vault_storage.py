@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cli import environment
-from support.objects import identity_path, pack_path
+from support.objects import backup_directory, identity_path, manifest_path, pack_path
 
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Corrupt, NoSpace, NotFound, PgvaultError, Refused, from_os_error
 from pgvault.store.files import TEMPORARY, make_directory, remove_tree, replacing, write_durably
-from pgvault.vault import catalog, delta
+from pgvault.vault import delta
 from pgvault.vault.compression import compress
 from pgvault.vault.frames import FrameStore, Rebuilt, rebuild_index
 from pgvault.vault.identity import Identity, claim, read_identity
@@ -98,7 +98,7 @@ class TestFrames:
         ids = store(server, plain_frames(30)) + store(server, plain_frames(30, salt="other"))
 
         def rows() -> list[tuple[object, ...]]:
-            with sqlite3.connect(server.frames_index) as index:
+            with sqlite3.connect(server.cache.frames) as index:
                 return index.execute("SELECT f.id, p.name, f.offset, f.stored, f.plain, f.crc32c FROM frame f"
                                      " JOIN pack p ON p.id = f.pack ORDER BY f.id").fetchall()
 
@@ -177,7 +177,7 @@ class TestAKill:
     def test_of_a_writer_that_got_no_further_than_the_pack_loses_nothing(self, server: ServerVault) -> None:
         """The pack is durable, its index row is not: the next writer finds it."""
         ids = store(server, plain_frames(5))
-        with sqlite3.connect(server.frames_index) as index:
+        with sqlite3.connect(server.cache.frames) as index:
             index.execute("DELETE FROM frame")
             index.execute("DELETE FROM pack")
         assert len(read_all(server, ids)) == 5
@@ -224,17 +224,17 @@ class TestDamage:
 
     def test_a_damaged_index_is_made_again_by_the_next_backup(self, server: ServerVault) -> None:
         ids = store(server, plain_frames(5))
-        content = bytearray(server.frames_index.read_bytes())
+        content = bytearray(server.cache.frames.read_bytes())
         content[4096:] = bytes(len(content) - 4096)
-        server.frames_index.write_bytes(content)
+        server.cache.frames.write_bytes(content)
         assert len(read_all(server, ids)) == 5
 
     def test_the_log_of_an_index_that_a_kill_left_is_not_taken_for_the_new_ones(self, server: ServerVault) -> None:
         """A killed backup leaves frames.sqlite-wal; rebuilding must not have it replayed into the new index."""
         ids = store(server, plain_frames(5))
-        index = sqlite3.connect(server.frames_index, isolation_level=None)
+        index = sqlite3.connect(server.cache.frames, isolation_level=None)
         index.execute("DELETE FROM frame")  # what the log holds
-        log = server.frames_index.with_name("frames.sqlite-wal")
+        log = server.cache.frames.with_name("frames.sqlite-wal")
         left = log.read_bytes()
         index.close()
         log.write_bytes(left)
@@ -299,7 +299,7 @@ class TestAFullDisk:
         assert len(pack_names(small)) == 1
 
     def test_a_manifest_that_does_not_fit_is_not_published(self, small: ServerVault) -> None:
-        make_directory(catalog.directory(small, ID))
+        make_directory(backup_directory(small, ID))
         manifest = ManifestWriter(small, ID)
 
         def fill() -> None:
@@ -313,7 +313,7 @@ class TestAFullDisk:
 
     def test_a_full_disk_that_the_other_thread_met_lets_no_manifest_be_published(self, small: ServerVault) -> None:
         """SQLite has then given up everything that was in it, and would write what comes next."""
-        make_directory(catalog.directory(small, ID))
+        make_directory(backup_directory(small, ID))
         manifest = ManifestWriter(small, ID)
         manifest.add(Entry(manifest.next_id(), "base/1/1259", Kind.FILE, 0, 0o600, 0))
         manifest.index_paths()
@@ -328,7 +328,7 @@ class TestAFullDisk:
             with pytest.raises(NoSpace):
                 write()
         manifest.abandon()
-        assert not catalog.manifest_path(small, ID).exists()
+        assert not manifest_path(small, ID).exists()
 
     def test_facts_are_the_old_ones_when_the_new_do_not_fit(self, small: ServerVault) -> None:
         path = small.home / "facts"
@@ -402,7 +402,7 @@ def facts(**more: object) -> Backup:
 
 class TestManifests:
     def write(self, server: ServerVault, names: list[str], runs: list[Run]) -> Backup:
-        make_directory(catalog.directory(server, ID))
+        make_directory(backup_directory(server, ID))
         manifest = ManifestWriter(server, ID)
         for name in names:
             number = manifest.next_id()
@@ -446,7 +446,7 @@ class TestManifests:
 
     def test_any_changed_byte_is_found(self, server: ServerVault) -> None:
         backup = self.write(server, NAMES, [ZEROS])
-        path = catalog.manifest_path(server, ID)
+        path = manifest_path(server, ID)
         content = bytearray(path.read_bytes())
         for at in range(0, len(content), 511):
             path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
@@ -458,16 +458,16 @@ class TestManifests:
 
     def test_garbage_that_is_not_checked_is_still_no_crash(self, server: ServerVault) -> None:
         backup = self.write(server, NAMES, [ZEROS])
-        catalog.manifest_path(server, ID).write_bytes(b"garbage" * 1000)
+        manifest_path(server, ID).write_bytes(b"garbage" * 1000)
         with Manifest(server, backup) as manifest, pytest.raises(Corrupt):
             list(manifest.entries())
 
     def test_one_that_is_abandoned_leaves_nothing(self, server: ServerVault) -> None:
-        make_directory(catalog.directory(server, ID))
+        make_directory(backup_directory(server, ID))
         manifest = ManifestWriter(server, ID)
         manifest.add(Entry(manifest.next_id(), "a", Kind.FILE, 0, 0o600, 0))
         manifest.abandon()
-        assert not list(catalog.directory(server, ID).iterdir())
+        assert not list(backup_directory(server, ID).iterdir())
 
 
 class TestFiles:

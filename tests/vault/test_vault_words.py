@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.objects import facts_path, identity_path, object_path, pack_path
+from support.objects import facts_path, identity_path, manifest_path, object_path, pack_path
 from support.plans import SOURCE
 from support.stored import store
 
@@ -144,7 +144,7 @@ def test_a_delta_is_worthwhile_up_to_three_pages_of_five(pages: int, changed: in
 
 
 def test_a_manifest_that_is_damaged_or_missing(backup: Any, server: ServerVault) -> None:
-    path = catalog.manifest_path(server, backup.id)
+    path = manifest_path(server, backup.id)
     with Manifest(server, backup, check=True):
         pass
     other = replace(backup, manifest_sha256="0" * 64)
@@ -162,7 +162,7 @@ def test_a_manifest_that_is_damaged_or_missing(backup: Any, server: ServerVault)
 
 
 def test_a_frame_that_no_pack_has(backup: Any, server: ServerVault) -> None:
-    with sqlite3.connect(server.frames_index) as index:
+    with sqlite3.connect(server.cache.frames) as index:
         index.execute("DELETE FROM frame")
     index.close()
     with Manifest(server, backup) as manifest:
@@ -204,7 +204,7 @@ def test_a_backup_s_facts_that_cannot_be_read(server: ServerVault, content: str)
     message, _, _ = said(NotFound, lambda: catalog.find(server, "last-failed"))
     assert message == "main has no backup 'last-failed' that can be read"
     path.unlink()
-    catalog.manifest_path(server, SOURCE.id).touch()
+    manifest_path(server, SOURCE.id).touch()
     assert said(PgvaultError, lambda: catalog.read(server, SOURCE.id))[1] == f"{path}: the file is missing."
 
 
@@ -266,7 +266,7 @@ def test_an_archive_that_is_not_there_is_in_doubt(server: ServerVault) -> None:
         "the vault has no WAL archive of main", f"{object_path(server, Kind.IDENTITY)} is missing.",
         "Check [vault] home and the server's name.")
     claim(server, CLUSTER)
-    assert find_wal(server, "000000010000000000000001") is None
+    assert find_wal(server, "000000010000000000000001") is False
 
 
 @pytest.mark.parametrize("name", ["lost+found", "jobs/", "README", "main/incoming/"])

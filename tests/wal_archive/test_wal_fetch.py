@@ -164,14 +164,14 @@ def test_the_archive_answers_without_its_index(server: ServerVault) -> None:
     wal_index.discard(server)
     assert fetch(server, ONE) == segment(ONE)
     assert fetch(server, TWO) is None
-    server.wal_index.write_bytes(b"no database" * 1000)
+    server.cache.wal.write_bytes(b"no database" * 1000)
     assert fetch(server, ONE) == segment(ONE)
 
 
 def test_with_an_index_that_cannot_be_asked_nothing_is_proven_absent(server: ServerVault) -> None:
     """Rule 17: it may know of a file that is gone, and PostgreSQL would promote without its WAL."""
     wal_path(server, ONE).unlink()
-    server.wal_index.write_bytes(b"no database" * 1000)
+    server.cache.wal.write_bytes(b"no database" * 1000)
     with pytest.raises(InDoubt, match="could not ask the index"):
         fetch(server, ONE)
 

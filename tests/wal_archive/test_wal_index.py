@@ -88,7 +88,7 @@ def test_an_unusable_index_stops_neither_archiving_nor_looking(server: ServerVau
     before = rows(server)["file"]
     wal_index.discard(server)
     if content is not None:
-        server.wal_index.write_bytes(content)
+        server.cache.wal.write_bytes(content)
     fourth = ONE[:-1] + "4"
     assert put(server, fourth).new
     assert wal_status(server).survey.timelines[0].ranges[0].segments == 4
@@ -113,7 +113,7 @@ def test_rebuilding_names_what_is_damaged_and_keeps_the_rest(server: ServerVault
 
 
 def test_a_damaged_index_is_told_with_the_remedy(server: ServerVault) -> None:
-    server.wal_index.write_bytes(b"no database" * 1000)
+    server.cache.wal.write_bytes(b"no database" * 1000)
     with pytest.raises(Corrupt) as told, wal_index.reading(server):
         pass
     assert "rebuild-index main" in told.value.hint

@@ -194,7 +194,7 @@ def test_what_the_archive_does_not_take_is_not_confirmed(server: Server, vault: 
 def test_a_damaged_index_does_not_stop_it(server: Server, vault: ServerVault) -> None:
     with receiver(server, vault) as told:
         wait_archived(vault, work(server)[0], told)
-    vault.wal_index.write_bytes(b"no database" * 1000)
+    vault.cache.wal.write_bytes(b"no database" * 1000)
     with receiver(server, vault) as told:
         wait_archived(vault, work(server)[0], told)
     assert gaps(vault) == []

@@ -88,7 +88,7 @@ def test_the_index_is_made_again_equal_to_before(archiving: Server, vault: Serve
     wal_index.discard(vault)
     refresh(vault)
     assert rows(vault) == before
-    vault.wal_index.write_bytes(b"no database" * 100)
+    vault.cache.wal.write_bytes(b"no database" * 100)
     as_owner(vault, "rebuild-index", "main", config=config)
     assert rows(vault) == before
     rebuild(vault)

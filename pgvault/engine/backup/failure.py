@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 
 import psycopg
 
 from pgvault.io.base_backup import NEXT_STEP
 from pgvault.io.postgres_failure import translated
 from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.vault.index_files import DatabaseError, is_duplicate, is_out_of_space
 from pgvault.vault.layout import ServerVault
 
-FAILURES = (PgvaultError, psycopg.Error, OSError, sqlite3.Error)
+FAILURES = (PgvaultError, psycopg.Error, OSError, DatabaseError)
 """What `told` has words for; anything else is a mistake of the program."""
 
 
@@ -20,7 +20,7 @@ def backup_error(error: BaseException, server: ServerVault) -> PgvaultError:
     """The error for one of `FAILURES`."""
     if isinstance(error, psycopg.Error):
         return translated(server.name, error, "copy the cluster")
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, DatabaseError):
         return _of_sqlite(error, server)
     if isinstance(error, OSError):
         if error.filename is None:  # a write does not say where it was going
@@ -30,11 +30,10 @@ def backup_error(error: BaseException, server: ServerVault) -> PgvaultError:
     return error
 
 
-def _of_sqlite(error: sqlite3.Error, server: ServerVault) -> PgvaultError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+def _of_sqlite(error: DatabaseError, server: ServerVault) -> PgvaultError:
+    if is_out_of_space(error):
         return from_os_error(OSError(errno.ENOSPC, "no space left", str(server.home)), "store the backup")
-    if code == sqlite3.SQLITE_CONSTRAINT:
+    if is_duplicate(error):
         return PgvaultError("the server sent a base backup that cannot be right",
                             detail="It holds two files of one name.", hint=NEXT_STEP)
     return PgvaultError("could not store the backup: a database of the vault cannot be written",

@@ -7,7 +7,6 @@ at the latest when the next run finds it STARTED with nobody at work.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
@@ -40,6 +39,7 @@ from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_facts
 from pgvault.vault.frames import FrameStore
 from pgvault.vault.identity import Identity, claim
+from pgvault.vault.index_files import DatabaseError
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Manifest, ManifestWriter
 from pgvault.vault.wal_whole import lacking
@@ -90,7 +90,7 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
         _lock(scope, lambda: server.leases.hold(Concern.PACKS, shared=True), True, emit, cancelled)
         try:
             backup, missing = _take_locked(plan, config, facts, server, job, emit, cancelled)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, DatabaseError) as error:
             raise backup_error(error, server) from error
     _read_wal(server, BackupVerdict(backup), emit, cancelled)
     refuse_damaged(server, backup, missing)
@@ -103,7 +103,7 @@ def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled
         wal_facts.read_facts(server, on_progress=reading_progress(emit, cancelled))
     except Cancelled as error:
         raise Cancelled(f"{verdict}; only {error.message}", hint=error.hint) from None
-    except (PgvaultError, OSError, sqlite3.Error) as error:
+    except (PgvaultError, OSError, DatabaseError) as error:
         emit(Noted(f"{verdict}, but not all of the archived WAL could be read: {error}\n{READ_LATER}", Level.WARNING))
 
 
@@ -161,7 +161,7 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
 def clean_up(server: ServerVault) -> None:
     """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
     if catalog.has_waiting(server):
-        with suppress(PgvaultError, OSError, sqlite3.Error):  # then it is judged by what was read before
+        with suppress(PgvaultError, OSError, DatabaseError):  # then it is judged by what was read before
             wal_facts.read_facts(server)  # unread WAL counts as whole
     catalog.settle(server)
     server.store.sweep(Kind.BACKUP, server.name, alone=True)
@@ -193,7 +193,7 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
                 return _copy(plan, config, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
             failure = backup_error(error, server)
-            if not left or isinstance(error, OSError | sqlite3.Error) or not _may_pass(failure):
+            if not left or isinstance(error, OSError | DatabaseError) or not _may_pass(failure):
                 raise failure  # noqa: B904 -- it may be the very same
             emit(Noted(f"{failure.message}; trying again in {plan.retry_seconds:g} s, {left} more "
                        f"{'try' if left == 1 else 'tries'}", Level.WARNING, failure.code))
@@ -223,7 +223,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         silence = Silence(config, connection.info.backend_pid, cancelled.is_set)
         command = BaseBackup(server.name, connection, _options(plan, backup), silence)
         before = read_cluster(config, cancelled.is_set)
-        emit(Noted(f"Starting backup for server {server.name} in {catalog.directory(server, backup.id)}"))
+        emit(Noted(f"Starting backup for server {server.name} in {catalog.location(server, backup.id)}"))
         emit(PhaseStarted("checkpoint"))
         started = command.start()
         silence.copying = True
@@ -248,7 +248,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         for each in comparison.not_compared:
             emit(Noted(f"not compared with what arrived: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
-        backup = _copied(backup, stopped, store, manifest, digest, catalog.manifest_path(server, backup.id))
+        backup = _copied(backup, stopped, store, manifest, digest)
         catalog.write(server, backup)
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup
@@ -295,8 +295,7 @@ def _previous_manifest(server: ServerVault, scope: ExitStack) -> Manifest | None
     return None
 
 
-def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter, digest: str,
-            path: Path) -> Backup:
+def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter, digest: str) -> Backup:
     if stopped.timeline != backup.timeline:
         raise PgvaultError("the server changed its timeline during the backup",
                            detail=f"It began on {backup.timeline} and ended on {stopped.timeline}.",
@@ -304,7 +303,7 @@ def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: Manif
     corrupt = stopped.corrupt_files or (("unnamed",) if stopped.corrupt else ())
     return replace(
         backup, status=BackupStatus.WAITING_FOR_WALS, end_lsn=stopped.lsn, finished_at=datetime.now(UTC),
-        size_bytes=manifest.size_bytes, stored_bytes=store.stored_bytes + path.stat().st_size,
+        size_bytes=manifest.size_bytes, stored_bytes=store.stored_bytes + manifest.stored_bytes,
         file_count=manifest.file_count, manifest_sha256=digest, corrupt_pages=corrupt)
 
 

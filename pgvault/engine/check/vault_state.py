@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,14 +20,16 @@ from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_index
 from pgvault.vault.catalog import Found, Unreadable
 from pgvault.vault.identity import Identity, read_identity
+from pgvault.vault.index_files import DatabaseError
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.quarantine import REASON
 from pgvault.vault.wal_facts import read_facts_into, timeline_tree, unread
 from pgvault.vault.wal_index import archived_segments
 from pgvault.vault.wal_parted import latest_between
+from pgvault.vault.wal_queries import newest_accepted
+from pgvault.vault.wal_rebuild import archived_names
 
 _DOING = "read the vault"
-_NEWEST = "SELECT max(accepted_at) FROM file WHERE kind = 'segment'"
 
 
 def read_backups(server: ServerVault) -> Found:
@@ -78,13 +79,13 @@ def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identi
                 read_facts_into(index, server, identity, limit=segments)
             archived = archived_segments(index)
             tree = timeline_tree(server, index)
-            stored, [newest_at] = index.stored_bytes(), index.connection.execute(_NEWEST).fetchone()
+            stored, newest_at = index.stored_bytes(), newest_accepted(index)
     except NotFound:
-        if server.wal.is_dir() and any(server.wal.glob("*/*")):
+        if any(archived_names(server)):
             raise
         return WalFacts({}, survey((), TimelineTree(()), backups, size))
-    except sqlite3.Error as error:
-        raise PgvaultError(f"could not read {server.wal_index}", detail=f"SQLite says: {error}.",
+    except DatabaseError as error:
+        raise PgvaultError(f"could not read {server.cache.wal}", detail=f"SQLite says: {error}.",
                            hint=f"pgvault rebuild-index {server.name}") from None
     newest = {segment.timeline: segment.number for segment in archived}
     found = survey(archived, tree, backups, size, latest_between(server))

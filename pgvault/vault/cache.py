@@ -1,0 +1,51 @@
+"""What of one server lies on this machine beside the objects and may be lost: indexes, and manifests that were fetched.
+
+Whatever is here is made again from the objects, by `pgvault rebuild-index` or by itself.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from pgvault.store.files import make_directory, open_private, replacing
+from pgvault.store.keys import Key
+from pgvault.store.local import LocalStore
+from pgvault.store.store import Store, absent
+
+
+class Cache(NamedTuple):
+    home: Path
+
+    @property
+    def frames(self) -> Path:
+        """Where each frame is: SQLite."""
+        return self.home / "frames.sqlite"
+
+    @property
+    def wal(self) -> Path:
+        """What is archived, and what its records tell: SQLite."""
+        return self.home / "wal.sqlite"
+
+    @property
+    def catalog(self) -> Path:
+        """The facts of the backups as they were last read."""
+        return self.home / "catalog.cache"
+
+    def fetched(self, store: Store, key: Key) -> Path:
+        """An object as a file on this machine, for what reads no streams, as SQLite: the object's own file where the
+        store is a directory here, else a copy of this very version, which is fetched once. NotFound as `Store.read`."""
+        if isinstance(store, LocalStore):
+            return store.path(key)
+        found = store.stat(key)
+        if found is None:
+            raise absent(store.location(key))
+        copy = self.home / "fetched" / sha256(f"{key.path} {found.version}".encode()).hexdigest()
+        if not copy.exists():
+            import shutil  # put-wal does without
+
+            make_directory(copy.parent)
+            with replacing(copy) as temporary, open(open_private(temporary), "wb") as file, store.stream(key) as stored:
+                shutil.copyfileobj(stored, file)
+        return copy

@@ -1,0 +1,87 @@
+"""What pictures, lists and checks ask of the WAL index, so that nobody above it knows its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import Segment
+from pgvault.vault.wal_index import StoredFile, WalIndex, archived_rows
+
+NOT_KNOWN = -1
+"""In a picture's rows: no transaction ended in the segment, or it was not read yet."""
+
+_OF_PICTURE = (*(f"coalesce({column}, {NOT_KNOWN})" for column in ("earliest", "latest")), "accepted_at",
+               f"coalesce(commits, {NOT_KNOWN})", "joined IS NULL")
+_PORTION = 8192
+"""Rows."""
+
+Row = tuple[int, ...]
+
+
+class RestorePoint(NamedTuple):
+    name: str
+    timeline: int
+    number: int
+    """Of its segment."""
+    lsn: Lsn
+    end_lsn: Lsn
+    at: int
+    """Microseconds since 1970, UTC."""
+
+
+@contextmanager
+def one_moment(index: WalIndex) -> Iterator[None]:
+    """All that is asked within is answered as of one moment."""
+    index.connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        index.connection.execute("ROLLBACK")
+
+
+def picture_rows(index: WalIndex) -> Iterator[list[Row]]:
+    """In portions, every segment by timeline and number: the columns of `Archived`; when the first and the last of its
+    transactions ended, when it was accepted, how many commits it has (NOT_KNOWN where that is so); whether nobody has
+    read it yet."""
+    rows = archived_rows(index, *_OF_PICTURE)
+    while portion := rows.fetchmany(_PORTION):
+        yield portion
+
+
+def restore_points(index: WalIndex) -> tuple[RestorePoint, ...]:
+    """By timeline and position."""
+    return tuple(RestorePoint(name, timeline, number, Lsn(lsn), Lsn(end), at) for name, timeline, number, lsn, end, at
+                 in index.connection.execute("SELECT name, timeline, number, lsn, end_lsn, at FROM restore_point"
+                                             " ORDER BY timeline, lsn"))
+
+
+def segment_sizes(index: WalIndex) -> list[Row]:
+    """Timeline, number, and bytes plain and stored, of every segment by timeline and number."""
+    return index.connection.execute(
+        "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name").fetchall()
+
+
+def segments_between(index: WalIndex, timeline: int, first: int, last: int) -> Iterator[StoredFile]:
+    """Those with these numbers, by number."""
+    return (StoredFile(*row) for row in index.connection.execute(
+        "SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
+        " ORDER BY timeline, number", (timeline, first, last)))
+
+
+def has_histories(index: WalIndex) -> bool:
+    return index.connection.execute("SELECT 1 FROM file WHERE kind = 'history'").fetchone() is not None
+
+
+def newest_accepted(index: WalIndex) -> int | None:
+    """When the newest segment came, in microseconds since 1970; None when there is none."""
+    [at] = index.connection.execute("SELECT max(accepted_at) FROM file WHERE kind = 'segment'").fetchone()
+    return None if at is None else int(at)
+
+
+def problems(index: WalIndex) -> Iterator[tuple[Segment, str]]:
+    """The segments whose records could not be read, and why."""
+    return ((Segment(timeline, number), reason) for timeline, number, reason in index.connection.execute(
+        "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"))
