@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from making_wal import MIB, new_vault, paged_segment, put, quarantined, segment
+from support.objects import wal_path
 
 from pgvault.model.errors import Corrupt, InDoubt, PgvaultError, Rejected
+from pgvault.store.keys import Kind
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_archive import TEXT_LIMIT, accept, digest_of, level_for, path_of, set_apart
+from pgvault.vault.wal_archive import TEXT_LIMIT, accept, digest_of, level_for, set_apart
 from pgvault.vault.wal_facts import read_facts, unread
 from pgvault.vault.wal_fetch import fetch, find
 
@@ -45,7 +47,7 @@ def said(kind: type[PgvaultError], act: Callable[[], object]) -> tuple[str, str,
 def test_why_a_file_is_not_taken(server: ServerVault, name: str, content: bytes, why: str) -> None:
     put(server, "000000010000000000000007")
     assert said(Rejected, lambda: put(server, name, content)) == (f"{name} cannot be archived: {why}", "", CHECK)
-    assert not path_of(server, name).exists()
+    assert not wal_path(server, name).exists()
     [reason] = quarantined(server).values()
     assert f"why: {name} cannot be archived: {why}\n" in reason
 
@@ -104,14 +106,14 @@ def test_wal_is_stored_at_the_level_that_is_worth_it(configured: int, level: int
 def test_an_archived_file_that_is_damaged_or_gone(server: ServerVault) -> None:
     put(server, ONE)
     put(server, TWO)
-    path, other = path_of(server, ONE), path_of(server, TWO)
+    path, other = wal_path(server, ONE), wal_path(server, TWO)
     stored = path.read_bytes()
     path.chmod(0o600)
     path.write_bytes(stored[:-1])
     hint = "Bring it back from a copy of the vault, or archive it again while the server still has it."
     assert said(Corrupt, lambda: fetch(server, ONE)) == (
         f"the archived file {path} is damaged", "It ends too early.", hint)
-    assert said(Corrupt, lambda: digest_of(path))[1] == "It ends too early."
+    assert said(Corrupt, lambda: digest_of(BytesIO(stored[:-1])))[1] == "It ends too early."
     path.write_bytes(other.read_bytes())
     assert said(Corrupt, lambda: fetch(server, ONE)) == (
         f"the archived file {path} is damaged", "It holds the WAL from 0/200000, not from 0/100000", hint)
@@ -120,7 +122,9 @@ def test_an_archived_file_that_is_damaged_or_gone(server: ServerVault) -> None:
     again = path.read_bytes()
     with wal_index.writing(server) as index:
         index.remove(ONE)
-        index.add(wal_index.describe(path, ONE, MIB, MIB, b"\1" * 32))
+        found = server.store.stat(server.key(Kind.WAL, ONE))
+        assert found
+        index.add(wal_index.describe(found, ONE, MIB, MIB, b"\1" * 32))
     assert said(Corrupt, lambda: fetch(server, ONE)) == (
         f"the archived file {path} is damaged", "Its content is not what was archived.", hint)
     assert path.read_bytes() == again
@@ -150,7 +154,7 @@ def test_how_far_a_reading_is(server: ServerVault) -> None:
 def test_a_history_that_is_damaged_is_named(server: ServerVault) -> None:
     put(server, ONE)
     accept(server, "00000002.history", BytesIO(b"1\t0/1000000\tthere\n"))
-    path = path_of(server, "00000002.history")
+    path = wal_path(server, "00000002.history")
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1])
     message, _, _ = said(Corrupt, lambda: read_facts(server))
