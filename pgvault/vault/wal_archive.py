@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pgvault.model.errors import Conflict, Corrupt, PgvaultError, Rejected
-from pgvault.model.lsn import Lsn
 from pgvault.model.segment import HistoryFile, LabelFile, PartialFile, Segment, SegmentFile, WalFile, parse_wal_name
 from pgvault.store.files import SpoolFile
 from pgvault.store.keys import Key, Kind
@@ -48,8 +47,7 @@ class _Spooled(NamedTuple):
     sha256: bytes
     head: bytes
     """Its first bytes: a first page, or all of a text file."""
-    broken_at: Lsn | None
-    """Where a page is missing within it."""
+    pages: PageOrder
 
 
 def key_of(server: ServerVault, name: str) -> Key:
@@ -88,9 +86,9 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
         spooled = _spool(source, spool, limit, level)
         try:
             identity = _check(server, file, spooled, identity)
-            if identity and isinstance(file, SegmentFile | PartialFile):
-                _bring_history(server, Segment.parse(name[:24], identity.segment_size), identity.segment_size)
-            if comes_again and spooled.broken_at is not None:
+            if identity:
+                _check_timeline(server, file, spooled, identity.segment_size)
+            if comes_again and spooled.pages.broken_at is not None:
                 return _publish_damaged(server, name, spooled, identity)
             return _publish(server, name, spooled, identity)
         except Rejected as rejection:
@@ -110,17 +108,36 @@ def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, 
         return set_aside_once(server, spool.path, name, _spool(source, spool, LARGEST_SEGMENT, level).sha256, reason)
 
 
-def _bring_history(server: ServerVault, segment: Segment, size: int) -> None:
+def _check_timeline(server: ServerVault, file: WalFile, spooled: _Spooled, size: int) -> None:
+    """Rule 47: Rejected when the WAL and the history of a timeline are not of one server."""
+    timeline = int(file.name[:8], 16)
+    if timeline == 1 or isinstance(file, LabelFile):
+        return
+    from pgvault.vault.wal_fork import refuse_history, refuse_wal
+
+    if isinstance(file, HistoryFile):
+        from pgvault.model.timeline import parse_history
+
+        refuse_history(server, parse_history(spooled.head.decode(), timeline), size)
+        return
+    segment = Segment.parse(file.name[:24], size)
+    refuse_wal(server, segment, size, spooled.pages)
+    _bring_history(server, segment, size, spooled.pages)
+
+
+def _bring_history(server: ServerVault, segment: Segment, size: int, pages: PageOrder) -> None:
     """With the first WAL of a recovery that pgvault made, its history file, which PostgreSQL archives never: it was
-    made while archiving was off."""
+    made while archiving was off. WAL that branched off elsewhere is of another server, which took the same number."""
     name = f"{segment.timeline:08X}.history"
-    if segment.timeline == 1 or is_archived(server, name):
+    if is_archived(server, name):
         return
     from pgvault.vault import recoveries
+    from pgvault.vault.wal_fork import contradiction
 
     recovery = recoveries.find(server, segment.timeline)
     history = recovery.parsed if recovery else None
-    if recovery and history and history.parent and segment.end(size) > history.parent.switch:
+    if recovery and history and history.parent and segment.end(size) > history.parent.switch and \
+            not contradiction(history, segment, size, pages):
         accept(server, name, io.BytesIO(recovery.history.encode()))
 
 
@@ -135,7 +152,7 @@ def _spool(source: BinaryIO, spool: SpoolFile, limit: int, level: int) -> _Spool
         pages.add(piece)
     spool.write(compression.finish())
     spool.close()
-    return _Spooled(spool, plain, digest.digest(), head, pages.broken_at)
+    return _Spooled(spool, plain, digest.digest(), head, pages)
 
 
 def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
@@ -194,7 +211,7 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
 
     copy = copy_of(server, name, spooled.sha256)
     if not copy.exists() and not is_archived(server, name):
-        raise Rejected(f"{name} is damaged: the WAL page at {spooled.broken_at} is missing within it",
+        raise Rejected(f"{name} is damaged: the WAL page at {spooled.pages.broken_at} is missing within it",
                        detail="A copy of it is in quarantine.",
                        hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
                             f"as it is: then see pgvault check {server.name}")

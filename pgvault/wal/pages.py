@@ -24,7 +24,7 @@ SHORT_HEADER = Struct("<HHIQI4x")
 LONG_HEADER = Struct("<HHIQI4xQII")
 """The same, then system identifier, segment size, block size."""
 
-_magic_and_address = Struct("<H6xQ").unpack_from
+_page = Struct("<H2xIQ").unpack_from
 
 STARTS_INSIDE_RECORD = 0x1
 HAS_LONG_HEADER = 0x2
@@ -96,18 +96,33 @@ class PageOrder:
         self._wrong: int | None = None
         self.broken_at: Lsn | None = None
         """Where the first missing page belongs."""
+        self._timeline = 0
+        self._own_from: int | None = None
+
+    def forked(self, timeline: int, size: int) -> tuple[Lsn, Lsn]:
+        """Between which positions this timeline, of a segment of `size` bytes, branched off. The page in which it did
+        bears the number of the one before; of the page behind it, it is the first own one."""
+        start = Lsn(self._start)
+        if not self._block:
+            return Lsn(0), Lsn((1 << 64) - 1)
+        if timeline != self._timeline:
+            return start, Lsn(start + size)
+        return (Lsn(0), start) if self._own_from is None else \
+            (Lsn(self._own_from - self._block), Lsn(self._own_from))
 
     def add(self, piece: bytes) -> None:
         if not self._seen:
             self._begin(piece)
         if self._block and self.broken_at is None:
             for at in range(-self._seen % self._block, len(piece) - SHORT_HEADER.size + 1, self._block):
-                magic, address = _magic_and_address(piece, at)
+                magic, timeline, address = _page(piece, at)
                 expected = self._start + self._seen + at
                 if magic == self._magic and address == expected:
                     if self._wrong is not None:
                         self.broken_at = Lsn(self._wrong)
                         break
+                    if timeline > self._timeline:
+                        self._timeline, self._own_from = timeline, address
                 elif self._wrong is None:
                     self._wrong = expected
         self._seen += len(piece)
@@ -117,6 +132,7 @@ class PageOrder:
         with suppress(ValueError, UnknownWal):
             header = read_header(first)
             self._magic, self._start, self._block = header.magic, header.address, header.block_size
+            self._timeline = header.timeline
 
 
 def behind_last_record(start: Lsn, header: PageHeader) -> Lsn:

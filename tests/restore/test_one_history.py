@@ -128,7 +128,7 @@ def test_a_timeline_that_nobody_knows_is_set_apart_unless_its_server_archives(
     archive_command: then it is the server."""
     copy = adopt_server(site.place("copy"), site.server.major)
     site.run("restore", "main", "auto", copy.data, "--host", "here", "--target-end", "--yes")
-    for record in site.vault.recoveries.iterdir():
+    for record in (site.vault.home / "recoveries").iterdir():
         record.unlink()
     copy.start("-c", "wal_keep_size=1GB")
     wait_until(lambda: not copy.scalar("select pg_is_in_recovery()"))

@@ -34,6 +34,13 @@ def paged_segment(name: str) -> bytes:
     return bytes(data)
 
 
+def forked_segment(name: str, fork: int) -> bytes:
+    """The same, a copy of the parent timeline's, which is 1, up to the page with the position `fork`."""
+    own, parents = paged_segment(name), paged_segment(f"{1:08X}{name[8:]}")
+    own_from = fork // 8192 * 8192 + 8192 - Segment.parse(name, MIB).start(MIB)
+    return parents[:own_from] + own[own_from:]
+
+
 def new_vault(home: Path) -> ServerVault:
     return Vault.open_or_create(home).server("main")
 

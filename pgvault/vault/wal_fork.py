@@ -1,0 +1,68 @@
+"""Whether a history and WAL of its timeline are of one server: where the timeline branched off shows in both.
+
+Two servers may take the same number, such as a copy that was only looked at, and a standby that was promoted by hand.
+The history of one beside the WAL of the other would have a recovery go from one server's WAL to the other's.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pgvault.model.errors import Corrupt, NotFound, Rejected
+from pgvault.model.segment import Segment
+from pgvault.model.timeline import History, parse_history
+from pgvault.store.keys import Kind
+from pgvault.vault.compression import decompressed
+from pgvault.vault.layout import ServerVault
+from pgvault.wal.pages import PageOrder
+
+_HINT = ("Two servers have taken the same timeline. See which one archives here, and let the other archive elsewhere, "
+         "or nowhere.")
+
+
+def contradiction(history: History, segment: Segment, size: int, pages: PageOrder) -> str:
+    """Why this segment is not of the timeline that the history tells of; empty when they agree as far as can be seen.
+    """
+    if history.parent is None:
+        return ""
+    low, high = pages.forked(segment.timeline, size)
+    if low <= history.parent.switch <= high:
+        return ""
+    shown = f"between {low} and {high}" if low else f"before {high}"
+    return f"it branches off at {history.parent.switch}, and {segment.name(size)} shows that its WAL did {shown}"
+
+
+def archived_history(server: ServerVault, timeline: int) -> History | None:
+    """None when there is none, or none that can be read: what is damaged is reported by whoever needs it."""
+    from pgvault.vault.wal_archive import key_of
+
+    name = f"{timeline:08X}.history"
+    with suppress(NotFound, Corrupt, ValueError), server.store.stream(key_of(server, name)) as file:
+        return parse_history(b"".join(decompressed(file)).decode(), timeline)
+    return None
+
+
+def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrder) -> None:
+    """Rejected when the history of its timeline that is archived is another server's."""
+    if segment.timeline > 1 and (history := archived_history(server, segment.timeline)) and (
+            why := contradiction(history, segment, size, pages)):
+        raise Rejected(f"{segment.name(size)} is not of the timeline {segment.timeline} that is archived",
+                       detail=f"The history of that says otherwise: {why}.", hint=_HINT)
+
+
+def refuse_history(server: ServerVault, history: History, size: int) -> None:
+    """Rejected when the WAL of its timeline that is archived is another server's: the oldest shows it best."""
+    from pgvault.vault.wal_archive import is_archived, key_of
+
+    name, prefix = f"{history.timeline:08X}.history", f"{history.timeline:08X}"
+    listed = server.store.list(Kind.WAL, server.name, prefix=prefix)
+    oldest = next((each.name for each in listed if len(each.name) == len(prefix) * 3), None)
+    if oldest is None or is_archived(server, name):
+        return
+    pages = PageOrder()
+    with suppress(NotFound, Corrupt), server.store.stream(key_of(server, oldest)) as file:
+        for piece in decompressed(file):
+            pages.add(piece)
+        if why := contradiction(history, Segment.parse(oldest, size), size, pages):
+            raise Rejected(f"{name} is not the history of the WAL of timeline {history.timeline} that is archived",
+                           detail=f"As {name} has it, {why}.", hint=_HINT)
