@@ -261,3 +261,5 @@ def test_what_the_unfinished_segment_would_reach_is_offered(vault: ServerVault) 
     found = ask(vault, Shelf(lived(), begun_row=begun()), target=AtLsn(Lsn(0x6000C0)))
     assert [(each.when, each.reading.partial, each.stop.lsn) for each in found.nearest] == [
         (When.AT, True, Lsn(0x6000C0)), (When.EARLIER, False, Lsn(0x500028))]
+    assert found.nearest[0].reading.reason == (
+        "with the unfinished last segment, which is used only when asked for")
