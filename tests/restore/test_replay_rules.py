@@ -225,6 +225,22 @@ def test_after_a_promotion_the_server_needs_no_recovery_and_the_vault_keeps_its_
     assert (noted.job, noted.history) == ("J1", "3\t0/5000000\tno recovery target specified\n")
 
 
+def test_the_timeline_that_the_server_reports_is_the_one_that_it_has(server: ServerVault, promoted: Path) -> None:
+    (promoted / "pg_wal/00000005.history").write_text("3\t0/5000000\tx\n")
+    assert follow(server, promoted, 5)[1][2] == "timeline"
+    noted = recoveries.find(server, 5)
+    assert noted is not None
+    assert noted.history == "3\t0/5000000\tx\n"
+
+
+def test_a_full_disk_is_told_in_words(server: ServerVault, promoted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recoveries, "note_history", full)
+    assert "in the vault: No space left on device; before" in follow(server, promoted, 4)[1][0]
+
+
 def test_what_cannot_be_done_after_it_is_told_with_what_to_do(server: ServerVault, promoted: Path) -> None:
     (promoted / "postgresql.auto.conf").unlink()
     path = promoted / "pg_wal/00000005.history"
