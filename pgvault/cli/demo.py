@@ -16,10 +16,10 @@ from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.text import span
 
 if TYPE_CHECKING:
+    from pgvault.demo.events import Emit, Event
     from pgvault.demo.interruption import Interruption
     from pgvault.demo.sandbox import Sandbox
     from pgvault.demo.story import Loss, Story
-    from pgvault.demo.telling import Happening, Tell
 
 HELP = """Build a complete sandbox on this machine and show what pgvault is for.
 
@@ -94,11 +94,11 @@ def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interrup
 
     narrate = _narrator(context)
 
-    def tell(happening: Happening) -> None:
+    def emit(event: Event) -> None:
         interruption.check()
-        narrate(happening)
+        narrate(event)
 
-    story = Story(sandbox, tell)
+    story = Story(sandbox, emit)
     story.build(args.megabytes)
     story.protect()
     loss = story.lose()
@@ -141,7 +141,7 @@ def _open_console(sandbox: Sandbox, loss: Loss, *, asks: bool) -> bool:
     from pgvault.console.options import Options
     from pgvault.console.start import open_console
     from pgvault.demo.data import TABLES
-    from pgvault.demo.directions import notice
+    from pgvault.demo.story import notice
 
     return open_console(load(sandbox.config), Options(
         config=sandbox.config, notice=notice(loss), lost=TABLES[-1],
@@ -164,7 +164,7 @@ def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None
 
 
 def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
-    from pgvault.demo.directions import directions
+    from pgvault.demo.story import directions
 
     lines = list(directions(sandbox, loss))
     if context.json:
@@ -177,7 +177,7 @@ def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
     context.out.flush()
 
 
-def _narrator(context: Context) -> Tell:
+def _narrator(context: Context) -> Emit:
     return _JsonSteps(context) if context.json else _TextSteps(context)
 
 
@@ -187,11 +187,11 @@ class _TextSteps:
     def __init__(self, context: Context) -> None:
         self._out, self._number = context.out, 0
 
-    def __call__(self, happening: Happening) -> None:
-        from pgvault.demo.telling import CommandStarted, Said, StepEnded, StepStarted
+    def __call__(self, event: Event) -> None:
+        from pgvault.demo.events import CommandStarted, OutputLine, StepEnded, StepStarted
 
         out = self._out
-        match happening:
+        match event:
             case StepStarted(title):
                 self._number += 1
                 out.line()
@@ -201,7 +201,7 @@ class _TextSteps:
                 out.line("    ", out.paint(f"$ {first}", "accent"))
                 for line in rest:
                     out.line("        ", out.paint(line, "accent"))
-            case Said(line):
+            case OutputLine(line):
                 out.line("    ", line)
             case StepEnded(_, seconds):
                 out.line("    ", out.paint(f"({span(seconds)})", "dim"))
@@ -215,13 +215,13 @@ class _JsonSteps:
         self._out = context.out
         self._commands: list[dict[str, Any]] = []
 
-    def __call__(self, happening: Happening) -> None:
-        from pgvault.demo.telling import CommandStarted, Said, StepEnded
+    def __call__(self, event: Event) -> None:
+        from pgvault.demo.events import CommandStarted, OutputLine, StepEnded
 
-        match happening:
+        match event:
             case CommandStarted(argv, _):
                 self._commands.append({"command": shlex.join(argv), "output": []})
-            case Said(line):
+            case OutputLine(line):
                 self._commands[-1]["output"].append(line)
             case StepEnded(title, seconds):
                 self._out.json_line({"step": title, "seconds": round(seconds, 3), "commands": self._commands})

@@ -1,1 +1,1 @@
-"""The configuration: strict TOML in, typed frozen values out."""
+"""The configuration: strict TOML is read into typed frozen values."""

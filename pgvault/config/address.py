@@ -1,7 +1,7 @@
-"""Where ssh goes: `[user@]host[:port]`, an IPv6 address in brackets.
+"""SSH addresses: `[user@]host[:port]`, with an IPv6 address in brackets.
 
-Only an address, never a command: options for ssh belong in ssh's own configuration, and a host that begins with a dash
-would be one.
+An address is never a command: options for ssh belong in its own configuration, and a host that begins with a dash would
+be taken for one.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ _FORM = (
 
 
 class SshAddress(NamedTuple):
-    """A host that ssh reaches."""
+    """A host that ssh can reach."""
 
     host: str
-    """A name (also an alias of ssh's configuration), or an address; an IPv6 address without brackets."""
+    """A name (also an alias in ssh's configuration) or an address; an IPv6 address has no brackets here."""
     user: str | None = None
     """None leaves the choice to ssh's configuration."""
     port: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> SshAddress:
-        """BadValue when `text` is anything else; the text, which may hold a password, is not repeated."""
+        """Parse an address; BadValue for any other text. The error does not repeat the text, which may hold a
+        password."""
         match = re.fullmatch(_FORM, text)
         if not match:
             raise BadValue("not an ssh address", _advice(text))
@@ -46,7 +47,7 @@ def _advice(text: str) -> str:
     if text.startswith("ssh "):
         return "Write the address alone, without the command: 'postgres@host'."
     if text.count(":") > 1 and "[" not in text:
-        return "An IPv6 address stands in brackets: 'postgres@[2001:db8::1]:22'."
+        return "Put an IPv6 address in brackets: 'postgres@[2001:db8::1]:22'."
     if "@" in text and ":" in text.partition("@")[0]:
-        return "Passwords have no place here: use a key, and write 'postgres@host'."
-    return "Write [user@]host[:port]; options for ssh belong in its own configuration, ~/.ssh/config."
+        return "Passwords are not allowed here: use a key, and write 'postgres@host'."
+    return "Write [user@]host[:port]; put options for ssh into ~/.ssh/config."

@@ -1,8 +1,8 @@
-"""libpq connection strings, read far enough to refuse typing errors and secrets.
+"""Parsing of libpq connection strings, far enough to refuse typing errors and secrets.
 
-psycopg would do it, but takes longer to import than `archive_command` should take. The two forms and their rules are
-those of libpq's `conninfo_parse` and `conninfo_uri_parse` (src/interfaces/libpq/fe-connect.c; PostgreSQL documentation,
-34.1.1). No error repeats a part of the text that could be a password.
+psycopg could do this, but takes longer to import than `archive_command` should take. The two forms follow libpq's
+`conninfo_parse` and `conninfo_uri_parse` (src/interfaces/libpq/fe-connect.c; PostgreSQL documentation, 34.1.1). No
+error repeats a part of the text that could be a password.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYWORDS = SECRETS | frozenset((
     "ssl_min_protocol_version", "sslcert", "sslcertmode", "sslcompression", "sslcrl", "sslcrldir", "sslkey",
     "sslkeylogfile", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "target_session_attrs",
     "tcp_user_timeout", "user"))
-"""Every keyword of PostgreSQL 18's libpq."""
+"""Every keyword of libpq in PostgreSQL 18."""
 
 _SPACE = " \t\n\r\f\v"
 _PAIR = re.compile(r"""[ \t\n\r\f\v]*([^=\ \t\n\r\f\v]*)[ \t\n\r\f\v]*(=?)[ \t\n\r\f\v]*""")
@@ -29,23 +29,24 @@ _QUOTED = re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL)
 _BARE = re.compile(r"(?:\\.|[^\\ \t\n\r\f\v])*\\?", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _SCHEMES = ("postgresql://", "postgres://")
-# Of URIs alone, so they are not compiled before one comes.
+# Only URIs need these, so they are compiled on first use.
 _USER = r"([^:@/]*)(?::([^@/]*))?@"
 _HOST = r"(?:\[([^\]]+)\](?=[:/?,]|$)|([^:/?,\[][^:/?,]*)?)(?::([^/?,]*))?(,?)"
 _PERCENT = r"%([0-9A-Fa-f]{2})?"
 
 
 def check_conninfo(text: str) -> str:
-    """`text` itself, or BadValue: not a connection string, an unknown parameter, or a secret in it (rule 31)."""
+    """Return `text` itself, or raise BadValue: no connection string, an unknown parameter, or a secret in it (rule
+    31)."""
     parameters = parse_conninfo(text)
     if not parameters:
         raise BadValue("an empty connection string names no server",
-                       "Write for instance 'host=10.0.0.5 user=postgres'.")
+                       "Write, for instance, 'host=10.0.0.5 user=postgres'.")
     return text
 
 
 def parse_conninfo(text: str) -> dict[str, str]:
-    """The parameters of either form; BadValue as in `check_conninfo`."""
+    """Return the parameters of either form; BadValue as in `check_conninfo`."""
     if "\0" in text:
         raise BadValue("a connection string cannot contain a zero byte")
     scheme = next((each for each in _SCHEMES if text.startswith(each)), "")
@@ -60,22 +61,22 @@ def parse_conninfo(text: str) -> dict[str, str]:
 
 def _check_keyword(keyword: str, *, uri: bool) -> None:
     if keyword in SECRETS:
-        raise BadValue(f'"{keyword}" is a secret, and a configuration file is no place for secrets',
+        raise BadValue(f'"{keyword}" is a secret, which must not be in a configuration file',
                        "Put it in a password file (passfile=...), in a service file (service=...), or name the "
                        'environment variable that holds it: password_environment = "NAME".')
     if keyword == "replication":
-        raise BadValue('"replication" is chosen by pgvault for each connection', "Leave it out.")
+        raise BadValue('pgvault sets "replication" itself for each connection', "Remove it.")
     if keyword not in KEYWORDS:
         shown = keyword if re.fullmatch(r"[A-Za-z_]{1,40}", keyword) else ""
         hint = nearest(shown, KEYWORDS - SECRETS) if shown else ""
         form = "URI query parameter" if uri else "connection parameter"
         if not hint.startswith("Did"):
-            hint = "The parameters are those of libpq: host, port, user, dbname, ..."
+            hint = "Use libpq's parameters: host, port, user, dbname, ..."
         raise BadValue(f'unknown {form} "{shown}"' if shown else f"not a {form}", hint)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """`keyword = value` pairs; a value may be quoted, and a backslash takes the next character as it is."""
+    """Parse `keyword = value` pairs. A value may be quoted, and a backslash escapes the next character."""
     pairs: list[tuple[str, str]] = []
     at, end = 0, len(text.rstrip(_SPACE))
     while at < end:
@@ -95,14 +96,15 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _refuse_after(pairs: list[tuple[str, str]]) -> None:
-    """A secret found before the syntax error is the graver error, and often the cause of it."""
+    """A secret before the syntax error is the more serious error, and often its cause."""
     for keyword, _ in pairs:
         if keyword in SECRETS:
             _check_keyword(keyword, uri=False)
 
 
 def _uri_pairs(rest: str) -> list[tuple[str, str]]:
-    """The parameters of what follows `postgresql://`: [user[:password]@][host[:port],...][/dbname][?name=value&...]."""
+    """Return the parameters of the text after `postgresql://`:
+    [user[:password]@][host[:port],...][/dbname][?name=value&...]."""
     pairs: list[tuple[str, str]] = []
     if match := re.match(_USER, rest):
         rest = rest[match.end():]
@@ -111,13 +113,13 @@ def _uri_pairs(rest: str) -> list[tuple[str, str]]:
     while more:
         match = re.match(_HOST, rest)
         if match is None:
-            raise BadValue("the connection URI's IPv6 address is not closed", "Write it as [::1].")
+            raise BadValue("the connection URI's IPv6 address has no closing bracket", "Write it as [::1].")
         address, name, port, more = match.groups()
         hosts.append(address or name or "")
         ports.append(port or "")
         rest = rest[match.end():]
     if rest and rest[0] not in "/?":
-        raise BadValue("the connection URI's host is not understood", "An IPv6 address stands in brackets: [::1].")
+        raise BadValue("the connection URI's host is not valid", "Put an IPv6 address in brackets: [::1].")
     path, _, query = rest.partition("?")
     pairs += [(k, v) for k, v in (("host", ",".join(hosts)), ("port", ",".join(ports))) if v]
     pairs += [("dbname", path[1:])] if len(path) > 1 else []
@@ -128,7 +130,7 @@ def _uri_pairs(rest: str) -> list[tuple[str, str]]:
 def _query_pair(item: str) -> tuple[str, str]:
     keyword, equals, value = item.partition("=")
     if not equals or "=" in value:
-        raise BadValue("each parameter after the connection URI's \"?\" is one name=value",
+        raise BadValue("each parameter after the connection URI's \"?\" must be one name=value",
                        "Write an equals sign inside a value as %3D.")
     keyword, value = _decoded(keyword), _decoded(value)
     return ("sslmode", "require") if (keyword, value) == ("ssl", "true") else (keyword, value)
@@ -139,7 +141,7 @@ def _decoded(text: str) -> str:
     at = 0
     for match in re.finditer(_PERCENT, text):
         if match[1] is None or match[1] == "00":
-            raise BadValue("the connection URI has a % that is no percent-encoded character", "Write % itself as %25.")
+            raise BadValue("the connection URI has an invalid percent-encoded character", "Write % itself as %25.")
         raw += text[at : match.start()].encode() + bytes((int(match[1], 16),))
         at = match.end()
     raw += text[at:].encode()

@@ -1,6 +1,6 @@
-"""The kinds of values that settings have: how each is read from TOML, strictly, and written back.
+"""The types of settings: how each is strictly parsed from TOML, and written back.
 
-Reading what a kind has written gives the same value, so `config show` prints what could be pasted into the file.
+Parsing what a type has written gives the same value, so the output of `config show` can be pasted into the file.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float:
 
 
 class Kind(NamedTuple):
-    """One kind of value."""
+    """The type of a setting."""
 
     what: str
-    """As it reads after "expected": `a whole number from 1 to 19`."""
+    """Completes the phrase "expected ...": `a whole number from 1 to 19`."""
     types: tuple[type, ...]
-    """The TOML types it is read from, exactly: true is not the number 1."""
+    """The exact TOML types that it is read from: true is not the number 1."""
     parse: Callable[[Any], Any]
-    """The value; ValueError (BadValue when there is advice) when it is none."""
+    """Returns the value; ValueError (BadValue with a hint) if it is invalid."""
     plain: Callable[[Any], str | int | bool] = str
-    """The TOML value of what `parse` returned."""
+    """Converts a parsed value back to TOML."""
     may_be_none: bool = False
-    """Whether "none" is a value: it undoes what [vault] sets for all servers."""
+    """Whether "none" is allowed, which overrides the default in [vault]."""
 
     def read(self, value: object) -> Any:
         if self.may_be_none and value == "none":
@@ -58,62 +58,63 @@ def optional(kind: Kind) -> Kind:
 def whole_number(least: int, most: int) -> Kind:
     def parse(value: int) -> int:
         if not least <= value <= most:
-            raise BadValue(f"{value} is out of range: it goes from {least} to {most}")
+            raise BadValue(f"{value} is out of range: use {least} to {most}")
         return value
 
     return Kind(f"a whole number from {least} to {most}", (int,), parse, int)
 
 
 def only(word: str, refused: Mapping[str, tuple[str, str]]) -> Kind:
-    """The one word that a setting takes; `refused` has, for words known from elsewhere, the reason and the advice."""
+    """Return the type of a setting with one allowed word. `refused` has reason and hint for words known from
+    elsewhere."""
     def parse(value: str) -> str:
         if value == word:
             return word
         reason, advice = refused.get(value.lower(), ("", ""))
-        raise BadValue(f"{value[:40]!r} is not offered" + (f": {reason}" if reason else ""),
-                       advice or f'Write "{word}", or leave the line out: it is the only value.')
+        raise BadValue(f"{value[:40]!r} is not supported" + (f": {reason}" if reason else ""),
+                       advice or f'Write "{word}", the only supported value, or remove the line.')
 
     return Kind(f'"{word}"', (str,), parse)
 
 
 def _one_line(value: str, what: str) -> str:
     if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
-        raise BadValue(f"{what} is one line without control characters, and not empty")
+        raise BadValue(f"{what} must be one line, not empty and without control characters")
     return value
 
 
 def _local_path(value: str) -> Path:
     path = os.path.expanduser(_one_line(value, "a path"))
     if path.startswith("~"):
-        raise BadValue(f"the home directory that {value[:60]!r} begins with is not known", "Write the path in full.")
+        raise BadValue(f"could not find the home directory in {value[:60]!r}", "Write the path in full.")
     return Path(path)
 
 
 def _remote_path(value: str) -> str:
     if not _one_line(value, "a path").startswith("/"):
-        raise BadValue("not an absolute path", "It is a path on the database host, and begins with '/'.")
+        raise BadValue("not an absolute path", "Write a path on the database host that begins with '/'.")
     if ".." in value.split("/"):
-        raise BadValue("'..' has no place in this path", "Write the path that it leads to.")
+        raise BadValue("'..' is not allowed in this path", "Write the resolved path.")
     return value if value == "/" else value.rstrip("/")
 
 
 def _slot_name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9_]{1,63}", value):
         raise BadValue(f"{value[:80]!r} cannot be a replication slot's name",
-                       "It is made of 1 to 63 lower-case letters, digits and underscores.")
+                       "Use 1 to 63 lower-case letters, digits and underscores.")
     return value
 
 
 def _environment_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", value):
-        # Not repeated: it may be the password itself, written in the wrong place.
+        # Not repeated, since it may be the password itself in the wrong place.
         raise BadValue("not the name of an environment variable",
                        "Write the variable's name, not the password: letters, digits and underscores.")
     return value
 
 
 def _time_zone(value: str) -> str:
-    from zoneinfo import ZoneInfo, available_timezones  # some milliseconds, which only those pay who set a zone
+    from zoneinfo import ZoneInfo, available_timezones  # takes some milliseconds, which only a configured zone costs
 
     try:
         if "/" not in value and value != "UTC":
@@ -121,12 +122,12 @@ def _time_zone(value: str) -> str:
         return ZoneInfo(value).key
     except (KeyError, ValueError, OSError):
         hint = nearest(value, (name for name in available_timezones() if "/" in name or name == "UTC"))
-        raise BadValue(f"{value[:60]!r} is not a time zone that has one meaning",
+        raise BadValue(f"{value[:60]!r} is not an unambiguous time zone",
                        hint if hint.startswith("Did") else "Write a name such as Europe/Paris, or UTC.") from None
 
 
 def _retention_policy(value: str) -> RetentionPolicy:
-    from pgvault.model.retention_policy import parse_retention_policy  # put-wal and get-wal seldom have one to read
+    from pgvault.model.retention_policy import parse_retention_policy  # put-wal and get-wal seldom need it
 
     return parse_retention_policy(value)
 
@@ -134,7 +135,7 @@ def _retention_policy(value: str) -> RetentionPolicy:
 def _pause(value: int | str) -> timedelta:
     pause = timedelta(seconds=min(max(value, -1), 10**10)) if isinstance(value, int) else parse_duration(value)
     if not timedelta() <= pause <= LONGEST:
-        raise BadValue("out of range: it goes from 0 seconds to a century")
+        raise BadValue("out of range: use 0 seconds to a century")
     return pause
 
 

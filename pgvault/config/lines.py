@@ -1,7 +1,7 @@
-"""On which line of a TOML document each key stands.
+"""Finds the line of each key in a TOML document.
 
-`tomllib` gives values without positions, and a person at 3 a.m. needs the line. The scanner walks a text that
-`tomllib` has accepted, so it only has to find where keys and values end (TOML 1.0, https://toml.io/en/v1.0.0).
+`tomllib` returns values without positions, and a person needs the line. The scanner reads a text that `tomllib` has
+accepted, so it only has to find where keys and values end (TOML 1.0, https://toml.io/en/v1.0.0).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _VALUE = re.compile(
 
 
 def key_lines(text: str) -> dict[Keys, int]:
-    """The line, from 1, on which each key or table first appears; `text` must be valid TOML."""
+    """Return the line, from 1, on which each key or table first appears; `text` must be valid TOML."""
     scanner = _Scanner(text)
     scanner.document()
     return scanner.lines
@@ -42,7 +42,7 @@ class _Scanner:
                 self._assignment(table)
 
     def _next(self) -> str:
-        """The first character of the next token, past blanks, commas and comments; empty at the end."""
+        """Skip blanks, commas and comments. Return the first character of the next token; empty at the end."""
         self._take(_BLANK)
         return self.text[self.at : self.at + 1]
 
@@ -54,7 +54,7 @@ class _Scanner:
         return match
 
     def _key(self, table: Keys) -> Keys:
-        """The dotted key here, below `table`; each of its parts is noted."""
+        """Read the dotted key here, below `table`, and note the line of each of its parts."""
         self._line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at
         more = True

@@ -1,7 +1,7 @@
-"""The configuration: found, read strictly, and resolved, so that nothing downstream asks for a default again.
+"""Finds, strictly reads and resolves the configuration, so that no other code needs to know a default.
 
-Called first by every verb; put-wal and get-wal, which PostgreSQL waits for, need it within milliseconds, so nothing
-heavy is imported here.
+Every verb calls this first. put-wal and get-wal, for which PostgreSQL waits, need it within milliseconds, so nothing
+slow is imported here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _Section = TypeVar("_Section", ServerConfig, HostConfig)
 
 
 class Config(NamedTuple):
-    """Everything that was configured, resolved."""
+    """The complete configuration, with all defaults resolved."""
 
     path: Path
     """The main file, absolute."""
@@ -44,24 +44,25 @@ class Config(NamedTuple):
     servers: Mapping[str, ServerConfig]
     hosts: Mapping[str, HostConfig]
     origins: Mapping[str, str]
-    """`file:line` of each setting that was written, by its dotted key."""
+    """`file:line` of each setting in the files, by its dotted key."""
     keys: Mapping[str, str] = MappingProxyType({})
-    """[console.keys]: the keys that the user gives to the console's actions, by the actions' ids."""
+    """[console.keys]: the user's keys for the console's actions, by the actions' ids."""
 
     def server(self, name: str) -> ServerConfig:
-        """NotFound, with the nearest name, when there is none."""
+        """Return a server; NotFound with the nearest name if it is not configured."""
         if found := self.servers.get(name):
             return found
         raise _unknown("server", name, self.servers, self.path)
 
     def host(self, name: str) -> HostConfig:
-        """NotFound, with the nearest name, when there is none."""
+        """Return a host; NotFound with the nearest name if it is not configured."""
         if found := self.hosts.get(name):
             return found
         raise _unknown("host", name, self.hosts, self.path)
 
     def origin(self, key: str) -> str:
-        """Where `servers.main.parallel_jobs` was set: `file:line`, or `default`. KeyError for what is no setting."""
+        """Return where `servers.main.parallel_jobs` was set: `file:line`, or `default`. KeyError if there is no such
+        setting."""
         if found := self.origins.get(key):
             return found
         section, _, rest = key.partition(".")
@@ -76,9 +77,9 @@ class Config(NamedTuple):
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """The configuration of the given file, or of the first place that has one.
+    """Load the configuration from the given file, or from the first of the usual places.
 
-    ConfigError when there is none, and for the first of the problems, with the number of those behind it.
+    ConfigError if there is none, or for the first problem, with the number of further problems.
     """
     config, problems = _read(find(path, os.environ if environ is None else environ))
     if config is None:
@@ -87,12 +88,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def find_problems(path: Path) -> list[ConfigProblem]:
-    """All that is wrong in the file and in those it includes, in the order of files and lines."""
+    """Return all problems in the file and those it includes, in the order of files and lines."""
     return _read(path)[1]
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """The file to read. One that was named is not searched for elsewhere when it is missing."""
+    """Return the file to read. A file named explicitly is not searched for elsewhere."""
     if path is not None:
         return _named(path, "--config")
     if named := environ.get(ENVIRONMENT):
@@ -100,23 +101,23 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path:
     home = environ.get("HOME") or os.path.expanduser("~")
     places = (Path(home, ".config/pgvault/pgvault.toml"), SYSTEM_FILE)
     for place in places:
-        if os.path.lexists(place):  # a link to nowhere is there, and is then reported
+        if os.path.lexists(place):  # a dangling link exists, and is reported later
             return place
     raise ConfigError("no configuration found",
                       detail=f"Looked for --config, ${ENVIRONMENT}, {places[0]}, {places[1]}.",
-                      hint=f"Write {places[1]}, beginning with [vault] and home = \"/var/lib/pgvault\"; "
-                           "or see pgvault at work first with pgvault demo.")
+                      hint=f"Create {places[1]}, beginning with [vault] and home = \"/var/lib/pgvault\"; "
+                           "or try pgvault first with pgvault demo.")
 
 
 def _named(path: Path, by: str) -> Path:
     if not os.path.lexists(path):
-        raise ConfigError(f"configuration file {path} not found", detail=f"It is named by {by}.",
-                          hint="Correct the path, or leave it out to use the usual places.")
+        raise ConfigError(f"configuration file {path} not found", detail=f"{by} names it.",
+                          hint="Correct the path, or remove it to use the usual places.")
     return path
 
 
 def _read(path: Path) -> tuple[Config | None, list[ConfigProblem]]:
-    """The configuration, or None and all that is wrong with it."""
+    """Return the configuration, or None and all problems."""
     path = path.absolute()
     problems: list[ConfigProblem] = []
     main = read_document(path, problems)
@@ -149,7 +150,7 @@ def _included(main: Document, directory: Value | None, problems: list[ConfigProb
     except OSError as error:
         problems.append(main.problem(("vault", "configuration_files_directory"),
                                      f"could not read {directory.value}: {error.strerror}",
-                                     "Make the directory, correct the path, or leave the line out."))
+                                     "Create the directory, correct the path, or remove the line."))
         return
     for name in names:
         if document := read_document(directory.value / name, problems):
@@ -158,7 +159,7 @@ def _included(main: Document, directory: Value | None, problems: list[ConfigProb
 
 def _sections(section: type[_Section], table: str, documents: Sequence[Document], vault: Mapping[str, Value],
               origins: dict[str, str], problems: list[ConfigProblem]) -> Mapping[str, _Section]:
-    """All the [table.NAME] of all files, in the order in which they were written."""
+    """Read all [table.NAME] sections of all files, in their order in the files."""
     known = settings_of(section)
     inherited = {key: value for key, value in vault.items() if key in known and known[key].inherits}
     found: dict[str, _Section] = {}
@@ -174,7 +175,7 @@ def _sections(section: type[_Section], table: str, documents: Sequence[Document]
             values = inherited | read_values(document, keys, known, problems)
             try:
                 check_name(name, table.removesuffix("s"))
-                if len(problems) == before:  # otherwise what is missing may be what was refused
+                if len(problems) == before:  # otherwise the refused key may be the missing one
                     found[name] = section(name=name, **_plain(values))
                     origins.update(_origins(keys, values))
             except ValueError as error:

@@ -1,4 +1,4 @@
-"""What is wrong in a configuration: file, line, key, and the nearest right word.
+"""Problems in a configuration: file, line, key, and the nearest valid word.
 
 `load` stops at the first problem, `config check` lists them all; both come from one pass over the files.
 """
@@ -13,7 +13,7 @@ from pgvault.model.errors import ConfigError
 
 
 class BadValue(ValueError):
-    """A value that a setting does not take, and, as a sentence, what to write instead."""
+    """A setting does not accept this value. The hint is a sentence about what to write instead."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -21,13 +21,13 @@ class BadValue(ValueError):
 
 
 class ConfigProblem(NamedTuple):
-    """One thing that is wrong. Never holds a value that could be a secret."""
+    """One problem. It never holds a value that could be a secret."""
 
     path: Path
     line: int
-    """From 1; 0 when the problem is with the file as a whole."""
+    """From 1; 0 if the problem is with the file as a whole."""
     key: str
-    """Dotted, as in `servers.main.slot_name`; empty when no key is concerned."""
+    """Dotted, as in `servers.main.slot_name`; empty if no key is concerned."""
     message: str
     hint: str = ""
     """A sentence: the next step."""
@@ -45,7 +45,7 @@ class ConfigProblem(NamedTuple):
 
 
 def first_of(problems: Sequence[ConfigProblem]) -> ConfigError:
-    """The error of the first problem, with the number of those behind it."""
+    """Return the error for the first problem, with the number of further problems."""
     further = len(problems) - 1
     detail = ""
     if further:
@@ -55,8 +55,8 @@ def first_of(problems: Sequence[ConfigProblem]) -> ConfigError:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`Did you mean "x"?`, or the known words when none is near, or nothing when there are none."""
-    import difflib  # only a wrong configuration pays for it
+    """Return `Did you mean "x"?`, or the known words if none is near, or nothing if there are none."""
+    import difflib  # only a wrong configuration needs it
 
     words = sorted(known)
     by_lower = {w.lower(): w for w in words}

@@ -1,4 +1,4 @@
-"""One TOML file: its tables read into values, each with the line it came from. Problems are collected, not raised."""
+"""Reads one TOML file into values with their lines. Problems are collected, not raised."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ELSEWHERE = {
     "password": 'Name the environment variable that holds it: password_environment = "NAME".',
     "primary_ssh_command": 'Write the address alone: ssh = "user@host".',
 }
-"""What people have in their fingers from Barman and libpq, and what it is called here."""
+"""Keys from Barman and libpq, and what to write here."""
 
 
 class Value(NamedTuple):
-    """What a key was set to."""
+    """The value of a key."""
 
     value: Any
     origin: str
@@ -39,7 +39,7 @@ class Document(NamedTuple):
     lines: Mapping[Keys, int]
 
     def line(self, keys: Keys) -> int:
-        """Of the key, or of the nearest table around it."""
+        """Return the line of the key, or of the nearest table around it."""
         while keys and keys not in self.lines:
             keys = keys[:-1]
         return self.lines.get(keys, 0)
@@ -76,11 +76,11 @@ def _syntax_problem(path: Path, raw: bytes, message: str) -> ConfigProblem:
     where = f" at column {position[2]}" if position and position[2] else " at the end of the file"
     message = re.sub(_POSITION, "", message)
     return ConfigProblem(path, line, "", f"not TOML{where}: {message[:1].lower()}{message[1:]}",
-                         'Text stands in double quotes: key = "value".' if "Invalid value" in message else "")
+                         'Put text in double quotes: key = "value".' if "Invalid value" in message else "")
 
 
 def table_at(document: Document, keys: Keys, problems: list[ConfigProblem]) -> dict[str, Any] | None:
-    """The table at `keys`, empty when there is none; None, with a problem noted, when it is something else."""
+    """Return the table at `keys`, empty if there is none. If it is something else, note a problem and return None."""
     value: Any = document.content
     for key in keys:
         value = value.get(key, {})
@@ -92,7 +92,7 @@ def table_at(document: Document, keys: Keys, problems: list[ConfigProblem]) -> d
 
 def read_values(document: Document, keys: Keys, known: Mapping[str, Setting],
                 problems: list[ConfigProblem]) -> dict[str, Value]:
-    """The settings in the table at `keys`; a relative local path is taken from the file's directory."""
+    """Read the settings in the table at `keys`. A relative local path starts at the file's directory."""
     values: dict[str, Value] = {}
     table = table_at(document, keys, problems)
     if table is None:
@@ -113,12 +113,12 @@ def read_values(document: Document, keys: Keys, known: Mapping[str, Setting],
         values[key] = Value(value, document.origin(here))
     for key, setting in known.items():
         if setting.required and key not in table:
-            problems.append(document.problem((*keys, key), "required, and missing", f"Meaning: {setting.meaning}"))
+            problems.append(document.problem((*keys, key), "required, but missing", f"Meaning: {setting.meaning}"))
     return values
 
 
 def read_keys(document: Document, problems: list[ConfigProblem]) -> dict[str, Value]:
-    """[console.keys]: keys as text, by the id of the action; whether there is such an action only the console knows."""
+    """Read [console.keys]: keys as text, by the id of the action. The console checks that the action exists."""
     problems += [document.problem(("console", key), "unknown key", nearest(key, ("keys",)))
                  for key in table_at(document, ("console",), problems) or () if key != "keys"]
     values: dict[str, Value] = {}
@@ -132,7 +132,7 @@ def read_keys(document: Document, problems: list[ConfigProblem]) -> dict[str, Va
 
 
 def check_tables(document: Document, allowed: Iterable[str], problems: list[ConfigProblem]) -> None:
-    """Refuse what stands at the top of a file and is none of the allowed tables."""
+    """Report top-level keys that are not one of the allowed tables."""
     allowed = tuple(allowed)
     for key, value in document.content.items():
         if key in allowed:
@@ -140,7 +140,7 @@ def check_tables(document: Document, allowed: Iterable[str], problems: list[Conf
         if key in SECTIONS:
             hint = f"Write [{key}] in the main file only."
         elif not isinstance(value, dict):
-            hint = _advice(key, "", {}) or f"Settings stand below a header line: {_headers(allowed)}."
+            hint = _advice(key, "", {}) or f"Put settings below a header line: {_headers(allowed)}."
         elif not set(value).isdisjoint(("conninfo", "streaming_conninfo")):
             hint = f"Write [servers.{key}]."
         else:

@@ -1,11 +1,11 @@
-"""Every setting, once: its key, the kind of its value, its default, where it may stand, and what it means.
+"""Defines every setting once: its key, type, default, where it may be set, and its meaning.
 
-The three sections are the table. Reading (`pgvault.config.load`), `config show` and the help (`reference`) all come
-from their attributes, so a setting is added by adding one. A setting that `inherits` may also stand in [vault], where
-it is the default of all servers (and hosts, where they have it).
+The three sections are the table. Reading (`pgvault.config.load`), `config show` and the help (`reference`) all use
+their attributes, so adding an attribute adds a setting. A setting that `inherits` may also be set in [vault], as the
+default for all servers (and hosts, if they have it).
 
-PostgreSQL waits for put-wal and get-wal, which read the configuration each time, so the classes on this way are no
-dataclasses: importing `dataclasses` and making three dozen of them takes longer than archiving a segment does.
+PostgreSQL waits for put-wal and get-wal, which read the configuration each time. The classes here are therefore no
+dataclasses: importing `dataclasses` and creating three dozen of them takes longer than archiving a segment.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _REFUSED_COMPRESSION = dict.fromkeys(
     ("gzip", "pigz", "bzip2", "pybzip2", "pygzip", "lz4", "snappy", "xz", "custom", "none", ""), (_STORED, _FIX))
 _REUSE = 'Write reuse_backup = "link", or leave the line out.'
 _REFUSED_REUSE = {
-    "copy": ("what an earlier backup stored is shared, not copied again", _REUSE),
-    "off": ("every backup is complete by itself already; to read everything anew, take it with --full", _REUSE),
+    "copy": ("data of earlier backups is shared, not copied again", _REUSE),
+    "off": ("every backup is a full one already; to read everything again, use --full", _REUSE),
 }
 
 
@@ -41,11 +41,11 @@ class Setting(NamedTuple):
     key: str
     kind: Kind
     meaning: str
-    """One or two sentences, with the unit where there is one."""
+    """One or two sentences, with the unit if there is one."""
     value: Callable[[], Any] | None
-    """Gives the default; None when there is none, and the setting is required."""
+    """Returns the default; None if there is none, so that the setting is required."""
     default: str
-    """As the help shows it."""
+    """The default as the help shows it."""
     inherits: bool
 
     @property
@@ -58,7 +58,7 @@ _MISSING: Any = object()
 
 def _setting(kind: Kind, meaning: str, *, default: Any = _MISSING, factory: Callable[[], Any] | None = None,
              shown: str | None = None, inherits: bool = False) -> Any:
-    """An attribute that is a setting; `shown` is the default in words where its value would not tell."""
+    """Define a setting. `shown` describes a default whose value would not explain itself."""
     if default is not _MISSING:
         factory = lambda: default  # noqa: E731
         shown = str(kind.write(default)).lower() if shown is None else shown
@@ -67,7 +67,7 @@ def _setting(kind: Kind, meaning: str, *, default: Any = _MISSING, factory: Call
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(_setting,))
 class Section:
-    """A table of the file: the class has its settings, an instance one value for each. Made by keywords, then fixed."""
+    """A table of the file. The class has its settings, an instance has one value for each and is immutable."""
 
     settings: ClassVar[Mapping[str, Setting]]
 
@@ -83,7 +83,7 @@ class Section:
         self._settle()
 
     def _settle(self) -> None:
-        """Complete and check what settings say together; ValueError when they contradict each other."""
+        """Complete and check settings that depend on each other; ValueError if they contradict each other."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} cannot be changed")
@@ -100,7 +100,7 @@ def _cores() -> int:
 
 
 class VaultConfig(Section):
-    """[vault]: the repository itself. Server settings may stand here too, as defaults of all servers."""
+    """[vault]: the repository itself. Server settings in it are defaults for all servers."""
 
     home: Path = _setting(kinds.LOCAL_PATH, "The directory that holds everything of all servers.")
     configuration_files_directory: Path | None = _setting(
@@ -116,7 +116,7 @@ class ServerConfig(Section):
     name: str
     description: str = _setting(kinds.LABEL, "Free text of one line, shown beside the name.", default="")
     environment: str = _setting(
-        kinds.LABEL, "A word such as production, shown beside the name wherever something can be done to the server.",
+        kinds.LABEL, "A word such as production, shown beside the name wherever the server can be changed.",
         default="", inherits=True)
     conninfo: str = _setting(
         kinds.CONNINFO, "How to connect for SQL: a libpq connection string or URI, without a password.")
@@ -127,7 +127,7 @@ class ServerConfig(Section):
         optional(kinds.ENVIRONMENT_NAME), "The environment variable that holds the password, for both connections.",
         default=None, inherits=True)
     slot_name: str = _setting(
-        kinds.SLOT_NAME, "The physical replication slot that WAL is streamed through.", default="pgvault")
+        kinds.SLOT_NAME, "The physical replication slot for streaming WAL.", default="pgvault")
     ssh: SshAddress | None = _setting(
         optional(kinds.SSH), "The server's host, as [user@]host[:port]; needed to restore in place and to read logs.",
         default=None)
@@ -140,39 +140,39 @@ class ServerConfig(Section):
         kinds.BOOLEAN, "Start a backup with a checkpoint at full speed, rather than wait for a spread one.",
         default=False, inherits=True)
     basebackup_retry_times: int = _setting(
-        kinds.whole_number(0, 100), "How often a failed copy is tried again.", default=3, inherits=True)
+        kinds.whole_number(0, 100), "How often a failed copy is retried.", default=3, inherits=True)
     basebackup_retry_sleep: timedelta = _setting(
-        kinds.PAUSE, "The pause before each further try: seconds, or text such as \"2 min\".",
+        kinds.PAUSE, "The pause before each retry: seconds, or text such as \"2 min\".",
         default=timedelta(seconds=30), inherits=True)
     last_backup_maximum_age: timedelta | None = _setting(
-        optional(kinds.AGE), "The check fails when the newest good backup is older, as in \"1 DAYS\".",
+        optional(kinds.AGE), "The check fails if the newest good backup is older than this, as in \"1 DAYS\".",
         default=None, inherits=True)
     retention_policy_mode: str = _setting(
-        kinds.only("auto", {}), "Backups and WAL expire by the policy, in the maintenance run.", default="auto",
+        kinds.only("auto", {}), "The maintenance run expires backups and WAL by the policy.", default="auto",
         inherits=True)
     retention_policy: RetentionPolicy | None = _setting(
         optional(kinds.RETENTION), "What is kept: \"REDUNDANCY n\", or \"RECOVERY WINDOW OF n DAYS\" (WEEKS, MONTHS of "
-        "31 days). Without one nothing expires.", default=None, inherits=True)
+        "31 days). Without a policy nothing expires.", default=None, inherits=True)
     wal_retention_policy: str = _setting(
         kinds.only("main", {}), "WAL is kept for as long as the backups that need it.", default="main", inherits=True)
     minimum_redundancy: int = _setting(
-        kinds.whole_number(0, 10_000), "Never fewer good backups than this, whatever the policy or a delete says.",
+        kinds.whole_number(0, 10_000), "Keep at least this many good backups, regardless of the policy or a delete.",
         default=0, inherits=True)
     parallel_jobs: int = _setting(
         kinds.whole_number(1, 256), "How many workers read, compress and write.", factory=_cores,
         shown="the machine's cores", inherits=True)
     bandwidth_limit: int | None = _setting(
-        optional(kinds.RATE), "The most that is transferred per second, as in \"50MB/s\" (1MB is 1024kB).",
+        optional(kinds.RATE), "The highest transfer rate per second, as in \"50MB/s\" (1MB is 1024kB).",
         default=None, inherits=True)
     timezone: str | None = _setting(
-        optional(kinds.TIME_ZONE), "The zone that times without one are taken in, as in \"Europe/Paris\". Without it "
-        "such times are refused.", default=None, inherits=True)
+        optional(kinds.TIME_ZONE), "The time zone of times without one, as in \"Europe/Paris\". If it is not set, such "
+        "times are refused.", default=None, inherits=True)
     compression: str = _setting(
-        kinds.only("zstd", _REFUSED_COMPRESSION), "The stored form.", default="zstd", inherits=True)
+        kinds.only("zstd", _REFUSED_COMPRESSION), "The compression of stored data.", default="zstd", inherits=True)
     compression_level: int = _setting(
         kinds.whole_number(1, 19), "From 1, fast, to 19, small and slow.", default=3, inherits=True)
     reuse_backup: str = _setting(
-        kinds.only("link", _REFUSED_REUSE), "What an earlier backup stored is not stored again.", default="link",
+        kinds.only("link", _REFUSED_REUSE), "Data of earlier backups is not stored again.", default="link",
         inherits=True)
     data_directory: str | None = _setting(
         optional(kinds.REMOTE_PATH), "The cluster's directory on its host, for a restore in place.", default=None,
@@ -205,7 +205,7 @@ class HostConfig(Section):
         optional(kinds.LOCAL_PATH), "The file with the host keys that ssh trusts.", default=None,
         shown="ssh's own choice", inherits=True)
     data_directory: str | None = _setting(
-        optional(kinds.REMOTE_PATH), "Where a restore goes unless a directory is given.", default=None)
+        optional(kinds.REMOTE_PATH), "The default directory of a restore.", default=None)
     bin_directory: str | None = _setting(
         optional(kinds.REMOTE_PATH), "The directory of PostgreSQL's programs on the host.", default=None,
         shown="searched for")
@@ -216,10 +216,10 @@ class HostConfig(Section):
         optional(kinds.COMMAND), "Stops the server in data_directory: a line for the host's sh.", default=None,
         shown="pg_ctl stop")
     port: int | None = _setting(
-        optional(kinds.whole_number(1, 65535)), "The port that a server restored here is given.", default=None,
+        optional(kinds.whole_number(1, 65535)), "The port of a server restored here.", default=None,
         shown="the one in the restored configuration")
     socket_directory: str | None = _setting(
-        optional(kinds.REMOTE_PATH), "The directory that a server restored here is given for its Unix socket.",
+        optional(kinds.REMOTE_PATH), "The Unix socket directory of a server restored here.",
         default=None, shown="the one in the restored configuration")
     conninfo: str | None = _setting(
         optional(kinds.CONNINFO), "How to reach the restored server for the proof.", default=None,
@@ -229,13 +229,13 @@ class HostConfig(Section):
 
     def _settle(self) -> None:
         if self.local and self.ssh:
-            raise ValueError("local = true and ssh exclude each other")
+            raise ValueError("local = true and ssh are mutually exclusive")
         if not self.local and not self.ssh:
-            raise ValueError("ssh is missing (or local = true, when it is this machine)")
+            raise ValueError("ssh is missing (or local = true, if it is this machine)")
 
 
 def settings_of(section: type[Section]) -> Mapping[str, Setting]:
-    """The settings of one of the three classes, by key, in their order."""
+    """Return the settings of one of the three classes, by key, in their order."""
     return section.settings
 
 
@@ -243,11 +243,11 @@ SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
     {"vault": VaultConfig, "servers": ServerConfig, "hosts": HostConfig})
 INHERITED: Mapping[str, Setting] = MappingProxyType(
     {key: s for section in (HostConfig, ServerConfig) for key, s in section.settings.items() if s.inherits})
-"""What may stand in [vault] for all servers and hosts that have such a setting."""
+"""Settings that [vault] may set for all servers and hosts that have them."""
 
 
 def reference(width: int = 100) -> str:
-    """All settings as text for `--help`: key, default, meaning; `*` marks what may stand in [vault] for all."""
+    """Describe all settings for `--help`: key, default, meaning. `*` marks those that [vault] may set for all."""
     import textwrap  # only the help needs it
 
     paragraphs = []
@@ -260,5 +260,5 @@ def reference(width: int = 100) -> str:
             paragraphs.append(textwrap.fill(f"{setting.key + mark:<31} {text}", width, initial_indent="  ",
                                             subsequent_indent=" " * 34))
         paragraphs.append("")
-    paragraphs.append("A setting marked * may also stand in [vault], as the default of all.")
+    paragraphs.append("A setting marked * may also be set in [vault], as the default for all.")
     return "\n".join(paragraphs)

@@ -1,4 +1,4 @@
-"""Where pgvault keeps what belongs to a person and not to a vault."""
+"""The directory for a user's own state, as opposed to a vault's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Not made here. RuntimeError where HOME is unset and no account tells a home directory."""
+    """Return the directory, which may not exist yet. RuntimeError if HOME is unset and the account has no home
+    directory."""
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home(), ".local/state")
     return Path(state) / "pgvault"

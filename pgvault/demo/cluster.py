@@ -1,7 +1,7 @@
-"""The sandbox's PostgreSQL servers: made, started, asked and stopped with PostgreSQL's own programs.
+"""The sandbox's PostgreSQL servers: created, started, queried and stopped with PostgreSQL's own programs.
 
-They listen on Unix sockets alone, in directories that only their account (and root) may enter. So no password is
-needed, and no other user of this machine can reach a superuser's connection.
+They listen only on Unix sockets, in directories that only their account (and root) may enter. So no password is needed,
+and no other user of this machine can reach a superuser's connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgvault.demo.processes import run, started
 from pgvault.model.errors import PgvaultError
 
 PORT: Final = 5432
-"""The number of every socket here: each server has a directory of its own for it."""
+"""The port number of every socket here: each server has its own socket directory."""
 SUPERUSER: Final = "postgres"
 DATABASE: Final = "mytestdb"
 _SECONDS: Final = 60
@@ -42,11 +42,11 @@ class Cluster:
         return self.data.parent
 
     def make(self) -> None:
-        """initdb, without a language and without a password."""
+        """Run initdb, without a locale and without a password."""
         self.account.run(
             [self.programs / "initdb", "-D", self.data, "--no-sync", "--encoding=UTF8", "--locale=C",
              f"--username={SUPERUSER}", "--auth-local=trust", "--auth-host=reject"],
-            home=self.home, doing="make the primary's cluster")
+            home=self.home, doing="create the primary's cluster")
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n"
                             for name, value in {**_SETTINGS, "unix_socket_directories": self.sockets}.items())
@@ -63,28 +63,28 @@ class Cluster:
                 time.sleep(0.02)
 
     def _is_ready(self, pid: int) -> bool:
-        """As pg_ctl does: by the last line of postmaster.pid."""
+        """Read the last line of postmaster.pid, as pg_ctl does."""
         with suppress(OSError):
             lines = (self.data / "postmaster.pid").read_text().split()
             return lines[:1] == [str(pid)] and lines[-1] == "ready"
         return False
 
     def stop(self) -> None:
-        """Stop it at once, if it runs: its data are about to be thrown away."""
+        """Stop the server immediately, if it runs, as its data is about to be removed."""
         if (self.data / "postmaster.pid").exists():
             with suppress(PgvaultError):  # it has just ended
                 self.account.run([self.programs / "pg_ctl", "stop", "-D", self.data, "-m", "immediate", "-w"],
                                  home=self.home, doing="stop the server")
 
     def psql(self, *arguments: str, database: str = DATABASE) -> list[str]:
-        """The command line of psql on this server, as a person types it: the port is psql's own choice."""
+        """Return the psql command line for this server, as a person types it. PGPORT has the port."""
         return ["psql", "-h", str(self.sockets), "-U", SUPERUSER, "-d", database, *arguments]
 
     def sql(self, text: str, *, database: str = DATABASE) -> str:
-        """Run SQL and return its output, unaligned and without headers; PgvaultError when a statement fails."""
+        """Run SQL and return its output, unaligned and without headers; PgvaultError if a statement fails."""
         words = self.psql("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", database=database)
-        status, said = run([self.programs / "psql", *words[1:]], input=text, cwd=self.home,
+        status, output = run([self.programs / "psql", *words[1:]], input=text, cwd=self.home,
                            env=self.account.environment(self.home))
         if status:
-            raise PgvaultError("the sandbox's server refused a statement", detail=said.strip())
-        return said.strip()
+            raise PgvaultError("the sandbox's server rejected a statement", detail=output.strip())
+        return output.strip()

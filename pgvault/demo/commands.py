@@ -1,4 +1,4 @@
-"""Running pgvault and psql in the sandbox exactly as a person would: their own processes, their real command lines."""
+"""Runs pgvault and psql in the sandbox exactly as a person would: as processes, with their real command lines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from pgvault.demo.cluster import Cluster
+from pgvault.demo.events import CommandStarted, Emit, OutputLine
 from pgvault.demo.processes import started
 from pgvault.demo.sandbox import Sandbox
-from pgvault.demo.telling import CommandStarted, Said, Tell
 from pgvault.io.quoting import join
 from pgvault.model.errors import PgvaultError
 
@@ -26,19 +26,19 @@ _SHOWN_LINES: Final = 40
 @dataclass(frozen=True, slots=True)
 class Commands:
     sandbox: Sandbox
-    tell: Tell
+    emit: Emit
 
     def pgvault(self, *words: str) -> None:
-        """Run a verb to its end and tell what it says; PgvaultError with its output when it fails."""
+        """Run a verb to its end and report its output. If it fails, raise PgvaultError with its output."""
         self._run(["pgvault", "--config", str(self.sandbox.config), *words], self._pgvault(*words))
 
     def start_pgvault(self, log: Path, *words: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """Start a verb that goes on by itself; see `started`."""
-        self.tell(CommandStarted(("pgvault", "--config", str(self.sandbox.config), *words), background=True))
+        """Start a verb that keeps running; see `started`."""
+        self.emit(CommandStarted(("pgvault", "--config", str(self.sandbox.config), *words), background=True))
         return started(self._pgvault(*words), log=log, cwd=self.sandbox.directory, env=self._environment())
 
     def psql(self, cluster: Cluster, command: str) -> None:
-        """Run one command in psql on a server of the sandbox, and tell what it says."""
+        """Run one psql command on a server of the sandbox, and report its output."""
         shown = cluster.psql("-c", command)
         self._run(shown, [str(self.sandbox.programs / "psql"), *shown[1:]])
 
@@ -46,12 +46,13 @@ class Commands:
         return [sys.executable, "-P", "-m", "pgvault", "--config", str(self.sandbox.config), *words]
 
     def _environment(self) -> dict[str, str]:
-        """The caller's, without what would lead libpq or psql to the caller's own things."""
+        """Return the caller's environment, without variables that lead libpq or psql to the caller's own servers and
+        files."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PSQL"))}
         return {**kept, "PSQLRC": os.devnull, "PYTHONUNBUFFERED": "1"}
 
     def _run(self, shown: Sequence[str], argv: Sequence[str]) -> None:
-        self.tell(CommandStarted(tuple(shown)))
+        self.emit(CommandStarted(tuple(shown)))
         lines: list[str] = []
         with subprocess.Popen(argv, cwd=self.sandbox.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, start_new_session=True, env=self._environment(),
@@ -59,17 +60,17 @@ class Commands:
             try:
                 for line in process.stdout or ():
                     lines.append(line.rstrip("\n"))
-                    self.tell(Said(lines[-1]))
+                    self.emit(OutputLine(lines[-1]))
             except BaseException:
                 _end(process)
                 raise
         if process.returncode:
-            raise PgvaultError(f"the step failed: {shown[0]} ended with {process.returncode}",
+            raise PgvaultError(f"the step failed: {shown[0]} exited with status {process.returncode}",
                                detail="\n".join((join(shown), *lines[-_SHOWN_LINES:])))
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask it to stop, which lets a job undo what it began; then make it."""
+    """Ask the process to stop, so that a job can undo what it began; then kill it."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_UNDO_SECONDS)

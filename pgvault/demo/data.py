@@ -1,4 +1,4 @@
-"""What the sandbox's primary holds: the tutorial's two tables, and a shop's customers and orders around them."""
+"""The content of the sandbox's primary: the tutorial's two tables, and a shop's customers and orders."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 from pgvault.demo.cluster import DATABASE
 
 ROWS_BEFORE: Final = 1000
-"""In each of the two tables when the backup is taken."""
+"""Rows of each of the two tables when the backup is taken."""
 ROWS_AFTER: Final = 500
-"""Committed to mytesttable2 after the backup: only WAL has them."""
+"""Rows committed to mytesttable2 after the backup, which only the WAL has."""
 TABLES: Final = ("mytesttable1", "mytesttable2")
 
 _ORDERS_PER_MEGABYTE: Final = 6500
@@ -48,7 +48,7 @@ ALTER TABLE orders ADD PRIMARY KEY (id);
 COMMIT;
 """
 
-# With page checksums the first look at new rows writes their pages to WAL once more; so that happens before the backup.
+# With page checksums the first read of new rows writes their pages to WAL again, so that happens before the backup.
 _SETTLE: Final = """
 VACUUM (FREEZE, ANALYZE);
 CHECKPOINT;
@@ -58,13 +58,13 @@ MORE_ROWS: Final = f"INSERT INTO mytesttable2 SELECT generate_series({ROWS_BEFOR
 
 
 def fill(megabytes: int) -> str:
-    """The SQL that makes the tables, with about so many MB (1024 kB) of them on disk."""
+    """Return the SQL that creates the tables, with about that many MB (1024 kB) of them on disk."""
     orders = max(1, megabytes * _ORDERS_PER_MEGABYTE)
     customers = max(1, orders // _ORDERS_PER_CUSTOMER)
     return _TABLES + _SHOP.format(customers=customers, orders=orders) + _SETTLE
 
 
 def fingerprint(table: str) -> str:
-    """A query for one line that is the same only for the same rows."""
+    """Return a query whose one-line result differs if any row differs."""
     return (f"SELECT count(*), coalesce(sum(id), 0), md5(coalesce(string_agg(id::text, ',' ORDER BY id), '')) "
             f"FROM {table}")

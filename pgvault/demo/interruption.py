@@ -1,7 +1,7 @@
-"""Stopping the demonstration at any moment, and tidying up undisturbed.
+"""Lets the demonstration be stopped at any moment, and then clean up undisturbed.
 
-The first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt in the main thread; those that follow, and all after
-`hold()`, do nothing, so that what is being removed is removed to the end.
+The first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt in the main thread. Later signals, and all after `hold()`,
+do nothing, so that a removal is completed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Interruption:
     def __enter__(self) -> Self:
         for number in _SIGNALS:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # under nohup
+                continue  # ignored already, as under nohup
             self._before[number] = signal.signal(number, self._received)
         return self
 
     def resume(self) -> None:
-        """Receive signals again, after something else did, such as the console."""
+        """Handle signals again, after other code did, such as the console."""
         for number in self._before:
             signal.signal(number, self._received)
 
@@ -36,11 +36,12 @@ class Interruption:
             signal.signal(number, before)
 
     def hold(self) -> None:
-        """From here on signals do nothing."""
+        """Ignore signals from now on."""
         self._held = True
 
     def check(self) -> None:
-        """Raise it again if it was lost: Python drops what is raised while an object is being destroyed."""
+        """Raise the interrupt again if it was lost: Python drops an exception that is raised while an object is
+        destroyed."""
         if self._came:
             raise KeyboardInterrupt
 

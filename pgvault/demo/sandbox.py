@@ -1,15 +1,15 @@
 """The sandbox: one directory with a primary, a standby host, a vault and the configuration that joins them.
 
-    pgvault.toml           what pgvault is told
-    environment            for a shell: finds pgvault and psql, and names pgvault.toml
+       pgvault.toml           the configuration
+       environment            for a shell: puts pgvault and psql into PATH, and names pgvault.toml
     main-db-server/        the primary: data, its socket's directory, log
     standby-db-server/     the standby host: data once restored, and its server's socket directory
     ssh/                   keys and log of the standby host's SSH server
     vault/                 the repository
-    pgvault.log            what its commands logged
-    sandbox.json           what is needed to end and remove all this, also from another process
+       pgvault.log            the log of its commands
+       sandbox.json           what is needed to end and remove the sandbox, even from another process
 
-Whatever is started is in sessions of its own and outlives a screen; `remove` ends it and leaves nothing.
+Everything runs in sessions of its own and outlives a screen; `remove` ends it and leaves nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STATE: Final = "sandbox.json"
 _PREFIX: Final = "pgvault-demo-"
 _JOB_SECONDS: Final = 30
 _SOCKET_BYTES: Final = 100
-"""A Unix socket's path has less than 108 bytes on Linux, 104 elsewhere; PostgreSQL adds its own name to a directory."""
+"""The path of a Unix socket is limited to 107 bytes on Linux, 103 elsewhere, and PostgreSQL appends a file name."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./+@-]+")
 """Directories that need no quoting in any configuration file."""
 
@@ -55,11 +55,11 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_./+@-]+")
 class Sandbox:
     directory: Path
     sockets: Path
-    """`directory`, or a shorter one where its path is too long for a Unix socket."""
+    """`directory`, or a shorter one if its path is too long for a Unix socket."""
     programs: Path
     account: Account
     removes_directory: bool
-    """Whether the directory itself goes at the end: not one that was there before."""
+    """Whether the directory itself is removed at the end; false if it existed before."""
 
     @property
     def config(self) -> Path:
@@ -89,7 +89,7 @@ class Sandbox:
         return Cluster(self.programs, self.account, self.directory / name / "data", self.sockets / name / "s")
 
     def build(self, megabytes: int) -> Iterator[str]:
-        """Make everything and start it. Yields what it does next, up to the following yield."""
+        """Create and start everything. Yields the next step before it does it."""
         yield f"Start PostgreSQL's primary, {PRIMARY}"
         for name in (PRIMARY, STANDBY):
             for home in {self.directory / name, self.sockets / name}:
@@ -157,9 +157,9 @@ class Sandbox:
 
 
 def new_sandbox(directory: Path | None, megabytes: int) -> Sandbox:
-    """A sandbox with nothing in it yet, in an empty or new directory, or by itself in a temporary one.
+    """Return an empty sandbox in an empty or new directory, or in a temporary one.
 
-    Refused when the place will not do, NoSpace when it is too small; nothing is left then.
+    Refused if the place is unsuitable, NoSpace if it is too small. Nothing is left behind then.
     """
     account = server_account()
     with ExitStack() as undo:
@@ -171,14 +171,14 @@ def new_sandbox(directory: Path | None, megabytes: int) -> Sandbox:
             sockets = _temporary(account, short=True)
             undo.callback(_remove_tree, sockets)
         sandbox = Sandbox(place, sockets, find_programs(account, place / "programs"), account, made)
-        mount_guard.forget(sandbox.vault)  # that of a sandbox there that was removed by hand
+        mount_guard.forget(sandbox.vault)  # left by an earlier sandbox that was removed by hand
         sandbox.save()
         undo.pop_all()
     return sandbox
 
 
 def open_sandbox(directory: Path) -> Sandbox:
-    """The sandbox that is in a directory; NotFound when there is none, Refused when another user made it."""
+    """Return the sandbox in a directory; NotFound if there is none, Refused if another user created it."""
     state = directory.absolute() / _STATE
     try:
         facts = json.loads(state.read_bytes())
@@ -188,30 +188,30 @@ def open_sandbox(directory: Path) -> Sandbox:
     except (OSError, ValueError, KeyError, TypeError):
         raise NotFound(f"there is no sandbox in {directory}") from None
     if state.stat().st_uid != os.geteuid():
-        raise Refused(f"the sandbox in {directory} was made by another user", hint="Let that user remove it.")
+        raise Refused(f"the sandbox in {directory} was created by another user", hint="Let that user remove it.")
     return sandbox
 
 
 def _given(directory: Path) -> tuple[Path, bool]:
-    """The directory that was asked for, and whether it is new."""
+    """Return the requested directory, and whether it is new."""
     place = Path(os.path.realpath(directory))
     if not place.exists():
         place.mkdir(mode=0o755)
         return place, True
     if not place.is_dir() or any(place.iterdir()):
         raise Refused(f"{place} is not an empty directory",
-                      hint="Name an empty directory or one that does not exist yet, or leave --dir out.")
+                      hint="Name an empty directory or one that does not exist yet, or omit --dir.")
     return place, False
 
 
 def _temporary(account: Account, *, short: bool = False) -> Path:
-    """A new directory where the account may go, with `short` one whose path leaves room for a socket's."""
+    """Create a directory that the account may enter; with `short` its path leaves room for that of a socket."""
     for base in dict.fromkeys((*([] if short else [tempfile.gettempdir()]), "/tmp", "/var/tmp", "/dev/shm")):
         if os.access(base, os.W_OK | os.X_OK) and account.may("-x", Path(base)):
             place = Path(os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX, dir=base)))
             place.chmod(0o755)
             return place
-    raise Refused(f"there is no directory for temporary files that {account.name} may enter",
+    raise Refused(f"could not find a temporary directory that {account.name} may enter",
                   hint="Set TMPDIR to one, or give --dir.")
 
 
@@ -220,12 +220,12 @@ def _check_place(place: Path, account: Account, megabytes: int) -> None:
         place.chmod(place.stat().st_mode | 0o011)
     if not account.may("-x", place):
         raise Refused(f"{account.name}, who runs the sandbox's servers, may not enter {place}",
-                      hint="Name a directory that all users may enter, or leave --dir out.")
+                      hint="Name a directory that all users may enter, or omit --dir.")
     need, free = (300 + 4 * megabytes) << 20, shutil.disk_usage(place).free
     if free < need:
-        raise NoSpace(f"{place} has no room for the sandbox",
-                      detail=f"It needs about {need >> 20} MiB and there are {free >> 20} MiB.",
-                      hint="Give another directory with --dir, or less data with --megabytes.")
+        raise NoSpace(f"not enough space for the sandbox in {place}",
+                      detail=f"It needs about {need >> 20} MiB, and {free >> 20} MiB are free.",
+                      hint="Choose another directory with --dir, or less data with --megabytes.")
 
 
 def _fits_sockets(place: Path) -> bool:
@@ -234,7 +234,7 @@ def _fits_sockets(place: Path) -> bool:
 
 
 def _stop_jobs(vault: Path) -> None:
-    """Have every job end as `job cancel` would; one that does not in time is killed."""
+    """Cancel every job as `job cancel` does, and kill those that do not end in time."""
     directories = [path for path in jobs_directory(vault).glob("*") if is_alive(path)]
     for directory in directories:
         with suppress(PgvaultError):
@@ -249,14 +249,14 @@ def _stop_jobs(vault: Path) -> None:
 
 
 def _clear(place: Path, made: bool) -> None:
-    for entry in sorted(place.iterdir(), key=lambda path: path.name == _STATE):  # last: a removal can be repeated
+    for entry in sorted(place.iterdir(), key=lambda path: path.name == _STATE):  # last, to allow a retry
         _remove_tree(entry)
     if made:
-        _remove_tree(place)  # a process that ends may have opened the log anew meanwhile
+        _remove_tree(place)  # an ending process may have opened the log again
 
 
 def _remove_tree(path: Path) -> None:
-    """A process that has just been ended may still write its last; so it is tried for some seconds."""
+    """Remove a directory tree. An ending process may still write to it, so retry for some seconds."""
     for _ in range(50):
         if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)
@@ -265,4 +265,4 @@ def _remove_tree(path: Path) -> None:
         if not path.exists():
             return
         time.sleep(0.1)
-    shutil.rmtree(path)  # say why
+    shutil.rmtree(path)  # raise the reason

@@ -1,10 +1,11 @@
-"""The sandbox's SSH host: a program that listens on loopback and lets in whoever holds the sandbox's key.
+"""The sandbox's SSH host: a program that listens on loopback and admits clients with the sandbox's key.
 
     python -m pgvault.demo.ssh_host --keys DIR --home DIR --sockets DIR --user NAME --uid N --gid N
 
-Commands run under /bin/sh as the given user, who need not be the one that runs this. Forwarding leads to this machine's
-loopback and to Unix sockets in `--sockets`, nowhere else. It writes its port and process id to `listening` beside its
-keys, and holds a lock on that file while it lives; it ends at SIGTERM, with all commands, or when that file is gone.
+Commands run under /bin/sh as the given user, who may differ from the one that runs this. Forwarding leads to this
+machine's loopback and to Unix sockets in `--sockets`, nowhere else. The program writes its port and process id to
+`listening` beside its keys, and holds a lock on that file while it lives. It ends at SIGTERM, with all commands, or
+when that file is gone.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from pgvault.demo.account import Account
 from pgvault.demo.ssh_terminal import AtTerminal
 
 LOGIN: Final = "postgres"
-"""The one user name that is let in."""
+"""The only accepted user name."""
 LISTENING: Final = "listening"
 _WINDOW: Final = 8 << 20
 _LINGER: Final = 1.0
-"""Seconds in which the output of a command that has ended may still come; a server it started may hold it open."""
+"""Seconds to wait for the output of a command that has ended; a server that it started may hold the pipe open."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Command(asyncio.SubprocessProtocol):
-    """A running command, joined to the channel that asked for it."""
+    """A running command, connected to the channel that requested it."""
 
     _transport: SubprocessTransport
 
@@ -56,7 +57,7 @@ class Command(asyncio.SubprocessProtocol):
         self._channel.pause_reading()
 
     def resume_writing(self) -> None:
-        """Later: asyncio's pipe, which calls this, loses what is written and closed before it returns."""
+        """Resume later: asyncio's pipe, which calls this, loses what is written and closed before it returns."""
         self._full = False
         asyncio.get_running_loop().call_soon(self._resume_reading)
 
@@ -79,7 +80,7 @@ class Command(asyncio.SubprocessProtocol):
             self._over = True
             self._running.discard(self)
             status = self._transport.get_returncode() or 0
-            with suppress(OSError, asyncssh.Error):  # nobody is there to be told
+            with suppress(OSError, asyncssh.Error):  # the client is gone
                 if status >= 0:
                     self._channel.exit(status)
                 else:
@@ -104,21 +105,21 @@ class Command(asyncio.SubprocessProtocol):
                 (pipe.pause_reading if pause else pipe.resume_reading)()
 
     def signal(self, number: int) -> None:
-        """To the command and all it started, but not to a server that made a session of its own."""
+        """Signal the command and all its children, except a server in a session of its own."""
         if self._transport.get_returncode() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._transport.get_pid(), number)
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
-    """One channel: starts what the client asks for, and ends it when the client is gone."""
+    """One channel: starts what the client requests, and ends it when the client is gone."""
 
     def __init__(self, host: SshHost) -> None:
         self._host = host
         self._argv = ["/bin/sh"]
         self._command: Command | AtTerminal | None = None
         self._early: list[bytes | None] = []
-        """What came before the command was there; None is the end of the input."""
+        """Input that came before the command ran; None is the end of the input."""
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self._channel = chan
@@ -191,7 +192,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
 
 class Gate(asyncssh.SSHServer):
-    """Lets in the one user with a key that is on the list; asyncssh offers keys alone when this says no more."""
+    """Admits the one user with a listed key. asyncssh offers only keys if nothing else is defined here."""
 
     def __init__(self, host: SshHost) -> None:
         self._host = host
@@ -216,7 +217,7 @@ class Gate(asyncssh.SSHServer):
 
 
 class SshHost:
-    """What all connections share: the keys, who runs commands and where, and the commands that run."""
+    """What all connections share: the keys, the account and home of commands, and the running commands."""
 
     def __init__(self, keys: Path, home: Path, sockets: Path, account: Account) -> None:
         self.sockets = Path(os.path.realpath(sockets))
@@ -243,7 +244,7 @@ class SshHost:
         listener = await asyncssh.listen(
             "127.0.0.1", 0, server_factory=lambda: Gate(self), server_host_keys=[str(self._keys / "host_key")],
             compression_algs=None, line_editor=False)
-        listening = self._tell(listener.get_port())
+        listening = self._announce(listener.get_port())
         while listening.exists() and not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), 2)
@@ -251,8 +252,8 @@ class SshHost:
         for command in self._running:
             command.signal(signal.SIGKILL)
 
-    def _tell(self, port: int) -> Path:
-        """Say where it listens, in a file that is locked before it has its name, until this process ends."""
+    def _announce(self, port: int) -> Path:
+        """Write the port to a file, which is locked before it gets its name and until this process ends."""
         final, temporary = self._keys / LISTENING, self._keys / f".{LISTENING}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

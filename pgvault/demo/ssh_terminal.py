@@ -1,4 +1,4 @@
-"""A command at a terminal of its own, for the sandbox's SSH host: what a person types and sees goes through it."""
+"""A command on a pseudo-terminal, for the sandbox's SSH host."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import asyncssh
 from pgvault.demo.account import Account
 
 _BLOCK: Final = 32 << 10
-# The first terminal that the leader of a session opens is the session's own.
+# The first terminal that a session leader opens becomes its controlling terminal.
 _AT: Final = ["/bin/sh", "-c", 'exec <"$0" >"$0" 2>&1; exec "$@"']
 
 
 class AtTerminal:
-    """See `Command` in ssh_host, of which it has the face."""
+    """Has the same interface as `Command` in ssh_host."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], process: asyncio.subprocess.Process, master: int,
                  slave: int) -> None:
-        """The slave is kept open: until the command has it, and once it has ended, nothing could be read."""
+        """Keep the slave open: before the command has opened it, and after it has ended, reads would fail."""
         self._channel, self._process, self._master, self._slave = channel, process, master, slave
         os.set_blocking(master, False)
         self.ended = asyncio.create_task(self._end())
@@ -75,7 +75,7 @@ class AtTerminal:
                 os.killpg(self._process.pid, number)
 
     def _read(self) -> bool:
-        """Whether there was something."""
+        """Return whether there was output."""
         try:
             self._channel.write(os.read(self._master, _BLOCK))
         except BlockingIOError:
@@ -85,7 +85,7 @@ class AtTerminal:
     async def _end(self) -> None:
         status = await self._process.wait()
         asyncio.get_running_loop().remove_reader(self._master)
-        with suppress(OSError, asyncssh.Error):  # nobody is there to be told
+        with suppress(OSError, asyncssh.Error):  # the client is gone
             while self._read():
                 pass
             if status >= 0:

@@ -1,4 +1,4 @@
-"""The sandbox's standby host, seen from outside: its keys, its start and its end. `ssh_host` is the program itself."""
+"""Starts and stops the sandbox's standby host, and creates its keys. `ssh_host` is the program itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class StandbyHost:
-    """`keys` is closed to all but the user who runs pgvault; `home` is where its commands run."""
+    """`keys` is closed to all but the user who runs pgvault; `home` is where commands run."""
 
     keys: Path
     home: Path
@@ -38,7 +38,7 @@ class StandbyHost:
         return self.keys / "known_hosts"
 
     def start(self) -> int:
-        """Make its keys and start it; returns the port on 127.0.0.1 where it listens."""
+        """Create its keys and start it. Return the port on 127.0.0.1 on which it listens."""
         import asyncssh
 
         from pgvault.demo.ssh_host import LISTENING
@@ -69,13 +69,13 @@ class StandbyHost:
         return int(listening.read_text().split()[0])
 
     def stop(self) -> None:
-        """End it with all its commands; nothing happens when it does not run."""
+        """End it with all its commands. It does nothing if it does not run."""
         with suppress(FileNotFoundError), (self.keys / "listening").open() as listening:
             _, pid = listening.read().split()
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if _wait(lambda: _is_free(listening.fileno()), 0):
                     return
-                with suppress(ProcessLookupError):  # it holds the lock, so it is no other process of that number
+                with suppress(ProcessLookupError):  # it holds the lock, so the pid was not reused
                     os.kill(int(pid), number)
                 _wait(lambda: _is_free(listening.fileno()), 10)
 

@@ -1,10 +1,11 @@
-"""The story of a lost table, as in the tutorial: a backup, more work, a table dropped, and the way back.
+"""The story of a lost table, as in the tutorial: a backup, more work, a dropped table, and its recovery.
 
-Each step is the command that a person would type. What it must lead to is looked up in the servers themselves.
+Each step is a command that a person would type. The servers themselves are queried for its result.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from typing import Final
 from pgvault.demo import data
 from pgvault.demo.cluster import Cluster
 from pgvault.demo.commands import Commands
+from pgvault.demo.events import Emit, StepEnded, StepStarted
 from pgvault.demo.sandbox import PRIMARY, STANDBY, Sandbox
-from pgvault.demo.telling import StepEnded, StepStarted, Tell
 from pgvault.model.errors import PgvaultError
 
 _WAIT_SECONDS: Final = 60
@@ -26,30 +27,30 @@ _SHOP: Final = "SELECT count(*), sum(total), (SELECT count(*) FROM customers) FR
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What was there just before the table was dropped."""
+    """The state just before the table was dropped."""
 
     moment: str
-    """By the primary's clock, after the last wanted commit and before the DROP; as PostgreSQL writes a time."""
+    """The primary's clock after the last wanted commit and before the DROP, as PostgreSQL writes a time."""
     contents: tuple[str, ...]
-    """Of the two tables and the shop, see `_contents`."""
+    """The contents of the two tables and the shop, see `_contents`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
     rows: int
-    """Of the table that was lost."""
+    """Rows of the lost table."""
     seconds: float
-    """From the restore's start until the restored server was at the wanted moment."""
+    """Duration from the start of the restore until the restored server was at the wanted moment."""
 
 
 class Story:
-    def __init__(self, sandbox: Sandbox, tell: Tell) -> None:
-        self._sandbox, self._tell = sandbox, tell
-        self._commands = Commands(sandbox, tell)
+    def __init__(self, sandbox: Sandbox, emit: Emit) -> None:
+        self._sandbox, self._emit = sandbox, emit
+        self._commands = Commands(sandbox, emit)
         self._primary, self._restored = sandbox.primary, sandbox.restored
 
     def build(self, megabytes: int) -> None:
-        """Make the sandbox, step by step."""
+        """Create the sandbox, step by step."""
         building = self._sandbox.build(megabytes)
         title = next(building, None)
         while title:
@@ -57,7 +58,7 @@ class Story:
                 title = next(building, None)
 
     def protect(self) -> None:
-        """From an unprotected server to a backup and streamed WAL."""
+        """Turn an unprotected server into one with a backup and streamed WAL."""
         run = self._commands
         with self._step("Stream WAL from the primary into the vault, in the background"):
             log = self._sandbox.directory / "receive-wal.log"
@@ -73,7 +74,7 @@ class Story:
             run.pgvault("list-backups", PRIMARY)
 
     def lose(self) -> Loss:
-        """Work goes on after the backup, and then the table is dropped."""
+        """Continue to work after the backup, then drop the table."""
         run = self._commands
         with self._step(f"Work goes on: {data.ROWS_AFTER} rows that no backup has"):
             run.psql(self._primary, data.MORE_ROWS)
@@ -84,17 +85,17 @@ class Story:
             run.psql(self._primary, _LIST_TABLES)
         with self._step("Bring the WAL of the last minutes into the vault"):
             run.pgvault("switch-wal", PRIMARY, "--archive")
-        with self._step("See how far back, and how near, one can go"):
+        with self._step("See which times can be restored"):
             run.pgvault("wal", PRIMARY)
         return Loss(moment, contents)
 
     def recover(self, loss: Loss) -> Recovered:
-        """Restore the moment before the loss on the standby host; PgvaultError unless everything is back."""
+        """Restore the moment before the loss on the standby host. PgvaultError unless everything is back."""
         run, began = self._commands, time.monotonic()
         with self._step(f"Restore it as it was at {loss.moment}, on another host, over SSH"):
             run.pgvault(*restore_words(loss), "--yes")
         seconds = time.monotonic() - began
-        with self._step("Look at the restored server: both tables are there"):
+        with self._step("Query the restored server: both tables are there"):
             run.psql(self._restored, _LIST_TABLES)
             run.psql(self._restored, _COUNT)
         with self._step("The live primary has not been touched: it still lacks the table"):
@@ -106,7 +107,7 @@ class Story:
         found = _contents(self._restored)
         for name, before, after in zip(("mytesttable1", "mytesttable2", "the shop"), loss.contents, found, strict=True):
             if before != after:
-                raise PgvaultError(f"the restored server does not have what was lost: {name} differs",
+                raise PgvaultError(f"the restored server does not have the lost data: {name} differs",
                                    detail=f"Before the loss: {before}. Restored: {after}.")
         if self._primary.sql("SELECT to_regclass('mytesttable2') IS NULL") != "t":
             raise PgvaultError("the primary was changed by the restore: it has mytesttable2 again")
@@ -116,15 +117,43 @@ class Story:
 
     @contextmanager
     def _step(self, title: str) -> Iterator[None]:
-        self._tell(StepStarted(title))
+        self._emit(StepStarted(title))
         began = time.monotonic()
         yield
-        self._tell(StepEnded(title, time.monotonic() - began))
+        self._emit(StepEnded(title, time.monotonic() - began))
 
 
 def restore_words(loss: Loss) -> tuple[str, ...]:
-    """The restore, as it is typed after `pgvault`; it asks before it begins."""
+    """Return the restore command after `pgvault`. It asks before it begins."""
     return ("restore", PRIMARY, "auto", "--host", STANDBY, "--target-time", loss.moment, "--start")
+
+
+def directions(sandbox: Sandbox, loss: Loss) -> Iterator[str]:
+    """Yield lines of text. Every command works in a shell that has read the sandbox's environment."""
+    def line(*words: str) -> str:
+        return f"  {shlex.join(words)}"
+
+    yield f"The sandbox runs in {sandbox.directory}. In another terminal, first:"
+    yield f"  . {shlex.quote(str(sandbox.environment_file))}"
+    yield ""
+    yield f"mytesttable2 is gone from the primary. Bring it back on {STANDBY}:"
+    yield line("pgvault", *restore_words(loss))
+    yield "then query the restored server, and the live primary:"
+    yield line(*sandbox.restored.psql("-c", r"\dt"))
+    yield line(*sandbox.primary.psql("-c", r"\dt"))
+    yield ""
+    yield "More to try:"
+    for verb in ("check", "status", "wal", "list-backups", "backup"):
+        yield line("pgvault", verb, PRIMARY)
+    yield line("pgvault", "show-backup", PRIMARY, "latest")
+    yield line("pgvault", "job", "list")
+    yield ""
+    yield f"The configuration is {sandbox.config}."
+
+
+def notice(loss: Loss) -> str:
+    """Return what to do in the console, in one line of a small terminal."""
+    return f"mytesttable2 was dropped just after {loss.moment[11:19]}Z. Press r to bring it back."
 
 
 def _contents(cluster: Cluster) -> tuple[str, ...]:

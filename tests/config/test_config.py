@@ -164,24 +164,24 @@ def test_a_directory_holds_a_file_per_server_in_the_order_of_names(write, tmp_pa
     (SERVER + "parallel_jobs = true\n",
      "pgvault.toml:5: servers.main.parallel_jobs: expected a whole number from 1 to 256, not true or false"),
     (SERVER + "parallel_jobs = 0\n",
-     "pgvault.toml:5: servers.main.parallel_jobs: 0 is out of range: it goes from 1 to 256"),
+     "pgvault.toml:5: servers.main.parallel_jobs: 0 is out of range: use 1 to 256"),
     (SERVER + "timezone = 2026-01-01\n",
      'pgvault.toml:5: servers.main.timezone: expected text such as "Europe/Paris", not a date or time'),
     (SERVER + 'timezone = "europe/pari"\n',
-     "pgvault.toml:5: servers.main.timezone: 'europe/pari' is not a time zone that has one meaning; "
+     "pgvault.toml:5: servers.main.timezone: 'europe/pari' is not an unambiguous time zone; "
      'did you mean "Europe/Paris"?'),
     (SERVER + 'timezone = "../../etc/passwd"\n', None),
     (SERVER + 'timezone = "CET"\n', None),
     (HEAD + 'compression = "gzip"\n',
-     "pgvault.toml:3: vault.compression: 'gzip' is not offered: the vault stores zstd, which is smaller and faster; "
+     "pgvault.toml:3: vault.compression: 'gzip' is not supported: the vault stores zstd, which is smaller and faster; "
      'write compression = "zstd", or leave the line out'),
     (HEAD + 'reuse_backup = "copy"\n',
-     "pgvault.toml:3: vault.reuse_backup: 'copy' is not offered: "
-     "what an earlier backup stored is shared, not copied again; "
+     "pgvault.toml:3: vault.reuse_backup: 'copy' is not supported: "
+     "data of earlier backups is shared, not copied again; "
      'write reuse_backup = "link", or leave the line out'),
     (SERVER + 'slot_name = "Main-1"\n',
      "pgvault.toml:5: servers.main.slot_name: 'Main-1' cannot be a replication slot's name; "
-     "it is made of 1 to 63 lower-case letters, digits and underscores"),
+     "use 1 to 63 lower-case letters, digits and underscores"),
     (SERVER + 'data_directory = "main"\n', None),
     (SERVER + 'data_directory = "/a/../b"\n', None),
     (SERVER + 'data_directory = "/a\\nb"\n', None),
@@ -198,15 +198,15 @@ def test_a_directory_holds_a_file_per_server_in_the_order_of_names(write, tmp_pa
     (HEAD + '[servers."../x"]\nconninfo = "host=h"\n', None),
     (HEAD + '[hosts."a b"]\nlocal = true\n', None),
     (HEAD + "[servers.main]\n",
-     "pgvault.toml:3: servers.main.conninfo: required, and missing; meaning: how to connect"),
+     "pgvault.toml:3: servers.main.conninfo: required, but missing; meaning: how to connect"),
     ('[servers.main]\nconninfo = "host=h"\n',
-     "pgvault.toml: vault.home: required, and missing; meaning: the directory"),
-    (HEAD + "[hosts.h]\n", "pgvault.toml:3: hosts.h: ssh is missing (or local = true, when it is this machine)"),
-    (HEAD + '[hosts.h]\nlocal = true\nssh = "x"\n', "pgvault.toml:3: hosts.h: local = true and ssh exclude each other"),
+     "pgvault.toml: vault.home: required, but missing; meaning: the directory"),
+    (HEAD + "[hosts.h]\n", "pgvault.toml:3: hosts.h: ssh is missing (or local = true, if it is this machine)"),
+    (HEAD + '[hosts.h]\nlocal = true\nssh = "x"\n', "pgvault.toml:3: hosts.h: local = true and ssh are mutually exclusive"),
     (HEAD + 'configuration_files_directory = "none.d"\n',
      "pgvault.toml:3: vault.configuration_files_directory: could not read"),
     (SERVER + "slot_name = pgvault\n",
-     'pgvault.toml:5: not TOML at column 13: invalid value; text stands in double quotes: key = "value"'),
+     'pgvault.toml:5: not TOML at column 13: invalid value; put text in double quotes: key = "value"'),
     (SERVER + "conninfo = 'x'\n", "pgvault.toml:5: not TOML at column 15: cannot overwrite a value"),
     (SERVER + 'x = """', "pgvault.toml:5: not TOML at "),
     (HEAD + "[servers.main", "pgvault.toml:3: not TOML at "),
@@ -222,7 +222,7 @@ def test_what_is_wrong_is_refused_with_its_place(complaints, text, said):
 
 def test_a_right_file_has_no_problems_and_an_empty_one_has_one(complaints):
     assert complaints(TUTORIAL) == []
-    assert complaints("") == ["pgvault.toml: vault.home: required, and missing; "
+    assert complaints("") == ["pgvault.toml: vault.home: required, but missing; "
                               "meaning: The directory that holds everything of all servers"]
 
 

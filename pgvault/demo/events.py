@@ -1,4 +1,4 @@
-"""What the demonstration tells of itself; the command line shows it as text or as JSON."""
+"""The events of the demonstration. The command line shows them as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class CommandStarted:
-    """A command as a person would type it; what it says follows as `Said`."""
+    """A command as a person would type it. Its output follows as `OutputLine`."""
 
     argv: tuple[str, ...]
     background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A line of a command's output, standard output and standard error in their order."""
+class OutputLine:
+    """A line of a command's output; standard output and standard error in their order."""
 
     line: str
 
@@ -32,5 +32,5 @@ class StepEnded:
     seconds: float
 
 
-Happening = StepStarted | CommandStarted | Said | StepEnded
-Tell = Callable[[Happening], None]
+Event = StepStarted | CommandStarted | OutputLine | StepEnded
+Emit = Callable[[Event], None]
