@@ -1,1 +1,1 @@
-"""The outside world: PostgreSQL connections, replication, SSH, processes."""
+"""I/O with the outside: PostgreSQL connections, replication, SSH, processes."""

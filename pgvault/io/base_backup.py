@@ -1,9 +1,9 @@
 """PostgreSQL's BASE_BACKUP replication command, in both of its protocol forms.
 
 Documentation: "Streaming Replication Protocol", BASE_BACKUP; source: `src/backend/backup/basebackup.c` and
-`basebackup_copy.c`. From 15 on everything comes in one copy stream of typed messages; 13 and 14 send one plain tar
-copy stream per tablespace and one for the manifest, without the tars' closing zeros. Start and stop happen in this
-one session: when it dies, so does the backup.
+`basebackup_copy.c`. From 15 on, everything comes in one copy stream of typed messages. 13 and 14 send one plain tar
+copy stream per tablespace and one for the manifest, without the trailing zeros of the tars. Start and stop happen in
+this one session: when it ends, the backup has failed.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from pgvault.model.lsn import Lsn
 OLDEST_MAJOR = 13
 _DATA_CORRUPTED = "XX001"
 _INSUFFICIENT_PRIVILEGE = "42501"
-_ENDED = "Somebody ended its session there, or the server was stopped."
-_ACCESS = "PostgreSQL may not read the file that it names, or the role lacks a right."
+_ENDED = "The session was terminated on the server, or the server was stopped."
+_ACCESS = "PostgreSQL may not read the named file, or the role lacks a privilege."
 _CAUSES: Mapping[str, tuple[str, str]] = {
-    "57P01": (_ENDED, "Look at the server's log for who did; once it is back, run the backup again."),
-    "57P02": (_ENDED, "Look at the server's log for who did; once it is back, run the backup again."),
-    "57014": ("Somebody cancelled it there.", "Look at the server's log for who did, then run the backup again."),
-    _INSUFFICIENT_PRIVILEGE: (_ACCESS, "Give the file back to PostgreSQL's user, or see which right is missing: "
+    "57P01": (_ENDED, "Check the server's log for the reason, then run the backup again."),
+    "57P02": (_ENDED, "Check the server's log for the reason, then run the backup again."),
+    "57014": ("The backup was cancelled on the server.",
+              "Check the server's log for the reason, then run the backup again."),
+    _INSUFFICIENT_PRIVILEGE: (_ACCESS, "Make PostgreSQL's user the owner of the file, or find the missing privilege: "
                                        "pgvault check {server}"),
 }
-"""By SQLSTATE: what it means, and the next step, where PostgreSQL itself tells none."""
-NEXT_STEP = "Look at the server's log, then run the backup again."
+"""Cause and next step by SQLSTATE, for errors to which PostgreSQL adds no hint."""
+NEXT_STEP = "Check the server's log, then run the backup again."
 _CANCEL_SECONDS = 3.0
-"""For a request to end the backup, which may have to take the same dead path."""
-CANCELLED_HINT = "Older backups are as they were; run it again when it may run."
+"""Time for a request to end the backup, which may have to use the same dead network path."""
+CANCELLED_HINT = "Older backups are unchanged. Run the backup again when you are ready."
 _QUOTED_PATH = re.compile(r"[\"“«»„]\s?([^\"”«»“]+?)\s?[\"”«»“]")
 
 
@@ -49,7 +50,7 @@ class Options:
     label: str
     fast_checkpoint: bool
     max_rate_kib: int | None = None
-    """KiB a second, 32 to 1048576."""
+    """KiB per second, 32 to 1048576."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,15 @@ class Stopped:
     lsn: Lsn
     timeline: int
     corrupt_files: tuple[str, ...]
-    """Files with pages that fail their checksum, as the server found."""
+    """Files with pages that failed their checksum on the server."""
     corrupt: bool
 
 
 class ArchiveSink(Protocol):
-    """Takes the streams of a base backup in the order they come."""
+    """Receives the streams of a base backup in the order in which they come."""
 
     def archive(self, tablespace: int | None) -> None:
-        """A tar stream begins: of a tablespace (its oid) or, with None, of the data directory."""
+        """Begin a tar stream of a tablespace (its oid) or, with None, of the data directory."""
 
     def tar(self, chunk: memoryview) -> None: ...
 
@@ -93,20 +94,20 @@ class BaseBackup:
 
     def __init__(self, server: str, connection: Connection, options: Options,
                  silent: Callable[[float], None]) -> None:
-        """`silent` is called with the seconds of each silence, as it lasts; it raises when that is too long."""
+        """`silent` is called repeatedly during a silence, with its duration in seconds. It raises to end the backup."""
         self._server, self._connection, self._silent = server, connection, silent
         self._pgconn = connection.pgconn
         self._options = options
         self._corrupt_files: dict[str, None] = {}
         self.skipped: dict[str, None] = {}
-        """Links and special files that the server leaves out; most are known when `start` returns."""
+        """Links and special files that the server leaves out. Most are known when `start` returns."""
         self._major = self._pgconn.server_version // 10000
         self._tablespaces: tuple[SentTablespace, ...] = ()
         self._end: pq.abc.PGresult | None = None
         connection.add_notice_handler(self._notice)
 
     def start(self) -> Started:
-        """Begin the backup: waits for its checkpoint."""
+        """Begin the backup. This waits for its checkpoint."""
         self._pgconn.send_query(self.command().encode())
         self._pgconn.flush()
         [row] = self._rows(self._next_result())
@@ -117,9 +118,9 @@ class BaseBackup:
         return Started(lsn, timeline, self._tablespaces, sum(int(size or 0) for _, _, size in spaces) * 1024)
 
     def stream(self, sink: ArchiveSink) -> None:
-        """Hand everything to the sink, up to and with the manifest.
+        """Pass everything to the sink, up to and including the manifest.
 
-        The protocol ends a copy that an error cut off as one that is through: only what follows tells them apart.
+        The protocol ends a copy that an error interrupted like a complete one: only what follows tells them apart.
         """
         if self._major >= 15:
             self._stream_typed(sink)
@@ -128,7 +129,7 @@ class BaseBackup:
         self._end = self._next_result()
 
     def stop(self) -> Stopped:
-        """What the server says at the end."""
+        """Return what the server reports at the end."""
         assert self._end
         [row] = self._rows(self._end)
         lsn, timeline = Lsn.parse(row[0] or ""), int(row[1] or 0)
@@ -164,7 +165,7 @@ class BaseBackup:
             elif kind == 0x6E:  # n: a new archive: its name and its tablespace's location
                 sink.archive(_tablespace_of(bytes(message[1:]).split(b"\0", 1)[0]))
                 take = sink.tar
-            elif kind == 0x6D:  # m: what follows is the manifest
+            elif kind == 0x6D:  # m: the manifest follows
                 take = sink.manifest
 
     def _stream_plain(self, sink: ArchiveSink) -> None:
@@ -190,7 +191,7 @@ class BaseBackup:
                 return
 
     def _wait(self) -> None:
-        """Until the server has sent something; the request to cancel is honoured in between."""
+        """Wait until the server has sent something, or until a request to cancel."""
         poll, since = select.poll(), time.monotonic()
         poll.register(self._pgconn.socket, select.POLLIN)
         while not poll.poll(POLL_SECONDS * 1000):
@@ -213,7 +214,7 @@ class BaseBackup:
         result = self._get_result()
         if result is None:
             raise PgvaultError(f"{self._server} ended the base backup early", hint=NEXT_STEP)
-        if result.status == pq.ExecStatus.COMMAND_OK:  # the end of one command: what follows is wanted
+        if result.status == pq.ExecStatus.COMMAND_OK:  # the end of one command: its result follows
             return self._next_result()
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise self._failure(result)
@@ -221,9 +222,9 @@ class BaseBackup:
 
     def _expect(self, result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
         if result.status != status:
-            raise PgvaultError(f"{self._server} did not answer BASE_BACKUP as PostgreSQL does",
-                               detail=f"{status.name} was expected, {pq.ExecStatus(result.status).name} came.",
-                               hint="Check that conninfo leads to PostgreSQL itself, and to no pooler before it.")
+            raise PgvaultError(f"{self._server} did not answer BASE_BACKUP like PostgreSQL",
+                               detail=f"Expected {status.name}, received {pq.ExecStatus(result.status).name}.",
+                               hint="Check that conninfo leads to PostgreSQL itself, and not to a connection pooler.")
 
     def _rows(self, result: pq.abc.PGresult) -> list[list[str | None]]:
         self._expect(result, pq.ExecStatus.TUPLES_OK)
@@ -245,8 +246,8 @@ class BaseBackup:
                     hint=field(pq.DiagnosticField.MESSAGE_HINT) or next_step.format(server=self._server))
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        # The wording depends on the server's language; that the file's name stands in quotes, and the function that
-        # warns, do not.
+        # The wording depends on the server's language, but not the quotes around the file name, nor the function that
+        # reports the warning.
         found = _QUOTED_PATH.search(notice.message_primary or "")
         if notice.source_function == "sendDir":
             self.skipped[self._relative(found[1] if found else notice.message_primary or "")] = None
@@ -254,7 +255,7 @@ class BaseBackup:
             self._corrupt_files[self._relative(found[1])] = None
 
     def _relative(self, path: str) -> str:
-        """As the backup's paths are: what is in a tablespace is told by its location."""
+        """Return a path as in the backup, in which files of a tablespace are relative to its location."""
         for space in self._tablespaces:
             if path.startswith(f"{space.location}/"):
                 return f"pg_tblspc/{space.oid}/{path.removeprefix(space.location).lstrip('/')}"
@@ -262,11 +263,11 @@ class BaseBackup:
 
 
 def _tablespace_of(name: bytes) -> int | None:
-    """The oid in an archive's name, such as `16406.tar`; None for `base.tar`."""
+    """Return the oid in an archive's name, such as `16406.tar`; None for `base.tar`."""
     stem = name.split(b".", 1)[0]
     if stem == b"base":
         return None
     if not stem.isdigit() or len(stem) > 10:
-        raise PgvaultError("the server sent a base backup that cannot be right",
-                           detail=f"An archive is called {name[:40]!r}.", hint=NEXT_STEP)
+        raise PgvaultError("the server sent an invalid base backup",
+                           detail=f"The name of an archive is {name[:40]!r}.", hint=NEXT_STEP)
     return int(stem)

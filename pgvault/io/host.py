@@ -1,7 +1,7 @@
-"""A machine that pgvault acts on, this one or one behind ssh: run commands, feed them, read and write small files.
+"""A machine that pgvault acts on, locally or over ssh: runs and feeds commands, reads and writes small files.
 
-Everything pgvault does on a host goes through a `Host`. The two kinds (`LocalHost`, `SshHost`) differ only in how they
-start a process; every command goes through `sh` on both, so statuses and messages are the same too.
+Everything that pgvault does on a host goes through a `Host`. The two kinds (`LocalHost`, `SshHost`) differ only in how
+they start a process. Every command goes through `sh` on both, so statuses and messages are the same too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pgvault.model.errors import NotFound, PgvaultError, Refused, Unreachable
 from pgvault.model.event import CommandRan
 
 OUTPUT_LIMIT: Final = 64 << 20
-"""Bytes a command may print; a host that prints more is not answering the question."""
+"""Largest output of a command in bytes. A host that prints more is not answering the question."""
 FILE_LIMIT: Final = 16 << 20
-"""Bytes of the largest file that `read_file` takes: it is for configuration and control files."""
+"""Largest file in bytes that `read_file` reads: it is for configuration and control files."""
 LINGER: Final = 2.0
-"""Seconds in which the output of an ended start command may still come; a server it started may hold it open."""
+"""Seconds to wait for the output of an ended start command; a server that it started may hold the pipe open."""
 
 SILENT_SECONDS = 600.0
-"""How long a command that is fed may take nothing: its host's storage hangs then, though the connection lives."""
+"""How long a command may read nothing of its input. Then the host's storage hangs, though the connection lives."""
 _AT_ONCE: Final = 256 << 10
 
 OnCommand = Callable[[CommandRan], None]
@@ -39,21 +39,21 @@ OnCommand = Callable[[CommandRan], None]
 @dataclass(frozen=True, slots=True)
 class Completed:
     status: int
-    """0..255; 128 + n when signal n killed the command, 127 when there is no such program."""
+    """0..255; 128 + n if signal n killed the command, 127 if there is no such program."""
     stdout: bytes
     stderr: str
 
 
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
-    """Where libpq on this machine finds a server: its `host` (a directory when it begins with a slash) and `port`."""
+    """Where libpq on this machine finds a server: its `host` (a directory if it begins with a slash) and `port`."""
 
     host: str
     port: int
 
 
 class Host(ABC):
-    """Use as `async with`, or `close()` at the end. All methods raise Unreachable when the host is lost."""
+    """Use as `async with`, or call `close()` at the end. All methods raise Unreachable if the host is lost."""
 
     def __init__(self, name: str, *, on_command: OnCommand | None = None) -> None:
         self.name = name
@@ -66,20 +66,20 @@ class Host(ABC):
 
     @abstractmethod
     async def _start(self, argv: Sequence[str], *, plain: bool, stdout_limit: int) -> Process:
-        """Start a command. Unless `plain`, its messages are in English (LC_ALL=C): they are looked at."""
+        """Start a command. Unless `plain`, its messages are in English (LC_ALL=C), since they are parsed."""
 
     @abstractmethod
     async def interact(self, argv: Sequence[str]) -> int:
-        """Run a program that talks with the person at this process's terminal; its status. Refused where the host
-        gives it no terminal."""
+        """Run an interactive program at this process's terminal and return its status. Refused if the host allocates no
+        terminal."""
 
     @abstractmethod
     def forward_socket(self, host: str, port: int) -> AbstractAsyncContextManager[SocketAddress]:
-        """Where this machine reaches the PostgreSQL server that listens at `host`, `port` on that host.
+        """Open a local address for the PostgreSQL server that listens at `host`, `port` on that host.
 
-        `host` is as in libpq: a directory of Unix sockets, or a name or address for TCP. A forwarded connection is
-        served by this event loop: connect with psycopg's async connection or in a thread, never in the loop itself.
-        What fails inside because the connection was not forwarded becomes Unreachable with that reason.
+        `host` is as in libpq: a directory of Unix sockets, or a name or address for TCP. This event loop serves the
+        forwarded connection: connect with psycopg's async connection or in a thread, never in the loop itself. If the
+        body fails because the connection was not forwarded, Unreachable gives that reason.
         """
 
     @abstractmethod
@@ -93,28 +93,29 @@ class Host(ABC):
         await self.close()
 
     async def run(self, argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:
-        """Run a command to its end. A status that is not 0 is no error here; PgvaultError after `timeout` seconds."""
+        """Run a command to its end. A nonzero status is no error here; PgvaultError after `timeout` seconds."""
         return await self._run(argv, input=input, timeout=timeout)
 
     async def must_run(self, argv: Sequence[str], *, doing: str, path: str = "", input: bytes = b"",
                        timeout: float = 60.0) -> bytes:
-        """As `run`, but failing is an error: "could not `doing`", about `path`. Returns what the command printed."""
+        """Do the same as `run`, but raise an error if it fails: "could not `doing`", about `path`. Returns its
+        output."""
         done = await self.run(argv, input=input, timeout=timeout)
         if done.status:
             raise command_failed(self.description, argv, done.status, done.stderr, doing=doing, path=path)
         return done.stdout
 
     async def run_script(self, script: str, *arguments: str, input: bytes = b"", timeout: float = 60.0) -> Completed:
-        """Run a fixed script of POSIX sh; the arguments are its $1, $2, ..., never part of its text.
+        """Run a fixed script of POSIX sh. The arguments are its $1, $2, ..., never part of its text.
 
-        The script's first line, a comment, is what reports show of it.
+        Reports show the script's first line, a comment.
         """
         return await self.run(["sh", "-c", script, "pgvault", *arguments], input=input, timeout=timeout)
 
     async def run_shell(self, command: str, *, timeout: float = 60.0) -> Completed:
-        """Run a line that the user configured, such as a start_command, in sh and in its own locale.
+        """Run a line that the user configured, such as a start_command, in sh and in the host's own locale.
 
-        It is over when the command itself has ended, although a server that it started may hold its output open.
+        It ends when the command itself has ended, even if a server that it started holds its output open.
         """
         return await self._run(["sh", "-c", command], timeout=timeout, plain=True, linger=LINGER)
 
@@ -124,19 +125,19 @@ class Host(ABC):
         return Sink(self, argv, into, await self._start(argv, plain=False, stdout_limit=TAIL))
 
     async def read_file(self, path: str) -> bytes:
-        """The bytes of a small file. NotFound, Refused when it may not be read, PgvaultError above FILE_LIMIT."""
+        """Return the bytes of a small file. NotFound, Refused if it may not be read, PgvaultError above FILE_LIMIT."""
         done = await self.run_script(scripts.READ_FILE, path, str(FILE_LIMIT + 1))
         if done.status == scripts.ABSENT:
             raise NotFound(f"{path} does not exist on {self.description}")
         if done.status:
             raise command_failed(self.description, ["read"], done.status, done.stderr, doing=f"read {path}", path=path)
         if len(done.stdout) > FILE_LIMIT:
-            raise PgvaultError(f"{path} on {self.description} is too large to be read",
+            raise PgvaultError(f"{path} on {self.description} is too large to read",
                                detail=f"It is larger than {FILE_LIMIT >> 20} MiB.")
         return done.stdout
 
     async def write_file(self, path: str, data: bytes, mode: int = 0o600) -> None:
-        """Make or replace a file as a whole: written under another name, flushed, renamed. Never a part of it."""
+        """Create or replace a file atomically: written under another name, flushed, renamed."""
         done = await self.run_script(scripts.WRITE_FILE, path, f"{mode:o}", str(len(data)), input=data)
         if done.status == scripts.IS_DIRECTORY:
             raise Refused(f"{path} on {self.description} is a directory, not a file")
@@ -145,7 +146,8 @@ class Host(ABC):
                                  path=path, free=await self.free_bytes(path))
 
     async def free_bytes(self, path: str) -> int | None:
-        """What an ordinary user may still write to the file system that `path` is or would be on; None if unknown."""
+        """Return the bytes an ordinary user may still write to the file system of `path`, existing or not; None if
+        unknown."""
         with suppress(PgvaultError):
             done = await self.run_script(scripts.FREE_BYTES, path, timeout=10)
             if not done.status and done.stdout.strip().isdigit():
@@ -156,7 +158,7 @@ class Host(ABC):
                    linger: float | None = None) -> Completed:
         started, process, status, over = time.monotonic(), None, -1, False
         try:
-            # It may have to wait for its turn, which is as long as what others of ours do there.
+            # The command may have to wait for our other commands on that host.
             process = await self._start(argv, plain=plain, stdout_limit=OUTPUT_LIMIT)
             async with asyncio.timeout(timeout):
                 with suppress(BrokenPipeError):
@@ -182,7 +184,7 @@ class Host(ABC):
         return Completed(status, bytes(process.stdout.data), process.stderr.text())
 
     def report(self, argv: Sequence[str], started: float, status: int) -> None:
-        """Tell the observer about a command that began at `started` on the monotonic clock; status -1: cut short."""
+        """Report a command that began at `started` on the monotonic clock; status -1 means that it was interrupted."""
         if self.on_command:
             self.on_command(CommandRan(self.name, shown(argv), round(time.monotonic() - started, 3), status))
 
@@ -193,13 +195,13 @@ async def _patience(host: str, into: str) -> AsyncIterator[None]:
         async with asyncio.timeout(SILENT_SECONDS):
             yield
     except TimeoutError:
-        raise PgvaultError(f"{host} takes nothing more for {into}: nothing moved for {SILENT_SECONDS:.0f} seconds",
-                           detail="The connection stands, and what writes there waits.",
+        raise PgvaultError(f"{host} accepted no data for {into} for {SILENT_SECONDS:.0f} seconds",
+                           detail="The connection is up, but the writing program waits.",
                            hint="See whether its storage hangs, then run this again.") from None
 
 
 class Sink:
-    """A running command that is fed. `finish()` is the only way to success: leaving the scope without it aborts."""
+    """A running command that is fed. Only `finish()` completes it: leaving the scope without it aborts the command."""
 
     def __init__(self, host: Host, argv: Sequence[str], into: str, process: Process) -> None:
         self._host, self._argv, self._into, self._process = host, argv, into, process
@@ -213,10 +215,10 @@ class Sink:
         await self.abort()
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send `data`, which may be reused afterwards; waits while the command is slower than we are.
+        """Send `data`, which may be reused afterwards. Waits while the command is slower.
 
-        Raises as soon as the command ends, with its own words: nothing ends well before `finish`. And when it takes
-        nothing any more.
+        Raises as soon as the command ends, with its error message, since a good command does not end before `finish`;
+        and if it reads nothing any more.
         """
         view = memoryview(data).cast("B")
         try:
@@ -227,7 +229,7 @@ class Sink:
             raise await self._ended_early() from None
 
     async def finish(self) -> None:
-        """Close the command's input and wait for its end. Raises what went wrong, NoSpace for a full disk."""
+        """Close the command's input and wait for its end. Raises its failure, NoSpace for a full disk."""
         self._process.write_eof()
         try:
             async with _patience(self._host.description, self._into):
@@ -241,7 +243,7 @@ class Sink:
             raise await self._failure(status)
 
     async def abort(self) -> None:
-        """Kill the command, unless it is over. What it has written so far is incomplete."""
+        """Kill the command, unless it has ended. What it has written so far is incomplete."""
         if not self._over:
             self._end(-1)
             await self._process.kill()
@@ -251,7 +253,7 @@ class Sink:
         self._host.report(self._argv, self._started, status)
 
     async def _ended_early(self) -> PgvaultError:
-        """The command took no more input, so it is about to end; its status and messages may still be on the way."""
+        """The command reads no more input, so it is about to end. Its status and messages may still be on the way."""
         try:
             async with asyncio.timeout(10):
                 status = await self._process.wait_exit()

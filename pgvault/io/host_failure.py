@@ -1,4 +1,4 @@
-"""What a failed command means to the person who reads it: a full disk, a missing right, a missing program."""
+"""Interprets the failure of a command: a full disk, a missing permission, a missing program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgvault.model.secrets import masked
 
 _FULL = {"No space left on device": "no space left on device", "Disk quota exceeded": "disk quota exceeded",
          "Wrote only": "no space left on device"}
-"""What programs say, and what it means; tar tells of a write that the full disk took a part of as "Wrote only"."""
+"""Error texts of programs and their meaning. tar reports a partial write to a full disk as "Wrote only"."""
 _DENIED = {"Permission denied": "permission denied", "Operation not permitted": "operation not permitted",
            "Read-only file system": "read-only file system"}
 _LINES = 5
@@ -18,10 +18,11 @@ _LINES = 5
 
 def command_failed(host: str, argv: Sequence[str], status: int, stderr: str, *, doing: str, path: str = "",
                    free: int | None = None) -> PgvaultError:
-    """The error for a command that ended with `status`; `doing` reads after "could not", `free` is in bytes."""
+    """Return the error for a command that ended with `status`. `doing` completes "could not ..."; `free` is in
+    bytes."""
     lines = [masked(_printable(line)) for line in stderr.splitlines() if line.strip()]
-    said = " / ".join(lines[-_LINES:])
-    detail = f"It said: {said}" if said else f"{argv[0]} said nothing."
+    output = " / ".join(lines[-_LINES:])
+    detail = f"Its output: {output}" if output else f"{argv[0]} printed no message."
     message = f"could not {doing} on {host}"
     if cause := _cause(_FULL, stderr):
         room = f" {free:,} bytes are free at {path}." if free is not None else ""
@@ -29,10 +30,10 @@ def command_failed(host: str, argv: Sequence[str], status: int, stderr: str, *, 
                        hint=f"Free space for {path or 'it'}, or choose a larger file system, and run this again.")
     if status in (126, 127):
         return Refused(f"{message}: a program is missing or cannot be run", detail=detail,
-                       hint="Install it there, or put it on the PATH of non-interactive logins.")
+                       hint="Install it there, or put it in the PATH of non-interactive logins.")
     if cause := _cause(_DENIED, stderr):
         return Refused(f"{message}: {cause}", detail=detail,
-                       hint=f"Give the user that pgvault logs in as the right to {path or 'do it'}, "
+                       hint=f"Grant the user that pgvault logs in as access to {path or 'it'}, "
                             "or log in as the user that owns it.")
     return PgvaultError(f"{message}: {_ending(status)}", detail=detail)
 
@@ -48,7 +49,7 @@ def _ending(status: int) -> str:
 
 
 def _cause(meanings: Mapping[str, str], text: str) -> str:
-    return next((meaning for said, meaning in meanings.items() if said in text), "")
+    return next((meaning for output, meaning in meanings.items() if output in text), "")
 
 
 def _printable(line: str) -> str:

@@ -1,20 +1,20 @@
-"""The small scripts of `Host`, in POSIX sh: they run in dash, bash and busybox alike."""
+"""The small scripts of `Host`, in POSIX sh, for dash, bash and busybox."""
 
 from __future__ import annotations
 
 from typing import Final
 
 ABSENT: Final = 44
-"""Exit status: there is no such file."""
+"""Exit status: the file does not exist."""
 IS_DIRECTORY: Final = 45
-"""Exit status: a directory is in the file's place."""
+"""Exit status: the path is a directory."""
 
 READ_FILE: Final = f"""# read the file
 [ -e "$1" ] || [ -L "$1" ] || exit {ABSENT}
 exec 0< "$1" && head -c "$2"
 """
 
-# The length is compared before the rename: a connection that is cut looks like the end of the input.
+# The length is compared before the rename, since an interrupted connection looks like the end of the input.
 WRITE_FILE: Final = f"""# write the file
 [ ! -d "$1" ] || exit {IS_DIRECTORY}
 case $1 in */*) directory=${{1%/*}}/ ;; *) directory=./ ;; esac
@@ -33,7 +33,7 @@ sync "$directory" 2>/dev/null || sync
 FREE_KIB: Final = r"""df -Pk "$path" | awk 'NR > 1 { line = line " " $0 } END {
   if (match(line, /[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+%/)) {
     split(substr(line, RSTART, RLENGTH), column); print column[3] } }'"""
-"""Of the file system of $path."""
+"""Free KiB on the file system of $path."""
 
 FREE_BYTES: Final = f"""# look at the free space
 path=$1

@@ -1,4 +1,4 @@
-"""The one place that decides which kind of host it is, and that loads asyncssh only for a remote one."""
+"""Opens the right kind of host, and imports asyncssh only for a remote one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvault.io.local_host import LocalHost
 
 async def open_host(name: str, address: SshAddress | None, *, identity_file: Path | None = None,
                     known_hosts: Path | None = None, on_command: OnCommand | None = None) -> Host:
-    """The host called `name` in the configuration, logged in to; this machine when `address` is None.
+    """Log in to the host called `name` in the configuration. It is this machine if `address` is None.
 
     `identity_file` and `known_hosts` override ssh's own choice. Unreachable says why a login is not possible.
     """

@@ -1,8 +1,8 @@
-"""A text file of any size by its lines: the last ones at once, every other as soon as its place is known.
+"""Reads a text file of any size by its lines: the last ones at once, every other one as soon as it is indexed.
 
-Only where every 256 KiB block begins among the lines is kept, so a gigabyte of log takes half a second to index and
-some kilobytes of memory. The index is made in portions, and goes on where it was when the file grows; a file that was
-rotated or truncated is begun anew. Any thread may ask.
+The index keeps only the line number at which every 256 KiB block begins, so a gigabyte of log takes half a second to
+index and some kilobytes of memory. It is built in portions, and continues where it was when the file grows. It starts
+again for a file that was rotated or truncated. Any thread may call it.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from itertools import accumulate
 from pathlib import Path
 
 BLOCK = 256 << 10
-"""Bytes; what is read at a time."""
+"""Bytes read at a time."""
 LONGEST = 10_000
 """Characters of a line that are shown."""
 _LINE_BYTES = 4 * (LONGEST + 1)
-"""Enough for so many characters of UTF-8, and for one more that tells that the line goes on."""
+"""Enough for that many characters of UTF-8, and one more that shows that the line continues."""
 _TAIL_BYTES = 4 << 20
-"""The most that is read to find the last lines."""
+"""Most bytes that are read to find the last lines."""
 _HEAD_BYTES = 512
-"""By its first bytes a file is told from another that was written into its place."""
+"""The first bytes distinguish a file from one that replaced it."""
 
 
 class Change(Enum):
-    """What became of a file since it was looked at last."""
+    """What happened to a file since it was last examined."""
 
     NONE = "none"
     GREW = "grew"
-    """Lines came, and the last one may have become longer."""
+    """Lines were added, and the last one may have become longer."""
     REPLACED = "replaced"
-    """It is another file, or begins anew: nothing that was read of it holds."""
+    """It is another file, or was truncated: nothing that was read from it is valid."""
 
 
 class LineFile:
-    """An open file. Lines are counted from 0 and end with a newline, but for the last one, which may lack it.
+    """An open file. Lines are counted from 0 and end with a newline, except the last one, which may lack it.
 
-    Bytes that are no UTF-8 are spelled out with backslashes; a line of more than `LONGEST` characters is cut there, and
+    Bytes that are no UTF-8 are escaped with backslashes. A line of more than `LONGEST` characters is truncated, and
     ends with an ellipsis.
     """
 
     def __init__(self, path: Path) -> None:
-        """OSError when it cannot be opened."""
+        """OSError if it cannot be opened."""
         self.path = path
         self._lock = threading.RLock()
         self._file = -1
@@ -72,12 +72,12 @@ class LineFile:
 
     @property
     def size(self) -> int:
-        """In bytes, as it was when it was looked at last."""
+        """Size in bytes when the file was last examined."""
         return self._size
 
     @property
     def count(self) -> int:
-        """Lines whose place is known by now; of all of them when `is_indexed`."""
+        """Number of indexed lines; of all lines if `is_indexed`."""
         return self._newlines + self._unended
 
     @property
@@ -85,13 +85,13 @@ class LineFile:
         return self._indexed == self._size
 
     def index_some(self, budget: int = 32 << 20) -> bool:
-        """Go through about so many further bytes; whether all is indexed now."""
+        """Index about that many further bytes. Return whether everything is indexed now."""
         while budget > 0 and not self.is_indexed:
             budget -= self._index_block()
         return self.is_indexed
 
     def grew(self) -> Change:
-        """Look at the file again, under its name: one that is gone, as between two steps of a rotation, is kept."""
+        """Examine the file again under its name. If it is missing, as during a rotation, the open file is kept."""
         with self._lock:
             try:
                 found = os.stat(self.path)
@@ -110,7 +110,7 @@ class LineFile:
     # --- lines
 
     def line(self, number: int) -> str:
-        """IndexError when its place is not known yet, or there is none."""
+        """Return a line; IndexError if it is not indexed yet or does not exist."""
         with self._lock:
             if not 0 <= number < self.count:
                 raise IndexError(number)
@@ -120,14 +120,14 @@ class LineFile:
             return _text(self._read(start, min(self._size - start, _LINE_BYTES)).partition(b"\n")[0])
 
     def lines(self, first: int, limit: int) -> list[str]:
-        """At most `limit` of those whose place is known, from number `first` on."""
+        """Return at most `limit` indexed lines from number `first` on."""
         with self._lock:
             return [self.line(number) for number in range(max(first, 0), min(first + limit, self.count))]
 
     def tail(self, limit: int) -> list[str]:
-        """The last lines, whether or not their numbers are known: at most `limit`, fewer when they are very long.
+        """Return the last lines, even if their numbers are not known yet: at most `limit`, fewer if they are very long.
 
-        Of a single line that is longer than what is read for this, the end.
+        Of a single line that is longer than what is read for this, return the end.
         """
         with self._lock:
             data, start = b"", self._size
@@ -141,10 +141,11 @@ class LineFile:
         return [_text(line) for line in lines[-limit:]] if limit > 0 else []
 
     def search(self, text: str, *, invert: bool = False, first: int = 0) -> Iterator[array[int]]:
-        """The numbers of the lines from `first` on that hold `text`, or with `invert` do not, a block at a time.
+        """Yield the numbers of the lines from `first` on that contain `text` (with `invert`: that do not), block by
+        block.
 
-        Some blocks are empty: each is a step, after which the walk may be left. ASCII letters match in either case.
-        It indexes what it passes, and ends where the file ended when it began, or as soon as the file is replaced.
+        Some blocks are empty, so that the caller may stop between them. ASCII letters match in either case. The search
+        indexes what it reads. It ends where the file ended when it began, or as soon as the file is replaced.
         """
         needle = text.encode(errors="surrogateescape").lower()
         with self._lock:
@@ -184,23 +185,23 @@ class LineFile:
         self._size = facts.st_size
         self._head = self._read(0, _HEAD_BYTES)
         self._before = array("q", [0])
-        """How many newlines are before each block, as far as that is known."""
+        """Number of newlines before each indexed block."""
         self._indexed = self._newlines = 0
-        """Bytes, and the newlines in them."""
+        """Number of indexed bytes, and of newlines in them."""
         self._unended = False
-        """The last of those bytes is no newline."""
+        """Whether the last of those bytes is no newline."""
         self._cached, self._ends = -1, array("q")
-        """A block, and where in the file each of its newlines is."""
+        """A block, and the offset of each of its newlines in the file."""
 
     def _is_other(self, found: os.stat_result) -> bool:
         return ((found.st_dev, found.st_ino) != self._identity or found.st_size < self._size
                 or self._read(0, len(self._head)) != self._head)
 
     def _index_block(self) -> int:
-        """The rest of the block that the index has come to; how many bytes that were."""
+        """Index the rest of the current block. Return how many bytes that were."""
         with self._lock:
             data = self._read(self._indexed, min(len(self._before) * BLOCK, self._size) - self._indexed)
-            if not data:  # it was truncated meanwhile
+            if not data:  # it was truncated in the meantime
                 self._size = self._indexed
                 return 0
             self._newlines += data.count(b"\n")
@@ -211,7 +212,7 @@ class LineFile:
             return len(data)
 
     def _start(self, number: int) -> int:
-        """Where a line begins, from the end of the one before; the place of that is known."""
+        """Return the offset of a line, from the end of the previous one, which must be known."""
         if not number:
             return 0
         block = bisect_right(self._before, number - 1) - 1
@@ -234,7 +235,7 @@ def _opened(path: Path) -> int:
 
 
 def _hits(data: bytes, length: int, needle: bytes) -> list[int]:
-    """The lines with a hit that begins in the first `length` bytes, counted from the one that these begin in."""
+    """Return the lines with a match that begins in the first `length` bytes, relative to the first line."""
     hits, number, at = [], 0, 0
     while 0 <= (hit := data.find(needle, at)) < length:
         number += data.count(b"\n", at, hit)

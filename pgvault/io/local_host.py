@@ -45,7 +45,7 @@ class LocalHost(Host):
         return protocol
 
     async def interact(self, argv: Sequence[str]) -> int:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's, which has its own way with it
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program handles Ctrl-C itself
         try:
             process = await asyncio.create_subprocess_exec(
                 *map(encode, argv), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -58,11 +58,11 @@ class LocalHost(Host):
         yield SocketAddress(host, port)
 
     async def close(self) -> None:
-        """Nothing is kept open between commands."""
+        """Do nothing: no connection is kept open between commands."""
 
 
 class LocalProcess(asyncio.SubprocessProtocol):
-    """See `Process`. Its input is a pipe written without a copy, directly from the caller's buffer."""
+    """See `Process`. Its input is a pipe that is written directly from the caller's buffer, without a copy."""
 
     def __init__(self, write_end: int, stdout_limit: int) -> None:
         self.stdout, self.stderr = Output(stdout_limit), Output(TAIL)
@@ -129,7 +129,8 @@ class LocalProcess(asyncio.SubprocessProtocol):
         self._transport.close()
 
     async def kill(self) -> None:
-        """The signal goes first: a command that sees the end of its input would take what it has for the whole."""
+        """Send the signal before closing the input, as a command that sees the end of its input would consider it
+        complete."""
         try:
             self._signal(signal.SIGTERM)
             with suppress(TimeoutError):

@@ -1,8 +1,8 @@
-"""Ways into a server that psycopg does not know by itself: an abstract socket, and another database of the server
-where the configured one lets nobody in.
+"""Logins that psycopg does not support: over an abstract socket, and to another database if the configured one rejects
+connections.
 
-libpq takes a host that begins with "@" for an abstract Unix socket; psycopg, which looks up names before libpq does,
-takes it for a name. Such a host goes past it dressed as a path that nobody has.
+libpq takes a host that begins with "@" for an abstract Unix socket. psycopg looks up names before libpq does, and takes
+it for a name. Such a host is therefore disguised as a path that does not exist elsewhere.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from psycopg.abc import PQGenConn
 _ABSTRACT, _DRESSED = "@", "//@"
 _DATABASES = ("postgres", "template1")
 _ANSWERED = re.compile(r": *[^\s:]+:  (?=\S)")
-"""What a server says itself, in any language, is behind its word for FATAL and two blanks."""
+"""The server's own text, in any language, follows its word for FATAL and two blanks."""
 
 
 class AbstractSockets:
-    """For a connection class: takes hosts that `dressed` has dressed."""
+    """Mixin for a connection class: accepts hosts that `for_psycopg` has changed."""
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
@@ -33,33 +33,35 @@ class AbstractSockets:
 
 
 class AsyncConnection(AbstractSockets, psycopg.AsyncConnection[tuple[Any, ...]]):
-    """psycopg's, also by an abstract socket."""
+    """psycopg's connection, with support for abstract sockets."""
 
 
-def dressed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The same connection parameters, with abstract sockets as psycopg lets them pass."""
+def for_psycopg(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the connection parameters with abstract sockets in the form that psycopg passes on."""
     hosts = [f"//{each}" if each.startswith(_ABSTRACT) else each for each in parameters.get("host", "").split(",")]
     return parameters | ({"host": ",".join(hosts)} if "host" in parameters else {})
 
 
 def databases(first: str = "", then: Sequence[str] = ()) -> list[str]:
-    """Where questions about the whole server can be asked; between those named are those that nearly each one has."""
+    """Return databases for queries about the whole server: the given ones, and in between those that nearly all servers
+    have."""
     return [each for each in dict.fromkeys([first, *_DATABASES, *then]) if each]
 
 
-def server_said(text: str) -> str:
-    """The server's own words in what libpq says of a failed login, without details; empty when no server answered."""
+def server_message(text: str) -> str:
+    """Return the server's own text in libpq's message about a failed login, without details; empty if no server
+    answered."""
     parts = _ANSWERED.split(text, maxsplit=1)
     return parts[1].splitlines()[0].strip() if len(parts) > 1 else ""
 
 
 def refused_database(error: psycopg.Error) -> str:
-    """What the server said when it was the database that let nobody in; empty when it is about something else.
+    """Return the server's text if it rejected the database; empty for any other failure.
 
-    libpq gives no SQLSTATE of a login, and servers speak many languages: they all name the database then. One that
-    has the role's name may be meant or not: another one is tried in vain at the worst.
+    libpq reports no SQLSTATE for a login, and servers use many languages, but they all name the database then. If the
+    role has the same name, this may be wrong; the worst result is one more attempt in vain.
     """
     name = error.pgconn.db.decode("utf-8", "replace") if error.pgconn else ""
-    said = server_said(str(error))
-    return said if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) else ""
+    message = server_message(str(error))
+    return message if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) else ""
 

@@ -1,8 +1,7 @@
-"""Waiting for what cannot be interrupted: no call that a network may swallow holds up the program for good.
+"""Timeouts for calls that cannot be interrupted, so that no lost packet blocks the program for good.
 
-Looking up a name and logging in block in the system's and in libpq's code. They run in a thread of their own, which is
-left behind, as a daemon, when nobody wants its answer any more. asyncio and concurrent.futures would wait for such a
-thread when the program ends.
+Name lookups and logins block in the system's and in libpq's code. They run in a daemon thread, which is abandoned when
+nobody waits for its result any more. asyncio and concurrent.futures would wait for such a thread at exit.
 """
 
 from __future__ import annotations
@@ -18,27 +17,28 @@ from typing import Any, TypeVar
 from pgvault.model.errors import Cancelled
 
 T = TypeVar("T")
-Wish = Callable[[], bool]
-"""Whether somebody wants the work to end."""
+IsCancelled = Callable[[], bool]
+"""Returns whether the work is to be cancelled."""
 
 POLL_SECONDS = 0.2
-"""A wish is noticed after so long."""
+"""Interval at which cancellation is checked, in seconds."""
 
 
 def never() -> bool:
-    """Nobody does."""
+    """Never cancel."""
     return False
 
 
 def _drop(_: object) -> None:
-    """What needs no closing."""
+    """Ignore a result that needs no closing."""
 
 
-def within(seconds: float, act: Callable[[], T], *, cancelled: Wish = never,
+def within(seconds: float, act: Callable[[], T], *, cancelled: IsCancelled = never,
            late: Callable[[T], object] = _drop) -> T:
-    """What `act` returns or raises; TimeoutError after so many seconds, Cancelled when that is wished before.
+    """Return or raise the result of `act`. TimeoutError after that many seconds, Cancelled if `cancelled` says so
+    first.
 
-    `late` closes what `act` returns when nobody waits for it any more.
+    `late` closes a result that comes when nobody waits for it any more.
     """
     future = _in_background(act)
     give_up = time.monotonic() + seconds
@@ -46,25 +46,25 @@ def within(seconds: float, act: Callable[[], T], *, cancelled: Wish = never,
         if cancelled() or time.monotonic() >= give_up:
             future.add_done_callback(lambda done: None if done.exception() else late(done.result()))
             if cancelled():
-                raise Cancelled("cancelled while a connection was made")
+                raise Cancelled("cancelled while connecting")
             raise TimeoutError
     return future.result()
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """asyncio's own, but name servers that answer nobody hold up neither its end nor the program's."""
+    """An asyncio loop in which unresponsive name servers delay neither its end nor the program's."""
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
         return await asyncio.wrap_future(_in_background(lambda: socket.getaddrinfo(host, port, **hints)), loop=self)
 
 
 def runner() -> asyncio.Runner:
-    """Runs coroutines one after the other in one `Loop`."""
+    """Run several coroutines, one after another, in one `Loop`."""
     return asyncio.Runner(loop_factory=Loop)
 
 
 def run(act: Coroutine[Any, Any, T]) -> T:
-    """One coroutine in a `Loop` of its own."""
+    """Run one coroutine in a `Loop` of its own."""
     with runner() as loop:
         return loop.run(act)
 

@@ -1,7 +1,7 @@
-"""A connection pooler between pgvault and PostgreSQL: who it is, and what has to lead past it.
+"""Detects a connection pooler between pgvault and PostgreSQL, and says which connection must bypass it.
 
-SQL may come through one. Base backups and WAL come by the replication protocol, which a pooler refuses, takes for SQL,
-or breaks; pgbouncer passes it on since 1.23. Poolers speak English alone, so that their words tell which one it is.
+SQL may pass a pooler. Base backups and WAL use the replication protocol, which poolers refuse, take for SQL, or break;
+pgbouncer passes it on since 1.23. Poolers speak only English, so that their messages identify them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from pgvault.model.errors import ConfigError
 
 SYNTAX_ERROR = "42601"
-"""What a replication command is to a server that takes it for SQL: a pooler has asked it for an ordinary session."""
+"""SQLSTATE of a replication command that is taken for SQL, because a pooler opened an ordinary session."""
 
 _SIGNS = (
     ("pgbouncer", r"unsupported (options )?startup parameter|bouncer config error|^no such database: |\bpgbouncer\b|"
@@ -22,8 +22,8 @@ _SIGNS = (
 )
 
 
-def pooler_that_said(text: str) -> str:
-    """The pooler's name, by a message without its level; empty when it may be PostgreSQL's own."""
+def pooler_of_message(text: str) -> str:
+    """Return the pooler's name from a message without its level; empty if it may be PostgreSQL's own message."""
     return next((name for name, sign in _SIGNS if re.search(sign, text, re.IGNORECASE)), "")
 
 
@@ -32,20 +32,20 @@ def refuses_replication(text: str) -> bool:
 
 
 def is_console(server_version: str) -> bool:
-    """Whether who gives this version is pgbouncer itself, as in "1.18.0/bouncer"."""
+    """Return whether a server version is that of pgbouncer's own console, such as "1.18.0/bouncer"."""
     return "bouncer" in server_version
 
 
-def no_replication(server: str, said: str) -> ConfigError:
-    """The error for what answers replication commands as no walsender does."""
-    name = pooler_that_said(said)
+def no_replication(server: str, message: str) -> ConfigError:
+    """Return the error for a server that does not answer replication commands like a walsender."""
+    name = pooler_of_message(message)
     return ConfigError(
         f"{server} is reached through a connection pooler{f', {name}' if name else ''}",
-        detail=f"It does not pass on the replication protocol, by which base backups and WAL come. It said: {said}.",
-        hint=f"Let streaming_conninfo of [servers.{server}] lead past it, to PostgreSQL's own host and port.")
+        detail=f"It does not support the replication protocol, which base backups and WAL need. Its answer: {message}.",
+        hint=f"Set streaming_conninfo of [servers.{server}] to PostgreSQL's own host and port.")
 
 
 def at_the_console(server: str) -> ConfigError:
-    return ConfigError(f"conninfo of {server} leads to the console of pgbouncer, and to no database",
-                       hint=f"Let conninfo of [servers.{server}] lead to PostgreSQL's own host and port; or name a "
+    return ConfigError(f"conninfo of {server} leads to the console of pgbouncer, not to a database",
+                       hint=f"Set conninfo of [servers.{server}] to PostgreSQL's own host and port, or name a "
                             "database of PostgreSQL as dbname.")

@@ -1,8 +1,8 @@
-"""SQL and replication connections to a server, with failures a person can act on.
+"""SQL and replication connections to a server.
 
-Everything that talks to PostgreSQL connects here, so that every session carries the same name in `pg_stat_activity`,
-the same settings whatever the site's defaults are, and every failure the same words. No message made here repeats a
-connection string: it may hold a password.
+All connections to PostgreSQL are opened here, so that every session has the same name in `pg_stat_activity` and the
+same settings, whatever the site's defaults are, and every failure the same messages. No message repeats a connection
+string, which may hold a password.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready
 
 from pgvault.config.schema import ServerConfig
-from pgvault.io.login import AbstractSockets, databases, dressed, refused_database
-from pgvault.io.patience import POLL_SECONDS, Wish, never, within
+from pgvault.io.login import AbstractSockets, databases, for_psycopg, refused_database
+from pgvault.io.patience import POLL_SECONDS, IsCancelled, never, within
 from pgvault.io.pooler import at_the_console, is_console
 from pgvault.io.postgres_failure import translated, unreachable
 from pgvault.model.errors import Cancelled, ConfigError, Unreachable
@@ -32,13 +32,13 @@ NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10
-"""Seconds for one address, where the connection string does not say otherwise."""
+"""Seconds for one address, unless the connection string sets its own timeout."""
 LOGIN_SECONDS = 60.0
-"""For all of a connection string's hosts and addresses together, with looking up their names."""
+"""Seconds for all hosts and addresses of a connection string together, including name lookups."""
 ANSWER_SECONDS = 60.0
-"""For a question that a server answers at once when it answers at all."""
+"""Seconds for a query that a working server answers at once."""
 
-# What a site sets in postgresql.conf, or for its roles and databases, is for its applications.
+# A site's settings in postgresql.conf, or for its roles and databases, are meant for its applications.
 _SESSION = {
     "statement_timeout": f"{ANSWER_SECONDS:.0f}s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "0",
     "role": "none", "search_path": "pg_catalog",
@@ -46,7 +46,7 @@ _SESSION = {
     "standard_conforming_strings": "on", "quote_all_identifiers": "off", "jit": "off",
     "default_transaction_isolation": "read committed", "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
-    "row_security": "off",  # an error where rows would be left out unnoticed
+    "row_security": "off",  # an error instead of silently omitted rows
 }
 _SESSION_SINCE = {"idle_session_timeout": ("0", 140000), "transaction_timeout": ("0", 170000)}
 
@@ -55,24 +55,23 @@ _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval":
 
 
 class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which nobody waits for ever: each wait ends in Unreachable after `patience` seconds without a
-    byte, or at the `deadline` of the whole session, and in Cancelled as soon as that is wished.
+    """A connection on which no wait is endless. A wait raises Unreachable after `patience` seconds without a byte, or
+    at the `deadline` of the whole session, and Cancelled as soon as `cancelled` says so.
 
-    A network that swallows everything is never noticed by whoever waits in libpq, and a server that hangs keeps the
-    connection alive.
+    libpq alone never notices a network that drops all packets, and a hanging server keeps the connection alive.
     """
 
     server = ""
-    cancelled: Wish = staticmethod(never)
+    cancelled: IsCancelled = staticmethod(never)
     patience = ANSWER_SECONDS
     deadline: float | None = None
     is_pooled = False
-    """A connection pooler is between here and the server."""
+    """Whether a connection pooler is between here and the server."""
     refusal = ""
-    """What the server said when the connection string's database let nobody in, and this is a session in another."""
+    """The server's message if it rejected the configured database, so that this session is in another one."""
 
     def wait(self, gen: PQGen[T], interval: float = POLL_SECONDS, timeout: float | None = None) -> T:
-        """For psycopg: what it does on this connection, step by step."""
+        """Override psycopg's waiting, to check the limits at each step."""
         try:
             wanted = next(gen)
             while True:
@@ -82,7 +81,7 @@ class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
             return result
 
     def ask(self, command: str) -> pq.abc.PGresult | None:
-        """The first result of a replication command, which psycopg's own waiting would stop all threads for."""
+        """Return the first result of a replication command. psycopg's own waiting would block all threads."""
         self.pgconn.send_query(command.encode())
         while self.pgconn.flush():
             self._await(Ready.W)
@@ -95,7 +94,7 @@ class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
         return self.pgconn.get_result()
 
     def cancel_within(self, seconds: float) -> None:
-        """Ask the server to end what it does, if a request can be brought to it in time."""
+        """Ask the server to cancel its current command, if the request arrives in time."""
         with suppress(psycopg.Error, TimeoutError):  # the server notices the closed connection anyway, only later
             within(seconds + 1, lambda: self.cancel_safe(timeout=seconds))
 
@@ -107,25 +106,25 @@ class Connection(AbstractSockets, psycopg.Connection[tuple[Any, ...]]):
             give_up = min(give_up, self.deadline)
         while not (came := poll.poll(POLL_SECONDS * 1000)):
             if self.cancelled():
-                raise Cancelled(f"cancelled while {self.server} was asked")
+                raise Cancelled(f"cancelled while waiting for {self.server}")
             if time.monotonic() >= give_up:
-                raise Unreachable(f"{self.server} gave no answer in time",
-                                  detail="The connection stands, and nothing comes on it.",
-                                  hint="Check that the server is not stuck, and the network between here and there.")
+                raise Unreachable(f"{self.server} did not answer in time",
+                                  detail="The connection is up, but nothing arrives.",
+                                  hint="Check that the server is not stuck, and check the network.")
         [(_, events)] = came
         return wanted & ((Ready.R if events & ~select.POLLOUT else 0) | (Ready.W if events & ~select.POLLIN else 0))
 
 
 def connect(server: ServerConfig, *, replication: bool = False, database: str | None = None,
             settings: Mapping[str, str] = NO_SETTINGS, seconds: float | None = None,
-            cancelled: Wish = never) -> Connection:
-    """An open connection in autocommit mode, to be closed by the caller; `settings` hold for this session.
+            cancelled: IsCancelled = never) -> Connection:
+    """Open a connection in autocommit mode, which the caller closes. `settings` apply to this session.
 
-    `seconds` are for all of it: the login, at however many addresses, and every answer. `database` is the one that has
-    to be asked; without it, it is the connection string's, or another where that one lets nobody in. With `replication`
-    it is a physical walsender session, whose `pgconn` takes replication commands; such a session takes its settings
-    only while it begins, and has none but `settings`. Raises Unreachable when it cannot be had, ConfigError when the
-    connection string itself is wrong.
+    `seconds` limit the login, at however many addresses, and every answer. `database` is the one to connect to; without
+    it, it is the connection string's, or another if that one rejects connections. With `replication` it is a physical
+    walsender session, whose `pgconn` takes replication commands; such a session accepts settings only when it starts,
+    and has none but `settings`. Raises Unreachable if the connection fails, ConfigError if the connection string itself
+    is wrong.
     """
     text = server.streaming_conninfo if replication else server.conninfo
     parameters = connection_parameters(text, server.password_environment)
@@ -158,8 +157,8 @@ def connect(server: ServerConfig, *, replication: bool = False, database: str | 
     return connection
 
 
-def _log_in_at(parameters: dict[str, Any], seconds: float, cancelled: Wish, *, elsewhere: bool) -> Connection:
-    """In the database of the parameters, or `elsewhere`; OperationalError as the first one had it, or TimeoutError."""
+def _log_in_at(parameters: dict[str, Any], seconds: float, cancelled: IsCancelled, *, elsewhere: bool) -> Connection:
+    """Log in to the database of the parameters, or `elsewhere`. Raises the first OperationalError, or TimeoutError."""
     deadline = time.monotonic() + seconds
     try:
         return _log_in(parameters, seconds, cancelled)
@@ -175,20 +174,20 @@ def _log_in_at(parameters: dict[str, Any], seconds: float, cancelled: Wish, *, e
     raise refused
 
 
-def _log_in(parameters: dict[str, Any], seconds: float, cancelled: Wish) -> Connection:
+def _log_in(parameters: dict[str, Any], seconds: float, cancelled: IsCancelled) -> Connection:
     addresses = max(parameters.get(key, "").count(",") + 1 for key in ("host", "hostaddr"))
     each = min(int(parameters["connect_timeout"]) or CONNECT_TIMEOUT, max(2, int(seconds / addresses)))
-    given = dressed(parameters) | {"connect_timeout": str(each)}
+    given = for_psycopg(parameters) | {"connect_timeout": str(each)}
     return within(seconds, lambda: Connection.connect(autocommit=True, prepare_threshold=None, **given),
                   cancelled=cancelled, late=Connection.close)
 
 
 def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *, local: bool = False) -> str:
-    """The statements with which every SQL session begins, by the server's version as in 170004; `settings` beside
-    them or instead of them. `local` is for one transaction.
+    """Return the statements that begin every SQL session, by the server's version as in 170004. `settings` are added,
+    or replace the defaults. `local` limits them to one transaction.
 
-    They come after the login, and not in the connection's `options`: poolers refuse those, a server refuses the ones
-    that it does not know, and what a site runs at each login (event triggers) counts on its own settings.
+    They are sent after the login and not in the connection's `options`: poolers refuse those, a server refuses unknown
+    ones, and event triggers on login expect the site's own settings.
     """
     known = {name: value for name, (value, since) in _SESSION_SINCE.items() if version >= since}
     return "; ".join(f"SET {'LOCAL ' if local else ''}{name} = '{value}'"
@@ -196,8 +195,8 @@ def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *,
 
 
 def _settle(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Behind a pooler, which may hand each transaction to another server session and this session's settings to
-    other clients, everything is one transaction that ends with the connection."""
+    """Set up the session. A pooler may pass each transaction to another server session, and this session's settings to
+    other clients, so there everything is one transaction that ends with the connection."""
     if is_console(connection.info.parameter_status("server_version") or ""):
         raise at_the_console(connection.server)
     row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
@@ -208,12 +207,12 @@ def _settle(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 def connection_parameters(text: str, password_environment: str | None = None) -> dict[str, Any]:
-    """What libpq is given: the connection string, the password's place, and pgvault's own settings."""
+    """Return libpq's parameters: the connection string, the password's place, and pgvault's own settings."""
     try:
         parameters: dict[str, Any] = {key: value for key, value in libpq.conninfo_to_dict(text).items()
                                       if value is not None}
     except psycopg.Error:
-        raise ConfigError("a connection string is not one that libpq understands",
+        raise ConfigError("libpq cannot parse a connection string",
                           hint='Write it as "host=db1 port=5432 user=pgvault dbname=postgres".') from None
     if password_environment:
         password = os.environ.get(password_environment)
@@ -230,8 +229,8 @@ def connection_parameters(text: str, password_environment: str | None = None) ->
 @contextmanager
 def session(server: ServerConfig, doing: str = "ask the server",
             settings: Mapping[str, str] = NO_SETTINGS, seconds: float | None = None,
-            cancelled: Wish = never) -> Iterator[Connection]:
-    """A connection for one piece of work: closed at its end, its errors in pgvault's words."""
+            cancelled: IsCancelled = never) -> Iterator[Connection]:
+    """Open a connection for one operation. It is closed at the end, and its errors become pgvault's."""
     connection = connect(server, settings=settings, seconds=seconds, cancelled=cancelled)
     try:
         yield connection

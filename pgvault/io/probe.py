@@ -1,4 +1,4 @@
-"""What a restore must know about its destination before it writes there, learnt in one round trip."""
+"""Collects what a restore must know about its destination before it writes there, in one round trip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT = 60.0
 
 
 class Contents(Enum):
-    """What is at a directory's path."""
+    """What exists at a directory's path."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -33,14 +33,14 @@ class Contents(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A directory that a restore would write to. Where it is missing, the rest is about its nearest parent."""
+    """A directory that a restore would write to. If it is missing, the rest describes its nearest parent."""
 
     path: str
     contents: Contents
     entries: tuple[str, ...]
-    """Up to five of the names in it."""
+    """Up to five names of its entries."""
     real_path: str
-    """With symbolic links resolved; `path` itself where that is not possible."""
+    """The path with symbolic links resolved; `path` itself if that is not possible."""
     nearest: str
     """`path`, or its nearest parent that exists."""
     writable: bool
@@ -50,22 +50,22 @@ class Place:
     """Equal for places on the same file system, whose needs add up."""
     mounted_on: str
     free_bytes: int | None
-    """What may still be written there; None when the host does not tell."""
+    """Bytes that may still be written there; None if the host does not report it."""
     left_bytes: int
-    """What an incomplete restore takes there, which the next one removes first."""
+    """Size of an incomplete restore's files there, which the next restore removes first."""
     can_be_renamed: bool = True
-    """Its parent lets us: not what the file system says, see `is_mount_point`."""
+    """Whether permissions allow a rename. The file system may still forbid it, see `is_mount_point`."""
     within: str = ""
-    """The data directory of a cluster in which it lies; empty when it lies in none."""
+    """The data directory of a cluster that contains this place; empty if there is none."""
 
     @property
     def is_one_line(self) -> bool:
-        """PostgreSQL keeps paths in files of lines."""
+        """Whether the path has no line break, since PostgreSQL keeps paths in files of lines."""
         return not any(ord(char) < 32 or ord(char) == 127 for char in self.path)
 
     @property
     def is_mount_point(self) -> bool:
-        """A file system is mounted on this very directory, so that nobody can rename it."""
+        """Whether a file system is mounted on this very directory, so that it cannot be renamed."""
         return self.contents is not Contents.MISSING and self.mounted_on == self.real_path
 
 
@@ -75,10 +75,10 @@ class Installation:
 
     directory: str
     version: str
-    """As in "17.2"; empty when the program does not tell."""
+    """The version, such as "17.2"; empty if the program does not report it."""
     has_pg_ctl: bool
     socket_directories: tuple[str, ...] = ()
-    """Where its server makes sockets unless it is told; asked for with a port alone."""
+    """Its compiled-in socket directories; queried only together with a port."""
 
     @property
     def major(self) -> int | None:
@@ -91,13 +91,13 @@ class Postmaster:
     """A `postmaster.pid` found in the data directory."""
 
     pid: int | None
-    """None when the file cannot be understood."""
+    """None if the file cannot be parsed."""
     alive: bool
-    """A process of that number runs, whosever it is."""
+    """Whether a process with that pid runs, of any user."""
     program: str
     """The name of that process."""
     started: int | None
-    """Seconds since 1970, as the file says."""
+    """Seconds since 1970, from the file."""
     port: int | None
     socket_directory: str
 
@@ -106,61 +106,61 @@ class Postmaster:
 class Destination:
     host: str
     system: str
-    """As `uname -s` says it: "Linux"."""
+    """The output of `uname -s`: "Linux"."""
     processors: int
     uid: int
-    """Who we are there."""
+    """The uid of the login."""
     user: str
     directory: Place
     tablespaces: tuple[Place, ...]
     pg_version: str | None
-    """The major of the cluster in the directory; None when there is none."""
+    """The major version of the cluster in the directory; None if there is none."""
     has_cluster: bool
-    """The directory has a PG_VERSION or a global/pg_control."""
+    """Whether the directory has a PG_VERSION or a global/pg_control."""
     system_identifier: str | None
-    """Of that cluster; None when there is none, or what there is of pg_control cannot be read or is damaged."""
+    """System identifier of that cluster; None if there is none, or pg_control is unreadable or damaged."""
     checkpoint_at: datetime | None
     """When the last checkpoint of that cluster began."""
     held_bytes: int | None
-    """What is in the data directory; None when nobody asked, or measuring takes too long."""
+    """Size of the data directory; None if it was not requested, or measuring takes too long."""
     postmaster: Postmaster | None
     incomplete_restore: str | None
-    """The job whose restore into the directory has not completed; None when there is no such mark."""
+    """The job whose restore into the directory has not completed; None if there is no such mark."""
     tar: str | None
-    """What `tar --version` says first; None when there is no tar."""
+    """First line of `tar --version`; None if there is no tar."""
     zstd: str | None
     installations: tuple[Installation, ...]
-    """Those in the bin_directory, or else on the PATH and in the usual places."""
+    """Those in bin_directory, or else in the PATH and in the usual places."""
     sockets: tuple[SocketPlace, ...]
-    """The socket directories that were asked for."""
+    """The requested socket directories."""
     listeners: tuple[Listener, ...] | None
-    """What listens on the TCP port that was asked for; None when the host does not tell."""
+    """What listens on the requested TCP port; None if the host does not report it."""
 
 
 async def probe_destination(host: Host, directory: str, tablespaces: Sequence[str] = (), bin_directory: str = "", *,
                             port: int | None = None, sockets: Sequence[str] | None = (),
                             measure: bool = False) -> Destination:
-    """Look at the host and the places a restore would write to. Nothing is changed there.
+    """Examine the host and the places that a restore would write to, without changing anything.
 
-    With a `port`, at what stands in the way of a server that listens there, with its `sockets` in these directories;
-    None for those that the programs were built with. With `measure`, at how much the directory holds.
+    With a `port`, also find what prevents a server from listening on it, with its `sockets` in these directories; None
+    for the compiled-in ones. With `measure`, determine the size of the directory.
 
-    The paths are absolute, else Refused. A question that the host cannot answer stays open in the result (None, or
-    empty); PgvaultError when it cannot answer at all.
+    The paths must be absolute, else Refused. What the host cannot answer stays None or empty in the result.
+    PgvaultError if it cannot answer at all.
     """
     paths = [_absolute(path) for path in (directory, *tablespaces)]
     listening = [str(port or ""), "-" if port and sockets is None else str(len(sockets or ())), *(sockets or ())]
     done = await host.run_script(PROBE, bin_directory, "yes" if measure else "", *listening, *paths, timeout=_TIMEOUT)
     records = [(key, value) for key, _, value in (record.partition("=") for record in _records(done.stdout))]
     if not records or records[-1][0] != "end":
-        raise command_failed(host.description, ["sh"], done.status, done.stderr, doing=f"look at {directory}",
+        raise command_failed(host.description, ["sh"], done.status, done.stderr, doing=f"examine {directory}",
                              path=directory)
     return _destination(host, records)
 
 
 def _absolute(path: str) -> str:
     if not path.startswith("/"):
-        raise Refused(f"not an absolute path: {path!r}", hint="Write the whole path of the directory, from the root.")
+        raise Refused(f"not an absolute path: {path!r}", hint="Write the path of the directory from the root on.")
     return path.rstrip("/") or "/"
 
 
@@ -173,7 +173,7 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
     programs, places = _sections(records, "programs"), _sections(records, "directory")
     facts = dict(records)
     if not facts.get("uid", "").isdecimal():
-        raise PgvaultError(f"could not learn who we are on {host.description}")
+        raise PgvaultError(f"could not determine the user on {host.description}")
     directory, *tablespaces = map(_place, places)
     marker = facts.get(MARKER)
     version = facts.get("PG_VERSION")
@@ -194,7 +194,7 @@ def _destination(host: Host, records: list[tuple[str, str]]) -> Destination:
 
 
 def _sections(records: list[tuple[str, str]], key: str) -> list[list[tuple[str, str]]]:
-    """The records cut before each `key`; those before the first one are left out."""
+    """Cut the records before each `key`. Those before the first one are left out."""
     starts = [at for at, (name, _) in enumerate(records) if name == key]
     return [records[start:end] for start, end in pairwise([*starts, len(records)])]
 
@@ -214,7 +214,7 @@ def _place(records: list[tuple[str, str]]) -> Place:
 
 
 def _postmaster(text: str, alive: str | None) -> Postmaster:
-    """The lines of postmaster.pid: src/include/utils/pidfile.h. A negative pid is a single-user server."""
+    """Parse postmaster.pid (src/include/utils/pidfile.h). A negative pid is that of a single-user server."""
     lines = [*text.splitlines(), *[""] * 5]
     pid = _number(lines[0].strip().removeprefix("-"))
     return Postmaster(pid, alive is not None, alive or "", started=_number(lines[2].strip()),

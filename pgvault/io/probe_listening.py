@@ -1,7 +1,7 @@
-"""Whether a server can listen on a host: the part of the look at a destination that is about a port and its sockets.
+"""Finds out whether a server can listen on a host: the part of the probe about a port and its sockets.
 
-The rules are PostgreSQL's (`CreateLockFile` in miscinit.c): the lock file of a live process of the same user ends the
-start, and so does one that cannot be read or understood; what a dead process left is no obstacle.
+The rules are PostgreSQL's (`CreateLockFile` in miscinit.c). The lock file of a live process of the same user prevents
+the start, and so does one that cannot be read or parsed. What a dead process left is no obstacle.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ look_at_tcp() {  # what listens on the port; the kernel tells those that listen 
   done
 }
 """
-"""Functions for the script that looks; it has `say`, `begin` and `program`, and `$port`."""
+"""Functions for the probe script, which provides `say`, `begin` and `program`, and `$port`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketPlace:
-    """A directory for Unix sockets, and what stands in the way of a socket for the port there."""
+    """A directory for Unix sockets, and what prevents a socket for the port there."""
 
     directory: str
     writable: bool
-    """It is a directory in which we can make files."""
+    """Whether it is a directory in which the login may create files."""
     taken_by: str
-    """In words, "process 888 (postgres) of /srv/data", when the port's lock file is there and PostgreSQL would not
-    remove it; empty when nothing is in the way."""
+    """In words, "process 888 (postgres) of /srv/data", if the port's lock file exists and PostgreSQL would not remove
+    it; empty if nothing prevents the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Listener:
     """What listens on the TCP port."""
 
     address: str
-    """As the kernel writes it: the hexadecimal digits of /proc/net/tcp or tcp6."""
+    """The address as the kernel writes it: hexadecimal digits of /proc/net/tcp or tcp6."""
     process: str
     """In words: "process 888 (postgres)"."""
 
@@ -82,7 +82,7 @@ Records = Sequence[tuple[str, str]]
 
 
 def socket_place(records: Records) -> SocketPlace:
-    """From the records that begin with `socket`."""
+    """Parse the records that begin with `socket`."""
     facts = dict(records)
     return SocketPlace(facts["socket"], "socket_writable" in facts, _taken_by(facts))
 
@@ -95,12 +95,12 @@ def _taken_by(facts: Mapping[str, str]) -> str:
     pid, directory, *_ = [*facts["lock"].splitlines(), "", ""]
     pid = pid.strip().removeprefix("-")
     if not (pid.isascii() and pid.isdigit()):
-        return "a lock file that is damaged"
+        return "a damaged lock file"
     return f"process {pid} ({facts['lock_holder']}) of {directory.strip()}" if "lock_holder" in facts else ""
 
 
 def listener(records: Records) -> Listener:
-    """From the records that begin with `listener`."""
+    """Parse the records that begin with `listener`."""
     facts = dict(records)
     pid, _, program = facts.get("listener_process", "").partition(" ")
     return Listener(facts["listener"], f"process {pid} ({program})" if pid else

@@ -1,9 +1,9 @@
-"""The script that looks at a destination, in POSIX sh: for dash, bash and busybox, without GNU's options.
+"""The script that examines a destination, in POSIX sh: for dash, bash and busybox, without GNU options.
 
-It changes nothing. $1 is the directory of PostgreSQL's programs or empty, $2 tells by being there that what the data
-directory holds is to be measured, $3 is the port that a server will listen on or empty, $4 the number of its socket
-directories that follow (`-` for those that the programs were built with); then the data directory and the
-tablespace directories. It prints records `key=value`, each ended by a NUL: names and files may hold anything else.
+It changes nothing. $1 is the directory of PostgreSQL's programs or empty. A nonempty $2 requests the size of the data
+directory. $3 is the port that a server will listen on or empty, $4 the number of its socket directories that follow
+(`-` for the compiled-in ones). The data directory and the tablespace directories follow. The script prints records
+`key=value`, each terminated by a NUL, since names and files may contain any other byte.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pgvault.io.probe_listening import LISTENING
 from pgvault.model.control_file import HEAD
 
 MARKER: Final = "pgvault-restore-incomplete"
-"""The file in a data directory that holds the id of the restore that has not completed it."""
+"""The file in a data directory with the id of the restore that has not completed."""
 
 MEASURE_SECONDS: Final = 10
-"""A million files that nobody read lately take minutes; what takes longer than this stays unknown."""
+"""Measuring a million cold files takes minutes. If it takes longer than this, the size stays unknown."""
 
 PROBE: Final = f"""# look at the destination
 say() {{ printf '%s=%s\\0' "$1" "$2"; }}

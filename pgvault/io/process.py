@@ -1,11 +1,11 @@
-"""A running command as `Host` sees it: its input with backpressure, its outputs bounded, its end."""
+"""A running command as `Host` uses it: its input with backpressure, its bounded outputs, its end."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
 TAIL: Final = 64 << 10
-"""Bytes kept of an output that is only kept to explain a failure."""
+"""Bytes kept of an output that only explains a failure."""
 
 
 class Output:
@@ -35,18 +35,18 @@ class Process(Protocol):
     stderr: Output
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send all of `data`. BrokenPipeError when the command takes no more, or has ended."""
+        """Send all of `data`. BrokenPipeError if the command reads no more, or has ended."""
 
     def write_eof(self) -> None: ...
 
     async def wait_exit(self) -> int:
-        """The command's own status. Unreachable when the connection was lost instead."""
+        """Wait for the command's status. Unreachable if the connection was lost instead."""
 
     async def wait_closed(self) -> None:
-        """Until its outputs are read to their end."""
+        """Wait until its outputs are read to their end."""
 
     def discard(self) -> None:
-        """Leave the ended command's children alone and read no more of their output."""
+        """Stop reading the output, which children of the ended command may hold open."""
 
     async def kill(self) -> None:
-        """End the command and all it started, by TERM and then by KILL. Never raises."""
+        """End the command and all its children, by TERM and then by KILL. Never raises."""

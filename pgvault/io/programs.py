@@ -1,7 +1,7 @@
-"""What PostgreSQL's programs on a host say of a cluster that they are to run, before it is there.
+"""Asks PostgreSQL's programs on a host about a cluster that they are to run, before it exists.
 
-`postgres -C` reads no cluster: it takes settings from its arguments, checks them as it checks a configuration file's,
-and ends. So a host's own programs tell whether they know a setting and take its value, and through `lc_monetary`
+`postgres -C` reads no cluster: it takes settings from its arguments, checks them like those in a configuration file,
+and exits. So a host's own programs report whether they know a setting and accept its value, and through `lc_monetary`
 whether their C library has a locale. Nothing is written.
 """
 
@@ -47,24 +47,24 @@ _TIMEOUT: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramsSay:
-    """None, and empty, where the programs do not tell."""
+class ProgramAnswers:
+    """The programs' answers. They are None and empty if the programs report nothing."""
 
     block_size: int | None
     wal_block_size: int | None
     is_big_endian: bool | None
     locales: tuple[str, ...]
-    """Those that are lacking of what was asked for; so with libraries and files."""
+    """Missing ones of the requested locales; likewise for libraries and files."""
     libraries: tuple[str, ...]
     files: tuple[str, ...]
-    """Those that are not there or cannot be read."""
+    """Files that are missing or unreadable."""
     refused: str
-    """What they say of the first setting that they do not take."""
+    """Their message about the first setting that they reject."""
 
 
 async def ask_programs(host: Host, directory: str, *, locales: Sequence[str] = (), libraries: Sequence[str] = (),
-                       files: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> ProgramsSay:
-    """Of the programs in `directory`. Libraries are names without an ending, in PostgreSQL's own place, or paths."""
+                       files: Sequence[str] = (), settings: Mapping[str, str] | None = None) -> ProgramAnswers:
+    """Ask the programs in `directory`. Libraries are names without a suffix, in PostgreSQL's own place, or paths."""
     asked = [*(f"locale={each}" for each in locales), *(f"library={each}" for each in libraries),
              *(f"file={each}" for each in files),
              *(f"setting={name}={value}" for name, value in _in_order(settings or {}))]
@@ -76,13 +76,13 @@ async def ask_programs(host: Host, directory: str, *, locales: Sequence[str] = (
     def lacks(kind: str) -> tuple[str, ...]:
         return tuple(value for each, _, value in lacking if each == kind)
 
-    return ProgramsSay(_number(facts.get("block_size", "")), _number(facts.get("wal_block_size", "")),
+    return ProgramAnswers(_number(facts.get("block_size", "")), _number(facts.get("wal_block_size", "")),
                        {"1": False, "256": True}.get(facts.get("order", "")),
                        lacks("locale"), lacks("library"), lacks("file"), facts.get("refused", ""))
 
 
 def _in_order(settings: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What decides whether and in which language they answer comes last."""
+    """Put last the settings that decide whether and in which language the programs answer."""
     return sorted(settings.items(), key=lambda item: item[0] in ("lc_messages", "log_min_messages"))
 
 

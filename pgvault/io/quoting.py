@@ -1,7 +1,7 @@
-"""Command lines: quoted by one function, masked before anyone sees them.
+"""Quoting of command lines by one function, and masking before they are shown.
 
-A command is a list of arguments until the last moment. `join` is the only place where it becomes a line for a shell,
-and `for_login_shell` the only place where that line is wrapped for whatever shell the account at the other end has.
+A command is a list of arguments until the last moment. Only `join` turns it into a line for a shell, and only
+`for_login_shell` wraps that line for the account's login shell, whichever it is.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from pgvault.model.errors import Refused
 from pgvault.model.secrets import masked
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(rb"\'!")
-"""Bytes that mean themselves between single quotes in sh, csh and fish alike."""
+"""Bytes that stand for themselves between single quotes in sh, csh and fish alike."""
 
 
 def encode(argument: str) -> bytes:
-    """The bytes of an argument; names that are not UTF-8 come and go as surrogates. Refused when it holds a NUL."""
+    """Encode an argument. Names that are not UTF-8 come and go as surrogates. Refused if it contains a NUL."""
     if "\0" in argument:
         raise Refused("a name with a NUL byte cannot be passed to a program", detail=f"The name is {argument!r}.")
     return argument.encode("utf-8", "surrogateescape")
 
 
 def join(argv: Sequence[str]) -> str:
-    """The command line of `argv` for a POSIX shell."""
+    """Return the command line of `argv` for a POSIX shell."""
     return shlex.join(argv)
 
 
 def shown(argv: Sequence[str]) -> str:
-    """`argv` as a report shows it: masked, and a script by its first line, which says what it does."""
+    """Return `argv` as reports show it: masked, and a script as its first line, which describes it."""
     return masked(join([_first_line(argument) for argument in argv]))
 
 
@@ -39,9 +39,10 @@ def _first_line(argument: str) -> str:
 
 
 def for_login_shell(command: str, marker: str = "") -> str:
-    """`command`, written for sh, as one line that any login shell (sh, bash, zsh, csh, fish) hands to sh unchanged.
+    """Return `command`, written for sh, as one line that any login shell (sh, bash, zsh, csh, fish) passes to sh
+    unchanged.
 
-    sh first prints the `marker`, if there is one, on both outputs: what came before was said by the login's profile.
+    sh first prints the `marker`, if there is one, on both outputs: anything before it came from the login's profile.
     """
     said = f"echo {marker}; echo {marker} >&2; " if marker else ""
     coded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in encode(command))
@@ -49,10 +50,10 @@ def for_login_shell(command: str, marker: str = "") -> str:
 
 
 def pipeline(stages: Sequence[Sequence[str]]) -> str:
-    """A script for sh that joins the commands by pipes and fails when any of them fails.
+    """Return a script for sh that joins the commands by pipes and fails if any of them fails.
 
-    POSIX sh has no `pipefail`, so each stage reports its status through descriptor 4. A stage that was only hit by
-    a broken pipe (141) is not the cause when another one failed.
+    POSIX sh has no `pipefail`, so each stage reports its status through descriptor 4. A stage that only failed with a
+    broken pipe (141) is not the cause if another one failed.
     """
     parts = [f"{{ {join(stage)} 3>&- 4>&-; echo $? >&4; }}" for stage in stages[:-1]]
     parts.append(f"{{ {join(stages[-1])} >&3 3>&- 4>&-; echo $? >&4; }}")

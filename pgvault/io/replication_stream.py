@@ -1,7 +1,7 @@
-"""PostgreSQL's physical replication: START_REPLICATION and the commands around it.
+"""PostgreSQL's physical replication: START_REPLICATION and related commands.
 
-Documentation: "Streaming Replication Protocol"; source: `src/backend/replication/walsender.c`. psycopg has no
-replication of its own, so this speaks through its `PGconn`. Nothing here writes a file or decides where to begin.
+Documentation: "Streaming Replication Protocol"; source: `src/backend/replication/walsender.c`. psycopg does not support
+replication, so this uses its `PGconn`. Nothing here writes a file or decides where to begin.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _UNITS = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 _SEGMENT = re.compile(r"\b[0-9A-F]{24}\b")
 _POSITION = re.compile(r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b")
 _NO_FILE, _REMOVAL_CHECK = "58P01", "CheckXLogRemoved"
-"""What says of a segment that it is gone: the SQLSTATE of a file that is not there; or, where it went while it was read
-and any SQLSTATE may come, the function in PostgreSQL that noticed it."""
+"""How an error shows that a segment is gone: the SQLSTATE of a missing file; or, if the segment was removed while it
+was read and the SQLSTATE may be any, the PostgreSQL function that noticed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """IDENTIFY_SYSTEM, and the segment size."""
+    """The result of IDENTIFY_SYSTEM, and the segment size."""
 
     identifier: str
     timeline: int
@@ -60,10 +60,10 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEnd:
-    """The server has sent all of the timeline that it will ever send."""
+    """The server has sent everything that it will send of the timeline."""
 
     next: int | None
-    """The timeline that goes on from there; None when the server is shutting down."""
+    """The timeline that continues from there; None if the server is shutting down."""
     switch: Lsn | None
 
 
@@ -71,16 +71,16 @@ Message = WalData | Keepalive | TimelineEnd
 
 
 def identify(server: str, connection: Connection) -> System:
-    """Which cluster this is, and where its WAL stands."""
+    """Ask which cluster this is, and for its current WAL position."""
     row = _row(server, connection, "IDENTIFY_SYSTEM")
     match = _SIZE.fullmatch(_row(server, connection, "SHOW wal_segment_size")[0].decode())
     if match is None:
-        raise PgvaultError(f"{server} gives no wal_segment_size")
+        raise PgvaultError(f"{server} did not report wal_segment_size")
     return System(row[0].decode(), int(row[1]), Lsn.parse(row[2].decode()), int(match[1]) * _UNITS[match[2]])
 
 
 def timeline_history(server: str, connection: Connection, timeline: int) -> bytes | None:
-    """The content of a `.history` file; None when the server has none."""
+    """Return the content of a `.history` file; None if the server has none."""
     try:
         return _row(server, connection, f"TIMELINE_HISTORY {timeline:d}")[1]
     except Unreachable:
@@ -90,12 +90,12 @@ def timeline_history(server: str, connection: Connection, timeline: int) -> byte
 
 
 def create_slot(server: str, connection: Connection, slot: str) -> None:
-    """A physical slot that holds WAL from now on."""
+    """Create a physical slot that retains WAL from now on."""
     _command(server, connection, f"CREATE_REPLICATION_SLOT {_quoted(slot)} PHYSICAL RESERVE_WAL")
 
 
 def reserve_wal(server: str, connection: Connection, slot: str) -> None:
-    """A temporary slot of this session, that holds WAL from now on."""
+    """Create a temporary slot of this session that retains WAL from now on."""
     _command(server, connection, f"CREATE_REPLICATION_SLOT {_quoted(slot)} TEMPORARY PHYSICAL RESERVE_WAL")
 
 
@@ -104,7 +104,7 @@ def drop_slot(server: str, connection: Connection, slot: str) -> None:
 
 
 class ReplicationStream:
-    """WAL as it comes, from `start` on; feedback as it is asked for."""
+    """Streams WAL from `start` on, and sends feedback on request."""
 
     def __init__(self, server: str, connection: Connection, slot: str, timeline: int, start: Lsn) -> None:
         self._server, self._connection, self._pgconn = server, connection, connection.pgconn
@@ -114,9 +114,9 @@ class ReplicationStream:
         self._first_end = _timeline_end(result) if self._over else None
 
     def receive(self, timeout: float, wake: int) -> Message | None:
-        """The next message, waiting at most `timeout` seconds; None when none came or `wake` became readable.
+        """Return the next message, waiting at most `timeout` seconds; None if none came or `wake` became readable.
 
-        After a TimelineEnd the connection takes commands again. Raises WalRemoved, and Unreachable when it was lost.
+        After a TimelineEnd the connection takes commands again. Raises WalRemoved, and Unreachable if it was lost.
         """
         if self._over:
             return self._first_end or TimelineEnd(None, None)
@@ -134,7 +134,7 @@ class ReplicationStream:
         return self._end()
 
     def confirm(self, written: Lsn, flushed: Lsn, *, wants_reply: bool = False) -> None:
-        """Tell the server what has arrived and what is on disk; it may remove its WAL before `flushed`."""
+        """Tell the server what has arrived and what is on disk. It may remove its WAL before `flushed`."""
         if self._over:
             return
         clock = int((time.time() - _POSTGRES_EPOCH) * 1_000_000)
@@ -145,7 +145,7 @@ class ReplicationStream:
             raise self._lost(error) from None
 
     def close(self) -> None:
-        """End the copy from this side; the connection is of no use afterwards."""
+        """End the copy from this side. The connection cannot be used afterwards."""
         if not self._over:
             try:
                 self._pgconn.put_copy_end()
@@ -167,7 +167,7 @@ class ReplicationStream:
         return self._pgconn.socket in readable
 
     def _end(self) -> TimelineEnd:
-        """The server ended the copy: end ours, and read what it says to that."""
+        """End the copy that the server has ended, and read its answer."""
         self._over = True
         end, is_complete = TimelineEnd(None, None), False
         try:
@@ -182,17 +182,17 @@ class ReplicationStream:
                 end = _timeline_end(result) or end
                 result = self._connection.next_result()
         except psycopg.OperationalError as error:
-            if not is_complete:  # a server that shuts down says so and is gone
+            if not is_complete:  # a server that shuts down closes the connection after this
                 raise self._lost(error) from None
         return end
 
     def _error(self, result: pq.abc.PGresult | None) -> PgvaultError:
         text = _text(result.error_message if result else self._pgconn.error_message)
         if result and is_removed(result):
-            return WalRemoved(f"{self._server} has removed WAL that was not archived", detail=f"It says: {text}.")
+            return WalRemoved(f"{self._server} has removed WAL that was not archived", detail=f"It reports: {text}.")
         if result and is_behind(result, self._start):
-            return ServerBehind(f"{self._server} is behind what is archived already", detail=f"It says: {text}.",
-                                hint="It may be a standby that lags, or a server that was put back in time.")
+            return ServerBehind(f"{self._server} is behind the archive", detail=f"It reports: {text}.",
+                                hint="It may be a lagging standby, or a server that was restored to an earlier time.")
         if self._pgconn.status != pq.ConnStatus.OK:
             return Unreachable(f"the replication connection to {self._server} was lost", detail=f"{text}.")
         return PgvaultError(f"{self._server} does not send its WAL: {text}")
@@ -202,14 +202,15 @@ class ReplicationStream:
 
 
 def is_removed(error: pq.abc.PGresult) -> bool:
-    """Whether the server, in whatever language, says that it does not have a segment any more."""
+    """Return whether the error means, in any language, that the server no longer has a segment."""
     gone = _field(error, pq.DiagnosticField.SQLSTATE) == _NO_FILE or \
         _field(error, pq.DiagnosticField.SOURCE_FUNCTION) == _REMOVAL_CHECK
     return gone and _SEGMENT.search(_field(error, pq.DiagnosticField.MESSAGE_PRIMARY)) is not None
 
 
 def is_behind(error: pq.abc.PGresult, start: Lsn) -> bool:
-    """Whether it says that its WAL ends before `start`: it names that position, and then its own."""
+    """Return whether the error means that the server's WAL ends before `start`: it contains that position, then its
+    own."""
     named = [Lsn.parse(each) for each in _POSITION.findall(_field(error, pq.DiagnosticField.MESSAGE_PRIMARY))]
     return len(named) == 2 and named[0] == start and named[1] < start
 
@@ -224,7 +225,7 @@ def _message(data: bytes) -> Message:
     if data[:1] == b"k" and len(data) >= _KEEPALIVE.size:
         _, end, _, wants_reply = _KEEPALIVE.unpack_from(data)
         return Keepalive(Lsn(end), bool(wants_reply))
-    raise PgvaultError("the server sent a replication message that is not known", detail=f"It begins {data[:8]!r}.")
+    raise PgvaultError("the server sent an unknown replication message", detail=f"It begins with {data[:8]!r}.")
 
 
 def _timeline_end(result: pq.abc.PGresult) -> TimelineEnd | None:
@@ -237,7 +238,7 @@ def _timeline_end(result: pq.abc.PGresult) -> TimelineEnd | None:
 def _row(server: str, connection: Connection, command: str) -> list[bytes]:
     result = _command(server, connection, command)
     if result.ntuples < 1:
-        raise PgvaultError(f"{server} gave no answer to {command}")
+        raise PgvaultError(f"{server} did not answer {command}")
     return [result.get_value(0, column) or b"" for column in range(result.nfields)]
 
 

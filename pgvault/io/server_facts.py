@@ -1,4 +1,4 @@
-"""What a server says of itself: the facts that a backup keeps and a check looks at."""
+"""The facts that a server reports about itself, for backups and checks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NEWEST_MAJOR = 19
 class ServerFacts:
     system_identifier: str
     version: str
-    """As in "18.1"."""
+    """The version, such as "18.1"."""
     major: int
     segment_size: int
-    """Bytes of a WAL segment."""
+    """Size of a WAL segment in bytes."""
     data_directory: str
-    """Empty when the role may not see it."""
+    """Empty if the role may not see it."""
     in_recovery: bool
 
     @property
@@ -31,11 +31,11 @@ class ServerFacts:
 
 
 def read_facts(connection: Connection) -> ServerFacts:
-    """By SQL; Refused for a PostgreSQL that is too old to be backed up."""
+    """Query the facts. Refused for a PostgreSQL that is too old to be backed up."""
     number = connection.info.server_version
     if number < OLDEST_MAJOR * 10000:
-        raise Refused(f"PostgreSQL {number // 10000} is too old for pgvault", detail="It knows 13 and later.",
-                      hint="Upgrade the server, or protect it with the tools of its time.")
+        raise Refused(f"PostgreSQL {number // 10000} is too old for pgvault", detail="It supports 13 and later.",
+                      hint="Upgrade the server, or protect it with an older tool.")
     row = connection.execute(
         "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),"
         " (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'),"

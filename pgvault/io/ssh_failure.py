@@ -1,4 +1,4 @@
-"""Why a host cannot be reached by ssh, in words a person can act on."""
+"""Explains why a host cannot be reached by ssh."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pgvault.model.errors import ConfigError, PgvaultError, Refused, Unreachable
 
 
 def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
-    """The error for a login that failed; `login` is the ssh command line that does the same."""
+    """Return the error for a failed login. `login` is the equivalent ssh command line."""
     if isinstance(error, asyncssh.HostKeyNotVerifiable) and "revoked" in str(error):
         return Unreachable(f"THE HOST KEY OF {where} IS REVOKED: not connected",
                            detail="known_hosts marks the key that it shows as @revoked: whoever has it may pose as the "
                                   "host.",
-                           hint="Ask whoever runs the host. It needs a new key; accept that one, and leave the "
+                           hint="Ask the administrator of the host. It needs a new key: accept that one, and keep the "
                                 "@revoked line.")
     cause, detail, hint = _connect_cause(error, login)
     if isinstance(error, asyncssh.ConfigParseError):
@@ -24,9 +24,9 @@ def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
 
 
 def connection_lost(error: Exception | None, where: str) -> Unreachable:
-    reason = f"The reason given: {error}." if error and str(error) else ""
+    reason = f"The reason: {error}." if error and str(error) else ""
     return Unreachable(f"lost the connection to {where}", detail=reason,
-                       hint="Check that the host is up and the network holds, then run this again.")
+                       hint="Check that the host and the network are up, then run this again.")
 
 
 def no_answer(where: str, seconds: float) -> Unreachable:
@@ -35,58 +35,58 @@ def no_answer(where: str, seconds: float) -> Unreachable:
 
 
 def no_channel(error: Exception, where: str) -> Unreachable:
-    return Unreachable(f"could not start a command on {where}", detail=f"The ssh server said: {error}.",
+    return Unreachable(f"could not start a command on {where}", detail=f"The ssh server reports: {error}.",
                        hint="Its MaxSessions may be too low, or its configuration forbids commands.")
 
 
 def no_terminal(error: Exception, where: str) -> Refused:
-    return Refused(f"the ssh server on {where} gives no terminal", detail=f"It said: {error}.",
+    return Refused(f"the ssh server on {where} allocates no terminal", detail=f"It reports: {error}.",
                    hint="Allow it there (PermitTTY yes, no no-pty in authorized_keys), or run the command there.")
 
 
 def not_forwarded(error: Exception, where: str, to: str) -> Unreachable:
-    """OpenSSH gives one answer for a Unix socket where nobody listens and for one that it may not forward to."""
+    """OpenSSH answers the same for a Unix socket on which nobody listens and for one that it may not forward to."""
     setting = "AllowStreamLocalForwarding" if to.startswith("/") else "AllowTcpForwarding"
     return Unreachable(f"the ssh server on {where} does not forward to {to}: its sshd_config has DisableForwarding or "
                        f"{setting} no, its authorized_keys restrict, or PostgreSQL does not listen there",
-                       detail=f"The ssh server said: {error}.",
-                       hint=f"Allow it there ({setting} yes), or give the host PostgreSQL's psql: that needs no "
+                       detail=f"The ssh server reports: {error}.",
+                       hint=f"Allow it there ({setting} yes), or install PostgreSQL's psql on the host: that needs no "
                             "forwarding.")
 
 
-def no_shell(where: str, said: str) -> Unreachable:
+def no_shell(where: str, output: str) -> Unreachable:
     return Unreachable(f"the login on {where} does not run commands",
-                       detail=f"Instead of a shell it answered: {said}" if said else "It ended without a word.",
+                       detail=f"Instead of a shell it printed: {output}" if output else "It ended without any output.",
                        hint="Give the user a login shell, and remove a ForceCommand or a command= in authorized_keys.")
 
 
 def _connect_cause(error: Exception, login: str) -> tuple[str, str, str]:
-    """Cause, detail and hint."""
-    said = str(error)
+    """Return cause, detail and hint."""
+    text = str(error)
     match error:
         case asyncssh.PermissionDenied():
-            return ("authentication failed", f"The ssh server accepted none of the keys offered. It said: {said}.",
+            return ("authentication failed", f"The ssh server accepted none of the keys offered. It reports: {text}.",
                     f"Make this work without a question first: {login}. A key with a passphrase must be in the "
                     "agent (ssh-add).")
         case asyncssh.HostKeyNotVerifiable():
-            return ("its host key is not trusted", f"{said}.", f"See what ssh says: {login}")
+            return ("its host key is not trusted", f"{text}.", f"See the output of: {login}")
         case asyncssh.KeyExchangeFailed():
-            return "no common algorithms", f"{said}.", f"See what ssh says: {login}"
+            return "no common algorithms", f"{text}.", f"See the output of: {login}"
         case asyncssh.ProtocolNotSupported() | asyncssh.ProtocolError():
-            return "what answers there is not an ssh server", f"{said}.", "Check the host and the port."
+            return "no ssh server answers there", f"{text}.", "Check the host and the port."
         case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
-            return "the identity file cannot be used", f"{said}.", "Name a private key that ssh-keygen made."
+            return "the identity file cannot be used", f"{text}.", "Use a private key created by ssh-keygen."
         case asyncssh.ChannelOpenError():
-            return "the jump host cannot reach it", f"{said}.", f"See what ssh says: {login}"
+            return "the jump host cannot reach it", f"{text}.", f"See the output of: {login}"
         case asyncssh.DisconnectError():
-            return ("the ssh server closed the connection", f"{said}." if said else "",
-                    "The log of the ssh server says why: MaxStartups, AllowUsers, a full disk.")
+            return ("the ssh server closed the connection", f"{text}." if text else "",
+                    "The log of the ssh server has the reason: MaxStartups, AllowUsers, a full disk.")
         case socket.gaierror():
-            return "its name is not known", f"{error.strerror}.", "Check the name, or use an address."
+            return "its name is unknown", f"{error.strerror}.", "Check the name, or use an address."
         case ConnectionRefusedError():
             return "connection refused", "Nothing listens there.", "Check the port, and that the ssh server runs."
         case TimeoutError():
             return "no answer in time", "", "Check that the host is up, the network and the firewalls."
         case OSError():
-            return (error.strerror or said).lower(), f"{said}.", "Check the address, the network and the firewalls."
-    return "the settings cannot be used", f"{said}.", f"See what ssh says: {login}"
+            return (error.strerror or text).lower(), f"{text}.", "Check the address, the network and the firewalls."
+    return "the settings cannot be used", f"{text}.", f"See the output of: {login}"

@@ -1,4 +1,4 @@
-"""A socket here that leads to a server behind an ssh connection; it keeps why the ssh server did not lead there."""
+"""A local socket that leads to a server behind an ssh connection. It records why the ssh server did not forward it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK: Final = 64 << 10
 
 
 class Forwarding:
-    """Serves connections that come on a Unix socket, each by a channel of its own."""
+    """Serves connections to a Unix socket, each through a channel of its own."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, host: str, port: int) -> None:
         self._connection, self._host, self._port = connection, host, port
@@ -48,7 +48,7 @@ class Forwarding:
         try:
             ways = {asyncio.create_task(_copy(reader, far_writer)), asyncio.create_task(_copy(far_reader, writer))}
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # PostgreSQL's sides end together
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # both directions end together
             finally:
                 for way in ways:
                     way.cancel()

@@ -1,6 +1,6 @@
-"""A machine behind ssh as a `Host`: one login for a whole act, a channel on it for each command.
+"""A machine behind ssh as a `Host`: one login for a whole operation, one channel for each command.
 
-Imported only when such a host is made: asyncssh alone takes a quarter of a second to load.
+This is imported only when needed: asyncssh takes a quarter of a second to load.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pgvault.io.ssh_failure import cannot_connect, connection_lost, no_answer, n
 from pgvault.io.ssh_forwarding import Forwarding
 from pgvault.io.ssh_process import SshProcess
 from pgvault.io.ssh_trust import Trust
-from pgvault.io.terminal import draw, lent, terminal_size
+from pgvault.io.terminal import draw, lend_terminal, terminal_size
 from pgvault.model.errors import Unreachable
 
 CONNECT_TIMEOUT: Final = 20.0
-"""Seconds for name, network and login together."""
+"""Seconds for name lookup, connection and login together."""
 
 _CIPHERS: Final = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 """Moved to the front: three times as fast as chacha20 on processors with AES instructions."""
@@ -37,11 +37,11 @@ _BLOCK: Final = 32 << 10
 _KEEPALIVE: Final[dict[str, Any]] = {"keepalive_interval": 15, "keepalive_count_max": 4}
 
 _SESSION_SECONDS: Final = 60.0
-"""How long a server may take to begin a command."""
+"""Seconds in which a server must begin a command."""
 _ROOM_SECONDS, _ROOM_POLL = 3.0, 0.1
-"""How long after the end of a command its server may still count it, and how often it is asked for room then."""
+"""How long a server may still count a command after its end, and how often it is asked for a free session meanwhile."""
 
-asyncssh.set_log_level("CRITICAL")  # it would log commands with their arguments, and failures that are reported here
+asyncssh.set_log_level("CRITICAL")  # it would log commands with their arguments
 
 
 class SshHost(Host):
@@ -51,7 +51,7 @@ class SshHost(Host):
         self._where, self._connection = where, connection
         self._marker = f"pgvault-{secrets.token_hex(8)}"
         self._running: set[asyncio.Task[None]] = set()
-        """One for each command whose channel is open."""
+        """One task for each command whose channel is open."""
         self._opening = asyncio.Lock()
         self._last_end = -_ROOM_SECONDS
 
@@ -59,11 +59,11 @@ class SshHost(Host):
     async def connect(cls, address: SshAddress, *, name: str = "", identity_file: Path | None = None,
                       known_hosts: Path | None = None, connect_timeout: float = CONNECT_TIMEOUT,
                       on_command: OnCommand | None = None) -> SshHost:
-        """Log in, as ssh would with the user's ~/.ssh/config, agent and keys. Unreachable says why it cannot be."""
+        """Log in like ssh, with the user's ~/.ssh/config, agent and keys. Unreachable says why that failed."""
         where = f"{name} ({address})" if name and name != address.host else str(address)
         if identity_file and not identity_file.is_file():
             raise Unreachable(f"could not log in to {where}: no identity file",
-                              detail=f"There is no file {identity_file}.", hint="Correct identity_file.")
+                              detail=f"The file {identity_file} does not exist.", hint="Correct identity_file.")
         trust = None
         try:
             settings = _settings(address, identity_file, connect_timeout)
@@ -72,7 +72,7 @@ class SshHost(Host):
                 settings["encryption_algs"] = _CIPHERS
             trust = Trust([known_hosts] if known_hosts else cast("list[str]", configured.known_hosts or []))
             connection = await asyncssh.connect(**settings, known_hosts=trust.lookup, client_factory=trust.client)
-        except (OSError, ValueError, asyncssh.Error) as error:  # a wrong name, key or file is a ValueError
+        except (OSError, ValueError, asyncssh.Error) as error:  # ValueError: a wrong name, key or file
             if trust and trust.known and isinstance(error, (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost,
                                                             ConnectionError)):
                 await _see_host_key(settings, trust)
@@ -118,7 +118,7 @@ class SshHost(Host):
             if self._connection.is_closed():
                 raise connection_lost(error, self._where) from error
             raise no_terminal(error, self._where) from error
-        with lent(process.stdin.write, process.change_terminal_size):
+        with lend_terminal(process.stdin.write, process.change_terminal_size):
             while data := await process.stdout.read(_BLOCK):
                 draw(data)
         await process.wait_closed()
@@ -131,7 +131,7 @@ class SshHost(Host):
         self._last_end = time.monotonic()
 
     async def _has_room_again(self, running: set[asyncio.Task[None]]) -> bool:
-        """Commands take turns where the server's MaxSessions is reached; False when none of ours is in the way."""
+        """Wait for a free session if the server's MaxSessions is reached; False if none of our commands is running."""
         if running:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             return True
@@ -162,7 +162,7 @@ class SshHost(Host):
 
 
 def _settings(address: SshAddress, identity_file: Path | None, connect_timeout: float) -> dict[str, Any]:
-    """What is said to asyncssh; all else it takes from ~/.ssh/config."""
+    """Return asyncssh's options. Everything else comes from ~/.ssh/config."""
     settings: dict[str, Any] = {"host": address.host, "config": (), "connect_timeout": connect_timeout,
                                 "compression_algs": None, "ignore_encrypted": True, **_KEEPALIVE}
     if address.user:
@@ -175,7 +175,7 @@ def _settings(address: SshAddress, identity_file: Path | None, connect_timeout: 
 
 
 async def _see_host_key(settings: dict[str, Any], trust: Trust) -> None:
-    """Ask for a key of any kind: a host that has none of the known kind just hangs up, which explains nothing."""
+    """Ask for a key of any type, since a host without the known type just hangs up, which explains nothing."""
     with suppress(OSError, ValueError, asyncssh.Error):
         connection = await asyncssh.connect(**settings, known_hosts=trust.lookup, client_factory=trust.client,
                                             server_host_key_algs="default")
@@ -183,7 +183,7 @@ async def _see_host_key(settings: dict[str, Any], trust: Trust) -> None:
 
 
 def _login(address: SshAddress, identity_file: Path | None) -> str:
-    """The command a person would type to try the same login."""
+    """Return the command that a person would type to try the same login."""
     identity = ["-i", str(identity_file)] if identity_file else []
     port = ["-p", str(address.port)] if address.port else []
     host = f"{address.user}@{address.host}" if address.user else address.host

@@ -13,7 +13,7 @@ from pgvault.io.process import TAIL, Output
 from pgvault.io.ssh_failure import connection_lost, no_shell
 
 BLOCK: Final = 64 << 10
-"""Bytes given to asyncssh at once: it cuts packets off the front of a block, which costs more the larger it is."""
+"""Bytes passed to asyncssh at once. It cuts packets off the front of a block, which costs more for larger blocks."""
 _BUFFER: Final = 256 << 10
 _GRACE: Final = 5.0
 """Seconds between TERM and KILL."""
@@ -119,14 +119,15 @@ class SshProcess(asyncssh.SSHClientSession[bytes]):
             raise no_shell(self._where, self._from_stdout.noise() or self._from_stderr.noise())
 
     async def wait_gone(self) -> None:
-        """The channel is closed, however it ended."""
+        """Wait until the channel is closed, however it ended."""
         await self._closed.wait()
 
     def discard(self) -> None:
         self._channel.close()
 
     async def kill(self) -> None:
-        """The signal goes first: a command that sees the end of its input would take what it has for the whole.
+        """Send the signal before closing the input, as a command that sees the end of its input would consider it
+        complete.
 
         Servers older than OpenSSH 7.9 pass on no signals: there the command only sees its channel close.
         """

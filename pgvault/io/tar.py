@@ -1,8 +1,8 @@
-"""The tar streams that a base backup consists of, read as they come and never held whole.
+"""Reads the tar streams of a base backup as they arrive, without holding them in memory.
 
-PostgreSQL writes plain ustar (`src/common/tarchive.c`, `basebackup.c`): names of at most 100 bytes, sizes octal or,
-from 8 GiB on, base 256. Nothing else is accepted, no name that could leave the data directory, and no link but those of
-tablespaces: what a server sends is input from outside.
+PostgreSQL writes plain ustar (`src/common/tarchive.c`, `basebackup.c`): names of at most 100 bytes, sizes in octal or,
+from 8 GiB on, in base 256. Nothing else is accepted, no name that could leave the data directory, and no link but those
+of tablespaces, since the stream is input from outside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pgvault.model.errors import PgvaultError
 BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 _LARGEST = (1 << 63) - 1
-"""What a file's size and time may be at most, as off_t and time_t."""
+"""Maximum of a file's size and time, as off_t and time_t."""
 
 
 _TABLESPACE = re.compile(r"pg_tblspc/[0-9]+")
@@ -36,7 +36,7 @@ class Member:
     """One header of a tar stream."""
 
     path: str
-    """Relative, without `.` or `..`; bytes that are not UTF-8 surrogate-escaped. The archive's own root is `.`."""
+    """Relative, without `.` or `..`; bytes that are not UTF-8 are surrogate-escaped. The archive's own root is `.`."""
     kind: MemberKind
     size: int
     mode: int
@@ -46,21 +46,21 @@ class Member:
 
 
 class MemberSink(Protocol):
-    """Takes what a tar stream holds, in order."""
+    """Receives the members of a tar stream, in order."""
 
     def begin(self, member: Member) -> None: ...
 
     def data(self, chunk: memoryview) -> None:
-        """Content of the member begun last; valid during the call only."""
+        """Content of the current member; valid during the call only."""
 
     def end(self) -> None: ...
 
 
 class TarReader:
-    """Feed it chunks of any size; it calls the sink. `close` fails when the stream ended within a member."""
+    """Feed it chunks of any size; it calls the sink. `close` fails if the stream ended within a member."""
 
     def __init__(self, sink: MemberSink, *, links: bool = True) -> None:
-        """`links` may come, of tablespaces: in the data directory's stream, not in a tablespace's own."""
+        """`links` allows links of tablespaces, which only the data directory's stream contains."""
         self._sink, self._links = sink, links
         self._header = bytearray()
         self._left = 0
@@ -91,8 +91,8 @@ class TarReader:
 
     def close(self) -> None:
         if self._left or self._header:
-            raise PgvaultError("the base backup's stream ended in the middle of a file",
-                               hint="Run the backup again; if it happens again, look at the server's log.")
+            raise PgvaultError("the base backup's stream ended within a file",
+                               hint="Run the backup again; if it happens again, check the server's log.")
 
     def _start(self, header: bytes) -> None:
         if not any(header):
@@ -111,7 +111,7 @@ class TarReader:
 
 
 def parse_header(header: bytes) -> Member:
-    """From one 512-byte block; PgvaultError when it is not one that PostgreSQL writes."""
+    """Parse one 512-byte block; PgvaultError if PostgreSQL would not write it."""
     if header[257:262] != b"ustar":
         raise _bad("a header is not in the ustar format")
     if _number(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * 0x20:
@@ -131,7 +131,7 @@ def parse_header(header: bytes) -> Member:
 
 
 def make_header(path: str, kind: MemberKind, size: int, mode: int, mtime: int, link: str = "") -> bytes:
-    """The header blocks for one member; long names and links get GNU's extra blocks, which every tar reads."""
+    """Return the header blocks for one member. Long names and links get GNU's extra blocks, which every tar reads."""
     name, target = os.fsencode(path), os.fsencode(link)
     before = b""
     if len(name) > 100:
@@ -155,7 +155,7 @@ def _block(name: bytes, kind: bytes, size: int, mode: int, mtime: int, link: byt
 
 
 def _long_number(number: int) -> bytes:
-    """Octal, or from 8 Gi on base 256."""
+    """Format in octal, or from 8 Gi on in base 256."""
     return b"%011o\0" % number if number < 8 << 30 else b"\x80" + number.to_bytes(11, "big")
 
 
@@ -163,11 +163,11 @@ def _number(field: bytes) -> int:
     if field[0] & 0x80:
         number = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
         if number > _LARGEST:
-            raise _bad("a header holds a number that is too large")
+            raise _bad("a number in a header is too large")
         return number
     digits = field.strip(b"\0 ")
     if digits.strip(b"01234567"):
-        raise _bad("a header holds something that is not a number")
+        raise _bad("a header field is not a number")
     return int(digits or b"0", 8)
 
 
@@ -183,6 +183,6 @@ def _safe(path: str) -> str:
 
 
 def _bad(reason: str) -> PgvaultError:
-    return PgvaultError("the server sent a base backup that cannot be right",
+    return PgvaultError("the server sent an invalid base backup",
                         detail=reason[0].upper() + reason[1:] + ".",
-                        hint="Check that conninfo leads to a PostgreSQL server and not to something else.")
+                        hint="Check that conninfo leads to a PostgreSQL server.")

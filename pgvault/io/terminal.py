@@ -1,4 +1,4 @@
-"""This process's own terminal, lent to a program on another machine: its keys go there, what it draws comes back."""
+"""Lends this process's terminal to a program on another machine: keys go there, its output comes back."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _BLOCK = 32 << 10
 
 
 def is_terminal() -> bool:
-    """Whether a person can be talked with: both ways lead to a terminal."""
+    """Return whether standard input and output are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
 
 
 def terminal_size() -> tuple[int, int]:
-    """Columns and lines."""
+    """Return columns and lines."""
     size = shutil.get_terminal_size()
     return size.columns, size.lines
 
 
 @contextmanager
-def lent(take: Callable[[bytes], None], resized: Callable[[int, int], None]) -> Iterator[None]:
-    """Every key goes to `take`, Ctrl-C too, and nothing is echoed here; the terminal is as before at the end."""
+def lend_terminal(take: Callable[[bytes], None], resized: Callable[[int, int], None]) -> Iterator[None]:
+    """Pass every key to `take`, including Ctrl-C, without an echo. The terminal's state is restored at the end."""
     descriptor, loop = sys.stdin.fileno(), asyncio.get_running_loop()
     before = termios.tcgetattr(descriptor)
     tty.setraw(descriptor)
@@ -43,7 +43,7 @@ def lent(take: Callable[[bytes], None], resized: Callable[[int, int], None]) -> 
 
 
 def draw(data: bytes) -> None:
-    """Whole, on standard output."""
+    """Write all of it to standard output."""
     view = memoryview(data)
     while view:
         view = view[os.write(sys.stdout.fileno(), view):]

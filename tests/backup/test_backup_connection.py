@@ -93,8 +93,8 @@ def test_the_session_dies(major: int, own_small: Callable[..., Server], station:
 
 @pytest.mark.parametrize("major", [13, 18])
 @pytest.mark.parametrize(("ending", "said", "cause"), [
-    ("select pg_terminate_backend(pid)", "terminating connection", "Somebody ended its session there"),
-    ("select pg_cancel_backend(pid)", "canceling statement", "Somebody cancelled it there."),
+    ("select pg_terminate_backend(pid)", "terminating connection", "The session was terminated on the server"),
+    ("select pg_cancel_backend(pid)", "canceling statement", "The backup was cancelled on the server."),
 ])
 def test_a_copy_that_the_server_ended_is_never_called_done(
     major: int, ending: str, said: str, cause: str, own_small: Callable[..., Server],
@@ -111,7 +111,7 @@ def test_a_copy_that_the_server_ended_is_never_called_done(
     assert "Copy done." not in err
     assert f"{NAME} could not make a base backup: {said}" in err
     assert f"detail: {cause}" in err
-    assert "hint: Look at the server's log for who did" in err
+    assert "hint: Check the server's log for the reason" in err
 
 
 @pytest.mark.parametrize("major", [13, 18])
@@ -127,7 +127,7 @@ def test_a_file_that_the_server_may_not_read(
     told = here.backup(check=5).stderr
     assert "Copy done." not in told
     assert path in told
-    assert "detail: PostgreSQL may not read the file that it names, or the role lacks a right." in told
+    assert "detail: PostgreSQL may not read the named file, or the role lacks a privilege." in told
     assert f"pgvault check {NAME}" in told
     shown = here.run("job", "show", "latest", "--format", "json").json()
     assert (shown["error"]["code"], shown["job"]["verdict"]) == ("refused", shown["error"]["message"])
@@ -195,7 +195,7 @@ def test_the_password_is_seen_nowhere(own_server: Callable[..., Server], station
     wrong = by_variable.backup(check=7, env={"MAIN_PASSWORD": f"{SECRET}-not"})
     assert "The password is wrong." in wrong.stderr
     none = by_file.backup(check=7)
-    assert "The server wants a password and none is configured." in none.stderr
+    assert "The server requires a password, but none is configured." in none.stderr
     unset = by_variable.backup(check=2)
     assert "MAIN_PASSWORD is not set" in unset.stderr
     talk += [wrong.stderr, none.stderr, unset.stderr]

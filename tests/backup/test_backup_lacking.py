@@ -21,7 +21,7 @@ from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup import run as backup_run
 from pgvault.engine.backup.completeness import Cluster, is_data, read_cluster
 from pgvault.engine.backup.completeness import _some as some
-from pgvault.io.patience import Wish
+from pgvault.io.patience import IsCancelled
 from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import Incomplete
 from pgvault.vault import arrived as arrived_relations
@@ -119,7 +119,7 @@ def test_a_last_segment_that_is_not_there_fails_the_backup(server: Server, stati
     server.sql("checkpoint")
     size = server.scalar("select pg_relation_size('whole')", dbname="shop")
 
-    def look(config: ServerConfig, cancelled: Wish) -> Cluster:
+    def look(config: ServerConfig, cancelled: IsCancelled) -> Cluster:
         found = read_cluster(config, cancelled)
         assert found.segment_bytes == 1 << 30
         return replace(found, segment_bytes=size)

@@ -261,7 +261,7 @@ def sqlite_error(code: int) -> Exception:
 
 @pytest.mark.parametrize(("error", "kind", "message", "detail", "hint"), [
     (denied("x"), Refused, "could not copy the cluster: permission denied for x",
-     "The role may not do this on main.", "See which right is missing, and its GRANT: pgvault check main"),
+     "The role lacks a privilege on main.", "Find the missing privilege, and its GRANT: pgvault check main"),
     (OSError(28, "No space left on device"), NoSpace, "could not store the backup: no space left",
      "The file system of /vault/main is full.",
      "Free space there, or move the directory to a larger file system, and run this again."),

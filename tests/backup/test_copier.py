@@ -181,7 +181,7 @@ def test_a_stream_that_ends_too_early_fails(taken: Taken) -> None:
             with Copier(taken.server, store, writer, None, level=1, workers=1, progress=Progress(discard)) as copier:
                 copier.archive(None)
                 copier.tar(memoryview(whole[:3000]))
-                with pytest.raises(PgvaultError, match="ended in the middle of a file"):
+                with pytest.raises(PgvaultError, match="ended within a file"):
                     more(copier)
             writer.abandon()
 

@@ -284,7 +284,7 @@ def test_a_role_that_does_not_exist_is_made_by_what_is_printed(site: Site, archi
     server = archiving()
     site.configure(server, conninfo=f"host=127.0.0.1 port={server.port} user=vault-keeper dbname=postgres")
     head, _, statements = site.check(expect=3)["PostgreSQL"]["fix"].partition("\n")
-    assert head == "Check the user, or as a superuser:"
+    assert head == "Check the user, or run as a superuser:"
     server.sql(statements)
     assert site.check(expect=0)["SQL rights"]["outcome"] == "ok"
 
@@ -472,7 +472,7 @@ def test_a_server_that_falls_silent_while_it_is_checked(tmp_path: Path, pg: Serv
                          tmp_path / "vault")
     silent = state.streaming if mark == b"IDENTIFY_SYSTEM" else state.sql
     assert isinstance(silent, Unreachable)
-    assert silent.message == f"{NAME} gave no answer in time"
+    assert silent.message == f"{NAME} did not answer in time"
     proxy.close()
 
 

@@ -91,7 +91,7 @@ def test_what_a_dead_server_left_is_no_obstacle(reach: Reach, open_tmp: Path) ->
 @pytest.mark.parametrize("text", ["", "\n", "x; touch oops\n"])
 def test_a_lock_that_postgresql_does_not_understand_stops_it(open_tmp: Path, text: str) -> None:
     lock(open_tmp, 5432, text)
-    assert probe(reach_local, 5432, open_tmp).sockets[0].taken_by == "a lock file that is damaged"
+    assert probe(reach_local, 5432, open_tmp).sockets[0].taken_by == "a damaged lock file"
 
 
 def test_a_lock_that_cannot_be_read_stops_postgresql(reach_far: Reach, open_tmp: Path) -> None:

@@ -300,7 +300,7 @@ def test_a_host_that_cannot_answer_is_an_error_not_an_empty_answer(open_tmp: Pat
         interact = _start
         close = _start
 
-    with pytest.raises(PgvaultError, match="could not look at /data on broken"):
+    with pytest.raises(PgvaultError, match="could not examine /data on broken"):
         asyncio.run(probe_destination(Broken("broken"), "/data"))
 
 

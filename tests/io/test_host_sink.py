@@ -72,7 +72,7 @@ def test_a_command_that_takes_nothing_any_more_is_given_up(reach: Reach, monkeyp
             monkeypatch.setattr(pgvault.io.host, "SILENT_SECONDS", 0.3)
             await feed(sink, bytes(size))
 
-    with pytest.raises(PgvaultError, match="takes nothing more for /srv/data"):
+    with pytest.raises(PgvaultError, match="accepted no data for /srv/data"):
         asyncio.run(asyncio.wait_for(act(), PROMPTLY))
 
 

@@ -9,7 +9,7 @@ from support.postgres import Server
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.server_state import ask
-from pgvault.io.login import databases, dressed, refused_database
+from pgvault.io.login import databases, for_psycopg, refused_database
 from pgvault.io.postgres import session
 from pgvault.model.errors import Unreachable
 
@@ -55,8 +55,8 @@ def test_each_database_is_tried_once() -> None:
 @pytest.mark.parametrize(("host", "passed"), [
     ("@db", "//@db"), ("/run/postgresql", "/run/postgresql"), ("db1,@db,10.0.0.1", "db1,//@db,10.0.0.1"), ("", "")])
 def test_only_abstract_sockets_are_dressed(host: str, passed: str) -> None:
-    assert dressed({"host": host, "user": "a"}) == {"host": passed, "user": "a"}
-    assert dressed({"user": "a"}) == {"user": "a"}
+    assert for_psycopg({"host": host, "user": "a"}) == {"host": passed, "user": "a"}
+    assert for_psycopg({"user": "a"}) == {"user": "a"}
 
 
 def test_nothing_behind_an_abstract_socket_is_said_of_the_socket() -> None:

@@ -18,7 +18,7 @@ from support.postgres import Server, free_port, wait_until
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.server_state import ask, ask_walsender
-from pgvault.io.pooler import pooler_that_said
+from pgvault.io.pooler import pooler_of_message
 from pgvault.io.postgres import connect, session
 from pgvault.io.postgres_failure import unreachable
 from pgvault.io.replication_stream import identify
@@ -38,7 +38,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
     ('database "shop" does not exist', ""), ('role "odyssey" does not exist', ""), ("sorry, too many clients", ""),
 ])  # fmt: skip
 def test_each_pooler_is_known_by_its_words(said: str, pooler: str) -> None:
-    assert pooler_that_said(said) == pooler
+    assert pooler_of_message(said) == pooler
 
 
 def test_a_host_of_a_poolers_name_is_no_pooler() -> None:
@@ -95,7 +95,7 @@ def test_a_database_that_pgbouncer_does_not_know(bouncer: str, database: str) ->
     with pytest.raises(Unreachable) as failed, \
             session(ServerConfig(name="main", conninfo=f"{bouncer} options='-c work_mem=1MB'")):
         pass
-    assert failed.value.message == "could not connect to main: pgbouncer, a connection pooler, answers there"
+    assert failed.value.message == "could not connect to main: it leads to the connection pooler pgbouncer"
 
 
 def test_the_console_of_pgbouncer_is_no_database(bouncer: str) -> None:
@@ -109,4 +109,4 @@ def test_backup_and_receiver_name_it_and_end(bouncer: str, tmp_path: Path) -> No
     for verb in ("backup", "receive-wal"):
         done = pgvault(verb, "main", config=config, check=ConfigError.exit_code)
         assert "main is reached through a connection pooler, pgbouncer" in done.stderr
-        assert "Let streaming_conninfo of [servers.main] lead past it" in done.stderr
+        assert "Set streaming_conninfo of [servers.main] to" in done.stderr

@@ -9,11 +9,11 @@ import pytest
 from support.installation import installation
 
 from pgvault.io.local_host import LocalHost
-from pgvault.io.programs import ProgramsSay, ask_programs
+from pgvault.io.programs import ProgramAnswers, ask_programs
 
 
-def ask(programs: Path | str, **asked) -> ProgramsSay:
-    async def act() -> ProgramsSay:
+def ask(programs: Path | str, **asked) -> ProgramAnswers:
+    async def act() -> ProgramAnswers:
         async with LocalHost() as host:
             return await ask_programs(host, str(programs), **asked)
 

@@ -36,4 +36,4 @@ def test_a_role_that_was_named_for_one_act_is_not_to_be_created() -> None:
     said = psycopg.OperationalError('connection failed: FATAL:  role "clark" does not exist')
     assert "CREATE ROLE clark LOGIN REPLICATION" in unreachable("main", said, "clark").hint
     assert unreachable("main", said, "clark", chosen=True).hint == (
-        "Name a role that may log in there: --user ROLE, or leave --user out.")
+        "Name a role that may log in there with --user ROLE, or omit --user.")

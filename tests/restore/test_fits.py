@@ -10,7 +10,7 @@ import pytest
 
 from pgvault.engine.restore import fits
 from pgvault.engine.restore.fits import Cluster, Named, fit_conditions
-from pgvault.io.programs import ProgramsSay
+from pgvault.io.programs import ProgramAnswers
 from pgvault.model.check import Outcome
 from pgvault.model.control_file import ControlFile
 from pgvault.model.restore_plan import Precondition
@@ -22,12 +22,12 @@ CLUSTER = Cluster(
      "x.password": "S3cret", "primary_conninfo": "password=S3cret"}, "/data",
     (Named("app", "de_DE.UTF-8"), Named("postgres", "C.UTF-8")), (Named("app", "$libdir/postgis-3"),),
     (Named("app", "s"),), (Named("app", "p"),))  # fmt: skip
-WELL = ProgramsSay(8192, 8192, False, (), (), (), "")
+WELL = ProgramAnswers(8192, 8192, False, (), (), (), "")
 
 
-def conditions(monkeypatch: pytest.MonkeyPatch, say: ProgramsSay, cluster: Cluster = CLUSTER, *,
+def conditions(monkeypatch: pytest.MonkeyPatch, say: ProgramAnswers, cluster: Cluster = CLUSTER, *,
                is_certain: bool = True) -> dict[str, Precondition]:  # fmt: skip
-    async def answer(_host: object, programs: str, **asked) -> ProgramsSay:
+    async def answer(_host: object, programs: str, **asked) -> ProgramAnswers:
         assert programs == "/pg/bin"
         assert asked["locales"] == ["C.UTF-8", "de_DE.UTF-8"]
         assert asked["libraries"] == ["pg_stat_statements", "auto_explain", "postgis-3"]
@@ -70,7 +70,7 @@ def test_what_it_lacks_is_a_condition_that_fails(monkeypatch: pytest.MonkeyPatch
 def test_a_library_of_functions_is_a_warning_and_what_is_not_known_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = conditions(monkeypatch, replace(WELL, libraries=("postgis-3",)))
     assert found["libraries of extensions"].outcome is Outcome.WARNING
-    unknown = conditions(monkeypatch, ProgramsSay(None, None, None, (), (), (), ""), replace(CLUSTER, control=None))
+    unknown = conditions(monkeypatch, ProgramAnswers(None, None, None, (), (), (), ""), replace(CLUSTER, control=None))
     assert {each.outcome for name, each in unknown.items() if name != "subscriptions"} == {Outcome.OK}
 
 
@@ -108,7 +108,8 @@ PACKAGES = "Install their packages on that host."
         Precondition("libraries of extensions", Outcome.WARNING, "Not installed there: postgis-3 (database app); what "
                      "uses them fails.", PACKAGES)]),
 ])  # fmt: skip
-def test_what_a_person_reads(monkeypatch: pytest.MonkeyPatch, say: ProgramsSay, expected: list[Precondition]) -> None:
+def test_what_a_person_reads(monkeypatch: pytest.MonkeyPatch, say: ProgramAnswers,
+                             expected: list[Precondition]) -> None:
     found = conditions(monkeypatch, say)
     always = ("locale", "subscriptions", "publications")
     assert [each for name, each in found.items() if name not in always or each in expected] == expected
@@ -138,7 +139,7 @@ def asked_of(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> dict[str, obj
     """What the programs are asked about a cluster."""
     asked: dict[str, object] = {}
 
-    async def answer(_host: object, _programs: str, **questions: object) -> ProgramsSay:
+    async def answer(_host: object, _programs: str, **questions: object) -> ProgramAnswers:
         asked.update(questions)
         return replace(WELL, libraries=("x", "y"))
 

@@ -282,7 +282,7 @@ def test_a_question_that_is_never_answered_is_asked_anew(
     proxy.swallow_from(mark)
     with receiver(server, vault, port=proxy.port) as told:
         wait_until(proxy.swallowed.is_set, "it is swallowed")
-        wait_until(lambda: any("receiving" in each for each in told) and any("gave no answer" in each for each in told),
+        wait_until(lambda: any("receiving" in each for each in told) and any("did not answer" in each for each in told),
                    f"it is asked anew: {told}")
         wait_archived(vault, work(server)[0], told)
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from pgvault.config.schema import ServerConfig
-from pgvault.io.patience import Wish
+from pgvault.io.patience import IsCancelled
 from pgvault.io.postgres import connect, session
 from pgvault.io.postgres_failure import translated
 from pgvault.model.errors import Cancelled, Incomplete, PgvaultError
@@ -78,7 +78,7 @@ class Cluster:
     """The most that one file of a relation holds."""
 
 
-def read_cluster(server: ServerConfig, cancelled: Wish) -> Cluster:
+def read_cluster(server: ServerConfig, cancelled: IsCancelled) -> Cluster:
     with session(server, "ask which databases there are", cancelled=cancelled) as sql:
         [row] = sql.execute(_CLUSTER).fetchall()
         return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",
@@ -115,7 +115,7 @@ class Comparison:
         self.not_compared: list[str] = []
         """What could not be asked for, in words."""
 
-    def fail_lacking(self, cancelled: Wish) -> None:
+    def fail_lacking(self, cancelled: IsCancelled) -> None:
         """Incomplete, naming what did not arrive."""
         if lacking := _some(chain(self._clusters(), self._relations(cancelled))):
             raise Incomplete(
@@ -141,7 +141,7 @@ class Comparison:
             return f"base/{database.oid}"
         return f"pg_tblspc/{database.tablespace}/{self._before.version_directory}/{database.oid}"
 
-    def _relations(self, cancelled: Wish) -> Iterator[str]:
+    def _relations(self, cancelled: IsCancelled) -> Iterator[str]:
         """Those that are still where they were before the backup: what is not, the WAL knows about."""
         places = [f"pg_tblspc/{oid}/{self._before.version_directory}" for oid in self._tablespaces]
         cut: dict[int, list[WholeSegments]] = {}
@@ -165,18 +165,19 @@ class Comparison:
             if not self._manifest.has(f"{place}/{number}") and not self._manifest.has(f"{place}/{number}_init"):
                 yield RelationName(database.oid, oid, number, "pg_catalog", str(oid), "r")
 
-    def _still_lost(self, database: Database, lost: list[RelationName], cancelled: Wish) -> Iterator[str]:
+    def _still_lost(self, database: Database, lost: list[RelationName], cancelled: IsCancelled) -> Iterator[str]:
         still = {oid for (oid,) in self._ask(database, cancelled, _STILL, (
             [each.oid for each in lost], [each.number for each in lost], self._before.oldest_xid))}
         return (f"the file {each.number} of {each.schema}.{each.name} in database {database.name}"
                 for each in lost if each.oid in still)
 
-    def _still_cut(self, database: Database, ends: list[WholeSegments], cancelled: Wish) -> Iterator[str]:
+    def _still_cut(self, database: Database, ends: list[WholeSegments], cancelled: IsCancelled) -> Iterator[str]:
         rows = self._ask(database, cancelled, _CUT, tuple(
             [getattr(each, column) for each in ends] for column in ("tablespace", "number", "path", "size", "others")))
         return (f"{path} of {schema}.{name} in database {database.name}" for path, schema, name in rows)
 
-    def _ask(self, database: Database, cancelled: Wish, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    def _ask(self, database: Database, cancelled: IsCancelled, query: str,
+             values: Sequence[object]) -> list[tuple[Any, ...]]:
         connection = connect(self._server, database=database.name, cancelled=cancelled)
         try:
             return connection.execute(query.encode(), values).fetchall()

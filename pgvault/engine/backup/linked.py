@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 
 from pgvault.config.schema import ServerConfig
-from pgvault.io.patience import Wish
+from pgvault.io.patience import IsCancelled
 from pgvault.io.postgres import Connection, session
 from pgvault.model.errors import Cancelled, PgvaultError
 
@@ -38,7 +38,7 @@ class Taken:
     """What could not be taken along, each with the reason."""
 
 
-def read_linked(server: ServerConfig, paths: Iterable[str], cancelled: Wish) -> Taken:
+def read_linked(server: ServerConfig, paths: Iterable[str], cancelled: IsCancelled) -> Taken:
     """`paths` are relative to the data directory; a server's own sockets are of no interest."""
     wanted = [path for path in paths if not path.startswith(_SOCKET)]
     if not wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from pgvault.config.schema import ServerConfig
-from pgvault.io.patience import Wish
+from pgvault.io.patience import IsCancelled
 from pgvault.io.postgres import session
 from pgvault.model.errors import Cancelled, PgvaultError, Unreachable
 
@@ -29,7 +29,7 @@ FROM pg_stat_activity a LEFT JOIN pg_stat_progress_basebackup p USING (pid) WHER
 class Silence:
     """Called with the seconds of a silence, as it lasts; Unreachable when it has lasted too long."""
 
-    def __init__(self, server: ServerConfig, pid: int, cancelled: Wish) -> None:
+    def __init__(self, server: ServerConfig, pid: int, cancelled: IsCancelled) -> None:
         """`pid` is that of the server's process which makes the backup."""
         self._server, self._pid, self._cancelled = server, pid, cancelled
         self.copying = False

@@ -25,7 +25,7 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.observation import NOTHING_SEEN, Observation
 from pgvault.io.host import Host
-from pgvault.io.login import AsyncConnection, databases, dressed, server_said
+from pgvault.io.login import AsyncConnection, databases, for_psycopg, server_message
 from pgvault.io.postgres import connection_parameters, session_settings
 from pgvault.model.errors import PgvaultError
 from pgvault.model.restored import RestoredCopy
@@ -218,7 +218,7 @@ class RestoredServer:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
                 parameters = await self._parameters(begun, way)
                 connection = await begun.enter_async_context(await AsyncConnection.connect(
-                    autocommit=True, prepare_threshold=None, **dressed(parameters | {"dbname": database})))
+                    autocommit=True, prepare_threshold=None, **for_psycopg(parameters | {"dbname": database})))
                 await connection.execute(session_settings(connection.info.server_version, _settings(ANSWER_SECONDS))
                                          .encode())
                 await scope.enter_async_context(begun.pop_all())
@@ -326,7 +326,7 @@ def _one_line(text: str) -> str:
 
 def _most_telling(failures: Sequence[str]) -> str:
     """What the server itself said, rather than why it was not reached."""
-    said = next((each for each in failures if server_said(each)), failures[0] if failures else "")
+    said = next((each for each in failures if server_message(each)), failures[0] if failures else "")
     return " ".join(said.split())
 
 

@@ -15,7 +15,7 @@ from pgvault.engine.restore.files import read_small
 from pgvault.engine.restore.outward import LIBRARIES, libraries_of
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination
-from pgvault.io.programs import ProgramsSay, ask_programs
+from pgvault.io.programs import ProgramAnswers, ask_programs
 from pgvault.model.check import Outcome
 from pgvault.model.control_file import ControlFile, read_control_file
 from pgvault.model.restore_plan import Precondition
@@ -84,7 +84,7 @@ async def fit_conditions(host: Host, destination: Destination, cluster: Cluster,
             *_libraries(say, cluster, bad), *_replication(cluster))
 
 
-def _build(say: ProgramsSay, control: ControlFile | None, bad: Outcome) -> Iterator[Precondition]:
+def _build(say: ProgramAnswers, control: ControlFile | None, bad: Outcome) -> Iterator[Precondition]:
     if control is None:
         return
     for what, here, there in (("page", control.block_size, say.block_size),
@@ -97,7 +97,7 @@ def _build(say: ProgramsSay, control: ControlFile | None, bad: Outcome) -> Itera
                            "byte order.", "Choose a host of the original's architecture, or move data by pg_dump.")
 
 
-def _locales(say: ProgramsSay, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
+def _locales(say: ProgramAnswers, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
     lacking = [each for each in cluster.locales if each.value in say.locales]
     if lacking:
         yield Precondition("locale", bad, f"The host lacks {_some(sorted(set(map(str, lacking))))}: a database cannot "
@@ -107,7 +107,7 @@ def _locales(say: ProgramsSay, cluster: Cluster, bad: Outcome) -> Iterator[Preco
         yield Precondition("locale", Outcome.OK, _some(sorted({each.value for each in cluster.locales})))
 
 
-def _accepted(say: ProgramsSay, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
+def _accepted(say: ProgramAnswers, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
     if say.refused:
         yield Precondition("configuration", bad, f"The programs there do not take it: {masked(say.refused)}.",
                            "Install there what the setting needs; or restore with --no-start and correct it in the "
@@ -118,7 +118,7 @@ def _accepted(say: ProgramsSay, cluster: Cluster, bad: Outcome) -> Iterator[Prec
                            "Put them there; or restore with --no-start and correct the settings.")
 
 
-def _libraries(say: ProgramsSay, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
+def _libraries(say: ProgramAnswers, cluster: Cluster, bad: Outcome) -> Iterator[Precondition]:
     preloaded = [name for name in _preloaded(cluster) if name in say.libraries]
     if preloaded:
         yield Precondition("preloaded libraries", bad, f"Not installed there: {', '.join(preloaded)}; the server does "

@@ -11,7 +11,7 @@ import psycopg
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.restored.side import Side
-from pgvault.io.login import AsyncConnection, dressed, refused_database
+from pgvault.io.login import AsyncConnection, for_psycopg, refused_database
 from pgvault.io.postgres import LOGIN_SECONDS, connection_parameters, session_settings
 from pgvault.io.postgres_failure import first_line, translated, unreachable
 from pgvault.model.errors import NotFound, PgvaultError, Unreachable
@@ -37,7 +37,7 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
     parameters |= {"dbname": database} | ({"user": user} if user else {})
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
-            connection = await AsyncConnection.connect(prepare_threshold=None, **dressed(parameters))
+            connection = await AsyncConnection.connect(prepare_threshold=None, **for_psycopg(parameters))
     except psycopg.OperationalError as error:
         if said := refused_database(error):
             raise NotFound(
