@@ -29,7 +29,9 @@ def read_identity(server: ServerVault) -> Identity | None:
         identity = Identity(facts["system_identifier"], facts["segment_size"])
     except NotFound:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+    except KeyError as error:
+        raise _unreadable(server, f"it has no {error.args[0]}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _unreadable(server, str(error)) from None
     if not isinstance(identity.system_identifier, str) or not is_segment_size(identity.segment_size):
         raise _unreadable(server, "its values are not of the right kind")

@@ -51,6 +51,11 @@ class Deeds(Writer):
         block = struct.pack("<BBHHHBIIII", 0, 0x10, 0, 64, 0, 0x06, 1664, 0, PG_DATABASE, 0)
         return self.append(block + bytes((255, 2)) + bytes(64) + struct.pack("<H", 1), rmid=HEAP, info=0x70)
 
+    def mark_invalid(self, oid: int, name: bytes) -> Lsn:
+        """The same, and the record has the row: as DROP DATABASE leaves it in the end."""
+        row = struct.pack("<I64s12xi", oid, name, -2)
+        return self.append(one_block((1664, 0, PG_DATABASE), struct.pack("<H", 1), data=row), rmid=HEAP, info=0x70)
+
     def delete_database(self, xid: int) -> None:
         """That row."""
         block = struct.pack("<BBHIIII", 0, 0, 0, 1664, 0, PG_DATABASE, 0)

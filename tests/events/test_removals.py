@@ -148,3 +148,15 @@ def test_a_restore_point_is_of_no_database_and_no_transaction() -> None:
     [event] = found(deeds)
     assert (event.kind, event.name, event.lsn, event.database, event.xid, event.rows, event.files) == (
         EventKind.RESTORE_POINT, "before the upgrade", deeds.lsns[0], 0, 0, (), ())
+
+
+def test_a_dropped_database_has_the_name_that_its_row_had() -> None:
+    deeds = Deeds()
+    deeds.running(900, 900)
+    deeds.mark_invalid(30001, b"another")
+    mark = deeds.mark_invalid(30000, b"shop")
+    deeds.delete_database(900)
+    deeds.remove_database(900, 30000)
+    deeds.end(900)
+    [event] = found(deeds)
+    assert (event.kind, event.database, event.name, event.lsn) == (EventKind.DROP_DATABASE, 30000, "shop", mark)

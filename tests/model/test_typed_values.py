@@ -59,7 +59,8 @@ def test_a_size_without_a_clear_unit_is_refused(text):
         parse_size(text)
 
 
-SIZES = "write a number and one of B, kB, MB, GB, TB (1024 of each make the next; upper and lower case matter)"
+SIZES = ("write a number and one of B, kB, MB, GB, TB (each unit is 1024 times the one before it; units are "
+         "case-sensitive)")
 SPANS = "write a number and one of seconds (s), minutes (min), hours (h), days (d), weeks (w), months"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pgvault.vault.arrived import relations_without_file
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.manifest import ManifestWriter
+from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 from pgvault.vault.names import DatabaseName, Names, RelationName, RoleName, Trait, from_sql, to_sql
 
 ORDERS = RelationName(5, 16384, 16390, "public", "orders", "r")
@@ -113,3 +114,14 @@ def test_reading_changes_no_byte(manifest: Path, names: Names) -> None:
 def test_a_name_that_is_no_utf8_is_stored_as_its_bytes(name: str, stored: str | bytes) -> None:
     assert to_sql(name) == stored
     assert from_sql(stored) == name
+
+
+def test_what_has_no_file_in_the_backup_is_told_as_it_was_called(server: ServerVault) -> None:
+    (server.backups / "20261124T110000Z").mkdir()
+    writer = ManifestWriter(server, "20261124T110000Z")
+    writer.add_relations([ORDERS, VIEW, CLASS])
+    for path in ("base/5/16500", "base/6/16390"):
+        writer.add(Entry(writer.next_id(), path, Kind.FILE, 8192, 0o600, 1))
+    writer.index_paths()
+    assert list(relations_without_file(writer, 5, ["pg_tblspc/16400/PG_18_202506291"])) == [ORDERS]
+    writer.abandon()

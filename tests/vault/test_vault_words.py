@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,6 +162,27 @@ def test_a_manifest_that_is_damaged_or_missing(backup: Any, server: ServerVault)
         f"the manifest of backup {SOURCE.id} is missing", f"{path} should be it.", ELSEWHERE)
 
 
+def test_an_index_of_frames_that_is_missing_or_damaged(
+        backup: Any, server: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.cache.frames.chmod(0o600)
+    server.cache.frames.write_bytes(b"no database" * 1000)
+    with Manifest(server, backup) as manifest:
+        entry = manifest.find("base/5")
+        assert entry is not None
+        assert said(Corrupt, lambda: list(manifest.runs(entry))) == (
+            f"the index {server.cache.frames} cannot be used", "SQLite says: file is not a database.",
+            "It is a cache; make it again: pgvault rebuild-index main")
+    server.cache.frames.unlink()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with Manifest(server, backup) as manifest:
+        entry = manifest.find("base/5")
+        assert entry is not None
+        assert said(NotFound, lambda: list(manifest.runs(entry))) == (
+            "the index of main's frames is missing",
+            f"There is no {server.cache.frames}, and the vault may not be written to.",
+            "Copy that file too, or let it be written.")
+
+
 def test_a_frame_that_no_pack_has(backup: Any, server: ServerVault) -> None:
     with sqlite3.connect(server.cache.frames) as index:
         index.execute("DELETE FROM frame")
@@ -225,13 +247,17 @@ def test_another_cluster_is_refused(server: ServerVault) -> None:
         f"Give the cluster a new name in the configuration, or move {server.home} away.")
 
 
-@pytest.mark.parametrize("content", ["= [", "segment_size = 'x'", ""])
-def test_an_identity_that_cannot_be_read(server: ServerVault, content: str) -> None:
+@pytest.mark.parametrize(("content", "why"), [
+    ("= [", ""), ("", "It has no system_identifier."), ("system_identifier = '7'", "It has no segment_size."),
+    ("system_identifier = 7\nsegment_size = 1048576", "Its values are not of the right kind."),
+    ("system_identifier = '7'\nsegment_size = 3", "Its values are not of the right kind.")])
+def test_an_identity_that_cannot_be_read(server: ServerVault, content: str, why: str) -> None:
     claim(server, CLUSTER)
     path = identity_path(server)
     path.write_text(content)
-    message, _, hint = said(PgvaultError, lambda: read_identity(server))
+    message, detail, hint = said(PgvaultError, lambda: read_identity(server))
     assert message == f"could not read {path}"
+    assert detail == (why or "Invalid statement (at line 1, column 1).")
     assert hint == ("Bring the file back from a copy of the vault; it holds the system_identifier and the segment_size "
                     "of the cluster, which each backup.toml holds too.")
 

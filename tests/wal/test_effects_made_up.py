@@ -121,6 +121,23 @@ def test_a_tablespace_gets_its_name_from_the_catalog_s_row() -> None:
     assert [each.name for each in effects_of(wal.segments())] == [None] * 3, "names are left out here"
 
 
+def test_a_name_that_is_no_utf8_is_spelled_out() -> None:
+    wal = History()
+    wal.name(16400, b"a\xffb")
+    wal.create(16400, b"/srv/aside\0")
+    assert [each.name for each in wal.facts().effects] == ["a\\xffb"]
+
+
+def test_a_creation_that_crosses_a_border_is_an_effect_of_the_segment_in_which_it_ends() -> None:
+    wal = History()
+    wal.append(bytes(wal.size - 9000))
+    wal.append(bytes(wal.start + wal.size - wal.at - 60))
+    lsn = wal.create(16400, b"/srv/aside\0")
+    assert lsn < wal.start + wal.size < wal.at
+    [found] = effects_of(wal.segments())
+    assert (found.lsn, found.segment, found.path) == (lsn, wal.start // wal.size, "/srv/aside")
+
+
 def test_the_row_may_stand_in_the_segment_behind_the_one_with_its_beginning() -> None:
     wal = History()
     wal.append(bytes(wal.size - 9000))
@@ -193,8 +210,8 @@ def test_its_name_may_be_of_any_length(gid: bytes) -> None:
 
 @pytest.mark.parametrize(("state", "why"), [
     (two_phase(18, magic=0x57F94533), "its magic number is 57F94533"),
-    (two_phase(18)[:20], "the state of a prepared transaction is cut short"),
-    (two_phase(18)[:-8], "the state of a prepared transaction is cut short"),
+    (two_phase(18)[:20], "the state of a prepared transaction is truncated"),
+    (two_phase(18)[:-8], "the state of a prepared transaction is truncated"),
     (with_subxacts(-1), "a list of -1 elements does not fit"),
     (with_subxacts(1 << 30), "a list of 1073741824 elements does not fit")])
 def test_a_state_that_makes_no_sense_is_refused(state: bytes, why: str) -> None:
@@ -228,7 +245,7 @@ def test_what_was_prepared_earlier_ends() -> None:
 def test_a_record_that_makes_no_sense_is_not_guessed_at(rmid: int, info: int, body: bytes) -> None:
     wal = History()
     lsn = wal.append(short(body), rmid=rmid, info=info, xid=700)
-    with pytest.raises(ValueError, match=f"^the (transaction )?record at {lsn} cannot be understood: "):
+    with pytest.raises(ValueError, match=f"^the (transaction )?record at {lsn} cannot be decoded: "):
         list(effects_of(wal.segments()))
 
 

@@ -165,7 +165,7 @@ BLOCK = struct.pack("<BBHIIII", 2, 0, 0, *DATABASES, 0)
     (b"\x21" + bytes(20), "a record of PostgreSQL 18 has no part of kind 33"),
     (b"\xff\3ab", "the record has 2 bytes of data instead of 3"),
     (b"\xff\3abcd", "the record has 4 bytes of data instead of 3"),
-    (b"\xfe\3\0\0", "the record at 0/300028 is cut short"), (BLOCK[:-1], "the record at 0/300028 is cut short")])
+    (b"\xfe\3\0\0", "the record at 0/300028 is truncated"), (BLOCK[:-1], "the record at 0/300028 is truncated")])
 def test_what_does_not_hold_together_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=f"^{why}$"):
         parse_body(record(body), 18)

@@ -36,8 +36,8 @@ def spoilt(offset: int, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("page", "why"), [
-    (b"x" * 39, "not a WAL page: only 39 bytes"), (spoilt(0, b"\0\0"), "not a WAL page: zeros"),
-    (spoilt(0, b"\xd1\x18"), "a WAL page of a big-endian machine, which cannot be read here"),
+    (b"x" * 39, "not a WAL page: only 39 bytes"), (spoilt(0, b"\0\0"), "not a WAL page: it is all zeros"),
+    (spoilt(0, b"\xd1\x18"), "a WAL page from a big-endian machine, which is not supported"),
     (spoilt(0, b"\xff\xcf"), "not a WAL page: its magic number is CFFF"),
     (spoilt(0, b"\0\xe0"), "not a WAL page: its magic number is E000"),
     (spoilt(2, b"\0\0"), "a WAL page, but not the first one of a segment"),
@@ -90,7 +90,7 @@ def test_newer_wal_is_archived_and_not_read(magic: int) -> None:
     (Segment(1, 3), SIZE + 1, SIZE, SYSTEM, "it has more than a segment's 1048576 bytes"),
     (Segment(1, 3), 100, SIZE, SYSTEM, "it has 100 bytes, fewer than a segment's 1048576 bytes"),
     (Segment(1, 4), SIZE, SIZE, SYSTEM, "it holds the WAL from 0/300000, not from 0/400000"),
-    (Segment(0, 3), SIZE, SIZE, SYSTEM, "it holds WAL of timeline 1, newer than its name says")])
+    (Segment(0, 3), SIZE, SIZE, SYSTEM, "it holds WAL of timeline 1, newer than in its name")])
 def test_why_a_file_does_not_belong_under_its_name(
         segment: Segment, length: int, size: int, system: int, why: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
@@ -116,8 +116,8 @@ def two_pages(offset: int, content: bytes) -> bytes:
     (0, bytes(24), Cause.UNWRITTEN, "the page is empty"),
     (0, b"\x16\xd1", Cause.DAMAGED, "the page's magic number is D116"),
     (0, b"\0\0", Cause.DAMAGED, "the page's magic number is 0000"),
-    (8, b"\0\0\x20", Cause.UNWRITTEN, "the page is that of 0/200000"),
-    (8, b"\0\0\x40", Cause.DAMAGED, "the page is that of 0/400000"),
+    (8, b"\0\0\x20", Cause.UNWRITTEN, "the page belongs at 0/200000"),
+    (8, b"\0\0\x40", Cause.DAMAGED, "the page belongs at 0/400000"),
     (4, b"\1", Cause.DAMAGED, "the page is of timeline 1, those before of 2"),
     (2, b"\3", Cause.DAMAGED, "the page's header is not that of this cluster"),
     (2, b"\0", Cause.DAMAGED, "the page continues a record by 0 bytes, but 3904 were missing"),
@@ -145,6 +145,19 @@ def test_why_no_record_begins(head: bytes, cause: Cause, why: str) -> None:
     assert (facts.records, facts.end.lsn, facts.end.cause, facts.end.text) == (1, lsn, cause, why)
 
 
+@pytest.mark.parametrize("length", [50, 12_000])
+def test_a_record_that_links_elsewhere_is_of_another_history(length: int) -> None:
+    """Also when it crosses pages."""
+    writer = Writer()
+    writer.append(b"before")
+    writer.append(b"more")
+    writer.previous -= 8
+    lsn = writer.append(bytes(length))
+    end = skim(writer.segments()[0][1], writer.start).end
+    assert end is not None
+    assert (end.lsn, end.text) == (lsn, "the record does not link to the one before")
+
+
 def test_the_longest_record_is_one_byte_short_of_a_gibibyte() -> None:
     writer = Writer()
     lsn = writer.append(bytes(9000))
@@ -161,7 +174,7 @@ def test_wal_that_is_cut_inside_a_page() -> None:
         writer.append(bytes(6000))
     end = skim(writer.segments()[0][1][:8192 + 4096], writer.start).end
     assert end is not None
-    assert (end.cause, end.text, end.lsn) == (Cause.DAMAGED, "the file is cut short inside a page", writer.lsns[1])
+    assert (end.cause, end.text, end.lsn) == (Cause.DAMAGED, "the file is truncated inside a page", writer.lsns[1])
 
 
 def test_a_switch_is_an_end_that_goes_on() -> None:
@@ -186,7 +199,7 @@ def test_what_does_not_follow_is_refused() -> None:
         Reading(first + second, start)
     carry = skim(first, start).carry
     assert carry is not None
-    with pytest.raises(ValueError, match=r"^the reading before did not keep the records that are asked for now$"):
+    with pytest.raises(ValueError, match=r"^the reading before did not keep the records that are now requested$"):
         Reading(second, carry.at, carry)
     with pytest.raises(ValueError, match=r"^it is empty$"):
         skim_all([])
@@ -195,7 +208,7 @@ def test_what_does_not_follow_is_refused() -> None:
 @pytest.mark.parametrize(("rmid", "info", "body", "why"), [
     (XLOG, RESTORE_POINT, short(bytes(71)), "the restore point at {} has 71 bytes"),
     (XLOG, RESTORE_POINT, short(struct.pack("<q64s", 1 << 62, b"a")),
-     "the restore point at {} cannot be understood: its time is impossible"),
+     "the restore point at {} cannot be decoded: its time is impossible"),
     (TRANSACTION, 0, short(bytes(7)), "the transaction record at {} is too short"),
     (TRANSACTION, 0, short(struct.pack("<q", 1 << 62)), "the time of a transaction in it is impossible")])
 def test_a_record_of_use_that_makes_no_sense(rmid: int, info: int, body: bytes, why: str) -> None:
@@ -213,7 +226,7 @@ def test_a_record_of_use_that_makes_no_sense(rmid: int, info: int, body: bytes, 
 def test_why_a_transaction_is_not_understood(rest: bytes, why: str) -> None:
     writer = Writer()
     lsn = writer.commit(7, 42, rest=rest, info=0x80)
-    with pytest.raises(ValueError, match=rf"^the transaction record at {lsn} cannot be understood: {why}$"):
+    with pytest.raises(ValueError, match=rf"^the transaction record at {lsn} cannot be decoded: {why}$"):
         list(transactions(writer.segments()[0][1], writer.start))
 
 

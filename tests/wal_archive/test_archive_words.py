@@ -35,7 +35,7 @@ def said(kind: type[PgvaultError], act: Callable[[], object]) -> tuple[str, str,
 
 
 @pytest.mark.parametrize(("name", "content", "why"), [
-    (ONE, b"\0" * MIB, "not a WAL page: zeros"), (ONE, b"", "not a WAL page: only 0 bytes"),
+    (ONE, b"\0" * MIB, "not a WAL page: it is all zeros"), (ONE, b"", "not a WAL page: only 0 bytes"),
     (ONE, segment(TWO), "it holds the WAL from 0/200000, not from 0/100000"),
     (ONE, segment(ONE) + b"!", "it has more than a segment's 1048576 bytes"),
     ("00000002.history", b"0\n", "line 1: a timeline and the position where it ended are expected, not '0'"),
