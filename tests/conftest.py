@@ -23,6 +23,7 @@ from support.ssh import FLAVOURS, SSHD, SshHost, start_ssh_host
 # A loaded machine is no failure: how long an example takes is nobody's business.
 settings.register_profile("pgvault", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pgvault")
+settings.register_profile("fast", settings(), deadline=None, max_examples=20)  # make test-fast
 
 
 def pytest_report_header() -> list[str]:

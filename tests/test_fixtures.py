@@ -103,6 +103,7 @@ def test_a_server_that_cannot_start_says_why(own_server: Callable[..., Server]) 
         server.start()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as somebody else")
 def test_programs_in_a_closed_checkout_are_copied(tmp_path: Path) -> None:
     """pytest's own directory is closed to the servers' account, as a checkout in somebody's home is."""
@@ -170,6 +171,7 @@ def test_a_small_file_system_fills_up(tmpfs: Callable[[int], Path]) -> None:
     assert full.value.errno == errno.ENOSPC
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["mine", "the servers'"])
 def test_the_command_line_runs_as_a_process(whose: str) -> None:
     done = pgvault("--version", account=account() if whose != "mine" else None, check=0)

@@ -142,6 +142,7 @@ def test_lines_there_and_back(path: str, content: bytes) -> None:
     st.tuples(st.sampled_from(["Path", "Size", "Checksum", "Checksum-Algorithm"]),
               st.none() | st.integers() | st.text(max_size=9) | st.lists(st.integers())).map(
         lambda change: line("p", b"", **{change[0]: change[1]}).encode())))
+@pytest.mark.slow
 @example(b'{ "Path": ' + b"[" * 100_000)
 @example(b'{ "Path": "\\ud800", "Size": 1, "Checksum-Algorithm": "CRC32C", "Checksum": "00" }')
 @example(b'{ "Path": "x", "Size": 1e999, "Checksum-Algorithm": "CRC32C", "Checksum": "00" }')

@@ -102,6 +102,7 @@ def test_a_backup_that_failed_has_no_files(shelf: Shelf) -> None:
     assert "It is FAILED." in shelf.run("list-files", "main", "last-failed", check=5).stderr
 
 
+@pytest.mark.slow
 def test_many_files_take_no_memory(shelf: Shelf) -> None:
     """A hundred thousand names of 200 bytes would be 40 MB as objects; the reader goes away in the middle, too."""
     backup = made_backup(at(1))

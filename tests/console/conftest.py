@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalogue.shelf import Shelf
 from desk import Desk
+from shelf import Shelf
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from catalogue.shelf import SIZE, Shelf, at, made_backup
+from shelf import SIZE, Shelf, at, made_backup
 from textual.pilot import Pilot
 from textual.widgets._toast import Toast
 from textual.worker import WorkerCancelled

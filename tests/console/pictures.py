@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from catalogue.shelf import SIZE, made_backup
+from shelf import SIZE, made_backup
 
 from pgvault.engine.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
 from pgvault.model.backup import Backup

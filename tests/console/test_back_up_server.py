@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backup.station import Station
 from desk import NARROW, press, screen, settle
+from station import Station
 from support.postgres import Server
 
 from pgvault.config.load import load

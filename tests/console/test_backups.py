@@ -6,8 +6,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import at, made_backup
 from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, write
+from shelf import at, made_backup
 from support.objects import backup_directory, manifest_path
 from textual.pilot import Pilot
 

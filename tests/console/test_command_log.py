@@ -7,10 +7,10 @@ import shlex
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import at
 from desk import WIDE, Desk, press, screen, settle
 from hypothesis import given
 from hypothesis import strategies as st
+from shelf import at
 
 from pgvault.console.command_runs import in_short, merged, told
 from pgvault.console.command_words import PATH_COLUMNS, in_words, short_path

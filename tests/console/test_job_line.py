@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import at
 from hypothesis import given
 from hypothesis import strategies as st
+from shelf import at
 
 from pgvault.console.ages import age, ago
 from pgvault.console.glyphs import ASCII, UNICODE

@@ -15,7 +15,7 @@ import pytest
 from desk import NARROW, NOW, WIDE, Desk, press, screen, settle, write
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs.workshop import Workshop
+from workshop import Workshop
 
 from pgvault.console import jobbook
 from pgvault.console.cancelling import left

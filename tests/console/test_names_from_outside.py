@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from catalogue.shelf import Shelf, at, made_backup
 from desk import NARROW, NOW, Desk, failure, press, screen, settle
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from shelf import Shelf, at, made_backup
 
 from pgvault.console import backup_facts, standing
 from pgvault.console.ages import age

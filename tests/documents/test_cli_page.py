@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from documents.story import SETTINGS, Story
-from restore.target_world import end_world, make_world
+from story import SETTINGS, Story
 from support.documented import KNOWN_TYPES, PAGE, check, tables
 from support.fleet import Fleet
 from support.ssh import SshHost
+from target_world import end_world, make_world
 
 from pgvault.cli.verbs import VERBS
 from pgvault.cli.wal import document

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from catalogue.shelf import Shelf, at, made_backup
+from shelf import Shelf, at, made_backup
 from support.installation import REPOSITORY
 
 from pgvault.store.keys import Kind

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from wal.wal_writer import XLOG, Image, Writer, one_block, restore_point, short
+from wal_writer import XLOG, Image, Writer, one_block, restore_point, short
 
 from pgvault.engine.event_reading import Segments
 from pgvault.model.lsn import Lsn

@@ -13,7 +13,7 @@ from made_up import Deeds
 from support.fleet import Fleet
 from support.objects import wal_path
 from support.postgres import wait_until
-from wal.wal_writer import short
+from wal_writer import short
 
 from pgvault.engine.event_neighbours import transactions_near
 from pgvault.engine.events import WalEvent, find_events

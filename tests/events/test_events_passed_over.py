@@ -161,6 +161,7 @@ deeds_of_a_day = st.lists(st.tuples(
     st.integers(700, 706)), max_size=80)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(deeds_of_a_day, st.sampled_from([1, 5, 60, 100]))
 def test_nothing_is_missed(day: list[tuple[str, int]], mass: int) -> None:

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_up import DATABASE, Deeds
 from test_event_reading import archived, name_of
-from wal.wal_writer import XLOG, restore_point
+from wal_writer import XLOG, restore_point
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.event_neighbours import transactions_near
@@ -75,6 +75,7 @@ def ask_everything(vault: ServerVault) -> list[str]:
     return [each.text for each in told if isinstance(each, Noted) and each.code == "not-read"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from(sorted(ENDINGS)))
 @example(-(1 << 63), "commit")

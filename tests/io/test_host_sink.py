@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reaching import Reach, reach_ssh
@@ -265,7 +266,8 @@ def test_a_connection_cut_in_mid_answer_is_no_short_answer(flavour: str, open_tm
                 await asyncio.to_thread(wait_until, begun.exists)
                 cut_connections(there)
             # Where the script was killed before its connection, that is what comes: no good end either.
-            assert isinstance(asking.result(), Unreachable) or asking.result().status == 128 + signal.SIGKILL
+            answer: Any = asking.result()
+            assert isinstance(answer, Unreachable) or answer.status == 128 + signal.SIGKILL
 
     async def ask(answer: object) -> object:
         try:

@@ -87,6 +87,7 @@ def test_a_job_whose_starter_is_killed_while_it_is_planned_runs_all_the_same(wor
     assert (workshop.job().state, workshop.job().verdict) == (JobState.SUCCEEDED, "worked in place")
 
 
+@pytest.mark.slow
 def test_a_plan_that_fails_when_its_starter_is_gone_is_a_job_that_failed(workshop: Workshop) -> None:
     kill(planning(workshop, "--end", "early")[0])
     plan_on(workshop)

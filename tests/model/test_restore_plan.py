@@ -160,6 +160,7 @@ PLANS = st.builds(
                      data_directory=WORDS.map("/{}".format)), stop_lsn=st.none() | st.just(Lsn(5)))
 
 
+@pytest.mark.slow
 @given(PLANS)
 def test_a_stored_plan_tells_of_the_same_copy(plan) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -38,6 +38,7 @@ def test_what_is_not_one_instant_is_refused(text: str, why: str) -> None:
         whole_time(text, None, LATE)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=30) | st.from_regex(r"(today |yesterday )?[0-9]{1,2}:[0-9]{2}( ?[ap]m)?", fullmatch=True))
 def test_what_was_made_whole_is_read_or_refused(text: str) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalogue.shelf import SIZE, Shelf
+from shelf import SIZE, Shelf
 
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.layout import ServerVault

@@ -7,9 +7,9 @@ import time
 from itertools import chain
 
 import pytest
-from catalogue.shelf import Shelf, at, made_backup
 from hypothesis import given
 from hypothesis import strategies as st
+from shelf import Shelf, at, made_backup
 from support.objects import backup_directory, manifest_path
 
 from pgvault.engine.backup_files import BackupFiles

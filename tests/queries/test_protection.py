@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from catalogue.shelf import SIZE, Shelf, at, made_backup
+from shelf import SIZE, Shelf, at, made_backup
 from support.account import account
 
 from pgvault.config.schema import ServerConfig

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from check.server_states import NOW, RECEIVER, SIZE, backup, healthy, wal
 from hypothesis import given
 from hypothesis import strategies as st
+from server_states import NOW, RECEIVER, SIZE, backup, healthy, wal
 
 from pgvault.engine.check.facts import UNHEARD, WalFacts
 from pgvault.engine.protection import QUIET, STUCK, Judgement, ProtectionFacts, ProtectionState, assess_protection

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from catalogue.shelf import SIZE, Shelf, at, made_backup
+from shelf import SIZE, Shelf, at, made_backup
 
 from pgvault.engine.wal_picture import NOT_KNOWN, RestorePoint, wal_picture
 from pgvault.model.errors import NotFound

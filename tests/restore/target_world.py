@@ -70,6 +70,12 @@ class Restored:
 class World:
     """`server` drops its WAL into the vault, where it is known as `main`; restores go over SSH to a host, `target`."""
 
+    # What a module notes of the one that it makes.
+    begun: datetime
+    instant: datetime
+    lost: str
+    all_ended: list[Ended]
+
     def __init__(self, server: Server, ssh: SshHost, *, server_settings: str = "") -> None:
         self.server, self._ssh, self._server_settings = server, ssh, server_settings
         self.root = open_directory(in_memory=True)

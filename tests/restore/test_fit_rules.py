@@ -66,7 +66,7 @@ def vault(tmp_path: Path) -> ServerVault:
     return server
 
 
-def ask(vault: ServerVault, search: MadeArchive, change: Any = None, **asked: Any) -> Choices:
+def ask(vault: ServerVault, search: Any, change: Any = None, **asked: Any) -> Choices:
     """Of the archive's backups, each as `change` makes it."""
     for backup in search.backups:
         catalog.create(vault, change(backup) if change else backup)

@@ -149,8 +149,8 @@ def test_a_prepared_transaction_is_reported_with_its_locks(world: World, monkeyp
             (each.gid, each.owner, each.database, each.locks) for each in prepared]
     with started_by(world), world.restored(AtName("raised"), action=TargetAction.PAUSE) as restored:
         assert restored.verdict.proof.prepared == restored.verdict.plan.prepared == planned
-        (warned,) = (each for each in restored.events if isinstance(each, Checked))
-        assert warned.hint == ("Once it is promoted. In postgres, as postgres or a superuser: COMMIT PREPARED "
+        (paused,) = (each for each in restored.events if isinstance(each, Checked))
+        assert paused.hint == ("Once it is promoted. In postgres, as postgres or a superuser: COMMIT PREPARED "
                                "'it''s open' or ROLLBACK PREPARED 'it''s open'.")
     with started_by(world), pytest.raises(NotRight) as lacking, \
             world.restored(AtName("raised"), expects=(table("held"),)):

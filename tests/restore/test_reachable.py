@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_archive import SIZE, MadeArchive, Record, Server, archives
@@ -55,6 +56,7 @@ def first_behind(met: list[Record], target: AtTime) -> Record | None:
 # Times
 
 
+@pytest.mark.slow
 @given(archives(), st.booleans(), st.data())
 @settings(max_examples=400)
 def test_every_instant_of_a_window_can_be_restored(archive: MadeArchive, inclusive: bool, data: st.DataObject) -> None:
@@ -66,6 +68,7 @@ def test_every_instant_of_a_window_can_be_restored(archive: MadeArchive, inclusi
                 assert isinstance(found, Choice), found.reason
 
 
+@pytest.mark.slow
 @given(archives(), st.booleans(), st.data())
 @settings(max_examples=400)
 def test_what_is_chosen_for_a_time_is_where_postgresql_stops(archive: MadeArchive, inclusive: bool,
@@ -84,18 +87,19 @@ def test_what_is_chosen_for_a_time_is_where_postgresql_stops(archive: MadeArchiv
         if isinstance(found, NoChoice):
             assert newest is None
             continue
-        met, stop = archive.meets(timeline, found.backup), found.stop
-        at = next(each for each in met if each.lsn == stop.lsn)
+        met, end = archive.meets(timeline, found.backup), found.stop
+        at = next(each for each in met if each.lsn == end.lsn)
         assert at.lsn >= found.backup.end_lsn
         behind = first_behind(archive.replays(timeline, found.backup), target)
         if behind:
-            assert (found.backup, behind.lsn, stop.replayed) == (newest, stop.lsn, False)
+            assert (found.backup, behind.lsn, end.replayed) == (newest, end.lsn, False)
         else:  # PostgreSQL would go on for ever: the position ends it, with all that was committed
-            left_out = [each for each in met if each.xid and each.lsn >= at.lsn + stop.replayed]
+            left_out = [each for each in met if each.xid and each.lsn >= at.lsn + end.replayed]
             assert not left_out
             assert target.time in {found.backup.finished_at, *(each.time for each in met if each.xid)}
 
 
+@pytest.mark.slow
 @given(archives(), st.sampled_from([None, 1, 2]), st.booleans(), st.data())
 @settings(max_examples=400)
 def test_a_refused_time_is_in_no_window_and_the_nearest_lie_on_either_side(
@@ -115,6 +119,7 @@ def test_a_refused_time_is_in_no_window_and_the_nearest_lie_on_either_side(
             assert each.stop.time > target.time
 
 
+@pytest.mark.slow
 @given(archives(timelines=1, overtaking=False), st.data())
 @settings(max_examples=400)
 def test_what_is_nearest_is_nearest(archive: MadeArchive, data: st.DataObject) -> None:
@@ -145,6 +150,7 @@ def offers(archive: MadeArchive, found: NoChoice, target: Target, timeline: int 
 # Positions, transactions, names
 
 
+@pytest.mark.slow
 @given(archives(), st.data())
 @settings(max_examples=300)
 def test_the_newest_backup_that_ends_before_a_record_is_chosen_for_it(archive: MadeArchive,

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from wal.wal_writer import SYSTEM, Writer
+from wal_writer import SYSTEM, Writer
 
 from pgvault.engine.restore.salvage import not_planned, salvage
 from pgvault.io.local_host import LocalHost

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from making_wal import quarantined
 from test_salvage import ONE, SIZE, THREE, TWO, data, put, server, wal  # noqa: F401 -- data and server are fixtures
-from wal.wal_writer import SYSTEM, Writer
-from wal_archive.making_wal import quarantined
+from wal_writer import SYSTEM, Writer
 
 from pgvault.engine.restore.salvage import not_planned, only_there, planned_without, salvage, unreachable_without
 from pgvault.io.local_host import LocalHost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.objects import wal_path
-from wal.wal_writer import SYSTEM, Writer, short
+from wal_writer import SYSTEM, Writer, short
 
 from pgvault.engine.restore.sent_wal import SentWal
 from pgvault.model.errors import Corrupt, WalMissing

@@ -138,6 +138,7 @@ class Walk:
                     transaction.time)
 
 
+@pytest.mark.slow
 @given(flawed(), st.data())
 @settings(max_examples=300, deadline=None)
 def test_every_backup_is_judged_as_if_it_were_the_only_one(archive: MadeArchive, data: st.DataObject) -> None:

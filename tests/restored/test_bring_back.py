@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from restore.target_world import World, end_world, make_world
 from support.account import account
 from support.cli import Completed, pgvault
 from support.fleet import Fleet
 from support.ssh import SshHost
+from target_world import World, end_world, make_world
 
 from pgvault.model.relation import RelationName
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from restore.target_world import World, end_world, make_world
 from support.account import account, remove_tree
 from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
 from support.postgres import free_port
 from support.ssh import SshHost
+from target_world import World, end_world, make_world
 
 from pgvault.io.probe_script import MARKER
 from pgvault.jobs.journal import Journal

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making_wal import segment
 from support.cli import Completed, environment, pgvault, pgvault_argv
-from wal_archive.making_wal import segment
 
 from pgvault.jobs.registry import create_job
 from pgvault.model.errors import NotFound, PgvaultError, Refused

@@ -150,6 +150,7 @@ class TestAKill:
         return subprocess.run([sys.executable, "-c", KILLED, server.home.parent, str(step), here],
                               env=environment(), capture_output=True)
 
+    @pytest.mark.slow
     def test_at_any_step_leaves_a_valid_store(self, server: ServerVault) -> None:
         """kill -9 before each system call that publishing a pack makes."""
         first = store(server, plain_frames(5, salt="first"))
@@ -184,6 +185,7 @@ class TestAKill:
 
 
 class TestDamage:
+    @pytest.mark.slow
     @pytest.mark.parametrize("region", ["frame", "entries", "footer hash", "trailer", "cut"])
     def test_in_every_region_of_a_pack_is_found_and_names_the_pack(self, server: ServerVault, region: str) -> None:
         ids = store(server, plain_frames(4))

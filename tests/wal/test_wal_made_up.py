@@ -53,6 +53,7 @@ def test_records_of_any_length_are_found_wherever_they_fall(lengths: list[int], 
     assert facts[-1].end is None or (facts[-1].end.lsn, facts[-1].end.cause) == (writer.at, Cause.UNWRITTEN)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 8200), st.sampled_from([1024, 8192]))
 def test_a_commit_is_counted_once_wherever_the_segment_border_cuts_it(gap: int, block: int) -> None:

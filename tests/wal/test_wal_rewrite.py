@@ -44,6 +44,7 @@ def whole(writer: Writer) -> bytes:
 paths = st.integers(1, 1000).map(lambda length: "/" + "p" * length)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(paths, st.integers(0, 2500), st.sampled_from([1024, 8192]))
 def test_nothing_but_the_path_and_the_checksum_changes(path: str, gap: int, block: int) -> None:

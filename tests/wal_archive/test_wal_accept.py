@@ -218,6 +218,7 @@ real_exit(0)
 """
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_steps_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     """Rule 10, case 9: die before every system call that changes something; the next try puts all right."""
     driver = tmp_path / "driver.py"

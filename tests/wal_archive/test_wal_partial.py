@@ -18,7 +18,7 @@ from support.account import account
 from support.cli import environment, pgvault_argv, pgvault_shell
 from support.objects import wal_path
 from support.postgres import Server, wait_until
-from wal.wal_writer import SYSTEM, Writer, restore_point
+from wal_writer import SYSTEM, Writer, restore_point
 
 from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.model.errors import Corrupt, Rejected, WalMissing
@@ -144,6 +144,7 @@ def test_death_between_the_file_and_its_row_leaves_no_wrong_row(
     assert row_agrees(vault)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.tuples(st.integers(60, 150_000), st.sampled_from([padded, recycled])), min_size=2, max_size=4))
 def test_every_copy_of_one_wal_is_accepted_and_the_longest_wins(tmp_path_factory, cuts: list) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from making_wal import MIB, new_vault, put, quarantined
-from wal.wal_writer import SYSTEM, Writer
+from wal_writer import SYSTEM, Writer
 
 from pgvault.engine.backup.run import clean_up, refuse_damaged
 from pgvault.engine.wal_status import wal_status
