@@ -26,6 +26,7 @@ test-fast: $(VENV)/.dev  ## the tests that need no server and no screen: under a
 lint: $(VENV)/.dev  ## style, types and layers
 	$(VENV)/bin/ruff check pgvault tests benchmarks screenshots
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file tests/mypy.ini
 	$(VENV)/bin/lint-imports
 
 mutants: $(VENV)/.mutants  ## small mistakes that the tests have to see; ARGS=model/segment: in a part. See tests/mutants.md

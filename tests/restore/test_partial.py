@@ -48,7 +48,7 @@ def received(server: Server) -> None:
                                      " where application_name = 'pgvault'", (end,)))
 
 
-def add(server: Server, value: int) -> tuple[int, object]:
+def add(server: Server, value: int) -> tuple[int, datetime]:
     xid = server.scalar("INSERT INTO logged VALUES (%s) RETURNING pg_current_xact_id()::xid::text", (value,))
     return int(xid), server.scalar("SELECT pg_xact_commit_timestamp(%s::xid)", (xid,))
 
