@@ -105,3 +105,31 @@ def test_the_changelog_has_a_place_for_what_comes_and_its_entries_are_short() ->
     for entry in re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE):
         assert len(entry.splitlines()) <= 2, f"more than two lines: {entry}"
         assert max(map(len, entry.splitlines())) <= 125, f"a line is too long: {entry}"
+
+
+SAID = {
+    "first-server.md": (
+        "unknown key", "and WAL is not streamed either",
+        "Nothing brings WAL to the vault: a backup can be restored, but no instant after it.",
+        "or, without a restart: ", "No available backups", "blocked by: ",
+        "The server requires a password, but none is configured.", "The password is wrong.", "Nothing listens there.",
+        "The server's pg_hba.conf has no line for this user from this machine.", "has no REPLICATION",
+        "the server keeps WAL from now on", "receiving WAL of ", "Backup size: ", "Backup completed: "),
+    "tutorial.md": (
+        "incoming_wals_directory", ", which is archived", "Copying files.", "Copy done.",
+        "Asking PostgreSQL server to finalize the backup.", "to undo", "have it renamed out of the way: --overwrite ",
+        "IMPORTANT: these settings have been modified to prevent data losses",
+        "Archiving is off in the restored server"),
+    "night-of-the-accident.md": ("Protection", "Recovery window", "Replaces", "Kept as"),
+    "from-barman.md": ('Write the address alone: ssh = "user@host".',)}
+"""What the guides quote of pgvault."""
+
+
+@pytest.mark.parametrize("guide", SAID)
+def test_what_a_guide_quotes_is_what_pgvault_says(guide: str) -> None:
+    page = re.sub(r"\s+", " ", (REPOSITORY / "docs/guide" / guide).read_text())
+    code = "\n".join(path.read_text() for path in sorted((REPOSITORY / "pgvault").rglob("*.py")))
+    said = re.sub(r"\" *\n *f?\"|\s+", lambda found: "" if '"' in found[0] else " ", code).replace('\\"', '"')
+    for phrase in SAID[guide]:
+        assert phrase in page, f"{guide} does not quote it: {phrase}"
+        assert phrase in said, f"pgvault does not say: {phrase}"

@@ -116,6 +116,7 @@ def long_one(tmp_path: Path, *, drops: bool) -> ServerVault:
     return archived(tmp_path, deeds)
 
 
+@pytest.mark.slow
 def test_a_transaction_is_read_from_its_beginning_however_much_others_wrote_meanwhile(tmp_path: Path) -> None:
     told: list[Event] = []
     event, = both_ways(long_one(tmp_path, drops=False), kinds={EventKind.DELETE}, emit=told.append)
@@ -123,6 +124,7 @@ def test_a_transaction_is_read_from_its_beginning_however_much_others_wrote_mean
     assert told == []
 
 
+@pytest.mark.slow
 def test_a_beginning_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = long_one(tmp_path, drops=False)
     monkeypatch.setattr(event_reading, "LOOK_BACK", 20)
@@ -133,6 +135,7 @@ def test_a_beginning_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         assert [each.code for each in told] == ["cut-off"]
 
 
+@pytest.mark.slow
 def test_a_rewrite_that_takes_long_is_no_drop(tmp_path: Path) -> None:
     vault = long_one(tmp_path, drops=True)
     event, = both_ways(vault, kinds=set(EventKind) - {EventKind.DELETE})

@@ -231,6 +231,7 @@ def cut_connections(there: SshHost) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavour", ["openssh", "asyncssh"])
 def test_a_connection_cut_in_mid_write_is_told_promptly(flavour: str):
     there = start_ssh_host(flavour)

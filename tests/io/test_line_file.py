@@ -189,6 +189,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
             LineFile(path)
 
 
+@pytest.mark.slow
 def test_the_index_of_a_large_file_is_small(tmp_path: Path) -> None:
     """Blocks of 256 KiB take eight bytes each."""
     path = tmp_path / "log"

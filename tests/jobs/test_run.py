@@ -67,6 +67,7 @@ def test_a_failure_is_told_once_with_its_exit_code_and_kept(workshop: Workshop, 
     assert all(line[:2] == "20" for line in log.splitlines())
 
 
+@pytest.mark.slow
 def test_a_job_killed_outright_is_lost(workshop: Workshop) -> None:
     process = workshop.start_working()
     assert workshop.job().state is JobState.RUNNING
@@ -113,6 +114,7 @@ def test_asking_twice_does_not_cut_the_undoing_short(workshop: Workshop) -> None
     assert not workshop.place.joinpath("begun").exists()
 
 
+@pytest.mark.slow
 def test_another_terminal_cancels_and_watches(workshop: Workshop) -> None:
     (workshop.place / "hold").touch()
     process = workshop.start_working()

@@ -38,6 +38,7 @@ lengths = st.lists(st.one_of(st.integers(0, 200), st.integers(900, 1100), st.int
                              st.integers(0, 3_000_000)), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(lengths, st.sampled_from([1024, 8192]))
 def test_records_of_any_length_are_found_wherever_they_fall(lengths: list[int], block: int) -> None:
