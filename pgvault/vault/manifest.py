@@ -86,6 +86,7 @@ class ManifestWriter:
     def __init__(self, server: ServerVault, backup_id: str) -> None:
         self._store, self._key = server.store, catalog.manifest_key(server, backup_id)
         self._spool = self._store.spool(self._key)
+        self._spool.close()  # SQLite writes it
         self._db = sqlite3.connect(self._spool.path, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" + _SCHEMA + names.SCHEMA)
         self._db.execute("BEGIN")
