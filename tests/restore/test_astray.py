@@ -337,7 +337,7 @@ def test_a_data_directory_without_a_server_shows_what_is_there(tmp_path: Path) -
     (data / "log").mkdir()
     (data / "pg_wal/00000002.history").write_text("1\t0/2000000\tx\n")
     (data / "pg_wal/0000000A.history").write_text("1\t0/2000000\tx\n9\t0/3000000\tx\n")
-    (data / "pgvault-recovery.log").write_text("one\ntwo\n")
+    (data / "pgvault-recovery.log").write_bytes(b"caf\xe9\ntwo\n")
     (data / "current_logfiles").write_text("stderr log/x.log\n")
     (data / "log/x.log").write_text("three\n")
     (data / "postmaster.pid").write_text("2147483646\n/data\n7\n5433\n/run/pg\n*\n\nstopping\n")
@@ -346,7 +346,7 @@ def test_a_data_directory_without_a_server_shows_what_is_there(tmp_path: Path) -
     assert (seen.alive, seen.status, seen.started, seen.port) == (False, "stopping", 7, 5433)
     assert (seen.places, seen.directory) == (("/run/pg", "localhost"), str(data.resolve()))
     assert (seen.branch, seen.elsewhere) == ((10, Lsn(0x3000000)), str(aside))
-    assert seen.log == ("one", "two", *["beside"] * 400, "three")
+    assert seen.log == ("caf\udce9", "two", *["beside"] * 400, "three")
     assert seen.free
     assert (seen.control, seen.processes) == ({}, ())
     assert asyncio.run(observe_server(LocalHost(), str(tmp_path / "none"), "")) == Observation()

@@ -222,3 +222,19 @@ def test_what_is_unknown_names_the_backup_that_was_asked() -> None:
     archive = archive_without()
     for target in (AtXid(12345), AtName("nope")):
         assert [each.backup for each in refusal(archive, target).refusals] == archive.backups[::-1]
+
+
+def test_the_segment_that_is_missing_is_the_first_that_a_backup_lacks() -> None:
+    archive = archive_without(3)
+    found = find_stop(RecoveryPaths(archive).to(1), replace(archive.backups[0], end_lsn=Lsn(0x300028)), EndOfWal())
+    assert isinstance(found, NoStop)
+    assert found.reason == f"WAL that backup {FIRST} needs is missing: segment 000000010000000000000003"
+
+
+def test_of_a_last_segment_that_was_not_read_the_backups_end_is_sure() -> None:
+    archive = archive_without(3, 4, 5)
+    segment = Segment(1, 2)
+    archive.rows[segment] = archive.rows[segment]._replace(problem="x")
+    found = find_stop(RecoveryPaths(archive).to(1), archive.backups[0], EndOfWal())
+    assert isinstance(found, Stop)
+    assert found.lsn == Lsn(0x2000A8)
