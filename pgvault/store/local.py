@@ -38,6 +38,8 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _LASTING = (Kind.BACKUP, Kind.MANIFEST, Kind.PACK, Kind.WAL)
 """Kinds of which every server that has an identity has the directory, though it be empty."""
 _MOUNT = "Its file system may not be mounted; check [vault] home."
+_SEGMENT_NAME = 24
+"""Digits."""
 
 
 class LocalStore:
@@ -111,9 +113,10 @@ class LocalStore:
 
     def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
         try:
-            for name in self._names(kind, server, prefix, after):
-                if name.startswith(prefix) and name > after:
-                    yield Listed(name)
+            names = self._names(kind, server, prefix, after)
+            if prefix or after:
+                names = (name for name in names if name.startswith(prefix) and name > after)
+            yield from map(Listed, names)
         except FileNotFoundError:
             self._prove_absence(Key(kind, server))
         except OSError as error:
@@ -241,13 +244,15 @@ class LocalStore:
 
 def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
     """The names of a group begin as the group does, or sort before the names that do: groups sort as their names."""
+    suffix = Kind.WAL.suffix
     for group in sorted(os.listdir(directory)):
         if group[:8] < after[:8] or not group.startswith(prefix[:8]) or not (directory / group).is_dir():
             continue
         with suppress(FileNotFoundError):  # removed since it was listed
-            names = (file.removesuffix(Kind.WAL.suffix) for file in os.listdir(directory / group)
-                     if file.endswith(Kind.WAL.suffix))
-            yield from sorted(name for name in names if wal_group(name) == group)
+            names = [file[:-len(suffix)] for file in os.listdir(directory / group) if file.endswith(suffix)]
+            # Nearly all are segments of the group, which is seen at once: there may be a hundred thousand.
+            yield from sorted([name for name in names
+                               if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
 
 
 def _exists(path: Path) -> Conflict:
