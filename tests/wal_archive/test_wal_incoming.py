@@ -81,7 +81,7 @@ def test_a_file_still_arriving_at_first_contact_is_waited_for(tmp_path: Path) ->
 
 def test_a_history_file_goes_first(server: ServerVault) -> None:
     """Case 7: whoever sees the segments of a new timeline can also see where it came from."""
-    drop(server, "000000020000000000000002", segment("000000020000000000000002"))
+    drop(server, "000000020000000000000002", segment("000000020000000000000002", timeline=1))
     drop(server, "00000002.history", b"1\t0/210000\tpromoted\n")
     assert archive_waiting(server).archived == ("00000002.history", "000000020000000000000002")
 
