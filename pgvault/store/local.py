@@ -1,13 +1,15 @@
 """The objects of a vault in a directory: each is a file at its key's path.
 
-A put has one order: temporary name, flush, rename, flush of the directory. So a crash leaves the old object or the new
-one, and what got its name is durable before `put` returns. Spool files lie in the directory of their kind, hence on the
-same file system, and `put` takes them over by a rename.
+A put has one order: temporary name, flush, the object's name, flush of the directory. So a crash leaves the old object
+or the new one, and what got its name is durable before `put` returns. The name is given by a link, which replaces
+nothing, or by a rename where something is to be replaced. Spool files lie in the directory of their kind, hence on the
+same file system.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -173,6 +175,7 @@ class LocalStore:
         """In their order; of what is before `after` or has another prefix, no more than is easy to leave out."""
         directory = self._directory(kind, server)
         if kind is Kind.IDENTITY:
+            self._prove_absence(Key(kind))  # an empty root looks like a vault without servers
             yield from sorted(path.parent.name for path in self._root.glob(f"*/{kind.value}"))
         elif kind is Kind.WAL:
             yield from _wal_names(directory, prefix, after)
@@ -187,12 +190,13 @@ class LocalStore:
         system may not be mounted."""
         if key.kind.is_of_vault:
             return
-        mark = self._root / Kind.VAULT.value
-        if not mark.exists():
-            raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark} does not exist.", hint=_MOUNT)
-        directory = self._directory(key.kind, key.server)
-        if key.kind in _LASTING and not directory.is_dir() and self.path(Key(Kind.IDENTITY, key.server)).exists():
-            raise Unreachable(f"the directory {directory} is not there", hint=_MOUNT)
+        mark, directory = self._root / Kind.VAULT.value, self._directory(key.kind, key.server)
+        with os_errors(READ, mark):
+            if not mark.exists():
+                raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark} does not exist.",
+                                  hint=_MOUNT)
+            if key.kind in _LASTING and not directory.is_dir() and self.path(Key(Kind.IDENTITY, key.server)).exists():
+                raise Unreachable(f"the directory {directory} is not there", hint=_MOUNT)
 
     def _publish_new(self, temporary: Path, path: Path) -> None:
         """Give a flushed file a name that nothing has yet. A link does it at once; a rename would replace."""
@@ -212,13 +216,13 @@ class LocalStore:
     def _publish_with_directory(self, temporary: Path, path: Path) -> None:
         """A backup's directory appears with its facts in it, or not at all."""
         directory = temporary_name(path.parent)
-        make_directory(path.parent.parent)
         make_directory(directory)
         try:
             publish(temporary, directory / path.name)
             publish(directory, path.parent)
         except OSError as error:
-            os.rename(directory / path.name, temporary)
+            with suppress(FileNotFoundError):  # it never came there
+                os.rename(directory / path.name, temporary)
             directory.rmdir()
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another was faster
                 raise _exists(path) from None
@@ -227,10 +231,8 @@ class LocalStore:
     def _replace(self, temporary: Path, path: Path, facts: Facts) -> None:
         """While the object is locked nobody else replaces it; one that waited for the lock finds another in its place.
         """
-        import fcntl
-
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = _open_to_lock(path)
         except FileNotFoundError:
             raise changed(str(path)) from None
         try:
@@ -253,6 +255,15 @@ def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
             # Nearly all are segments of the group, which is seen at once: there may be a hundred thousand.
             yield from sorted([name for name in names
                                if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
+
+
+def _open_to_lock(path: Path) -> int:
+    """For writing, since NFS locks nothing else alone; a file that a copy made read-only can be replaced all the same.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _exists(path: Path) -> Conflict:

@@ -313,6 +313,7 @@ class TestLocal:
         (tmp_path / "vault").rename(tmp_path / "elsewhere")
         asked: tuple[Callable[[], object], ...] = (
             lambda: local.stat(PACK), lambda: local.read(PACK), lambda: names(local, Kind.PACK),
+            lambda: names(local, Kind.IDENTITY, ""), lambda: local.revision(Kind.PACK, "main"),
             lambda: local.put(PACK, b"x"))
         for state in ("gone", "empty"):
             for ask in asked:
@@ -342,6 +343,30 @@ class TestLocal:
                 local.put(key, b"")
             assert (tmp_path / "vault" / key.path).is_file()
             assert local.location(key) == str(tmp_path / "vault" / key.path)
+
+    @pytest.mark.parametrize("failing", [1, 2])
+    def test_a_backup_that_cannot_get_its_directory_leaves_nothing(
+            self, local: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+        real, calls = os.replace, []
+
+        def fails(source: Path, target: Path) -> None:
+            calls.append(target)
+            if len(calls) == failing:
+                raise OSError(5, "Input/output error")
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", fails)
+        with pytest.raises(Unreachable, match="could not write to the vault: Input/output error"):
+            local.put(BACKUP, b"STARTED")
+        assert list((tmp_path / "vault/main/backups").iterdir()) == []
+        local.put(BACKUP, b"STARTED")
+        assert local.read(BACKUP) == b"STARTED"
+
+    def test_what_a_copy_made_read_only_is_replaced_all_the_same(self, local: LocalStore) -> None:
+        local.put(BACKUP, b"STARTED")
+        local.path(BACKUP).chmod(0o400)
+        replace(local, BACKUP, b"DONE")
+        assert local.read(BACKUP) == b"DONE"
 
     def test_where_there_are_no_links_a_put_is_a_rename(self, local: LocalStore,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def clean_up(server: ServerVault) -> None:
         with suppress(PgvaultError, OSError, DatabaseError):  # then it is judged by what was read before
             wal_facts.read_facts(server)  # unread WAL counts as whole
     catalog.settle(server)
-    server.store.sweep(Kind.BACKUP, server.name, alone=True)
+    server.store.sweep(Kind.BACKUP, server.name)
     for backup in catalog.backups(server):
         if backup.status is BackupStatus.STARTED:
             _write_failed(server, backup, "the run that took it ended without saying so")
