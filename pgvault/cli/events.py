@@ -1,17 +1,6 @@
 """The events verb: what the archived WAL says happened, and how to go back before it.
 
-With `--format json`, one object per line:
-
-    {"schema": 1, "server", "kind", "time", "timeline", "lsn", "end_lsn", "xid", "database": {"oid", "name"},
-     "objects": [{"kind", "schema", "name", "oid", "number", "deleted", "updated"}], "rows", "name", "partial",
-     "prepared", "undo": ["--target-lsn", "0/1A2B3C8", "--exclusive", "--target-timeline", "1"]}
-
-`kind` is drop, truncate, rewrite, drop-database, delete or restore-point. `lsn` is that of the record to stop before,
-`end_lsn` the end of the one with which it was done. `objects` has the main one first; a name that no backup knows is
-empty, `oid` and `number` (that of the relation's file) are 0 when they are not known. `rows` are those deleted and
-updated. `name` is a restore point's. `prepared` is null but for a transaction that was prepared earlier and done by
-COMMIT PREPARED: its name, empty where WAL does not say it. `undo` are the options of `pgvault restore` that go back
-before the event.
+With `--format json`, one object per line: docs/cli.md describes it.
 """
 
 from __future__ import annotations
