@@ -120,8 +120,10 @@ def test_what_has_no_file_in_the_backup_is_told_as_it_was_called(server: ServerV
     (server.backups / "20261124T110000Z").mkdir()
     writer = ManifestWriter(server, "20261124T110000Z")
     writer.add_relations([ORDERS, VIEW, CLASS])
+    writer.add(Entry(writer.next_id(), "base/5", Kind.DIRECTORY, 0, 0o700, 1))
     for path in ("base/5/16500", "base/6/16390"):
         writer.add(Entry(writer.next_id(), path, Kind.FILE, 8192, 0o600, 1))
+    assert (writer.file_count, writer.size_bytes) == (2, 16384)
     writer.index_paths()
     assert list(relations_without_file(writer, 5, ["pg_tblspc/16400/PG_18_202506291"])) == [ORDERS]
     writer.abandon()
