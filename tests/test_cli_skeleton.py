@@ -92,7 +92,7 @@ def test_each_verbs_help_has_an_example(verb: str, capfd: pytest.CaptureFixture[
 
 def test_wrong_words_exit_2_and_say_what_was_probably_meant() -> None:
     done = pgvault("list-bakups", "main", check=2)
-    assert done.stderr == "pgvault: there is no verb 'list-bakups'\nhint: Did you mean list-backups?\n"
+    assert done.stderr == "pgvault: verb 'list-bakups' does not exist\nhint: Did you mean list-backups?\n"
     assert done.stdout == b""
     assert pgvault(check=2).stderr.startswith("pgvault: the console needs a terminal\n")
     assert "unrecognized arguments: --forma" in pgvault("--forma", "json", "job", "list", check=2).stderr

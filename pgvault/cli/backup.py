@@ -19,8 +19,8 @@ from pgvault.vault.layout import Vault
 
 HELP = """Take a backup of a whole cluster.
 
-It is complete on its own; what an earlier backup stored already is not stored again. When it ends, its WAL is in the
-archive, or it says what is still missing.
+It is complete on its own, but data that an earlier backup stored is not stored again. When it ends, its WAL is in the
+archive, or the missing WAL is reported.
 
 Example:
   pgvault backup main-db
@@ -31,15 +31,15 @@ Example:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server, or all")
-    parser.add_argument("--name", default="", metavar="TEXT", help="a name of your own for it")
-    parser.add_argument("--full", action="store_true", help="compare with no earlier backup")
+    parser.add_argument("--name", default="", metavar="TEXT", help="a name for the backup")
+    parser.add_argument("--full", action="store_true", help="do not compare with an earlier backup")
     parser.add_argument("--wait-lock", action="store_true", help="wait while another backup of the server runs")
-    parser.add_argument("--jobs", type=int, metavar="N", help="workers that compress (default: parallel_jobs)")
-    parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
+    parser.add_argument("--jobs", type=int, metavar="N", help="number of compressing workers (default: parallel_jobs)")
+    parser.add_argument("--bwlimit", metavar="RATE", help="limit in bytes per second, as in 50MB")
     parser.add_argument("--immediate-checkpoint", action=argparse.BooleanOptionalAction, default=None,
-                        help="checkpoint at full speed, or spread as the server would")
+                        help="start with a checkpoint at full speed, or with a spread one")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
-    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+    parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
 def backup(args: argparse.Namespace, context: Context) -> int:
@@ -49,7 +49,7 @@ def backup(args: argparse.Namespace, context: Context) -> int:
             _backup_one(args, context, server)
         except Cancelled:
             raise
-        except PgvaultError as error:  # the others are backed up all the same; their jobs have said what happened
+        except PgvaultError as error:  # continue with the other servers; the job has reported the error
             failure = failure or error
     if failure:
         raise failure
@@ -73,7 +73,7 @@ def _backup_one(args: argparse.Namespace, context: Context, server: ServerConfig
     home = context.config.vault.home
     verdict = run_job(context, kind=JobKind.BACKUP, server=server.name, command=plan.to_argv(), plan=plan,
                       act=lambda emit, job: run_backup(plan, server, home, job=job, emit=emit))
-    _say_done(context, verdict.backup)
+    _report_done(context, verdict.backup)
 
 
 def _show(plan: BackupPlan, context: Context) -> None:
@@ -93,7 +93,7 @@ def _show(plan: BackupPlan, context: Context) -> None:
         context.out.fields(lines, title=f"Backup of server {plan.server}:")
 
 
-def _say_done(context: Context, done: Backup) -> None:
+def _report_done(context: Context, done: Backup) -> None:
     if context.json:
         from pgvault.engine.catalogue import backup_object
 
@@ -113,7 +113,7 @@ def _plan(args: argparse.Namespace, server: ServerConfig) -> BackupPlan:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if args.jobs is not None and args.jobs < 1:
-        raise UsageError("--jobs takes a number from 1 on")
+        raise UsageError("--jobs must be at least 1")
     return plan_backup(server, name=label, full=args.full, immediate_checkpoint=args.immediate_checkpoint,
                        workers=args.jobs, bandwidth_limit=limit, wait_lock=args.wait_lock)
 

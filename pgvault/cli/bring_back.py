@@ -1,4 +1,5 @@
-"""The verb bring-back: tables and schemas from a restored server into the live one, planned, shown, confirmed, run."""
+"""The verb bring-back: plans, shows, confirms and runs the copy of tables and schemas from a restored into the live
+server."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
     from pgvault.engine.restored.plan import BringBackRequest
     from pgvault.model.bring_back import BringBackPlan
 
-HELP = """Bring tables or whole schemas from a restored server back into the live one.
+HELP = """Copy tables or whole schemas from a restored server back into the live one.
 
-They come back as they were, with types, keys, indexes, privileges and sequences as pg_dump knows them, where nothing of
-their names is; else the tables come beside what is there, into a schema of their own, with columns, keys and rows. A
-table whose schema is gone brings the schema. It is one transaction: the rows are counted on both sides before it is
-committed, and whatever fails, nothing is left.
+They return to their original place, with types, keys, indexes, privileges and sequences as pg_dump saves them, if
+nothing there has their names. Otherwise the tables go into a schema of their own, with columns, keys and rows only. A
+table whose schema is gone brings the schema. Everything is one transaction: the rows are counted on both sides before
+it commits, and a failure leaves nothing behind.
 
 Example:
   pgvault bring-back latest shop.public.orders
@@ -29,19 +30,19 @@ Example:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("copy", metavar="COPY", help="the restore that made the server: its job, or latest")
+    parser.add_argument("copy", metavar="COPY", help="the restored server: the job of its restore, or latest")
     parser.add_argument("names", metavar="NAME", nargs="+",
                         help="DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, in SQL's quoting; all of one database")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--beside", default="", metavar="SCHEMA", help="into this schema, with columns, keys and rows")
-    place.add_argument("--as-it-was", action="store_true", help="only where nothing of these names is")
+    place.add_argument("--beside", default="", metavar="SCHEMA", help="copy columns, keys and rows into this schema")
+    place.add_argument("--as-it-was", action="store_true", help="copy to the original place, if the names are free")
     parser.add_argument("--user", default="", metavar="ROLE",
                         help="log in to the live server as this role (default: the one in its conninfo)")
-    parser.add_argument("--no-owner", action="store_true", help="what comes belongs to whoever logs in")
-    parser.add_argument("--no-privileges", action="store_true", help="no GRANT comes along")
+    parser.add_argument("--no-owner", action="store_true", help="the role that logs in owns the objects")
+    parser.add_argument("--no-privileges", action="store_true", help="do not copy privileges (GRANT)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+    parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
 def bring_back(args: argparse.Namespace, context: Context) -> int:
@@ -98,8 +99,8 @@ def _request(args: argparse.Namespace, context: Context) -> BringBackRequest:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if len({each.database for each in names}) > 1:
-        raise UsageError("tables and schemas of one database come back together",
-                         hint="Run it once for each database: each is a transaction of its own.")
+        raise UsageError("all tables and schemas must be of one database",
+                         hint="Run it once for each database: each run is one transaction.")
     copy = find_copy(context.config, args.copy)
     context.config.server(copy.server)
     return BringBackRequest(
@@ -109,7 +110,7 @@ def _request(args: argparse.Namespace, context: Context) -> BringBackRequest:
 
 
 def _show(plan: BringBackPlan, context: Context, *, as_data: bool) -> None:
-    """On standard output when it is what was asked for, else as talk beside the job."""
+    """Show the plan on standard output if it was requested, else on standard error."""
     from pgvault.cli.restore_plan import show_conditions
     from pgvault.model.bring_back import describe_bring_back
 

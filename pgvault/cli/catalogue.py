@@ -1,4 +1,4 @@
-"""The catalogue's verbs: the backups of a server, everything about one, and its files."""
+"""The catalogue's verbs: the backups of a server, the details of one, and its files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from pgvault.vault.layout import ServerVault, Vault
 
 LIST_HELP = """List the backups of a server, or of all servers, oldest first.
 
-One that failed is shown with its reason; one whose facts cannot be read is shown, and hides no other.
+A failed backup is listed with its reason. A backup whose facts cannot be read is listed, too.
 
 Example:
   pgvault list-backups main-db
   pgvault --format json list-backups all
 """
-SHOW_HELP = """Show everything about one backup: its size, its WAL, and what the retention policy says of it.
+SHOW_HELP = """Show the details of one backup: its size, its WAL, and its state under the retention policy.
 
 BACKUP is an id or the beginning of one, latest, oldest or last-failed.
 
@@ -42,7 +42,7 @@ FILES_HELP = """List the files of a backup, one a line, as paths below the data 
 
 --target data:        the files of the data directory and of tablespaces (pg_tblspc/OID/...)
 --target standalone:  these, and the WAL that makes the backup consistent
---target wal:         the WAL from the backup's begin to the newest that can follow it
+--target wal:         the WAL from the backup's start to the newest that can follow it
 --target full:        data and wal
 
 Example:
@@ -77,20 +77,20 @@ def list_backups(args: argparse.Namespace, context: Context) -> int:
 
 
 def _warn(context: Context, server: ServerConfig, catalogue: Catalogue) -> None:
-    """Of what is not shown, with what to do."""
+    """Warn about what could not be shown, with the next step."""
     if catalogue.wal_problem:
         context.err.line(f"{server.name}: WAL is not shown: {catalogue.wal_problem}")
-    tell_unreadable(context, server.name, catalogue.unreadable)
+    report_unreadable(context, server.name, catalogue.unreadable)
 
 
-def tell_unreadable(context: Context, server: str, unreadable: Sequence[Unreadable]) -> None:
+def report_unreadable(context: Context, server: str, unreadable: Sequence[Unreadable]) -> None:
     for each in unreadable:
         context.err.line(context.err.paint("warning: ", "warn"), f"{server}: {each}")
 
 
 def _print_list(out: Output, read: Sequence[tuple[ServerConfig, Catalogue]]) -> None:
-    """One line a backup; columns are aligned where lines have the same ones."""
-    rows: list[tuple[str, str, str, Sequence[Part]]] = []  # server, id, name, the rest; its first part is plain
+    """Print one line per backup; columns are aligned between lines that have them."""
+    rows: list[tuple[str, str, str, Sequence[Part]]] = []  # server, id, name, the rest (first part plain)
     for server, catalogue in read:
         lines = [(entry.backup.id, entry.backup.name, _line(out, entry)) for entry in catalogue.backups]
         lines += [(each.id, "", ["", out.paint("UNREADABLE", "bad"), f" - {each.reason}"])
@@ -105,7 +105,7 @@ def _print_list(out: Output, read: Sequence[tuple[ServerConfig, Catalogue]]) -> 
 
 
 def _line(out: Output, entry: Catalogued) -> list[Part]:
-    """What Barman's list says of a backup, and behind it what is worth knowing."""
+    """Return the fields of Barman's list, followed by what else is important."""
     backup = entry.backup
     if not backup.status.copied:
         status = out.paint(backup.status.value, _STATUS_STYLES[backup.status])
@@ -122,7 +122,7 @@ def _line(out: Output, entry: Catalogued) -> list[Part]:
 
 
 def _calendar(backup: Backup) -> str:
-    """`Wed Nov 11 05:19:46 2015 UTC`: when the backup ended."""
+    """Format the end of the backup as `Wed Nov 11 05:19:46 2015 UTC`."""
     return (backup.finished_at or backup.started_at).strftime("%a %b %e %H:%M:%S %Y UTC")
 
 
@@ -150,7 +150,7 @@ def show_backup(args: argparse.Namespace, context: Context) -> int:
 Value = str | Sequence[Part] | None
 Pairs = list[tuple[str, Value]]
 _NAME_WIDTH = 21
-"""Of the names in `show-backup`, all sections alike."""
+"""Width of the names in `show-backup`, in all sections."""
 
 
 def _print_section(out: Output, title: str, pairs: Pairs) -> None:
@@ -233,21 +233,21 @@ def files_arguments(parser: argparse.ArgumentParser) -> None:
     backup_arguments(parser)
     parser.add_argument("--target", choices=("data", "wal", "standalone", "full"), default="data",
                         help="which files (default: data)")
-    parser.add_argument("--under", metavar="PATH", default="", help="only this file, or what is below this directory")
-    parser.add_argument("-l", "--long", action="store_true", help="also mode, size and time of modification")
+    parser.add_argument("--under", metavar="PATH", default="", help="only this file, or the files below this directory")
+    parser.add_argument("-l", "--long", action="store_true", help="also print mode, size and time of modification")
 
 
 def list_files(args: argparse.Namespace, context: Context) -> int:
     server = context.config.server(args.server)
     vault = Vault.open(context.config.vault.home).server(server.name)
     backup = catalog.find(vault, args.backup)
-    if not backup.id.startswith(args.backup):  # a word, by which those are passed over
-        tell_unreadable(context, server.name, catalog.read_all(vault, save=False).unreadable)
+    if not backup.id.startswith(args.backup):  # a keyword such as latest, which skips backups without files
+        report_unreadable(context, server.name, catalog.read_all(vault, save=False).unreadable)
     if not backup.status.copied:
         raise Refused(f"backup {backup.id} has no files", detail=f"It is {backup.status.value}.",
                       hint=f"pgvault list-backups {server.name}")
     if args.under and args.target in ("wal", "standalone"):
-        raise UsageError("--under goes with --target data or full", hint="WAL has no directories.")
+        raise UsageError("--under requires --target data or full", hint="WAL has no directories.")
     show = _file_document if context.json else _long_line if args.long else _short_line
     if args.target != "wal":
         _list_data(vault, backup, args.under, show, context.out)
@@ -270,7 +270,7 @@ def _list_data(vault: ServerVault, backup: Backup, under: str, show: Callable[..
                      mtime=entry.mtime, crc32c=entry.crc32c, tablespace=entry.tablespace, link=entry.link)
     if not found:
         raise NotFound(f"backup {backup.id} has no {under!r}",
-                       hint="Paths are those of the data directory; tablespaces are pg_tblspc/OID.")
+                       hint="Paths are relative to the data directory; tablespaces are in pg_tblspc/OID.")
 
 
 def _short_line(out: Output, *, path: str, **_: object) -> None:

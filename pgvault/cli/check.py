@@ -1,4 +1,4 @@
-"""The verb `check`: everything that backups and archiving need, each failure with its cause and what mends it."""
+"""The verb `check`: everything that backups and archiving need, each failure with its cause and its correction."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pgvault.model.errors import NotRight, PgvaultError
 if TYPE_CHECKING:
     from pgvault.engine.check.run import Report
 
-HELP = """Test everything that backups and archiving of a server need. Nothing is changed, here or there.
+HELP = """Test everything that backups and archiving of a server need. It changes nothing.
 
-Exits 0 when all is well or there are only warnings, 3 when something failed; with --nagios 0, 1 (warning), 2 (critical)
-or 3 (unknown), as monitoring wants it.
+Exits 0 if all checks passed or only warned, 3 if one failed; with --nagios 0, 1 (warning), 2 (critical) or 3 (unknown),
+as monitoring expects.
 
-The role needs LOGIN and REPLICATION; a restore in place also pg_read_all_settings, switch-wal also EXECUTE on
-pg_switch_wal() in the database of conninfo.
+The role needs LOGIN and REPLICATION; a restore in place also needs pg_read_all_settings, and switch-wal needs EXECUTE
+on pg_switch_wal() in the database of conninfo.
 
 Example:
   pgvault check main-db
@@ -35,7 +35,7 @@ _INDENT = " " * 8
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server, or all")
-    parser.add_argument("--nagios", action="store_true", help="one line and the exit code for monitoring")
+    parser.add_argument("--nagios", action="store_true", help="print one line and exit with monitoring's code")
 
 
 def check(args: argparse.Namespace, context: Context) -> int:
@@ -76,7 +76,7 @@ def _print_lines(name: str, text: str, context: Context) -> None:
 
 
 def _nagios(server: str, context: Context) -> int:
-    """One line; what monitoring takes for the beginning of numbers, "|", is kept out of it."""
+    """Print one line, without "|", which monitoring takes for the start of performance data."""
     try:
         reports = _reports(server, context)
     except PgvaultError as error:
@@ -85,8 +85,8 @@ def _nagios(server: str, context: Context) -> int:
     outcomes = [report.outcome for report in reports]
     worst = next((o for o in (Outcome.FAILED, Outcome.WARNING) if o in outcomes), Outcome.OK)
     word, code = _NAGIOS[worst]
-    told = "; ".join(f"{report.server}: {_summary(report)}" for report in reports if report.outcome is worst)
-    context.out.line(_plain(f"PGVAULT {word} - {told or 'no servers'}"))
+    summary = "; ".join(f"{report.server}: {_summary(report)}" for report in reports if report.outcome is worst)
+    context.out.line(_plain(f"PGVAULT {word} - {summary or 'no servers'}"))
     return code
 
 

@@ -1,10 +1,10 @@
-"""What a verb's module offers: `COMMANDS`, one `Command` per verb it serves.
+"""What a verb's module provides: `COMMANDS`, one `Command` for each of its verbs.
 
     def arguments(parser: argparse.ArgumentParser) -> None: ...
     def run(args: argparse.Namespace, context: Context) -> int: ...
     COMMANDS = {"show-server": Command(HELP, arguments, run)}
 
-`run` returns the exit code and raises a PgvaultError for everything that fails; `main` tells it.
+`run` returns the exit code and raises a PgvaultError for every failure; `main` reports it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class Command(NamedTuple):
     help: str
-    """What it does, then a section that begins with `Example:`."""
+    """What the verb does, then a section that begins with `Example:`."""
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Context], int]
 
@@ -34,12 +34,12 @@ _Formatter = argparse.RawDescriptionHelpFormatter
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports wrong arguments as every other error, reads no abbreviated options (a script's would break when another
-    option comes), and takes the global options anywhere on the line."""
+    """Reports wrong arguments like every other error, accepts no abbreviated options (which would break scripts when an
+    option is added), and accepts the global options anywhere on the line."""
 
     def __init__(self, **settings: Any) -> None:
-        # Of a fixed width as long as arguments are added, since argparse asks it about each of them, and the
-        # terminal's width takes it an import.
+        # A fixed width while arguments are added: argparse asks for the width at each of them, and finding the
+        # terminal's needs an import.
         super().__init__(**settings, formatter_class=partial(_Formatter, width=80), allow_abbrev=False)
         _add_global_options(self)
 
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """As argparse does, but a failure to write is an error."""
+        """Print help like argparse, but raise an error if writing fails."""
         (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The verb `config`: what is wrong in the configuration, and what it comes to, with the place where each was set."""
+"""The verb `config`: problems in the configuration, and the settings in effect with the place where each was set."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pgvault.model.text import width
 
 HELP = """Check or show the configuration.
 
-check   every problem with its file and line; exits 2 when there is any
-show    every setting as it stands, with the place where it was set, as text that could be pasted into the file;
-        with SERVER only that one's
-help    every setting: its default and its meaning; and every key of the console
+check   list every problem with its file and line; exits 2 if there are any
+show    print every setting in effect and where it was set, as text that can be pasted into the file; with SERVER only
+          that server's
+help    list every setting with its default and its meaning, and every key of the console
 
 Example:
   pgvault config check
@@ -34,10 +34,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="check|show|help")
-    actions.add_parser("check", help="every problem with its file and line")
-    show = actions.add_parser("show", help="every setting and where it was set")
+    actions.add_parser("check", help="list every problem with its file and line")
+    show = actions.add_parser("show", help="print every setting and where it was set")
     show.add_argument("server", metavar="SERVER", nargs="?", help="only this server")
-    actions.add_parser("help", help="every setting, its default and its meaning")
+    actions.add_parser("help", help="list every setting, its default and its meaning")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -81,17 +81,17 @@ def _help(context: Context) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One setting as it stands."""
+    """One setting in effect."""
 
     key: str
     value: str | int | bool | None
-    """As TOML would have it; None when it is not set."""
+    """As a TOML value; None if it is not set."""
     origin: str
     """`file:line`, or `default`."""
     in_words: str
-    """The default, where its value does not tell what will be done."""
+    """The default in words, if its value does not explain the behaviour."""
     may_be_none: bool
-    """Whether that can be written as "none"."""
+    """Whether an unset value can be written as "none"."""
 
 
 def _show(context: Context, name: str | None) -> int:
@@ -141,9 +141,9 @@ def _show_document(out: Output, config: Config,
                    tables: Mapping[str, Mapping[str, VaultConfig | ServerConfig | HostConfig]]) -> None:
     document: dict[str, object] = {"path": config.path, "files": config.files}
     for table, sections in tables.items():
-        told = {name: {each.key: {"value": each.value, "origin": each.origin}
+        by_name = {name: {each.key: {"value": each.value, "origin": each.origin}
                        for each in _shown(config, table, name, section)} for name, section in sections.items()}
-        document[table] = told.get("", told)
+        document[table] = by_name.get("", by_name)
     out.json(document)
 
 

@@ -1,4 +1,4 @@
-"""The console, as a verb: what `pgvault` alone does too."""
+"""The console as a verb; `pgvault` alone opens it, too."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 
-HELP = """Open the console: servers, backups, the WAL timeline, jobs, and the way back, on one terminal.
+HELP = """Open the console: servers, backups, the WAL timeline, jobs, and recovery, in one terminal.
 
-pgvault without a verb does the same. What is started from it goes on when it is left. On a connection by SSH it sends
-little; --ascii is for terminals that cannot draw lines, --no-mouse leaves selecting text to the terminal.
+pgvault without a verb does the same. Jobs started from it continue when it is closed. Over SSH it sends little data.
+--ascii is for terminals that cannot draw lines; --no-mouse leaves text selection to the terminal.
 
 Example:
   pgvault console --read-only
@@ -20,11 +20,11 @@ Example:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--read-only", action="store_true", help="look and plan; nothing that changes anything")
-    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters alone")
-    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument("--read-only", action="store_true", help="allow only viewing and planning, and no changes")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    parser.add_argument("--no-mouse", action="store_true", help="do not use the mouse")
     parser.add_argument("--animations", action="store_true", help="animate and redraw at the full rate")
-    parser.add_argument("--no-check", action="store_true", help="do not check the servers at the start")
+    parser.add_argument("--no-check", action="store_true", help="do not check the servers at startup")
 
 
 def console(args: argparse.Namespace, context: Context) -> int:

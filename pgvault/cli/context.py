@@ -1,4 +1,4 @@
-"""What every verb is given: the configuration, read when first asked for, and where and how to write."""
+"""What every verb receives: the configuration, read on first use, and its outputs."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Context:
     def __init__(self, *, config_path: Path | None, format: Format, log_level: str, hold: Hold | None, out: Output,
                  err: Output) -> None:
         self.config_path = config_path
-        """As given with --config; None when the usual places are searched."""
+        """The file given with --config; None to search the usual places."""
         self.format, self.log_level = format, log_level
         self.hold = hold
-        """Of the job as which this process was started; None when a person or another program runs it."""
+        """The hold of the job as which this process was started; None if a person or another program started it."""
         self.out, self.err = out, err
-        """Standard output: data. Standard error: talk."""
+        """Standard output for data, standard error for messages."""
 
     @cached_property
     def config(self) -> Config:
-        """Read at the first use; ConfigError when it is wrong."""
+        """Read on first use; ConfigError if it is wrong."""
         from pgvault.config.load import load
 
         return load(self.config_path, os.environ)
@@ -67,16 +67,16 @@ class Context:
         return sys.stdin is not None and sys.stdin.isatty()
 
     def servers(self, name: str) -> list[ServerConfig]:
-        """The named server, or every one for `all`."""
+        """Return the named server, or all servers for `all`."""
         return list(self.config.servers.values()) if name == "all" else [self.config.server(name)]
 
     def confirm(self, question: str, *, yes: bool, has_plan: bool = True) -> bool:
-        """Ask on the terminal; without one only `--yes` says yes, since nothing may wait for an answer there."""
+        """Ask on the terminal. Without one only `--yes` confirms, since nothing may wait for an answer there."""
         if yes:
             return True
         if not self.stdin_is_terminal:
-            raise UsageError("this needs to be confirmed, and standard input is no terminal",
-                             hint=f"{'Look at the plan with --dry-run, then add' if has_plan else 'Add'} --yes.")
+            raise UsageError("this needs a confirmation, but standard input is not a terminal",
+                             hint=f"{'Review the plan with --dry-run, then add' if has_plan else 'Add'} --yes.")
         self.out.flush()
         self.err.write(f"{self.err.styled(question)} [y/N] ")
         self.err.flush()
@@ -84,7 +84,7 @@ class Context:
 
 
 def may_color(stream: TextIO, wish: str, environ: Mapping[str, str]) -> bool:
-    """`always`, `never`, or by itself: a terminal that can, unless NO_COLOR (https://no-color.org) is set."""
+    """Return true for `always` or, by default, for a capable terminal unless NO_COLOR (https://no-color.org) is set."""
     if wish != "auto":
         return wish == "always"
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"

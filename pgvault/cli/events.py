@@ -1,4 +1,4 @@
-"""The events verb: what the archived WAL says happened, and how to go back before it.
+"""The verb events: what happened according to the archived WAL, and how to restore the state before it.
 
 With `--format json`, one object per line: docs/cli.md describes it.
 """
@@ -21,10 +21,10 @@ from pgvault.model.target import AtName, target_options
 if TYPE_CHECKING:
     from pgvault.engine.events import WalEvent
 
-HELP = """Show what the archived WAL says happened: drops, truncations, mass deletions, restore points.
+HELP = """Show the events in the archived WAL: drops, truncations, mass deletions, restore points.
 
-Each event is shown with the options of `pgvault restore` that go back to the moment before it. A time without a zone is
-taken in the server's time zone. Names are those of the newest backup before the event.
+Each event is shown with the options of `pgvault restore` that restore the moment before it. A time without a zone is in
+the server's time zone. Names are those of the newest backup before the event.
 
 Example:
   pgvault events main-db --newest-first --limit 10
@@ -33,26 +33,26 @@ Example:
 """
 KINDS = ("drop", "truncate", "drop-database", "delete", "restore-point", "rewrite")
 _MOST_NAMES = 5
-"""Objects that a line names; the others are counted."""
+"""Objects that a line names; further ones are counted."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server")
-    parser.add_argument("--since", metavar="TIME", help="nothing that happened before this time")
-    parser.add_argument("--until", metavar="TIME", help="nothing that happened after this time")
+    parser.add_argument("--since", metavar="TIME", help="only events at or after this time")
+    parser.add_argument("--until", metavar="TIME", help="only events at or before this time")
     parser.add_argument("--kind", action="append", choices=KINDS, metavar="KIND",
-                        help=f"only this kind; may be repeated: {', '.join(KINDS)} (default: all but rewrite, which is "
-                             "VACUUM FULL, CLUSTER, REINDEX and the like)")
+                        help=f"only this kind; may be repeated: {', '.join(KINDS)} (default: all but rewrite: "
+                             "VACUUM FULL, CLUSTER, REINDEX and similar)")
     parser.add_argument("--object", metavar="NAME", default="",
-                        help="only of this table, index, ... or database: a name, schema.name, or an OID")
+                        help="only events of this table, index, ... or database: name, schema.name or OID")
     parser.add_argument("--limit", type=_positive, metavar="N", help="no more than N events")
-    parser.add_argument("--newest-first", action="store_true", help="begin with the newest (default: the oldest)")
+    parser.add_argument("--newest-first", action="store_true", help="show the newest event first (default: the oldest)")
     timelines = parser.add_mutually_exclusive_group()
     timelines.add_argument("--timeline", type=_positive, metavar="N",
-                           help="on the way to this timeline (default: newest)")
-    timelines.add_argument("--all-timelines", action="store_true", help="on every timeline, one after the other")
+                           help="only events on the path to this timeline (default: newest)")
+    timelines.add_argument("--all-timelines", action="store_true", help="events of all timelines, one after another")
     parser.add_argument("--rows", type=_positive, metavar="N", default=100,
-                        help="how many rows of a table make a mass deletion or update (default: %(default)s)")
+                        help="minimum rows of a table for a mass deletion or update (default: %(default)s)")
     parser.add_argument("--partial", action="store_true", help="read the unfinished last segment too")
 
 
@@ -81,12 +81,12 @@ def events(args: argparse.Namespace, context: Context) -> int:
                 _show(context, event, zone)
             context.out.flush()
     if none:
-        context.err.line("no such event is in the archived WAL")
+        context.err.line("no such event in the archived WAL")
     return 0
 
 
 def document(event: WalEvent) -> dict[str, Any]:
-    """The JSON contract, but for the server."""
+    """Return the JSON object without the server."""
     return {
         "kind": event.kind, "time": event.time, "timeline": event.timeline, "lsn": event.lsn, "end_lsn": event.end_lsn,
         "xid": event.xid, "database": event.database, "objects": event.objects, "rows": event.rows, "name": event.name,
@@ -94,7 +94,7 @@ def document(event: WalEvent) -> dict[str, Any]:
 
 
 def undo(event: WalEvent) -> list[str]:
-    """The options of `pgvault restore` that go back before the event, or for a restore point to it."""
+    """Return the options of `pgvault restore` that restore the state before the event, or at a restore point."""
     target = AtName(event.name) if event.name else event.before
     partial = ["--partial"] if event.partial else []
     return [*target_options(target), "--target-timeline", str(event.timeline), *partial]
@@ -107,16 +107,16 @@ def _show(context: Context, event: WalEvent, zone: ZoneInfo) -> None:
     style = {"restore-point": "accent", "rewrite": "dim"}.get(event.kind.value, "bad")
     time = event.time.astimezone(zone).isoformat(sep=" ", timespec="milliseconds")
     out.line(out.paint(time, "bold"), "  ", out.paint(f"{event.kind.value:<13}", style), "  ", sentence(event))
-    doing = "to restore there" if event.name else "to see it undone" if event.kind.value == "rewrite" else "to undo"
+    doing = "to restore it" if event.name else "to see the state before" if event.kind.value == "rewrite" else "to undo"
     out.line("    ", out.paint(f"{doing}: {shlex.join(undo(event))}", "dim"))
 
 
 def sentence(event: WalEvent) -> str:
-    """What happened, in words, and that it was prepared earlier."""
+    """Describe the event in words, and whether it was prepared earlier."""
     if event.prepared is None:
         return _sentence(event)
     named = f" {sql_literal(event.prepared)}" if event.prepared else ""
-    return f"{_sentence(event)}, prepared earlier and done by COMMIT PREPARED{named}"
+    return f"{_sentence(event)}, prepared earlier and committed by COMMIT PREPARED{named}"
 
 
 def _sentence(event: WalEvent) -> str:
@@ -155,7 +155,7 @@ def _time(text: str | None, server: ServerConfig, option: str) -> datetime | Non
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text}")
     return number
 
 

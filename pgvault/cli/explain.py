@@ -1,4 +1,4 @@
-"""The verb `explain`: what an error code means, its usual causes, and what to do next."""
+"""The verb `explain`: the meaning of an error code, its usual causes, and the next steps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pgvault.model.errors import NotFound, of_code
 from pgvault.model.explanations import EXPLANATIONS
 from pgvault.model.text import Part
 
-HELP = """Explain an error code: what it means, what usually causes it, what to do next.
+HELP = """Explain an error code: its meaning, its usual causes, and the next steps.
 
-Every error carries a code: in JSON, in the console and in a job's journal. Without CODE all of them are listed.
+Every error carries a code: in JSON, in the console and in a job's journal. Without CODE, all codes are listed.
 
 Example:
   pgvault explain wal-missing
 """
 _COLUMNS = 96
-"""Text is folded at this, or at the terminal's width where it has less."""
+"""Text is folded at this width, or at that of a narrower terminal."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("code", metavar="CODE", nargs="?", help="such as refused; without it all are listed")
+    parser.add_argument("code", metavar="CODE", nargs="?", help="such as refused (default: list all codes)")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""Reporting an error of the command line: on standard error, in the log, and as the exit code of its class."""
+"""Reports an error of the command line: on standard error, in the log, and as the exit code of its class."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pgvault.cli.context import Context
 from pgvault.model.errors import Cancelled, PgvaultError
 
 _BROKEN_PIPE = 141
-"""128 + SIGPIPE: what a shell reports for every other program whose reader has gone."""
+"""128 + SIGPIPE, as for any other program whose reader has gone."""
 
 
-def tell(error: BaseException, context: Context, words: Sequence[str], *, server: str = "") -> int:
-    """Say what went wrong, with the server where one of several is meant, on standard error and in the log; the exit
+def report_failure(error: BaseException, context: Context, words: Sequence[str], *, server: str = "") -> int:
+    """Report an error on standard error and in the log, with the server if it is one of several. Return the exit
     code."""
     from pgvault.jobs.failures import error_to_report
 
@@ -23,22 +23,22 @@ def tell(error: BaseException, context: Context, words: Sequence[str], *, server
     if isinstance(error, KeyboardInterrupt):
         error = Cancelled("cancelled")
     internal = not isinstance(error, PgvaultError)
-    told = error if isinstance(error, PgvaultError) else _internal(error, context)
-    code = "internal" if internal else told.code
+    failure = error if isinstance(error, PgvaultError) else _internal(error, context)
+    code = "internal" if internal else failure.code
     if server:
-        told.message = f"{server}: {told.message}"
-    _print(told, context, code)
+        failure.message = f"{server}: {failure.message}"
+    _print(failure, context, code)
     if context.hold:
         from pgvault.jobs.detach import fail_before_begin
 
-        fail_before_begin(context.hold, told, code)
+        fail_before_begin(context.hold, failure, code)
     if context.has_config:
-        _log(told, error if internal else None, context, words)
+        _log(failure, error if internal else None, context, words)
     if internal and context.debug:
         from traceback import format_exception
 
         context.err.lines("".join(format_exception(error)))
-    return told.exit_code
+    return failure.exit_code
 
 
 def _internal(error: BaseException, context: Context) -> PgvaultError:
@@ -47,13 +47,13 @@ def _internal(error: BaseException, context: Context) -> PgvaultError:
     return PgvaultError("internal error", detail=f"{type(error).__name__}: {error}", hint=hint)
 
 
-def _print(told: PgvaultError, context: Context, code: str) -> None:
+def _print(failure: PgvaultError, context: Context, code: str) -> None:
     from pgvault.model.secrets import masked
 
-    message, detail, hint = map(masked, (told.message, told.detail, told.hint))
+    message, detail, hint = map(masked, (failure.message, failure.detail, failure.hint))
     if context.json:
         context.err.json({"error": {"code": code, "message": message, "detail": detail, "hint": hint,
-                                    "exit_code": told.exit_code}})
+                                    "exit_code": failure.exit_code}})
         return
     for name, text, style in (("pgvault", message, "bad"), ("detail", detail, "bold"), ("hint", hint, "bold")):
         for i, line in enumerate(text.splitlines()):
@@ -61,9 +61,9 @@ def _print(told: PgvaultError, context: Context, code: str) -> None:
             context.err.line(lead, line)
 
 
-def _log(told: PgvaultError, cause: BaseException | None, context: Context, words: Sequence[str]) -> None:
+def _log(failure: PgvaultError, cause: BaseException | None, context: Context, words: Sequence[str]) -> None:
     import shlex
 
     from pgvault.cli.log import open_log
 
-    open_log(context).error("pgvault %s: %s %s", shlex.join(words), told.message, told.detail, exc_info=cause)
+    open_log(context).error("pgvault %s: %s %s", shlex.join(words), failure.message, failure.detail, exc_info=cause)

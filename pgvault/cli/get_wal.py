@@ -1,7 +1,7 @@
-"""get-wal: give one archived file; what PostgreSQL runs as its restore_command.
+"""The verb get-wal: returns one archived file; PostgreSQL runs it as its restore_command.
 
-Exit 1 says that the file is proven absent. Everything else that goes wrong exits 200 (`in_doubt` in the verb's entry),
-which stops PostgreSQL instead of letting it promote with data missing.
+Exit code 1 means that the file is proven absent. Every other failure exits 200 (`in_doubt` in the verb's entry), which
+stops PostgreSQL instead of letting it promote with data missing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import level_for
 from pgvault.vault.wal_fetch import find, read_verified
 
-HELP = """Write one archived WAL file to standard output, or to FILE, whole or not at all.
+HELP = """Write one archived WAL file to standard output, or to FILE, completely or not at all.
 
-Exits 0 when it was given, 1 when it is proven absent, 200 in any doubt.
+Exits 0 if the file was written, 1 if it is proven absent, 200 in any doubt.
 
 Example, in a restored server's postgresql.conf:
   restore_command = 'pgvault get-wal main-db %f -o %p'
@@ -27,8 +27,8 @@ Example, in a restored server's postgresql.conf:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server")
-    parser.add_argument("name", metavar="NAME", help="the file's name: what PostgreSQL puts in the place of %%f")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to write it: %%p")
+    parser.add_argument("name", metavar="NAME", help="the file's name: PostgreSQL's %%f")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to this file: PostgreSQL's %%p")
 
 
 def get_wal(args: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""The verb `job`: the executions of a vault, followed or stopped from any terminal."""
+"""The verb `job`: the jobs of a vault, watched or cancelled from any terminal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pgvault.model.text import Painted, Part, span, when
 
 HELP = """List, show, watch or cancel jobs.
 
-A job is one execution of a backup, a restore or of maintenance. It does not depend on a terminal: any terminal can
-watch it, and leaving off watching does not stop it. JOB is a job's id, the beginning of one, or latest.
+A job is one execution of a backup, a restore or maintenance. It does not depend on a terminal: any terminal can watch
+it, and it continues when nobody watches. JOB is a job's id, the beginning of one, or latest.
 
 Example:
   pgvault job list
@@ -40,17 +40,17 @@ _STYLES = {JobState.SUCCEEDED: "good", JobState.RUNNING: "accent", JobState.STAR
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|watch|cancel")
-    listing = actions.add_parser("list", help="the newest jobs, newest first")
-    listing.add_argument("--server", help="only those of one server")
-    listing.add_argument("--state", choices=[s.value for s in JobState], help="only those in one state")
-    listing.add_argument("--limit", type=int, default=20, metavar="N", help="at most N; 0: all (default: 20)")
-    for name, meaning in (("show", "one job: its command, plan and events"),
+    listing = actions.add_parser("list", help="list the newest jobs, newest first")
+    listing.add_argument("--server", help="only jobs of this server")
+    listing.add_argument("--state", choices=[s.value for s in JobState], help="only jobs in this state")
+    listing.add_argument("--limit", type=int, default=20, metavar="N", help="list at most N jobs; 0: all (default: 20)")
+    for name, meaning in (("show", "show one job: its command, plan and events"),
                           ("watch", "follow a job to its end; exits with its exit code"),
                           ("cancel", "ask a job to stop and to undo what it began")):
         action = actions.add_parser(name, help=meaning)
         action.add_argument("job", metavar="JOB")
         if name == "cancel":
-            action.add_argument("--wait", action="store_true", help="until it has ended, and exit with its exit code")
+            action.add_argument("--wait", action="store_true", help="wait for its end, and exit with its exit code")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _list(args: argparse.Namespace, home: Path, context: Context) -> int:
     if args.limit < 0:
-        raise UsageError("--limit takes a number of jobs, or 0 for all")
+        raise UsageError("--limit must be a number of jobs, or 0 for all")
     jobs = [job for job in reversed(list_jobs(home))
             if args.server in (None, job.server) and args.state in (None, job.state.value)]
     jobs = jobs[:args.limit or None]
@@ -105,7 +105,7 @@ def _show(directory: Path, context: Context) -> int:
 
 
 def _planned(job: Job, plan: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The plan in the console's words; what belongs to the line above has its name."""
+    """Describe the plan as the console does. Continued fields have an empty name."""
     name = "plan"
     for field in told(job.kind, plan):
         name = field.name or name
@@ -113,7 +113,7 @@ def _planned(job: Job, plan: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _more(failure: Failure | None, output: Path) -> Iterator[tuple[str, str]]:
-    """Of one that did not succeed: why, what to do, and what a detached one wrote besides its journal, as a crash."""
+    """Explain why a job did not succeed: cause, next step, and the output of a detached one, such as a crash."""
     if failure:
         yield from ((name, text) for name, text in (("Detail", failure.detail), ("Hint", failure.hint)) if text)
         if output.exists() and output.stat().st_size:
@@ -122,9 +122,9 @@ def _more(failure: Failure | None, output: Path) -> Iterator[tuple[str, str]]:
 
 def _watch(directory: Path, context: Context) -> int:
     try:
-        asyncio.run(_tell(directory, listener(context.err, as_json=context.json)))
+        asyncio.run(_follow(directory, listener(context.err, as_json=context.json)))
     except KeyboardInterrupt:
-        context.err.line(f"no longer watching; the job goes on: pgvault job watch {directory.name}")
+        context.err.line(f"no longer watching; the job continues: pgvault job watch {directory.name}")
         return 130
     return _end(directory, context)
 
@@ -132,7 +132,7 @@ def _watch(directory: Path, context: Context) -> int:
 def _cancel(directory: Path, context: Context, *, wait: bool) -> int:
     request_cancel(directory)
     if wait:
-        asyncio.run(_tell(directory, discard))
+        asyncio.run(_follow(directory, discard))
         return _end(directory, context)
     if context.json:
         context.out.json({"job": _document(read_job(directory))})
@@ -141,13 +141,13 @@ def _cancel(directory: Path, context: Context, *, wait: bool) -> int:
     return 0
 
 
-async def _tell(directory: Path, emit: Emit) -> None:
+async def _follow(directory: Path, emit: Emit) -> None:
     async for event in follow(directory, lambda: not is_alive(directory)):
         emit(event)
 
 
 def _end(directory: Path, context: Context) -> int:
-    """How the job ended, on standard output; its exit code."""
+    """Print how the job ended on standard output. Return its exit code."""
     job = read_job(directory)
     if context.json:
         context.out.json({"job": _document(job)})

@@ -1,6 +1,6 @@
-"""The log file of the configuration: a line for each job that starts or ends, and for each command that fails.
+"""The configured log file: a line for each job that starts or ends, and for each command that fails.
 
-A log that cannot be written stops nothing; it is said once.
+A log that cannot be written stops nothing; one warning reports it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LEVELS = {Level.INFO: logging.DEBUG, Level.WARNING: logging.WARNING, Level.ERRO
 
 
 def open_log(context: Context) -> logging.Logger:
-    """The logger of this call; it writes nowhere when no log file is configured or it cannot be opened."""
+    """Return the logger of this call. It writes nowhere if no log file is configured or it cannot be opened."""
     log = logging.getLogger("pgvault.log")
     if log.handlers:
         return log
@@ -43,7 +43,7 @@ def open_log(context: Context) -> logging.Logger:
 
 
 def _make_for_group(path: Path) -> None:
-    """A new log file may be read by its group and by nobody else, whatever the umask: it names databases and hosts."""
+    """Create a log file that only its owner and group may read, whatever the umask: it names databases and hosts."""
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         os.fchmod(descriptor, 0o640)
@@ -51,7 +51,7 @@ def _make_for_group(path: Path) -> None:
 
 
 class _Line(logging.Formatter):
-    """One record, one line: no line feed from outside can pretend to be another record."""
+    """Formats each record as one line, so that no line feed from outside can forge another record."""
 
     def converter(self, timestamp: float | None) -> time.struct_time:
         return time.gmtime(timestamp)
@@ -61,7 +61,7 @@ class _Line(logging.Formatter):
 
 
 class JobLog:
-    """An `Emit` that logs a job's start, its end and what it warned of."""
+    """An `Emit` that logs a job's start, its end and its warnings."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._job = log, ""

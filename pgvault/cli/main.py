@@ -1,7 +1,7 @@
-"""The command line: reads the options that come before the verb, calls the verb's module, tells every error once.
+"""The command line: reads the options before the verb, calls the verb's module, and reports every error once.
 
-Exit codes are those of the error classes (see pgvault.model.errors), with one exception: PostgreSQL runs get-wal as
-its restore_command and takes 1 to 125 for "end of WAL", so any error there, be it a misspelt option, exits 200.
+Exit codes are those of the error classes (see pgvault.model.errors), with one exception: PostgreSQL runs get-wal as its
+restore_command and takes 1 to 125 for "end of WAL", so any error there, even a misspelt option, exits 200.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from pgvault import __version__
 from pgvault.cli.command import GLOBAL_DEFAULTS, GLOBAL_WITH_VALUE, Command, Parser
 from pgvault.cli.context import Context, Format, may_color
-from pgvault.cli.failure import tell
+from pgvault.cli.failure import report_failure
 from pgvault.cli.output import Output
 from pgvault.cli.verbs import VERBS, in_doubt, listing, nearest, resolve
 from pgvault.model.errors import InDoubt, UsageError
@@ -34,9 +34,9 @@ Without a verb the console opens.
 
 Options, before the verb or after it:
   --config FILE              else $PGVAULT_CONFIG, ~/.config/pgvault/pgvault.toml, /etc/pgvault/pgvault.toml
-  --format text|json         what is printed; JSON is documented and stable
+  --format text|json         the output; JSON is documented and stable
   --color auto|always|never  auto: on a terminal, unless NO_COLOR is set
-  --log-level LEVEL          debug, info, warning or error; debug also shows where an internal error came from
+  --log-level LEVEL          debug, info, warning or error; debug also shows the source of an internal error
   --version                  print the version and exit
 
 Example:
@@ -46,7 +46,7 @@ Example:
   pgvault VERB --help
 """
 CONSOLE = "console"
-"""The verb of a command line that has none."""
+"""The verb of a command line without one."""
 _ASKING = frozenset({"-h", "--help", "--version"})
 
 
@@ -56,17 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     context = _context(_guessed(words), None)
     try:
         try:
-            held, words = _as_job(words)
-            context = _context(_guessed(words), held)
+            hold, words = _as_job(words)
+            context = _context(_guessed(words), hold)
             verb, options, rest = _split(words)
             command, args = _read(verb, options, rest)
-            context = _context(args, held)
+            context = _context(args, hold)
             code = command.run(args, context)
         except SystemExit as done:  # --help and --version
             code = done.code if isinstance(done.code, int) else 0
         context.out.flush()
     except BaseException as error:
-        code = tell(error, context, words)
+        code = report_failure(error, context, words)
         if code and in_doubt(words):
             code = InDoubt.exit_code
     context.err.flush()
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _as_job(words: list[str]) -> tuple[Hold | None, list[str]]:
-    """The job as which this process was started, if it was, and the rest of its command line."""
+    """Return the job as which this process was started, if any, and the rest of its command line."""
     if words[:1] != ["--as-job"]:
         return None, words
     from pgvault.jobs.hold import inherited
@@ -83,7 +83,8 @@ def _as_job(words: list[str]) -> tuple[Hold | None, list[str]]:
 
 
 def _split(words: list[str]) -> tuple[str, list[str], list[str]]:
-    """The verb, what comes before it and what comes after it; without one it is the console, unless help is asked."""
+    """Return the verb, the words before it and those after it. Without a verb it is the console, unless help is
+    requested."""
     skip = False
     for i, word in enumerate(words):
         if not skip and not word.startswith("-"):
@@ -93,7 +94,7 @@ def _split(words: list[str]) -> tuple[str, list[str], list[str]]:
 
 
 def _read(word: str, options: list[str], rest: list[str]) -> tuple[Command, argparse.Namespace]:
-    """The verb's command and its arguments; its module is imported here and no other one."""
+    """Return the verb's command and its arguments. Only this verb's module is imported."""
     args = argparse.Namespace(**GLOBAL_DEFAULTS)
     if options:
         parser = Parser(prog="pgvault", usage=USAGE, description=HELP.format(verbs=listing()), add_help=False)
@@ -109,25 +110,25 @@ def _read(word: str, options: list[str], rest: list[str]) -> tuple[Command, argp
 
 def _unknown(word: str) -> NoReturn:
     meant = nearest(word)
-    raise UsageError(f"there is no verb {word!r}", hint=f"Did you mean {meant}?" if meant else "pgvault --help")
+    raise UsageError(f"verb {word!r} does not exist", hint=f"Did you mean {meant}?" if meant else "pgvault --help")
 
 
 def _guessed(words: list[str]) -> argparse.Namespace:
-    """The options as far as they can be told before the line is understood, for telling that it is not."""
+    """Guess the global options of a command line that cannot be parsed, for reporting that."""
     as_json = "--format=json" in words or ("--format", "json") in pairwise(words)
     return argparse.Namespace(**{**GLOBAL_DEFAULTS, "format": "json" if as_json else "text"})
 
 
-def _context(args: argparse.Namespace, held: Hold | None) -> Context:
+def _context(args: argparse.Namespace, hold: Hold | None) -> Context:
     out, err = _stream(sys.stdout), _stream(sys.stderr)
     return Context(
-        config_path=args.config, format=Format(args.format), log_level=args.log_level, hold=held,
+        config_path=args.config, format=Format(args.format), log_level=args.log_level, hold=hold,
         out=Output(out, color=may_color(out, args.color, os.environ)),
         err=Output(err, color=may_color(err, args.color, os.environ), forgiving=True))
 
 
 def _stream(stream: TextIO | None) -> TextIO:
-    """The stream, able to write any text; nowhere when the caller closed it."""
+    """Return the stream, able to write any text; a null stream if the caller closed it."""
     if stream is None:
         return open(os.devnull, "w")
     if isinstance(stream, io.TextIOWrapper):

@@ -1,8 +1,8 @@
-"""Writing to a terminal or a pipe: lines, tables, fields and JSON, with nothing from outside taken for a control.
+"""Writes lines, tables, fields and JSON to a terminal or a pipe, with all control characters escaped.
 
-Text passes `visible`, which spells control characters out, so that a server's message cannot move a terminal's cursor.
-Style is a `Painted` part, coloured only where the stream may be. A terminal that has gone away is forgotten: what runs
-goes on (EIO); a reader that has gone (EPIPE) ends the output. What only some calls need is imported there: PostgreSQL
+Text passes `visible`, which escapes control characters, so that a server's message cannot move a terminal's cursor. A
+style is a `Painted` part, coloured only if the stream allows it. Writing to a closed terminal is ignored, as the job
+continues (EIO); a closed pipe (EPIPE) ends the output. Imports that only some calls need are local, since PostgreSQL
 waits for put-wal and get-wal.
 """
 
@@ -21,7 +21,7 @@ _STYLES = {"good": "32", "warn": "33", "bad": "31", "dim": "2", "bold": "1", "ac
 
 
 def json_text(document: Mapping[str, object]) -> str:
-    """One JSON object in ASCII, `schema` first; any text survives, also one that is no valid Unicode."""
+    """Return one JSON object in ASCII, `schema` first. Any text survives, even invalid Unicode."""
     import json
 
     from pgvault.jobs.encoding import plain
@@ -30,7 +30,7 @@ def json_text(document: Mapping[str, object]) -> str:
 
 
 class Output:
-    """A stream of text and how it may look. `forgiving`: a failure to write is nobody's business (standard error)."""
+    """A stream of text and its colours. `forgiving` ignores failures to write (standard error)."""
 
     paint = staticmethod(Painted)
 
@@ -50,16 +50,16 @@ class Output:
             return 80
 
     def line(self, *parts: Part) -> None:
-        """One line, its parts joined as they are; a line feed inside a part is spelled out."""
+        """Write one line of joined parts. A line feed inside a part is escaped."""
         self.write("".join(map(self.styled, parts)).rstrip(" ") + "\n")
 
     def lines(self, text: str) -> None:
-        """A text of several lines."""
+        """Write a text of several lines."""
         for line in text.splitlines() or [""]:
             self.line(line)
 
     def fields(self, pairs: Iterable[tuple[str, Part | None]], *, title: str = "") -> None:
-        """Names and values, aligned; a value of None is shown as `-`."""
+        """Write aligned names and values. A value of None is shown as `-`."""
         if title:
             self.line(title)
         rows = list(pairs)
@@ -68,7 +68,7 @@ class Output:
             self.line("  ", name, " " * (widest - width(name)), " : ", "-" if value is None else value)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Part]], *, right: Collection[int] = ()) -> None:
-        """Columns as wide as their widest cell; those whose index is in `right` are set to the right."""
+        """Write columns as wide as their widest cell. Those whose index is in `right` are right-aligned."""
         table: list[Sequence[Part]] = [[Painted(header, "bold") for header in headers], *rows]
         widths = [max(width(visible(str(row[i]))) for row in table) for i in range(len(headers))]
         for row in table:
@@ -79,11 +79,11 @@ class Output:
             self.line(*cells)
 
     def json(self, document: Mapping[str, object]) -> None:
-        """One document; `schema` is added, times, LSNs, paths, enums and dataclasses become JSON."""
+        """Write one document with `schema`. Times, LSNs, paths, enums and dataclasses become JSON."""
         self.write(json_text(document) + "\n")
 
     json_line = json
-    """The same, for lists: one object per line."""
+    """The same for lists: one object per line."""
 
     def styled(self, part: Part) -> str:
         if isinstance(part, Painted):
@@ -92,7 +92,7 @@ class Output:
         return visible(part)
 
     def write(self, text: str) -> None:
-        """The text as it is; callers pass what is already safe to show."""
+        """Write a text unchanged; it must be safe to show."""
         self._attempt(lambda: self._stream.write(text))
 
     def flush(self) -> None:
@@ -109,7 +109,7 @@ class Output:
             self.forget()
 
     def forget(self) -> None:
-        """Write no more, and let the interpreter find nothing to complain about when it flushes at exit."""
+        """Write no more, and let the interpreter's flush at exit succeed."""
         self._gone = True
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -120,5 +120,5 @@ class Output:
 def _is_terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()
-    except ValueError:  # closed
+    except ValueError:  # the stream is closed
         return False

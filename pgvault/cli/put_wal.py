@@ -1,4 +1,4 @@
-"""put-wal: archive one file from standard input; what PostgreSQL runs as its archive_command."""
+"""The verb put-wal: archives one file from standard input; PostgreSQL runs it as its archive_command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Example, in the server's postgresql.conf, through SSH:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server")
-    parser.add_argument("name", metavar="NAME", help="the file's name: what PostgreSQL puts in the place of %%f")
+    parser.add_argument("name", metavar="NAME", help="the file's name: PostgreSQL's %%f")
 
 
 def put_wal(args: argparse.Namespace, context: Context) -> int:

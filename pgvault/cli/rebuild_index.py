@@ -1,4 +1,4 @@
-"""rebuild-index: make a server's indexes again from what is stored."""
+"""The verb rebuild-index: rebuilds a server's indexes from the stored files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgvault.vault.layout import Vault
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_rebuild import rebuild
 
-HELP = """Make the indexes of a server again: they are caches, everything in them is read from what is stored.
+HELP = """Rebuild the indexes of a server. They are caches of the stored files.
 
 Example:
   pgvault rebuild-index main-db
@@ -32,14 +32,14 @@ def rebuild_index(args: argparse.Namespace, context: Context) -> int:
     wal = rebuild(vault)
     facts = read_facts(vault)
     for name in packs.damaged:
-        context.err.line(context.err.paint("error: ", "bad"), f"pack {name} is damaged, what it holds is left out")
+        context.err.line(context.err.paint("error: ", "bad"), f"pack {name} is damaged; its frames are left out")
     for each in wal.damaged:
         context.err.line(context.err.paint("error: ", "bad"), f"{each.name} is damaged: {each.reason}")
     if context.json:
         context.out.json({"server": server.name, "frames": packs.frames, "wal_files": wal.added,
                           "segments_read": facts, "damaged": [*packs.damaged, *(each.name for each in wal.damaged)]})
     else:
-        context.out.line(f"the indexes of {server.name} are made again: {packs.frames} frames, {wal.added} WAL files, "
+        context.out.line(f"rebuilt the indexes of {server.name}: {packs.frames} frames, {wal.added} WAL files, "
                          f"{facts} segments read")
     return 8 if wal.damaged or packs.damaged else 0
 

@@ -1,6 +1,6 @@
-"""A job's events on standard error: for a person, as one line that is rewritten; for a program, as journal lines.
+"""Shows a job's events on standard error: for a person, as one line that is rewritten; for a program, as journal lines.
 
-Without a terminal only changes are told: each phase, and one line of progress every ten seconds.
+Without a terminal only changes are shown: each phase, and one line of progress every ten seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _OUTCOMES = {"ok": "good", "warning": "warn", "failed": "bad", "skipped": "dim"}
 
 
 def listener(err: Output, *, as_json: bool) -> JournalLines | TerminalText:
-    """What shows events on this stream: an `Emit`. Before anything else is written it is closed, or a job has ended."""
+    """Return the `Emit` that shows events on this stream. Close it, or let the job end, before writing anything
+    else."""
     return JournalLines(err) if as_json else TerminalText(err)
 
 
@@ -45,17 +46,17 @@ class JournalLines:
         self._err.flush()
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: no line is left open."""
 
 
 class TerminalText:
-    """An `Emit` for people. Failures are not told here: whoever started the job tells its error once."""
+    """An `Emit` for people. It omits failures, since the caller that started the job reports its error once."""
 
     def __init__(self, err: Output) -> None:
         self._err, self._pace = err, Pace()
         self._progress: Progress | None = None
         self._drawn = False
-        self._told_at: datetime | None = None
+        self._reported_at: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         tell: dict[type, Callable[..., None]] = {
@@ -65,7 +66,7 @@ class TerminalText:
         self._err.flush()
 
     def close(self) -> None:
-        """Leave what is drawn standing, the cursor below it."""
+        """Leave the drawn line, with the cursor below it."""
         self._close_phase()
         self._err.flush()
 
@@ -75,7 +76,7 @@ class TerminalText:
     def _phase(self, event: PhaseStarted) -> None:
         self._close_phase()
         self._pace.start(event)
-        self._told_at = event.at
+        self._reported_at = event.at
         if self._err.is_terminal:
             self._draw(visible(event.phase))
         else:
@@ -85,13 +86,13 @@ class TerminalText:
         self._progress = self._pace.at(event)
         if self._err.is_terminal:
             self._draw(visible(self._progress.line(self._err.columns - 1)))
-        elif self._told_at is None or (event.at - self._told_at).total_seconds() >= QUIET_SECONDS:
-            self._told_at = event.at
+        elif self._reported_at is None or (event.at - self._reported_at).total_seconds() >= QUIET_SECONDS:
+            self._reported_at = event.at
             self._line(self._progress.line(200))
 
     def _command(self, event: CommandRan) -> None:
         if event.status:
-            self._line(self._err.paint(f"{event.host}: {event.command} ended with {event.status}", "warn"))
+            self._line(self._err.paint(f"{event.host}: {event.command} exited with status {event.status}", "warn"))
 
     def _checked(self, event: Checked) -> None:
         outcome = self._err.paint(event.outcome, _OUTCOMES.get(event.outcome, "dim"))
@@ -112,7 +113,7 @@ class TerminalText:
             self._line(self._err.paint(event.verdict, "good"))
 
     def _close_phase(self) -> None:
-        """Leave the last state of a phase standing."""
+        """Leave the last state of a phase."""
         if self._drawn:
             self._err.write("\n")
             self._drawn = False

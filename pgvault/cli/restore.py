@@ -1,4 +1,4 @@
-"""The restore verb: plan, show, confirm, run, start, prove."""
+"""The verb restore: plan, show, confirm, run, start, prove."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 HELP = """Restore a cluster, to the end of its archived WAL or to a target before it, here or on another host.
 
-The plan is shown first and nothing is written before it is confirmed. The backup is chosen from the target unless one
-is named. With --start the restored server is started and asked whether it arrived, and whether each --expect table is
-there: if one is not, the exit code is 3 and the server runs all the same.
+The plan is shown first, and nothing is written before you confirm it. The backup is chosen by the target unless you
+name one. With --start the restored server is started and queried whether it reached the target and has each --expect
+table. If a table is missing, the exit code is 3 and the server runs all the same.
 
 Example:
   pgvault restore main-db auto --host standby-db --target-time '2026-11-22 20:05:12 Europe/Paris' --start
@@ -32,7 +32,7 @@ Example:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("server", metavar="SERVER", help="the configured server whose backup is restored")
+    parser.add_argument("server", metavar="SERVER", help="the configured server whose backup to restore")
     parser.add_argument("backup", metavar="BACKUP", nargs="?", default="auto",
                         help="an id or a beginning of one, latest, oldest, or auto (default: chosen from the target)")
     parser.add_argument("directory", metavar="DIRECTORY", nargs="?", default="",
@@ -42,46 +42,46 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partial", action="store_true",
                         help="also use the unfinished last segment of the timeline, as after the loss of the server")
     parser.add_argument("--allow-unread-wal", action="store_true",
-                        help="also replay WAL that pgvault cannot read: a tablespace that it creates is made at its "
-                        "original path")
+                        help="also replay WAL that pgvault cannot read: a tablespace that it creates goes to its "
+             "original path")
     parser.add_argument("--target-action", choices=["promote", "pause", "shutdown"], default="promote",
                         help="what the server does at the target")
-    parser.add_argument("--standby", action="store_true", help="leave it following the original server")
+    parser.add_argument("--standby", action="store_true", help="let it follow the original server")
     parser.add_argument("--tablespace", action="append", default=[], metavar="NAME=PATH",
-                        help="where a tablespace goes; once for each")
+                        help="directory of a tablespace; may be repeated")
     parser.add_argument("--port", type=int, metavar="PORT",
-                        help="the restored server listens on this one (default: the host's port, or the one in the "
+                        help="port of the restored server (default: the host's port, or the one in the "
                         "restored configuration)")
     parser.add_argument("--overwrite", default="", metavar="DIRECTORY",
-                        help="this directory is not empty: rename it out of the way first")
+                        help="rename this non-empty directory out of the way first")
     parser.add_argument("--if-holds", metavar="WHAT",
-                        help="refuse when the directory holds anything else than this, which the plan found in it: "
+                        help="refuse if the directory holds anything else than this, as found by the plan: "
                         "nothing, a cluster's system identifier, unknown (a cluster that cannot be read), no-cluster, "
                         "or incomplete:JOB (what that restore left)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="streams side by side (default: parallel_jobs)")
-    parser.add_argument("--bwlimit", metavar="RATE", help="at most this much a second, as in 50MB")
+    parser.add_argument("--jobs", type=int, metavar="N", help="parallel streams (default: parallel_jobs)")
+    parser.add_argument("--bwlimit", metavar="RATE", help="limit in bytes per second, as in 50MB")
     parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=False,
-                        help="start the restored server and wait until it reports that it is at the target")
+                        help="start the restored server and wait until it has reached the target")
     parser.add_argument("--expect", action="append", default=[], metavar="DATABASE.SCHEMA.TABLE",
-                        help="with --start: this table has to be there, and its rows are told; SQL's quoting; once for "
+                        help="with --start: require this table, and report its rows; SQL's quoting; may be repeated: "
                         "each")
     parser.add_argument("--choices", action="store_true",
-                        help="tell where recovery would stop, which backups fit and what else is near; touches no host")
+                        help="show where recovery would stop, usable backups and near targets; contacts no host")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+    parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
 def _target_arguments(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group()
-    target.add_argument("--target-time", metavar="TIME", help="the last commit at or before a time with its zone")
+    target.add_argument("--target-time", metavar="TIME", help="the last commit at or before this time, with its zone")
     target.add_argument("--target-lsn", metavar="LSN", help="a WAL position, as in 16/B374D848")
-    target.add_argument("--target-xid", metavar="XID", type=int, help="the end of this transaction")
+    target.add_argument("--target-xid", metavar="XID", type=int, help="the commit or abort of this transaction")
     target.add_argument("--target-name", metavar="NAME", help="a restore point (pg_create_restore_point)")
     target.add_argument("--target-immediate", action="store_true", help="the end of the backup itself")
     target.add_argument("--target-end", action="store_true", help="the end of the archived WAL (the default)")
     parser.add_argument("--exclusive", action="store_true", help="stop just before the target, not just after it")
-    parser.add_argument("--target-timeline", type=int, metavar="N", help="where the target is on several timelines")
+    parser.add_argument("--target-timeline", type=int, metavar="N", help="the timeline, if the target is on several")
 
 
 def restore(args: argparse.Namespace, context: Context) -> int:
@@ -91,7 +91,7 @@ def restore(args: argparse.Namespace, context: Context) -> int:
     request = read_request(args, context)
     if args.choices:
         return _choices(request, context)
-    with patience.runner() as runner:  # so that the plan's connection to the host serves the restore too
+    with patience.runner() as runner:  # the plan's connection to the host serves the restore, too
         host = runner.run(_connect(request, context))
         try:
             return _restore(args, request, context, runner, host)
@@ -156,8 +156,8 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
         context.out.line("IMPORTANT: these settings have been modified to prevent data losses")
         for change in plan.settings_changed:
             context.out.line(f"  {describe_change(change)}")
-    context.out.line("Archiving is off in the restored server (archive_mode in postgresql.auto.conf): set it up anew "
-                     "before you rely on it.")
+    context.out.line("Archiving is off in the restored server (archive_mode in postgresql.auto.conf): set it up again "
+                         "before you rely on it.")
     return 0
 
 
@@ -178,7 +178,8 @@ async def _connect(request: RestoreRequest, context: Context) -> Host:
 
 
 def _refuse_if_being_restored(plan: RestorePlan, context: Context) -> None:
-    """What a restore that runs has written so far is nothing that it left, and no plan may offer to remove it."""
+    """Refuse a plan for a directory to which a restore is running, since its files are not the remains of an ended
+    one."""
     from pgvault.cli.restore_plan import where
     from pgvault.jobs.hold import is_alive
     from pgvault.jobs.registry import is_job_id, jobs_directory, read_job

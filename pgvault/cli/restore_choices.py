@@ -1,4 +1,4 @@
-"""The answer to `restore --choices`, shown to a person and as the JSON document of the contract."""
+"""Shows the result of `restore --choices` as text and as the documented JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def show(found: Choices, out: Output) -> None:
         ("Target", describe(found.target)),
         *([("Recovery stops", stops), ("Backup", found.backup)] if stop else
           [("Not reachable", out.paint(found.reason, "bad"))]),
-        *((f"Tablespace {each.name}", f"needs a place, {shlex.join(option('--tablespace', f'{each.name}=PATH'))}; "
+        *((f"Tablespace {each.name}", f"needs a directory, {shlex.join(option('--tablespace', f'{each.name}=PATH'))}; "
            f"on the server it is in {each.original}") for each in found.spaces),
         *([("Not read", f"{found.unread[0]}{' and others' * (len(found.unread) > 1)}: whether it creates a tablespace "
             "is not known (--allow-unread-wal)")] if found.unread else []),
@@ -33,8 +33,8 @@ def show(found: Choices, out: Output) -> None:
         out.line(out.paint("Nearest targets", "bold"))
         for each in found.nearest:
             moment = utc(each.stop.time) if each.stop.time else ""
-            told = "" if moment in each.text else f", {moment}"
-            out.line(f"  {each.when.value:<7}  {each.text}{told}: {each.reading.reason}")
+            added = "" if moment in each.text else f", {moment}"
+            out.line(f"  {each.when.value:<7}  {each.text}{added}: {each.reading.reason}")
             out.line(f"           {shlex.join(_words(found, each))}")
     out.line()
     words = {True: ("fits", "good"), False: ("no", "dim")}
@@ -50,7 +50,7 @@ def _reach(each: Bounds) -> str:
 
 
 def _words(found: Choices, place: Nearest) -> list[str]:
-    """The beginning of the command that restores to it."""
+    """Return the beginning of the command that restores to this target."""
     backup = [place.reading.backup] if place.reading.backup else []
     return ["pgvault", "restore", found.server, *backup, *_options_of(place)]
 
@@ -64,7 +64,7 @@ def _options(target: Target, timeline: int | None) -> list[str]:
 
 
 def document(found: Choices) -> dict[str, Any]:
-    """In the fields of the contract."""
+    """Return the documented JSON object."""
     stop = found.stop
     return {
         "server": found.server,

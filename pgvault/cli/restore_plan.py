@@ -1,4 +1,4 @@
-"""A restore plan, shown to a person and as the JSON document of the contract."""
+"""Shows a restore plan as text and as the documented JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def where(plan: RestorePlan) -> str:
 
 
 def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
-    """On standard output when it is what was asked for, else as talk beside the job."""
+    """Show the plan on standard output if it was requested, else on standard error."""
     if context.json:
         if as_data:
             context.out.json(document(plan, _estimate(plan, context)))
@@ -56,7 +56,7 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
     for change in plan.settings_changed:
         out.line(f"  made safe: {describe_change(change)}")
     for change in plan.settings_to_look_at:
-        out.line(f"  look at: {describe_change(change)}")
+        out.line(f"  review: {describe_change(change)}")
 
 
 def show_conditions(conditions: Iterable[Precondition], out: Output) -> None:
@@ -79,7 +79,7 @@ def describe_change(change: SettingChange) -> str:
 
 
 def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
-    """The plan in the fields of the contract."""
+    """Return the documented JSON object."""
     return {
         "plan": "restore", "server": plan.server, "backup": plan.backup, "backup_details": _source(plan.source),
         "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
@@ -112,7 +112,7 @@ def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
 
 
 def _source(backup: Backup | None) -> dict[str, object] | None:
-    """Of the contract's backup object what its own facts tell."""
+    """Return the parts of the documented backup object that the backup's own facts contain."""
     if backup is None:
         return None
     begin, end = backup.begin_segment, backup.end_segment
@@ -127,7 +127,7 @@ def _source(backup: Backup | None) -> dict[str, object] | None:
 
 
 def _describe_source(plan: RestorePlan) -> str:
-    """The backup in one line; its age is what a restore goes back behind the target."""
+    """Describe the backup in one line. Its age is how far a restore goes back before the target."""
     backup = plan.source
     if backup is None:
         return plan.backup
@@ -136,7 +136,7 @@ def _describe_source(plan: RestorePlan) -> str:
 
 
 def _describe_listening(listens: Listening) -> str:
-    sockets = "where the programs have them" if listens.socket_directories is None else \
+    sockets = "the programs' default" if listens.socket_directories is None else \
         ", ".join(listens.socket_directories) or "none"
     return f"port {listens.port}; TCP on {', '.join(listens.addresses) or 'no address'}; sockets: {sockets}"
 

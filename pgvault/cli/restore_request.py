@@ -1,4 +1,4 @@
-"""What `restore` was asked for: its options, read into a request."""
+"""Reads the options of `restore` into a request."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pgvault.model.times import parse_time
 
 
 def read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
-    """UsageError when it cannot be meant."""
+    """Return the request; UsageError if the options contradict each other."""
     server = context.config.server(args.server)
     target = _target(args, server.timezone)
     if args.jobs is not None and args.jobs < 1:
-        raise UsageError("--jobs takes a number from 1 on")
+        raise UsageError("--jobs must be at least 1")
     if args.port is not None and not 1 <= args.port <= 65535:
-        raise UsageError("--port takes a number from 1 to 65535")
+        raise UsageError("--port must be from 1 to 65535")
     if args.standby and (not isinstance(target, EndOfWal) or args.target_action != "promote"):
-        raise UsageError("--standby follows the original server to no end, so it takes no target")
+        raise UsageError("--standby cannot be used with a target, as a standby follows the original server")
     if args.choices and (args.dry_run or args.detach):
-        raise UsageError("--choices plans nothing, so it goes with neither --dry-run nor --detach")
+        raise UsageError("--choices cannot be used with --dry-run or --detach")
     backup = "latest" if args.backup == "auto" and isinstance(target, Immediate) else args.backup
     return RestoreRequest(
         server=args.server, backup=backup, host=args.host, directory=args.directory, target=target,
@@ -41,7 +41,7 @@ def _tablespaces(options: list[str]) -> tuple[str, ...]:
     for given in options:
         name, _, path = given.partition("=")
         if not path or not (name or "=/" in path):
-            raise UsageError(f"not a tablespace and its place: {given!r}", hint="Write --tablespace NAME=PATH.")
+            raise UsageError(f"not a tablespace and its directory: {given!r}", hint="Write --tablespace NAME=PATH.")
     return tuple(options)
 
 
@@ -49,7 +49,7 @@ def _holding(text: str | None) -> str:
     try:
         return "" if text is None else check_holding(text)
     except ValueError as error:
-        raise UsageError(str(error), hint="nothing, no-cluster, unknown, a system identifier, or incomplete:JOB.") \
+        raise UsageError(str(error), hint="Use nothing, no-cluster, unknown, a system identifier, or incomplete:JOB.") \
             from None
 
 
@@ -68,10 +68,10 @@ def _rate(text: str) -> int:
 
 
 def _target(args: argparse.Namespace, zone: str | None) -> Target:
-    """An option that is given and empty is not the same as an absent one."""
+    """Return the target. An option with an empty value counts as given."""
     inclusive = not args.exclusive
     if args.exclusive and args.target_time is args.target_lsn is args.target_xid is None:
-        raise UsageError("--exclusive goes with --target-time, --target-lsn or --target-xid")
+        raise UsageError("--exclusive requires --target-time, --target-lsn or --target-xid")
     try:
         if args.target_time is not None:
             return AtTime(parse_time(args.target_time, zone), inclusive, args.target_time)

@@ -1,4 +1,4 @@
-"""The verbs look, open and throw-away: what is done with a restored server, besides bringing things back from it."""
+"""The verbs look, open and throw-away, for restored servers."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from pgvault.model.restored import RestoredCopy
     from pgvault.model.throwing_away import ThrowAwayPlan
 
-LOOK = """Look at a restored server: psql of its major, on its host, at this terminal.
+LOOK = """Open psql on a restored server, from its own installation, on its host, in this terminal.
 
-Without a terminal, or with --dry-run, the command is printed that a person would type on that host.
+Without a terminal, or with --dry-run, the command for that host is printed instead.
 
 Example:
   pgvault look latest
   pgvault look 20261122T200512Z-01 --database shop
 """
-OPEN = """Open a restored server for use that is paused at its target: it ends its recovery there and takes writes.
+OPEN = """Open a restored server that is paused at its target: it ends its recovery and accepts writes.
 
-It gets a timeline of its own. What keeps it from acting outside stays as it is, and is named; --lift takes out what its
-restore added for that, with effect from its next restart, also of one that is open already. Archiving stays off.
+It gets a timeline of its own. Settings that keep it from acting outside stay, and are listed. --lift removes those that
+its restore added, with effect from its next restart, even on a server that is already open. Archiving stays off.
 
 Example:
   pgvault open latest
   pgvault open latest --lift
 """
-THROW_AWAY = """Stop a restored server and remove its files, tablespaces included. Of any restore that has ended:
-its server may be at the target, astray or not started, and its files may be incomplete.
+THROW_AWAY = """Stop a restored server and remove its files, tablespaces included. This works for any restore that has
+ended: its server may be at the target, astray or not started, and its files may be incomplete.
 
-It is refused for the live server, for one that archives or that a standby follows, and where another restore or another
-cluster is in the directory by now. To confirm it, name the directory.
+It is refused for the live server, for one that archives or that a standby follows, and if another restore or another
+cluster now uses the directory. To confirm it, name the directory.
 
 Example:
   pgvault throw-away latest --dry-run
@@ -47,13 +47,13 @@ Example:
 
 
 def _copy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("copy", metavar="COPY", help="the restore that made the server: its job, or latest")
+    parser.add_argument("copy", metavar="COPY", help="the restored server: the job of its restore, or latest")
 
 
 def look_arguments(parser: argparse.ArgumentParser) -> None:
     _copy(parser)
     parser.add_argument("--database", "-d", default="", metavar="NAME",
-                        help="the database (default: of what was expected of the restore, else the server's)")
+                        help="the database (default: that of the restore's --expect, else of the server's conninfo)")
     parser.add_argument("--dry-run", action="store_true", help="print the command and do nothing")
 
 
@@ -62,7 +62,7 @@ def look(args: argparse.Namespace, context: Context) -> int:
     from pgvault.engine.restored.look import look
     from pgvault.io.terminal import is_terminal
 
-    copy = _found(args, context)
+    copy = _find(args, context)
     usual = next(iter(copy.databases), parse_conninfo(context.config.server(copy.server).conninfo).get("dbname", ""))
     lends = is_terminal() and not args.dry_run and not context.json
     return asyncio.run(look(copy, args.database or usual or "postgres", context.config,
@@ -71,10 +71,10 @@ def look(args: argparse.Namespace, context: Context) -> int:
 
 def _show_psql(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
     if psql.locked:
-        context.err.line(f"A transaction that had not ended at the target holds the lock of {', '.join(psql.locked)}: "
+        context.err.line(f"A transaction that had not ended at the target locks {', '.join(psql.locked)}: "
                          f"a query there waits until the server is opened (pgvault open {copy.job}).")
     if lends:
-        context.err.line(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q comes back")
+        context.err.line(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q returns")
         context.err.flush()
     elif context.json:
         context.out.json({"copy": copy.job, "host": copy.host or None, "command": shlex.join(psql.argv),
@@ -88,9 +88,9 @@ def _show_psql(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool)
 def open_arguments(parser: argparse.ArgumentParser) -> None:
     _copy(parser)
     parser.add_argument("--lift", action="store_true",
-                        help="also take out the settings that its restore added to keep it from acting outside")
+                        help="also remove the settings that its restore added to keep it from acting outside")
     parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+    parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
 def open_it(args: argparse.Namespace, context: Context) -> int:
@@ -99,7 +99,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     from pgvault.engine.restored.opening import open_for_use
     from pgvault.model.job import JobKind
 
-    copy = _found(args, context)
+    copy = _find(args, context)
     command = ["pgvault", "open", copy.job, *["--lift"] * args.lift]
     yes = args.yes or context.hold is not None
     if not context.confirm(f"Open {copy.called} in {copy.place} for use? It replays no more WAL then.", yes=yes,
@@ -109,7 +109,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.OPEN, server=copy.server, command=command)
     done = run_job(context, kind=JobKind.OPEN, server=copy.server, command=command, plan=copy,
-                   act=lambda emit, job: open_for_use(_still(copy, context), context.config, emit, lift=args.lift))
+                   act=lambda emit, job: open_for_use(_find_again(copy, context), context.config, emit, lift=args.lift))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "timeline": done.timeline,
                           "lifted": list(done.lifted), "settings_changed": list(copy.settings_changed)})
@@ -122,9 +122,9 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
 
 def throw_away_arguments(parser: argparse.ArgumentParser) -> None:
     _copy(parser)
-    parser.add_argument("--remove", default="", metavar="DIRECTORY", help="the data directory that goes, by its name")
+    parser.add_argument("--remove", default="", metavar="DIRECTORY", help="confirm by naming the data directory")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
-    parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the job's id")
+    parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
 def throw_away(args: argparse.Namespace, context: Context) -> int:
@@ -133,7 +133,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     from pgvault.engine.restored.throwing_away import plan_throw_away, throw_away
     from pgvault.model.job import JobKind
 
-    copy = _found(args, context, astray=True)
+    copy = _find(args, context, astray=True)
     with closing(listener(context.err, as_json=context.json)) as emit:
         plan = asyncio.run(plan_throw_away(copy, context.config, emit))
     settled = settle(plan, context, lambda as_data: _show(plan, context, as_data=as_data), dry_run=args.dry_run)
@@ -143,7 +143,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv())
     done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: throw_away(plan, _still(copy, context, astray=True), context.config, emit))
+                   act=lambda emit, job: throw_away(plan, _find_again(copy, context, astray=True), context.config, emit))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places),
                           "left": list(done.left)})
@@ -153,7 +153,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
 
 
 def _must_be_named(given: str, copy: RestoredCopy, plan: ThrowAwayPlan, context: Context) -> None:
-    """The directory, as an option or typed; UsageError when it is another one."""
+    """Return the directory, given as an option or typed; UsageError if it is another one."""
     from pgvault.model.errors import UsageError
 
     if not given and context.stdin_is_terminal:
@@ -181,20 +181,20 @@ def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
     out = context.out if as_data else context.err
     out.fields([
         ("Removes", f"{plan.place} ({size(plan.bytes)})"), *(("", f"tablespace {each}") for each in plan.tablespaces),
-        ("First", "its server is stopped" if plan.runs else "its server does not run"),
+        ("First", "stop its server" if plan.runs else "its server is not running"),
         ("Command", shlex.join(plan.to_argv()))], title=f"Throw away the copy of {plan.server} by job {plan.copy}:")
     show_conditions(plan.preconditions, out)
 
 
-def _still(copy: RestoredCopy, context: Context, *, astray: bool = False) -> RestoredCopy:
-    """The same one when it is acted on, which may be long after it was shown; Refused when another restore has written
-    there since."""
+def _find_again(copy: RestoredCopy, context: Context, *, astray: bool = False) -> RestoredCopy:
+    """Find the copy again before acting on it, which may be long after it was shown. Refused if another restore has
+    written there since."""
     from pgvault.jobs.copies import find_copy
 
     return find_copy(context.config, copy.job, astray=astray)
 
 
-def _found(args: argparse.Namespace, context: Context, *, astray: bool = False) -> RestoredCopy:
+def _find(args: argparse.Namespace, context: Context, *, astray: bool = False) -> RestoredCopy:
     from pgvault.jobs.copies import find_copy
 
     copy = find_copy(context.config, args.copy, astray=astray)

@@ -1,4 +1,4 @@
-"""Running a job from a verb: in the foreground, told on standard error; or silently, when it was started detached."""
+"""Runs a job from a verb: in the foreground, reported on standard error; or silently, if it was started detached."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class ActPlan(Protocol):
-    """What is done with a restored server: shown and judged before it is done."""
+    """A plan for a restored server, shown and checked before it is executed."""
 
     @property
     def failed(self) -> tuple[Precondition, ...]: ...
@@ -36,9 +36,10 @@ class ActPlan(Protocol):
 
 
 def settle(plan: ActPlan, context: Context, show: Callable[[bool], None], *, dry_run: bool) -> int | None:
-    """Show a plan, as the answer itself or as talk beside the job; the exit code where nothing else was asked for.
+    """Show a plan on standard output if it was requested, else on standard error. Return the exit code if nothing else
+    is to be done.
 
-    Raises Refused when one of its conditions fails.
+    Raises Refused if one of its conditions fails.
     """
     if context.hold is None or dry_run:
         show(dry_run)
@@ -51,7 +52,7 @@ def settle(plan: ActPlan, context: Context, show: Callable[[bool], None], *, dry
 
 def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[str], plan: object, act: Act[T],
             runner: asyncio.Runner | None = None) -> T:
-    """Run `act` as a job and return what it returned; raises its error, or Cancelled.
+    """Run `act` as a job and return its result; raises its error, or Cancelled.
 
     `command` is the full argument list, beginning with `pgvault`. See `pgvault.jobs.run` for the rest.
     """
@@ -62,11 +63,11 @@ def run_job(context: Context, *, kind: JobKind, server: str, command: Sequence[s
     ended = run_in_foreground(_home(context, kind), order, act, listeners, runner=runner)
     if ended.error is not None:
         raise ended.error
-    return ended.value  # type: ignore[return-value]  # no error: there is a value
+    return ended.value  # type: ignore[return-value]  # no error, so there is a value
 
 
 def detach(context: Context, *, kind: JobKind, server: str, command: Sequence[str]) -> int:
-    """Start the command as a job of its own and print the job's id; the exit code."""
+    """Start the command as a detached job and print the job's id. Return the exit code."""
     from pgvault.jobs.detach import start_detached
 
     job = start_detached(context.config.vault.home, command, kind=kind, server=server, config=context.config_path)
@@ -78,13 +79,13 @@ def detach(context: Context, *, kind: JobKind, server: str, command: Sequence[st
 
 
 def _home(context: Context, kind: JobKind) -> Path:
-    """Where the job is recorded: in the vault or, where that may only be read, with the person's own state. A restore
-    from a full vault finds another place, too; any other job needs room in the vault."""
+    """Return where to record the job: in the vault or, if it is read-only, in the user's state directory. A restore
+    from a full vault uses another place, too; any other job needs space in the vault."""
     home = context.config.vault.home
     if context.hold is not None or not home.exists():
         return home
     if not os.access(home, os.W_OK):
-        what, places = "may only be read", [state_directory()]
+        what, places = "is read-only", [state_directory()]
     elif kind is JobKind.RESTORE and is_full(home):
         what, places = "is full", [state_directory(), _temporary(), Path("/dev/shm") / f"pgvault-{os.geteuid()}"]
     else:
@@ -99,12 +100,12 @@ def _temporary() -> Path:
 
     try:
         return Path(tempfile.gettempdir()) / f"pgvault-{os.geteuid()}"
-    except FileNotFoundError:  # each of its candidates is full
+    except FileNotFoundError:  # all of its candidates are full
         return Path("/tmp") / f"pgvault-{os.geteuid()}"
 
 
 def _has_room(place: Path) -> bool:
-    """In a directory that is this user's own, since a job's plan is nobody else's business."""
+    """Return whether a directory that belongs to this user has space. Nobody else may read a job's plan."""
     try:
         make_directory(place)
         return place.stat().st_uid == os.geteuid() and not is_full(place)

@@ -1,4 +1,4 @@
-"""The server verbs: what is configured, and how it stands."""
+"""The server verbs: their configuration and their status."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pgvault.engine.server_status import Described, Status
     from pgvault.model.window import Window
 
-LIST = """List the configured servers: the name and the description of each.
+LIST = """List the configured servers with their descriptions.
 
 Example:
   pgvault list-servers
 """
-SHOW = """Show every setting of a server, where its things are in the vault, and what PostgreSQL says of itself.
+SHOW = """Show every setting of a server, its directories in the vault, and what PostgreSQL reports about itself.
 
-A server that is out of reach is shown all the same, and the reason is told.
+A server that cannot be reached is shown, too, with the reason.
 
 Example:
   pgvault show-server main-db | grep incoming_wals_directory
 """
-STATUS = """Show how a server's protection stands: backups, recovery window, WAL, receiver, jobs and problems.
+STATUS = """Show how well a server is protected: backups, recovery window, WAL, receiver, jobs and problems.
 
 Example:
   pgvault status main-db
@@ -39,7 +39,7 @@ _RUNNING = (JobState.STARTING, JobState.RUNNING, JobState.CANCELLING)
 
 
 def no_arguments(parser: argparse.ArgumentParser) -> None:
-    """list-servers takes none."""
+    """Add nothing: list-servers takes no arguments."""
 
 
 def server_argument(parser: argparse.ArgumentParser) -> None:
@@ -88,33 +88,33 @@ def status(args: argparse.Namespace, context: Context) -> int:
 
 
 def _description(described: Described) -> dict[str, object]:
-    told = described.sql
-    reachable = not isinstance(told, PgvaultError)
+    facts = described.sql
+    reachable = not isinstance(facts, PgvaultError)
     return {"server": described.name, "settings": described.settings, "directories": described.directories,
-            "reachable": reachable, "error": told.message if isinstance(told, PgvaultError) else None,
-            "state": None if isinstance(told, PgvaultError) else dict(_state(told))}
+            "reachable": reachable, "error": facts.message if isinstance(facts, PgvaultError) else None,
+            "state": None if isinstance(facts, PgvaultError) else dict(_state(facts))}
 
 
 def _print_description(described: Described, context: Context) -> None:
-    told = described.sql
+    facts = described.sql
     values: dict[str, object] = {**described.settings, **described.directories}
-    if isinstance(told, PgvaultError):
-        values["reachable"] = f"no: {told.message}. {told.detail}".strip()
+    if isinstance(facts, PgvaultError):
+        values["reachable"] = f"no: {facts.message}. {facts.detail}".strip()
     else:
-        values |= {"reachable": "yes", **{key: value for key, value in _state(told) if values.get(key) is None}}
+        values |= {"reachable": "yes", **{key: value for key, value in _state(facts) if values.get(key) is None}}
     context.out.line(f"Server {described.name}:")
     for key, value in values.items():
         text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         context.out.line(f"{_INDENT}{key}: {text}")
 
 
-def _state(told: SqlFacts) -> Iterable[tuple[str, object]]:
-    """What PostgreSQL says of itself."""
-    facts = told.server
-    return (("server_version", facts.version), ("system_identifier", facts.system_identifier),
-            ("data_directory", facts.data_directory or None), ("timeline", told.timeline),
-            ("current_lsn", told.lsn), ("wal_segment_size", facts.segment_size), ("is_in_recovery", facts.in_recovery),
-            *told.settings.items())
+def _state(facts: SqlFacts) -> Iterable[tuple[str, object]]:
+    """Return what PostgreSQL reports about itself."""
+    server = facts.server
+    return (("server_version", server.version), ("system_identifier", server.system_identifier),
+            ("data_directory", server.data_directory or None), ("timeline", facts.timeline),
+            ("current_lsn", facts.lsn), ("wal_segment_size", server.segment_size),
+            ("is_in_recovery", server.in_recovery), *facts.settings.items())
 
 
 def _status(found: Status, jobs: list[Job]) -> dict[str, object]:
@@ -151,13 +151,13 @@ def _print_status(found: Status, jobs: list[Job], context: Context) -> None:
         detail = f" ({problem.detail})" if problem.detail else ""
         context.out.line(_INDENT, f"{problem.name}: ", Painted(problem.outcome.value.upper(), style), detail)
     if found.problems:
-        context.out.line(_INDENT, f"What mends them: pgvault check {found.server}")
+        context.out.line(_INDENT, f"To see how to correct them: pgvault check {found.server}")
 
 
 def _protection(found: Status) -> Part:
-    """In the console's words."""
-    told = f"{found.protection.value.upper()}{': ' * bool(found.reasons)}{'; '.join(found.reasons)}"
-    return Painted(told, {"ok": "good", "failed": "bad"}.get(found.protection.value, "warn"))
+    """Describe the protection as the console does."""
+    text = f"{found.protection.value.upper()}{': ' * bool(found.reasons)}{'; '.join(found.reasons)}"
+    return Painted(text, {"ok": "good", "failed": "bad"}.get(found.protection.value, "warn"))
 
 
 def _last_backup(found: Status) -> Part:

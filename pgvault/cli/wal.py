@@ -1,4 +1,4 @@
-"""The WAL verbs that people and cron call: wal, switch-wal, archive-wal, receive-wal."""
+"""The WAL verbs for people and cron: wal, switch-wal, archive-wal, receive-wal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pgvault.model.window import Gap, Range, TimelineWal, Window
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 
-WAL_HELP = """Show the timelines of a server, what is archived of them, gaps, and the recovery windows.
+WAL_HELP = """Show the timelines of a server, their archived segments, gaps, and the recovery windows.
 
 Example:
   pgvault wal main-db
@@ -27,10 +27,10 @@ SWITCH_HELP = """Close the server's current WAL segment, so that it is archived 
 Example:
   pgvault switch-wal main-db --archive
 """
-ARCHIVE_HELP = """Take what arrived in incoming, and what a receiver left complete in streaming, into the archive.
+ARCHIVE_HELP = """Archive the files in incoming, and the complete segments that a receiver left in streaming.
 
-Prints nothing where there was nothing to take. With all, a server that fails does not stop the others; the exit code is
-that of the worst.
+Prints nothing if there was nothing to archive. With all, a server that fails does not stop the others; the exit code is
+that of the worst failure.
 
 Example:
   pgvault archive-wal main-db
@@ -38,7 +38,7 @@ Example:
 """
 RECEIVE_HELP = """Stream WAL from the server until stopped with Ctrl-C, SIGTERM or --stop.
 
-SIGHUP changes nothing: the receiver goes on when its terminal is closed, and its configuration is that of its start.
+SIGHUP is ignored: the receiver continues when its terminal is closed, with the configuration that it started with.
 
 Example:
   pgvault receive-wal main-db
@@ -46,7 +46,7 @@ Example:
 """
 
 LOOK_LIMIT = 200
-"""At most so many segments are read before `wal` answers; archive-wal reads all of them."""
+"""`wal` reads at most this many unread segments before it answers; archive-wal reads all of them."""
 
 
 def server_argument(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def switch_arguments(parser: argparse.ArgumentParser) -> None:
 
 def receive_arguments(parser: argparse.ArgumentParser) -> None:
     server_argument(parser)
-    parser.add_argument("--stop", action="store_true", help="stop the receiver that runs")
+    parser.add_argument("--stop", action="store_true", help="stop the running receiver")
 
 
 def wal(args: argparse.Namespace, context: Context) -> int:
@@ -82,20 +82,20 @@ def switch_wal(args: argparse.Namespace, context: Context) -> int:
 
     server = context.config.server(args.server)
     switched = switch(server)
-    said = "closed" if switched.changed else "nothing was written since the last switch; the last segment is"
+    state = "closed" if switched.changed else "nothing was written since the last switch; the last segment is"
     if args.archive:
         wait_archived(_vault(context, server), server, switched.segment, args.archive_timeout)
     if context.json:
         context.out.json({"server": server.name, "segment": switched.segment, "switched": switched.changed,
                           "archived": True if args.archive else None})
     else:
-        context.out.line(f"{said} {switched.segment}", ", which is archived" if args.archive else "")
+        context.out.line(f"{state} {switched.segment}", ", which is archived" if args.archive else "")
     return 0
 
 
 def archive_wal(args: argparse.Namespace, context: Context) -> int:
-    """One server never stops the others; the exit code is that of the worst."""
-    from pgvault.cli.failure import tell
+    """Archive for each server. One that fails does not stop the others; the exit code is that of the worst failure."""
+    from pgvault.cli.failure import report_failure
 
     vault, code = Vault.open_or_create(context.config.vault.home), 0
     for server in context.servers(args.server):
@@ -104,7 +104,7 @@ def archive_wal(args: argparse.Namespace, context: Context) -> int:
         except Exception as error:
             if args.server != "all" or isinstance(error, BrokenPipeError):
                 raise
-            code = max(code, tell(error, context, ["archive-wal", server.name], server=server.name))
+            code = max(code, report_failure(error, context, ["archive-wal", server.name], server=server.name))
     return code
 
 
@@ -127,7 +127,7 @@ def _archive_waiting(server: ServerConfig, vault: ServerVault, context: Context)
         context.out.json({"server": server.name, "archived": taken.archived, "rejected": taken.rejected,
                           "arriving": taken.arriving, "failed": taken.failed,
                           "damaged": [each.name for each in damaged]})
-    elif taken != Taken():  # cron mails whatever is printed
+    elif taken != Taken():  # cron mails any output
         context.out.line(f"{server.name}: {taken}")
     return int(bool(taken.rejected or taken.failed or damaged))
 
@@ -142,8 +142,8 @@ def receive_wal(args: argparse.Namespace, context: Context) -> int:
     vault = _vault(context, server)
     if args.stop:
         done = stop_running(vault)
-        context.err.line(f"the receiver of {server.name} has stopped" if done else
-                         f"no receiver of {server.name} runs")
+        context.err.line(f"stopped the receiver of {server.name}" if done else
+                         f"no receiver of {server.name} is running")
         return 0
     listeners = (listener(context.err, as_json=context.json), JobLog(open_log(context)))
 
@@ -167,7 +167,7 @@ def _vault(context: Context, server: ServerConfig) -> ServerVault:
 
 
 def document(status: WalStatus) -> dict[str, Any]:
-    """The JSON contract of `wal`, which also tells what could not be read."""
+    """Return the documented JSON of `wal`, including what could not be read."""
     size = status.segment_size
     return {
         "segment_size": size, "stored_bytes": status.stored_bytes,
@@ -221,14 +221,14 @@ def _show(context: Context, server: ServerConfig, status: WalStatus) -> None:
         out.line(out.paint("broken  ", "bad"), str(unreadable))
     for each_break in survey.breaks:
         out.line(out.paint("stops   ", "dim" if each_break.harmless else "bad"),
-                 f"no recovery passes {each_break.lsn} in {each_break.segment.name(size)}: {each_break.reason}",
+                 f"recovery cannot pass {each_break.lsn} in {each_break.segment.name(size)}: {each_break.reason}",
                  " (harmless: a newer backup begins behind it)" if each_break.harmless else "")
     for damaged in status.damaged:
         out.line(out.paint("damaged ", "bad"), f"{damaged.name}: {damaged.reason}")
     for unknown in status.not_read:
         out.line(out.paint("not read ", "warn"), f"{unknown.segment}: {unknown.reason}")
     if status.unread:
-        out.line(out.paint("unread  ", "warn"), f"{status.unread} segments are archived and not read yet, so times may "
+        out.line(out.paint("unread  ", "warn"), f"{status.unread} archived segments were not read yet, so times may "
                  f"reach further than shown: pgvault archive-wal {server.name}")
     for name in status.streaming:
         out.line(out.paint("streaming ", "dim"), f"{name} is being received")

@@ -93,7 +93,7 @@ def test_status_of_a_server_that_nothing_was_done_for(site: Site, pg: Server) ->
     done = site.run("status", NAME, check=0)
     assert "  Last backup     : none\n" in done.text
     assert "  Recovery window : none: nothing can be restored\n" in done.text
-    assert f"What mends them: pgvault check {NAME}" in done.text
+    assert f"To see how to correct them: pgvault check {NAME}" in done.text
     assert not site.home.exists()
 
 

@@ -116,7 +116,7 @@ def test_a_socket_directory_that_is_not_there_is_told(world: World, as_configure
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
 def test_what_is_no_port_is_wrong_usage(world: World, port: str) -> None:
     done = world.cli("restore", "main", "auto", "/x", "--host", "target", f"--port={port}", "--dry-run", check=2)
-    assert "--port takes a number from 1 to 65535" in done.stderr
+    assert "--port must be from 1 to 65535" in done.stderr
 
 
 def test_the_plan_tells_where_it_will_listen(world: World) -> None:

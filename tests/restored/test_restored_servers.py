@@ -55,7 +55,7 @@ def test_looking_lends_the_terminal_to_psql_on_the_host(world: World) -> None:
     told = world.cli("--format", "json", "look", "latest", check=0).json()
     assert told["command"].startswith(f"{world.server.installation.bin}/psql -h {world.root} -p {world.port} ")
     terminal = Terminal(pgvault_argv("look", "latest", config=world.config_file))
-    assert "\\q comes back" in terminal.until("=# ")
+    assert "\\q returns" in terminal.until("=# ")
     terminal.type("SELECT count(*) * 111 AS number FROM here;\n")
     assert "555" in terminal.until("=# ")
     terminal.type("SELECT pg_sleep(60);\n")

@@ -519,7 +519,7 @@ def test_another_cluster_is_refused(own_server, server: Server, vault: ServerVau
 def test_one_receiver_at_a_time_and_stop_ends_it(server: Server, vault: ServerVault, config) -> None:
     """The end of its terminal does not."""
     path = config(server)
-    assert pgvault("receive-wal", "main", "--stop", config=path, check=0).stderr == "no receiver of main runs\n"
+    assert pgvault("receive-wal", "main", "--stop", config=path, check=0).stderr == "no receiver of main is running\n"
     process = subprocess.Popen(pgvault_argv("receive-wal", "main", config=path), env=environment(),
                                stderr=subprocess.PIPE, text=True)
     wait_until(lambda: server.scalar("select count(*) from pg_stat_replication where state = 'streaming'"),
