@@ -109,7 +109,7 @@ def open_it(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.OPEN, server=copy.server, command=command)
     done = run_job(context, kind=JobKind.OPEN, server=copy.server, command=command, plan=copy,
-                   act=lambda emit, job: open_for_use(_find_again(copy, context), context.config, emit, lift=args.lift))
+                   act=lambda emit, job: open_for_use(_recheck(copy, context), context.config, emit, lift=args.lift))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "timeline": done.timeline,
                           "lifted": list(done.lifted), "settings_changed": list(copy.settings_changed)})
@@ -143,7 +143,7 @@ def throw_away(args: argparse.Namespace, context: Context) -> int:
     if args.detach:
         return detach(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv())
     done = run_job(context, kind=JobKind.THROW_AWAY, server=copy.server, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: throw_away(plan, _find_again(copy, context, astray=True), context.config, emit))
+                   act=lambda emit, job: throw_away(plan, _recheck(copy, context, astray=True), context.config, emit))
     if context.json:
         context.out.json({"server": copy.server, "copy": copy.job, "verdict": str(done), "removed": list(plan.places),
                           "left": list(done.left)})
@@ -186,7 +186,7 @@ def _show(plan: ThrowAwayPlan, context: Context, *, as_data: bool) -> None:
     show_conditions(plan.preconditions, out)
 
 
-def _find_again(copy: RestoredCopy, context: Context, *, astray: bool = False) -> RestoredCopy:
+def _recheck(copy: RestoredCopy, context: Context, *, astray: bool = False) -> RestoredCopy:
     """Find the copy again before acting on it, which may be long after it was shown. Refused if another restore has
     written there since."""
     from pgvault.jobs.copies import find_copy
