@@ -20,7 +20,7 @@ test: $(VENV)/.dev  ## all tests; ARGS=tests/model: those of a part
 
 # The console's tests need no server either, but most of a minute of their own: ARGS=tests/console runs them with test.
 test-fast: $(VENV)/.dev  ## the tests that need no server and no screen: under a minute
-	$(VENV)/bin/pytest -n $(JOBS) -m "not server and not slow" --hypothesis-profile=fast \
+	$(VENV)/bin/pytest -n auto -m "not server and not slow" --hypothesis-profile=fast \
 		--ignore=tests/console --ignore=tests/demo $(ARGS)
 
 lint: $(VENV)/.dev  ## style, types and layers
