@@ -72,7 +72,7 @@ def test_a_removal_that_is_cancelled_says_what_may_be_gone(monkeypatch: pytest.M
     monkeypatch.setattr(throwing_away, "plan_throw_away", judged)
     plan: Any = SimpleNamespace(directory="/srv/copy", place="host:/srv/copy", tablespaces=(),
                                 to_argv=lambda: ["pgvault", "throw-away", "1", "--remove", "/srv/copy"])
-    copy: Any = SimpleNamespace(host="", major=18, job="1")
+    copy: Any = SimpleNamespace(host="", major=18, job="1", is_whole=True)
     with pytest.raises(Cancelled) as told:
         asyncio.run(throwing_away.throw_away(plan, copy, None, discard))  # type: ignore[arg-type]
     assert "some of its files may be removed" in told.value.detail
