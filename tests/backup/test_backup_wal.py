@@ -60,7 +60,7 @@ def archived(here: Station, backup: Backup) -> bool:
 
 
 def is_copied(here: Station) -> bool:
-    return here.home.exists() and any(backup.status.copied for backup in here.backups())
+    return (here.home / "vault.toml").exists() and any(backup.status.copied for backup in here.backups())
 
 
 @pytest.fixture(params=[0, 0o077])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def far_from_utc() -> Iterator[None]:
     """Nearly half a day and a quarter of an hour: what forgets to say that a time is meant in UTC is then wrong."""
     with pytest.MonkeyPatch.context() as patch:
