@@ -1,1 +1,1 @@
-"""Use cases: each takes a plan and its dependencies, emits events and returns a verdict."""
+"""Operations: each takes a plan and its dependencies, emits events and returns a verdict."""

@@ -1,4 +1,4 @@
-"""The files of one backup, to be looked through on a screen: a page at a time, filtered as one types."""
+"""The files of one backup for display: a page at a time, filtered while a person types."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pgvault.vault.manifest import Entry, Manifest
 
 
 class BackupFiles:
-    """A scope: `with BackupFiles(vault, backup) as files`. Files, directories and links, in the order of the backup.
+    """A scope: `with BackupFiles(vault, backup) as files`. It lists files, directories and links in the order of the
+    backup.
 
-    Filter by walking through `search(text)` in a worker, collecting the ids that it gives, and showing `rows_of` a
-    slice of them; when the text changes, `stop` the search from wherever that is noticed.
+    To filter, iterate over `search(text)` in a worker, collect the ids, and show `rows_of` a slice of them. When the
+    text changes, `stop` the search from any thread.
     """
 
     def __init__(self, vault: ServerVault, backup: Backup) -> None:
-        """Corrupt when the manifest is missing, or can be seen to be damaged without reading it whole."""
+        """Corrupt if the manifest is missing, or visibly damaged without reading it completely."""
         self._vault, self._backup = vault, backup
         self._listing = Listing(vault, backup)
 
@@ -32,18 +33,18 @@ class BackupFiles:
         return len(self._listing)
 
     def rows(self, first: int, limit: int) -> list[Entry]:
-        """At most `limit` from place `first` on; places are counted from 0."""
+        """Return at most `limit` entries from `first` on, counted from 0."""
         return self._listing.entries_at(first, limit)
 
     def rows_of(self, ids: Sequence[int]) -> list[Entry]:
-        """Those with these ids, as a search gave them."""
+        """Return the entries with these ids, as returned by a search."""
         return self._listing.entries_of(ids)
 
     def search(self, text: str, *, invert: bool = False) -> Search:
-        """Its ids come in blocks, the first one within milliseconds; empty text fits everything."""
+        """Return a search whose ids come in blocks, the first within milliseconds. An empty text matches everything."""
         return self._listing.search(text, invert=invert)
 
     def check(self) -> None:
-        """Read the whole manifest, and compare it with its hash; Corrupt when it is not what was written."""
+        """Read the whole manifest and compare it with its hash; Corrupt if they differ."""
         with Manifest(self._vault, self._backup, check=True):
             pass

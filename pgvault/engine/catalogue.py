@@ -1,6 +1,6 @@
-"""The catalogue of one server: its backups with their WAL, what can be restored from each, and the verdict on each.
+"""The catalogue of one server: its backups with their WAL, their recovery windows and retention verdicts.
 
-Read-only, and one pass over the WAL index for all backups: a thousand of them are told in tens of milliseconds.
+It is read-only, and makes one pass over the WAL index for all backups: a thousand take tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pgvault.vault.layout import ServerVault, Vault
 
 
 class Catalogued(NamedTuple):
-    """A backup and what the rest of the vault says about it."""
+    """A backup and what the rest of the vault knows about it."""
 
     backup: Backup
     own_wal: WalShare | None
-    """From its begin to its end: without it, it cannot be restored. None: not known."""
+    """WAL from the backup's start to its end, which a restore needs; None if it is unknown."""
     wal: WalShare | None
-    """Behind it, up to where the next backup begins. None: not known."""
+    """Later WAL, up to the start of the next backup; None if it is unknown."""
     keep: Keep | None
     retention: RetentionVerdict
     restorable_until: datetime | None
-    """The last commit that can be reached from it; None when nothing later than its end can, or is not known."""
+    """The last commit that can be reached from it; None if none follows its end, or if it is unknown."""
     previous: str | None
     next: str | None
     flaw: str = ""
-    """Why it cannot be restored though it is DONE: WAL that it needs is missing. Empty also when that is not known."""
+    """Why it cannot be restored though it is DONE: WAL that it needs is missing. Empty also if that is unknown."""
 
     @property
     def restorable_from(self) -> datetime | None:
@@ -43,25 +43,25 @@ class Catalogued(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """Of one server; oldest first."""
+    """The catalogue of one server, oldest backup first."""
 
     server: str
     backups: tuple[Catalogued, ...]
     unreadable: tuple[Unreadable, ...]
     wal_problem: str
-    """Why what concerns WAL is not known; empty when it is."""
+    """Why the facts about WAL are missing; empty if they are not."""
 
     def entry(self, backup_id: str) -> Catalogued:
         for each in self.backups:
             if each.backup.id == backup_id:
                 return each
-        raise NotFound(f"there is no backup {backup_id} any more")
+        raise NotFound(f"backup {backup_id} no longer exists")
 
 
 def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, reach: bool = True) -> Catalogue:
-    """Everything about all backups. What cannot be read is told in it, and raises nothing.
+    """Read all facts about all backups. Problems are part of the result, and raise nothing.
 
-    Without `reach`, `restorable_until` is not asked for, which is most of the cost when there is much WAL.
+    Without `reach`, `restorable_until` is not determined, which is most of the cost if there is much WAL.
     """
     backups, unreadable = catalog.read_all(vault)
     wal, problem = _read_wal(vault, backups, reach)
@@ -84,7 +84,7 @@ def _read_wal(vault: ServerVault, backups: Sequence[Backup], reach: bool) -> tup
 
 
 def _neighbours(backups: Sequence[Backup]) -> Iterator[tuple[Backup, Backup | None, Backup | None]]:
-    """Each backup with the complete ones nearest to it on both sides."""
+    """Yield each backup with its nearest complete neighbours on both sides."""
     behind: list[Backup | None] = []
     following: Backup | None = None
     for backup in reversed(backups):
@@ -108,19 +108,19 @@ def _entry(backup: Backup, before: Backup | None, behind: Backup | None, wal: Ca
 
 
 def backup_object(config: Config, backup: Backup) -> dict[str, object]:
-    """The JSON contract's object of a backup that was just taken."""
+    """Return the documented JSON object of a backup that was just taken."""
     server = config.server(backup.server)
     catalogue = read_catalogue(Vault.open(config.vault.home).server(server.name), server, datetime.now(UTC))
     return backup_document(catalogue.entry(backup.id))
 
 
 def backup_documents(catalogue: Catalogue) -> list[dict[str, object]]:
-    """The backup objects of one server, oldest first; an unreadable one has its id, its state and its reason only."""
-    told = {entry.backup.id: backup_document(entry) for entry in catalogue.backups}
+    """Return the backup objects of one server, oldest first. An unreadable one has only its id, state and reason."""
+    by_id = {entry.backup.id: backup_document(entry) for entry in catalogue.backups}
     for each in catalogue.unreadable:
-        told[each.id] = {**dict.fromkeys(_FIELDS), "id": each.id, "server": catalogue.server, "status": "UNREADABLE",
+        by_id[each.id] = {**dict.fromkeys(_FIELDS), "id": each.id, "server": catalogue.server, "status": "UNREADABLE",
                          "error": each.reason}
-    return [told[backup_id] for backup_id in sorted(told)]
+    return [by_id[backup_id] for backup_id in sorted(by_id)]
 
 
 _FIELDS = (
@@ -131,7 +131,7 @@ _FIELDS = (
 
 
 def backup_document(entry: Catalogued) -> dict[str, object]:
-    """The backup object of the JSON contract. What is not known is null."""
+    """Return the documented JSON object of a backup. Unknown values are null."""
     backup, segment_size = entry.backup, entry.backup.segment_size
     begin, end = backup.begin_segment, backup.end_segment
     return dict(zip(_FIELDS, (

@@ -1,4 +1,4 @@
-"""The WAL of a server's backups: how much belongs to each, and how far it reaches."""
+"""The WAL of a server's backups: how much belongs to each, and how far it extends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pgvault.model.window import Survey
 
 _FAR = 1 << 62
-"""Behind every segment."""
+"""A number behind every segment."""
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
 
@@ -39,7 +39,7 @@ class WalShare(NamedTuple):
 
 
 class _Timeline:
-    """The archived segments of one timeline, with running totals: any stretch is summed by two look-ups."""
+    """The archived segments of one timeline with running totals, so that any stretch is summed by two look-ups."""
 
     def __init__(self, rows: Sequence[tuple[int, ...]]) -> None:
         self.numbers = [row[1] for row in rows]
@@ -48,7 +48,7 @@ class _Timeline:
 
 
 class CatalogueWal:
-    """What is archived, ready to be asked for any number of backups."""
+    """The archived WAL, prepared for queries about any number of backups."""
 
     def __init__(self, timelines: Mapping[int, _Timeline], tree: TimelineTree, until: Mapping[str, datetime],
                  broken: Mapping[str, str]) -> None:
@@ -56,29 +56,29 @@ class CatalogueWal:
         self.until = until
         """The last commit that can be reached from each backup, by id."""
         self._broken = broken
-        """By backup, why recovery does not get to its end though no segment may be missing."""
+        """Why recovery cannot reach the end of a backup though no segment may be missing, by id."""
 
     def flaw(self, backup: Backup) -> str:
-        """Why the backup cannot be restored; empty when its WAL is whole."""
+        """Return why the backup cannot be restored; empty if its WAL is complete."""
         begin, end = _span(backup)
         if missing := end - begin + 1 - self.own(backup).files:
             return f"{missing} of the {end - begin + 1} WAL segments that it needs are not archived"
         return self._broken.get(backup.id, "")
 
     def own(self, backup: Backup) -> WalShare:
-        """The segments from the backup's begin to its end."""
+        """Sum up the segments from the backup's start to its end."""
         begin, end = _span(backup)
         return self._share([(backup.timeline, begin, end)])
 
     def behind(self, backup: Backup, following: Backup | None) -> WalShare:
-        """The segments after the backup's end, along its timeline path, up to where the next backup begins."""
+        """Sum up the segments after the backup's end, along its timeline path, up to the start of the next backup."""
         first, last = _span(backup)[1] + 1, _span(following)[0] - 1 if following else _FAR
         if not self.tree.histories and (following is None or following.timeline == backup.timeline):
             return self._share([(backup.timeline, first, last)])
         paths = self.tree.descendants(backup.timeline, backup.end_lsn or Lsn(0))
         if following:
             paths = tuple(path for path in paths if path.timeline == following.timeline)
-        if not paths:  # the next backup lies on another branch, and leaves all of this one's timeline to it
+        if not paths:  # the next backup is on another branch, so all later WAL of this timeline belongs to this one
             paths, last = (self.tree.history(backup.timeline),), _FAR
         return self._share(_stretches(paths[-1], first, last, backup.segment_size))
 
@@ -100,13 +100,14 @@ class CatalogueWal:
 
 
 def _span(backup: Backup) -> tuple[int, int]:
-    """The numbers of the segments in which it begins and ends. A thousand times, so without making a Segment."""
+    """Return the numbers of its first and last segment. It is called a thousand times, so it creates no Segment."""
     begin, end = backup.begin_lsn or 0, backup.end_lsn or 0
     return begin // backup.segment_size, max(end - 1, begin) // backup.segment_size
 
 
 def _stretches(history: History, first: int, last: int, size: int) -> Iterator[Stretch]:
-    """The segments `first` to `last` that recovery along this timeline reads: at a switch, the newer timeline's."""
+    """Yield the segments `first` to `last` that recovery along this timeline reads; at a switch, those of the newer
+    timeline."""
     for leg in history.legs:
         low = max(first, leg.start // size)
         high = last if leg.end is None else min(last, leg.end // size - 1)
@@ -115,10 +116,10 @@ def _stretches(history: History, first: int, last: int, size: int) -> Iterator[S
 
 
 def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterator[StoredFile]:
-    """The archived segments from the backup's begin on: to its end, or to the newest on the newest timeline that goes
-    on from it, with the history files of that.
+    """Yield the archived segments from the backup's start to its end, or to the newest of the newest timeline that
+    continues from it, with that timeline's history files.
 
-    WalMissing, after the rest, when one between its begin and its end is not archived.
+    Raises WalMissing, after all others, if one between its start and its end is not archived.
     """
     begin, end = backup.begin_segment, backup.end_segment
     if begin is None or end is None or backup.end_lsn is None:
@@ -143,10 +144,11 @@ def wal_files(vault: ServerVault, backup: Backup, *, standalone: bool) -> Iterat
 
 
 def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> CatalogueWal:
-    """From the WAL index; NotFound and Corrupt when it cannot tell. `reach`: also how far each can be recovered.
+    """Read the WAL index; NotFound and Corrupt if it is not usable. `reach` also determines how far each backup can be
+    recovered.
 
-    Where everything that was read is whole, a backup is whole when no segment is missing, and a count shows that; only
-    else, and for the reach, all segments are surveyed.
+    If all read WAL is intact, a backup is complete if no segment is missing, which a count shows. All segments are
+    surveyed only otherwise, and for `reach`.
     """
     with wal_index.reading(vault) as index:
         rows = segment_sizes(index)
@@ -156,7 +158,7 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
     timelines = {number: _Timeline(list(each)) for number, each in groupby(rows, itemgetter(0))}
     if not surveyed:
         return CatalogueWal(timelines, tree, {}, {})
-    from pgvault.model.window import survey  # the plain list does without
+    from pgvault.model.window import survey  # listing backups does not need it
     from pgvault.vault.wal_parted import latest_between
 
     size = backups[-1].segment_size
@@ -166,7 +168,7 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
 
 
 def _reach(survey: Survey, backups: Sequence[Backup]) -> dict[str, datetime]:
-    """The newest commit behind its end that can be reached from each backup, along whatever timeline."""
+    """Return the newest commit after its end that can be reached from each backup, along any timeline."""
     until = {backup.id: backup.finished_at for backup in backups if backup.finished_at}
     for window in survey.windows:
         for backup_id in window.backups:
@@ -176,7 +178,7 @@ def _reach(survey: Survey, backups: Sequence[Backup]) -> dict[str, datetime]:
 
 
 def _timelines(vault: ServerVault, index: WalIndex) -> TimelineTree:
-    """Most clusters have one timeline only, and then nothing needs to be read."""
+    """Read the timelines. Most clusters have only one, and then nothing needs to be read."""
     if not has_histories(index):
         return TimelineTree(())
     from pgvault.vault.wal_facts import timeline_tree

@@ -1,4 +1,4 @@
-"""What the numbers in WAL were called: looked up in the names that backups keep of their time."""
+"""Translates the numbers in WAL to names, which backups store."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from pgvault.wal.transaction_changes import PG_CLASS, PG_DATABASE
 
 KINDS = {"p": "partitioned table", "r": "table", "m": "materialized view", "v": "view", "f": "foreign table",
          "S": "sequence", "i": "index", "I": "partitioned index", "t": "toast table"}
-"""pg_class.relkind in words; what comes first here is what an event is about."""
+"""pg_class.relkind in words. Earlier ones are the main objects of an event."""
 _UNKNOWN, _TOAST_INDEX = "relation", "toast index"
 _ORDER = ("partitioned table", "table", "materialized view", "view", "foreign table", _UNKNOWN, "sequence", "index",
           "partitioned index", "toast table", _TOAST_INDEX)
 _HANGERS_ON = frozenset(_ORDER[-4:])
 _TOAST_SCHEMA = "pg_toast"
 _MOST_OPEN = 8
-"""Manifests that are open at a time: there may be a thousand backups."""
+"""Maximum of open manifests: there may be a thousand backups."""
 _ASKED = 4
-"""Backups on either side of a position that are asked for a name."""
+"""Backups on either side of a position that are searched for a name."""
 T = TypeVar("T")
 
 
@@ -40,32 +40,34 @@ class WalObject:
     """A relation in an event, as far as it is known."""
 
     kind: str
-    """In words, as in `KINDS`; "toast index", and "relation" when it is not known."""
+    """In words, as in `KINDS`; also "toast index", and "relation" if it is unknown."""
     schema: str
     name: str
-    """Both empty when no backup knows it."""
+    """Both are empty if no backup knows the relation."""
     oid: int
-    """0 when WAL does not say and no backup knows."""
+    """0 if neither the WAL nor a backup has it."""
     number: int
-    """Of its file, 0 when the event does not say: a relation that was never rewritten has its OID as number."""
+    """Number of its file, 0 if the event does not have it. A relation that was never rewritten has its OID as
+    number."""
     deleted: int = 0
     updated: int = 0
-    """Rows, in a `delete` event."""
+    """Rows in a `delete` event."""
 
     @property
     def is_main(self) -> bool:
-        """False for what goes with a table: an index, a TOAST table."""
+        """False for dependents of a table: an index, a TOAST table."""
         return self.kind not in _HANGERS_ON
 
     @property
     def title(self) -> str:
-        """`table public.orders`, or `table 16390`."""
+        """`table public.orders`, or `table 16390` if the name is unknown."""
         if self.name:
             return f"{self.kind} {sql_identifier(self.schema)}.{sql_identifier(self.name)}"
         return f"{self.kind} {self.oid or self.number}"
 
     def is_called(self, name: str) -> bool:
-        """Whether a person may mean it: by its name, with its schema or without, quoted or not, or by a number."""
+        """Return whether a person may mean it: by its name, with or without its schema, quoted or not, or by a
+        number."""
         plain, exact = f"{self.schema}.{self.name}", f"{sql_identifier(self.schema)}.{sql_identifier(self.name)}"
         if self.name and name in (self.name, sql_identifier(self.name), plain, exact):
             return True
@@ -73,12 +75,12 @@ class WalObject:
 
 
 def in_order(objects: Iterable[WalObject]) -> tuple[WalObject, ...]:
-    """Tables before what hangs on them."""
+    """Sort tables before their dependents."""
     return tuple(sorted(objects, key=lambda each: _ORDER.index(each.kind)))
 
 
 class NameBook:
-    """The names in all backups of a timeline path; a context manager, since it keeps some manifests open."""
+    """The names in all backups of a timeline path. It is a context manager, as it keeps some manifests open."""
 
     def __init__(self, server: ServerVault, history: History) -> None:
         self._server = server
@@ -86,7 +88,7 @@ class NameBook:
                    and history.holds(each.timeline, each.end_lsn)]
         self._backups = sorted(backups, key=_end)
         self._open: dict[str, Names] = {}
-        """By backup, the one that was asked last at the end."""
+        """Open manifests by backup, the most recently used last."""
         self._knowing: dict[tuple[str, int], bool] = {}
         self._at: dict[int, NamesAt] = {}
 
@@ -98,28 +100,28 @@ class NameBook:
             names.close()
 
     def at(self, lsn: Lsn) -> NamesAt:
-        """As things were called at a position: by the newest backup that ended before, then by the others."""
+        """Return the names at a position: from the newest backup that ended before, then from the others."""
         place = bisect_right(self._backups, lsn, key=_end)
         if place not in self._at:
             self._at[place] = NamesAt(self, self._backups[:place][::-1], self._backups[place:])
         return self._at[place]
 
     def rewritten_catalogs(self) -> set[tuple[int, int]]:
-        """(database, number) of the files of pg_class and pg_database that are not initdb's; database 0 for the latter.
-        """
+        """Return (database, number) of the files of pg_class and pg_database that are not initdb's; database 0 for the
+        latter."""
         found = (self.ask(backup, lambda names: names.rewritten((PG_CLASS, PG_DATABASE))) for backup in self._backups)
         return {(0 if oid == PG_DATABASE else database, number)
                 for rewritten in found for database, oid, number in rewritten or ()}
 
     def knows(self, backup: Backup, database: int) -> bool:
-        """As `Names.knows`, remembered."""
+        """Return the remembered result of `Names.knows`."""
         key = (backup.id, database)
         if key not in self._knowing:
             self._knowing[key] = bool(self.ask(backup, lambda names: names.knows(database)))
         return self._knowing[key]
 
     def ask(self, backup: Backup, question: Callable[[Names], T]) -> T | None:
-        """The answer of one backup; None when its manifest cannot be read: a name is no reason to fail."""
+        """Query one backup; None if its manifest cannot be read, since missing names must not cause a failure."""
         with suppress(DatabaseError, PgvaultError):
             names = self._open.pop(backup.id, None) or self._names(backup)
             self._open[backup.id] = names
@@ -140,11 +142,11 @@ class NamesAt:
         self._asked: dict[int, list[Backup]] = {}
 
     def database(self, oid: int) -> str:
-        """Empty when it is not known."""
+        """Return the name; empty if it is unknown."""
         return self._first(0, lambda names: names.database(oid)) or ""
 
     def role(self, oid: int) -> str:
-        """Empty when it is not known."""
+        """Return the name; empty if it is unknown."""
         return self._first(0, lambda names: names.role(oid)) or ""
 
     def by_oid(self, database: int, oid: int) -> RelationName | None:
@@ -154,13 +156,13 @@ class NamesAt:
         return self._first(database, lambda names: names.by_number(database, number))
 
     def kind(self, database: int, oid: int) -> str:
-        """The letter of its kind; t also for a TOAST table's index."""
+        """Return its relkind; t also for the index of a TOAST table."""
         found = self.by_oid(database, oid)
         return "" if found is None else "t" if found.schema == _TOAST_SCHEMA else found.kind
 
     def _first(self, database: int, question: Callable[[Names], T | None]) -> T | None:
-        """The first answer of the backups that know this database: a few on either side, since what existed at this
-        position is known to the nearest if only its names were asked for in full."""
+        """Return the first answer of the backups that know this database. A few on either side suffice, as the nearest
+        knows what existed at this position if its names are complete."""
         if database not in self._asked:
             self._asked[database] = [backup for side in self._sides for backup in islice(
                 (each for each in side if self._book.knows(each, database)), _ASKED)]

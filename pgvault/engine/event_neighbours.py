@@ -1,4 +1,4 @@
-"""The transactions around a place in the WAL: what a person looks at to choose where to stop."""
+"""The transactions around a position in the WAL, from which a person chooses where to stop."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pgvault.vault.wal_search import Row, WalSearch
 from pgvault.wal.transactions import Kind, Transaction
 
 _FAR_ENOUGH = 8
-"""Segments that are read on either side, at most."""
+"""Most segments that are read on either side."""
 
 
 @dataclass(frozen=True, slots=True)
 class NearTransaction:
-    """The end of one transaction; it has the position that a restore stops at, before or after it."""
+    """The end of one transaction, with the position that a restore stops at, before or after it."""
 
     lsn: Lsn
     end_lsn: Lsn
@@ -33,9 +33,9 @@ class NearTransaction:
     xid: int
     kind: Kind
     timeline: int
-    """To restore along."""
+    """The timeline to restore along."""
     removed: int
-    """How many files of relations it removed."""
+    """How many relation files it removed."""
     objects: tuple[WalObject, ...]
     """The relations whose files it removed, as far as they are known, the main one first."""
 
@@ -50,10 +50,10 @@ class NearTransaction:
 
 def transactions_near(server: ServerVault, timeline: int, lsn: Lsn, count: int, *,
                       partial: bool = False) -> list[NearTransaction]:
-    """Up to `count` transactions that ended before a position, and as many that ended at it or behind it, in order.
+    """Return up to `count` transactions that ended before a position, and as many that ended at or behind it, in order.
 
-    Those that ended far away, or in segments that cannot be read, are left out. NotFound when there is no WAL of the
-    timeline. Costs about 0.1 s.
+    Those that ended far away, or in unreadable segments, are left out. NotFound if there is no WAL of the timeline. A
+    call takes about 0.1 s.
     """
     identity = read_identity(server)
     if identity is None:

@@ -1,8 +1,9 @@
-"""Accidents in the archived WAL as they are found, segment by segment, forwards or backwards.
+"""Finds accidents in the archived WAL segment by segment, forwards or backwards.
 
-Forwards, one ledger goes through all segments. Backwards, each segment is read by itself, and a commit in it is judged
-when the segments before it have been asked what they know of its transaction. How far back that has to be is told by
-what servers write every 15 s, and with each checkpoint: which xid comes next, so which transactions had not begun.
+Forwards, one ledger goes through all segments. Backwards, each segment is read by itself, and its commits are evaluated
+after the earlier segments were searched for changes of their transactions. How far back that must go follows from the
+records that servers write every 15 s, and with each checkpoint: they contain the next xid, so that older records show
+which transactions had not begun.
 """
 
 from __future__ import annotations
@@ -23,44 +24,44 @@ from pgvault.wal.transaction_changes import Ended, Ledger
 from pgvault.wal.transactions import is_older
 
 LOOK_BACK = 1024
-"""Segments at most in which the beginning of a transaction is searched, backwards from its commit, or from the first
-segment of interest. That it did something even earlier, which is not counted, is told."""
+"""Maximum number of segments that are searched for the beginning of a transaction, backwards from its commit, or from
+the first segment of interest. Earlier changes are not counted, which is reported."""
 LEAST = 2
-"""Segments that are read in any case: the mark of a dropped database is no part of the transaction, and comes shortly
-before it."""
+"""Segments that are always read: the mark of a dropped database is not part of the transaction, but shortly precedes
+it."""
 
 Found = tuple[Row, Finding]
 KnownAt = Callable[[int], Known]
-"""What is known of relations, at a position."""
+"""Returns what is known of relations at a position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     emit: Emit
-    """Takes what could not be understood and is passed over."""
+    """Receives reports about what could not be decoded and is skipped."""
     rows: int
-    """How many rows of one relation make a mass deletion."""
+    """Rows of one relation that make a mass deletion."""
     known: KnownAt
     rewritten: frozenset[tuple[int, int]]
-    """As `Ledger` takes it."""
+    """As passed to `Ledger`."""
 
 
 R = TypeVar("R")
-"""A segment, as it is named to who reads it."""
+"""A segment, in the form that its reader uses."""
 
 
 class Segments(ABC, Generic[R]):
-    """What is read of segments."""
+    """Reads segments, and remembers what they leave open."""
 
     def __init__(self) -> None:
         self._left_open: dict[R, Ledger] = {}
 
     @abstractmethod
     def read(self, row: R, ledger: Ledger) -> Iterator[Ended | RestorePoint]:
-        """What ends in a segment."""
+        """Yield what ends in a segment."""
 
     def left_open(self, row: R, rules: Rules) -> Ledger:
-        """What a segment by itself leaves open; read once, as all that end behind it ask the same."""
+        """Return what a segment by itself leaves open. It is read once, since all later commits ask the same."""
         if (ledger := self._left_open.get(row)) is None:
             ledger = Ledger(rules.rewritten)
             for _ in self.read(row, ledger):
@@ -72,7 +73,7 @@ class Segments(ABC, Generic[R]):
 
 
 class Stretch(Segments[Row]):
-    """Of one segment after the other; one that cannot be read is told and left out."""
+    """Reads consecutive segments. One that cannot be read is reported and skipped."""
 
     def __init__(self, reader: RecordReader, emit: Emit) -> None:
         super().__init__()
@@ -92,8 +93,8 @@ class Stretch(Segments[Row]):
 
 
 def forwards(stretch: Stretch, earlier: Iterable[Row], rows: Iterable[Row], rules: Rules) -> Iterator[Found]:
-    """In the order of positions. `earlier`, the newest first, are those before, in which transactions may have begun.
-    """
+    """Find in the order of positions. `earlier` are the preceding segments, newest first, in which transactions may
+    have begun."""
     lead = list(_lead(stretch, earlier, rules))
     ledger = Ledger(rules.rewritten)
     for row in rows:
@@ -106,7 +107,7 @@ def forwards(stretch: Stretch, earlier: Iterable[Row], rows: Iterable[Row], rule
 
 
 def _lead(stretch: Stretch, earlier: Iterable[Row], rules: Rules) -> Iterator[Ledger]:
-    """Back to where none of the transactions had begun that are still running at the end."""
+    """Read back to where none of the transactions had begun that are still running at the end."""
     oldest, number = None, 0
     for number, row in enumerate(earlier, 1):
         ledger = stretch.left_open(row, rules)
@@ -116,16 +117,16 @@ def _lead(stretch: Stretch, earlier: Iterable[Row], rules: Rules) -> Iterator[Le
                 and not is_older(oldest, ledger.following):
             return
     if number >= LOOK_BACK:
-        _tell_cut(rules)
+        _report_cut(rules)
 
 
-def _tell_cut(rules: Rules) -> None:
+def _report_cut(rules: Rules) -> None:
     rules.emit(Noted(f"what a transaction did more than {LOOK_BACK:,} segments before its end was not read: deletions "
-                     "may be missing, and a rewritten table may be told as dropped", Level.WARNING, "cut-off"))
+                     "may be missing, and a rewritten table may appear as dropped", Level.WARNING, "cut-off"))
 
 
 def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rules: Rules) -> Iterator[Found]:
-    """The newest first. `rows` come newest first too, and then `earlier`, in which transactions may have begun."""
+    """Find newest first. `rows` come newest first too, and then `earlier`, in which transactions may have begun."""
     waiting = _Waiting(rules)
     for row in rows:
         ledger = Ledger(rules.rewritten)
@@ -141,8 +142,8 @@ def backwards(stretch: Stretch, rows: Iterable[Row], earlier: Iterable[Row], rul
 
 
 class _Waiting:
-    """Commits whose transactions may have begun before what has been read, and what was found behind them: it comes
-    out in order, so one that is not settled holds up those before it."""
+    """Commits whose transactions may have begun before what has been read, and later findings. Output is in order, so
+    an unsettled commit delays those before it."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -153,13 +154,13 @@ class _Waiting:
         return any(item.ended is not None for item in self._queue)
 
     def add(self, row: Row, ends: list[Ended | RestorePoint]) -> None:
-        """Of one segment, in the order of positions."""
+        """Add the ends of one segment, in the order of positions."""
         self._queue += [_Item(row, each if isinstance(each, Ended) else None,
                               [] if isinstance(each, Ended) else _findings(each, self._rules))
                         for each in reversed(ends)]
 
     def settle(self, earlier: Ledger) -> Iterator[Found]:
-        """Let a segment before the others say what it knows; then what has become ready."""
+        """Apply what an earlier segment contains; then yield what has become settled."""
         for item in self._queue:
             if (ended := item.ended) is not None:
                 ended.absorb(earlier)
@@ -169,7 +170,7 @@ class _Waiting:
                     item.find(self._rules)
                 elif item.age >= LOOK_BACK:
                     if not begins:
-                        _tell_cut(self._rules)
+                        _report_cut(self._rules)
                     item.find(self._rules)
         self._queue = [item for item in self._queue if item.ended is not None or item.findings]
         ready = next((i for i, item in enumerate(self._queue) if item.ended is not None), len(self._queue))
@@ -178,7 +179,7 @@ class _Waiting:
             yield from item.found()
 
     def all(self) -> Iterator[Found]:
-        """Also what could not be settled: the WAL begins there."""
+        """Yield also what could not be settled, since the WAL begins there."""
         for item in self._queue:
             item.find(self._rules)
             yield from item.found()
@@ -189,7 +190,7 @@ class _Item:
     def __init__(self, row: Row, ended: Ended | None, findings: list[Finding]) -> None:
         self.row, self.ended, self.findings = row, ended, findings
         self.age = 0
-        """How many segments before its own have been asked."""
+        """Number of earlier segments that have been searched."""
 
     def find(self, rules: Rules) -> None:
         if self.ended is not None:
@@ -206,5 +207,5 @@ def _findings(each: Ended | RestorePoint, rules: Rules) -> list[Finding]:
     try:
         return [] if each.is_dull(rules.rows) else find_accidents(each, rules.rows, rules.known(each.lsn))
     except ValueError as error:
-        rules.emit(Noted(f"{error}; what it did is not told", Level.WARNING, "not-read"))
+        rules.emit(Noted(f"{error}; its changes are not shown", Level.WARNING, "not-read"))
         return []

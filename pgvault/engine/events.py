@@ -1,11 +1,10 @@
-"""What the archived WAL says happened: drops, truncations, mass deletions, restore points.
+"""Events in the archived WAL: drops, truncations, mass deletions, restore points.
 
-Each event has the position to stop before, which is what a restore that takes it back is given. For most that is the
-commit's; for DROP DATABASE it is the first trace of it, since its files are gone before it commits (W5).
-
-WAL is read, 0.1 to 0.5 s for a segment of 16 MiB; but only where the index says that something may have happened, at
-the times asked for, and a few segments before each such place.
-Events come on one timeline path, the newest timeline's unless another is named, in the order of their positions.
+Each event has the position to stop before, which a restore that undoes it uses. For most that is the commit's; for DROP
+DATABASE it is the first trace of it, since its files are removed before it commits (W5). Reading WAL takes 0.1 to 0.5 s
+for a segment of 16 MiB, so only segments are read that may contain events by the index, within the requested times, and
+a few segments before each. Events come on one timeline path, the newest timeline's unless another is named, in the
+order of their positions.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ from pgvault.wal.transaction_changes import RMGRS
 MASS = 100
 """Rows of one relation, deleted or updated by one transaction, that make it an event."""
 SHOWN = frozenset(EventKind) - {EventKind.REWRITE}
-"""The kinds that are told when none are named."""
+"""The kinds that are returned by default."""
 _REMOVALS = frozenset((EventKind.DROP, EventKind.TRUNCATE, EventKind.REWRITE, EventKind.DROP_DATABASE))
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
     oid: int
-    """0 when the event is of none."""
+    """0 if the event concerns no database."""
     name: str
-    """Empty when no backup knows it."""
+    """Empty if no backup knows it."""
 
     def __str__(self) -> str:
         return self.name or str(self.oid)
@@ -57,29 +56,29 @@ class Database:
 class WalEvent:
     kind: EventKind
     time: datetime
-    """When it was committed, by the server's clock; these are not quite in the order of positions."""
+    """When it was committed, by the server's clock. Times are not exactly in the order of positions."""
     timeline: int
-    """To restore along: that of the segment it was read from."""
+    """The timeline to restore along: that of the segment from which it was read."""
     lsn: Lsn
-    """Of the record to stop before."""
+    """Position of the record to stop before."""
     end_lsn: Lsn
-    """WAL up to here holds it."""
+    """WAL up to here contains the event."""
     xid: int
-    """Of the top-level transaction; 0 for a restore point."""
+    """The top-level transaction's xid; 0 for a restore point."""
     database: Database
     objects: tuple[WalObject, ...] = ()
-    """The main one first. A truncation does not tell indexes; for a database or a restore point there are none."""
+    """The main one first. A truncation shows no indexes; a database or a restore point has no objects."""
     name: str = ""
-    """Of a restore point."""
+    """The name of a restore point."""
     partial: bool = False
-    """It is in an unfinished segment, which a restore uses only when it is asked to."""
+    """Whether it is in an unfinished segment, which a restore uses only on request."""
     prepared: str | None = None
-    """The name of the prepared transaction that it was, empty where WAL does not say it; None when it was none. Before
-    the event it is prepared already, and COMMIT PREPARED there would do it again."""
+    """The name of the prepared transaction, empty if the WAL does not show it; None if it was not prepared. Before the
+    event it is prepared already, and COMMIT PREPARED there would repeat it."""
 
     @property
     def before(self) -> AtLsn:
-        """The target of a restore that takes it back."""
+        """The target of a restore that undoes it."""
         return AtLsn(self.lsn, inclusive=False)
 
     @property
@@ -92,14 +91,14 @@ def find_events(server: ServerVault, *, since: datetime | None = None, until: da
                 kinds: Collection[EventKind] = SHOWN, object: str = "", timeline: int | None = None,
                 everywhere: bool = False, newest_first: bool = False, limit: int | None = None, partial: bool = False,
                 mass: int = MASS, emit: Emit = discard) -> Iterator[WalEvent]:
-    """The events between two times, both included. `object` is a relation's or a database's name, or its number.
+    """Yield the events between two times, inclusive. `object` is the name of a relation or database, or its number.
 
-    `everywhere` reads all timelines, one after the other, each from where it left its parent: the segment in which it
-    did belongs to both, and so do the events in it before that place.
+    `everywhere` reads all timelines, one after another, each from its branch point. The segment with the branch point
+    belongs to both, and so do the events in it before that point.
 
-    `partial` reads the unfinished end of the timeline too. What cannot be read is told (`Noted`) and passed over. Take
-    all events in one thread, and close the iterator when enough have come. NotFound when nothing was archived, and
-    with the first event when there is no such timeline.
+    `partial` also reads the unfinished end of the timeline. What cannot be read is reported (`Noted`) and skipped.
+    Consume all events in one thread, and close the iterator when done. NotFound if nothing was archived, and with the
+    first event if there is no such timeline.
     """
     identity = read_identity(server)
     if identity is None:
@@ -133,7 +132,7 @@ class _Query:
         return not (self.since and time < self.since) and not (self.until and time > self.until)
 
     def spans(self, search: WalSearch, rows: list[Row], timeline: int) -> Iterator[tuple[int, int]]:
-        """The stretches of rows that may hold something of interest, in the order in which they are to be read."""
+        """Yield the stretches of rows that may contain wanted events, in the order in which they are read."""
         first, behind = self._between(search, rows, timeline)
         points = search.segments_with_points(None, None)
         places = [place for place in range(first, behind) if self._may_hold(rows[place], points)]
@@ -146,7 +145,7 @@ class _Query:
         return reversed(spans) if self.newest_first else iter(spans)
 
     def _may_hold(self, row: Row, points: set[Segment]) -> bool:
-        """Whether an event of these kinds may be in this segment, by what the index knows of it."""
+        """Return whether this segment may contain such an event, according to the index."""
         if row.problem or row.unfinished or row.removals is None or row.most_rows is None:
             return True
         return bool(row.removals and self.kinds & _REMOVALS) \
@@ -154,7 +153,7 @@ class _Query:
             or (EventKind.RESTORE_POINT in self.kinds and row.segment in points)
 
     def _between(self, search: WalSearch, rows: list[Row], timeline: int) -> tuple[int, int]:
-        """From the first to the last row of between the times asked for, on the way to this timeline."""
+        """Return the first and the last row within the requested times, on the path to this timeline."""
         first, behind = self._span(search, rows)
         if self.everywhere:
             own = next((i for i, row in enumerate(rows) if row.segment.timeline == timeline), behind)
@@ -174,8 +173,8 @@ class _Query:
 
 
 def _unread(rows: list[Row], since: int | None, until: int | None) -> list[int]:
-    """The rows of no known time that may be of between these times, by those around them: that they were not read is to
-    be told."""
+    """Return the rows without times that may lie within these times, judging by their neighbours. Skipping them must be
+    reported."""
     found: list[int] = []
     for i, row in enumerate(rows):
         if row.problem:
@@ -226,7 +225,7 @@ def _describe_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:
 
 
 def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> History:
-    """The way to a timeline, by default the newest; NotFound when there is no WAL of it."""
+    """Return the path to a timeline, by default the newest; NotFound if there is no WAL of it."""
     timelines = search.timelines()
     if not timelines or (timeline is not None and timeline not in timelines):
         what = "no WAL" if timeline is None else f"no WAL of timeline {timeline}"
@@ -235,7 +234,7 @@ def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> His
 
 
 def describe_event(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
-    """The finding in names; None when it turns out to be of the system's own relations."""
+    """Translate the finding to names; None if it concerns the system's own relations."""
     objects = _rows(finding, names) if finding.kind is EventKind.DELETE else _relations(finding, names)
     if objects is None:
         return None
@@ -249,7 +248,7 @@ def describe_event(finding: Finding, names: NamesAt, row: Row) -> WalEvent | Non
 
 
 def _rows(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:
-    """The relations whose rows went; what a TOAST table lost is told by its table."""
+    """Return the relations whose rows were changed. Rows of a TOAST table count for its table."""
     objects = []
     for relation, deleted, updated in finding.rows:
         found = names.by_number(relation.database, relation.number)
@@ -261,7 +260,7 @@ def _rows(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:
 
 
 def _relations(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:
-    """The relations that lost their files: by OID where WAL has it, else by what the files belonged to."""
+    """Return the relations that lost their files: by OID if the WAL has it, else by the owners of the files."""
     if not finding.files:
         return ()
     files = [(file, names.by_number(file.database, file.number)) for file in finding.files]
@@ -281,10 +280,10 @@ def _relations(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None
 
 def _by_file(finding: Finding, names: NamesAt, files: list[tuple[Relation, RelationName | None]]
              ) -> dict[int, WalObject]:
-    """By what the removed files are known as; those that are not are looked for in what the transaction locked."""
+    """Look up the removed files. Unknown ones are searched among the locked relations."""
     objects = {found.oid: replace(named(found), number=file.number) for file, found in files if found is not None}
     nameless = {file.number for file, found in files if found is None}
-    for oid in nameless.intersection(finding.oids):  # never rewritten: the file has the OID as its number
+    for oid in nameless.intersection(finding.oids):  # never rewritten: the file number is the OID
         objects[oid] = _by_oid(finding, names, oid)
         nameless.discard(oid)
     if nameless:  # rewritten since the backup
@@ -300,6 +299,6 @@ def _by_oid(finding: Finding, names: NamesAt, oid: int) -> WalObject:
 
 
 def removed_files(files: tuple[Relation, ...], names: NamesAt) -> tuple[WalObject, ...]:
-    """What these files belonged to, as far as it is known."""
+    """Return the relations of these files, as far as they are known."""
     found = (names.by_number(file.database, file.number) for file in files)
     return in_order(named(each) for each in found if each is not None)

@@ -1,4 +1,5 @@
-"""Where streaming has to begin: right behind what is archived, or as near behind it as the server still has WAL."""
+"""Determines where streaming begins: right behind the archived WAL, or as near behind it as the server still has
+WAL."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pgvault.model.timeline import History
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """`begin` is streamed next; between `after` and it nothing is archived, when they are not neighbours."""
+    """`begin` is streamed next. If it is not the neighbour of `after`, nothing in between is archived."""
 
     begin: Segment
     after: Segment | None
@@ -24,10 +25,10 @@ class Frontier:
 
 def frontier(history: History, archived: Collection[Segment], flushed: Lsn, held_from: Lsn | None, size: int,
              not_before: int = 0) -> Frontier:
-    """On the path of `history`, the server's timeline, up to `flushed`, its end.
+    """Determine it on the path of `history`, the server's timeline, up to `flushed`, its end.
 
-    `archived` are the segments there are. `held_from` is where the slot holds WAL from: a hole behind it can be
-    filled. `not_before` is the number below which the server was found to have no WAL any more.
+    `archived` are the archived segments. `held_from` is where the slot's WAL begins: a gap behind it can be filled.
+    `not_before` is the number below which the server no longer has WAL.
     """
     current = flushed // size
     lowest = min((each.number for each in archived), default=current)

@@ -1,7 +1,7 @@
-"""Taking what was dropped into `incoming/` (by rsync or cp), or left complete in `streaming/`, into the archive.
+"""Archives files that were put into `incoming/` (by rsync or cp), or left complete in `streaming/`.
 
-Each file stands for itself: one that cannot be accepted goes to quarantine with its reason, and those behind it do not
-wait. A source is removed only when the archive has it durably.
+Each file is independent: one that cannot be accepted goes to quarantine with its reason, and does not delay those
+behind it. A source is removed only when the archive has it durably.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from pgvault.vault.wal_archive import accept
 from pgvault.wal.pages import LONG_HEADER, read_header
 
 ARRIVING_SECONDS = 60
-"""A file shorter than it should be that was written to since then is taken to be still arriving."""
+"""A file that is too short and was written to within this time is considered to be still arriving."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of the files that were found."""
+    """The results for the files that were found."""
 
     archived: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
@@ -43,20 +43,20 @@ class Taken:
 
     def __str__(self) -> str:
         parts = [f"{len(names)} {what}" for names, what in (
-            (self.archived, "archived"), (self.rejected, "put in quarantine"), (self.arriving, "still arriving"),
+            (self.archived, "archived"), (self.rejected, "moved to quarantine"), (self.arriving, "still arriving"),
             (self.failed, "failed")) if names]
         return ", ".join(parts) or "nothing to archive"
 
 
 def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard,
                     clock: Callable[[], float] = time.time) -> Taken:
-    """Everything in `incoming/`, and in `streaming/` unless a receiver is at work there.
+    """Archive all files in `incoming/`, and in `streaming/` unless a receiver runs.
 
-    A full disk ends it with NoSpace; any other failure of one file is told and leaves that file where it is.
+    A full disk ends it with NoSpace. Any other failure of one file is reported and leaves that file in place.
     """
     server.prepare()
     waiting = list(_candidates(server.incoming))
-    _look_at_access(server.incoming, waiting, emit)
+    _check_access(server.incoming, waiting, emit)
     taken = _take_all(server, waiting, level, emit, clock)
     if not _complete(server.streaming):
         return taken
@@ -67,9 +67,9 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
         return taken
 
 
-def _look_at_access(directory: Path, waiting: list[Path], emit: Emit) -> None:
-    """Of an `incoming` that a person made: Refused where nothing can be taken out of it; a mode by which anybody may
-    bring WAL is reported."""
+def _check_access(directory: Path, waiting: list[Path], emit: Emit) -> None:
+    """Check an `incoming` that a person created: Refused if files cannot be removed from it. A mode that lets anybody
+    add WAL is reported."""
     facts = os.stat(directory)
     if waiting and not os.access(directory, os.W_OK | os.X_OK):
         raise Refused(f"could not take files out of {directory}",
@@ -81,11 +81,11 @@ def _look_at_access(directory: Path, waiting: list[Path], emit: Emit) -> None:
 
 
 def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> bool:
-    """Archive one file and remove it; False when it could not be accepted and is in quarantine now."""
+    """Archive one file and remove it. Return false if it was not accepted and is in quarantine."""
     try:
         before = os.lstat(path)
         if not stat.S_ISREG(before.st_mode):
-            raise Rejected(f"{path.name} is no plain file")
+            raise Rejected(f"{path.name} is not a regular file")
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
             accept(server, path.name, source, level=level, keep_rejected=False)
     except Rejected as rejection:
@@ -110,30 +110,30 @@ def _take_all(server: ServerVault, paths: list[Path], level: int, emit: Emit, cl
             else:
                 rejected.append(path.name)
         except FileNotFoundError:
-            continue  # someone else took it
+            continue  # another process took it
         except (PgvaultError, OSError) as error:
-            told = from_os_error(error, f"archive {path.name}") if isinstance(error, OSError) else error
-            emit(Noted(" ".join(str(told).split()), Level.ERROR, told.code))
-            if isinstance(told, NoSpace):
-                raise told from None
+            failure = from_os_error(error, f"archive {path.name}") if isinstance(error, OSError) else error
+            emit(Noted(" ".join(str(failure).split()), Level.ERROR, failure.code))
+            if isinstance(failure, NoSpace):
+                raise failure from None
             failed.append(path.name)
     return Taken(tuple(archived), tuple(rejected), tuple(arriving), tuple(failed))
 
 
 def _candidates(directory: Path) -> Iterator[Path]:
-    """All but what tools write before a file has its name: dot files (rsync), `*.tmp`; and directories."""
+    """Yield all files but temporary ones of tools: dot files (rsync) and `*.tmp`; and no directories."""
     for entry in os.scandir(directory):
         if not entry.name.startswith(".") and not entry.name.endswith(".tmp") and not entry.is_dir():
             yield Path(entry.path)
 
 
 def _complete(directory: Path) -> list[Path]:
-    """What is not being streamed any more."""
+    """Return the files that are no longer being streamed."""
     return [path for path in _candidates(directory) if not path.name.endswith(".partial")]
 
 
 def _is_arriving(server: ServerVault, path: Path, now: float) -> bool:
-    """Shorter than it has to be, and written to a moment ago."""
+    """Return whether it is too short and was written to a moment ago."""
     facts = os.lstat(path)
     if abs(now - facts.st_mtime) >= ARRIVING_SECONDS or not stat.S_ISREG(facts.st_mode):
         return False
@@ -146,7 +146,7 @@ def _is_arriving(server: ServerVault, path: Path, now: float) -> bool:
 
 
 def _whole_size(server: ServerVault, path: Path) -> int:
-    """Of a segment of this cluster, which at first contact only the file itself can tell."""
+    """Return the segment size of this cluster, which at first contact only the file itself has."""
     if identity := read_identity(server):
         return identity.segment_size
     try:

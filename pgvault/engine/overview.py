@@ -1,7 +1,7 @@
-"""How one server's protection stands, from the vault alone: in milliseconds, also when the server is dead.
+"""How well one server is protected, from the vault alone: in milliseconds, even if the server is down.
 
-Nothing is changed but the cache of the backups' facts, which any reader keeps. To follow many servers, poll `stamp`,
-which reads nothing, and ask `protection` again when it changed; also once a minute, since time passing ages a backup.
+Nothing is changed but the cache of the backups' facts. To follow many servers, poll `stamp`, which reads nothing, and
+call `protection` again when it changed; also once a minute, since backups age.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ Stamp = tuple[int | str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """One server's protection as it stood at `read_at`. What is not known is None, or empty."""
+    """One server's protection at `read_at`. Unknown values are None or empty."""
 
     server: str
     state: ProtectionState
     reasons: tuple[str, ...]
     """Why the state is not OK, the worst first."""
     failure: PgvaultError | None
-    """What kept the vault from being read, where the state is UNKNOWN."""
+    """Why the vault could not be read, if the state is UNKNOWN."""
     last_backup: Backup | None
-    """The newest good one."""
+    """The newest good backup."""
     backup_count: int
-    """Of good ones."""
+    """Number of good backups."""
     window: Window | None
-    """Of the newest timeline that has one, that which reaches furthest."""
+    """The furthest window of the newest timeline that has one."""
     latest: datetime | None
-    """The last commit that is archived of the newest timeline; no gap is asked for."""
+    """The last archived commit of the newest timeline, regardless of gaps."""
     gaps: tuple[Gap, ...]
-    """Those behind which no backup begins."""
+    """Gaps behind which no backup begins."""
     receiver: str | None
-    """Who receives WAL, in words; None when nobody does."""
+    """The receiver, in words; None if none runs."""
     unheard: timedelta | None
-    """How long the receiver has heard nothing from the server, when that is too long."""
+    """How long the receiver has heard nothing from the server, if that is too long."""
     refusal: str
-    """Why nothing is written to the vault as it is, in one line; empty when nothing is known against it."""
+    """Why the vault in its present state is not written to, in one line; empty if no reason is known."""
     stored_bytes: int | None
-    """Of the packs and the archived WAL."""
+    """Size of the packs and the archived WAL."""
     read_at: datetime
 
     @property
     def reason(self) -> str:
-        """The worst of the reasons; empty when all is well."""
+        """The worst of the reasons; empty if all is well."""
         return self.reasons[0] if self.reasons else ""
 
 
 def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
-    """Raises nothing: what cannot be read makes the state UNKNOWN, and the reason says why."""
+    """Assess the protection. It raises nothing: what cannot be read makes the state UNKNOWN, with the reason."""
     vault = Vault(home).server(server.name)
     facts = or_error(lambda: _read(vault, home), "read the vault")
     known = facts if isinstance(facts, VaultFacts) else None
@@ -88,9 +88,9 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
 
 
 def stamp(server: ServerConfig, home: Path) -> Stamp:
-    """Changes whenever something happened in the vault that `protection`, the catalogue or the WAL would show.
+    """Return a value that changes whenever `protection`, the catalogue or the WAL would show a change in the vault.
 
-    Take it before reading: what happens meanwhile is then read again.
+    Take it before reading, so that changes in the meantime cause another read.
     """
     vault = Vault(home).server(server.name)
     watched = (vault.incoming, vault.quarantine, vault.streaming, vault.cache.wal,
@@ -99,24 +99,24 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
 
 
 def _read(vault: ServerVault, home: Path) -> VaultFacts:
-    Vault.open(home)  # a vault that is not there is no empty one: its disk may not be mounted
+    Vault.open(home)  # a missing vault is not an empty one: its disk may not be mounted
     return read_vault(vault, home, *catalog.read_all(vault))
 
 
 def _backup_job(vault: ServerVault, facts: VaultFacts | None) -> str | None:
-    """Asked only while a backup is begun: whoever wants to take one is not to find the lock held by a look at it."""
+    """Check the lock only while a backup is begun, so that this does not block a new backup."""
     begun = facts and any(backup.status is BackupStatus.STARTED for backup in facts.backups)
     return _held(vault, Concern.BACKUP) if begun else None
 
 
 def _held(vault: ServerVault, concern: Concern) -> str | None:
-    """By whom, in words."""
+    """Return the lease's holder, in words."""
     held = vault.leases.held(concern)
     return str(held) if held else None
 
 
 def _waiting_since(directory: Path) -> datetime | None:
-    """By when the files came to be there: their own times may be those of the server."""
+    """Return when the files appeared here: their own times may be the server's."""
     with suppress(OSError):
         return min((_moment(entry.stat().st_ctime) for entry in os.scandir(directory)
                     if not entry.name.startswith(".")), default=None)
@@ -124,7 +124,7 @@ def _waiting_since(directory: Path) -> datetime | None:
 
 
 def _streamed_until(vault: ServerVault, facts: VaultFacts) -> datetime | None:
-    """Of the unfinished segments, those that came into the archive some other way since do not count."""
+    """Return when the last unfinished segment was written, except those that have been archived in another way."""
     if facts.identity is None or not isinstance(facts.wal, WalFacts):
         return None
     with suppress(OSError):
@@ -153,7 +153,8 @@ def _packed_bytes(vault: ServerVault) -> int:
 
 @lru_cache(maxsize=256)
 def _bytes_of(vault: ServerVault, kind: Kind, revision: str) -> int:
-    """Of all objects of a kind; packs never change, so they are looked at again only when there are others."""
+    """Return the size of all objects of a kind. Packs never change, so they are measured again only if there are
+    others."""
     found = (each.facts or vault.store.stat(vault.key(kind, each.name)) for each in vault.store.list(kind, vault.name))
     return sum(facts.size for facts in found if facts)
 

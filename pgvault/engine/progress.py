@@ -1,4 +1,4 @@
-"""Counting is free, reporting is rare: one event for many steps."""
+"""Progress reports: counting costs nothing, and one event covers many steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from pgvault.model.event import Emit, Progressed
 
 _INTERVAL = 0.25
-"""Seconds between two reports: four a second at most."""
+"""Seconds between two reports: at most four a second."""
 
 
 class Progress:
-    """Counts bytes and files of one phase; call `report` at its end, so that the last count is told."""
+    """Counts bytes and files of one phase. Call `report` at its end, so that the last count is reported."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

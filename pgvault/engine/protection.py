@@ -1,7 +1,7 @@
-"""By what rules a server's protection is called good: pure, from what the vault alone tells.
+"""The rules for how well a server is protected, from facts in the vault alone.
 
-`check` asks the server too and says what to do about each finding; this says in a word how things stand, from facts
-that are at hand even when the server is dead. What is not known is never called good.
+`check` also queries the server and has a correction for each finding. This summarizes the state in a word, from facts
+that are available even if the server is down. Unknown facts never count as good.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from pgvault.model.text import span, when
 from pgvault.model.window import Window
 
 STUCK = timedelta(minutes=15)
-"""WAL that lies in the vault's own directories for so long is not being dealt with."""
+"""WAL that is in the vault's own directories for this long is not being processed."""
 QUIET = timedelta(days=1)
-"""So long without WAL is longer than a server that is in use takes to fill a segment."""
+"""A server in use fills a segment in less than this time."""
 
 
 class ProtectionState(Enum):
     OK = "ok"
     WARNING = "warning"
-    """What was promised can be restored, but something needs a person's eye before it cannot."""
+    """What the policy requires can be restored, but something needs attention."""
     FAILED = "failed"
-    """What a person would want to restore, the newest state, cannot be restored."""
+    """The newest state, which a person would want to restore, cannot be restored."""
     UNKNOWN = "unknown"
     """The vault cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectionFacts:
-    """What is looked at to judge one server's protection."""
+    """The facts from which one server's protection is assessed."""
 
     server: ServerConfig
     at: datetime
     vault: VaultFacts | PgvaultError
     backup_job: str | None = None
-    """Who is taking a backup, in words; None when nobody is."""
+    """The job that is taking a backup, in words; None if there is none."""
     waiting_since: datetime | None = None
-    """Since when the longest waiting file lies in the incoming directory."""
+    """Since when the longest waiting file is in the incoming directory."""
     streamed_until: datetime | None = None
-    """When the unfinished segment that a receiver left behind was written to last; None when there is none, or it is
-    being written."""
+    """When the unfinished segment of a stopped receiver was last written to; None if there is none, or it is being
+    written."""
 
 
 class Judgement(NamedTuple):
     state: ProtectionState
     reasons: tuple[str, ...]
-    """The worst first, lower case, without a full stop; empty when all is well."""
+    """The worst first, lower case, without a full stop; empty if all is well."""
 
 
 def assess_protection(evidence: ProtectionFacts) -> Judgement:
@@ -79,7 +79,7 @@ def _failures(vault: VaultFacts) -> Iterator[str]:
 
 
 def _out_of_reach(window: Window | None, archived: Mapping[int, int], size: int) -> Iterator[str]:
-    """WAL that is archived, and that recovery from no good backup gets to."""
+    """Yield archived WAL that recovery cannot reach from any good backup."""
     newest = max(archived)
     if window is None or window.timeline < newest:
         yield f"no backup can be recovered onto timeline {newest}, the newest"
@@ -113,7 +113,7 @@ def _about_backups(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str
 
 
 def _about_attempts(evidence: ProtectionFacts, backups: Sequence[Backup]) -> Iterator[str]:
-    """The last attempt that has ended, however it ended."""
+    """Describe the last attempt that has ended, if it failed."""
     running = evidence.backup_job is not None
     ended = [b for b in backups if b.status is not BackupStatus.STARTED or not running]
     if not ended:
@@ -122,7 +122,7 @@ def _about_attempts(evidence: ProtectionFacts, backups: Sequence[Backup]) -> Ite
     if last.status is BackupStatus.FAILED:
         yield f"the last attempt at a backup failed{': ' * bool(last.error)}{last.error}"
     elif last.status is BackupStatus.STARTED:
-        yield "the last attempt at a backup ended without saying how"
+        yield "the last attempt at a backup ended without reporting a result"
 
 
 def _about_wal(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:

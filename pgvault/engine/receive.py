@@ -1,8 +1,8 @@
-"""The WAL receiver: streams a server's WAL into the vault as it is written, for as long as it runs.
+"""The WAL receiver: streams a server's WAL into the vault while it runs.
 
-What the server is told to be flushed is on disk here, in `streaming/` or in the archive, so it can drop its own copy.
-Lost connections, restarts and promotions are followed; where the server no longer has what comes next, the gap is
-said, and streaming goes on behind it. Blocking by design: one thread that waits for the socket and a wish to stop.
+What is reported to the server as flushed is on disk here, in `streaming/` or in the archive, so the server can remove
+its own copy. The receiver follows reconnections, restarts and promotions. If the server no longer has the next WAL, the
+gap is reported, and streaming continues behind it. It blocks by design: one thread waits for the socket and for `Stop`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pgvault.store.leases import Concern
 from pgvault.vault.layout import ServerVault, Vault
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
-"""The pauses before the first, second, ... try after a failure; the last one is kept."""
+"""The pauses before the first, second, ... retry after a failure; the last one repeats."""
 SHUTDOWN_SECONDS = 10.0
-"""A server that ended the stream by itself is shutting down; connections that come at once could hold it up."""
+"""A server that ended the stream by itself is shutting down. Immediate reconnections could delay it."""
 STOP_SECONDS = 60.0
 
 
 class Stop:
-    """A wish to stop that a waiting thread notices at once; `set` may be called from a signal handler."""
+    """A request to stop that a waiting thread notices at once. `set` may be called from a signal handler."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -41,7 +41,7 @@ class Stop:
             os.write(self._write, b"x")
 
     def fileno(self) -> int:
-        """Readable from the moment that it is set."""
+        """The descriptor becomes readable when the request is set."""
         return self._read
 
     def wait(self, seconds: float) -> None:
@@ -53,7 +53,8 @@ class Stop:
 
 
 def receive(server: ServerConfig, vault: ServerVault, stop: Stop, *, emit: Emit) -> None:
-    """Until `stop` is set. Raises what trying again cannot mend: another cluster, a wrong configuration, Locked."""
+    """Receive until `stop` is set. Raises errors that a retry cannot correct: another cluster, a wrong configuration,
+    Locked."""
     vault.prepare()
     with vault.leases.hold(Concern.RECEIVE):
         receiver = _Receiver(server, vault, stop, emit)
@@ -62,7 +63,7 @@ def receive(server: ServerConfig, vault: ServerVault, stop: Stop, *, emit: Emit)
 
 
 def stop_running(vault: ServerVault) -> bool:
-    """Ask the receiver that runs on this machine to stop, and wait until it has; False when none runs."""
+    """Ask the receiver on this machine to stop, and wait for its end. Return false if none runs."""
     try:
         with vault.leases.hold(Concern.RECEIVE):
             return False
@@ -70,7 +71,7 @@ def stop_running(vault: ServerVault) -> bool:
         held = vault.leases.held(Concern.RECEIVE)
         if held is None or held.holder is None or held.holder.host != os.uname().nodename:
             raise Refused("the receiver does not run on this machine", detail=locked.detail,
-                          hint="Stop it where it runs.") from None
+                          hint="Stop it on its own machine.") from None
         with suppress(ProcessLookupError):
             os.kill(held.holder.process, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -85,18 +86,19 @@ def stop_running(vault: ServerVault) -> bool:
 
 
 class _Receiver:
-    """What outlives one connection: how often it failed, what was said already, where the server has no WAL."""
+    """State that outlives one connection: number of failures, what was reported already, where the server has no
+    WAL."""
 
     def __init__(self, server: ServerConfig, vault: ServerVault, stop: Stop, emit: Emit) -> None:
         self._server, self._vault, self._stop, self._emit = server, vault, stop, emit
         self._failures = 0
-        self._last_told = ""
+        self._last_reported = ""
         self._not_before = 0
 
     def run_once(self) -> float:
-        """One connection, to its end; how long to wait before the next one, in seconds."""
+        """Use one connection to its end. Return how long to wait before the next one, in seconds."""
         try:
-            Vault.open(self._vault.home.parent).refuse_other()  # its file system may have gone, and another one come
+            Vault.open(self._vault.home.parent).refuse_other()  # another file system may be mounted by now
             with closing(self._connect()) as connection:
                 session = Session(self._server, self._vault, connection, self._stop, self._emit, self._not_before)
                 try:
@@ -106,7 +108,7 @@ class _Receiver:
                     return 0.0
                 finally:
                     if session.received:
-                        self._failures, self._last_told = 0, ""
+                        self._failures, self._last_reported = 0, ""
                     session.close()
         except (ConfigError, Refused, Locked):
             raise
@@ -127,9 +129,9 @@ class _Receiver:
         return SHUTDOWN_SECONDS
 
     def _failed(self, error: PgvaultError) -> float:
-        """Say it once, not at every try."""
-        if error.message != self._last_told:
-            self._last_told = error.message
-            self._emit(Noted(f"{' '.join(str(error).split())}; trying again", Level.WARNING, error.code))
+        """Report the error once, not at every retry."""
+        if error.message != self._last_reported:
+            self._last_reported = error.message
+            self._emit(Noted(f"{' '.join(str(error).split())}; retrying", Level.WARNING, error.code))
         self._failures += 1
         return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]

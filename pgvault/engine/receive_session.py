@@ -1,4 +1,4 @@
-"""One connection of the WAL receiver: from knowing the server to following its timelines."""
+"""One connection of the WAL receiver: identifies the server and follows its timelines."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from pgvault.vault.wal_rebuild import reconcile
 
 STATUS_SECONDS = 10.0
 FLUSH_SECONDS = 1.0
-"""Streamed bytes are on disk at the latest after so long, at once when the server pauses."""
+"""Streamed bytes are on disk after this time at the latest, or at once when the server pauses."""
 IDLE_SECONDS = 0.1
-"""After so long without a message there is time to read what was archived."""
+"""After this time without a message there is time to read archived WAL."""
 SILENCE_SECONDS = 60.0
-"""After so long without a word the server is asked for one; when none comes for as long again, the connection counts
+"""After this time without a message the server is asked for one. If none comes for as long again, the connection counts
 as lost."""
 HEARD_SECONDS = 10.0
-"""That the server was heard is told at most so often; see `facts.UNHEARD`, which is judged by it."""
+"""Minimum interval for recording that the server was heard; see `facts.UNHEARD`, which depends on it."""
 
 
 class Wish(Protocol):
-    """To stop: see `receive.Stop`."""
+    """A request to stop: see `receive.Stop`."""
 
     is_set: bool
 
@@ -84,9 +84,9 @@ class Session:
         self._file: StreamedSegment | None = None
         self._has_unread = True
         self._asked: Segment | None = None
-        self._heard_told = float("-inf")
+        self._heard_recorded_at = float("-inf")
         self.received = False
-        """Whether the server sent anything: what failed before is over."""
+        """Whether the server sent anything, so that earlier failures are over."""
 
     def run(self) -> Ending:
         system = identify(self._server.name, self._connection)
@@ -101,7 +101,7 @@ class Session:
         place = frontier(history, archived, system.position, held_from, self._size, self._not_before)
         self._archive_partials(history, place.begin, archived)
         if place.missing and place.after:
-            self._tell_gap(place.after, place.begin)
+            self._report_gap(place.after, place.begin)
         return self._follow_timelines(place.begin)
 
     def close(self) -> None:
@@ -109,21 +109,21 @@ class Session:
             self._file.close()
 
     def skip_removed(self, error: WalRemoved) -> int:
-        """The number of the first segment behind what was asked for that the server still has."""
+        """Return the number of the first segment behind the requested one that the server still has."""
         asked = self._asked.number if self._asked else 0
         begin = next((number for number in self._numbers_on_server() if number > asked), asked + 1)
-        self._emit(Noted(f"{error.message}: {error.detail} The gap stays until the next backup makes it harmless; "
+        self._emit(Noted(f"{error.message}: {error.detail} The gap is harmful until the next backup; "
                          "take one soon", Level.ERROR, "gap"))
         return begin
 
-    # What has to be known before the first byte
+    # Preparation before the first byte
 
     def _claim(self, system: System) -> None:
         with self._vault.leases.hold(Concern.ARCHIVE, wait=True):
             claim(self._vault, Identity(system.identifier, system.segment_size))
 
     def _reconcile(self) -> None:
-        """The index agrees with the files; one that is damaged is a cache, and made anew."""
+        """Make the index agree with the files. A damaged one is a cache, and is rebuilt."""
         try:
             reconcile(self._vault)
         except Corrupt:
@@ -132,23 +132,23 @@ class Session:
             reconcile(self._vault)
 
     def _ensure_slot(self) -> Lsn | None:
-        """Where the slot holds WAL from; it is made where it is missing or has lost its WAL."""
+        """Return where the slot's WAL begins. A slot that is missing or has lost its WAL is created."""
         name, slot = self._server.slot_name, self._slot()
         if slot and slot.kind != "physical":
-            raise Refused(f"the replication slot {name} of {self._server.name} is a {slot.kind} one",
-                          hint="Name another one as slot_name in the configuration.")
+            raise Refused(f"the replication slot {name} of {self._server.name} is a {slot.kind} slot",
+                          hint="Set slot_name to another slot in the configuration.")
         if slot and slot.status == "lost":
-            self._emit(Noted(f"the replication slot {name} had lost its WAL and is made anew", Level.WARNING, "slot"))
+            self._emit(Noted(f"the replication slot {name} had lost its WAL and is recreated", Level.WARNING, "slot"))
             drop_slot(self._server.name, self._connection, name)
             slot = None
         if slot is None:
             create_slot(self._server.name, self._connection, name)
-            self._emit(Noted(f"made the replication slot {name}: the server keeps WAL from now on", code="slot"))
+            self._emit(Noted(f"created the replication slot {name}: the server retains WAL from now on", code="slot"))
             slot = self._slot()
         return slot.held_from if slot else None
 
     def _slot(self) -> _Slot | None:
-        with self._asking("look at the replication slot") as sql:
+        with self._asking("query the replication slot") as sql:
             row = sql.execute("SELECT slot_type, restart_lsn::text, wal_status FROM pg_replication_slots"
                               " WHERE slot_name = %s", (self._server.slot_name,)).fetchone()
         return _Slot(row[0], Lsn.parse(row[1]) if row[1] else None, row[2] or "") if row else None
@@ -159,8 +159,9 @@ class Session:
             yield sql
 
     def _numbers_on_server(self) -> list[int]:
-        """Of the segments that the server certainly, or at least probably, has: ascending."""
-        with self._asking("see which WAL the server has") as sql:
+        """Return the numbers of the segments that the server has, certainly or at least probably, in ascending
+        order."""
+        with self._asking("list the server's WAL") as sql:
             row = sql.execute(
                 "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
                 " ELSE pg_current_wal_flush_lsn() END)::text,"
@@ -169,23 +170,23 @@ class Session:
             known = [Lsn.parse(text) // self._size for text in row or () if text]
             try:
                 names = [each[0] for each in sql.execute("SELECT name FROM pg_ls_waldir()").fetchall()]
-            except InsufficientPrivilege:  # not granted: what is known without it has to do
+            except InsufficientPrivilege:  # without this privilege, other facts must suffice
                 names = []
         for name in names:
             with suppress(ValueError):
                 number = Segment.parse(name, self._size).number
-                if not known or number <= max(known):  # those behind it are recycled files
+                if not known or number <= max(known):  # later ones are recycled files
                     known.append(number)
         return sorted(known)
 
     def _archive_histories(self, timeline: int) -> History:
-        """Have the history file of this timeline and of its ancestors in the archive; this timeline's history."""
+        """Archive the history files of this timeline and its ancestors. Return this timeline's history."""
         if timeline == 1:
             return History(1, ())
         text = timeline_history(self._server.name, self._connection, timeline)
         if text is None:
             raise PgvaultError(f"{self._server.name} has no history file of its timeline {timeline}",
-                               hint="Without it nobody can tell where that timeline began; look into its pg_wal.")
+                               hint="The start of that timeline is unknown without it: search its pg_wal.")
         history = parse_history(text.decode(), timeline)
         for ancestor in history.ancestors[1:]:
             if older := timeline_history(self._server.name, self._connection, ancestor.timeline):
@@ -196,7 +197,7 @@ class Session:
     def _archive_history(self, timeline: int, text: bytes) -> None:
         accept(self._vault, f"{timeline:08X}.history", BytesIO(text), level=self._level)
 
-    # What an earlier receiver left
+    # Remains of an earlier receiver
 
     def _archive_leftovers(self) -> None:
         for path in sorted(self._vault.streaming.iterdir()):
@@ -204,7 +205,7 @@ class Session:
                 take(self._vault, path, level=self._level, emit=self._emit)
 
     def _archive_partials(self, history: History, begin: Segment, archived: set[Segment]) -> None:
-        """Parts of segments that streaming will not come to again."""
+        """Archive partial segments that streaming will not reach again."""
         for name in partials(self._vault):
             segment = Segment.parse(name, self._size)
             start = segment.start(self._size)
@@ -247,7 +248,7 @@ class Session:
             begin = Segment.holding(end.next, end.switch, self._size)
 
     def _follow(self, stream: ReplicationStream, begin: Segment) -> TimelineEnd | None:
-        """One timeline to its end, which is returned; None when asked to stop."""
+        """Stream one timeline to its end, and return that; None if asked to stop."""
         position = confirmed = begin.start(self._size)
         flush_at = status_at = heard = time.monotonic()
         asked: float | None = None
@@ -262,10 +263,10 @@ class Session:
                 if confirmed == position:
                     flush_at = time.monotonic() + FLUSH_SECONDS
                 position = self._write(message, position, begin.timeline)
-            now = time.monotonic()  # what the archive takes is no silence of the server
+            now = time.monotonic()  # time spent on archiving is not the server's silence
             if message is not None:
                 heard, asked, self.received = now, None, True
-                self._tell_heard(now)
+                self._record_heard(now)
             if now >= due or self._stop.is_set or (isinstance(message, Keepalive) and message.wants_reply):
                 self._flush()
                 is_silent = asked is None and now - heard >= SILENCE_SECONDS
@@ -279,16 +280,16 @@ class Session:
             if message is None:
                 self._read_facts()
 
-    def _tell_heard(self, now: float) -> None:
-        """To whoever looks at the vault: neither that this process lives nor that it connects brings any WAL."""
-        if now - self._heard_told >= HEARD_SECONDS:
+    def _record_heard(self, now: float) -> None:
+        """Record that the server was heard. A process that lives or connects does not prove that WAL arrives."""
+        if now - self._heard_recorded_at >= HEARD_SECONDS:
             self._vault.leases.renew(Concern.RECEIVE)
-            self._heard_told = now
+            self._heard_recorded_at = now
 
     def _write(self, message: WalData, position: Lsn, timeline: int) -> Lsn:
-        """Write what came; full segments enter the archive. The position behind it."""
+        """Write received WAL, and archive full segments. Return the position behind it."""
         if message.start != position:
-            raise PgvaultError(f"{self._server.name} sent WAL from {message.start}, {position} was to come")
+            raise PgvaultError(f"{self._server.name} sent WAL from {message.start}, expected {position}")
         rest = memoryview(message.data)
         while rest:
             if self._file is None:
@@ -302,28 +303,29 @@ class Session:
         return position
 
     def _archive(self, file: StreamedSegment) -> None:
-        """Rule 11: what the archive does not take is not confirmed either, so that the server keeps it."""
+        """Archive a segment. If the archive refuses it, it is not confirmed either, so that the server keeps it (rule
+        11)."""
         name = file.segment.name(self._size)
         if not take(self._vault, file.finish(), level=self._level, emit=self._emit):
-            raise Refused(f"the archive does not take {name} from {self._server.name}",
-                          detail="It holds other WAL of this name: two servers may be archiving as one, or this one "
-                                 "was put back in time.",
-                          hint=f"Find out which server the archive follows; if it is this one no more, give it a new "
-                               f"name in the configuration. What came is in {self._vault.quarantine}.")
+            raise Refused(f"the archive refuses {name} from {self._server.name}",
+                          detail="It has other WAL of this name: two servers may archive under one name, or this one "
+                                 "was restored to an earlier time.",
+                          hint=f"Find out which server the archive belongs to. If it is another, give this one a new "
+                               f"name in the configuration. The received segment is in {self._vault.quarantine}.")
 
     def _flush(self) -> None:
-        """After it all that was written survives a power failure: what is before the open file is archived."""
+        """Make everything written so far survive a power failure. All before the open file is archived."""
         if self._file:
             self._file.flush()
 
     def _read_facts(self) -> None:
-        """While the server is silent: one segment, and only then does the socket get its turn again."""
+        """Read one segment while the server is silent, before waiting for the socket again."""
         if self._has_unread:
             self._has_unread = read_facts(self._vault, limit=1) > 0
 
-    def _tell_gap(self, after: Segment, begin: Segment) -> None:
+    def _report_gap(self, after: Segment, begin: Segment) -> None:
         missing = begin.number - after.number - 1
-        self._emit(Noted(f"{missing} segments behind {after.name(self._size)} are not archived, and "
-                         f"{self._server.name} does not have them any more; receiving goes on with "
+        self._emit(Noted(f"{missing} segments after {after.name(self._size)} are not archived, and "
+                         f"{self._server.name} no longer has them; receiving continues with "
                          f"{begin.name(self._size)}",
                          Level.ERROR, "gap"))

@@ -1,4 +1,4 @@
-"""How one server stands, for people: what is configured and where, and in what state its protection is."""
+"""The configuration and the status of one server, for people."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from pgvault.vault.layout import Vault
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One server's configuration, where its things are, and what it says of itself."""
+    """One server's configuration, its directories, and what it reports about itself."""
 
     name: str
     settings: Mapping[str, str | int | bool | None]
-    """Every setting, as the configuration writes it; None for what is not set."""
+    """Every setting, as the configuration writes it; None if it is not set."""
     directories: Mapping[str, Path]
-    """Barman's names of the places in the vault."""
+    """The directories in the vault, by Barman's names."""
     sql: SqlFacts | PgvaultError
 
 
 def describe(server: ServerConfig, home: Path) -> Described:
-    """A server that cannot be reached is described all the same."""
+    """Describe a server, even if it cannot be reached."""
     vault = Vault(home).server(server.name)
     values = {key: (setting, getattr(server, key)) for key, setting in settings_of(ServerConfig).items()}
     try:
@@ -52,29 +52,29 @@ def describe(server: ServerConfig, home: Path) -> Described:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of one server's protection. Sizes in bytes."""
+    """How well one server is protected. Sizes are in bytes."""
 
     server: str
     description: str
     unreachable: str
-    """Why the server cannot be asked; empty when it can."""
+    """Why the server cannot be reached; empty if it can."""
     version: str
     timeline: int | None
     last_backup: Backup | None
-    """The newest good one."""
+    """The newest good backup."""
     last_backup_age: timedelta | None
     backups: Mapping[str, int]
-    """How many are good, and how many of each other status."""
+    """How many backups are good, and how many have each other status."""
     windows: tuple[Window, ...]
     newest_segment: str
-    """The newest archived one of the server's timeline; empty when there is none."""
+    """The newest archived segment of the server's timeline; empty if there is none."""
     segments_behind: int | None
-    """Finished by the server and not archived yet; None when not known."""
+    """Segments that the server has finished and that are not archived yet; None if unknown."""
     receiver: str | None
     heard_at: datetime | None
-    """When the receiver last heard from the server, or began."""
+    """When the receiver last heard from the server, or started."""
     protection: ProtectionState
-    """As the console says it, from the vault alone."""
+    """The protection as the console shows it, from the vault alone."""
     reasons: tuple[str, ...]
     """Why the protection is not OK, the worst first."""
     outcome: Outcome
@@ -82,7 +82,7 @@ class Status:
 
 
 def status(state: ServerState, home: Path) -> Status:
-    """From what was looked at, judged as `check` judges it; and the vault by itself, as the console judges it."""
+    """Determine the status from the facts of `check`, and the protection from the vault alone, like the console."""
     stands = protection(state.server, home, state.at)
     sql = state.sql if isinstance(state.sql, SqlFacts) else None
     good, report, wal = state.vault.good_backups, evaluate_checks(state), state.vault.wal

@@ -1,4 +1,4 @@
-"""Steps that are short and must not be cut in two."""
+"""Short steps that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def to_its_end(step: Coroutine[Any, Any, None]) -> None:
-    """Run a step that is short and must not be cut in two; a cancellation comes out after it."""
+    """Complete a short step; a cancellation takes effect afterwards."""
     task = asyncio.create_task(step)
     try:
         await asyncio.shield(task)

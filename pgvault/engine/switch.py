@@ -1,4 +1,4 @@
-"""Closing a server's current segment, so that what was written enters the archive now rather than when it is full."""
+"""Closes a server's current segment, so that it is archived now and not when it is full."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ POLL_SECONDS = 0.1
 @dataclass(frozen=True, slots=True)
 class Switched:
     segment: str
-    """The one that was closed, or with `changed` False the one closed before, since nothing was written after it."""
+    """The segment that was closed. If `changed` is false, it was closed before, since nothing was written after it."""
     changed: bool
 
 
 def switch_wal(server: ServerConfig) -> Switched:
-    """`pg_switch_wal()`; on a standby Refused, since only its primary can."""
+    """Call `pg_switch_wal()`. Refused on a standby, since only its primary can."""
     with session(server, "close the current WAL segment") as sql:
         row = sql.execute("SELECT pg_is_in_recovery()").fetchone()
         if row and row[0]:
@@ -39,17 +39,19 @@ def switch_wal(server: ServerConfig) -> Switched:
             " (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') FROM switched").fetchone()
     assert row
     name, at, changed, size = row
-    # Not the name the server gives: on a boundary that means the segment before up to 16, the one behind from 17 on.
+    # The server's own name is not used: at a boundary it is that of the previous segment up to 16, of the next from 17
+    # on.
     return Switched(Segment.ending(int(name[:8], 16), Lsn.parse(at), size).name(size), changed)
 
 
 def wait_archived(vault: ServerVault, server: ServerConfig, segment: str, timeout: float, *,
                   sleep: Callable[[float], None] = time.sleep) -> None:
-    """Until the archive has the segment, taking it in from incoming meanwhile; WalMissing after `timeout` seconds."""
+    """Wait until the segment is archived, and archive files from incoming meanwhile; WalMissing after `timeout`
+    seconds."""
     deadline = time.monotonic() + timeout
     while not is_archived(vault, segment):
         archive_waiting(vault, level=level_for(server.compression_level))
         if time.monotonic() >= deadline:
             raise WalMissing(f"{segment} did not arrive in the archive within {timeout:.0f} seconds",
-                             hint=f"See why: pgvault check {server.name}")
+                             hint=f"To see why: pgvault check {server.name}")
         sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Running blocking work in a thread so that a cancelled task waits for it to undo what it began."""
+"""Runs blocking work in a thread, so that a cancelled task waits until the work has undone what it began."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 
 async def run_cancellable(work: Callable[[threading.Event], T]) -> T:
-    """Run `work(cancelled)` in a thread. A cancelled caller sets the event, waits for the end, then is cancelled."""
+    """Run `work(cancelled)` in a thread. If the caller is cancelled, the event is set, and the cancellation follows its
+    end."""
     cancelled = threading.Event()
     task = asyncio.create_task(asyncio.to_thread(work, cancelled))
     try:

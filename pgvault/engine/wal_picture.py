@@ -1,8 +1,7 @@
-"""Everything that a picture of a server's WAL shows, read in one pass over the index.
+"""All data for a picture of a server's WAL, read in one pass over the index.
 
-A vault of years has a hundred thousand segments and more, so what is known of each lies in arrays: eight bytes a value.
-Nothing is brought up to date first (`wal_status.refresh` does that), and nothing is written, so it works on a vault
-that may only be read.
+An old vault has a hundred thousand segments and more, so their data is in arrays: eight bytes a value. Nothing is
+updated first (`wal_status.refresh` does that) and nothing is written, so it works on a read-only vault.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _WIDTH = len(Archived._fields)
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The archived segments of one timeline, by number; the same place in each array is the same segment.
+    """The archived segments of one timeline, by number. The same index in each array is the same segment.
 
     Times are microseconds since 1970 in UTC.
     """
@@ -40,35 +39,35 @@ class Lane:
     timeline: int
     numbers: array[int] = field(default_factory=lambda: array("q"))
     earliest: array[int] = field(default_factory=lambda: array("q"))
-    """Of the commits and aborts in it."""
+    """The earliest commit or abort in it."""
     latest: array[int] = field(default_factory=lambda: array("q"))
     accepted: array[int] = field(default_factory=lambda: array("q"))
-    """When it came into the archive."""
+    """When it was archived."""
     commits: array[int] = field(default_factory=lambda: array("q"))
-    """How many; NOT_KNOWN when it was not read yet, or could not be."""
+    """Number of commits; NOT_KNOWN if it was not read yet, or could not be."""
 
 
 @dataclass(frozen=True, slots=True)
 class WalPicture:
-    """One server's WAL as it stood at `read_at`."""
+    """One server's WAL at `read_at`."""
 
     server: str
     segment_size: int
     survey: Survey
     tree: TimelineTree
     lanes: tuple[Lane, ...]
-    """By timeline; only those of which there is a segment."""
+    """By timeline; only timelines with segments."""
     restore_points: tuple[RestorePoint, ...]
     """By timeline and position."""
     backups: tuple[Backup, ...]
-    """All that can be read, oldest first."""
+    """All readable backups, oldest first."""
     unread: int
-    """Segments whose transactions are not known yet, so that times may reach further than they seem to."""
+    """Segments whose transactions are unknown, so that times may extend further than they seem to."""
     read_at: datetime
 
 
 def wal_picture(server: ServerVault) -> WalPicture:
-    """NotFound when nothing of this server is in the vault, or its index has to be made again."""
+    """Read the picture; NotFound if the vault has nothing of this server, or its index must be rebuilt."""
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
@@ -92,7 +91,7 @@ def _read(server: ServerVault) -> tuple[list[Archived], tuple[Lane, ...], tuple[
 
 
 def _segments(index: WalIndex) -> tuple[list[Archived], tuple[Lane, ...], int]:
-    """As rows for the survey, as lanes, and how many were not read yet."""
+    """Return the rows for the survey, the lanes, and how many segments were not read yet."""
     archived: list[Archived] = []
     lanes: dict[int, Lane] = {}
     unread = 0

@@ -1,4 +1,4 @@
-"""Telling how far the reading of archived WAL is that nobody has read yet, and ending it: days of it take minutes."""
+"""Reports and cancels the reading of archived WAL that was not read yet: reading days of it takes minutes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pgvault.model.errors import Cancelled
 from pgvault.model.event import Emit, PhaseStarted
 from pgvault.vault.wal_facts import OnProgress
 
-READ_LATER = "Nothing is lost: whoever asks next what can be restored reads the rest first, which takes a while then."
-_WORTH_TELLING = 512 << 20
-"""Plain bytes; fewer are read within a second or two."""
+READ_LATER = "Nothing is lost: the next command that needs it reads the rest first, which takes a while."
+_WORTH_REPORTING = 512 << 20
+"""Bytes of uncompressed WAL; less is read within a second or two."""
 
 
 def reading_progress(emit: Emit, cancelled: threading.Event | None = None) -> OnProgress:
-    """What tells `emit` of one reading, and ends it with Cancelled between two segments once `cancelled` is set."""
+    """Return a callback that reports one reading to `emit`. It raises Cancelled between segments once `cancelled` is
+    set."""
     progress = Progress(emit)
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if cancelled and cancelled.is_set():
             raise Cancelled("the reading of the archived WAL was cancelled", hint=READ_LATER)
-        if total < _WORTH_TELLING:
+        if total < _WORTH_REPORTING:
             return
         if not done:
             emit(PhaseStarted("read WAL", total))
@@ -29,4 +30,4 @@ def reading_progress(emit: Emit, cancelled: threading.Event | None = None) -> On
         if done == total:
             progress.report()
 
-    return tell
+    return report

@@ -1,4 +1,4 @@
-"""How a server's WAL archive stands: what is archived, what is missing, and which instants can be restored."""
+"""The status of a server's WAL archive: what is archived, what is missing, and which instants can be restored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pgvault.vault.wal_rebuild import Damaged, reconcile
 
 @dataclass(frozen=True, slots=True)
 class NotRead:
-    """A segment whose records could not be read; it is archived, and recovery may still be able to use it."""
+    """A segment whose records could not be read. It is archived, and recovery may still be able to use it."""
 
     segment: str
     reason: str
@@ -38,18 +38,18 @@ class WalStatus:
     damaged: tuple[Damaged, ...]
     not_read: tuple[NotRead, ...]
     unread: int
-    """Segments whose commits are not known yet, so that times may reach further than they seem to."""
+    """Segments whose commits are unknown, so that times may extend further than they seem to."""
     streaming: tuple[str, ...]
-    """Segments of which a part has been received."""
+    """Segments that have been received partly."""
     unreadable: tuple[Unreadable, ...]
-    """Backups that no window begins with, since their facts cannot be read."""
+    """Backups with unreadable facts, which open no window."""
 
 
 def refresh(server: ServerVault, *, limit: int | None = None,
             on_progress: OnProgress | None = None) -> tuple[Damaged, ...]:
-    """Bring the index up to date where the vault may be written to; the files that were found damaged.
+    """Update the index if the vault is writable. Return the files that were found damaged.
 
-    Reading records costs about 0.05 s for each segment of 16 MiB: `limit` is the most that are read.
+    Reading records takes about 0.05 s for each segment of 16 MiB; `limit` is the maximum that are read.
     """
     if not os.access(server.home, os.W_OK):
         return ()
@@ -59,12 +59,12 @@ def refresh(server: ServerVault, *, limit: int | None = None,
 
 
 def wal_status(server: ServerVault, *, limit: int | None = None) -> WalStatus:
-    """NotFound when nothing of this server was archived yet. `limit` as in `refresh`."""
+    """Return the status; NotFound if nothing of this server was archived yet. `limit` as in `refresh`."""
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"nothing of {server.name} is in the vault yet", hint=f"pgvault check {server.name}")
     damaged: tuple[Damaged, ...] = ()
-    with suppress(NoSpace):  # then what is known already is shown
+    with suppress(NoSpace):  # then show what is known already
         damaged = refresh(server, limit=limit)
     with wal_index.reading(server) as index:
         tree, size = timeline_tree(server, index), identity.segment_size

@@ -58,7 +58,7 @@ def test_tried_again_as_configured(small: Server, station: Callable[..., Station
                    basebackup_retry_sleep=0)
     told = here.backup()
     assert proxy.cut == 2
-    assert told.stderr.count("trying again in 0 s") == 2
+    assert told.stderr.count("retrying in 0 s") == 2
     assert [b.status for b in here.backups()] == [BackupStatus.DONE]
     contents = here.contents(here.newest())
     assert {e.path: len(content) for e, content in contents.files() if e.path != "backup_manifest"} == \
@@ -84,7 +84,7 @@ def test_the_session_dies(major: int, own_small: Callable[..., Server], station:
     server.sql("select pg_terminate_backend(pid) from pg_stat_progress_basebackup")
     _, err = process.communicate(timeout=60)
     assert process.returncode in (1, 7), err
-    assert err.count("trying again in 0 s, 1 more try") == 1, err
+    assert err.count("retrying in 0 s, 1 more try") == 1, err
     assert here.newest().status is BackupStatus.FAILED
     assert "connection" in here.newest().error
     assert here.contents(older).digest() == digest
@@ -159,7 +159,7 @@ def test_ended_while_a_slot_is_all_it_lacks(own_server: Callable[..., Server],
     for each in (here.directory, here.home, here.vault.home, incoming):
         each.chmod(0o777)
     told = here.backup()
-    assert "gave no temporary replication slot" in told.stderr
+    assert "could not create a temporary replication slot" in told.stderr
     assert here.newest().status is BackupStatus.DONE
 
 

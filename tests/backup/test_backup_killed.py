@@ -129,4 +129,4 @@ def test_killed_at_any_moment(changing: Server, station: Callable[..., Station])
     assert_nothing_runs(changing)
     here.backup()
     assert [b.status for b in here.backups()] == [BackupStatus.DONE, BackupStatus.FAILED, BackupStatus.DONE]
-    assert here.backups()[1].error == "the run that took it ended without saying so"
+    assert here.backups()[1].error == "its process ended without reporting a result"

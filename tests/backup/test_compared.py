@@ -72,8 +72,8 @@ def lacking(comparison: Comparison) -> str:
     with pytest.raises(Incomplete) as failure:
         comparison.fail_lacking(WISH)  # type: ignore[arg-type]
     error = failure.value
-    assert error.detail == "PostgreSQL did not send it: the file or directory is not in its place on the server."
-    assert error.hint == ("Look there, and in the server's log. Older backups are as they were, and may still have it: "
+    assert error.detail == "PostgreSQL did not send it: the file or directory is missing on the server."
+    assert error.hint == ("Search for it there, and check the server's log. Older backups may still have it: "
                           "pgvault list-backups main")
     assert error.message.startswith("the backup of main lacks ")
     return error.message.removeprefix("the backup of main lacks ")
@@ -204,7 +204,7 @@ def test_what_cannot_be_asked_is_told_and_no_lack(monkeypatch: pytest.MonkeyPatc
     comparison = compare(monkeypatch, manifest(relations=[GOODS, away]), sql=sql)
     comparison.fail_lacking(WISH)  # type: ignore[arg-type]
     assert comparison.not_compared == [
-        f"the relations of database {name}: could not look at its relations again: permission denied for database shop"
+        f"the relations of database {name}: could not examine its relations again: permission denied for database shop"
         for name in ("shop", "away")]
     assert sql.closed == 2
 
@@ -232,9 +232,9 @@ def test_data_that_is_left_out_fails_the_backup(paths: list[str], told: str | No
         fail_skipped("main", paths)
     assert (failure.value.message, failure.value.detail, failure.value.hint) == (
         f"the backup of main would lack {told}",
-        "It is a link, or another special file. PostgreSQL leaves those out of a base backup, except the links of "
+        "It is a symbolic link or another special file. PostgreSQL skips those in a base backup, except the links of "
         "tablespaces and of pg_wal.",
-        "Stop PostgreSQL, move what the link leads to back to its place in the data directory, or make it a "
+        "Stop PostgreSQL, move the link's target back into the data directory, or make it a "
         "tablespace; then run the backup again.")
 
 
@@ -244,7 +244,7 @@ def test_which_databases_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
         "FROM pg_tablespace": [(1663, "pg_default"), (1664, "pg_global"), (17000, "fast")]})
     monkeypatch.setattr(completeness, "session", sql.session)
     assert read_cluster(MAIN, WISH) == BEFORE  # type: ignore[arg-type]
-    assert sql.opened == [(MAIN, "ask which databases there are", {"cancelled": WISH})]
+    assert sql.opened == [(MAIN, "list the databases", {"cancelled": WISH})]
 
 
 # Plans and failures
@@ -270,12 +270,12 @@ def sqlite_error(code: int) -> Exception:
     (sqlite_error(13), NoSpace, "could not store the backup: no space left",
      "The file system of /vault/main is full.",
      "Free space there, or move the directory to a larger file system, and run this again."),
-    (sqlite_error(19 | 6 << 8), PgvaultError, "the server sent a base backup that cannot be right",
-     "It holds two files of one name.", NEXT_STEP),
+    (sqlite_error(19 | 6 << 8), PgvaultError, "the server sent an invalid base backup",
+     "It contains two files of the same name.", NEXT_STEP),
     (sqlite_error(10 | 3 << 8), PgvaultError,
-     "could not store the backup: a database of the vault cannot be written",
-     "SQLite says, of one in /vault/main: it is so.",
-     "Look at the disk and at the system's log, then run the backup again."),
+     "could not store the backup: a database of the vault is not writable",
+     "SQLite reports for a database in /vault/main: it is so.",
+     "Check the disk and the system's log, then run the backup again."),
 ])  # fmt: skip
 def test_what_went_wrong_in_words(error: Exception, kind: type[PgvaultError], message: str, detail: str,
                                   hint: str) -> None:
@@ -288,7 +288,7 @@ def test_an_error_of_our_own_is_told_as_it_is() -> None:
     own = Incomplete("x")
     assert backup_error(own, HOME) is own
     without_code = backup_error(sqlite3.Error("odd"), HOME)
-    assert without_code.message == "could not store the backup: a database of the vault cannot be written"
+    assert without_code.message == "could not store the backup: a database of the vault is not writable"
     assert psycopg.Error in FAILURES
 
 

@@ -66,7 +66,7 @@ def test_what_is_behind_links_is_taken_along(monkeypatch: pytest.MonkeyPatch, th
     """Not a server's logs and sockets, nor what is no configuration by its size or its depth."""
     taken, sql = take(monkeypatch, files(there), *paths)
     assert taken == Taken(tuple(Linked(*each) for each in found), tuple(left))
-    assert sql.opened == ([(MAIN, "read what links lead to", {"seconds": 30.0, "cancelled": WISH})] if there else [])
+    assert sql.opened == ([(MAIN, "read the targets of links", {"seconds": 30.0, "cancelled": WISH})] if there else [])
 
 
 def test_a_file_of_the_largest_size_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +138,8 @@ def collect(monkeypatch: pytest.MonkeyPatch, sql: MadeSql, kept: Kept | None = N
     return kept, events, collector
 
 
-LATER = "; events in the WAL may be told in numbers instead of names, and whether every relation's file arrived was " \
-        "not looked at there"
+LATER = "; events in the WAL may have numbers instead of names, and it was not checked that every relation's file " \
+        "arrived"
 
 
 def texts(events: list[Event]) -> list[str]:
@@ -192,10 +192,10 @@ def test_many_relations_are_asked_for_in_portions(monkeypatch: pytest.MonkeyPatc
 def test_what_cannot_be_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Unreachable("main cannot\nbe reached", detail="Nothing listens there.")
     kept, events, _ = collect(monkeypatch, MadeSql(answers(datallowconn=gone)))
-    assert texts(events) == ["could not keep the names of things: main cannot be reached. Nothing listens there"]
+    assert texts(events) == ["could not store the names: main cannot be reached. Nothing listens there"]
     assert kept.databases == []
     kept, events, _ = collect(monkeypatch, MadeSql(answers(pg_publication=denied("table\npg_proc"))))
-    assert texts(events) == [f"could not keep the names of things in database {name}: permission denied for table "
+    assert texts(events) == [f"could not store the names in database {name}: permission denied for table "
                              "pg_proc" for name in ("postgres", "shop")]
     assert kept.relations == []
 
@@ -203,8 +203,8 @@ def test_what_cannot_be_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_many_databases_the_first_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [(number, f"d{number}", True, False) for number in range(5)]
     _, events, _ = collect(monkeypatch, MadeSql(answers(datallowconn=many, pg_publication=denied("x"))))
-    assert texts(events) == [*(f"could not keep the names of things in database d{number}: permission denied for x"
-                               for number in range(3)), "could not keep the names of things in 2 more databases"]
+    assert texts(events) == [*(f"could not store the names in database d{number}: permission denied for x"
+                               for number in range(3)), "could not store the names in 2 more databases"]
     _, events, _ = collect(monkeypatch, MadeSql(answers(datallowconn=many[:3], pg_publication=denied("x"))))
     assert len(texts(events)) == 3
 
@@ -212,7 +212,7 @@ def test_of_many_databases_the_first_are_named(monkeypatch: pytest.MonkeyPatch) 
 def test_a_manifest_that_does_not_keep_them_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it is lost as a whole, which is told by who writes to it next."""
     _, events, _ = collect(monkeypatch, MadeSql(answers()), Kept(ValueError("no such table")))
-    assert texts(events) == ["could not keep the names of things: no such table"]
+    assert texts(events) == ["could not store the names: no such table"]
     lost = Kept(OSError("disk full"))
     lost.failure = lost.error
     sql = MadeSql(answers())
@@ -237,5 +237,5 @@ def test_a_server_that_does_not_tell_in_time(monkeypatch: pytest.MonkeyPatch) ->
     with NameCollector(MAIN, kept) as collector:  # type: ignore[arg-type]
         assert asked.wait(60)
         collector.finish(events.append)
-    assert texts(events) == ["the server did not tell all its names in time"]
+    assert texts(events) == ["the server did not return all names in time"]
     go_on.set()

@@ -103,7 +103,7 @@ def test_what_does_not_agree(text: bytes, files: dict[str, bytes], reason: str, 
     """Rule 7: each file is compared with its CRC-32C, and the list itself with its checksum."""
     with pytest.raises(PgvaultError) as told:
         compare(tmp_path, text, arrived(files))
-    assert told.value.message == f"the backup does not hold what the server sent: {reason}"
+    assert told.value.message == f"the backup differs from what the server sent: {reason}"
     assert told.value.hint == "Run the backup again; if it fails again, check the network and this machine's memory."
 
 

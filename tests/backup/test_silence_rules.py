@@ -100,7 +100,7 @@ def test_too_long_a_silence_is_told_with_what_to_do(silent) -> None:
         silent(None)[0](60.4)
     assert (told.value.message, told.value.detail, told.value.hint) == (
         "main has been silent for 60 seconds in the middle of the backup",
-        "Nothing comes on the connection, and nothing shows that the server works on the backup.",
+        "Nothing arrives on the connection, and no sign shows that the server works on the backup.",
         "Check the network between here and the server, and that the server is not stuck; then run the backup again.")
 
 

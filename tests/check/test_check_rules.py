@@ -137,7 +137,7 @@ def test_a_vault_that_is_not_there_yet_is_no_failure() -> None:
     new = Place(HOME / "main", Path("/"), True)
     found = findings(healthy(places=(Place(HOME, Path("/"), True), new), identity=None, backups=(), segments={},
                              server={"last_backup_maximum_age": None}))
-    assert found["directories"].detail == "not made yet: the first backup makes it"
+    assert found["directories"].detail == "does not exist yet: the first backup creates it"
     assert found["backup maximum age"].outcome is Outcome.OK
     assert Outcome.FAILED not in {finding.outcome for name, finding in found.items() if name != "WAL arriving"}
 

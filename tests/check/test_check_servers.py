@@ -118,7 +118,7 @@ def test_check_changes_nothing(site: Site, archiving: Callable[..., Server]) -> 
 
 def test_check_makes_no_vault(site: Site, pg: Server) -> None:
     site.configure(pg)
-    assert site.check()["directories"]["detail"] == "not made yet: the first backup makes it"
+    assert site.check()["directories"]["detail"] == "does not exist yet: the first backup creates it"
     assert not site.home.exists()
 
 

@@ -114,7 +114,7 @@ SAID = {
         "or, without a restart: ", "No available backups", "blocked by: ",
         "The server requires a password, but none is configured.", "The password is wrong.", "Nothing listens there.",
         "The server's pg_hba.conf has no line for this user from this machine.", "has no REPLICATION",
-        "the server keeps WAL from now on", "receiving WAL of ", "Backup size: ", "Backup completed: "),
+        "the server retains WAL from now on", "receiving WAL of ", "Backup size: ", "Backup completed: "),
     "tutorial.md": (
         "incoming_wals_directory", ", which is archived", "Copying files.", "Copy done.",
         "Asking PostgreSQL server to finalize the backup.", "to undo", "have it renamed out of the way: --overwrite ",

@@ -197,7 +197,7 @@ def test_names_that_cannot_be_kept_fail_nothing(town: Site, monkeypatch: pytest.
     monkeypatch.setattr(ManifestWriter, "add_relations", refuse)
     town.told.clear()
     assert town.backup().status is BackupStatus.DONE
-    assert any("could not keep the names" in text and "too large" in text for text in warnings(town))
+    assert any("could not store the names" in text and "too large" in text for text in warnings(town))
 
 
 def test_more_relations_than_are_asked_for_at_once(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:

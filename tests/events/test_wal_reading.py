@@ -48,7 +48,7 @@ def left(vault: ServerVault) -> int:
 
 def test_long_readings_are_told_from_the_first_to_the_last_segment(vault: ServerVault,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal_reading, "_WORTH_TELLING", 1)
+    monkeypatch.setattr(wal_reading, "_WORTH_REPORTING", 1)
     told: list[Event] = []
     list(find_events(vault, emit=told.append))
     first, *_, last = told

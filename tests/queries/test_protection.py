@@ -163,7 +163,7 @@ def test_files_that_wait_are_told_of_by_when_they_came(shelf: Shelf, vault: Serv
 def test_a_begun_backup_that_nobody_is_at_work_on(shelf: Shelf, vault: ServerVault) -> None:
     shelf.put(made_backup(at(1, 13), segment=2), made_backup(at(1, 14), segment=3, status=BackupStatus.STARTED))
     shelf.archive(1, 2, 4)
-    told = "the last attempt at a backup ended without saying how"
+    told = "the last attempt at a backup ended without reporting a result"
     assert told in looked(shelf).reasons
     with vault.leases.hold(Concern.BACKUP):
         assert told not in looked(shelf).reasons

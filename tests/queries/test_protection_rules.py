@@ -94,7 +94,7 @@ def test_too_few_backups_are_a_warning() -> None:
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"status": BackupStatus.WAITING_FOR_WALS}, "1 backup waits for WAL"),
     ({"status": BackupStatus.FAILED, "error": "no space left"}, "the last attempt at a backup failed: no space left"),
-    ({"status": BackupStatus.STARTED}, "the last attempt at a backup ended without saying how"),
+    ({"status": BackupStatus.STARTED}, "the last attempt at a backup ended without reporting a result"),
     ({"corrupt_pages": ("base/1/2",)}, "1 backup cannot be restored: WAL is missing, or pages are damaged")])
 def test_what_became_of_the_last_attempt_is_told(changes: dict[str, Any], reason: str) -> None:
     backups = (backup(3, hours_ago=9), backup(5, hours_ago=1, **changes))

@@ -185,7 +185,7 @@ MEDDLING = {
     "refuses the commit": (ON_TABLE.format("loose", AT_COMMIT, "RAISE 'not this commit';"), 1, "not this commit"),
     "ends at the commit": (ON_TABLE.format("loose", AT_COMMIT,
                                             "PERFORM pg_terminate_backend(pg_backend_pid());"), 7,
-                           "the server says that the transaction was aborted"),
+                           "the server reports that the transaction was aborted"),
     "lacks what a key needs": ("ALTER TABLE customers DROP CONSTRAINT customers_pkey CASCADE", 1,
                                "there is no unique constraint matching given keys"),
 }
@@ -209,7 +209,7 @@ PROGRAMS = {
     "fails at once": ("echo 'pg_dump: error: out of luck' >&2; exit 1", 1, "out of luck"),
     "is not there": (None, 5, "has no pg_dump of PostgreSQL"),
     "fails behind its text": ('"$real" "$@"; exit 3', 1, "exit status 3"),
-    "is cut off": ('"$real" "$@" | head -c 700', 1, "what pg_dump wrote ends too early"),
+    "is cut off": ('"$real" "$@" | head -c 700', 1, "the output of pg_dump is incomplete"),
     "leaves out an index": ('case "$*" in *post-data*) set -- "$@" --schema-only --table=customers ;; esac\n'
                             '"$real" "$@" | sed "s/lost_pkey/other_pkey/"', 1, "public.lost_pkey did not come back"),
     "loses its connection": ("kill -9 $PPID", 7, "lost"),
@@ -269,7 +269,7 @@ def test_what_cannot_be_is_refused_beforehand(site: Site) -> None:
         site.live.sql("ALTER ROLE gone RENAME TO clerk")
     site.live.sql("CREATE ROLE poor LOGIN")
     plan = site.plan("postgres.public.lost", "--user", "poor", check=5)
-    assert "poor is no member of postgres" in plan["preconditions"][-1]["detail"]
+    assert "poor is not a member of postgres" in plan["preconditions"][-1]["detail"]
     itself = site.world.config_file.with_name("itself.toml")
     itself.write_text(site.world.config_file.read_text().replace(f"port={site.live.port}", f"port={site.world.port}"))
     words = ["--format", "json", "bring-back", "latest", "postgres.public.lost", "--dry-run"]

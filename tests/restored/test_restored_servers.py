@@ -133,11 +133,11 @@ def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -
     assert not data.exists()
     assert not Path(f"{data}.fast").exists()
     assert world.server.scalar("SELECT count(*) FROM here") == 5
-    assert "is not there any more" in world.cli("throw-away", "latest", "--remove", data, check=4).stderr
-    assert "is not there any more" in world.cli("look", "latest", check=5).stderr
+    assert "no longer exists" in world.cli("throw-away", "latest", "--remove", data, check=4).stderr
+    assert "no longer exists" in world.cli("look", "latest", check=5).stderr
     data.mkdir()
     (data / MARKER).write_text(f"{opened['copy']}\nkept\n{data}\n")  # as a removal that was cut short leaves it
-    assert "is removed in part" in world.cli("look", "latest", check=5).stderr
+    assert "is partly removed" in world.cli("look", "latest", check=5).stderr
     (data / MARKER).unlink()
     data.rmdir()
 
@@ -198,7 +198,7 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     label = data / "backup_label.old"
     told = label.read_text()
     label.write_text(re.sub("LABEL: .*", "LABEL: another", told))
-    assert "holds another one by now" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    assert "now contains another copy" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
     label.write_text(told)
     plan = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
     assert not plan["runs"]
@@ -225,7 +225,8 @@ def test_the_live_server_is_never_thrown_away(world: World) -> None:
     assert "run this again" in world.cli("throw-away", "latest", "--remove", data, check=1).stderr
     account().run(["chmod", "700", data / "base"])
     assert not (data / "global").exists()
-    assert f"not of this copy: {stranger.parent}" in world.cli("throw-away", "latest", "--remove", data, check=0).text
+    removed = world.cli("throw-away", "latest", "--remove", data, check=0)
+    assert f"not part of this copy: {stranger.parent}" in removed.text
     assert not data.exists()
     assert [path.name for path in stranger.parents[1].iterdir()] == ["PG_99_209901011"]
     assert stranger.read_text() == "of another cluster"
@@ -283,7 +284,7 @@ def test_what_a_restore_left_that_was_not_started_or_not_completed_is_thrown_awa
     planned = world.cli("--format", "json", "throw-away", "latest", "--dry-run", check=0).json()
     assert planned["copy"] != plan["copy"]
     (data / MARKER).write_text((data / MARKER).read_text().replace(planned["copy"], plan["copy"]))
-    assert "no copy of main" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    assert "not a copy of main" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
     (data / MARKER).write_text((data / MARKER).read_text().replace(plan["copy"], planned["copy"]))
     world.cli("throw-away", "latest", "--remove", data, check=0)
     assert not data.exists()
@@ -293,7 +294,7 @@ def test_what_a_restore_left_that_was_not_started_or_not_completed_is_thrown_awa
     assert subprocess.run(words, capture_output=True, env=environment(), cwd="/", check=False).returncode == -9
     mark = (data / MARKER).read_text()
     (data / MARKER).unlink()
-    assert "its mark is not there" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
+    assert "its mark is missing" in world.cli("throw-away", "latest", "--remove", data, check=5).stderr
     (data / MARKER).write_text(mark)
     (theirs.parents[2] / MARKER).unlink()
     theirs.parent.mkdir(parents=True)

@@ -96,4 +96,4 @@ def test_an_opening_that_is_cancelled_says_that_it_may_go_on(monkeypatch: pytest
     copy: Any = SimpleNamespace(called="the restored server of job 1", job="1")
     with pytest.raises(Cancelled) as told:
         asyncio.run(opening.open_for_use(copy, None, discard))  # type: ignore[arg-type]
-    assert "may open for use all the same" in told.value.detail
+    assert "may still open, or be open already" in told.value.detail

@@ -51,7 +51,7 @@ def test_a_broken_server_stops_no_other_one(site: Site) -> None:
     assert done.returncode == 1, str(done)
     assert "first: could not read" in done.stderr
     assert "rubbish" in done.stderr
-    assert done.text.splitlines() == ["second: 1 put in quarantine", "third: 1 archived"]
+    assert done.text.splitlines() == ["second: 1 moved to quarantine", "third: 1 archived"]
 
 
 def test_the_exit_code_is_that_of_the_worst(site: Site) -> None:

@@ -82,7 +82,7 @@ def test_a_stream_that_jumps_is_refused(session: Session, vault: ServerVault, st
     """A hole inside a segment would look like a whole one; nothing of what came is written."""
     assert session._write(WalData(START, b"x" * 100), START, 1) == START + 100
     session._flush()
-    with pytest.raises(PgvaultError, match="was to come"):
+    with pytest.raises(PgvaultError, match="expected"):
         session._write(WalData(Lsn(start + 100), b"y" * 100), Lsn(START + 100), 1)
     session.close()
     [partial] = vault.streaming.iterdir()

@@ -187,7 +187,7 @@ def other_wal(content: bytes, segment: Segment) -> bytes:
 
 def test_what_the_archive_does_not_take_is_not_confirmed(server: Server, vault: ServerVault) -> None:
     """Rule 11: what is rejected fails to the caller, which for the receiver is the server."""
-    with pytest.raises(Refused, match="does not take"):
+    with pytest.raises(Refused, match="the archive refuses"):
         archive_other_wal(server, vault)
 
 

@@ -107,7 +107,7 @@ def test_damage_is_said_of_a_backup_that_waits_too_and_of_one_with_corrupt_pages
     put(vault, name(4), segments()[4])
     with pytest.raises(WalMissing, match="its WAL is damaged") as failed:
         refuse_damaged(vault, replace(waits, status=BackupStatus.DONE, corrupt_pages=("base/1/2",)))
-    assert "corrupt pages, too, in base/1/2" in failed.value.detail
+    assert "also reported corrupt pages in base/1/2" in failed.value.detail
     assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
 
 

@@ -1,1 +1,1 @@
-"""Taking a backup: the plan, the copy through frames into packs, the proof that it arrived, its publication."""
+"""Taking a backup: planning, copying files as frames into packs, verifying what arrived, and publishing it."""

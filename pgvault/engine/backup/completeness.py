@@ -1,14 +1,14 @@
-"""Whether a base backup holds what must be in it.
+"""Checks that a base backup contains everything that it must contain.
 
-PostgreSQL sends the files that it finds. What is behind a link, what somebody moved away, and the directory of a
-tablespace or database that is not there are no error to it: its base backup ends well without them. So what arrived is
-compared with the catalogues: those of the cluster from before the start and after the end, and the relations' as
-`names` read them. What came into being or went away in between is left to the WAL.
+PostgreSQL sends the files that it finds. Files behind a link, files that somebody moved away, and a missing directory
+of a tablespace or database are no error to it: its base backup succeeds without them. So what arrived is compared with
+the catalogues: the cluster's before the start and after the end, and the relations' as read by `names`. What was
+created or dropped in between is in the WAL.
 
-Of a relation's segments no catalogue knows how many there are. PostgreSQL takes one that is missing for the relation's
-end, and so does whoever asks it for the size: that is seen only where later segments arrived, or where the relation
-ends with a whole segment though its statistics know of more pages. A truncated relation keeps an empty segment there,
-and one that grew during the backup has more on the server by now.
+No catalogue has the number of a relation's segments. PostgreSQL takes a missing one for the relation's end, and so does
+its size function. It is noticed only if later segments arrived, or if the relation ends with a complete segment though
+its statistics count more pages. A truncated relation keeps an empty segment there, and one that grew during the backup
+has more on the server by now.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg
        pg_size_bytes(current_setting('segment_size'))"""
 _DATABASES = "SELECT oid::bigint, datname, dattablespace::bigint FROM pg_database WHERE datconnlimit <> -2"
 _TABLESPACES = "SELECT oid::bigint, spcname FROM pg_tablespace"
-# A file that initdb made, or one that the row names since before the backup: this row has not been changed since.
+# The file is initdb's, or the row has named it since before the backup: the row has not been changed since.
 _STILL = """
 SELECT c.oid::bigint FROM pg_class c
 WHERE (c.oid, pg_relation_filenode(c.oid)) IN (SELECT * FROM unnest(%s::oid[], %s::oid[]))
   AND (pg_relation_filenode(c.oid) < 16384
        OR c.relfilenode <> 0 AND age(c.xmin) > age((%s::numeric %% 4294967296)::text::xid))"""
 
-# The server has no more of it either, in the very file that it uses now.
+# The server has no more of it either, in the file that it uses now.
 _CUT = """
 SELECT e.path, coalesce(n.nspname, ''), c.relname
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bool[]) e (tablespace, number, path, size, others)
@@ -66,20 +66,20 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the shared catalogues said at one time."""
+    """The content of the shared catalogues at one time."""
 
     version_directory: str
-    """Of this PostgreSQL in each tablespace: PG_18_202506291."""
+    """Name of this PostgreSQL's directory in each tablespace: PG_18_202506291."""
     databases: Mapping[int, Database]
     tablespaces: Mapping[int, str]
     oldest_xid: str
-    """Everything before it had ended, as a number of 64 bits."""
+    """All transactions before this 64-bit xid had ended."""
     segment_bytes: int
-    """The most that one file of a relation holds."""
+    """Maximum size of one file of a relation."""
 
 
 def read_cluster(server: ServerConfig, cancelled: IsCancelled) -> Cluster:
-    with session(server, "ask which databases there are", cancelled=cancelled) as sql:
+    with session(server, "list the databases", cancelled=cancelled) as sql:
         [row] = sql.execute(_CLUSTER).fetchall()
         return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",
                        {each[0]: Database(*each) for each in sql.execute(_DATABASES).fetchall()},
@@ -87,23 +87,23 @@ def read_cluster(server: ServerConfig, cancelled: IsCancelled) -> Cluster:
 
 
 def is_data(path: str) -> bool:
-    """Whether a file or directory of this path is part of the data, rather than a site's own."""
+    """Return whether a path is part of the data, and not a site's own file."""
     return _DATA.fullmatch(path) is not None
 
 
 def fail_skipped(server: str, paths: Iterable[str]) -> None:
-    """Incomplete when PostgreSQL said of data that it leaves it out."""
+    """Raise Incomplete if PostgreSQL reported that it skipped data."""
     if left_out := _some(path for path in paths if is_data(path)):
         raise Incomplete(
             f"the backup of {server} would lack {left_out}",
-            detail="It is a link, or another special file. PostgreSQL leaves those out of a base backup, except the "
+            detail="It is a symbolic link or another special file. PostgreSQL skips those in a base backup, except the "
                    "links of tablespaces and of pg_wal.",
-            hint="Stop PostgreSQL, move what the link leads to back to its place in the data directory, or make it a "
+            hint="Stop PostgreSQL, move the link's target back into the data directory, or make it a "
                  "tablespace; then run the backup again.")
 
 
 class Comparison:
-    """Of what arrived with what must be there."""
+    """Compares what arrived with what must have arrived."""
 
     def __init__(self, server: ServerConfig, before: Cluster, after: Cluster, manifest: ManifestWriter,
                  initial: Mapping[int, Collection[tuple[int, int]]]) -> None:
@@ -113,15 +113,15 @@ class Comparison:
         self._tablespaces = {oid: name for oid, name in before.tablespaces.items() if oid in after.tablespaces
                              and oid not in (_DEFAULT_TABLESPACE, _SHARED_TABLESPACE)}
         self.not_compared: list[str] = []
-        """What could not be asked for, in words."""
+        """What could not be compared, in words."""
 
     def fail_lacking(self, cancelled: IsCancelled) -> None:
-        """Incomplete, naming what did not arrive."""
+        """Raise Incomplete, naming what did not arrive."""
         if lacking := _some(chain(self._clusters(), self._relations(cancelled))):
             raise Incomplete(
                 f"the backup of {self._server.name} lacks {lacking}",
-                detail="PostgreSQL did not send it: the file or directory is not in its place on the server.",
-                hint="Look there, and in the server's log. Older backups are as they were, and may still have it: "
+                detail="PostgreSQL did not send it: the file or directory is missing on the server.",
+                hint="Search for it there, and check the server's log. Older backups may still have it: "
                      f"pgvault list-backups {self._server.name}")
 
     def _clusters(self) -> Iterator[str]:
@@ -142,7 +142,7 @@ class Comparison:
         return f"pg_tblspc/{database.tablespace}/{self._before.version_directory}/{database.oid}"
 
     def _relations(self, cancelled: IsCancelled) -> Iterator[str]:
-        """Those that are still where they were before the backup: what is not, the WAL knows about."""
+        """Yield missing files of relations that did not change during the backup; changes are in the WAL."""
         places = [f"pg_tblspc/{oid}/{self._before.version_directory}" for oid in self._tablespaces]
         cut: dict[int, list[WholeSegments]] = {}
         for end in ends_of_whole_segments(self._manifest, self._before.segment_bytes):
@@ -182,7 +182,7 @@ class Comparison:
         try:
             return connection.execute(query.encode(), values).fetchall()
         except psycopg.Error as error:
-            raise translated(self._server.name, error, "look at its relations again") from error
+            raise translated(self._server.name, error, "examine its relations again") from error
         finally:
             connection.close()
 
@@ -194,8 +194,8 @@ def _portions(things: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _some(things: Iterable[str]) -> str:
-    """The first few in words, and how many more; empty when there is none."""
+    """Name the first few, and how many more there are; empty if there is none."""
     iterator = iter(things)
-    told = ", ".join(islice(iterator, _MOST_TOLD))
+    named = ", ".join(islice(iterator, _MOST_TOLD))
     more = sum(1 for _ in iterator)
-    return f"{told} and {more} more" if more else told
+    return f"{named} and {more} more" if more else named

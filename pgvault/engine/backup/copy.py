@@ -1,8 +1,8 @@
-"""A base backup's streams become frames in packs and rows in a manifest.
+"""Turns the streams of a base backup into frames in packs and rows in a manifest.
 
-One thread reads the connection and cuts files into runs of at most 1 MiB, gathered in buffers; worker threads hash,
-look up, compare and compress a buffer's runs (the libraries release the interpreter's lock); the reading thread stores
-the results in order. Memory is the buffers', whatever the cluster's size.
+One thread reads the connection and splits files into runs of at most 1 MiB, collected in buffers. Worker threads hash,
+look up, compare and compress the runs of a buffer (the libraries release the interpreter's lock). The reading thread
+stores the results in order. Memory is limited to the buffers, whatever the cluster's size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pgvault.vault.packs import FRAME_SIZE, PackReader
 
 _KINDS = {MemberKind.FILE: Kind.FILE, MemberKind.DIRECTORY: Kind.DIRECTORY, MemberKind.LINK: Kind.LINK}
 _WHOLE_FORKS = ("_vm", "_fsm")
-"""Always stored whole: small, and a delta of them saves nothing worth the risk (9-postgres, V1)."""
+"""Forks that are always stored whole: they are small, and a delta saves too little for its risk (rule 7a)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Batch:
-    """A buffer and the runs in it; goes to one worker."""
+    """A buffer and its runs; one worker processes it."""
 
     buffer: bytearray = field(default_factory=lambda: bytearray(FRAME_SIZE))
     pieces: list[Piece] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a worker made of a piece: the run, and the new frame it needs, if any."""
+    """A worker's result for a piece: the run, and its new frame, if it needs one."""
 
     piece: Piece
     run: Run
@@ -66,7 +66,7 @@ class Stored:
 
 
 class RunMaker:
-    """Makes runs of plain bytes; called by the workers, any number at a time."""
+    """Makes runs of plain bytes. Any number of workers may call it at a time."""
 
     def __init__(self, server: ServerVault, store: FrameStore, previous: Manifest | None, level: int) -> None:
         self._server, self._store, self._previous, self._level = server, store, previous, level
@@ -105,7 +105,8 @@ class RunMaker:
             return self._previous.run(piece.path, piece.number)
 
     def _is_stored(self, frame_id: bytes) -> bool:
-        """In a full backup only what is read back whole: damage in an older pack is healed by storing it anew."""
+        """Return whether the frame is stored. A full backup reads it back, so that a damaged older copy is stored
+        again."""
         if not self._store.has(frame_id):
             return False
         place = self._store.locate(frame_id) if self._previous is None else None
@@ -127,11 +128,11 @@ class RunMaker:
             return None
         try:
             return page_delta.make(self._packs().plain(*place), bytes(plain))
-        except Corrupt:  # a damaged parent must not stop what can be stored whole
+        except Corrupt:  # a damaged parent must not prevent storing the run whole
             return None
 
     def _packs(self) -> PackReader:
-        """This thread's own."""
+        """Return this thread's own reader."""
         if not hasattr(self._local, "packs"):
             self._local.packs = PackReader(self._server)
             self._readers.append(self._local.packs)
@@ -140,7 +141,7 @@ class RunMaker:
 
 
 class Copier:
-    """The sink of a base backup: give it the streams, then call `finish`."""
+    """The sink of a base backup: pass it the streams, then call `finish`."""
 
     def __init__(self, server: ServerVault, store: FrameStore, manifest: ManifestWriter, previous: Manifest | None, *,
                  level: int, workers: int, progress: Progress) -> None:
@@ -213,7 +214,7 @@ class Copier:
         self._progress.add(0, 1 if kind is Kind.FILE else 0)
 
     def finish(self) -> None:
-        """Everything is stored and durable, and each file is what the server's own manifest says."""
+        """Make everything durable, and compare each file with the server's own manifest."""
         self._tar.close()
         self._store_server_manifest()
         self._dispatch()
@@ -224,7 +225,7 @@ class Copier:
         self._expected.compare(self._manifest, self._beside)
 
     def add_linked(self, linked: Linked) -> None:
-        """What is not in the streams, since it is behind a link on the server. Call it when they have ended."""
+        """Add files from behind links on the server, which are not in the streams. Call it after their end."""
         if linked.content is None:
             self._add(Member(linked.path, MemberKind.DIRECTORY, 0, 0o700, int(time.time())), ())
         else:
@@ -233,7 +234,7 @@ class Copier:
                       [memoryview(linked.content)])
 
     def _store_server_manifest(self) -> None:
-        """Kept as a file of the backup, where pg_verifybackup and later increments look for it."""
+        """Store it as a file of the backup, where pg_verifybackup and later increments look for it."""
         self._add(Member("backup_manifest", MemberKind.FILE, self._expected.size, 0o600, int(time.time())),
                   self._expected.chunks())
 
@@ -247,7 +248,7 @@ class Copier:
     # --- runs
 
     def _start_run(self) -> None:
-        """Make room for the next run of the current file: in this buffer if it fits, else in the next."""
+        """Make space for the next run of the current file: in this buffer if it fits, else in the next."""
         length = min(self._left, FRAME_SIZE)
         if self._batch.fill + length > FRAME_SIZE:
             self._dispatch()

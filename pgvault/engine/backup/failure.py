@@ -1,4 +1,4 @@
-"""What can go wrong while a backup is taken, told as errors that a person can act on."""
+"""Turns failures of a backup into errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pgvault.vault.index_files import DatabaseError, is_duplicate, is_out_of_spa
 from pgvault.vault.layout import ServerVault
 
 FAILURES = (PgvaultError, psycopg.Error, OSError, DatabaseError)
-"""What `told` has words for; anything else is a mistake of the program."""
+"""What `backup_error` can describe. Anything else is a bug."""
 
 
 def backup_error(error: BaseException, server: ServerVault) -> PgvaultError:
-    """The error for one of `FAILURES`."""
+    """Return the error for one of `FAILURES`."""
     if isinstance(error, psycopg.Error):
         return translated(server.name, error, "copy the cluster")
     if isinstance(error, DatabaseError):
         return _of_sqlite(error, server)
     if isinstance(error, OSError):
-        if error.filename is None:  # a write does not say where it was going
+        if error.filename is None:  # a failed write does not name its file
             error.filename = str(server.home)
         return from_os_error(error, "store the backup")
     assert isinstance(error, PgvaultError)
@@ -34,8 +34,8 @@ def _of_sqlite(error: DatabaseError, server: ServerVault) -> PgvaultError:
     if is_out_of_space(error):
         return from_os_error(OSError(errno.ENOSPC, "no space left", str(server.home)), "store the backup")
     if is_duplicate(error):
-        return PgvaultError("the server sent a base backup that cannot be right",
-                            detail="It holds two files of one name.", hint=NEXT_STEP)
-    return PgvaultError("could not store the backup: a database of the vault cannot be written",
-                        detail=f"SQLite says, of one in {server.home}: {error}.",
-                        hint="Look at the disk and at the system's log, then run the backup again.")
+        return PgvaultError("the server sent an invalid base backup",
+                            detail="It contains two files of the same name.", hint=NEXT_STEP)
+    return PgvaultError("could not store the backup: a database of the vault is not writable",
+                        detail=f"SQLite reports for a database in {server.home}: {error}.",
+                        hint="Check the disk and the system's log, then run the backup again.")

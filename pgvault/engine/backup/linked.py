@@ -1,7 +1,7 @@
-"""Taking along what a site keeps behind links in the data directory, such as its configuration.
+"""Backs up a site's files behind links in the data directory, such as its configuration.
 
-PostgreSQL leaves links out of a base backup. What they lead to is read by SQL, where the role may, and kept as files of
-the backup under the links' own names, so that a restored server finds it.
+PostgreSQL skips links in a base backup. Their targets are read by SQL, if the role may, and stored as files of the
+backup under the links' own names, so that a restored server finds them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SOCKET = ".s.PGSQL."
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A file's content, or with None a directory."""
+    """A file's content, or None for a directory."""
 
     path: str
     content: bytes | None
@@ -35,18 +35,18 @@ class Linked:
 class Taken:
     found: tuple[Linked, ...]
     left: tuple[str, ...]
-    """What could not be taken along, each with the reason."""
+    """What could not be read, each with the reason."""
 
 
 def read_linked(server: ServerConfig, paths: Iterable[str], cancelled: IsCancelled) -> Taken:
-    """`paths` are relative to the data directory; a server's own sockets are of no interest."""
+    """Read the targets of links. `paths` are relative to the data directory; the server's own sockets are skipped."""
     wanted = [path for path in paths if not path.startswith(_SOCKET)]
     if not wanted:
         return Taken((), ())
     found: list[Linked] = []
     left: list[str] = []
     try:
-        with session(server, "read what links lead to", seconds=_SECONDS, cancelled=cancelled) as sql:
+        with session(server, "read the targets of links", seconds=_SECONDS, cancelled=cancelled) as sql:
             logs = sql.execute("SELECT setting FROM pg_settings WHERE name = 'log_directory'").fetchone()
             for path in wanted:
                 if logs is None or path != logs[0]:
@@ -67,7 +67,7 @@ def _read(sql: Connection, path: str, found: list[Linked], left: list[str], deep
                 _read(sql, f"{path}/{name}", found, left, deep - 1)
         elif is_directory or size > _MOST_BYTES or len(found) >= _MOST_FILES:
             left.append(f"{path} (too large for configuration)")
-        elif size:  # opening a pipe or a device, which have no size, could hang the server's process
+        elif size:  # opening a pipe or a device, whose size is 0, could hang the server's process
             [(content,)] = sql.execute("SELECT pg_read_binary_file(%s)", (path,)).fetchall()
             found.append(Linked(path, content))
     except psycopg.Error as error:

@@ -1,11 +1,11 @@
-"""The names of things at the time of a backup, asked for over SQL while its files are being copied.
+"""Collects the names of databases, relations and roles by SQL while the files of a backup are copied.
 
-The role needs nothing but CONNECT. Nobody can drop or rename a database, or make another from it as from template1,
-while a session is in it (PostgreSQL waits 5 s for it to leave). So each session asks one short question, and is over
-before anything is done with the answer.
+The role needs only CONNECT. While a session is in a database, nobody can drop or rename it, or copy it as a template
+(PostgreSQL waits 5 s for the session to end). So each session runs one short query, and ends before its result is
+processed.
 
-A name is a help and no part of the copy: what cannot be asked or kept is told, and the backup goes on. Only when the
-vault's disk is full is the whole manifest lost; that fails the backup wherever it is met (`ManifestWriter.failure`).
+Names are helpful but not essential: what cannot be read or stored is reported, and the backup continues. Only if the
+vault's disk is full is the whole manifest lost, which fails the backup at any point (`ManifestWriter.failure`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pgvault.vault.manifest import ManifestWriter
 from pgvault.vault.names import DatabaseName, RelationName, RoleName, Trait
 
 GRACE_SECONDS = 10.0
-"""How long the backup waits for names when its copy is over."""
+"""How long the backup waits for names after its copy has ended."""
 _PAGE = 5000
-"""Relations that are asked for at once."""
+"""Relations that are queried at a time."""
 _MOST_TOLD = 3
 Row = tuple[Any, ...]
 Name = TypeVar("Name", DatabaseName, RelationName, RoleName, Trait)
@@ -37,8 +37,8 @@ _SETTINGS = {"statement_timeout": "3s", "lock_timeout": "2s"}
 _DATABASES = """
 SELECT oid::bigint, datname, datallowconn AND datconnlimit <> -2, datname = current_database()
 FROM pg_catalog.pg_database ORDER BY datname = current_database() DESC, oid"""
-# Of the system's relations only those whose file is not initdb's any more, so that their changes are known for what
-# they are. Temporary relations are in no WAL.
+# Of system relations only those that are no longer in initdb's files, so that changes of them are recognized. Temporary
+# relations are in no WAL.
 _RELATIONS = """
 SELECT c.oid::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint, coalesce(n.nspname, ''), c.relname,
        c.relkind::text
@@ -68,11 +68,11 @@ class _Database(NamedTuple):
     name: str
     connectable: bool
     configured: bool
-    """The one that the connection string leads to."""
+    """Whether it is the connection string's database."""
 
 
 class NameCollector:
-    """Asks in a thread of its own from `with` on, and stops at its end, whatever was asked by then."""
+    """Queries in a thread of its own while the scope is open. At its end it stops, whatever it has read by then."""
 
     def __init__(self, config: ServerConfig, manifest: ManifestWriter) -> None:
         self._config, self._manifest = config, manifest
@@ -80,7 +80,7 @@ class NameCollector:
         self._over = False
         self._failures: list[str] = []
         self.initial: dict[int, frozenset[tuple[int, int]]] = {}
-        """By database: the OIDs and files of the relations that are still in initdb's files."""
+        """OIDs and files of the relations that are still in initdb's files, by database."""
         self._thread = threading.Thread(target=self._run, name="names", daemon=True)
 
     def __enter__(self) -> NameCollector:
@@ -88,22 +88,22 @@ class NameCollector:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Nothing is written any more when this returns; a connection may take a moment longer to be gone."""
+        """Nothing is written after this returns; a connection may take a moment longer to close."""
         with self._lock:
             self._over = True
 
     def finish(self, emit: Emit) -> None:
-        """Wait a little for what is still being asked, then tell what could not be."""
+        """Wait briefly for the running query, then report what could not be read."""
         self._thread.join(GRACE_SECONDS)
         self.__exit__()
         failures = self._failures[:_MOST_TOLD]
         if (more := len(self._failures) - len(failures)) > 0:
-            failures.append(f"could not keep the names of things in {more} more databases")
+            failures.append(f"could not store the names in {more} more databases")
         if self._thread.is_alive():
-            failures.append("the server did not tell all its names in time")
+            failures.append("the server did not return all names in time")
         for failure in failures:
-            emit(Noted(f"{failure}; events in the WAL may be told in numbers instead of names, and whether every "
-                       "relation's file arrived was not looked at there", Level.WARNING, "no-names"))
+            emit(Noted(f"{failure}; events in the WAL may have numbers instead of names, and it was not checked that "
+                       "every relation's file arrived", Level.WARNING, "no-names"))
 
     def _run(self) -> None:
         try:
@@ -112,7 +112,7 @@ class NameCollector:
             self._keep(self._manifest.add_roles, [RoleName(*row) for row in self._ask(None, _ROLES)])
             self._keep(self._manifest.add_traits, [Trait(*row) for row in self._ask(None, _CLUSTER_TRAITS)])
         except Exception as error:
-            self._failures.append(f"could not keep the names of things: {_reason(error)}")
+            self._failures.append(f"could not store the names: {_reason(error)}")
             return
         for database in databases:
             if self._over:
@@ -121,7 +121,7 @@ class NameCollector:
                 if database.connectable:
                     self._collect(database)
             except Exception as error:
-                self._failures.append(f"could not keep the names of things in database {database.name}: "
+                self._failures.append(f"could not store the names in database {database.name}: "
                                       f"{_reason(error)}")
 
     def _collect(self, database: _Database) -> None:
@@ -135,7 +135,7 @@ class NameCollector:
                 return
 
     def _relations(self, database: _Database) -> Iterator[list[RelationName]]:
-        """In portions, so that neither a session nor the memory grows with the database."""
+        """Yield relations in portions, so that neither a session nor the memory grows with the database."""
         last = 0
         while rows := self._ask(_session_of(database), _RELATIONS, (last, _PAGE)):
             yield [RelationName(database.oid, *row) for row in rows]
@@ -150,7 +150,7 @@ class NameCollector:
             return connection.execute(query.encode(), values).fetchall()
 
     def _keep(self, add: Callable[[list[Name]], None], names: list[Name]) -> bool:
-        """False when nobody wants any more of them."""
+        """Return false when no more names are wanted."""
         with self._lock:
             if not self._over:
                 try:
@@ -158,24 +158,24 @@ class NameCollector:
                 except Exception:
                     if self._manifest.failure is None:
                         raise
-                    self._over = True  # whoever writes to it next meets the same, and tells it
+                    self._over = True  # the next writer meets the same error, and reports it
             return not self._over
 
 
 def _session_of(database: _Database) -> str | None:
-    """Which database to ask in: None for the one that the connection string leads to."""
+    """Return the database to query; None for the one of the connection string."""
     return None if database.configured else database.name
 
 
 def _prepare(connection: Connection) -> None:
     for kind in ("name", "text"):
         connection.adapters.register_loader(kind, _AnyText)
-    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # it would refuse to send what it has
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":  # else it refuses to send its text
         connection.execute("SET client_encoding = 'SQL_ASCII'")
 
 
 class _AnyText(Loader):
-    """A name as it is: a database of encoding SQL_ASCII may hold any bytes."""
+    """Loads a name as it is: a database of encoding SQL_ASCII may contain any bytes."""
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""The plan of a backup: a server's settings, and what a person asks for beside them."""
+"""Plans a backup from a server's settings and the user's options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgvault.model.backup_plan import BackupPlan
 
 def plan_backup(server: ServerConfig, *, name: str = "", full: bool = False, immediate_checkpoint: bool | None = None,
                 workers: int | None = None, bandwidth_limit: int | None = None, wait_lock: bool = False) -> BackupPlan:
-    """What is None is as the server's settings say. `bandwidth_limit` in bytes a second."""
+    """Options that are None come from the server's settings. `bandwidth_limit` is in bytes per second."""
     return BackupPlan(
         server=server.name, name=name, full=full,
         immediate_checkpoint=server.immediate_checkpoint if immediate_checkpoint is None else immediate_checkpoint,

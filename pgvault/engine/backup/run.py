@@ -1,8 +1,8 @@
-"""Taking one backup, from the lock to DONE.
+"""Takes one backup, from the lock to DONE.
 
-A backup becomes usable in this order: packs durable, manifest durable, every WAL segment from its begin to its end
-archived, `backup.toml` with status DONE. Whatever happens before leaves older backups untouched and this one FAILED,
-at the latest when the next run finds it STARTED with nobody at work.
+A backup becomes usable in this order: packs durable, manifest durable, every WAL segment from its start to its end
+archived, `backup.toml` with status DONE. An earlier failure leaves older backups untouched and marks this one FAILED,
+at the latest when the next run finds it STARTED without a process.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class BackupVerdict:
 
 
 async def run_backup(plan: BackupPlan, server: ServerConfig, home: Path, *, job: str, emit: Emit) -> BackupVerdict:
-    """Take the backup; the verdict, or the error that made it FAILED.
+    """Take the backup. Return the verdict, or raise the error that made it FAILED.
 
-    Raises CorruptPages when it is DONE but the server reported pages that fail their checksum, and WalMissing when its
-    WAL has not arrived: it is then WAITING_FOR_WALS and becomes DONE when it does.
+    Raises CorruptPages if it is DONE but the server reported pages that fail their checksum, and WalMissing if its WAL
+    has not arrived: it is then WAITING_FOR_WALS, and becomes DONE when the WAL arrives.
     """
     return await run_cancellable(lambda cancelled: _take(plan, server, home, job, emit, cancelled))
 
@@ -75,11 +75,11 @@ def _take(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Em
 
 def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, emit: Emit,
                   cancelled: threading.Event) -> BackupVerdict:
-    with session(config, "ask the server for its facts", cancelled=cancelled.is_set) as connection:
+    with session(config, "query the server", cancelled=cancelled.is_set) as connection:
         facts = read_facts(connection)
         if connection.refusal:
-            emit(Noted(f"the database of conninfo does not let pgvault's role in ({connection.refusal}): database "
-                       f"{connection.info.dbname} answers its questions", Level.WARNING))
+            emit(Noted(f"the database of conninfo rejects pgvault's role ({connection.refusal}): using database "
+                       f"{connection.info.dbname}", Level.WARNING))
     if not facts.tested:
         emit(Noted(f"PostgreSQL {facts.major} is newer than this pgvault was tested with", Level.WARNING))
     server = Vault.open_or_create(home).server(config.name)
@@ -98,7 +98,7 @@ def _take_in_turn(plan: BackupPlan, config: ServerConfig, home: Path, job: str, 
 
 
 def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled: threading.Event) -> None:
-    """So that whoever has to restore one day does not wait for it then. The backup is DONE, whatever comes of it."""
+    """Read the archived WAL now, so that a restore need not wait for it. The backup is DONE whatever the result."""
     try:
         wal_facts.read_facts(server, on_progress=reading_progress(emit, cancelled))
     except Cancelled as error:
@@ -108,21 +108,21 @@ def _read_wal(server: ServerVault, verdict: BackupVerdict, emit: Emit, cancelled
 
 
 def refuse_damaged(server: ServerVault, backup: Backup, missing: Sequence[Segment] = ()) -> None:
-    """What was read of its WAL shows whether recovery gets to the backup's end, as `pgvault wal` will tell. What is
-    still missing is no damage, but may follow some."""
+    """Refuse a backup whose WAL is damaged, so that recovery cannot reach its end. Segments that are still `missing`
+    are no damage, but may follow some."""
     if (segment := lacking(server, backup)) is not None and segment not in missing:
         catalog.write(server, replace(backup, status=BackupStatus.WAITING_FOR_WALS))
         raise WalMissing(
             f"backup {backup.id} cannot be restored: its WAL is damaged",
-            detail=f"Recovery does not get to the end of segment {segment.name(backup.segment_size)}, and the backup "
-                   f"ends at {backup.end_lsn}. It counts as waiting for WAL."
-                   + f" The server reported corrupt pages, too, in {_corrupt(backup)}." * bool(backup.corrupt_pages),
-            hint=f"See where it ends (pgvault wal {server.name}), and take another one: pgvault backup {server.name}")
+            detail=f"Recovery cannot reach the end of segment {segment.name(backup.segment_size)}, and the backup "
+                   f"ends at {backup.end_lsn}. Its status is waiting for WAL."
+                   + f" The server also reported corrupt pages in {_corrupt(backup)}." * bool(backup.corrupt_pages),
+            hint=f"See where the WAL ends (pgvault wal {server.name}), and take a backup: pgvault backup {server.name}")
 
 
 def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, server: ServerVault, job: str,
                  emit: Emit, cancelled: threading.Event) -> tuple[Backup, Sequence[Segment]]:
-    """With the segments that it needs and that are not archived: it is DONE without any."""
+    """Return the backup and the segments that it needs and that are not archived. Without any it is DONE."""
     clean_up(server)
     known = [b.id for b in catalog.scan(server)]
     backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
@@ -142,7 +142,7 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
 
 def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wait: bool, emit: Emit,
           cancelled: threading.Event) -> None:
-    """Hold a lock until the scope ends. Waiting is said, and ends when the backup is cancelled."""
+    """Hold a lock until the scope ends. A wait is reported, and ends when the backup is cancelled."""
     warned = False
     while True:
         try:
@@ -159,15 +159,15 @@ def _lock(scope: ExitStack, take: Callable[[], AbstractContextManager[None]], wa
 
 
 def clean_up(server: ServerVault) -> None:
-    """What a dead run left: the caller holds the backup lock, so a STARTED backup has nobody at work on it."""
+    """Clear the remains of a dead run. The caller holds the backup lock, so a STARTED backup has no process."""
     if catalog.has_waiting(server):
-        with suppress(PgvaultError, OSError, DatabaseError):  # then it is judged by what was read before
-            wal_facts.read_facts(server)  # unread WAL counts as whole
+        with suppress(PgvaultError, OSError, DatabaseError):  # it is then judged by what was read before
+            wal_facts.read_facts(server)  # unread WAL counts as intact
     catalog.settle(server)
     server.store.sweep(Kind.BACKUP, server.name)
     for backup in catalog.backups(server):
         if backup.status is BackupStatus.STARTED:
-            _write_failed(server, backup, "the run that took it ended without saying so")
+            _write_failed(server, backup, "its process ended without reporting a result")
 
 
 def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backup_id: str, job: str) -> Backup:
@@ -179,23 +179,24 @@ def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backu
 
 def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVault, backup: Backup,
                        reservation: WalReservation, emit: Emit, cancelled: threading.Event) -> Backup:
-    """What an attempt stored stays in the packs, so that the next one goes on where its frames are known.
+    """Copy the cluster, with retries. Frames that a failed attempt stored stay in the packs, so that the next one
+    reuses them.
 
-    A copy that fails is tried again; a session that cannot be had in the first place is not.
+    A failed copy is retried; a session that cannot be opened in the first place is not.
     """
     first: Connection | None = connect_patiently(config, backup.major, cancelled)
     for left in range(plan.retry_times, -1, -1):
         try:
             with closing(first or connect_patiently(config, backup.major, cancelled)) as connection:
                 first = None
-                system = identify(server.name, connection)  # another conninfo or address may have led elsewhere
+                system = identify(server.name, connection)  # another conninfo or address may lead to another server
                 claim(server, Identity(system.identifier, system.segment_size))
                 return _copy(plan, config, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
             failure = backup_error(error, server)
             if not left or isinstance(error, OSError | DatabaseError) or not _may_pass(failure):
                 raise failure  # noqa: B904 -- it may be the very same
-            emit(Noted(f"{failure.message}; trying again in {plan.retry_seconds:g} s, {left} more "
+            emit(Noted(f"{failure.message}; retrying in {plan.retry_seconds:g} s, {left} more "
                        f"{'try' if left == 1 else 'tries'}", Level.WARNING, failure.code))
             if cancelled.wait(plan.retry_seconds):
                 raise Cancelled("the backup was cancelled", hint=CANCELLED_HINT) from None
@@ -203,7 +204,7 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
 
 
 def _may_pass(error: PgvaultError) -> bool:
-    """Whether trying again can help: not when something was refused, lacks or cancelled, nor when the disk is full."""
+    """Return whether a retry can help: not after a refusal, missing data or a cancellation, nor on a full disk."""
     return error.exit_code in (1, 7) and not isinstance(error, Incomplete)
 
 
@@ -214,7 +215,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         previous = _previous_manifest(server, scope) if not plan.full else None
         store = scope.enter_context(FrameStore(server))
         for name in store.damaged:
-            emit(Noted(f"pack {name} is damaged: what it holds is stored anew", Level.WARNING, "damaged-pack"))
+            emit(Noted(f"pack {name} is damaged: its frames are stored again", Level.WARNING, "damaged-pack"))
         manifest = ManifestWriter(server, backup.id)
         scope.callback(manifest.abandon)
         progress = Progress(emit)
@@ -246,7 +247,7 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         comparison = Comparison(config, before, read_cluster(config, cancelled.is_set), manifest, asking.initial)
         comparison.fail_lacking(cancelled.is_set)
         for each in comparison.not_compared:
-            emit(Noted(f"not compared with what arrived: {each}", Level.WARNING, "not-compared"))
+            emit(Noted(f"not compared with the server: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
         backup = _copied(backup, stopped, store, manifest, digest)
         catalog.write(server, backup)
@@ -256,23 +257,23 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
 
 def _take_linked(config: ServerConfig, copier: Copier, paths: Iterable[str], emit: Emit,
                  cancelled: threading.Event) -> None:
-    """A site's own files behind links; the backup is whole without them."""
+    """Add a site's own files behind links. The backup is complete without them."""
     taken = read_linked(config, paths, cancelled.is_set)
     for each in taken.found:
         copier.add_linked(each)
     if files := [each.path for each in taken.found]:
-        emit(Noted(f"PostgreSQL leaves links out; taken along by SQL: {', '.join(files)}", code="linked"))
+        emit(Noted(f"PostgreSQL skips links; read by SQL: {', '.join(files)}", code="linked"))
     for path in taken.left:
-        emit(Noted(f"the backup does not hold {path}, which PostgreSQL leaves out as a link or special file; keep a "
-                   "copy of your own, or let the role execute pg_stat_file, pg_ls_dir and pg_read_binary_file",
+        emit(Noted(f"the backup lacks {path}, which PostgreSQL skips as a link or special file; keep a "
+                   "copy of it, or let the role execute pg_stat_file, pg_ls_dir and pg_read_binary_file",
                    Level.WARNING, "link-left-out"))
 
 
 def _tablespaces(config: ServerConfig, started: Started, cancelled: threading.Event) -> tuple[Tablespace, ...]:
-    """Those that are in the backup; their names are not in the protocol."""
+    """Return the tablespaces of the backup with their names, which are not in the protocol."""
     if not started.tablespaces:
         return ()
-    with session(config, "ask for the names of the tablespaces", cancelled=cancelled.is_set) as connection:
+    with session(config, "list the tablespaces", cancelled=cancelled.is_set) as connection:
         names = dict(connection.execute("SELECT oid, spcname FROM pg_tablespace").fetchall())
     return tuple(Tablespace(space.oid, names.get(space.oid, str(space.oid)), space.location)
                  for space in started.tablespaces)
@@ -285,7 +286,7 @@ def _options(plan: BackupPlan, backup: Backup) -> Options:
 
 
 def _previous_manifest(server: ServerVault, scope: ExitStack) -> Manifest | None:
-    """Of the newest usable backup; a damaged one is passed over, since it is only there to save work."""
+    """Open the manifest of the newest usable backup. A damaged one is skipped, as it only saves work."""
     for backup in reversed(catalog.backups(server)):
         if backup.status.copied:
             try:
@@ -321,7 +322,7 @@ def _fail(server: ServerVault, backup: Backup, error: BaseException) -> None:
 
 
 def _write_failed(server: ServerVault, backup: Backup, reason: str) -> None:
-    """A failed backup has no manifest: it would keep the packs' frames alive for nothing."""
+    """Mark the backup as failed and remove its manifest, which would keep frames alive for nothing."""
     catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
     server.store.delete(server.key(Kind.MANIFEST, backup.id))
 
@@ -333,14 +334,14 @@ def _corrupt(backup: Backup) -> str:
 def _verdict(backup: Backup, missing: Sequence[Segment]) -> BackupVerdict:
     if backup.corrupt_pages and not missing:
         raise CorruptPages(
-            f"backup {backup.id} holds pages that fail their checksum on the server",
+            f"backup {backup.id} contains pages that fail their checksum on the server",
             detail=f"Files: {_corrupt(backup)}.",
-            hint="Keep the older backups. Look at the server's disks and memory, and at pg_amcheck.")
+            hint="Keep the older backups. Check the server's disks and memory, and run pg_amcheck.")
     if backup.status is not BackupStatus.DONE:
         raise WalMissing(
             f"backup {backup.id} waits for WAL up to {backup.end_lsn}",
             detail="Its files are complete, but it cannot be restored before its WAL is in the archive. "
                    f"Missing: {names(missing, backup.segment_size)}.",
-            hint="It becomes DONE when the WAL arrives. See why it does not: "
+            hint="It becomes DONE when the WAL arrives. To see why it has not arrived: "
                  f"pgvault check {backup.server}")
     return BackupVerdict(backup)

@@ -1,7 +1,7 @@
-"""PostgreSQL's own backup manifest, against which every file that arrived is compared.
+"""PostgreSQL's own backup manifest, with which every arrived file is compared.
 
-Documentation: "Backup Manifest Format". It is one JSON document that the server writes with one file a line; it is read
-line by line, so that a million files need no memory.
+Documentation: "Backup Manifest Format". The server writes one JSON document with one file per line. It is read line by
+line, so that a million files need no memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pgvault.model.errors import PgvaultError
 from pgvault.vault.manifest import ManifestWriter
 
 _NOT_LISTED = frozenset({"backup_manifest"})
-"""The manifest itself, which is kept as a file of the backup."""
+"""The manifest itself, which is stored as a file of the backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ExpectedFile:
 
 
 class ServerManifest:
-    """Gathers the manifest as it comes, in a file without a name, and compares."""
+    """Collects the manifest in an unnamed file, and compares."""
 
     def __init__(self, directory: Path) -> None:
         self._text = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 -- lives as long as this object
@@ -43,15 +43,16 @@ class ServerManifest:
         self.size += len(chunk)
 
     def chunks(self) -> Iterator[memoryview]:
-        """Its text, a piece at a time."""
+        """Yield its text in pieces."""
         self._text.seek(0)
         while chunk := self._text.read(1 << 20):
             yield memoryview(chunk)
 
     def compare(self, manifest: ManifestWriter, beside: int = 0) -> None:
-        """Every file the server lists arrived with its size and CRC-32C; PgvaultError naming what did not.
+        """Check that every listed file arrived with its size and CRC-32C; PgvaultError names the first that did not.
 
-        `beside` files came by another way."""
+        `beside` is the number of files that came in another way.
+        """
         self._text.seek(0)
         digest, stated, listed = hashlib.sha256(), "", 0
         for line in self._text:
@@ -81,13 +82,13 @@ class ServerManifest:
 
 
 def parse_file_line(line: bytes) -> ExpectedFile:
-    """One line of `Files`; PgvaultError when it is none."""
+    """Parse one line of `Files`; PgvaultError if that fails."""
     try:
         fields = json.loads(line.strip().rstrip(b","))
         path = fields["Path"].encode() if "Path" in fields else bytes.fromhex(fields["Encoded-Path"])
         if fields["Checksum-Algorithm"] != "CRC32C":
             raise ValueError(f"unexpected checksum {fields['Checksum-Algorithm']}")
-        # The server prints the CRC's bytes as they lie in memory, lowest first.
+        # The server prints the CRC's bytes in memory order, lowest first.
         crc = int.from_bytes(bytes.fromhex(fields["Checksum"]), "little")
         return ExpectedFile(os.fsdecode(path), int(fields["Size"]), crc)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -95,5 +96,5 @@ def parse_file_line(line: bytes) -> ExpectedFile:
 
 
 def _wrong(reason: str) -> PgvaultError:
-    return PgvaultError(f"the backup does not hold what the server sent: {reason}",
+    return PgvaultError(f"the backup differs from what the server sent: {reason}",
                         hint="Run the backup again; if it fails again, check the network and this machine's memory.")

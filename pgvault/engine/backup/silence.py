@@ -1,7 +1,7 @@
-"""Judging the silence of a server in the middle of a base backup.
+"""Evaluates the silence of a server during a base backup.
 
-PostgreSQL sends nothing while it waits for a spread checkpoint, while it measures the cluster, and while its disk keeps
-it waiting; nor does a network that swallows everything, or a process that hangs. A second session tells them apart.
+PostgreSQL sends nothing while it waits for a spread checkpoint, measures the cluster, or waits for its disk. A network
+that drops all packets, or a hung process, is silent too. A second session tells these apart.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pgvault.io.postgres import session
 from pgvault.model.errors import Cancelled, PgvaultError, Unreachable
 
 ASK_SECONDS = 20.0
-"""After so long without a byte the server is asked, and again each time that so long has passed."""
+"""After this long without a byte the server is queried, and again at each such interval."""
 SILENCE_SECONDS = 60.0
-"""So long a silence, with no sign that the server is at work, ends the copy."""
+"""A silence of this length, without a sign that the server is working, ends the copy."""
 _DISK_SECONDS = 600.0
 _CHECKPOINT_SECONDS = 3600.0
 _ANSWER_SECONDS = 8.0
@@ -27,17 +27,17 @@ FROM pg_stat_activity a LEFT JOIN pg_stat_progress_basebackup p USING (pid) WHER
 
 
 class Silence:
-    """Called with the seconds of a silence, as it lasts; Unreachable when it has lasted too long."""
+    """Called repeatedly with the duration of a silence in seconds; raises Unreachable if it has lasted too long."""
 
     def __init__(self, server: ServerConfig, pid: int, cancelled: IsCancelled) -> None:
-        """`pid` is that of the server's process which makes the backup."""
+        """`pid` is that of the server process that sends the backup."""
         self._server, self._pid, self._cancelled = server, pid, cancelled
         self.copying = False
-        """The server has begun to send files, so that neither a checkpoint nor a measurement keeps it."""
+        """Whether the server has begun to send files, so that neither a checkpoint nor a measurement delays it."""
         self._asked = self._at_work = 0.0
 
     def __call__(self, seconds: float) -> None:
-        if seconds < self._asked:  # another silence than the last one
+        if seconds < self._asked:  # a new silence
             self._asked = self._at_work = 0.0
         if seconds - self._asked >= ASK_SECONDS:
             self._asked = seconds
@@ -47,12 +47,12 @@ class Silence:
             name = self._server.name
             raise Unreachable(
                 f"{name} has been silent for {seconds:.0f} seconds in the middle of the backup",
-                detail="Nothing comes on the connection, and nothing shows that the server works on the backup.",
+                detail="Nothing arrives on the connection, and no sign shows that the server works on the backup.",
                 hint="Check the network between here and the server, and that the server is not stuck; "
                      "then run the backup again.")
 
     def _longest(self) -> float:
-        """How long this silence may last by what the server says of it; 0 when it says nothing."""
+        """Return how long this silence may last according to the server; 0 if it does not answer."""
         try:
             with session(self._server, seconds=_ANSWER_SECONDS, cancelled=self._cancelled) as sql:
                 row = sql.execute(_STATE, (self._pid,)).fetchone()

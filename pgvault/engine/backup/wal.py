@@ -1,7 +1,7 @@
-"""Making sure that a backup's WAL is in the archive: it is DONE only when every segment from begin to end is.
+"""Makes sure that a backup's WAL is archived: it is DONE only if every segment from start to end is.
 
-Normally the receiver or the archive_command brings it. A temporary slot, made before the copy begins, keeps the server
-from removing it meanwhile; what nobody has brought when the copy is over is fetched through that slot.
+Normally the receiver or the archive_command brings the WAL. A temporary slot, created before the copy begins, prevents
+the server from removing it. WAL that has not arrived when the copy is over is fetched through that slot.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from pgvault.vault.wal_archive import accept, is_archived, level_for
 from pgvault.vault.wal_whole import missing_wal
 
 PATIENCE_SECONDS = 60.0
-"""How long a backup waits for WAL that it cannot fetch itself, before it is left WAITING_FOR_WALS."""
+"""How long a backup waits for WAL that it cannot fetch itself before it becomes WAITING_FOR_WALS."""
 _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A replication session whose temporary slot holds the server's WAL."""
+    """A replication session whose temporary slot retains the server's WAL."""
 
     connection: Connection
     name: str
 
 
 def connect_patiently(config: ServerConfig, major: int, cancelled: threading.Event) -> Connection:
-    """A replication session that may wait in silence: the slot's for as long as the copy takes, the copy's own while
-    the slot is made. PostgreSQL 14 and later can be set to end such sessions. And one that hears the warnings."""
+    """Open a replication session that may be silent for long: the slot's during the copy, and the copy's while the slot
+    is created. PostgreSQL 14 and later can be configured to end such sessions. It also receives warnings."""
     patience = {"idle_session_timeout": "0"} if major >= 14 else {}
     return connect(config, replication=True, settings=patience | {"client_min_messages": "warning"},
                    cancelled=cancelled.is_set)
 
 
 class WalReservation:
-    """Holds the server's WAL from `hold` on, where the server has a slot and a sender to spare."""
+    """Retains the server's WAL from `hold` on, if the server has a free slot and WAL sender."""
 
     def __init__(self, config: ServerConfig, emit: Emit, cancelled: threading.Event) -> None:
         self._config, self._emit, self._cancelled = config, emit, cancelled
@@ -71,7 +71,8 @@ class WalReservation:
             self.slot = None
 
     def hold(self, major: int) -> None:
-        """From now on. Call it when the copy's own session stands, which a server with one sender needs more."""
+        """Retain WAL from now on. Call it after the copy's own session is open, which a server with one sender needs
+        more."""
         self.release()
         name = f"pgvault_backup_{os.getpid()}_{os.urandom(2).hex()}"
         connection: Connection | None = None
@@ -83,23 +84,23 @@ class WalReservation:
         except PgvaultError as error:
             if connection:
                 connection.close()
-            self._say_none(f"{error.message}. {error.detail}")
+            self._report_no_slot(f"{error.message}. {error.detail}")
         else:
             self.slot = Slot(connection, name)
 
-    def _say_none(self, reason: str) -> None:
-        self._emit(Noted("the server gave no temporary replication slot, so the WAL of this backup has to be archived "
+    def _report_no_slot(self, reason: str) -> None:
+        self._emit(Noted("could not create a temporary replication slot, so the WAL of this backup must be archived "
                          f"by the receiver or archive_command: {' '.join(reason.split())}", Level.WARNING, "no-slot"))
 
 
 def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, slot: Slot | None, emit: Emit,
                cancelled: threading.Event) -> list[Segment]:
-    """Fetch what is missing of the backup's WAL, or wait for it; what is still missing then."""
+    """Fetch missing WAL of the backup, or wait for it. Return what is still missing."""
     level = level_for(config.compression_level)
     archive_waiting(server, level=level, emit=emit)
     missing = missing_wal(server, backup)
     if missing and slot is not None:
-        wanted = missing[-1].number - missing[0].number + 1  # with what is there already between them
+        wanted = missing[-1].number - missing[0].number + 1  # including archived segments in between
         emit(PhaseStarted("fetch WAL", wanted * backup.segment_size))
         try:
             _fetch(server, backup, slot, missing, level, Progress(emit), cancelled)
@@ -114,26 +115,26 @@ def ensure_wal(server: ServerVault, config: ServerConfig, backup: Backup, slot: 
     give_up = time.monotonic() + PATIENCE_SECONDS
     while missing and time.monotonic() < give_up:
         if cancelled.wait(_POLL_SECONDS):
-            raise _cancelled(f"backup {backup.id} was cancelled while it waited for WAL")
+            raise _cancelled(f"backup {backup.id} was cancelled while waiting for WAL")
         archive_waiting(server, level=level, emit=emit)
         missing = missing_wal(server, backup)
     return missing
 
 
 def names(segments: Sequence[Segment], size: int) -> str:
-    """Which segments these are, in words."""
-    told = ", ".join(segment.name(size) for segment in segments[:4])
-    return told if len(segments) <= 4 else f"{told} and {len(segments) - 4} more, up to {segments[-1].name(size)}"
+    """Name these segments."""
+    named = ", ".join(segment.name(size) for segment in segments[:4])
+    return named if len(segments) <= 4 else f"{named} and {len(segments) - 4} more, up to {segments[-1].name(size)}"
 
 
 def _cancelled(what: str) -> Cancelled:
     return Cancelled(what, detail="Its files are complete; it becomes DONE when its WAL arrives.",
-                     hint="See whether it has: pgvault list-backups all")
+                     hint="To see whether it has arrived: pgvault list-backups all")
 
 
 def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segment], level: int,
            progress: Progress, cancelled: threading.Event) -> None:
-    """Stream from the first missing segment to the last; each is accepted as if it had been archived."""
+    """Stream from the first missing segment to the last. Each is accepted as if it had been archived."""
     size = backup.segment_size
     history = f"{backup.timeline:08X}.history"
     if backup.timeline > 1 and not is_archived(server, history):
@@ -156,24 +157,24 @@ def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segmen
 
 def _receive(stream: ReplicationStream, file: BinaryIO, start: Lsn, end: Lsn, slot: Slot,
              progress: Progress, cancelled: threading.Event) -> None:
-    """One whole segment into the file. The server sends no message across a segment's border."""
+    """Receive one complete segment into the file. The server sends no message across a segment boundary."""
     position, give_up = start, time.monotonic() + PATIENCE_SECONDS
     while position < end:
         if cancelled.is_set():
-            raise _cancelled("the backup was cancelled while it fetched its WAL")
+            raise _cancelled("the backup was cancelled while fetching its WAL")
         message = stream.receive(_POLL_SECONDS, slot.connection.pgconn.socket)
         if isinstance(message, WalData):
             if message.start != position:
                 raise PgvaultError("the server sent WAL out of order",
-                                   detail=f"{position} was expected, {message.start} came.")
+                                   detail=f"Expected {position}, received {message.start}.")
             file.write(message.data)
             position = Lsn(position + len(message.data))
             progress.add(len(message.data))
             give_up = time.monotonic() + PATIENCE_SECONDS
         elif isinstance(message, TimelineEnd):
             raise PgvaultError("the server ended its timeline before the backup's WAL was sent")
-        elif time.monotonic() > give_up:  # as a standby whose primary is idle
-            raise PgvaultError(f"the server has written WAL up to {position} and no further",
+        elif time.monotonic() > give_up:  # such as a standby whose primary is idle
+            raise PgvaultError(f"the server has written WAL only up to {position}",
                                detail=f"The backup's last segment ends at {end}.")
         elif message is not None and message.wants_reply:
             stream.confirm(position, start)

@@ -1,1 +1,1 @@
-"""check: what backups and archiving need, looked at without changing anything, each failure with its cause and fix."""
+"""check: tests what backups and archiving need without changing anything; each failure has its cause and correction."""

@@ -1,6 +1,6 @@
-"""What is looked at before anything is judged: all that the checks need to know, as values.
+"""The facts that the checks need, as values.
 
-Where something could not be learnt, the error that says why stands in the place of its facts.
+A fact that could not be read is replaced by the error that says why.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from pgvault.vault.identity import Identity
 
 SETTINGS = ("archive_mode", "archive_command", "archive_library", "wal_level", "max_wal_senders",
             "max_replication_slots", "max_slot_wal_keep_size", "data_checksums")
-"""Those of PostgreSQL that are looked at; a server does not have the ones that are newer than it."""
+"""The examined PostgreSQL settings. A server lacks those that are newer than it."""
 
 UNHEARD = timedelta(minutes=3)
-"""A receiver has heard from its server more recently. It asks a silent one for a word after one minute, gives the
-connection up after two, and tells every ten seconds that it hears something."""
+"""Maximum age of the last message from the server to a working receiver. It asks a silent server after one minute,
+gives the connection up after two, and records every ten seconds that it received something."""
 
 _DISCARDS = frozenset({":", "true", "/bin/true", "/usr/bin/true", "exit 0"})
 T = TypeVar("T")
 
 
 def or_error(read: Callable[[], T], doing: str) -> T | PgvaultError:
-    """What could be learnt, or the error that says why not; `doing` reads after "could not"."""
+    """Return the result of `read`, or the error that prevented it. `doing` completes "could not ..."."""
     try:
         return read()
     except PgvaultError as error:
@@ -46,7 +46,7 @@ def or_error(read: Callable[[], T], doing: str) -> T | PgvaultError:
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """A row of pg_stat_archiver. File names are empty, and times None, when there was none."""
+    """A row of pg_stat_archiver. File names are empty, and times None, if there is none."""
 
     last_archived: str
     last_archived_at: datetime | None
@@ -56,7 +56,7 @@ class Archiver:
 
     @property
     def fails(self) -> bool:
-        """The last attempt failed."""
+        """Whether the last attempt failed."""
         return self.last_failed_at is not None and (
             self.last_archived_at is None or self.last_failed_at > self.last_archived_at)
 
@@ -70,44 +70,44 @@ class Slot:
     """physical or logical"""
     active: bool
     restart_lsn: Lsn | None
-    """The oldest WAL that it keeps; None while it keeps none."""
+    """The oldest WAL that it retains; None if it retains none."""
     wal_status: str
-    """reserved, extended, unreserved or lost; empty while it keeps none."""
+    """reserved, extended, unreserved or lost; empty if it retains none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlFacts:
-    """What the server said in one SQL session."""
+    """What the server reported in one SQL session."""
 
     server: ServerFacts
     user: str
     database: str
     settings: Mapping[str, str]
     lsn: Lsn
-    """Where WAL is written, on a standby how far it is replayed."""
+    """The current write position; on a standby the replay position."""
     timeline: int
     streaming_user: str
     """The role of streaming_conninfo."""
     may_replicate: bool | None
-    """Whether that role has REPLICATION; None when the server knows no role of this name."""
+    """Whether that role has REPLICATION; None if the server has no role of this name."""
     may_switch_wal: bool
     wal_senders: int
-    """In use."""
+    """WAL senders in use."""
     slots: int
-    """Replication slots that exist."""
+    """Number of existing replication slots."""
     archiver: Archiver
     slot: Slot | None
     cluster_bytes: int | None
-    """Asked only where no backup tells; None also when the server did not tell in time."""
+    """Queried only if no backup shows it; None also if the server did not answer in time."""
     is_pooled: bool = False
-    """It said so through a connection pooler."""
+    """Whether the answers came through a connection pooler."""
     refusal: str = ""
-    """What the server said when the database of conninfo let nobody in, and `database` was asked instead."""
+    """The server's message if it rejected conninfo's database, so that `database` was queried instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingFacts:
-    """What the server said in one replication session, to IDENTIFY_SYSTEM."""
+    """The server's answer to IDENTIFY_SYSTEM in a replication session."""
 
     system_identifier: str
     timeline: int
@@ -119,9 +119,9 @@ class Place:
 
     path: Path
     nearest: Path
-    """Itself, or the lowest of its parents that is there."""
+    """The directory itself, or its lowest existing parent."""
     usable: bool
-    """`nearest` is a directory in which this user may make and remove files."""
+    """Whether `nearest` is a directory in which this user may create and remove files."""
 
     @property
     def exists(self) -> bool:
@@ -134,9 +134,9 @@ class WalFacts:
     """The number of the newest archived segment of each timeline."""
     survey: Survey
     newest_at: datetime | None = None
-    """When the newest of them all was accepted."""
+    """When the newest of all was accepted."""
     stored_bytes: int = 0
-    """Of everything archived."""
+    """Size of everything archived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,31 +146,31 @@ class VaultFacts:
     places: tuple[Place, ...]
     """The vault's home first."""
     problem: PgvaultError | None
-    """Why the vault cannot be used as it stands."""
+    """Why the vault cannot be used in its present state."""
     login: str
-    """user@host: how other machines reach this vault by ssh, as far as this machine knows."""
+    """user@host: the address of this vault for ssh from other machines, as far as this machine knows."""
     identity: Identity | None
-    """None when nothing of this server is in the vault yet."""
+    """None if the vault has nothing of this server yet."""
     backups: tuple[Backup, ...]
     unreadable: tuple[Unreadable, ...]
     wal: WalFacts | PgvaultError
     incoming: int
-    """Files that wait in the incoming directory."""
+    """Number of files that wait in the incoming directory."""
     quarantined: int
     receiver: str | None
-    """Who receives WAL: the holder of the lock, in words; None when nobody does."""
+    """The holder of the receiver's lock, in words; None if no receiver runs."""
     heard_at: datetime | None = None
-    """When the receiver last heard from the server, or began; None when nobody receives."""
+    """When the receiver last heard from the server, or started; None if no receiver runs."""
     free_bytes: int | None
 
     def unheard(self, at: datetime) -> timedelta | None:
-        """How long the receiver has heard nothing; None while that is as usual, and when nobody receives."""
+        """Return how long the receiver has heard nothing; None if that is normal, or no receiver runs."""
         silence = at - self.heard_at if self.heard_at else None
         return silence if silence is not None and silence > UNHEARD else None
 
     @property
     def good_backups(self) -> tuple[Backup, ...]:
-        """Those that count as protection, oldest first: complete, whole pages, none of their WAL missing (rule 18)."""
+        """The backups that count as protection, oldest first: complete, intact, with all their WAL (rule 18)."""
         survey = self.wal.survey if isinstance(self.wal, WalFacts) else None
         broken = {each.backup for each in survey.broken} if survey else set()
         return tuple(b for b in self.backups
@@ -178,7 +178,7 @@ class VaultFacts:
 
     @property
     def newest_window(self) -> Window | None:
-        """Of those that a good backup lies in, on the newest timeline that has any: the one that reaches furthest."""
+        """The window with a good backup, on the newest timeline that has one, that extends furthest."""
         good = {backup.id for backup in self.good_backups}
         windows = self.wal.survey.windows if isinstance(self.wal, WalFacts) else ()
         return max((window for window in windows if not good.isdisjoint(window.backups)),
@@ -187,25 +187,25 @@ class VaultFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """Everything that was learnt about one server and its part of the vault, at one time."""
+    """All facts about one server and its part of the vault, at one time."""
 
     server: ServerConfig
     at: datetime
     sql: SqlFacts | PgvaultError
     streaming: StreamingFacts | PgvaultError
     ssh: str | PgvaultError | None
-    """The host that was logged in to; None when no ssh is configured."""
+    """The host that was logged in to; None if no ssh is configured."""
     vault: VaultFacts
 
     @property
     def sql_facts(self) -> SqlFacts:
-        """For checks that need "PostgreSQL": the server was reached."""
+        """The SQL facts, for checks that need "PostgreSQL" and so only run if the server was reached."""
         assert isinstance(self.sql, SqlFacts)
         return self.sql
 
     @property
     def is_archiving(self) -> bool:
-        """PostgreSQL hands its finished segments to something that keeps them."""
+        """Whether PostgreSQL passes its finished segments to a command or library that keeps them."""
         settings = self.sql_facts.settings
         command = settings.get("archive_command", "").strip()
         return self.is_archive_mode_on and (bool(settings.get("archive_library"))
@@ -217,5 +217,5 @@ class ServerState:
 
     @property
     def is_streaming(self) -> bool:
-        """WAL is streamed, or is meant to be: there is a receiver, or a slot for one."""
+        """Whether WAL is streamed, or should be: a receiver runs, or it has a slot."""
         return self.vault.receiver is not None or self.sql_facts.slot is not None

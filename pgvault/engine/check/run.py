@@ -1,4 +1,4 @@
-"""Checking servers: look, judge by the table, report."""
+"""Checks servers: reads their facts and evaluates the table of checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvault.engine.check.table import CHECKS
 from pgvault.model.check import Finding, Outcome, evaluate, overall
 
 MOST_AT_ONCE = 256
-"""Servers; beyond that some wait for others."""
+"""Servers probed at a time; further ones wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Report:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What failed, then what is to be warned of; not what merely hangs on it."""
+        """Failures, then warnings, without the checks that failures block."""
         return tuple(finding for outcome in (Outcome.FAILED, Outcome.WARNING)
                      for finding in self.findings if finding.outcome is outcome)
 
@@ -38,11 +38,12 @@ def evaluate_checks(state: ServerState) -> Report:
 
 
 def check_servers(servers: Sequence[ServerConfig], home: Path) -> Iterator[Report]:
-    """In the given order. Changes nothing, raises nothing that a finding could tell."""
+    """Check in the given order. It changes nothing, and raises nothing that a finding can report."""
     return map(evaluate_checks, probe_servers(servers, home))
 
 
 def probe_servers(servers: Sequence[ServerConfig], home: Path) -> Iterator[ServerState]:
-    """All at the same time, so that one out of reach does not hold up the others; told in the given order."""
+    """Probe all servers at the same time, so that an unreachable one does not delay the others. Results are in the
+    given order."""
     with ThreadPoolExecutor(max_workers=min(max(len(servers), 1), MOST_AT_ONCE), thread_name_prefix="look") as threads:
         yield from threads.map(lambda server: probe_server(server, home), servers)

@@ -1,4 +1,4 @@
-"""The checks about the server itself: reachable, known, the right one, and what the roles may do."""
+"""The checks of the server itself: reachable, supported, the right one, and the privileges of the roles."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.identifier import sql_identifier
 
 BACKUP_SENDERS = 2
-"""WAL senders that a backup uses: one sends the files, one the WAL written meanwhile."""
+"""WAL senders that a backup uses: one sends the files, the other the WAL written meanwhile."""
 
 
 def finding_of(error: PgvaultError) -> Finding:
-    """A failure in the words of the error that stands in the place of the facts."""
+    """Return a failed finding for the error that replaces the facts."""
     return failed(error.message, error.detail, error.hint)
 
 
@@ -22,8 +22,8 @@ def postgresql(state: ServerState) -> Finding:
         return finding_of(state.sql)
     if not state.sql.refusal:
         return ok("through a connection pooler" if state.sql.is_pooled else "")
-    return warning(f"asked in database {state.sql.database}: {state.sql.refusal}",
-                   "The database of conninfo does not let this role in. All that pgvault asks, another one answers.",
+    return warning(f"queried in database {state.sql.database}: {state.sql.refusal}",
+                   "The database of conninfo rejects this role, but pgvault can use another one.",
                    f"Correct dbname in conninfo of [servers.{state.server.name}], or let role {state.sql.user} connect "
                    "to that database.")
 
@@ -34,8 +34,8 @@ def version(state: ServerState) -> Finding:
         return ok(server.version)
     return warning(
         f"{server.version}, this pgvault was tested up to PostgreSQL {NEWEST_MAJOR}",
-        "Backups, archiving and restores to the end of WAL do not depend on it; WAL records are not read, so what "
-        "happened when, and targets before an event, are not known.", "Install a newer pgvault.")
+        "Backups, archiving and restores to the end of WAL do not depend on it. WAL records are not read, so "
+        "events, and targets before an event, are unknown.", "Install a newer pgvault.")
 
 
 def system_identifier(state: ServerState) -> Finding:
@@ -45,20 +45,20 @@ def system_identifier(state: ServerState) -> Finding:
     return failed(
         f"the vault holds {ours.system_identifier}, the server is {theirs.system_identifier}",
         "This is another cluster than the one in the vault: conninfo leads to the wrong server, or the cluster was "
-        "made anew.", f"Correct conninfo of [servers.{state.server.name}], or give the new cluster a name of its own.")
+        "recreated.", f"Correct conninfo of [servers.{state.server.name}], or give the new cluster a name of its own.")
 
 
 def not_in_recovery(state: ServerState) -> Finding:
     if not state.sql_facts.server.in_recovery:
         return ok()
-    return failed("the server is a standby", "A standby does not write WAL of its own, so a backup's end cannot be "
-                  "closed here.", f"Let conninfo of [servers.{state.server.name}] lead to the primary.")
+    return failed("the server is a standby", "A standby writes no WAL of its own, so a backup cannot "
+                  "end here.", f"Set conninfo of [servers.{state.server.name}] to the primary.")
 
 
 def replication_rights(state: ServerState) -> Finding:
     if state.sql_facts.may_replicate is None:
         if isinstance(state.streaming, PgvaultError):
-            return not_applicable("the role of streaming_conninfo is not known by name")
+            return not_applicable("the name of streaming_conninfo's role is not known")
         return ok()
     if state.sql_facts.may_replicate:
         return ok()
@@ -70,7 +70,7 @@ def replication_rights(state: ServerState) -> Finding:
 def max_wal_senders(state: ServerState) -> Finding:
     most = int(state.sql_facts.settings.get("max_wal_senders", "0"))
     if most == 0:
-        return failed("max_wal_senders = 0", "Nobody may stream from this server.",
+        return failed("max_wal_senders = 0", "Streaming from this server is disabled.",
                       "ALTER SYSTEM SET max_wal_senders = 10;  -- then restart PostgreSQL")
     in_use = state.sql_facts.wal_senders
     if most - in_use >= BACKUP_SENDERS:
@@ -84,9 +84,9 @@ def max_replication_slots(state: ServerState) -> Finding:
     if most > state.sql_facts.slots:
         return ok()
     return warning(
-        f"{state.sql_facts.slots} of {most} are in use", "A backup keeps its WAL on the server by a temporary slot.",
+        f"{state.sql_facts.slots} of {most} are in use", "A backup retains its WAL with a temporary slot.",
         f"ALTER SYSTEM SET max_replication_slots = {most + 5};  -- then restart PostgreSQL\n"
-        "or drop a slot that nobody uses: SELECT slot_name FROM pg_replication_slots WHERE NOT active;")
+        "or drop an unused slot: SELECT slot_name FROM pg_replication_slots WHERE NOT active;")
 
 
 def streaming(state: ServerState) -> Finding:
@@ -112,21 +112,21 @@ def data_checksums(state: ServerState) -> Finding:
     if state.sql_facts.settings.get("data_checksums") != "off":
         return ok()
     directory = state.sql_facts.server.data_directory or state.server.data_directory or "DATA_DIRECTORY"
-    return warning("off", "Pages that the server's disk damages are backed up unnoticed.",
+    return warning("off", "Pages damaged by the server's disk are backed up unnoticed.",
                    f"pg_checksums --enable -D {directory}   # with PostgreSQL stopped")
 
 
 def sql_rights(state: ServerState) -> Finding:
-    told, missing, grants = state.sql_facts, [], []
-    role = sql_identifier(told.user)
-    if not told.may_switch_wal:
+    facts, missing, grants = state.sql_facts, [], []
+    role = sql_identifier(facts.user)
+    if not facts.may_switch_wal:
         missing.append("execute pg_switch_wal() (for switch-wal)")
         grants.append(f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {role};  "
-                      f"-- in database {told.database}")
-    if not told.server.data_directory and not state.server.data_directory:
+                      f"-- in database {facts.database}")
+    if not facts.server.data_directory and not state.server.data_directory:
         missing.append("see data_directory (for a restore in place)")
         grants.append(f"GRANT pg_read_all_settings TO {role};")
     if not missing:
         return ok()
-    return warning(f"role {told.user} may not {' nor '.join(missing)}",
-                   "Backups and archiving do without; these acts do not.", "\n".join(grants))
+    return warning(f"role {facts.user} may not {' nor '.join(missing)}",
+                   "Backups and archiving work without this, but these operations do not.", "\n".join(grants))

@@ -1,6 +1,6 @@
-"""Asking a server: one SQL session, one replication session, one login by ssh where it is configured, all at once.
+"""Queries a server: one SQL session, one replication session, and one ssh login if configured, at the same time.
 
-Nothing is changed on the server, and each of them has ended after `LOOK_SECONDS`.
+Nothing is changed on the server, and each of them ends within `LOOK_SECONDS`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pgvault.vault.layout import Vault
 
 _DOING = "reach the server"
 PATIENCE = 3
-"""Seconds a statement or a command may take: the answers are at hand."""
+"""Timeout of a statement or a command in seconds: they are answered at once."""
 LOOK_SECONDS = 7.0
-"""For everything that is asked of a server: monitoring gives up after ten."""
+"""Timeout of all queries of a server: monitoring gives up after ten seconds."""
 
 _SEGMENTS_READ = 16
-"""Segments whose records nobody has read yet: so many take about a second."""
+"""Unread segments whose records are read; this many take about a second."""
 
 _STATE = """
 SELECT session_user::text, current_database()::text,
@@ -50,7 +50,7 @@ WHERE slot_name = %s"""
 
 
 def probe_server(server: ServerConfig, home: Path) -> ServerState:
-    """Everything about one server, as it stands now."""
+    """Return all facts about one server at this time."""
     vault = Vault(home).server(server.name)
     backups, unreadable = vault_state.read_backups(vault)
     ask_size = not any(backup.status is BackupStatus.DONE for backup in backups)
@@ -64,7 +64,7 @@ def probe_server(server: ServerConfig, home: Path) -> ServerState:
 
 
 def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
-    """By SQL; PgvaultError when the server cannot be reached, does not answer, or is too old."""
+    """Query by SQL. PgvaultError if the server cannot be reached, does not answer, or is too old."""
     with session(server, settings={"statement_timeout": f"{PATIENCE}s"}, seconds=LOOK_SECONDS) as connection:
         facts = read_facts(connection)
         state = connection.execute(_STATE, {"streaming": _streaming_user(server)}).fetchone()
@@ -83,20 +83,20 @@ def ask(server: ServerConfig, *, size: bool = False) -> SqlFacts:
 
 
 def ask_walsender(server: ServerConfig) -> StreamingFacts:
-    """By the replication protocol's IDENTIFY_SYSTEM."""
+    """Query with the replication protocol's IDENTIFY_SYSTEM."""
     connection = connect(server, replication=True, seconds=LOOK_SECONDS)
     try:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
         assert row
         return StreamingFacts(row[0], int(row[1]))
     except psycopg.Error as error:
-        raise translated(server.name, error, "ask by the replication protocol", replicating=True) from error
+        raise translated(server.name, error, "query by the replication protocol", replicating=True) from error
     finally:
         connection.close()
 
 
 def log_in(server: ServerConfig) -> str:
-    """Log in to the server's host by ssh and run nothing there but `true`; the host in words."""
+    """Log in to the server's host by ssh and run only `true`. Return a description of the host."""
     from pgvault.io.hosts import open_host
 
     async def attempt() -> str:
@@ -129,7 +129,7 @@ def _slot(row: tuple[Any, ...]) -> Slot:
 
 
 def _streaming_user(server: ServerConfig) -> str | None:
-    """The role that streams, where it is another one than that of the SQL session."""
+    """Return the role that streams, if it differs from that of the SQL session."""
     sql, streaming = (connection_parameters(text, server.password_environment).get("user")
                       for text in (server.conninfo, server.streaming_conninfo))
     return streaming if streaming != sql else None
@@ -138,6 +138,6 @@ def _streaming_user(server: ServerConfig) -> str | None:
 def _cluster_bytes(connection: Connection) -> int | None:
     try:
         row = connection.execute("SELECT sum(pg_database_size(oid))::bigint FROM pg_database").fetchone()
-    except psycopg.Error:  # too many files to look at in time, or databases that this role may not look into
+    except psycopg.Error:  # too many files to measure in time, or databases that this role may not read
         return None
     return row[0] if row else None

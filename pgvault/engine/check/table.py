@@ -1,6 +1,6 @@
-"""The table of checks, in the order in which they are shown: each after what it needs.
+"""The table of checks in display order; each follows those that it needs.
 
-The names of the first column are part of the contract: those that Barman's users know keep Barman's names.
+The names in the first column are documented and stable. Those that exist in Barman have its names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks about the vault: its directories, its room, its backups, and what was promised about them."""
+"""The checks of the vault: its directories, its space, its backups, and the retention settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.duration import format_duration
 
 FIRST_BACKUP_SHARE = 4
-"""A first backup rarely takes less than one part in so many of the cluster."""
+"""A first backup rarely takes less than this fraction of the cluster's size."""
 
 
 def directories(state: ServerState) -> Finding:
@@ -19,54 +19,54 @@ def directories(state: ServerState) -> Finding:
         return finding_of(state.vault.problem)
     for place in state.vault.places:
         if not place.usable:
-            where = place.path if place.exists else f"{place.path} cannot be made: {place.nearest}"
+            where = place.path if place.exists else f"{place.path} cannot be created: {place.nearest}"
             quoted = shlex.quote(str(place.nearest))
-            return failed(f"{where} is no directory that this user may write to",
-                          "pgvault runs as a user that does not own the vault.",
+            return failed(f"{where} is not a directory that this user may write to",
+                          "This user does not own the vault.",
                           f"chown {state.vault.login.split('@', 1)[0]} {quoted} && chmod u+rwx {quoted}   # as root")
     if not state.vault.places[0].exists:
-        return ok("not made yet: the first backup makes it")
+        return ok("does not exist yet: the first backup creates it")
     return ok()
 
 
 def space(state: ServerState) -> Finding:
     free, backups = state.vault.free_bytes, state.vault.good_backups
     if free is None:
-        return not_applicable("the file system does not tell")
+        return not_applicable("the file system does not report its free space")
     if backups:
         newest = backups[-1]
         least, whole, what = newest.stored_bytes, newest.size_bytes, f"the last backup took {_gib(newest.stored_bytes)}"
     elif isinstance(state.sql, SqlFacts) and state.sql.cluster_bytes is not None:
         whole = state.sql.cluster_bytes
-        least, what = whole // FIRST_BACKUP_SHARE, f"the cluster has {_gib(whole)}"
+        least, what = whole // FIRST_BACKUP_SHARE, f"the cluster's size is {_gib(whole)}"
     else:
-        return not_applicable(f"{_gib(free)} free; how much the cluster has is not known")
-    told = f"{_gib(free)} free, {what}"
-    fix = f"Make room in {state.vault.places[0].nearest}, or move the vault to a larger file system."
+        return not_applicable(f"{_gib(free)} free; the cluster's size is not known")
+    detail = f"{_gib(free)} free, {what}"
+    fix = f"Free space in {state.vault.places[0].nearest}, or move the vault to a larger file system."
     if free < least:
-        return failed(told, "The next backup would not fit.", fix)
+        return failed(detail, "The next backup would not fit.", fix)
     if free < whole:
-        return warning(told, "A backup that shares nothing with earlier ones might not fit.", fix)
-    return ok(told)
+        return warning(detail, "A backup that shares nothing with earlier ones might not fit.", fix)
+    return ok(detail)
 
 
 def retention_policy(state: ServerState) -> Finding:
     policy = state.server.retention_policy
-    return ok(f"{policy}; not carried out by this version: nothing expires" if policy
+    return ok(f"{policy}; not enforced by this version: nothing expires" if policy
               else "none: nothing expires")
 
 
 def backup_age(state: ServerState) -> Finding:
     limit, backups = state.server.last_backup_maximum_age, state.vault.good_backups
     age = backups[-1].age(state.at) if backups else None
-    told = "No available backups" if age is None else _age(age)
+    detail = "No available backups" if age is None else _age(age)
     fix = f"pgvault backup {state.server.name}"
     if limit is None:
-        return ok(f"no last_backup_maximum_age provided, latest backup age: {told}")
-    told = f"interval provided: {format_duration(limit)}, latest backup age: {told}"
+        return ok(f"no last_backup_maximum_age provided, latest backup age: {detail}")
+    detail = f"interval provided: {format_duration(limit)}, latest backup age: {detail}"
     if age is None:
-        return failed(told, _why_none(state), fix)
-    return failed(told, "The newest good backup is too old.", fix) if age > limit else ok(told)
+        return failed(detail, _why_no_backup(state), fix)
+    return failed(detail, "The newest good backup is too old.", fix) if age > limit else ok(detail)
 
 
 def compression(state: ServerState) -> Finding:
@@ -75,10 +75,10 @@ def compression(state: ServerState) -> Finding:
 
 def redundancy(state: ServerState) -> Finding:
     have, expected = len(state.vault.good_backups), state.server.minimum_redundancy
-    told = f"have {have} {'backup' if have == 1 else 'backups'}, expected at least {expected}"
+    detail = f"have {have} {'backup' if have == 1 else 'backups'}, expected at least {expected}"
     if have >= expected:
-        return ok(told)
-    return failed(told, _why_none(state) if not have else "Too few good backups are there.",
+        return ok(detail)
+    return failed(detail, _why_no_backup(state) if not have else "There are too few good backups.",
                   f"pgvault backup {state.server.name}")
 
 
@@ -86,13 +86,13 @@ def readable_backups(state: ServerState) -> Finding:
     bad = state.vault.unreadable
     if not bad:
         return ok()
-    return failed(", ".join(f"{each.id}: {each.reason}" for each in bad[:3]), "A backup whose facts cannot be read "
+    return failed(", ".join(f"{each.id}: {each.reason}" for each in bad[:3]), "A backup with unreadable facts "
                   "protects nothing.", bad[0].fix)
 
 
-def _why_none(state: ServerState) -> str:
+def _why_no_backup(state: ServerState) -> str:
     others = len(state.vault.backups)
-    return f"None of the {others} in the vault is complete and usable." if others else "None was taken yet."
+    return f"None of the {others} in the vault is complete and usable." if others else "No backup was taken yet."
 
 
 def _age(age: timedelta) -> str:

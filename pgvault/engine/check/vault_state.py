@@ -1,4 +1,4 @@
-"""Looking at one server's part of the vault without touching it: nothing is made, cached, locked or waited for."""
+"""Examines one server's part of the vault without changing it: nothing is created, cached, locked or waited for."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _DOING = "read the vault"
 def read_backups(server: ServerVault) -> Found:
     try:
         return catalog.read_all(server, save=False)
-    except PgvaultError:  # the directories' own check says why
+    except PgvaultError:  # the check of the directories reports why
         return Found((), ())
 
 
 def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
                unreadable: tuple[Unreadable, ...], *, segments: int = 0) -> VaultFacts:
-    """Call it after the server was asked: what the server says it has archived is then in the index.
+    """Read the vault after querying the server, so that the index has all segments that the server reports as archived.
 
-    The records of at most `segments` that nobody has read yet are read; the index keeps nothing of it.
+    The records of at most `segments` unread segments are read, without storing the result in the index.
     """
     vault_id = or_error(lambda: Vault.writable(home), _DOING)
-    identity = or_error(lambda: read_identity(server), _DOING) if vault_id else None  # else one is yet to be made
+    identity = or_error(lambda: read_identity(server), _DOING) if vault_id else None  # otherwise it does not exist yet
     known = identity if isinstance(identity, Identity) else None
     receiving = server.leases.held(Concern.RECEIVE)
     problem = next((p for p in (vault_id, identity) if isinstance(p, PgvaultError)), None)
@@ -93,7 +93,7 @@ def _read_wal(server: ServerVault, backups: tuple[Backup, ...], identity: Identi
 
 
 def _count(directory: Path, *, without: str = TEMPORARY) -> int:
-    """Files in a directory; those being written, and those named with `without`, are left out."""
+    """Count the files in a directory, except those being written and those whose names end in `without`."""
     try:
         return sum(not name.startswith(TEMPORARY) and not name.endswith(without) for name in os.listdir(directory))
     except OSError:
@@ -111,5 +111,5 @@ def _free_bytes(path: Path) -> int | None:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id that no account has
+    except (KeyError, OSError):  # a user id without an account
         return str(os.geteuid())

@@ -1,7 +1,7 @@
-"""The checks about WAL: that there is a way for it to arrive, that it works, and that what arrived has no holes.
+"""The checks of WAL: that it can arrive, that it does arrive, and that what arrived has no gaps.
 
-There are two ways, and one that works is enough: PostgreSQL hands each finished segment to its archive_command, or
-`pgvault receive-wal` streams it. What concerns the other one then does not count.
+WAL arrives in two ways, and one working way is enough: PostgreSQL runs its archive_command for each finished segment,
+or `pgvault receive-wal` streams it. Checks of the unused way do not apply.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pgvault.model.times import utc
 from pgvault.model.window import MINIMAL
 
 FEW_SEGMENTS = 4
-"""So many that have not arrived yet are business as usual."""
+"""This many segments that have not arrived yet are normal."""
 MANY_SEGMENTS = 64
-"""So many that have not arrived mean that WAL does not arrive as fast as it is written."""
+"""This many segments that have not arrived mean that WAL arrives more slowly than it is written."""
 
 _STREAMED = "not used: WAL is streamed"
 _NO_WAY = "Nothing brings WAL to the vault: a backup can be restored, but no instant after it."
@@ -42,7 +42,7 @@ def wal_level(state: ServerState) -> Finding:
     level = state.sql_facts.settings.get("wal_level", "")
     if level != "minimal":
         return ok()
-    return failed("wal_level = minimal", "Such WAL cannot bring a backup to a consistent state.",
+    return failed("wal_level = minimal", "Such WAL cannot make a backup consistent.",
                   "ALTER SYSTEM SET wal_level = replica;  -- then restart PostgreSQL")
 
 
@@ -58,7 +58,7 @@ def archive_command(state: ServerState) -> Finding:
             "the disk fills up.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
     if state.is_streaming:
         return ok(_STREAMED)
-    return failed(f"{command!r} throws the WAL away", _NO_WAY,
+    return failed(f"{command!r} discards the WAL", _NO_WAY,
                   f"{_set_archive_command(state)}\nSELECT pg_reload_conf();\nor: {_receive(state)}")
 
 
@@ -72,10 +72,10 @@ def continuous_archiving(state: ServerState) -> Finding:
             if archiver.last_archived_at else "it never succeeded"
         return failed(
             f"archiving {archiver.last_failed} failed at {utc(archiver.last_failed_at.replace(microsecond=0))}, "
-            f"{since}", "The archive_command (or archive_library) reports an error. PostgreSQL tries again and keeps "
+            f"{since}", "The archive_command (or archive_library) reports an error. PostgreSQL retries and keeps "
             "its segments: pg_wal grows.",
-            f"Read the command's own words in the server's log: SELECT pg_current_logfile();\n"
-            f"When they are dealt with, see it work: pgvault switch-wal {state.server.name}")
+            f"Find the command's output in the server's log: SELECT pg_current_logfile();\n"
+            f"After correcting the cause, test it: pgvault switch-wal {state.server.name}")
     if archiver.last_archived_at is None:
         return warning("nothing was archived yet", "PostgreSQL archives a segment when it is full or closed.",
                        f"pgvault switch-wal {state.server.name}")
@@ -87,14 +87,14 @@ def replication_slot(state: ServerState) -> Finding:
     if slot is None:
         return _without_slot(state)
     if slot.kind != "physical":
-        return failed(f"{slot.name} is a {slot.kind} slot", "WAL is streamed through a physical one.",
+        return failed(f"{slot.name} is a {slot.kind} slot", "Streaming needs a physical slot.",
                       f'Set slot_name of [servers.{state.server.name}] to another name, such as "pgvault_wal".')
     if slot.wal_status == "lost":
         return failed(
-            f"{slot.name} is lost: the server removed WAL that it had promised to keep",
-            "The receiver was away until more WAL had been written than max_slot_wal_keep_size "
+            f"{slot.name} is lost: the server removed WAL that the slot had reserved",
+            "The receiver did not run while the server wrote more WAL than max_slot_wal_keep_size "
             f"({state.sql_facts.settings.get('max_slot_wal_keep_size', '?')} MB).",
-            f"{_receive(state)}   # makes the slot anew; what was lost leaves a gap\n"
+            f"{_receive(state)}   # creates the slot again; the lost WAL leaves a gap\n"
             f"pgvault backup {state.server.name}        # makes the gap harmless")
     return _slot_lag(state, slot)
 
@@ -103,24 +103,24 @@ def _without_slot(state: ServerState) -> Finding:
     name = state.server.slot_name
     if state.vault.receiver is None:
         return not_applicable("not used: WAL is archived by PostgreSQL")
-    return warning(f"{name} does not exist, although a receiver runs", "The receiver makes it as soon as it is "
-                   "connected; until then the server may remove WAL that it does not have yet.",
-                   f"{_receive(state)} --stop\n{_receive(state)}   # it says why it cannot connect")
+    return warning(f"{name} does not exist, although a receiver runs", "The receiver creates it when it is "
+                   "connected; until then the server may remove WAL that is not received yet.",
+                   f"{_receive(state)} --stop\n{_receive(state)}   # it reports why it cannot connect")
 
 
 def _slot_lag(state: ServerState, slot: Slot) -> Finding:
     use = "active" if slot.active else "inactive"
     if slot.restart_lsn is None:
-        return ok(f"{slot.name}, {use}, keeps no WAL yet")
+        return ok(f"{slot.name}, {use}, retains no WAL yet")
     size = state.sql_facts.server.segment_size
     kept = max(0, state.sql_facts.lsn - slot.restart_lsn)
-    told = f"{slot.name}, {use}, {kept >> 20} MiB behind"
+    detail = f"{slot.name}, {use}, {kept >> 20} MiB behind"
     if slot.wal_status == "unreserved":
-        return warning(told, "The server is about to remove WAL that the receiver does not have yet.", _receive(state))
+        return warning(detail, "The server is about to remove WAL that is not received yet.", _receive(state))
     if kept > MANY_SEGMENTS * size:
-        return warning(told, "The server keeps that much in pg_wal until the receiver has it.",
+        return warning(detail, "The server retains that WAL until the receiver has received it.",
                        _receive_or_drop(state, slot))
-    return ok(told)
+    return ok(detail)
 
 
 def receive_wal(state: ServerState) -> Finding:
@@ -131,39 +131,40 @@ def receive_wal(state: ServerState) -> Finding:
             return ok(state.vault.receiver)
         what = "not connected to the server" if silence is None else \
             f"it has received nothing for {span(int(silence.total_seconds()))}"
-        return warning(f"{state.vault.receiver}, but {what}", "It tries again by itself.",
-                       f"{_receive(state)} --stop\n{_receive(state)}   # it says why it cannot connect")
+        return warning(f"{state.vault.receiver}, but {what}", "It retries by itself.",
+                       f"{_receive(state)} --stop\n{_receive(state)}   # it reports why it cannot connect")
     if slot is None:
         return not_applicable("not used: WAL is archived by PostgreSQL")
     if slot.active:
         return failed(f"not running here, but slot {slot.name} is in use", "Another program streams through this slot.",
-                      f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{slot.name}';  -- who it is")
-    tell = warning if state.is_archiving else failed
-    return tell(f"not running, and slot {slot.name} keeps WAL for it",
-                "Nobody streams WAL to the vault, and the server keeps it all in pg_wal.",
+                      f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{slot.name}';  -- its process")
+    report = warning if state.is_archiving else failed
+    return report(f"not running, and slot {slot.name} retains WAL for it",
+                "WAL is not streamed to the vault, and the server retains all of it in pg_wal.",
                 _receive_or_drop(state, slot))
 
 
 def arriving(state: ServerState) -> Finding:
-    """Segments that the server has finished and the vault does not have; what the server says it archived is here."""
-    wal, told, name = state.vault.wal, state.sql_facts, state.server.name
+    """Find segments that the server has finished and the vault does not have. All that it reports as archived are in
+    the index."""
+    wal, facts, name = state.vault.wal, state.sql_facts, state.server.name
     if isinstance(wal, PgvaultError):
         return finding_of(wal)
-    size, timeline = told.server.segment_size, told.timeline
+    size, timeline = facts.server.segment_size, facts.timeline
     newest = wal.newest.get(timeline)
     if elsewhere := _archived_elsewhere(state, wal):
         return elsewhere
     if newest is None:
         return warning(f"no segment of timeline {timeline} has arrived yet", _waiting(state),
                        _archive_incoming(state) or f"pgvault switch-wal {name}")
-    behind = max(0, told.lsn // size - 1 - newest)
-    seen = f"newest {Segment(timeline, newest).name(size)}, {behind} behind"
+    behind = max(0, facts.lsn // size - 1 - newest)
+    detail = f"newest {Segment(timeline, newest).name(size)}, {behind} behind"
     if behind <= FEW_SEGMENTS and not state.vault.incoming:
-        return ok(seen)
-    tell = failed if behind > MANY_SEGMENTS else warning
-    return tell(seen, _waiting(state) or "WAL is written faster than it arrives, or its way is stuck.",
-                _archive_incoming(state) or f"See what the archiver does: SELECT * FROM pg_stat_archiver;\n"
-                f"and what has arrived: pgvault wal {name}")
+        return ok(detail)
+    report = failed if behind > MANY_SEGMENTS else warning
+    return report(detail, _waiting(state) or "WAL is written faster than it arrives, or archiving is stuck.",
+                _archive_incoming(state) or f"Check the archiver: SELECT * FROM pg_stat_archiver;\n"
+                f"and the archived WAL: pgvault wal {name}")
 
 
 def gaps(state: ServerState) -> Finding:
@@ -177,12 +178,12 @@ def gaps(state: ServerState) -> Finding:
     if not harmful and not broken:
         passed = sum(len(timeline.gaps) for timeline in wal.survey.timelines)
         return ok(f"{passed} before the newest backup begins" if passed else "")
-    told = [f"{gap.missing} missing after {gap.after.name(size)}" for gap in harmful]
-    told += [f"backup {each.backup} cannot be restored: {each.described(size)}" for each in broken]
+    problems = [f"{gap.missing} missing after {gap.after.name(size)}" for gap in harmful]
+    problems += [f"backup {each.backup} cannot be restored: {each.described(size)}" for each in broken]
     usable = state.vault.good_backups
-    tell = failed if usable or broken else warning
-    return tell("; ".join(told[:5]) + (f"; and {len(told) - 5} more" if len(told) > 5 else ""),
-                "Nothing behind a gap can be restored until a newer backup begins behind it.",
+    report = failed if usable or broken else warning
+    return report("; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""),
+                "Nothing after a gap can be restored until a newer backup is taken.",
                 f"If the server or another archive still has them: pgvault put-wal {name} NAME < FILE\n"
                 f"otherwise: pgvault backup {name}")
 
@@ -197,10 +198,10 @@ def breaks(state: ServerState) -> Finding:
     shown = [f"{each.reason} behind {each.lsn} in {each.segment.name(size)}" for each in found[:3]]
     damage = next((each.segment.name(size) for each in found if each.cause != MINIMAL), "")
     return failed("; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
-                  "Nothing behind that place can be restored until a newer backup begins behind it.",
+                  "Nothing after that position can be restored until a newer backup is taken.",
                   f"pgvault backup {name}"
-                  + (f"\nIf the server or another archive has {damage} whole: pgvault put-wal {name} {damage} < FILE\n"
-                     "Look at the disks and the memory of the vault and of the server." if damage else ""))
+                  + (f"\nIf the server or an archive has an intact {damage}: pgvault put-wal {name} {damage} < FILE\n"
+                     "Check the disks and the memory of the vault and of the server." if damage else ""))
 
 
 def histories(state: ServerState) -> Finding:
@@ -210,7 +211,7 @@ def histories(state: ServerState) -> Finding:
     missing = [f"{timeline:08X}.history" for timeline in wal.survey.without_history]
     if not missing:
         return ok()
-    return failed(f"{', '.join(missing)} missing", "Without it nobody knows where that timeline branched off, so its "
+    return failed(f"{', '.join(missing)} missing", "Without it the branch point of that timeline is unknown, so its "
                   "WAL cannot follow a backup of an earlier timeline.",
                   "\n".join(f"On the server: pgvault put-wal {name} {each} < PGDATA/pg_wal/{each}" for each in missing)
                   + f"\nor: pgvault backup {name}")
@@ -220,8 +221,8 @@ def quarantine(state: ServerState) -> Finding:
     if not state.vault.quarantined:
         return ok()
     count, place = state.vault.quarantined, state.vault.places[0].path / state.server.name / "quarantine"
-    return warning(f"{count} {'file' if count == 1 else 'files'}", "They could not be accepted; beside each lies why.",
-                   f"cat {shlex.quote(str(place))}/*.reason   # remove what is understood")
+    return warning(f"{count} {'file' if count == 1 else 'files'}", "They were not accepted; each has a reason file.",
+                   f"cat {shlex.quote(str(place))}/*.reason   # then remove the files")
 
 
 def _archived_elsewhere(state: ServerState, wal: WalFacts) -> Finding | None:
@@ -241,11 +242,11 @@ def _archived_elsewhere(state: ServerState, wal: WalFacts) -> Finding | None:
 
 
 def _named_in(command: str, state: ServerState) -> Finding | None:
-    """An archive_command copied from another server would archive under that one's name."""
+    """Find an archive_command that was copied from another server, which would archive under that server's name."""
     words = command.split()
     if "put-wal" not in words or state.server.name in words[words.index("put-wal"):]:
         return None
-    return failed(f"it does not name {state.server.name}: {command}", "It archives as another server's WAL.",
+    return failed(f"it does not name {state.server.name}: {command}", "WAL is archived under another server's name.",
                   f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
 
 
@@ -273,4 +274,4 @@ def _receive(state: ServerState) -> str:
 
 
 def _receive_or_drop(state: ServerState, slot: Slot) -> str:
-    return f"{_receive(state)}\nor, when WAL is not to be streamed: SELECT pg_drop_replication_slot('{slot.name}');"
+    return f"{_receive(state)}\nor, if WAL should not be streamed: SELECT pg_drop_replication_slot('{slot.name}');"

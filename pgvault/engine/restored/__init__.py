@@ -1,1 +1,1 @@
-"""What is done with a server that was restored: look at it, bring things back from it, open it, throw it away."""
+"""Operations on a restored server: looking at it, bringing data back from it, opening it, throwing it away."""

@@ -1,4 +1,4 @@
-"""Bringing tables and schemas back into the live server: one transaction there, one snapshot of the copy, or nothing.
+"""Brings tables and schemas back into the live server: one transaction there and one snapshot of the copy, or nothing.
 
 Nothing is reported as done before the server has committed it, and it commits only what was counted on both sides.
 """
@@ -34,15 +34,15 @@ class BroughtBack:
     tables: tuple[Moved, ...]
 
     def __str__(self) -> str:
-        told = [f"{each.table} ({each.rows} row{'s' * (each.rows != 1)})" for each in self.tables[:_MOST_NAMED]]
-        more = len(self.tables) - len(told)
+        named = [f"{each.table} ({each.rows} row{'s' * (each.rows != 1)})" for each in self.tables[:_MOST_NAMED]]
+        more = len(self.tables) - len(named)
         rest = "" if self.plan.beside else f"; {counted(self.plan.relations)}"
         return (f"brought back into {self.plan.database} of {self.plan.server}: "
-                f"{', '.join(told) or ', '.join(self.plan.names)}{f' and {more} more' if more else ''}{rest}")
+                f"{', '.join(named) or ', '.join(self.plan.names)}{f' and {more} more' if more else ''}{rest}")
 
 
 async def bring_back(plan: BringBackPlan, copy: RestoredCopy, config: Config, emit: Emit) -> BroughtBack:
-    """Carry the plan out; after every error nothing was changed in the live server, unless the error says otherwise."""
+    """Execute the plan. After an error nothing was changed in the live server, unless the error says otherwise."""
     server, verdict = config.server(plan.server), None
     try:
         async with AsyncExitStack() as scope:
@@ -59,7 +59,7 @@ async def bring_back(plan: BringBackPlan, copy: RestoredCopy, config: Config, em
             await to_its_end(commit(live, server, plan.user))
     except asyncio.CancelledError:
         if verdict:
-            raise Cancelled("asked to stop after it was done", detail=f"It is there: {verdict}.") from None
+            raise Cancelled("cancelled after it was done", detail=f"The result stays: {verdict}.") from None
         raise Cancelled(f"bringing back into {plan.server} was cancelled",
                         detail="Nothing was changed there.") from None
     return moved
@@ -75,13 +75,13 @@ class _Act:
     emit: Emit
 
     async def move(self) -> list[Moved]:
-        """All of it is in the live server's transaction when this returns, and was counted."""
+        """Move everything into the live server's transaction, and count it."""
         plan, source = self.plan, self.source
         await source.run(f"SET statement_timeout = '{LONGEST:.0f}s'; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = await inventory.relations(source, [each.name for each in plan.schemas], plan.tables)
         if {(each.oid, each.shown) for each in found} != {(each.oid, each.shown) for each in plan.relations}:
-            raise Refused("the restored server is not as it was when the plan was made",
-                          detail=f"It has {counted(found)} now.", hint="Make the plan again.")
+            raise Refused("the restored server has changed since the plan was made",
+                          detail=f"It now has {counted(found)}.", hint="Run the command again for a new plan.")
         mover = Mover(source, self.live, self.emit)
         return await self._beside(mover) if plan.beside else await self._as_it_was(mover)
 
@@ -104,7 +104,7 @@ class _Act:
                 await mover.sequence(each)
         emit(PhaseStarted("keys and indexes"))
         await self.live.run(definitions.behind)
-        await self.live.run("RESET default_tablespace; RESET default_table_access_method")  # a pooler keeps what is set
+        await self.live.run("RESET default_tablespace; RESET default_table_access_method")  # a pooler keeps settings
         moved += [await mover.refreshed(each) for each in plan.relations if each.kind == "m"]
         await self._must_be_whole()
         return moved
@@ -114,10 +114,10 @@ class _Act:
         return await dump_definitions(self.running, self.way, self.plan, snapshot)
 
     async def _must_be_whole(self) -> None:
-        """Each table, index, view and sequence of the copy is there."""
+        """Check that each table, index, view and sequence of the copy now exists."""
         names = await inventory.names_of(self.source, self.plan.relations)
         if lacking := names - set(await inventory.taken(self.live, names)):
             schema, name = min(lacking)
             raise PgvaultError(f"{sql_identifier(schema)}.{sql_identifier(name)} did not come back",
-                               detail=f"{len(lacking)} of {len(names)} names are not there.",
-                               hint="Look for what keeps it away in the live server: an event trigger, an extension.")
+                               detail=f"{len(lacking)} of {len(names)} names are missing.",
+                               hint="Search the live server for what prevents it: an event trigger, an extension.")

@@ -1,8 +1,8 @@
-"""The definitions of tables and schemas as the host's own pg_dump writes them: before the rows, and behind them.
+"""Definitions of tables and schemas from the host's own pg_dump: before the rows, and after them.
 
-pg_dump knows what belongs to a thing: types, defaults, keys, indexes, triggers, comments, owners, privileges. Its text
-goes to the server as it is, but for its head, in whose place are settings for one transaction, and for psql's
-\\restrict around it. Rows are not in it: see `rows`.
+pg_dump knows what belongs to an object: types, defaults, keys, indexes, triggers, comments, owners, privileges. Its
+output is sent to the server unchanged, except for its head, which is replaced by settings for one transaction, and for
+psql's \\restrict around it. It contains no rows: see `rows`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.identifier import sql_identifier
 
 _SECONDS: Final = 600.0
-# A password comes by the input, so that no list of processes shows it.
+# The password is passed on standard input, so that no process list shows it.
 _DUMP: Final = """# have pg_dump write the definitions
 IFS= read -r PGPASSWORD
 [ -z "$PGPASSWORD" ] || export PGPASSWORD
@@ -27,7 +27,7 @@ unset PGOPTIONS PGSERVICE
 exec "$@" </dev/null
 """
 _FIRST: Final = b"\n--\n-- Name: "
-"""Where the first thing begins behind the head."""
+"""The start of the first object after the head."""
 _RESTRICT: Final = re.compile(rb"^\\restrict (\S+)$", re.MULTILINE)
 
 
@@ -40,7 +40,7 @@ class Definitions:
 
 
 async def dump_definitions(running: RunningCopy, way: LoginPath, plan: BringBackPlan, snapshot: str) -> Definitions:
-    """PgvaultError with pg_dump's own words when it fails."""
+    """Run pg_dump; PgvaultError with its own message if it fails."""
     argv = [await program(running, "pg_dump"), *running.words(way, plan.database), "-w", f"--snapshot={snapshot}",
             "--strict-names", "--encoding=UTF8", "--lock-wait-timeout=10s", "--no-publications", "--no-subscriptions",
             *(["--no-owner"] * (not plan.owners)), *(["--no-privileges"] * (not plan.privileges)), *_chosen(plan)]
@@ -49,13 +49,13 @@ async def dump_definitions(running: RunningCopy, way: LoginPath, plan: BringBack
     async def section(name: str) -> bytes:
         return body(await running.host.must_run(
             ["sh", "-c", _DUMP, "pgvault", *argv, f"--section={name}"], input=password, timeout=_SECONDS,
-            doing=f"have pg_dump write the definitions ({name}) of {', '.join(plan.names)}"))
+            doing=f"dump the definitions ({name}) of {', '.join(plan.names)}"))
 
     return Definitions(await section("pre-data"), await section("post-data"))
 
 
 def _chosen(plan: BringBackPlan) -> list[str]:
-    """Schemas, or tables with all that is below them: pg_dump takes tables alone where both are named."""
+    """Return options for schemas, or for tables and all their children. pg_dump ignores schemas if both are given."""
     if plan.schemas:
         return [f"--schema={sql_identifier(each.name)}" for each in plan.schemas]
     return [f"--table={each.shown}" for each in plan.relations if each.kind != "S"]
@@ -69,7 +69,7 @@ def _password_name(running: RunningCopy, way: LoginPath) -> str:
 
 
 def body(text: bytes) -> bytes:
-    """What pg_dump wrote without its head and without psql's own commands around it."""
+    """Return pg_dump's output without its head and without psql's own commands around it."""
     head, first, rest = text.partition(_FIRST)
     if not first:
         return b""
@@ -77,7 +77,7 @@ def body(text: bytes) -> bytes:
     if key:
         before, ending, _ = rest.rpartition(b"\n\\unrestrict " + key[1] + b"\n")
         if not ending:
-            raise PgvaultError("what pg_dump wrote ends too early", detail="It has no \\unrestrict at its end.",
+            raise PgvaultError("the output of pg_dump is incomplete", detail="It does not end with \\unrestrict.",
                                hint="Run this again.")
         rest = before + b"\n"
     return first + rest

@@ -1,5 +1,5 @@
-"""What a database has of what is to be brought back: relations, the names they take, who they belong to, what hangs on
-them. By SQL alone; names are parameters."""
+"""Queries a database about what is brought back: relations, their names, owners and dependents. By SQL only; names are
+parameters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ Names = Collection[tuple[str, str]]
 
 
 async def relations(side: Side, schemas: Collection[str], tables: Collection[RelationName]) -> list[Relation]:
-    """All in the schemas, the tables, and all below either: partitions and heirs, and the sequences that they own."""
+    """Return all relations in the schemas, the tables, and their children: partitions, inheriting tables and owned
+    sequences."""
     names = _columns([(each.schema, each.name) for each in tables])
     found = [Relation(*row) for row in await side.rows(_RELATIONS, {"schemas": list(schemas), **names})]
     oids = [each.oid for each in found]
@@ -76,18 +77,18 @@ async def existing_schemas(side: Side) -> set[str]:
 
 
 async def names_of(side: Side, found: Collection[Relation]) -> set[tuple[str, str]]:
-    """Every name that their definitions take, those of their indexes too."""
+    """Return every name that their definitions use, including those of indexes."""
     indexes = await side.rows(_INDEXES, ([each.oid for each in found],))
     return {(each.schema, each.name) for each in found} | {(schema, name) for schema, name in indexes}
 
 
 async def taken(side: Side, names: Names) -> list[tuple[str, str]]:
-    """Those of the names that are there."""
+    """Return those of the names that exist."""
     return [(schema, name) for schema, name in await side.rows(_TAKEN, _columns(names))]
 
 
 async def roles_of(side: Side, found: Collection[Relation], schemas: Collection[str]) -> set[str]:
-    """Who owns them or was granted something on them."""
+    """Return their owners and grantees."""
     granted = await side.rows(_ROLES, {"oids": [each.oid for each in found], "schemas": list(schemas)})
     return {each.owner for each in found} | {name for (name,) in granted}
 
@@ -99,18 +100,18 @@ async def missing_roles(side: Side, names: Collection[str]) -> list[str]:
 
 async def missing_rights(side: Side, *, creates: bool, schemas: Collection[str],
                          owners: Collection[str]) -> list[str]:
-    """What this session's role may not do of: create a schema, create in these, give things to these owners."""
+    """Return what this session's role may not do: create a schema, create in these schemas, or assign these owners."""
     [(superuser, may_create, closed, strangers, me)] = await side.rows(
         _RIGHTS, {"schemas": list(schemas), "owners": list(owners)})
     if superuser:
         return []
     return [*([f"{me} may create no schema in this database"] * (creates and not may_create)),
             *(f"{me} may not create in schema {each}" for each in closed),
-            *(f"{me} is no member of {each}, who owns a part of it" for each in strangers)]
+            *(f"{me} is not a member of {each}, the owner of a part of it" for each in strangers)]
 
 
 async def what_hung_on(side: Side, found: Collection[Relation]) -> Mapping[str, list[tuple[str, ...]]]:
-    """By `keys`, `views` and `published`: what lies outside and went with them."""
+    """Return dependents outside that were dropped as well, by `keys`, `views` and `published`."""
     asked = {"oids": [each.oid for each in found]}
     return {"keys": await side.rows(_KEYS, asked), "views": await side.rows(_VIEWS, asked),
             "published": await side.rows(_PUBLISHED, asked)}

@@ -1,4 +1,4 @@
-"""The live server, as what is brought back goes to it: one session, one transaction."""
+"""The live server as the target of bring-back: one session, one transaction."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pgvault.io.postgres_failure import first_line, translated, unreachable
 from pgvault.model.errors import NotFound, PgvaultError, Unreachable
 
 LONGEST: Final = 6 * 3600.0
-"""Seconds for one statement: the index of a large table takes its time, and no server is waited for longer."""
+"""Timeout of one statement in seconds: the index of a large table takes long, but no server is waited for longer."""
 _SETTINGS: Final = {
     "statement_timeout": f"{LONGEST:.0f}s", "check_function_bodies": "off", "client_min_messages": "warning",
     "xmloption": "content"}
-"""As pg_dump has them, besides pgvault's own; a lock is waited for as briefly as everywhere."""
+"""pg_dump's settings, besides pgvault's own. Lock timeouts are as short as everywhere."""
 _LOST: Final = ("57P0", "08")
-"""What a server that is being ended says, and what is said of a broken connection."""
+"""SQLSTATEs of a server that is being terminated, and of a broken connection."""
 _STATUS_LOOKS: Final = 5
 
 
 @asynccontextmanager
 async def open_live(server: ServerConfig, database: str, user: str = "") -> AsyncIterator[Side]:
-    """A session whose first statement begins its transaction; nothing stays of that without a commit.
+    """Open a session whose first statement begins its transaction. Without a commit, nothing of it stays.
 
-    NotFound where there is no such database, Unreachable where there is no login.
+    NotFound if the database does not exist, Unreachable if the login fails.
     """
     parameters: dict[str, Any] = connection_parameters(server.conninfo, server.password_environment)
     parameters |= {"dbname": database} | ({"user": user} if user else {})
@@ -39,11 +39,11 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
         async with asyncio.timeout(LOGIN_SECONDS):
             connection = await AsyncConnection.connect(prepare_threshold=None, **for_psycopg(parameters))
     except psycopg.OperationalError as error:
-        if said := refused_database(error):
+        if message := refused_database(error):
             raise NotFound(
-                f"database {database} of {server.name} cannot be entered: {said}",
-                hint="Tables and schemas come back into a database. A whole one comes by pg_dump -C of the restored "
-                     "server, piped into psql; or create an empty one and bring its schemas back.") from None
+                f"database {database} of {server.name} cannot be opened: {message}",
+                hint="Tables and schemas go into an existing database. For a whole one, pipe pg_dump -C of "
+                     "the restored server into psql; or create an empty one and bring its schemas back.") from None
         raise unreachable(server.name, error, parameters.get("user"), chosen=bool(user)) from None
     except TimeoutError:
         raise Unreachable(f"could not connect to {server.name}", detail="No answer came in time.",
@@ -59,9 +59,9 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
 
 
 async def commit(live: Side, server: ServerConfig, user: str = "") -> None:
-    """To its end, even when the connection is lost meanwhile: the server is then asked what became of it.
+    """Commit completely, even if the connection is lost. The server is then asked about the transaction's outcome.
 
-    PgvaultError when it was not committed, and, saying so, when nobody knows.
+    PgvaultError if it was not committed, and, stated as such, if the outcome is unknown.
     """
     [(xid,)] = await live.rows("SELECT pg_current_xact_id()::text")
     try:
@@ -72,15 +72,15 @@ async def commit(live: Side, server: ServerConfig, user: str = "") -> None:
         became = await _became(server, live.sql.info.dbname, user, xid)
         if became != "committed":
             raise Unreachable(
-                f"the connection to {server.name} was lost at the very end: {first_line(error)}",
-                detail="Nothing was brought back: the server says that the transaction was aborted."
+                f"the connection to {server.name} was lost during the commit: {first_line(error)}",
+                detail="Nothing was brought back: the server reports that the transaction was aborted."
                 if became == "aborted" else
-                f"Whether transaction {xid} was committed is not known: the server cannot be asked.",
-                hint="Look there whether it came back before this is run again.") from error
+                f"Whether transaction {xid} was committed is not known: the server cannot be reached.",
+                hint="Check there whether the data is back before you run this again.") from error
 
 
 async def _became(server: ServerConfig, database: str, user: str, xid: str) -> str:
-    """committed, aborted, or empty when nobody knows."""
+    """Return committed, aborted, or empty if the outcome is unknown."""
     for _ in range(_STATUS_LOOKS):
         with suppress(PgvaultError):
             async with open_live(server, database, user) as side:

@@ -1,4 +1,4 @@
-"""Looking at a restored server: psql of its major, on its host, at this terminal."""
+"""Opens psql on a restored server: from its own installation, on its host, in this terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Psql:
     """The program and where it runs."""
 
     where: str
-    """The host, in words."""
+    """A description of the host."""
     argv: tuple[str, ...]
     locked: tuple[str, ...] = ()
-    """Tables of the database on which a query waits for as long as the recovery is paused: transactions of the original
-    server that had not ended at the target hold their locks."""
+    """Tables on which a query waits while the recovery is paused: transactions of the original server that had not
+    ended at the target hold their locks."""
 
 
 _LOCKED: Final = """SELECT c.oid::regclass::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
@@ -33,7 +33,8 @@ WHERE pg_is_in_recovery() AND l.granted AND l.mode = 'AccessExclusiveLock' AND c
 
 
 async def look(copy: RestoredCopy, database: str, config: Config, go_on: Callable[[Psql], bool]) -> int:
-    """Lend it the terminal until it ends; its status. `go_on` is called first, and says whether to go on."""
+    """Lend psql the terminal until it ends, and return its status. `go_on` is called first, and decides whether to
+    continue."""
     async with open_copy(copy, config, discard) as running:
         way, locked = await _way(running, database)
         argv = (await program(running, "psql"), *running.words(way, database))
@@ -42,8 +43,8 @@ async def look(copy: RestoredCopy, database: str, config: Config, go_on: Callabl
 
 
 async def _way(running: RunningCopy, database: str) -> tuple[LoginPath, tuple[str, ...]]:
-    """The one that lets us in, and what is locked there; where none does, psql itself says why, or asks for a password.
-    """
+    """Return the login path that succeeds, and the locked tables. If none does, psql itself reports why, or asks for a
+    password."""
     async with AsyncExitStack() as scope:
         try:
             side, way = await running.connect(scope, database)

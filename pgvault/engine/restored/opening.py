@@ -1,4 +1,4 @@
-"""Opening a restored server for use: paused at its target, it ends its recovery there on a timeline of its own."""
+"""Opens a restored server that is paused at its target: it ends its recovery on a timeline of its own."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Opened:
     place: str
     timeline: int
     lifted: tuple[str, ...] = ()
-    """Settings that no longer keep it quiet once it is restarted."""
+    """Settings that no longer keep it quiet after a restart."""
 
     def __str__(self) -> str:
         lifted = f"; restart it to lift {', '.join(self.lifted)}" if self.lifted else ""
         return (f"the server in {self.place} is open for use, on timeline {self.timeline}; archiving is off there: set "
-                f"it up anew before you rely on it{lifted}")
+                f"it up again before you rely on it{lifted}")
 
 
 async def _why_not_opened(running: RunningCopy) -> tuple[str, int]:
-    """Why there is nothing to be opened, as a sentence without a full stop, empty when it waits at its target; and the
-    timeline of one that is open, else 0."""
+    """Return why it cannot be opened, as a sentence without a full stop, empty if it waits at its target; and the
+    timeline of a server that is already open, else 0."""
     if running.copy.standby:
-        return (f"it follows {running.copy.server} as a standby: to open it is a failover, and is done by pg_ctl "
+        return (f"it follows {running.copy.server} as a standby: opening it is a failover, for pg_ctl "
                 "promote"), 0
     async with AsyncExitStack() as scope:
         side, _ = await running.connect(scope, _database(running))
@@ -58,8 +58,8 @@ async def _why_not_opened(running: RunningCopy) -> tuple[str, int]:
 
 
 async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: bool = False) -> Opened:
-    """Returns when it takes writes; with `lift` the settings that its restore added to keep it quiet go, too,
-    also of one that is open already. PgvaultError with what is known when it does not come to that."""
+    """Open the server and return when it accepts writes. `lift` also removes the settings with which its restore keeps
+    it quiet, even from a server that is already open. PgvaultError describes the known state if it does not open."""
     async with open_copy(copy, config, emit) as running, AsyncExitStack() as scope:
         reason, timeline = await _why_not_opened(running)
         if reason and not (lift and timeline):
@@ -70,9 +70,9 @@ async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: 
             try:
                 timeline = await _promoted(running, side)
             except asyncio.CancelledError:
-                raise Cancelled("open cancelled, but the server had been asked to end its recovery already",
-                                detail=f"{copy.called} may open for use all the same, or be open.",
-                                hint=f"Look whether it is: pgvault look {copy.job}, then "
+                raise Cancelled("cancelled, but the server was already requested to end its recovery",
+                                detail=f"{copy.called} may still open, or be open already.",
+                                hint=f"Check its state: pgvault look {copy.job}, then "
                                      "SELECT pg_is_in_recovery();") from None
             server = Vault(config.vault.home).server(copy.server)
             recovery = await asyncio.to_thread(of_job, server, copy.job) or \
@@ -82,7 +82,7 @@ async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: 
 
 
 async def _lift(side: Side, copy: RestoredCopy) -> tuple[str, ...]:
-    """The settings of which the copy is rid with its next restart."""
+    """Return the settings that its next restart removes."""
     names = outward.lifted_by_reset(copy.settings_changed)
     for name in names:
         await side.run(f"ALTER SYSTEM RESET {'.'.join(map(sql_identifier, name.split('.')))}")
@@ -90,8 +90,8 @@ async def _lift(side: Side, copy: RestoredCopy) -> tuple[str, ...]:
 
 
 async def _promoted(running: RunningCopy, side: Side) -> int:
-    """The timeline that it is on then. One that a person paused before its target pauses there once more, and is
-    resumed again."""
+    """Return its new timeline. A server that a person paused before its target pauses there again, and is resumed
+    again."""
     began = time.monotonic()
     while time.monotonic() - began < _LONGEST_SECONDS:
         [(recovers, paused, timeline)] = await side.rows(_STATE)
@@ -102,11 +102,11 @@ async def _promoted(running: RunningCopy, side: Side) -> int:
         sight = await observe_server(running.host, running.copy.directory, running.programs)
         if not sight.alive:
             raise PgvaultError(f"{running.copy.called} ended instead of opening",
-                               detail=f"Its log says: {' / '.join(sight.log[-3:]) or 'nothing'}.",
-                               hint=f"Look at its log in {running.copy.place}, and start it again.")
+                               detail=f"Its log ends with: {' / '.join(sight.log[-3:]) or 'nothing'}.",
+                               hint=f"Check its log in {running.copy.place}, and start it again.")
         await asyncio.sleep(_POLL_SECONDS)
     raise PgvaultError(f"{running.copy.called} has not left its recovery for {_LONGEST_SECONDS:.0f} seconds",
-                       detail="It was told to, and it runs.", hint="Look at its log, and whether its storage answers.")
+                       detail="It runs, and was asked to.", hint="Check its log, and whether its storage responds.")
 
 
 def _database(running: RunningCopy) -> str:

@@ -1,4 +1,4 @@
-"""Planning what is brought back: both servers are asked, nothing is changed on either."""
+"""Plans what is brought back. It queries both servers and changes nothing on either."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pgvault.model.restore_plan import Precondition, fails, holds
 from pgvault.model.restored import RestoredCopy
 
 _MOST_NAMED = 3
-_BARE = ("Beside come columns, keys and rows: for looking, comparing and repairing by SQL. Defaults, foreign keys, "
-         "other indexes, triggers, owners and privileges do not come.")
+_BARE = ("Only columns, keys and rows are brought, to view, compare and repair them by SQL. Defaults, foreign keys, "
+         "other indexes, triggers, owners and privileges are left out.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class BringBackRequest:
     schemas: tuple[SchemaName, ...] = ()
     tables: tuple[RelationName, ...] = ()
     beside: str = ""
-    """The schema that the tables go to; empty: as they were, if nothing of their names is there."""
+    """The schema for the tables; empty for their original place, if nothing there has their names."""
     as_it_was: bool = False
-    """Nothing goes beside what is there: that is refused."""
+    """Refuse rather than use another schema."""
     user: str = ""
     owners: bool = True
     privileges: bool = True
@@ -54,7 +54,7 @@ class _Planning:
     request: BringBackRequest
     running: RunningCopy
     there: Side
-    """In the restored copy."""
+    """The session with the restored copy."""
     live: Side
 
     async def plan(self) -> BringBackPlan:
@@ -81,7 +81,7 @@ class _Planning:
         return replace(plan, preconditions=tuple(conditions), left=tuple(await self._left(plan)))
 
     async def _taken(self, whole: Collection[str], known: Collection[str], found: Collection[Relation]) -> list[str]:
-        """What of the names is in the live server: schemas, then tables, else what only hangs on them."""
+        """Return the names that the live server has already: schemas, then tables, else only dependent names."""
         names = await inventory.taken(self.live, await inventory.names_of(self.there, found))
         tables = {(each.schema, each.name) for each in found if each.kind != "S"}
         return [*(f"schema {sql_identifier(each)}" for each in whole if each in known),
@@ -96,9 +96,9 @@ class _Planning:
                   [f"table {each}" for each in tables if (each.schema, each.name) not in names]
         if lacking:
             raise NotFound(f"{self.request.copy.called} has no {lacking[0]}",
-                           detail=f"Looked in {self.request.copy.place}.",
-                           hint="If it was made later or was gone already at the point of the restore, restore to "
-                                f"another one: pgvault events {self.request.copy.server}")
+                           detail=f"Searched in {self.request.copy.place}.",
+                           hint="If it was created later, or dropped before the target of the restore, restore to "
+                                f"another target: pgvault events {self.request.copy.server}")
 
     async def _conditions(self, plan: BringBackPlan, taken: Collection[str],
                           known: Collection[str]) -> AsyncIterator[Precondition]:
@@ -117,15 +117,15 @@ class _Planning:
             twice = len(names) < len(goes_beside(plan.relations))
             in_the_way = [name for _, name in await inventory.taken(self.live, names)]
             if twice or in_the_way:
-                return fails("names", "Two of them have the same name." if twice else
+                return fails("names", "Two of the tables have the same name." if twice else
                              f"Schema {sql_identifier(plan.beside)} has {_some(in_the_way)} already.",
-                             "Bring one at a time, or choose another schema: --beside SCHEMA")
-            new = "" if plan.beside in known else ", which is made"
+                             "Bring back one at a time, or choose another schema: --beside SCHEMA")
+            new = "" if plan.beside in known else ", which is created"
             return holds("names", f"beside what is there, in schema {sql_identifier(plan.beside)}{new}")
         if taken:
             return fails("names", f"{plan.server} has {_some(taken)} already.",
-                         "Leave --as-it-was out: the tables then come beside what is there.")
-        return holds("names", f"nothing of these names is in {plan.server}")
+                         "Omit --as-it-was: the tables then go into another schema.")
+        return holds("names", f"{plan.server} has none of these names")
 
     async def _program(self) -> Precondition:
         try:
@@ -138,9 +138,9 @@ class _Planning:
             if plan.owners and plan.privileges else {each.owner for each in plan.relations} if plan.owners else set()
         if lacking := await inventory.missing_roles(self.live, wanted):
             return fails("roles", f"{plan.server} has no role {_some(lacking)}.",
-                         "Create it there, or let its part go to whoever logs in: --no-owner --no-privileges")
-        return holds("roles", "owners and grantees are there" if plan.owners else
-                     "what comes belongs to whoever logs in")
+                         "Create it there, or let the role that logs in own the objects: --no-owner --no-privileges")
+        return holds("roles", "owners and grantees exist" if plan.owners else
+                     "the role that logs in owns the objects")
 
     async def _rights(self, plan: BringBackPlan, known: Collection[str]) -> Precondition:
         into = {plan.beside} if plan.beside else {each.schema for each in plan.relations}
@@ -149,31 +149,31 @@ class _Planning:
             owners=sorted({each.owner for each in plan.relations}) if plan.owners and not plan.beside else ())
         if lacking:
             return fails("rights", f"{'; '.join(lacking)}.", "Log in as a role that may: --user ROLE; its password "
-                         "is looked for in ~/.pgpass")
-        return holds("rights", f"{self.live.sql.info.user} may create all of it")
+                         "comes from ~/.pgpass")
+        return holds("rights", f"{self.live.sql.info.user} may create everything")
 
     async def _left(self, plan: BringBackPlan) -> list[str]:
         if plan.beside:
             others = [each.shown for each in plan.relations if each.kind in "vf"]
-            return [_BARE, *([f"Not brought, since they hold no rows: {', '.join(others)}."] if others else [])]
+            return [_BARE, *([f"Left out, since they have no rows: {', '.join(others)}."] if others else [])]
         hung = await inventory.what_hung_on(self.there, plan.relations)
         return list(_hints(plan, hung))
 
 
 def _hints(plan: BringBackPlan, hung: Mapping[str, list[tuple[str, ...]]]) -> Iterator[str]:
     for table, name, definition in hung["keys"]:
-        yield f"The foreign key of {table} went with it: ALTER TABLE {table} ADD CONSTRAINT {name} {definition};"
+        yield f"The foreign key of {table} was dropped with it: ALTER TABLE {table} ADD CONSTRAINT {name} {definition};"
     for schema, name in hung["views"]:
         view = RelationName(plan.database, schema, name)
-        yield f"View {view} used it and went with it: pgvault bring-back {plan.copy} '{view}'"
+        yield f"View {view} used it and was dropped with it: pgvault bring-back {plan.copy} '{view}'"
     for publication, table in hung["published"]:
         yield f"It was published: ALTER PUBLICATION {publication} ADD TABLE {table};"
     if unlogged := [each.shown for each in plan.relations if each.persistence == "u"]:
-        yield f"Unlogged, so empty after a recovery: {', '.join(unlogged)}."
+        yield f"Unlogged, and therefore empty after a recovery: {', '.join(unlogged)}."
 
 
 def goes_beside(relations: Collection[Relation]) -> list[Relation]:
-    """The tables with rows to look at; a partitioned one is one table, whole."""
+    """Return the tables with rows; a partitioned table counts as one."""
     return [each for each in relations if each.kind in "rpm" and not (each.is_partition and each.is_below)]
 
 
@@ -182,16 +182,16 @@ def _live(plan: BringBackPlan, here: SideFacts, live: SideFacts) -> Precondition
         return fails("live server", f"The conninfo of {plan.server} leads to the restored server itself.",
                      f"Correct the conninfo of {plan.server}.")
     if live.in_recovery:
-        return fails("live server", f"The conninfo of {plan.server} leads to a standby, where nothing can be "
-                     "written.", "Let it lead to the primary, as by target_session_attrs=primary.")
+        return fails("live server", f"The conninfo of {plan.server} leads to a standby, which accepts no "
+                     "writes.", "Set it to the primary, for instance with target_session_attrs=primary.")
     if live.system_identifier != here.system_identifier:
-        return Precondition("live server", Outcome.WARNING, f"PostgreSQL {live.version}; it is another cluster than "
-                            "the one that was backed up", "Make sure that it is meant.")
+        return Precondition("live server", Outcome.WARNING, f"PostgreSQL {live.version}; it is not the cluster that "
+                            "was backed up", "Make sure that this is intended.")
     return holds("live server", f"PostgreSQL {live.version}")
 
 
 def _some(names: Collection[str]) -> str:
-    """The first few of them."""
+    """Name the first few of them."""
     shown = list(names)[:_MOST_NAMED]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,4 +1,4 @@
-"""The rows of tables from the restored copy into the live server's transaction, as PostgreSQL's COPY writes them."""
+"""Copies the rows of tables from the restored copy into the live server's transaction with PostgreSQL's COPY."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pgvault.model.event import Checked, Emit
 from pgvault.model.identifier import sql_identifier
 
 _BATCH: Final = 128 << 10
-"""Bytes that are handed on at once: COPY gives each row by itself."""
+"""Bytes that are passed on at a time: COPY returns each row by itself."""
 _SILENT_SECONDS: Final = 300.0
-"""How long no row may come and none be taken."""
+"""How long no row may be read or written."""
 _COLUMNS: Final = """SELECT a.attname::text, format_type(a.atttypid, a.atttypmod),
   CASE WHEN a.attcollation <> t.typcollation
        THEN (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_collation c
@@ -49,22 +49,22 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A table that is there again, as the transaction sees it."""
+    """A restored table, as the transaction sees it."""
 
     table: str
-    """As SQL names it, in the live server."""
+    """Its name in SQL, in the live server."""
     rows: int
 
 
 class Mover:
-    """Moves rows between two sessions; what does not arrive, or not all of it, is an error."""
+    """Moves rows between two sessions. Rows that do not arrive are an error."""
 
     def __init__(self, source: Side, live: Side, emit: Emit) -> None:
         self._source, self._live, self._emit = source, live, emit
         self._progress = Progress(emit)
 
     async def as_it_was(self, relation: Relation) -> Moved:
-        """Into the empty table of the same name; what is generated is computed there."""
+        """Copy into the empty table of the same name. Generated columns are computed there."""
         columns = [each.name for each in await self._columns(relation) if not each.generated]
         listed = f" ({', '.join(map(sql_identifier, columns))})" if columns else ""
         await self._copy(f"COPY {relation.shown}{listed} TO STDOUT", f"COPY {relation.shown}{listed} FROM STDIN",
@@ -72,7 +72,7 @@ class Mover:
         return await self._counted(relation, f"ONLY {relation.shown}", relation.shown)
 
     async def beside(self, relation: Relation, schema: str) -> Moved:
-        """Into a new table of that schema, with its columns and keys; what is generated comes as it was."""
+        """Copy into a new table of that schema, with its columns and keys. Generated columns become plain values."""
         columns, keys = await self._columns(relation), await self._source.rows(_KEYS, (relation.oid,))
         aim = f"{sql_identifier(schema)}.{sql_identifier(relation.name)}"
         parts = [*(each.definition for each in columns), *(key for (key,) in keys)]
@@ -83,17 +83,17 @@ class Mover:
         return await self._counted(relation, source, aim)
 
     async def sequence(self, relation: Relation) -> None:
-        """To where it stood."""
+        """Set a sequence to the copy's state."""
         [(value, called)] = await self._source.rows(f"SELECT last_value, is_called FROM {relation.shown}")
         await self._live.run("SELECT setval(%s::regclass, %s, %s)", (relation.shown, value, called))
 
     async def refreshed(self, relation: Relation) -> Moved:
-        """A materialized view, which is computed anew from what is in the live server now."""
+        """Refresh a materialized view from the present data of the live server."""
         for side in (self._source, self._live):
             if not (await side.rows(_POPULATED, (relation.shown,)))[0][0]:
                 return Moved(relation.shown, 0)
         here, there = await self._count(self._source, relation.shown), await self._count(self._live, relation.shown)
-        self._emit(Checked(f"{relation.shown} is computed anew", "ok" if here == there else "warning",
+        self._emit(Checked(f"{relation.shown} is refreshed", "ok" if here == there else "warning",
                            f"{there} rows; the copy has {here}"))
         return Moved(relation.shown, there)
 
@@ -116,8 +116,8 @@ class Mover:
                             await writing.write(rest)
         except TimeoutError:
             raise Unreachable(f"no row of {relation.shown} moved for {_SILENT_SECONDS:.0f} seconds",
-                              detail="One of the two servers stands still.",
-                              hint="Look at both, and at the network between, then run this again.") from None
+                              detail="One of the two servers does not respond.",
+                              hint="Check both and the network, then run this again.") from None
         self._progress.add(len(rest), 1)
         self._progress.report()
 
@@ -125,8 +125,8 @@ class Mover:
         here, there = await self._count(self._source, source), await self._count(self._live, aim)
         if here != there:
             raise PgvaultError(f"{aim} has {there} rows in {self._live.name}, and {here} in the restored copy",
-                               detail="They were counted before the transaction's end.",
-                               hint="Look for what takes rows away there: rules, triggers, an extension.")
+                               detail="They were counted before the commit.",
+                               hint="Search for what removes rows there: rules, triggers, an extension.")
         self._emit(Checked(f"{relation.shown} has all its rows", "ok", f"{there} on both sides"))
         return Moved(aim, there)
 
@@ -144,5 +144,5 @@ async def _next(source: Side, reading: psycopg.AsyncCopy) -> bytes:
 
 
 def with_rows(relations: Collection[Relation]) -> list[Relation]:
-    """Those whose rows lie in files of their own and outlive a recovery."""
+    """Return those whose rows are in files of their own and survive a recovery."""
     return [each for each in relations if each.holds_rows and each.persistence == "p"]

@@ -1,4 +1,4 @@
-"""A restored server that runs, for whoever does something with it: its host, its programs, sessions with it."""
+"""A running restored server for the operations on it: its host, its programs, sessions with it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class RunningCopy:
     config: Config
     host: Host
     programs: str
-    """The directory of PostgreSQL's programs of its major, on its host."""
+    """The directory of PostgreSQL's programs of its major version, on its host."""
     sight: Observation
     server: RestoredServer
 
     async def connect(self, scope: AsyncExitStack, database: str) -> tuple[Side, LoginPath]:
-        """A session that the scope closes, and how it was had. With the reason when it lets nobody in."""
+        """Open a session that the scope closes, and return it with its login path. Unreachable with the reason if every
+        login fails."""
         try:
             connection, way = await self.server.connection(scope, database)
         except NotAnswered as failure:
@@ -47,13 +48,13 @@ class RunningCopy:
         with suppress(NotAnswered):
             if not any(row["name"] == database for row in await self.server.ask(_DATABASES)):
                 return NotFound(f"{self.copy.called} has no database {database}",
-                                hint=f"See its databases: pgvault look {self.copy.job}")
+                                hint=f"List its databases: pgvault look {self.copy.job}")
         return Unreachable(f"could not log in to {self.copy.called}, in {self.copy.place}", detail=f"{failure.text}.",
-                           hint="Let pgvault's role in by its pg_hba.conf, or name a conninfo for the host in the "
+                           hint="Allow pgvault's role in its pg_hba.conf, or set conninfo of the host in the "
                                 "configuration.")
 
     def words(self, way: LoginPath, database: str) -> list[str]:
-        """Where a client program on its host finds it, as whom, and which database."""
+        """Return the options with which a client program on its host connects to this database."""
         place = way.place or next(iter(self.server.places), None)
         user = way.user or parse_conninfo(self.server.conninfo).get("user", "")
         return [*(["-h", place[0], "-p", str(place[1])] if place else []), *(["-U", user] if user else []),
@@ -61,14 +62,16 @@ class RunningCopy:
 
 
 def database_word(name: str) -> str:
-    """What -d takes for this very database: a name that looks like a connection string would be read as one."""
+    """Return the argument of -d for this database. A name that looks like a connection string would be parsed as
+    one."""
     if "=" not in name and not name.startswith(("postgresql://", "postgres://")):
         return name
     return "dbname='" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def when_locked(job: str) -> str:
-    """What helps where a table of that copy is locked: replay holds the locks of what had not ended at the target."""
+    """Return the hint for a locked table of that copy: replay holds the locks of transactions that had not ended at the
+    target."""
     return ("If it is paused at its target, a transaction that had not ended there, such as the drop itself, holds the "
             f"lock: pgvault open {job} ends the recovery, rolls that transaction back and frees the lock. Else see "
             "pg_locks there for who holds it.")
@@ -76,7 +79,7 @@ def when_locked(job: str) -> str:
 
 @asynccontextmanager
 async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[tuple[Host, str, Observation]]:
-    """Its host, where PostgreSQL's programs of its major are there, and how it looks, whether it runs or not."""
+    """Open the copy's host, find the programs of its major version there, and observe its state, running or not."""
     host_config = config.host(copy.host) if copy.host else None
     async with await connect_host(copy.host, host_config, emit) as host:
         there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "")
@@ -86,17 +89,17 @@ async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIte
 
 @asynccontextmanager
 async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[RunningCopy]:
-    """Refused when it does not run."""
+    """Open the copy; Refused if it does not run."""
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         if not sight.alive:
             if (await probe_destination(host, copy.directory, ())).incomplete_restore == copy.job:
-                raise Refused(f"{copy.called} is removed in part: {copy.place}", detail="It cannot be started again.",
+                raise Refused(f"{copy.called} is partly removed: {copy.place}", detail="It cannot be started again.",
                               hint="Remove the rest: " + join(["pgvault", "throw-away", copy.job, "--remove",
                                                                copy.directory]))
             start = own_start(host_config, copy.directory) or \
                 join([f"{programs}/pg_ctl", "start", "-D", copy.directory])
-            where = "is not there any more" if not sight.directory else "does not run"
+            where = "no longer exists" if not sight.directory else "does not run"
             raise Refused(f"{copy.called} {where}: {copy.place}",
                           hint=f"Start it on {host.description}: {start}" if sight.directory else
                           f"Restore again: pgvault restore {copy.server} --choices shows what can be reached.")
@@ -106,7 +109,7 @@ async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIter
 
 
 async def program(running: RunningCopy, name: str) -> str:
-    """The whole path of a client program of its major on its host; Refused where it is not there."""
+    """Return the full path of a client program of its major version on its host; Refused if it is missing."""
     path = f"{running.programs}/{name}"
     try:
         done = await running.host.run([path, "--version"])
@@ -114,6 +117,6 @@ async def program(running: RunningCopy, name: str) -> str:
         raise Refused(f"{name} cannot be run on {running.host.description}", detail=error.message) from error
     if done.status:
         raise Refused(f"{running.host.description} has no {name} of PostgreSQL {running.copy.major}",
-                      detail=f"Looked for {path}: {done.stderr or 'it said nothing'}.",
+                      detail=f"Tried {path}: {done.stderr or 'no message'}.",
                       hint="Install PostgreSQL's client programs there, or correct bin_directory of this host.")
     return path

@@ -1,4 +1,4 @@
-"""A session with one of the two servers between which something is brought back: its errors name it."""
+"""A session with one of the two servers of bring-back. Its errors name the server."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _STANDING: Final = """SELECT (SELECT system_identifier::text FROM pg_control_sys
 
 @dataclass(frozen=True, slots=True)
 class SideFacts:
-    """Which server it is, and in which state."""
+    """Which server it is, and its state."""
 
     system_identifier: str
     started: float
-    """When its postmaster did, in seconds since 1970: no two servers share that to the microsecond."""
+    """Start time of its postmaster, in seconds since 1970: no two servers share it to the microsecond."""
     in_recovery: bool
     version: str
 
@@ -33,13 +33,13 @@ class Side:
     name: str
     sql: AsyncConnection
     doing: str
-    """What cannot be done when a statement fails, behind "could not"."""
+    """Completes "could not ..." if a statement fails."""
     when_locked: str = ""
-    """The next step where a lock that somebody else holds is in the way."""
+    """The hint if another session holds a lock."""
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Whatever PostgreSQL refuses in it, this server refused."""
+        """Attribute PostgreSQL's errors to this server."""
         try:
             yield
         except psycopg.errors.LockNotAvailable as error:

@@ -1,4 +1,4 @@
-"""Throwing a restored server away: stopped, and its directories removed. Never one that is in service."""
+"""Removes a restored server: stops it and removes its directories, but never one that is in service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ASK_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 300.0
 _REMOVE_SECONDS: Final = 3600.0
 _SAME_START: Final = 5.0
-"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
+"""A server's own start time is slightly later than that in its postmaster.pid, which has whole seconds."""
 _LIVE: Final = "SELECT extract(epoch FROM pg_postmaster_start_time())::float8"
 _USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
   extract(epoch FROM pg_postmaster_start_time())::float8 AS started,
@@ -41,10 +41,10 @@ _USE: Final = """SELECT current_setting('archive_mode') <> 'off' AS archives,
    AND pid <> pg_backend_pid()) AS sessions"""
 _RUNS = 3
 _LABELS: Final = ("backup_label", "backup_label.old")
-"""Which backup a recovery begins with, and began with."""
-# pg_control goes first: PostgreSQL starts nothing on what is left when this is cut short, and the mark of an incomplete
-# restore says whose that is. A tablespace's directory may by now hold that of a cluster of another major, to which
-# pg_upgrade has led. What an incomplete restore has not marked is not its own.
+"""Files that name the backup with which a recovery begins, and began."""
+# pg_control is removed first: PostgreSQL cannot start on the rest if this is interrupted, and the mark of an incomplete
+# restore says whose files they are. After pg_upgrade, a tablespace's directory may also contain files of another major
+# version. Files that an incomplete restore has not marked are not its own.
 _REMOVE: Final = f"""# remove the restored server
 dir=$1 major=$2 job=$3 marked=$4 mark=$1/{MARKER}
 shift 4
@@ -68,21 +68,21 @@ rmdir "$dir" 2>/dev/null || [ -z "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name 
 class ThrownAway:
     plan: ThrowAwayPlan
     left: tuple[str, ...]
-    """In its tablespaces' directories, and not its own."""
+    """What its tablespaces' directories contain that is not its own."""
 
     def __str__(self) -> str:
         gone = " and ".join([self.plan.place, *self.plan.tablespaces])
-        return f"thrown away: {gone}" + (f"; left, as it is not of this copy: {', '.join(self.left)}" * bool(self.left))
+        return f"removed {gone}" + (f"; kept, as it is not part of this copy: {', '.join(self.left)}" * bool(self.left))
 
 
 async def plan_throw_away(copy: RestoredCopy, config: Config, emit: Emit) -> ThrowAwayPlan:
-    """NotFound when nothing is there any more."""
+    """Plan the removal; NotFound if nothing is left."""
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "",
                                         measure=True)
         if there.directory.contents in (Contents.MISSING, Contents.EMPTY):
-            raise NotFound(f"{copy.called} is not there any more: {copy.place}", hint="There is nothing to throw away.")
+            raise NotFound(f"{copy.called} no longer exists: {copy.place}", hint="There is nothing to remove.")
         looked = _Looked(copy, config, host_config, host, programs, sight, there)
         conditions = [each async for each in looked.conditions()]
     return ThrowAwayPlan(copy.server, copy.job, copy.host, there.directory.real_path, copy.tablespaces, sight.alive,
@@ -107,31 +107,31 @@ class _Looked:
         yield await self._unused(use)
 
     async def _whose(self) -> Precondition:
-        """It is what this restore left, and nothing newer."""
+        """Check that the files are those of this restore, and nothing newer."""
         if self._is_incomplete:
             return holds("this restore's", f"an incomplete copy of {self.copy.server}, marked as this restore's")
         if not self.copy.is_whole:
-            return fails("this restore's", f"Job {self.copy.job} did not complete what it wrote, and its mark is not "
-                         "there: what is there may be older.", "Look what it is, and remove it by hand.")
+            return fails("this restore's", f"Job {self.copy.job} did not complete, and its mark is "
+                         "missing: the files may be older.", "Examine the files, and remove them by hand.")
         identity = read_identity(Vault(self.config.vault.home).server(self.copy.server))
         found = self.there.system_identifier
         if found is None or identity is None or found != identity.system_identifier:
-            return fails("this restore's", f"It holds {f'cluster {found}' if found else 'nothing that can be read'}, "
-                         f"and no copy of {self.copy.server}.", "Look what it is, and remove it by hand.")
+            return fails("this restore's", f"It has {f'cluster {found}' if found else 'nothing that can be read'}, "
+                         f"not a copy of {self.copy.server}.", "Examine the files, and remove them by hand.")
         labels = [f"{self.there.directory.real_path}/{each}" for each in _LABELS]
         if (await self.host.run(["grep", "-qsxF", f"LABEL: pgvault {self.copy.backup}", *labels])).status:
-            return fails("this restore's", f"It is a copy of {self.copy.server}, and not one of backup "
-                         f"{self.copy.backup}: the directory holds another one by now.",
-                         "Look what it is, and remove it by hand.")
+            return fails("this restore's", f"It is a copy of {self.copy.server}, but not of backup "
+                         f"{self.copy.backup}: the directory now contains another copy.",
+                         "Examine the files, and remove them by hand.")
         return holds("this restore's", f"a copy of {self.copy.server}")
 
     @property
     def _is_incomplete(self) -> bool:
-        """Its restore, or its removal, was cut short: the mark says whose it is."""
+        """Whether its restore or its removal was interrupted: the mark says whose files they are."""
         return self.there.incomplete_restore == self.copy.job
 
     async def _use(self) -> dict[str, object]:
-        """What it says of its use; empty when it does not run or tells nothing."""
+        """Return what it reports about its use; empty if it does not run or does not answer."""
         if not self.sight.alive:
             return {}
         server = RestoredServer(self.host, self.host_config, self.config.server(self.copy.server), self.copy,
@@ -142,26 +142,25 @@ class _Looked:
         return {}
 
     async def _is_not(self, server: ServerConfig, use: dict[str, object]) -> Precondition:
-        """Not the server itself, which is there by what its conninfo leads to or by the directory that it is to have.
-        """
+        """Check that it is not the server itself, by the target of its conninfo or by its configured directory."""
         name = f"not {server.name}"
         try:
             started = await asyncio.to_thread(_ask_live, server)
         except PgvaultError as error:
             if server.data_directory == self.copy.directory and self._is_host_of(server):
-                return fails(name, f"It is the data directory of {server.name}.", "Remove it by hand if you must.")
+                return fails(name, f"It is the data directory of {server.name}.", "Remove it by hand if it must go.")
             if server.name == self.copy.server and self.copy.directory == self.copy.original:
-                return fails(name, f"It is where {server.name} had its data directory, and {server.name} cannot be "
-                             f"asked: {error.message}", f"Start {server.name}, if it is another one; or remove it "
-                             "by hand.")
-            return Precondition(name, Outcome.WARNING, f"{server.name} cannot be asked: {error.message}",
+                return fails(name, f"It was the data directory of {server.name}, and {server.name} cannot be "
+                             f"reached: {error.message}", f"Start {server.name}, if it is another server; or remove "
+                             "this one by hand.")
+            return Precondition(name, Outcome.WARNING, f"{server.name} cannot be reached: {error.message}",
                                 "Make sure that nothing uses this copy in its place.")
         if started == use.get("started"):
             return fails(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
-                         "Throw away another one.")
+                         "Choose another copy.")
         if self.sight.alive and not use and abs(started - (self.sight.started or 0)) <= _SAME_START:
-            return fails(name, f"The conninfo of {server.name} leads to a server that was started when this one was, "
-                         "and this one lets nobody in to be told apart: it may be the live one.",
+            return fails(name, f"The conninfo of {server.name} leads to a server with the same start time, "
+                         "and this one rejects logins, so that it may be the live one.",
                          "Stop it by hand if it is not, then run this again.")
         return holds(name, f"{server.name} runs elsewhere")
 
@@ -173,34 +172,35 @@ class _Looked:
         if not self.sight.alive:
             return await self._at_rest()
         if not use:
-            return Precondition("not in use", Outcome.WARNING, "it lets nobody in to be asked", "Make sure of it.")
+            return Precondition("not in use", Outcome.WARNING, "not known, as it rejects logins",
+                                "Make sure that it is not in use.")
         if use["archives"] or use["standbys"]:
             return fails("not in use", "It archives its WAL." if use["archives"] else "A standby follows it.",
                          "It is in service. If it is not, end that first.")
         if use["sessions"]:
-            return Precondition("not in use", Outcome.WARNING, f"sessions of others: {use['sessions']}",
-                                "They end with it.")
-        return holds("not in use", "nobody else is logged in, nothing is archived")
+            return Precondition("not in use", Outcome.WARNING, f"other sessions: {use['sessions']}",
+                                "They will be terminated.")
+        return holds("not in use", "no other sessions, no archiving")
 
 
     async def _at_rest(self) -> Precondition:
-        """A server in service may be stopped for a while."""
+        """Check a stopped server, which may be in service again later."""
         if self._is_incomplete:
             return holds("not in use", "it cannot be started")
-        said = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
-                                    self.there.directory.real_path])  # -C comes first: then root may ask, too
-        if said.status:
+        setting = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
+                                    self.there.directory.real_path])  # -C comes first, so that root may run it, too
+        if setting.status:
             return Precondition("not in use", Outcome.WARNING, "It does not run, and its configuration cannot be read.",
-                                "Make sure of it.")
-        if said.stdout.strip() != b"off":
+                                "Make sure that it is not in use.")
+        if setting.stdout.strip() != b"off":
             return fails("not in use", "It does not run, but is set up to archive its WAL.",
-                         "It was in service. If it is to go, set its archive_mode to off first.")
+                         "It was in service. To remove it, set its archive_mode to off first.")
         return holds("not in use", "it does not run")
 
 
 async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, emit: Emit) -> ThrownAway:
-    """Refused when what held when the plan was made does not hold any more. PgvaultError says how far it came: nothing
-    is removed under a server that runs."""
+    """Remove the copy. Refused if a condition of the plan no longer holds. PgvaultError reports the progress: nothing
+    is removed under a running server."""
     if failed := (await plan_throw_away(copy, config, emit)).failed:
         raise refusal(plan.act, failed)
     host_config = config.host(copy.host) if copy.host else None
@@ -214,12 +214,12 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
                                          "" if copy.is_whole else "marked", *plan.tablespaces,
                                          timeout=_REMOVE_SECONDS)
         except asyncio.CancelledError:
-            raise Cancelled(f"throwing away {plan.place} was cancelled in the middle",
+            raise Cancelled(f"throwing away {plan.place} was cancelled halfway",
                             detail="Its server may be stopped, and some of its files may be removed.",
                             hint=f"Run it again to remove the rest: {join(plan.to_argv())}") from None
         if done.status == _RUNS:
-            raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or ended badly",
-                          detail="Nothing was removed.", hint="If no server runs on it, remove that file, then again.")
+            raise Refused(f"{plan.place} has a postmaster.pid: a server runs there, or crashed",
+                          detail="Nothing was removed.", hint="If no server runs there, remove that file, then retry.")
         if done.status:
             raise PgvaultError(f"could not remove all of {plan.place}", detail=done.stderr,
                                hint="Its server cannot start again; run this again, or remove the rest.")
@@ -228,21 +228,21 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
 
 
 async def _stop(host: Host, command: str | None, plan: ThrowAwayPlan, programs: str) -> None:
-    """With the host's own command where that is for this directory, so that its service knows; else this server alone.
-    """
+    """Stop with the host's configured command if that is for this directory, so that its service knows; else stop this
+    server alone."""
     argv = [f"{programs}/pg_ctl", "stop", "-D", plan.directory, "-m", "fast", "-w", "-t", f"{_STOP_SECONDS:.0f}"]
     line = command or join(argv)
     done = await host.run_shell(command, timeout=_STOP_SECONDS) if command else \
         await host.run(argv, timeout=_STOP_SECONDS + 10)
     if (await observe_server(host, plan.directory, programs)).alive:
         raise PgvaultError(f"could not stop the server in {plan.place}",
-                           detail=f"{line} ended with status {done.status}: {done.stderr.strip()}. Nothing was "
+                           detail=f"{line} exited with status {done.status}: {done.stderr.strip()}. Nothing was "
                                   "removed.",
                            hint="Stop it by hand, then run this again.")
 
 
 def _ask_live(server: ServerConfig) -> float:
-    """When it was started."""
+    """Return its start time."""
     with session(server, seconds=_ASK_SECONDS) as sql:
         row = sql.execute(_LIVE.encode()).fetchone()
     assert row
