@@ -15,7 +15,7 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.config.schema import ServerConfig
 from pgvault.model.errors import UsageError
-from pgvault.model.identifier import sql_literal
+from pgvault.model.identifier import sql_identifier, sql_literal
 from pgvault.model.target import AtName, target_options
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def document(event: WalEvent) -> dict[str, Any]:
     return {
         "kind": event.kind, "time": event.time, "timeline": event.timeline, "lsn": event.lsn, "end_lsn": event.end_lsn,
         "xid": event.xid, "database": event.database, "objects": event.objects, "rows": event.rows, "name": event.name,
-        "partial": event.partial, "prepared": event.prepared, "undo": undo(event)}
+        "partial": event.partial, "prepared": event.prepared,
+        "dropped_schema": event.schema, "undo": undo(event)}
 
 
 def undo(event: WalEvent) -> list[str]:
@@ -128,7 +129,8 @@ def _sentence(event: WalEvent) -> str:
     if kind == "delete":
         return _listed([f"{_rows_of(each.deleted, each.updated)} of {each.title}" for each in event.objects]) + where
     mains = [each for each in event.objects if each.is_main] or event.objects
-    return _listed([each.title for each in mains]) + where
+    schema = f"schema {sql_identifier(event.schema)}: " if event.schema else ""
+    return schema + _listed([each.title for each in mains]) + where
 
 
 def _listed(titles: list[str]) -> str:

@@ -155,6 +155,15 @@ class NamesAt:
     def by_number(self, database: int, number: int) -> RelationName | None:
         return self._first(database, lambda names: names.by_number(database, number))
 
+    def in_schema(self, database: int, schema: str) -> set[int]:
+        """OIDs of what was in it, but for what hangs on tables, in the nearest backup before that knows this database.
+        """
+        before, _ = self._sides
+        nearest = next((each for each in before if self._book.knows(each, database)), None)
+        if nearest is None:
+            return set()
+        return self._book.ask(nearest, lambda names: names.in_schema(database, schema)) or set()
+
     def kind(self, database: int, oid: int) -> str:
         """Return its relkind; t also for the index of a TOAST table."""
         found = self.by_oid(database, oid)

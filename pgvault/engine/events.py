@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
+from pgvault.engine.event_besides import beside_the_dropped, dropped_schema
 from pgvault.engine.event_names import NameBook, NamesAt, WalObject, in_order, named
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
 from pgvault.engine.wal_reading import reading_progress
@@ -75,6 +76,8 @@ class WalEvent:
     prepared: str | None = None
     """The name of the prepared transaction, empty if the WAL does not show it; None if it was not prepared. Before the
     event it is prepared already, and COMMIT PREPARED there would repeat it."""
+    schema: str = ""
+    """The schema that was dropped with all its contents; empty if unknown."""
 
     @property
     def before(self) -> AtLsn:
@@ -215,13 +218,13 @@ def _on_path(server: ServerVault, search: WalSearch, reader: RecordReader, histo
                 found = backwards(stretch, rows[first:behind][::-1], earlier, rules)
             else:
                 found = forwards(stretch, earlier, rows[first:behind], rules)
-            yield from filter(query.wants, _describe_all(found, book))
+            yield from filter(query.wants, _describe_all(found, book, newest_first=query.newest_first))
 
 
-def _describe_all(found: Iterator[Found], book: NameBook) -> Iterator[WalEvent]:
+def _describe_all(found: Iterator[Found], book: NameBook, *, newest_first: bool) -> Iterator[WalEvent]:
     for row, finding in found:
-        if (event := describe_event(finding, book.at(finding.lsn), row)) is not None:
-            yield event
+        events = list(describe_event(finding, book.at(finding.lsn), row))
+        yield from reversed(events) if newest_first else events
 
 
 def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> History:
@@ -233,18 +236,26 @@ def path_to(server: ServerVault, search: WalSearch, timeline: int | None) -> His
     return search.tree.history(timeline or timelines[-1])
 
 
-def describe_event(finding: Finding, names: NamesAt, row: Row) -> WalEvent | None:
-    """Translate the finding to names; None if it concerns the system's own relations."""
+def describe_event(finding: Finding, names: NamesAt, row: Row) -> Iterator[WalEvent]:
+    """Translate the finding to names, for a drop with what else lost its files; nothing if it concerns only the
+    system's own relations."""
     objects = _rows(finding, names) if finding.kind is EventKind.DELETE else _relations(finding, names)
     if objects is None:
-        return None
+        return
     is_point = finding.kind is EventKind.RESTORE_POINT
     name = names.database(finding.database) if finding.database else ""
     if finding.kind is EventKind.DROP_DATABASE:
         name = finding.name or name
-    return WalEvent(finding.kind, finding.time, row.segment.timeline, finding.lsn, finding.end_lsn, finding.xid,
-                    Database(finding.database, name), objects, finding.name if is_point else "",
-                    row.unfinished is not None, finding.prepared)
+    event = WalEvent(finding.kind, finding.time, row.segment.timeline, finding.lsn, finding.end_lsn, finding.xid,
+                     Database(finding.database, name), objects, finding.name if is_point else "",
+                     row.unfinished is not None, finding.prepared)
+    if finding.kind is not EventKind.DROP or not finding.exact:
+        yield event
+        return
+    yield replace(event, schema=dropped_schema(finding, names, objects))
+    if others := beside_the_dropped(finding, names):
+        was_rewritten = finding.transient >= len(others) or not others[0].is_main
+        yield replace(event, kind=EventKind.REWRITE if was_rewritten else EventKind.TRUNCATE, objects=others)
 
 
 def _rows(finding: Finding, names: NamesAt) -> tuple[WalObject, ...] | None:

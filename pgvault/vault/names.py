@@ -105,6 +105,14 @@ class Names:
     def by_number(self, database: int, number: int) -> RelationName | None:
         return self._relation("number", database, number)
 
+    def in_schema(self, database: int, schema: str) -> set[int]:
+        """OIDs of the tables, views and foreign tables in it."""
+        if not self.there:
+            return set()
+        rows = self._db.execute("SELECT oid FROM relation WHERE database = ? AND schema = ? AND kind IN "
+                                "('r', 'p', 'm', 'v', 'f')", (database, to_sql(schema)))
+        return {oid for oid, in rows}
+
     def knows(self, database: int) -> bool:
         """Whether it has the names of any relation in this database; for 0, those of databases themselves."""
         if database:

@@ -27,6 +27,8 @@ from pgvault.wal.versions import FORMATS
 
 FIRST_USER_OID = 16384
 """Smaller OIDs belong to the system (`access/transam.h`, FirstNormalObjectId)."""
+_PG_NAMESPACE = 2615
+"""OID, and the number of the file until that is rewritten."""
 _DATABASE_STATISTICS, _RELATION_STATISTICS = 1, 2
 _NEAR = 1 << 20
 """Bytes. An unreadable mark must be at most this far before the deletion it belongs to."""
@@ -74,6 +76,10 @@ class Finding:
     """OID of what it locked first: the table named in the statement."""
     files: tuple[Relation, ...] = ()
     """Files that were removed."""
+    transient: int = 0
+    """Number of relations that it made and dropped again: at least one for each table that it rewrote."""
+    schemas: int = 0
+    """Number of schemas that it dropped; the WAL does not show which."""
     rows: tuple[Rows, ...] = ()
     """Counts by relation, most rows first."""
     name: str = ""
@@ -104,7 +110,7 @@ def find_accidents(ended: Ended, rows: int, known: Known = nothing_known) -> lis
         return []
     transaction, acts = ended.transaction, ended.changes.acts or Acts()
     found = [*_dropped_databases(transaction, acts)]
-    if (removal := _removal(transaction, acts, ended.major, known)) is not None:
+    if (removal := _removal(transaction, acts, ended, known)) is not None:
         found.append(removal)
     if (deletion := _deletion(transaction, acts, ended, rows)) is not None:
         found.append(deletion)
@@ -134,7 +140,7 @@ def _is_of(deletion: Deletion, oid: int) -> bool:
     return mark is not None and (mark.database.oid == oid if mark.database else deletion.lsn - mark.lsn < _NEAR)
 
 
-def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> Finding | None:
+def _removal(transaction: Transaction, acts: Acts, ended: Ended, known: Known) -> Finding | None:
     """Classify the removal of files by the commit."""
     files = tuple(each for each in transaction.relations if each not in acts.created and each.number >= FIRST_USER_OID)
     own = {each.number for each in acts.created}
@@ -143,7 +149,7 @@ def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> 
         return None
     database = transaction.database or files[0].database
     dropped = [each.object for each in transaction.dropped if each.kind == _RELATION_STATISTICS]
-    names_dropped = FORMATS[major].dropped_statistics is not None
+    names_dropped = FORMATS[ended.major].dropped_statistics is not None
     if names_dropped:
         transient = sum(oid in own for oid in dropped)
         lost = [oid for oid in dropped if oid not in own]
@@ -164,7 +170,9 @@ def _removal(transaction: Transaction, acts: Acts, major: int, known: Known) -> 
                    oids=tuple(sorted((oid for oid in oids if oid >= FIRST_USER_OID),
                                      key=lambda oid: order.get(oid, len(order)))),
                    exact=kind is EventKind.DROP and names_dropped,
-                   aim=locked[0] if locked else 0, files=files)
+                   aim=locked[0] if locked else 0, files=files, transient=transient,
+                   schemas=sum(deleted for relation, deleted, _ in ended.changes.counts()
+                               if (relation.database, relation.number) == (database, _PG_NAMESPACE)))
 
 
 def _rows_lost(acts: Acts, files: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pgvault.cli.command import Parser
 from pgvault.cli.restore import COMMANDS
 from pgvault.cli.restore_request import read_request
 from pgvault.console.fields import Field, laid_out, wrapped
-from pgvault.console.wizard.accident import accident_of, rows
+from pgvault.console.wizard.accident import accident_of, rows, together
 from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
 from pgvault.console.wizard.drafts import DraftFile
 from pgvault.console.wizard.search import MASS, Search
@@ -155,9 +155,9 @@ def test_steps_lead_there_and_back() -> None:
 
 
 def test_the_line_of_steps_has_the_whole_path() -> None:
-    line = "".join(map(str, shown(Step.POINT, read_only=False, arrow="→")))
+    line = "".join(map(str, shown(Step.POINT, read_only=False, arrow="→", columns=80)))
     assert line == " step 2 of 6  what happened → the point → where to → review → run → proof"
-    assert "of 4" in "".join(map(str, shown(Step.POINT, read_only=True, arrow="->")))
+    assert "of 4" in "".join(map(str, shown(Step.POINT, read_only=True, arrow="->", columns=80)))
 
 
 # Points that are typed
@@ -242,6 +242,17 @@ def test_what_one_transaction_did_is_one_line_that_opens_into_its_parts() -> Non
     assert (part.expect, part.point.label) == (("shop.public.b",), "just before DROP TABLE shop.public.b")
     assert search.accident(part.key) == part
     assert [row.text[:4] for row in rows(search.newest_first, {schema.key})] == ["+ tr", "- DR", *["    "] * 3]
+
+
+def test_a_schema_that_went_with_all_in_it_is_named() -> None:
+    gone = event("drop", "shop", *(dict(table(name), schema="app3") for name in "ab"),
+                 dict(table("v", "view"), schema="app3"), dropped_schema="app3")
+    schema = accident_of(gone)
+    assert schema.what == "DROP SCHEMA shop.app3: 2 tables, 1 view"
+    assert [part.what for part in schema.parts][::2] == ["DROP TABLE shop.app3.a", "DROP VIEW shop.app3.v"]
+    assert schema.expect == ("shop.app3.a", "shop.app3.b")
+    [both] = together([schema, accident_of(event("truncate", "shop", table("t")))])
+    assert both.what == "transaction 7: dropped 2 tables, 1 view, truncated 1 table, in shop"
 
 
 def test_the_rows_that_make_an_accident_are_those_of_the_verb() -> None:

@@ -130,10 +130,13 @@ def live_through(site: Site) -> None:
         CREATE TABLE sales.orders (id int PRIMARY KEY, note text);
         CREATE TABLE sales.lines (id int PRIMARY KEY, note text);
         CREATE TABLE "{odd}"."{odd}" (id int);
+        CREATE SCHEMA app; CREATE TABLE app.a (id int PRIMARY KEY, note text); CREATE TABLE app.b (id int);
+        CREATE VIEW app.v AS SELECT * FROM app.a; CREATE SCHEMA bare;
         CREATE TABLE parts (id int, note text) PARTITION BY LIST (id);
         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
         """, dbname="shop")
-    for table in ("plain", "nested", "cut", "kept", "mass", "changed", "swapped", "redone"):
+    for table in ("plain", "nested", "cut", "kept", "mass", "changed", "swapped", "redone", "gone", "emptied",
+                  "widened", "one_of", "another"):
         server.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, note text);"
                    f"INSERT INTO {table} SELECT g, md5(g::text) FROM generate_series(1, 500) g", dbname="shop")
     server.sql("CREATE MATERIALIZED VIEW view AS SELECT * FROM kept", dbname="shop")
@@ -170,6 +173,12 @@ def live_through(site: Site) -> None:
     do("prepared", "BEGIN", "DELETE FROM changed WHERE id <= 300", "PREPARE TRANSACTION 'later'",
        "COMMIT PREPARED 'later'", **shop)
     do("young", "CREATE TABLE young (id int)", "DROP TABLE young", **shop)
+    do("schema app", "DROP SCHEMA app CASCADE", **shop)
+    do("schema beside", "BEGIN", "CREATE TABLE bare.own (id int)", "DROP SCHEMA bare CASCADE", "DROP TABLE gone",
+       "COMMIT", **shop)
+    do("migrated", "BEGIN", "DROP TABLE one_of", "TRUNCATE emptied", "COMMIT", **shop)
+    do("migrated by rewriting", "BEGIN", "DROP TABLE another",
+       "ALTER TABLE widened ALTER note TYPE text USING note || 'x'", "COMMIT", **shop)
     do("point", f"SELECT pg_create_restore_point('{ODD[:40]}')")
     do("drop database", "DROP DATABASE doomed")
     site.archive()

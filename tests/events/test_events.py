@@ -38,6 +38,29 @@ def test_drop_schema(lived: Site) -> None:
     assert event.kind is K.DROP
 
 
+def test_a_schema_is_named_where_all_that_was_in_it_went(lived: Site) -> None:
+    """From 15 on, whose WAL names what has no file, too."""
+    [event] = lived.of("schema app", lived.events())
+    mains = {each.title for each in event.objects if each.is_main}
+    assert mains == {"table app.a", "table app.b"} | ({"view app.v"} if lived.server.major >= 15 else set())
+    assert event.schema == ("app" if lived.server.major >= 15 else "")
+    [beside] = lived.of("schema beside", lived.events())
+    assert (beside.schema, beside.objects[0].title) == ("", "table public.gone")
+
+
+@pytest.mark.parametrize(("deed", "dropped", "kind", "other"), [
+    ("migrated", "one_of", K.TRUNCATE, "emptied"), ("migrated by rewriting", "another", K.REWRITE, "widened")])
+def test_a_transaction_that_dropped_says_what_else_lost_its_files(lived: Site, deed: str, dropped: str, kind: K,
+                                                                  other: str) -> None:
+    """From 15 on: before, WAL does not tell which of the files belonged to what was dropped."""
+    if lived.server.major < 15:
+        pytest.skip("which files belonged to what was dropped is not in this WAL")
+    drop, beside = lived.of(deed, lived.events(kinds=set(K)))
+    assert (drop.kind, drop.objects[0].title) == (K.DROP, f"table public.{dropped}")
+    assert (beside.kind, [each.title for each in beside.objects]) == (kind, [f"table public.{other}"])
+    assert (beside.lsn, beside.xid) == (drop.lsn, drop.xid)
+
+
 def test_a_partitioned_table_goes_with_its_partitions(lived: Site) -> None:
     [event] = lived.of("drop partitions", lived.events())
     titles = [each.title for each in event.objects if each.is_main]

@@ -24,6 +24,7 @@ _DONE = {"drop-database": "dropped", "drop": "dropped", "truncate": "truncated",
 _ORDER = ("drop-database", "drop", "truncate", "delete", "rewrite", "restore-point")
 """Of what one transaction did, the worst first."""
 _TABLES = frozenset({"table", "partitioned table", "materialized view", "relation"})
+_COUNTED = _TABLES | {"view", "foreign table"}
 _MOST_EXPECTED = 20
 """Tables of one accident that the proof looks for."""
 
@@ -61,6 +62,8 @@ class Accident:
     prepared: str | None = None
     """It was prepared earlier and committed then, under this name, empty where it is not known; None when it was not.
     """
+    schema: str = ""
+    """The one that it dropped with all that was in it, where that is known."""
 
     @property
     def clock(self) -> str:
@@ -70,7 +73,14 @@ class Accident:
     def what(self) -> str:
         named = f" {sql_literal(self.prepared)}" if self.prepared else ""
         earlier = "" if self.prepared is None else f", prepared earlier and done by COMMIT PREPARED{named}"
-        return _told(self.losses, self.database, self.xid) + earlier
+        return (self._schema_dropped or _told(self.losses, self.database, self.xid)) + earlier
+
+    @property
+    def _schema_dropped(self) -> str:
+        """`DROP SCHEMA shop.app3: 2 tables, 1 view`, where it did nothing else."""
+        if not self.schema or any(loss.kind != "drop" for loss in self.losses):
+            return ""
+        return f"DROP SCHEMA {self.database}.{self.schema}: {_counted(loss.noun for loss in self.losses)}"
 
     @property
     def expect(self) -> tuple[str, ...]:
@@ -82,7 +92,7 @@ class Accident:
         """Each object by itself, where there are several: the point is the same, and one table is looked for."""
         if len(self.losses) < 2:
             return ()
-        return tuple(_pointed(replace(self, key=f"{self.key}/{number}", kind=loss.kind, losses=(loss,)))
+        return tuple(_pointed(replace(self, key=f"{self.key}/{number}", kind=loss.kind, losses=(loss,), schema=""))
                      for number, loss in enumerate(self.losses))
 
 
@@ -105,7 +115,8 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
     database = document["database"]["name"] or f"database {document['database']['oid']}"
     return _pointed(Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, database,
                              tuple(_losses(document)), point_of(document["undo"], "", time=time),
-                             int(document.get("xid") or 0), document.get("prepared")))
+                             int(document.get("xid") or 0), document.get("prepared"),
+                             document.get("dropped_schema") or ""))
 
 
 def together(found: Iterable[Accident]) -> list[Accident]:
@@ -162,7 +173,7 @@ def _losses(document: Mapping[str, Any]) -> Iterator[Loss]:
         yield Loss(kind, f"DROP DATABASE {database['name'] or database['oid']}", "database", "")
     elif not objects:
         yield Loss(kind, f"{_VERBS.get(kind, kind)} of something in {where}", "object", where)
-    for each in [each for each in objects if each["kind"] in _TABLES] or objects:
+    for each in [each for each in objects if each["kind"] in _COUNTED] or objects:
         yield _loss(kind, each, database["name"], where)
 
 

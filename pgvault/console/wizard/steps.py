@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
-from pgvault.model.text import Painted, Part
+from pgvault.model.text import Painted, Part, width
 
 
 class Step(Enum):
@@ -41,9 +41,16 @@ def before(step: Step) -> Step | None:
     return _PLANNING[step.number - 2] if step in _PLANNING and step is not Step.WHAT else None
 
 
-def shown(step: Step, *, read_only: bool, arrow: str) -> Iterator[Part]:
-    """`step 2 of 6`, and the whole path with this one marked."""
-    steps = path(read_only=read_only)
+def shown(step: Step, *, read_only: bool, arrow: str, columns: int) -> list[Part]:
+    """`step 2 of 6`, and the whole path with this one marked; of a path that has no room, this one and the next."""
+    line = list(_shown(step, path(read_only=read_only), arrow))
+    if sum(width(str(part)) for part in line) <= columns:
+        return line
+    coming = after(step, read_only=read_only)
+    return [*line[:2], Painted(step.value, "title"), *([Painted(f" {arrow} {coming.value}", "dim")] if coming else [])]
+
+
+def _shown(step: Step, steps: Sequence[Step], arrow: str) -> Iterator[Part]:
     yield Painted(f" step {step.number} of {len(steps)}", "bold")
     yield "  "
     for each in steps:
