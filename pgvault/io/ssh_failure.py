@@ -50,8 +50,8 @@ def not_forwarded(error: Exception, where: str, to: str) -> Unreachable:
     return Unreachable(f"the ssh server on {where} does not forward to {to}: its sshd_config has DisableForwarding or "
                        f"{setting} no, its authorized_keys restrict, or PostgreSQL does not listen there",
                        detail=f"The ssh server reports: {error}.",
-                       hint=f"Allow it there ({setting} yes), or install PostgreSQL's psql on the host: that needs no "
-                            "forwarding.")
+                       hint=f"Allow it there ({setting} yes), or name a conninfo for the host in the configuration. "
+                            "Where the host has PostgreSQL's psql, only bring-back needs either.")
 
 
 def no_shell(where: str, output: str) -> Unreachable:

@@ -22,7 +22,7 @@ from support.account import account, remove_tree
 from support.cli import environment, pgvault, pgvault_argv
 from support.fleet import Fleet
 from support.postgres import free_port
-from support.ssh import SshHost
+from support.ssh import SshHost, start_ssh_host
 from target_world import World, end_world, make_world
 
 from pgvault.io.probe_script import MARKER
@@ -104,6 +104,25 @@ class Terminal:
     def close(self) -> None:
         os.close(self._master)
         os.close(self._slave)
+
+
+def test_a_host_that_forwards_nothing_can_be_looked_at_and_says_what_bring_back_needs(
+        world: World, ssh_hosts: Callable[[str], SshHost], tmp_path: Path) -> None:
+    usual, strict = ssh_hosts("openssh"), start_ssh_host("openssh", first=("DisableForwarding yes",))
+    config, text = tmp_path / "strict.toml", world.config_file.read_text()
+    for old, new in ((f":{usual.port}", f":{strict.port}"), (str(usual.identity_file), str(strict.identity_file)),
+                     (str(usual.known_hosts), str(strict.known_hosts))):
+        text = text.replace(old, new)
+    config.write_text(text)
+    try:
+        assert "psql -h" in pgvault("look", "latest", config=config, check=0).text
+        refused = pgvault("--format", "json", "bring-back", "latest", "postgres.public.here", "--dry-run",
+                          config=config, check=7)
+    finally:
+        strict.close()
+    assert "does not forward" in refused.stderr
+    assert "Allow it there (AllowStreamLocalForwarding yes), or name a conninfo for the host" in refused.stderr
+    assert "pg_hba.conf" not in refused.stderr
 
 
 def test_it_is_opened_then_thrown_away_and_neither_is_done_twice(world: World) -> None:

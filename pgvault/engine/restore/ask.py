@@ -57,11 +57,12 @@ _AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the se
 
 
 class NotAnswered(Exception):
-    """A question failed: `sqlstate` tells why, empty when the session was lost or could not be had."""
+    """A question failed: `sqlstate` tells why, empty when the session was lost or could not be had; `hint` what to do,
+    where that is known."""
 
-    def __init__(self, text: str, sqlstate: str = "") -> None:
+    def __init__(self, text: str, sqlstate: str = "", hint: str = "") -> None:
         super().__init__(text)
-        self.text, self.sqlstate = text, sqlstate
+        self.text, self.sqlstate, self.hint = text, sqlstate, hint
 
 
 class Session(ABC):
@@ -156,17 +157,18 @@ class RestoredServer:
 
     async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, LoginPath]:
         """A connection for more than questions, which the scope closes, and how it was had. NotAnswered."""
-        failures: list[str] = []
+        failures: dict[str, str] = {}
         for way in self._connecting():
             async with AsyncExitStack() as trying:
                 try:
                     connection = await self._connect(trying, way, database)
                 except NotAnswered as failure:
-                    failures.append(failure.text)
+                    failures.setdefault(" ".join(failure.text.split()), failure.hint)
                     continue
                 await scope.enter_async_context(trying.pop_all())
                 return connection, way
-        raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+        told = _most_telling(list(failures))
+        raise NotAnswered(told or "where it listens is not known", hint=failures.get(told, ""))
 
     async def why_closed(self, database: str) -> str:
         """What was said when no session in this database was to be had; empty when one was."""
@@ -314,7 +316,7 @@ def _target(way: LoginPath, database: str) -> str:
 
 def _not_answered(error: psycopg.Error | PgvaultError) -> NotAnswered:
     if isinstance(error, PgvaultError):
-        return NotAnswered(error.message)
+        return NotAnswered(error.message, hint=error.hint)
     told = error.diag.message_primary if error.diag else None
     return NotAnswered(" ".join(told.split()) if told else _one_line(str(error)) or type(error).__name__,
                        error.sqlstate or "")

@@ -117,5 +117,11 @@ async def what_hung_on(side: Side, found: Collection[Relation]) -> Mapping[str, 
             "published": await side.rows(_PUBLISHED, asked)}
 
 
+async def large_objects(side: Side) -> int:
+    """How many there are in its database."""
+    [(count,)] = await side.rows("SELECT count(*) FROM pg_largeobject_metadata", {})
+    return int(count)
+
+
 def _columns(names: Names) -> dict[str, list[str]]:
     return {"owners": [schema for schema, _ in names], "names": [name for _, name in names]}

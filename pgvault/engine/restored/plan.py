@@ -153,11 +153,15 @@ class _Planning:
         return holds("rights", f"{self.live.sql.info.user} may create everything")
 
     async def _left(self, plan: BringBackPlan) -> list[str]:
+        large = await inventory.large_objects(self.there)
+        left_there = [f"Large objects are not brought: {large:,} of database {plan.database} stay in the copy, "
+                      "whatever refers to them."] if large else []
         if plan.beside:
             others = [each.shown for each in plan.relations if each.kind in "vf"]
-            return [_BARE, *([f"Left out, since they have no rows: {', '.join(others)}."] if others else [])]
+            bare = [f"Left out, since they have no rows: {', '.join(others)}."] if others else []
+            return [_BARE, *bare, *left_there]
         hung = await inventory.what_hung_on(self.there, plan.relations)
-        return list(_hints(plan, hung))
+        return [*_hints(plan, hung), *left_there]
 
 
 def _hints(plan: BringBackPlan, hung: Mapping[str, list[tuple[str, ...]]]) -> Iterator[str]:
