@@ -1,4 +1,5 @@
-"""How long ago something was, in as few columns as tell it: it grows by the minute, so that an idle screen rests."""
+"""How long ago something was, in as few columns as tell it, by the minutes of the clock: all ages grow together with
+the minute that the head shows, so that an idle screen rests in between."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ def age(moment: datetime | None, now: datetime, *, minutes_below: int = 100) -> 
     """`<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for what has not been. A time yet to come is no age: `<1m`."""
     if moment is None:
         return UNKNOWN
-    minutes = int((now - moment).total_seconds()) // 60
+    minutes = int(now.timestamp()) // 60 - int(moment.timestamp()) // 60
     if minutes < 1:
         return "<1m"
     if minutes < minutes_below:

@@ -74,8 +74,8 @@ class ConsoleApp(Keystrokes):
         "jobs": _mode("jobs", "JobsScreen"),
         "logs": _mode("logs", "LogsScreen"),
     }
-    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (80, "-narrow"), (100, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-high")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (60, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (15, "-low"), (24, "-high")]
     BINDINGS: ClassVar[list[Any]] = []
 
     def __init__(self, world: World, options: Options) -> None:
@@ -345,6 +345,12 @@ class ConsoleApp(Keystrokes):
 
         if self.view:
             self.push_screen(TextBox("copied", self.view.copyable(), copy=True))
+
+    def do_copy_path(self) -> None:
+        from pgvault.console.screens.text_box import TextBox
+
+        if self.view:
+            self.push_screen(TextBox("copied", " / ".join(self.view.crumbs()), copy=True))
 
     def do_screenshot(self) -> None:
         from pgvault.console.dump import save_screen

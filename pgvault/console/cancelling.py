@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pgvault.console.beside import begin
-from pgvault.console.fields import Field, laid_out
+from pgvault.console.fields import Field
 from pgvault.console.world import look
 from pgvault.jobs.journal import read_edges
 from pgvault.jobs.registry import jobs_directory
@@ -65,18 +65,18 @@ def why_not_cancel(job: Job | None) -> str:
 
 def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
     """Say what will be, and do it when that is confirmed."""
-    from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
+    from pgvault.console.screens.confirm import Confirm
 
     followed = app.world.jobs.followed(job.id)
     first, *others = left(job, followed.phase if followed else "")
-    lines = [Field("", f"Job {job.id} {first}", "bold", 0), *(Field("", line, "", 0) for line in others)]
+    fields = [Field("", f"Job {job.id} {first}", "bold", 0), *(Field("", line, "", 0) for line in others)]
 
     def confirmed(yes: bool | None) -> None:
         if yes:  # by the app: leaving the screen does not end the waiting
             begin(app, f"cancel-{job.id}", _cancel, app, job)
 
     act = f"cancel the {job.kind.value}{f' of {job.server}' if job.server else ''}"
-    app.push_screen(Confirm(act, laid_out(lines, CONFIRM_COLUMNS), act=act, back="let it run"), confirmed)
+    app.push_screen(Confirm(act, fields, act=act, back="let it run"), confirmed)
 
 
 async def _cancel(app: ConsoleApp, job: Job) -> None:

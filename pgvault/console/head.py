@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
 
+_WHOLE = 80
+"""Columns from which on there is room for all of it."""
+
+
 def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
-    """What it says at its left and its right."""
+    """What it says at its left and its right; on a small terminal what does not change is left out."""
     mode = Painted("READ-ONLY", "warn") if app.options.read_only else Painted("ACTIVE", "bold")
     servers = len(app.world.servers)
-    left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode, f"  {operator()}"]
-    return left, [f"{servers} server{'s' * (servers != 1)}  ", _jobs(app), f"  {app.world.now():%Y-%m-%d %H:%M}Z "]
+    clock = f"  {app.world.now():%Y-%m-%d %H:%M}Z "
+    left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode]
+    if app.size.width < _WHOLE:
+        return left, [_jobs(app), clock]
+    return [*left, f"  {operator()}"], [f"{servers} server{'s' * (servers != 1)}  ", _jobs(app), clock]
 
 
 def _jobs(app: ConsoleApp) -> Part:

@@ -31,9 +31,19 @@ def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> lis
     """Two lines of a job at work: what it is and for how long, and how far it is."""
     job = followed.job
     left: list[Part] = [" ", state_part(job.state, glyphs), f"  {job_name(job)}  ", Painted(job.id, "dim")]
-    right = f"{took(job, now)} elapsed "
-    room = columns - sum(width(str(part)) for part in left) - len(right)
+    room = columns - sum(width(str(part)) for part in left)
+    heard = _heard(followed, now)
+    told = [f"{took(job, now)}{word}{end} " for word, end in ((" elapsed", heard), ("", heard), (" elapsed", ""))]
+    right = next((each for each in told if len(each) < room), told[-1])
+    room -= len(right)
     return [[*left, " " * max(1, room), right], _news(followed, now, columns, glyphs)]
+
+
+def _heard(followed: Followed, now: datetime) -> str:
+    """When its last event came, unless the silence since is told."""
+    if followed.heard_at is None or silence(followed, now):
+        return ""
+    return f", heard {span(max(0, round((now - followed.heard_at).total_seconds())))} ago"
 
 
 def current(jobs: Iterable[Job]) -> list[Job]:

@@ -52,6 +52,8 @@ ACTIONS: tuple[Action, ...] = (
            ("recovery", "job"), mutates=True),
     Action("open-copy", ("o",), "open it", "Open a restored server for use that is paused at its target",
            ("recovery", "job"), mutates=True),
+    Action("lift", ("u",), "let it act", "Open a restored server, and take out what its restore added to keep it from "
+           "acting outside", ("recovery", "job"), mutates=True, in_footer=False),
     Action("throw-away", ("D",), "throw away", "Stop the restored server and remove its files",
            ("recovery", "job"), mutates=True, destroys=True),
     Action("open", ("enter",), "open", "Open what is under the cursor",
@@ -82,6 +84,8 @@ ACTIONS: tuple[Action, ...] = (
            ("backups", "wal"), in_footer=False),
     Action("command", ("c",), "command", "Show the command line that does the same"),
     Action("copy", ("y",), "copy", "Copy what is under the cursor", in_footer=False),
+    Action("copy-path", ("ctrl+y",), "copy path", "Copy where this is: server, view and what is selected",
+           in_footer=False),
     _view(1, "overview", "All servers: are they protected, how far back, what runs"),
     _view(2, "backups", "The backups of the selected server"),
     _view(3, "wal", "The WAL timeline of the selected server"),

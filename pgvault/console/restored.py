@@ -14,12 +14,12 @@ from textual.app import SuspendNotSupported
 
 from pgvault.console.beside import begin
 from pgvault.console.commands import Answer, Document
-from pgvault.console.fields import Field, laid_out
+from pgvault.console.fields import Field
 from pgvault.console.jobbook import LOOKED_AT
 from pgvault.console.restored_plans import told_bring_back, told_throw_away
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.asking import Asking
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
+from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.wizard.afterwards import by_database
 from pgvault.model.event import Failure
@@ -86,8 +86,6 @@ class _Wanted:
     told: Callable[[Document], Iterator[Field]]
     typed: Callable[[Document], str]
     """What is to be typed to confirm it; empty for nothing."""
-    act: str = ""
-    """The effect; empty for what the plan says."""
 
 
 def _bring_back(app: ConsoleApp, made: Made) -> None:
@@ -107,24 +105,36 @@ def _bring_back(app: ConsoleApp, made: Made) -> None:
 
 
 def _open(app: ConsoleApp, made: Made) -> None:
-    lines = [Field("", "The server ends its recovery at the point that it is at and takes writes, on a timeline of "
-                       "its own.", "bold", 0),
-             Field("", "It replays no more WAL then: another point is another restore. Archiving stays off "
-                       "there.", "", 0),
-             Field("command", app.world.commands.shown(["open", made.job]), "", 9)]
+    _confirm_opening(app, made, ["open", made.job], "open for use", f"open the server in {made.directory}", (
+        Field("", "The server ends its recovery at the point that it is at and takes writes, on a timeline of its own.",
+              "bold", 0),
+        Field("", "It replays no more WAL then: another point is another restore. Archiving stays off there.", "", 0)))
 
+
+def _lift(app: ConsoleApp, made: Made) -> None:
+    act = f"open the server in {made.directory} and let it act outside"
+    _confirm_opening(app, made, ["open", made.job, "--lift"], "let it act", act, (
+        Field("", "What its restore added to keep it from acting outside is taken out: from its next restart on it may "
+                  "run what the original server runs, such as subscriptions and scheduled jobs, beside that server.",
+              "bold", 0),
+        Field("", "One that is paused still is opened first, and replays no more WAL. Archiving stays off there.", "",
+              0)))
+
+
+def _confirm_opening(app: ConsoleApp, made: Made, words: list[str], title: str, act: str,
+                     fields: Iterable[Field]) -> None:
     def confirmed(yes: bool | None) -> None:
         if yes:
-            begin(app, "start", _start, app, ["open", made.job, "--yes", "--detach"], "open for use")
+            begin(app, "start", _start, app, [*words, "--yes", "--detach"], title)
 
-    app.push_screen(Confirm("open for use", laid_out(lines, CONFIRM_COLUMNS),
-                            act=f"open the server in {made.directory}"), confirmed)
+    app.push_screen(Confirm(title, [*fields, Field("command", app.world.commands.shown(words), "", 9)], act=act),
+                    confirmed)
 
 
 def _throw_away(app: ConsoleApp, made: Made) -> None:
     _plan(app, [_Wanted(
         ("throw-away", made.job), "throw away", "the server is being looked at; nothing is changed", told_throw_away,
-        lambda plan: str(plan["removes"][0]), "remove it")])
+        lambda plan: str(plan["removes"][0]))])
 
 
 def _plan(app: ConsoleApp, wanted: Sequence[_Wanted]) -> None:
@@ -151,9 +161,8 @@ def _confirm(app: ConsoleApp, wanted: _Wanted, answer: Answer, go_on: Callable[[
             begin(app, "start", _start, app, [*words, *(["--yes"] if not typed else []), "--detach"], wanted.title)
         go_on()
 
-    lines = laid_out([*wanted.told(plan), Field("command", app.world.commands.shown(words), "accent")],
-                     CONFIRM_COLUMNS)
-    app.push_screen(Confirm(wanted.title, lines, act=wanted.act or str(plan["act"]), typed=typed), confirmed)
+    fields = [*wanted.told(plan), Field("command", app.world.commands.shown(words), "accent")]
+    app.push_screen(Confirm(wanted.title, fields, act=str(plan["act"]), typed=typed), confirmed)
 
 
 def _words(plan: Document) -> list[str]:
@@ -182,4 +191,4 @@ async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
 
 
 _ACTS: dict[str, Callable[[ConsoleApp, Made], None]] = {
-    "bring-back": _bring_back, "open-copy": _open, "throw-away": _throw_away}
+    "bring-back": _bring_back, "open-copy": _open, "lift": _lift, "throw-away": _throw_away}

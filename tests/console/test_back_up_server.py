@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from desk import NARROW, press, screen, settle
 from station import Station
-from support.postgres import Server
+from support.cli import environment, pgvault_argv
+from support.postgres import Server, wait_until
+from terminal import Terminal
 
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.options import Options
 from pgvault.console.world import World
 from pgvault.console.world import utc_now as now
+from pgvault.jobs.registry import jobs_directory, read_job
 from pgvault.model.job import JobState
 from pgvault.vault import catalog
 
@@ -63,3 +68,29 @@ async def test_a_server_that_is_out_of_reach_is_refused_with_its_reason(station:
                 await asyncio.sleep(0.1)
         await settle(pilot)
         assert "could not connect" in screen(pilot)
+
+
+def test_a_backup_that_was_begun_here_outlives_the_terminal(station: Station, tmp_path: Path) -> None:
+    """R22: it is in a session of its own, whatever becomes of the one in which it was begun."""
+    (checkpointer,), = station.server.sql("select pid from pg_stat_activity where backend_type = 'checkpointer'")
+    jobs = jobs_directory(station.home)
+    os.kill(checkpointer, signal.SIGSTOP)  # the backup waits for it
+    try:
+        argv = pgvault_argv("console", "--no-check", config=station.config)
+        env = environment(extra={"TERM": "xterm-256color", "XDG_STATE_HOME": str(tmp_path)})
+        with Terminal(argv, env) as terminal:
+            terminal.wait_for("jobs cannot be read")  # there is no vault yet
+            terminal.type("b")
+            terminal.wait_for("back up main now")
+            terminal.type("j", "enter")
+            terminal.wait_for("1 job running")
+            directory, = jobs.iterdir()
+            terminal.hang_up()
+            terminal.process.wait(WAIT_SECONDS)
+            job = read_job(directory)
+            assert job.state is JobState.RUNNING
+            assert os.getsid(job.pid or 0) == job.pid
+    finally:
+        os.kill(checkpointer, signal.SIGCONT)
+    wait_until(lambda: read_job(directory).state.final, seconds=WAIT_SECONDS)
+    assert read_job(directory).state is JobState.SUCCEEDED, read_job(directory).verdict

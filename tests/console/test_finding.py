@@ -131,17 +131,17 @@ async def test_too_small_a_terminal_shows_jobs_and_lets_one_leave(desk: Desk) ->
         await pilot.resize_terminal(60, 10)
         await settle(pilot)
         needs, leave, job = screen(pilot).splitlines()[:3]
-        assert (needs, leave) == ("needs 80x24, this is 60x10", "q quit; jobs go on")
+        assert (needs, leave) == ("this is 60x10; 60x15 is needed, 80x24 shows all", "q quit; jobs go on")
         assert job.startswith("» backup main  copy  ")
         assert job.endswith("50%  100 B of 200 B")
         await press(pilot, "X", "2")
         assert pilot.app.screen.view == "jobs", "nothing is done that cannot be seen"
         await pilot.resize_terminal(80, 24)
         await settle(pilot)
-        assert "needs" not in screen(pilot)
+        assert "is needed" not in screen(pilot)
         assert "jobs, newest first" in screen(pilot)
         assert pilot.app.focused is focused
-        await pilot.resize_terminal(120, 23)
+        await pilot.resize_terminal(120, 14)
         await press(pilot, "q")
     assert pilot.app.farewell[0].startswith("job ")
 
@@ -155,7 +155,7 @@ async def test_a_size_that_comes_late_does_not_count(desk: Desk) -> None:
         await settle(pilot)
         pilot.app.tell_views(Change.CLOCK)
         await settle(pilot)
-        assert screen(pilot).startswith("needs 80x24, this is 60x10")
+        assert screen(pilot).startswith("this is 60x10; 60x15 is needed")
 
 
 # What works everywhere

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from pgvault.console import app as console_app
+from pgvault.console.fields import Field
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.widgets.bars import Bar
@@ -127,8 +128,8 @@ async def show_everywhere(desk: Desk, texts: list[str], *, ascii_only: bool) -> 
             pilot.app.tell(text, "error", title=text)
         await settle(pilot)
         check(pilot)
-        for dialog in (TextBox(texts[0], texts[1], copy=True), Confirm(texts[0], [[texts[1]]], act=texts[2]),
-                       Confirm(texts[0], [[texts[1]]], act=texts[2], typed=texts[1])):
+        for dialog in (TextBox(texts[0], texts[1], copy=True), Confirm(texts[0], [Field("", texts[1])], act=texts[2]),
+                       Confirm(texts[0], [Field("", texts[1])], act=texts[2], typed=texts[1])):
             pilot.app.push_screen(dialog)
             await settle(pilot)
             check(pilot)

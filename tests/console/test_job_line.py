@@ -100,6 +100,7 @@ def test_whatever_a_job_says_fits_but_for_its_name(server: str, phase: str, colu
 
 
 def test_ages_are_short_and_never_negative() -> None:
-    ages = {0: "<1m", 59: "<1m", 60: "1m", 5999: "99m", 6000: "1h", 172_799: "47h", 172_800: "2d", -5: "<1m"}
+    ages = {0: "<1m", 60: "1m", 5940: "99m", 6000: "1h", 172_740: "47h", 172_800: "2d", -5: "<1m"}
     assert {seconds: age(NOW - timedelta(seconds=seconds), NOW) for seconds in ages} == ages
+    assert age(NOW - timedelta(seconds=1), NOW) == "1m", "in the clock's minute before"
     assert (age(None, NOW), ago(None, NOW), ago(NOW, NOW)) == ("-", "-", "<1m ago")

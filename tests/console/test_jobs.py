@@ -65,7 +65,7 @@ async def test_a_job_at_work_shows_how_far_it_is(desk: Desk) -> None:
     async with desk.open() as pilot:
         await press(pilot, "4")
         shown = screen(pilot)
-        assert "4 min 00 s elapsed" in shown
+        assert "4 min 00 s, heard 2 s ago" in shown
         line = next(line for line in shown.splitlines() if "1.0 GiB of 2.0 GiB" in line)
         assert "copy" in line
         assert "50%" in line

@@ -153,6 +153,24 @@ async def test_a_large_terminal_shows_the_line_of_time_and_the_backups(desk: Des
         assert not lines(pilot, "window     ├")
 
 
+async def test_a_very_large_terminal_is_put_to_use(desk: Desk) -> None:
+    """With one backup: each check that is well, the facts of the backup, and higher bars of commits."""
+    desk.protect(days=(22,))
+    well = [{"name": f"check {number}", "outcome": "ok"} for number in range(33)]
+    desk.says("check main", {"server": "main", "outcome": "ok", "checks": well})
+    async with desk.open(size=(200, 60)) as pilot:
+        await press(pilot, "x")
+        assert lines(pilot, "OK       check 32")
+        assert lines(pilot, "the newest backup, 20261122T120000Z")
+        assert lines(pilot, "deduplicated")
+        every = screen(pilot).splitlines()
+        window, commits = (every.index(lines(pilot, name)[0]) for name in ("window  ", "commits  "))
+        assert commits - window > 4
+        assert sum(len(line.translate(dict.fromkeys(map(ord, "┃│ ")))) > 5 for line in every) > 45
+        await press(pilot, "tab", "enter")
+        assert not lines(pilot, "OK       check 32"), "the line that counts them folds them"
+
+
 async def test_columns_stay_beside_the_name_on_a_wide_terminal(desk: Desk) -> None:
     desk.protect()
     async with desk.open(size=(200, 60)) as pilot:

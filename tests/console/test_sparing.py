@@ -1,8 +1,13 @@
-"""Changed lines: what is sent makes the same screen as Textual's own update, and is no more than what changed."""
+"""What is sent: only what changed, which makes the same screen as Textual's own update; and nothing while all rests."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pyte
+import pytest
+from catalogue.shelf import at
+from desk import WIDE, Desk, press, screen, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -10,6 +15,7 @@ from rich.segment import Segment
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
+from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.widgets.lineview import _difference
 from pgvault.console.widgets.sparing import SparingUpdate
 
@@ -49,3 +55,38 @@ def test_one_changed_character_costs_a_few_bytes() -> None:
     assert (begin, end) == (19, 21)
     update = SparingUpdate([{0: strip("━" * 20 + "│")}], [(0, begin, end)], [[COLUMNS]])
     assert update.render_segments(Console(color_system=None)) == "\x1b[1;20H━│"
+
+
+async def test_between_two_minutes_of_the_clock_nothing_is_sent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R38: whenever within their minutes backups, commits, checks and jobs were."""
+    seconds = timedelta(seconds=37)
+    desk.now = at(23) + timedelta(seconds=1)
+    desk.protect(until=desk.now - timedelta(minutes=10) + seconds, finished_at=at(22) + seconds)
+    desk.job(desk.ended("backup done", when=desk.now - seconds))
+    desk.says("check main", {"server": "main", "outcome": "ok", "checks": []})
+    sent: list[object] = []
+    async with desk.open(size=WIDE) as pilot:
+        app, display = pilot.app, ConsoleApp._display
+        await press(pilot, "x")
+
+        def noted(self: ConsoleApp, shown: object, update: object) -> None:
+            sent.append(update)
+            display(self, shown, update)
+
+        async def after(later: timedelta) -> str:
+            desk.now += later
+            await app.read_jobs()
+            await app._look_at_vault()
+            app.tell_views(Change.CLOCK)
+            await settle(pilot)
+            return screen(pilot)
+
+        for view in "1245":
+            await press(pilot, view)
+            before = screen(pilot)
+            with monkeypatch.context() as watching:
+                watching.setattr(ConsoleApp, "_display", noted)
+                for _ in range(11):
+                    assert await after(timedelta(seconds=5)) == before
+            assert [each for each in sent if each is not None] == [], view
+            assert await after(timedelta(seconds=5)) != before, "the minute in the head"

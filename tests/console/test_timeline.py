@@ -20,7 +20,7 @@ from pgvault.console.timeline.cursor import Cursor, aim, clocks, told
 from pgvault.console.timeline.frame import Frame
 from pgvault.console.timeline.lane import Slots
 from pgvault.console.timeline.reach import reach
-from pgvault.console.timeline.rows import ROWS, Exact, axis, draw
+from pgvault.console.timeline.rows import HIGHER, ROWS, Exact, axis, draw
 from pgvault.engine.wal_picture import NOT_KNOWN
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
@@ -210,6 +210,19 @@ def test_no_commit_is_lost_or_drawn_twice(chart: Chart, width: int) -> None:
                   for begin, until in pairwise(edges)]
         assert sum(counts) == pytest.approx(lane.slots.commits[-1], abs=1e-3)
         assert all(count >= -1e-6 for count in counts)
+
+
+@given(charts(), st.integers(1, 120), st.integers(0, 7))
+@settings(max_examples=100)
+def test_higher_bars_have_no_holes_and_say_what_the_low_ones_say(chart: Chart, width: int, higher: int) -> None:
+    frame = over(chart, width)
+    for lane in chart.lanes:
+        low, high = draw(lane, frame, UNICODE).rows, draw(lane, frame, UNICODE, higher=higher).rows
+        rows = [high["commits"], *(high[f"{HIGHER} {row}"] for row in range(1, higher + 1))]
+        for column in range(width):
+            bar = "".join(row[column].glyph for row in rows)
+            assert (bar[0] in UNICODE.density) is (low["commits"][column].glyph in UNICODE.density)
+            assert bar.rstrip()[:-1] in ("█" * higher)[:len(bar.rstrip()) - 1], "all but the highest are full"
 
 
 @given(charts(), st.integers(1, 120), st.lists(st.booleans(), max_size=40), st.data())

@@ -49,6 +49,7 @@ def by_action(draft: Draft) -> dict[str, list[tuple[str, ...]]]:
 def test_each_act_has_its_verb() -> None:
     assert by_action(DRAFT) == {
         "bring-back": [("bring-back", JOB, "shop.public.orders")], "look": [("look", JOB)],
+        "lift": [("open", JOB, "--lift")],
         "throw-away": [("throw-away", JOB, "--remove", "/srv/pg 18/main")]}
     paused = Draft("main", directory="/x", then=Then.PAUSE, job=JOB,
                    expect=("shop.public.a", "shop.public.b", "crm.x.c"))
@@ -195,6 +196,18 @@ async def test_a_restored_server_is_thrown_away_by_its_directory_typed(desk: Des
         assert "thrown away: standby" in screen(pilot)
         assert "What comes next" not in screen(pilot)
         assert "look" not in screen(pilot).splitlines()[-1]
+
+
+async def test_what_keeps_a_server_from_acting_is_taken_out_by_a_key(desk: Desk) -> None:
+    ready(desk)
+    job = succeeded(desk)
+    desk.says(f"open {job} --lift", {"job": desk.job(lives=True, kind=JobKind.OPEN)})
+    async with recovering(desk, *PROOF) as pilot:
+        await press(pilot, "u")
+        assert "from its next restart on it may" in screen(pilot)
+        assert f"open {job} --lift" in " ".join(screen(pilot).split())
+        await press(pilot, "j", "enter")
+        assert ("open", job, "--lift", "--yes", "--detach") in pilot.app.world.commands.asked
 
 
 async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) -> None:

@@ -93,3 +93,12 @@ async def test_below_the_accidents_stands_what_is_none_and_enter_lists_smaller_o
         assert [words[-2:] for words in pilot.app.world.commands.asked if words[0] == "events"][-1] == ("--rows", "10")
         assert "DELETE 30 rows of shop.public.few" in screen(pilot)
         assert "fewer than 10 rows    are no accident; Enter lists 1 and more (--rows 1)" in screen(pilot)
+
+
+async def test_what_is_not_offered_at_the_point_says_why(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *["j"] * 7, "enter", "enter", size=WIDE) as pilot:  # a copy, of the latest
+        assert wizard(pilot).draft.step is Step.WHERE
+        said = " ".join(wizard(pilot).query_one(WhereStep).means.text.split())
+        assert "not offered to pause or to shut down: the latest is the end of the WAL" in said
+        assert "to follow the original as a standby: that is chosen in the first step" in said

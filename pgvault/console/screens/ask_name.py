@@ -8,20 +8,18 @@ from pathlib import Path
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgvault.console.fields import wrapped
+from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.lineview import LineView
-
-_COLUMNS = 70
+from pgvault.console.widgets.told import Told
 
 
 class AskName(Dialog[Path]):
     """Dismissed with a path that is not there yet; what is there is not written over."""
 
     DEFAULT_CSS = """
-    AskName .lines { height: 2; }
     AskName Input { margin-top: 1; }
     """
+    beside_told = 2
     keys = ("enter", "write"), ("esc", "back")
 
     def __init__(self, title: str, what: str, proposed: Path) -> None:
@@ -29,7 +27,7 @@ class AskName(Dialog[Path]):
         self.title_text, self._what, self._proposed = title, what, proposed
 
     def body(self) -> Iterable[Widget]:
-        yield LineView([[line] for line in wrapped(self._what, _COLUMNS)], classes="lines")
+        yield Told([Field("", self._what, "", 0)])
         typed = Input(str(self._proposed))
         typed.cursor_blink = False
         yield typed

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgvault.console.fields import wrapped
+from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.told import Told
 from pgvault.model.relation import parse_objects
 
-_COLUMNS = 70
 _ASKED = ("Which tables or schemas? DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, several with blanks between; in double "
           "quotes what has upper case, dots or blanks, as in shop.public.\"Order-Items\".")
 
@@ -21,9 +20,9 @@ class AskObjects(Dialog[tuple[str, ...]]):
     """Dismissed with names that can be read, all of one database."""
 
     DEFAULT_CSS = """
-    AskObjects .lines { height: 3; }
     AskObjects Input { margin-top: 1; }
     """
+    beside_told = 2
     keys = ("enter", "see the plan"), ("esc", "back")
 
     def __init__(self, server: str) -> None:
@@ -31,7 +30,7 @@ class AskObjects(Dialog[tuple[str, ...]]):
         self.title_text = f"bring back into {server}"
 
     def body(self) -> Iterable[Widget]:
-        yield LineView([[line] for line in wrapped(_ASKED, _COLUMNS)], classes="lines")
+        yield Told([Field("", _ASKED, "", 0)])
         typed = Input()
         typed.cursor_blink = False
         yield typed

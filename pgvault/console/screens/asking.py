@@ -8,18 +8,14 @@ from textual.widget import Widget
 
 from pgvault.console.beside import begin
 from pgvault.console.commands import Answer
-from pgvault.console.fields import wrapped
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.told import Told
 
 
 class Asking(Dialog[Answer]):
     """Dismissed with the verb's answer; left before that, nobody is asked any more."""
 
-    DEFAULT_CSS = """
-    Asking .lines { height: 2; }
-    """
     keys = (("esc", "do not wait"),)
 
     def __init__(self, title: str, says: str, words: Sequence[str]) -> None:
@@ -27,7 +23,7 @@ class Asking(Dialog[Answer]):
         self.title_text, self._says, self._words = title, says, words
 
     def body(self) -> Iterable[Widget]:
-        yield LineView([[line] for line in wrapped(self._says, CONFIRM_COLUMNS)], classes="lines")
+        yield Told([Field("", self._says, "", 0)])
 
     def on_mount(self) -> None:
         begin(self, "ask", self._ask)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pgvault.console.app import ConsoleApp
 from pgvault.console.backing_up import act, told, words
 from pgvault.console.beside import begin
-from pgvault.console.fields import laid_out
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.world import look
@@ -22,8 +21,6 @@ from pgvault.model.job import JobKind
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
 
-_COLUMNS = 71
-"""Inside a dialog, at 80."""
 _NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
 """So long it is waited whether a job is refused: by another backup that runs, or by the server."""
@@ -61,14 +58,14 @@ def back_up(view: View, server: str) -> None:
     known = app.protections.get(server)
     last = known.last_backup if isinstance(known, Protection) else None
     argv = words(plan)
-    lines = laid_out(told(plan, last, app.world.home, app.world.commands.shown(argv)), _COLUMNS)
+    fields = told(plan, last, app.world.home, app.world.commands.shown(argv))
     title = " ".join(filter(None, ("back up", server, app.environment_of(server))))
 
     def confirmed(yes: bool | None) -> None:
         if yes:
             begin(app, f"back up {server}", _back_up, app, server, argv)
 
-    app.push_screen(Confirm(title, lines, act=act(plan)), confirmed)
+    app.push_screen(Confirm(title, fields, act=act(plan)), confirmed)
 
 
 async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:

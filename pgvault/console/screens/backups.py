@@ -21,13 +21,15 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import ItemRows
-from pgvault.console.widgets.strip import HEIGHT, Strip
+from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
 from pgvault.console.world import look
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
 
 _LEAST_ROWS, _ROWS = 3, 7
 _FACTS = 9
+_HIGH = 40
+"""Lines from which on there is plenty."""
 _AROUND = 3
 """Head, breadcrumb and keys."""
 
@@ -172,11 +174,15 @@ class BackupsScreen(View):
         border = 2 if facts else 0
         heights = shared(lines, (
             Wish("list", min(rows, _LEAST_ROWS) + 3), Wish("facts", min(facts, _FACTS) + border),
-            Wish("list", _ROWS + 3), Wish("facts", facts + border), Wish("time", time, HEIGHT)))
+            Wish("list", _ROWS + 3), Wish("facts", facts + border), Wish("time", time, HEIGHT),
+            Wish("list", rows + 3), Wish("time", HIGHEST if time else 0, HEIGHT)))
         self.query_one("#about").display = bool(facts)
+        rest = lines - sum(heights.values())
+        side = "facts" if facts and self.size.height >= _HIGH else "list"  # where there is plenty they stay close
+        heights[side] += rest
         self.query_one("#about").styles.height = heights["facts"]
-        self.backups.styles.height = lines - heights["facts"] - heights["time"]
-        self.time.give_room(bool(heights["time"]))
+        self.backups.styles.height = heights["list"]
+        self.time.give_room(heights["time"])
         if self.time.has_room:
             self.time.read(self.app.server)
 

@@ -4,57 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from textual.events import Key
+from textual.events import Key, Resize
 from textual.widget import Widget
 from textual.widgets import Input
 
+from pgvault.console.fields import Field, laid_out
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.lineview import Line, LineView
+from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
-from pgvault.console.widgets.pane import placeholder
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.model.text import visible
+from pgvault.console.widgets.told import Told
+from pgvault.model.text import visible, width
 
-CONFIRM_COLUMNS = 70
-"""Of a line in the dialog, on a screen of 80."""
+_CHOICE_COLUMNS = 70
+"""Of a choice beside its cursor, on a screen of 80."""
 
 
 class Confirm(Dialog[bool]):
-    """Dismissed with True only when the act was chosen, or with `typed`, when exactly that was typed.
+    """Dismissed with True only when the act was chosen, or with `typed`, a directory that the act names, when exactly
+    that was typed.
 
     The cursor begins on the choice that does nothing. Whatever is typed there begins the name, since nothing else can
     be meant; Enter on an empty line, or on another name, does nothing.
     """
 
     DEFAULT_CSS = """
-    Confirm .lines { height: auto; max-height: 16; }
-    Confirm Listing { margin-top: 1; }
-    Confirm Input { margin-top: 1; }
+    Confirm Listing, Confirm #sentence { margin-top: 1; }
     """
-    def __init__(self, title: str, lines: Iterable[Line], *, act: str, back: str = "back, and change nothing",
+
+    def __init__(self, title: str, fields: Iterable[Field], *, act: str, back: str = "back, and change nothing",
                  typed: str = "") -> None:
         """`act` names the real effect: "overwrite /srv/pg on db2"."""
         super().__init__()
-        self.title_text, self._lines = title, list(lines)
+        self.title_text, self._fields = title, tuple(fields)
         self._act, self._back, self._typed = act, back, typed
         self.keys = ("enter", "choose"), ("esc", "back")
 
     def body(self) -> Iterable[Widget]:
-        view = LineView(self._lines, classes="lines")
-        view.styles.height = len(self._lines)
-        yield view
+        """The sentence that decides is whole, since no part of a name may be missed."""
+        yield Told(self._fields)
+        if self._sentence:
+            yield LineView(id="sentence")
         if self._typed:
-            asked = self.console.glyphs.text(visible(f"type {self._typed} to {self._act}"))
-            typed = Input(placeholder=placeholder(asked), select_on_focus=False, id="typed")
+            typed = Input(select_on_focus=False, id="typed")
             typed.cursor_blink = False
             yield typed
         choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices")
-        choices.styles.height = 1 if self._typed else 2
+        choices.styles.height = len(self._choices)
         yield choices
 
+    @property
+    def _choices(self) -> list[str]:
+        return [self._back] if self._typed else [self._back, self._act]
+
+    @property
+    def _sentence(self) -> str:
+        """What a choice has no room for, and what is typed does."""
+        if self._typed:
+            return f"To {self._act}, type the directory's whole name:"
+        room = min(_CHOICE_COLUMNS, self.columns - 2)
+        return f"The second choice does: {self._act}." if width(visible(self._act)) > room else ""
+
+    def on_resize(self, event: Resize) -> None:
+        lines = laid_out([Field("", self._sentence, "bold", 0)], self.columns) if self._sentence else []
+        for sentence in self.query("#sentence").results(LineView):
+            sentence.styles.height = len(lines)
+            sentence.set_lines(lines)
+        self.beside_told = len(lines) + bool(lines) + bool(self._typed) + len(self._choices) + 1
+        super().on_resize(event)
+
     def on_mount(self) -> None:
-        choices = [self._back] if self._typed else [self._back, self._act]
-        self.query_one(Listing).show(ItemRows(choices, lambda text: [text], str))
+        self.query_one(Listing).show(ItemRows(self._choices, lambda text: [text], str))
         self.query_one(Listing).focus()
 
     def on_descendant_focus(self) -> None:
@@ -77,3 +97,4 @@ class Confirm(Dialog[bool]):
             self.dismiss(True)
         elif event.value:
             self.console.tell(f"that is not {self._typed}; nothing was done", "warning")
+

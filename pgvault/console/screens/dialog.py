@@ -9,14 +9,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.widgets.bars import Key, KeyBar
+from pgvault.console.widgets.told import Told
 from pgvault.model.text import visible
 
 T = TypeVar("T")
+_WIDEST = 76
+_BORDER = 2
+_AROUND = 5
+"""Head and breadcrumb, which stay in sight, the box's border, and the keys."""
 
 
 class Dialog(ModalScreen[T]):
@@ -27,8 +33,15 @@ class Dialog(ModalScreen[T]):
         Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
     ]
     title_text: str = ""
+    beside_told = 0
+    """Lines that the dialog needs besides what it tells, and which are never out of sight."""
     keys: tuple[tuple[str, str], ...] = (("esc", "back"),)
     """Those that work in it, with what they do: they stand where the keys of a view do, which do nothing meanwhile."""
+
+    @property
+    def columns(self) -> int:
+        """Of a line in its box; see `.dialog` in console.tcss."""
+        return min(_WIDEST, self.size.width * 96 // 100) - 4
 
     @property
     def console(self) -> ConsoleApp:
@@ -45,6 +58,13 @@ class Dialog(ModalScreen[T]):
     def on_mount(self) -> None:
         self.console.clear_notifications()
         self.show_keys(*self.keys)
+
+    def on_resize(self, event: Resize) -> None:
+        """What is told has the room that is left, and is moved in where that is too little."""
+        room = self.size.height - _AROUND
+        self.query_one(".dialog").styles.max_height = room + _BORDER
+        for told in self.query(Told):
+            told.styles.max_height = max(1, room - self.beside_told)
 
     def show_keys(self, *keys: tuple[str, str]) -> None:
         """Those that work now, where that changes."""

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from pgvault.console.fields import Field, failed, laid_out
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.fields import Field, failed
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.widgets.lineview import LineView
+from pgvault.console.widgets.told import Told
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 
@@ -22,7 +21,4 @@ class FailureBox(TextBox):
         super().__init__(title, "\n".join(f"{field.name}: {field.text}" for field in self._fields))
 
     def body(self) -> Iterable[Widget]:
-        lines = laid_out(self._fields, CONFIRM_COLUMNS)
-        view = LineView(lines)
-        view.styles.height = len(lines)
-        yield view
+        yield Told(self._fields)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
 from textual.binding import Binding, BindingType
+from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from pgvault.console.screens.view import View
 
 _COLUMNS = (Column("", 11), Column("", 20), Column("", 20, flexible=True))
-_ABOUT_COLUMNS = 70
+_BESIDE_LISTING = 10
+"""Lines of the screen that are not for the entries."""
 More = Callable[[], Awaitable[Sequence[Entry]]]
 
 
@@ -63,6 +65,10 @@ class FinderDialog(Dialog[Entry]):
         self.title_text, self._entries, self._more = title, list(entries), more
         self._typed = ""
         self._is_complete = more is None
+
+    def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
+        self.listing.styles.max_height = max(3, self.size.height - _BESIDE_LISTING)
 
     def body(self) -> Iterable[Widget]:
         typed = Input(placeholder=placeholder("a key or a word"))
@@ -100,7 +106,7 @@ class FinderDialog(Dialog[Entry]):
         entry = self.entry
         text = "" if entry is None else f"not now: {entry.why_not}" if entry.why_not else entry.meaning
         self.about.set_lines([Painted(line, "warn" if entry and entry.why_not else "dim")]
-                             for line in wrapped(text, _ABOUT_COLUMNS))
+                             for line in wrapped(text, self.columns))
 
     @property
     def entry(self) -> Entry | None:

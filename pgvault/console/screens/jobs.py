@@ -38,6 +38,9 @@ Every backup and every restore is one: b on the overview makes the first backup.
 A job goes on when this console is closed, and is shown here again."""
 _SHOWN_LIVE = 3
 """Jobs at work that are shown with their progress."""
+_AROUND_ROWS = 3
+_HIGH = 40
+"""Lines from which on a short list leaves its room to what is selected."""
 _SHOWN_EVENTS = 20
 """Of the selected one."""
 
@@ -113,6 +116,9 @@ class JobsScreen(View):
         """All about the selected one and, where they can no longer be read, why not."""
         job, problem = self.job, self.app.jobs_problem
         self.selected.display = job is not None
+        wanted = len(self.app.world.jobs.ids) + _AROUND_ROWS
+        is_short = self.size.height >= _HIGH and wanted < self.size.height // 2
+        self.jobs.styles.height = wanted if is_short and job else "1fr"
         if job is None:
             return
         self.selected.retitle(f"{job_name(job)}  {job.id}")

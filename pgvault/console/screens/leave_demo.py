@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from textual.widget import Widget
 
-from pgvault.console.fields import Field, laid_out
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS
+from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.rows import Column, ItemRows
+from pgvault.console.widgets.told import Told
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
@@ -32,10 +31,10 @@ _BACK = "back to the demonstration"
 
 class LeaveDemo(Dialog[Sandbox]):
     DEFAULT_CSS = """
-    LeaveDemo LineView { height: auto; max-height: 10; }
     LeaveDemo Listing { height: 3; margin-top: 1; }
     """
     title_text = "leave the demonstration"
+    beside_told = 4
     keys = ("enter", "choose"), ("esc", "back")
 
     def __init__(self, place: Path, running: Iterable[str]) -> None:
@@ -47,10 +46,7 @@ class LeaveDemo(Dialog[Sandbox]):
         fields = [Field("", f"Its servers, its vault and what was restored are in {self._place}.", "", 0),
                   *(Field("", f"job {each} still runs there: it goes on when the sandbox is kept.", "warn", 0)
                     for each in self._at_work)]
-        lines = laid_out(fields, CONFIRM_COLUMNS)
-        said = LineView(lines)
-        said.styles.height = len(lines)
-        yield said
+        yield Told(fields)
         yield Listing([Column("", 20, flexible=True)], headed=False)
 
     def on_mount(self) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
+
+from textual.message import Message
 
 from pgvault.console import backup_facts
 from pgvault.console.backup_facts import Row
 from pgvault.console.beside import begin
+from pgvault.console.fields import Field, gap, heading
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import ItemRows
 from pgvault.console.world import look
@@ -22,6 +26,9 @@ class NewestBackups(ListPane):
     DEFAULT_CSS = """
     NewestBackups { display: none; }
     """
+
+    class Read(Message):
+        """What there is to show is known."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__("backups, newest first", backup_facts.COLUMNS, id=id)
@@ -39,6 +46,14 @@ class NewestBackups(ListPane):
         rows = backup_facts.rows(self._catalogue) if self._catalogue else []
         return next((row for row in rows if row.id == self.listing.key), None)
 
+    def about(self) -> Iterator[Field]:
+        """The facts of the newest one."""
+        rows = backup_facts.rows(self._catalogue) if self._catalogue else []
+        if self._catalogue and rows:
+            yield gap()
+            yield heading(f"the newest backup, {rows[0].id}")
+            yield from backup_facts.told(rows[0], self._catalogue.wal_problem)
+
     def read(self) -> None:
         server = self.console.server
         basis = server, self.console.protections.get(server)
@@ -54,6 +69,7 @@ class NewestBackups(ListPane):
         if server == self.console.server:
             self._catalogue = found if isinstance(found, Catalogue) else None
             self._show()
+            self.post_message(self.Read())
 
     def _show(self) -> None:
         now = self.console.world.now()

@@ -30,7 +30,8 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.widgets.strip import HEIGHT, Strip
+from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
+from pgvault.console.widgets.too_small import WHOLE
 from pgvault.engine.overview import Protection
 from pgvault.model.text import Painted, Part, width
 
@@ -52,8 +53,12 @@ _UPPER = 12
 """Lines of the upper half that are left to it where panes stand beside each other."""
 _HIGH = 40
 """Lines from which on a reason may be long."""
+_LEAST = 3
+"""Lines of a pane with its border."""
 _AROUND = 3
 """Head, breadcrumb and keys."""
+_BESIDE_CHECKS = 10
+"""Lines that jobs, backups and borders need where the checks are all listed."""
 _BROAD = 160
 """Columns from which on two panes stand beside each other."""
 _NO_SERVERS = """No servers yet.
@@ -90,8 +95,8 @@ class OverviewScreen(View):
         self._table = CheckTable((), ())
         self._missing: NoAnswer | None = None
         """The answer that the list says is missing."""
-        self._lists_all = False
-        """Each check that is well is shown, and not their number alone."""
+        self._lists_all: bool | None = None
+        """Each check that is well is shown, and not their number alone; None: where there is room for that."""
 
     def body(self) -> Iterable[Widget]:
         names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
@@ -164,7 +169,7 @@ class OverviewScreen(View):
         elif event.listing is self.newest.listing:
             self.newest.open()
         elif event.key == WELL:
-            self._lists_all = not self._lists_all
+            self._lists_all = not self._shows_all
             self._show_checks()
             self._fit()
         elif row := self._check_row:
@@ -216,9 +221,10 @@ class OverviewScreen(View):
         server, world = self.app.server, self.app.world
         if not server:
             return ()
-        return tuple(standing.told(self.app.protections.get(server), world.config.server(server),
-                                   self.app.checks.found.get(server), self.app.checks.missing.get(server), world.now(),
-                                   read_only=self.app.options.read_only))
+        told = standing.told(self.app.protections.get(server), world.config.server(server),
+                             self.app.checks.found.get(server), self.app.checks.missing.get(server), world.now(),
+                             read_only=self.app.options.read_only)
+        return *told, *(self.newest.about() if self._is_broad and self.size.height >= _HIGH else ())
 
     def _show_checks(self) -> None:
         server, checks, now = self.app.server, self.app.checks, self.app.world.now()
@@ -228,13 +234,21 @@ class OverviewScreen(View):
         self.checks.retitle(f"checks  {word}" if server else "checks")
         self.checks.listing.empty = self._no_checks()
         table = self._table = check_table(checks.found.get(server), missing, now, self._pane_width, self.app.glyphs,
-                                          opened=self._lists_all)
+                                          opened=self._shows_all)
         self.checks.listing.columns = table.columns
         self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text,
                                   every=table.every))
         if missing is not self._missing:  # it stands at the top, wherever the cursor was
             self._missing = missing
             self.checks.listing.go_to(0)
+
+    @property
+    def _shows_all(self) -> bool:
+        if self._lists_all is not None:
+            return self._lists_all
+        found = self.app.checks.found.get(self.app.server)
+        return self._is_broad and found is not None and \
+            len(found.findings) <= self.size.height - _AROUND - HIGHEST - _BESIDE_CHECKS
 
     def _no_checks(self) -> str:
         server = self.app.server
@@ -276,18 +290,20 @@ class OverviewScreen(View):
             return
         any_server = bool(self.app.server)
         self.set_class(self._is_broad, "-broad")
-        for each in (self.query_one("#jobs"), self.why, self.checks):
-            each.display = any_server
         lines = self.size.height - _AROUND - bool(self.app.notice)
         if not any_server:
+            for each in (self.query_one("#jobs"), self.why, self.checks):
+                each.display = False
             self.servers.styles.height = lines
             self.newest.display = False
             return
         heights = self._beside(lines) if self._is_broad else self._stacked(lines)
         for part in ("servers", "why", "checks", "jobs"):
-            self.query_one(f"#{part}").styles.height = heights[part]
+            pane = self.query_one(f"#{part}")
+            pane.display = heights[part] > 0
+            pane.styles.height = heights[part]
         had_room = self.time.has_room, self.newest.display
-        self.time.give_room(bool(heights["time"]))
+        self.time.give_room(heights["time"])
         self.newest.display = bool(heights["newest"])
         if had_room != (self.time.has_room, self.newest.display):
             self._show_below()
@@ -298,16 +314,23 @@ class OverviewScreen(View):
             self.time.read(self.app.server)
         self.newest.read()
 
+    def on_newest_backups_read(self, event: NewestBackups.Read) -> None:
+        self._show_reasons()
+        self._fit()
+
     def on_strip_read(self, event: Strip.Read) -> None:
         self._fit()
 
     def _stacked(self, lines: int) -> dict[str, int]:
-        """All panes below each other."""
+        """All panes below each other. What runs comes before the checks where there is no room for both: the worst of
+        them is said above."""
         stand, found, below = self._stand(), self._found(), self._below()
+        if self.size.height < WHOLE[1] and self.app.world.jobs.running:
+            found[:2] = reversed(found[:2])
         heights = shared(lines, (*stand[:2], *found[:2], stand[2], found[2], *below[:2], stand[3], *found[3:],
                                  below[2]))
         if not heights["newest"]:
-            heights["checks"] += lines - sum(heights.values())
+            heights["checks" if heights["checks"] else "why"] += lines - sum(heights.values())
         return heights
 
     def _beside(self, lines: int) -> dict[str, int]:
@@ -316,6 +339,8 @@ class OverviewScreen(View):
         room = lines - sum(below.values())
         stand, found = shared(room, self._stand()), shared(room, self._found())
         upper = room if not below["newest"] else max(sum(stand.values()), sum(found.values()))
+        if below["time"]:
+            below["time"] += min(HIGHEST - HEIGHT, lines - upper - sum(below.values()))
         stand["why"] += upper - sum(stand.values())
         found["checks"] += upper - sum(found.values())
         return {**stand, **found, **below}
@@ -323,15 +348,16 @@ class OverviewScreen(View):
     def _stand(self) -> list[Wish]:
         servers = len(self.app.world.servers)
         reasons = len(laid_out(self._reasons(), self._pane_width))
-        most = _REASONS_HIGH if self.size.height >= _HIGH else _REASONS
+        most = reasons if self._is_broad else _REASONS_HIGH if self.size.height >= _HIGH else _REASONS
         return [Wish("servers", min(servers, _SERVERS) + 3), Wish("why", _LEAST_REASONS + 2),
                 Wish("why", min(reasons, most) + 2), Wish("servers", servers + 3)]
 
     def _found(self) -> list[Wish]:
         table, jobs = self._table, self.strip.wanted
         seen = min(table.urgent, max(_CHECKS, min(table.foremost, _CHECKS_WHOLE))) if table.rows else _NO_CHECKS
-        return [Wish("checks", seen + 2), Wish("jobs", min(jobs, _JOBS) + 2), Wish("checks", table.urgent + 2),
-                Wish("checks", len(table.rows) + 2), Wish("jobs", jobs + 2)]
+        return [Wish("checks", seen + 2, _LEAST), Wish("jobs", min(jobs, _JOBS) + 2, _LEAST),
+                Wish("checks", table.urgent + 2, _LEAST), Wish("checks", len(table.rows) + 2, _LEAST),
+                Wish("jobs", jobs + 2, _LEAST)]
 
     def _below(self) -> list[Wish]:
         known = self.app.protections.get(self.app.server)

@@ -54,6 +54,7 @@ class TextBox(Dialog[None]):
             self.action_copy()
 
     def on_resize(self, event: Resize) -> None:
+        super().on_resize(event)
         self._lay_out()
 
     def _lay_out(self) -> None:

@@ -23,9 +23,10 @@ from pgvault.console.head import head_parts
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.tabs import tabs
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
+from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.pane import FilterInput, ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
-from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall
+from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall, lacking
 from pgvault.model.text import Painted, Part, visible, width
 
 _BLIND = ("leave", "quit", "suspend")
@@ -126,23 +127,28 @@ class View(Screen[None]):
         return isinstance(self.focused, Input)
 
     def _beside_the_path(self) -> Iterator[Part]:
-        """The views as tabs, in the room that is left."""
+        """The views as tabs, in the room that is left; before them, that a larger terminal would show more."""
         paused = "refreshing is paused (p) " if self.app.paused else ""
         if paused:
             yield Painted(paused, "warn")
-        left = sum(width(visible(str(part))) for part in self._path_parts()) + 2
-        yield from tabs(self.app.current_mode, self.size.width - left - len(paused), self.app.keymap,
+        small = lacking(self.app.size)
+        if small:
+            yield Painted(small, "warn")
+        left = _columns(self._path_parts()) + 2
+        yield from tabs(self.app.current_mode, self.size.width - left - len(paused) - len(small), self.app.keymap,
                         dim=self._is_typing)
 
-    def _path_parts(self) -> Iterator[Part]:
-        """Where one is; behind a server's name stands the word of its environment."""
+    def _path_parts(self) -> list[Part]:
+        """Where one is; behind a server's name stands the word of its environment. On a line that is too short for all
+        of it the longest name is shortened, so that its end is seen."""
         crumbs = self.crumbs()
-        if crumbs and (word := self.app.environment_of(crumbs[0])):
-            yield f"{crumbs[0]} "
-            yield Painted(word, "accent")
-            yield "".join(f" / {each}" for each in crumbs[1:])
-        else:
-            yield " / ".join(crumbs)
+        word = self.app.environment_of(crumbs[0]) if crumbs else ""
+        over = _columns(_joined(crumbs, word)) + 2 - self.size.width
+        if over > 0:
+            longest = max(range(len(crumbs)), key=lambda index: width(visible(crumbs[index])))
+            name = visible(crumbs[longest])
+            crumbs[longest] = cut(name, max(1, width(name) - over), self.app.glyphs.ellipsis)
+        return _joined(crumbs, word)
 
     def _mind_size(self) -> None:
         """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the
@@ -242,3 +248,13 @@ class View(Screen[None]):
         """Behind the last one comes the first."""
         servers = self.app.world.servers
         self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
+
+
+def _joined(crumbs: list[str], word: str) -> list[Part]:
+    if not word:
+        return [" / ".join(crumbs)]
+    return [f"{crumbs[0]} ", Painted(word, "accent"), "".join(f" / {each}" for each in crumbs[1:])]
+
+
+def _columns(parts: Iterable[Part]) -> int:
+    return sum(width(visible(str(part))) for part in parts)

@@ -28,6 +28,7 @@ from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView
+from pgvault.console.widgets.too_small import WHOLE
 from pgvault.console.wizard.accident import marks
 from pgvault.console.wizard.draft import What
 from pgvault.console.wizard.search import Search, Stand, search_words
@@ -40,7 +41,7 @@ from pgvault.model.times import utc
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
 
-_DETAILS = 5
+_DETAILS, _LEAST_DETAILS = 5, 3
 """Lines below the timeline."""
 _LEAST_LIST = 6
 """Lines of the list, with its border."""
@@ -141,7 +142,7 @@ class WalScreen(View):
         for widget in (self.timeline, self.nearby):
             widget.display = is_shown
         self.pane.styles.height = "auto" if is_shown else "1fr"
-        self.details.styles.height = _DETAILS if is_shown else "1fr"
+        self.details.styles.height = self._room_for_details if is_shown else "1fr"
         if chart and is_shown:
             self._arrange()
             self.timeline.set_receiving(microseconds(now) if self._is_receiving else None)
@@ -160,15 +161,30 @@ class WalScreen(View):
     def _told(self, chart: Chart) -> list[Field]:
         zone = self.app.world.config.server(self._server).timezone
         fields = list(told(chart, self.timeline.cursor, self.timeline.frame.step, zone))
-        lines = laid_out(fields, self.details.size.width or 80)
-        return fields if len(lines) <= _DETAILS else [field for field in fields if field.text]
+        columns = self.details.size.width or 80
+        for dispensable in ("", "position", "here"):
+            if len(laid_out(fields, columns)) > self._room_for_details:
+                fields = [field for field in fields if field.text and field.name != dispensable]
+        return fields
+
+    @property
+    def _is_low(self) -> bool:
+        return self.size.height < WHOLE[1]
+
+    @property
+    def _room_for_details(self) -> int:
+        """Where there is too little for both, what has the focus counts: the line of time, or the list below it."""
+        if self._is_low:
+            return 0 if self.nearby.listing.has_focus else _LEAST_DETAILS
+        return _DETAILS
 
     def _tell(self, fields: Iterable[Field]) -> None:
         self.details.set_lines(laid_out(fields, self.details.size.width or 78))
 
     def _arrange(self) -> None:
         """As many lanes as leave room for the list."""
-        self.timeline.set_room(self.size.height - 3 - 2 - _DETAILS - _LEAST_LIST)
+        least = 2 if self._is_low else _LEAST_LIST
+        self.timeline.set_room(self.size.height - 3 - 2 - max(self._room_for_details, _LEAST_DETAILS) - least)
         self.timeline.styles.height = self.timeline.height_wanted
 
     def on_resize(self, event: Resize) -> None:
@@ -186,6 +202,8 @@ class WalScreen(View):
         """What the list's cursor is on counts as soon as the list is entered."""
         if self.nearby.listing.has_focus:
             self._follow(self.nearby.listing.key)
+        if self._is_low:
+            self._draw()
         self.update_frame()
 
     # The transactions around the cursor

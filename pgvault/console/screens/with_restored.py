@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgvault.console.restored import Made, act
 from pgvault.console.screens.view import View
 
-ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "throw-away"})
+ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "lift", "throw-away"})
 """The actions, as the keys name them."""
 
 
@@ -22,6 +22,9 @@ class WithRestored(View):
 
     def do_open_copy(self) -> None:
         self._act("open-copy")
+
+    def do_lift(self) -> None:
+        self._act("lift")
 
     def do_throw_away(self) -> None:
         self._act("throw-away")

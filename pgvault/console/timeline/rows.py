@@ -15,6 +15,8 @@ from pgvault.console.timeline.frame import Frame
 
 ROWS = ("backups", "marks", "wal", "window", "commits")
 """Of the lane that is looked at, from the top."""
+HIGHER = "commits above"
+"""A row above that of the commits, where there is room for their bars to be higher: with its number behind it."""
 
 
 class Cell(NamedTuple):
@@ -42,8 +44,9 @@ class Drawing(NamedTuple):
 
 
 def draw(lane: ChartLane, frame: Frame, glyphs: Glyphs, *, exact: Exact | None = None,
-         receiving_until: int | None = None) -> Drawing:
-    """`receiving_until` is now, while WAL of this timeline is being received."""
+         receiving_until: int | None = None, higher: int = 0) -> Drawing:
+    """`receiving_until` is now, while WAL of this timeline is being received; `higher`: so many rows more for the
+    commits."""
     marks = [foremost(lane.marks_in(begin, until)) for begin, until in pairwise(_edges(frame))]
     backups = [foremost([m for m in lane.marks_in(begin, until) if m.kind.is_backup])
                for begin, until in pairwise(_edges(frame))]
@@ -56,8 +59,9 @@ def draw(lane: ChartLane, frame: Frame, glyphs: Glyphs, *, exact: Exact | None =
         "marks": [looks[mark.kind] if mark else BLANK for mark in events],
         "wal": _named_gaps(lane, frame, wal, glyphs),
         "window": _windows(lane, frame, glyphs),
-        "commits": _commits(lane, frame, glyphs, exact or Exact()),
     }
+    for row, cells in enumerate(_commits(lane, frame, glyphs, exact or Exact(), 1 + higher)):
+        rows[f"{HIGHER} {row}" if row else "commits"] = cells
     over = [looks[mark.kind] if mark and mark.kind in looks else None for mark in marks]
     return Drawing(rows, [cell or below for cell, below in zip(over, wal, strict=True)])
 
@@ -128,18 +132,20 @@ def _windows(lane: ChartLane, frame: Frame, glyphs: Glyphs) -> list[Cell]:
     return cells
 
 
-def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact) -> list[Cell]:
-    """From few to many by the square root of their number: quiet hours beside busy ones are still seen."""
+def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact, rows: int) -> list[list[Cell]]:
+    """From few to many by the square root of their number: quiet hours beside busy ones are still seen. The lowest row
+    comes first."""
     edges = _edges(frame)
     counts = [_count(lane, begin, until, exact) for begin, until in pairwise(edges)]
     most, levels = max(1.0, *counts), len(glyphs.density)
-    cells = []
+    cells: list[list[Cell]] = [[] for _ in range(rows)]
     for count, (begin, until) in zip(counts, pairwise(edges), strict=True):
-        if count > 0:
-            level = min(levels - 1, int(levels * sqrt(count / most)))
-            cells.append(Cell(glyphs.density[level], "dim"))
-        else:
-            cells.append(Cell(glyphs.unknown, "dim") if lane.slots.unread(begin, until) else BLANK)
+        level = min(levels * rows - 1, int(levels * rows * sqrt(count / most))) + 1 if count > 0 else 0
+        for row in range(rows):
+            filled = min(levels, level - levels * row)
+            cells[row].append(Cell(glyphs.density[filled - 1], "dim") if filled > 0 else BLANK)
+        if not level and lane.slots.unread(begin, until):
+            cells[0][-1] = Cell(glyphs.unknown, "dim")
     return cells
 
 

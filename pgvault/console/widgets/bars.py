@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pgvault.console.widgets.lineview import Line, LineView
+from pgvault.console.widgets.lineview import Line, LineView, cut
 from pgvault.model.text import Painted, Part, visible, width
 
 
@@ -45,7 +45,8 @@ class Key(NamedTuple):
 
 
 class KeyBar(LineView):
-    """The keys that work now, the most important first; what does not fit on one line is left to the help."""
+    """The keys that work now, the most important first. What does not fit on one line is left to the help, those that
+    do not work first; the first one is shortened before it is left out."""
 
     DEFAULT_CSS = """
     KeyBar { height: 1; background: $panel; }
@@ -66,14 +67,18 @@ class KeyBar(LineView):
         if not self._keys:
             return ()
         *others, last = self._keys
-        room = self.size.width - _columns(last)
-        shown: list[Part] = []
-        for key in others:
-            if _columns(key) > room:
-                break
-            room -= _columns(key)
-            shown += _drawn(key)
-        return [*shown, *_drawn(last)]
+        shown = _fitting(others, self.size.width - _columns(last), self.glyphs.ellipsis)
+        return [part for key in (*shown, last) for part in _drawn(key)]
+
+
+def _fitting(keys: Sequence[Key], room: int, ellipsis: str) -> list[Key]:
+    kept = list(keys)
+    while len(kept) > 1 and sum(map(_columns, kept)) > room:
+        kept.pop(next((index for index in reversed(range(len(kept))) if not kept[index].available), -1))
+    if kept and (over := _columns(kept[0]) - room) > 0:
+        first = kept[0]
+        kept = [first._replace(label=cut(first.label, width(first.label) - over, ellipsis))]
+    return kept
 
 
 def _columns(key: Key) -> int:

@@ -53,9 +53,12 @@ class Reading(LineView, can_focus=True):
         self.top = max(0, min(top, len(self._lines) - self.size.height))
         self.changed()
         below = len(self._lines) - self.size.height - self.top
+        self.say(f"{below} more line{'s' * (below != 1)} below" if below > 0 else "end" if self.top else "")
+
+    def say(self, text: str) -> None:
+        """How much more there is, where that is said."""
         if isinstance(self.parent, Pane):
-            self.parent.say(f"{below} more line{'s' * (below != 1)} below" if below > 0 else
-                            "end" if self.top else "")
+            self.parent.say(text)
 
     def action_scroll_by(self, lines: int) -> None:
         self.go_to(self.top + lines)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HEIGHT = 8
 """Lines, with the border."""
+HIGHEST = 14
+"""Lines, where there is room for higher bars of commits."""
 
 
 class Strip(Pane):
@@ -86,8 +88,12 @@ class Strip(Pane):
             self._place = timeline, time
             self._go()
 
-    def give_room(self, has_room: bool) -> None:
-        self.has_room = has_room
+    def give_room(self, lines: int) -> None:
+        """So many; none where it has no place."""
+        self.has_room = lines >= HEIGHT
+        if self.has_room:
+            self.styles.height = lines
+            self.timeline.set_room(lines - 2, higher=True)
         self._show()
 
     @property

@@ -18,7 +18,7 @@ from textual.message import Message
 from pgvault.console.timeline.chart import Chart, ChartLane, Mark, foremost, next_mark
 from pgvault.console.timeline.cursor import LABEL, Cursor
 from pgvault.console.timeline.frame import Frame
-from pgvault.console.timeline.rows import ROWS, Cell, Drawing, Exact, axis, draw
+from pgvault.console.timeline.rows import HIGHER, ROWS, Cell, Drawing, Exact, axis, draw
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted, Part
 
@@ -26,6 +26,8 @@ _MARGIN_SHARE = 40
 """Of the whole time, left free at both ends."""
 _LEAST_MARGIN = 1_000_000
 """Microseconds."""
+_HIGHEST = 7
+"""Rows that the bars of commits have more at most."""
 
 
 class TimelineView(LineView, can_focus=True):
@@ -58,6 +60,8 @@ class TimelineView(LineView, can_focus=True):
         self._whole = self._frame = Frame(0, 1, 1)
         self._is_whole = True
         self._receiving: int | None = None
+        self._rows: Sequence[str] = ROWS
+        """Those of the lane that is looked at."""
         self._others = 0
         """Lanes shown beside the one that is looked at."""
         self._drawings: dict[int, Drawing] = {}
@@ -107,17 +111,22 @@ class TimelineView(LineView, can_focus=True):
                 self._drawings.pop(len(self.chart.lanes) - 1, None)
                 self.changed()
 
-    def set_room(self, lines: int) -> None:
-        """How many lines there are: lanes beside the one that is looked at have one each."""
+    def set_room(self, lines: int, *, higher: bool = False) -> None:
+        """How many lines there are: lanes beside the one that is looked at have one each. With too few for all rows of
+        that one, the last are left out; `higher`: what is left makes its bars of commits higher."""
         lanes = len(self.chart.lanes) if self.chart else 1
-        others = max(0, min(lines - len(ROWS) - 1, lanes - 1))
-        if others != self._others:
-            self._others = others
+        rows, left = ROWS[:max(1, lines - 1)], lines - len(ROWS) - 1
+        others = max(0, min(left, lanes - 1))
+        extra = range(min(_HIGHEST, left - others) if higher else 0, 0, -1)
+        room = (*rows[:-1], *(f"{HIGHER} {row}" for row in extra), rows[-1]), others
+        if room != (self._rows, self._others):
+            self._rows, self._others = room
+            self._drawings.clear()
             self.changed()
 
     @property
     def height_wanted(self) -> int:
-        return len(ROWS) + 1 + self._others
+        return len(self._rows) + 1 + self._others
 
     @property
     def frame(self) -> Frame:
@@ -226,7 +235,8 @@ class TimelineView(LineView, can_focus=True):
         lane, row = names[y]
         drawing = self._drawing(lane)
         if row:
-            return [Painted(f" {row:<{LABEL - 1}}", "dim"), *self._parts(drawing.rows[row])]
+            name = "" if row.startswith(HIGHER) else row
+            return [Painted(f" {name:<{LABEL - 1}}", "dim"), *self._parts(drawing.rows[row])]
         name = f" timeline {self.chart.lanes[lane].timeline}"
         name = name if len(name) < LABEL else f" tl {self.chart.lanes[lane].timeline}"
         return [Painted(f"{name:<{LABEL}}", "dim"), *self._parts(drawing.summary)]
@@ -237,7 +247,7 @@ class TimelineView(LineView, can_focus=True):
         selected, count = self._selected, len(self.chart.lanes)
         first = max(0, min(selected - (self._others + 1) // 2, count - self._others - 1))
         for lane in range(first, min(first + self._others + 1, count)):
-            yield from ((lane, row) for row in (ROWS if lane == selected else ("",)))
+            yield from ((lane, row) for row in (self._rows if lane == selected else ("",)))
 
     def _drawing(self, lane: int) -> Drawing:
         assert self.chart
@@ -246,7 +256,8 @@ class TimelineView(LineView, can_focus=True):
             exact = self.exact if lane == self._selected else None
             receiving = self._receiving if lane == len(self.chart.lanes) - 1 else None
             drawing = self._drawings[lane] = draw(here, self._frame, self.glyphs, exact=exact,
-                                                  receiving_until=receiving)
+                                                  receiving_until=receiving,
+                                                  higher=max(0, len(self._rows) - len(ROWS)))
         return drawing
 
     def _parts(self, cells: Sequence[Cell]) -> Iterator[Part]:

@@ -9,10 +9,19 @@ from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted
 
 if TYPE_CHECKING:
+    from textual.geometry import Size
+
     from pgvault.console.app import ConsoleApp
 
-COLUMNS, LINES = 80, 24
+COLUMNS, LINES = 60, 15
+"""The least in which a screen can be worked with."""
+WHOLE = 80, 24
 """The least in which every screen is complete."""
+
+
+def lacking(size: Size) -> str:
+    """What a terminal says that shows each screen, but not all of it at once; empty for one that does."""
+    return "" if size.width >= WHOLE[0] and size.height >= WHOLE[1] else f"small: {WHOLE[0]}x{WHOLE[1]} shows more "
 
 
 class TooSmall(LineView):
@@ -25,7 +34,8 @@ class TooSmall(LineView):
     def line(self, y: int) -> Line:
         app = cast("ConsoleApp", self.app)
         if y == 0:
-            return [Painted(f"needs {COLUMNS}x{LINES}, this is {app.size.width}x{app.size.height}", "warn")]
+            return [Painted(f"this is {app.size.width}x{app.size.height}; {COLUMNS}x{LINES} is needed, "
+                            f"{WHOLE[0]}x{WHOLE[1]} shows all", "warn")]
         if y == 1:
             return [Painted("q", "accent"), " quit; jobs go on"]
         running = app.world.jobs.running

@@ -12,7 +12,8 @@ from pgvault.console.wizard.draft import Draft, Then, What
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.relation import RelationName, parse_relation
 
-LOOK, BRING_BACK, OPEN, THROW_AWAY, OTHER_POINT = "look", "bring-back", "open-copy", "throw-away", "retry"
+LOOK, BRING_BACK, OPEN, LIFT, THROW_AWAY, OTHER_POINT = \
+    "look", "bring-back", "open-copy", "lift", "throw-away", "retry"
 """As the console's keys name them."""
 Shown = Callable[[Sequence[str]], str]
 """The command line of the words behind `pgvault`, for a shell."""
@@ -46,6 +47,8 @@ def afterwards(draft: Draft, took: str) -> Iterator[Next]:
         yield Next(OPEN, "open it", "for use: replay ends here, on a timeline of its own", ("open", job))
         yield Next(OTHER_POINT, "other point", f"to choose one, with all you said; it is a restore again, and this one "
                                                f"took {took}. Throw this one away first, or choose another directory.")
+    yield Next(LIFT, "let it act", "as the original does: what its restore added against that is taken out",
+               ("open", job, "--lift"))
     yield Next(THROW_AWAY, "throw away", "stop the restored server and remove its files",
                ("throw-away", job, "--remove", draft.directory))
 

@@ -20,14 +20,14 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.widgets.strip import HEIGHT, Strip
+from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.answer import Answer, Near
 from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import asked, nearest, told
-from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
+from pgvault.console.wizard.stage import Stage, lines_of_strip
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
@@ -107,9 +107,9 @@ class PointStep(Stage):
 
     def on_resize(self, event: Resize) -> None:
         """The line of time where there is room for all three."""
-        room = self.size.height
-        self.strip.give_room(room >= ROOM_FOR_STRIP)
-        self.finder.fit(room - _LEAST_POINT - (HEIGHT if room >= ROOM_FOR_STRIP else 0))
+        room, strip = self.size.height, lines_of_strip(self.size.height)
+        self.strip.give_room(strip)
+        self.finder.fit(room - _LEAST_POINT - strip)
 
     def on_finder_found(self, event: Finder.Found) -> None:
         """What stands below the list says of the search what the list says."""

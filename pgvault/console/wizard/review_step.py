@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from textual import getters
 from textual.app import ComposeResult
 
 from pgvault.console.beside import begin
-from pgvault.console.fields import Field, failed, laid_out
-from pgvault.console.screens.confirm import CONFIRM_COLUMNS, Confirm
-from pgvault.console.widgets.bars import Bar
+from pgvault.console.fields import Field, failed
+from pgvault.console.screens.confirm import Confirm
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.told import Told
 from pgvault.console.wizard.planned import Planned, here, told
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
-from pgvault.model.text import Painted, Part
+from pgvault.model.text import Painted
 
 
 class ReviewStep(Stage):
     step = Step.REVIEW
     plan_text = getters.query_one("#plan", Reading)
     frame = getters.query_one("#plan-pane", Pane)
-    verdict = getters.query_one("#verdict", Bar)
+    verdict = getters.query_one("#verdict", Told)
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +41,7 @@ class ReviewStep(Stage):
 
     def compose(self) -> ComposeResult:
         yield Pane("the plan", Reading(id="plan"), id="plan-pane")
-        yield Bar(id="verdict")
+        yield Told(id="verdict")
 
     # Planning
 
@@ -79,25 +77,25 @@ class ReviewStep(Stage):
         self.plan_text.show([*lead, *failed(self._failure, retry="t"), *([Field("", said, "bold")] if said else [])])
 
     def _say(self) -> None:
-        self.verdict.set(list(self._verdict()))
+        self.verdict.show([Field("", *self._verdict(), 1)])
         self.recovery.update_frame()
 
-    def _verdict(self) -> Iterator[Part]:
+    def _verdict(self) -> Painted:
+        """What Enter does, or why nothing; whole, since it decides."""
         plan = self._plan
         if self._failure:
-            yield Painted(" nothing was changed", "bad")
-        elif plan is None:
-            yield Painted(" planning", "dim")
-        elif self._starting:
-            yield Painted(" starting: the destination is looked at once more", "accent")
-        elif plan.failed:
-            yield Painted(" this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
-        elif self.console.options.read_only:
-            yield Painted(" READ-ONLY: this console plans and restores nothing; c shows the command", "warn")
-        elif plan.overwrites:
-            yield Painted(" Enter asks for the directory's name, and then overwrites it", "bad")
-        else:
-            yield Painted(f" Enter: {plan.act}", "good")
+            return Painted("nothing was changed", "bad")
+        if plan is None:
+            return Painted("planning", "dim")
+        if self._starting:
+            return Painted("starting: the destination is looked at once more", "accent")
+        if plan.failed:
+            return Painted("this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
+        if self.console.options.read_only:
+            return Painted("READ-ONLY: this console plans and restores nothing; c shows the command", "warn")
+        if plan.overwrites:
+            return Painted("Enter asks for the directory's name, and then overwrites it", "bad")
+        return Painted(f"Enter: {plan.act}", "good")
 
     # Starting
 
@@ -128,10 +126,8 @@ class ReviewStep(Stage):
         if plan.overwrites:
             fields = [Field("", f"This overwrites {plan.place}:", "bad", 0),
                       Field("", plan.overwrites, "bad" if plan.doubt else "bold", 0),
-                      *([Field("", plan.doubt, "bold", 0)] if plan.doubt else []),
-                      Field("", "Type the directory's whole name to confirm.", "", 0)]
-            self.console.push_screen(Confirm("overwrite", laid_out(fields, CONFIRM_COLUMNS), act=plan.act,
-                                             typed=plan.directory), self._confirmed)
+                      *([Field("", plan.doubt, "bold", 0)] if plan.doubt else [])]
+            self.console.push_screen(Confirm("overwrite", fields, act=plan.act, typed=plan.directory), self._confirmed)
         else:
             self._confirmed(True)
 

@@ -12,6 +12,7 @@ from pgvault.console.app import Change
 from pgvault.console.beside import begin
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, laid_out
+from pgvault.console.jobbook import Followed
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.widgets.listing import Listing
@@ -26,6 +27,7 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
 
 _REDRAW_SECONDS = 1.0
+_LEAST_PHASES = 3
 _LEAST_EVENTS = 5
 """Lines for the newest events, with their border."""
 
@@ -80,18 +82,25 @@ class RunStep(Stage):
         if followed is None and job_id in world.jobs.ids and world.jobs.job(job_id).state.final:
             self.recovery.go(Step.PROOF)
             return
-        columns = (self.text.size.width or self.console.size.width - 2)
-        self._show(list(told(self.recovery.draft, followed, self._course.phases, world.now(), self.console.glyphs,
-                             columns)), columns)
+        self._show(followed)
         if not self._is_reading:  # one at a time: what was read by one that is given up would be missed
             self._is_reading = True
             begin(self, "journal", self._read, job_id)
 
-    def _show(self, fields: list[Field], columns: int) -> None:
+    def _show(self, followed: Followed | None) -> None:
         """The phases in full where the newest events leave them room."""
-        lines = min(len(laid_out(fields, columns)), max(3, self.size.height - 2 - _LEAST_EVENTS))
-        self.text.styles.height = lines
-        self.text.show(fields)
+        columns = self.text.size.width or self.console.size.width - 2
+        room = max(_LEAST_PHASES, self.size.height - 2 - _LEAST_EVENTS)
+
+        def fields(*, foremost: bool) -> list[Field]:
+            return list(told(self.recovery.draft, followed, self._course.phases, self.console.world.now(),
+                             self.console.glyphs, columns, foremost=foremost))
+
+        shown = fields(foremost=False)
+        if len(laid_out(shown, columns)) > room:
+            shown = fields(foremost=True)
+        self.text.styles.height = min(len(laid_out(shown, columns)), room)
+        self.text.show(shown)
 
     async def _read(self, job_id: str) -> None:
         """What came since: the phases that ended, and the newest events."""

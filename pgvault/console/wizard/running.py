@@ -71,19 +71,23 @@ def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
 
 
 def told(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
-         columns: int) -> Iterator[Field]:
-    """What is known of the draft's job; `followed` is None before it was first looked at."""
-    yield Field("job", f"pgvault job watch {draft.job}, from any terminal", "")
-    yield Field("", "it goes on when this screen, the console or the connection ends", "dim")
+         columns: int, *, foremost: bool = False) -> Iterator[Field]:
+    """What is known of the draft's job; `followed` is None before it was first looked at. `foremost`: with what it
+    does now on top, for where not all of it is seen."""
+    job = (Field("job", f"pgvault job watch {draft.job}, from any terminal", ""),
+           Field("", "it goes on when this screen, the console or the connection ends", "dim"))
     if followed is None:
-        yield Field("state", "not heard of yet")
+        yield from (*job, Field("state", "not heard of yet"))
         return
-    yield from _state(followed, now)
-    yield gap()
-    yield from _done(phases)
-    here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
-    if here:
-        yield from _running(here, followed, now, glyphs, columns)
+    state, running = _state(followed, now), _running(phases, followed, now, glyphs, columns)
+    coming = _coming(draft, followed, phases)
+    if foremost:
+        yield from (*state, *running, *coming, *_done(phases), *job)
+    else:
+        yield from (*job, *state, gap(), *_done(phases), *running, *coming)
+
+
+def _coming(draft: Draft, followed: Followed, phases: Sequence[Phase]) -> Iterator[Field]:
     if followed.job.state is not JobState.CANCELLING:
         coming = to_come(draft, [phase.name for phase in phases] or [followed.phase])
         for number, name in enumerate(coming):
@@ -114,8 +118,12 @@ def _done(phases: Sequence[Phase]) -> Iterator[Field]:
                                                   f"{f'{size(phase.done)} in ' if phase.done else ''}{seconds}", "good")
 
 
-def _running(here: Phase, followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Iterator[Field]:
+def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs: Glyphs,
+             columns: int) -> Iterator[Field]:
     """The events may be read further than the job was followed: the amount is told when both are in one phase."""
+    here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
+    if here is None:
+        return
     yield Field("now", f"{_said(here.name)}, for {span(_age(here.began, now))}", "bold")
     if followed.progress and followed.phase == here.name:
         yield Field("", _progress(followed.progress, glyphs, columns, moves=not followed.stillness(now)))

@@ -207,7 +207,8 @@ class RecoveryScreen(WithRestored):
         super().update_frame()
         if self.is_attached and self.query("#steps"):
             options = self.app.options
-            self.path_bar.set(shown(self.draft.step, read_only=options.read_only, arrow=self.app.glyphs.arrow))
+            self.path_bar.set(shown(self.draft.step, read_only=options.read_only, arrow=self.app.glyphs.arrow,
+                                    columns=self.size.width))
 
     def actions(self) -> Iterable[Action]:
         stage = self.stage

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.containers import Vertical
 
+from pgvault.console.widgets.strip import HEIGHT, HIGHEST
 from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
     from pgvault.console.app import Change, ConsoleApp
     from pgvault.console.wizard.screen import RecoveryScreen
 
-ROOM_FOR_STRIP = 30
-"""Lines of a step from which on it has room for the line of time, too."""
+_ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
+"""Lines of a step from which on it has room for the line of time, too, and for its higher bars."""
+
+
+def lines_of_strip(room: int) -> int:
+    """How many of so many lines of a step the line of time has; 0 where it has no place."""
+    return HIGHEST if room >= _ROOM_FOR_HIGHEST else HEIGHT if room >= _ROOM_FOR_STRIP else 0
 
 
 class Stage(Vertical):

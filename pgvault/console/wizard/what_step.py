@@ -16,7 +16,7 @@ from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.draft import What
 from pgvault.console.wizard.finder import SURE, Finder
 from pgvault.console.wizard.search import Stand
-from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
+from pgvault.console.wizard.stage import Stage, lines_of_strip
 from pgvault.console.wizard.steps import Step
 
 _LEADS_TO = {
@@ -79,7 +79,7 @@ class WhatStep(Stage):
         self.finder.stop()
 
     def on_resize(self, event: Resize) -> None:
-        self.strip.give_room(self.size.height >= ROOM_FOR_STRIP)
+        self.strip.give_room(lines_of_strip(self.size.height))
         self.call_after_refresh(self._explain)
 
     def on_finder_found(self, event: Finder.Found) -> None:

@@ -18,7 +18,7 @@ from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.answer import Answer, Space
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path, flaw_of_port
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.stage import ROOM_FOR_STRIP, Stage
+from pgvault.console.wizard.stage import Stage, lines_of_strip
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure
 from pgvault.model.target import EndOfWal
@@ -90,7 +90,7 @@ class WhereStep(Stage):
         begin(self, "backup", self._look_at_backup)
 
     def on_resize(self, event: Resize) -> None:
-        self.strip.give_room(self.size.height >= ROOM_FOR_STRIP)
+        self.strip.give_room(lines_of_strip(self.size.height))
 
     def _show(self, draft: Draft) -> None:
         self._showing = True
@@ -241,8 +241,19 @@ class WhereStep(Stage):
         if draft.overwrite:
             yield Field("overwrites", "what is in the directory is renamed, its newest WAL saved into the vault, and "
                                       "kept until you remove it", "bad")
+        yield Field("not offered", _not_offered(draft), "dim")
         yield gap()
         yield Field("", "left and right change a value, up and down go to another line", "dim", 1)
 
     def words(self) -> list[str] | None:
         return self.recovery.draft.words()
+
+
+def _not_offered(draft: Draft) -> str:
+    """Why some of what a server can do at the point is not among the choices."""
+    if draft.then is Then.STANDBY:
+        return "opening, pausing or shutting down: a standby follows the original; the first step has the other ways"
+    standby = "to follow the original as a standby: that is chosen in the first step"
+    if draft.point is None or isinstance(draft.point.target, EndOfWal):
+        return f"to pause or to shut down: the latest is the end of the WAL, where PostgreSQL does neither; {standby}"
+    return standby
