@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pyte
 import pytest
-from catalogue.shelf import at
 from desk import WIDE, Desk, press, screen, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.segment import Segment
+from shelf import at
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
