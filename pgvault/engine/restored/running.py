@@ -50,7 +50,7 @@ class RunningCopy:
                 return NotFound(f"{self.copy.called} has no database {database}",
                                 hint=f"List its databases: pgvault look {self.copy.job}")
         return Unreachable(f"could not log in to {self.copy.called}, in {self.copy.place}", detail=f"{failure.text}.",
-                           hint=failure.hint or "Let pgvault's role in by its pg_hba.conf, or name a conninfo for the "
+                           hint=failure.hint or "Allow pgvault's role in its pg_hba.conf, or set conninfo of the "
                                                 "host in the configuration.")
 
     def words(self, way: LoginPath, database: str) -> list[str]:
