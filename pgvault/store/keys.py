@@ -14,37 +14,34 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_NAMES = re.compile(f"{_NAME}/(?:{_NAME})?")
+"""Server and name."""
 
 
 class Kind(Enum):
-    """What an object is. The value is its path below its server's directory; of the first two, below the root."""
+    """What an object is. The value is its path below the root of the store."""
 
     VAULT = "vault.toml"
     """The mark of a vault: its format and id. Where it is, absence can be proven."""
     README = "README"
-    IDENTITY = "identity.toml"
-    BACKUP = "backups/{name}/backup.toml"
+    IDENTITY = "{server}/identity.toml"
+    BACKUP = "{server}/backups/{name}/backup.toml"
     """A backup's facts. Written last, they are what commits a backup."""
-    MANIFEST = "backups/{name}/manifest.sqlite"
-    PACK = "packs/{name}.pack"
-    WAL = "wal/{group}/{name}.zst"
-    RECOVERY = "recoveries/{name}.toml"
+    MANIFEST = "{server}/backups/{name}/manifest.sqlite"
+    PACK = "{server}/packs/{name}.pack"
+    WAL = "{server}/wal/{group}/{name}.zst"
+    RECOVERY = "{server}/recoveries/{name}.toml"
 
-    @property
-    def is_of_vault(self) -> bool:
+    def __init__(self, path: str) -> None:
+        parts = path.split("/")
+        self.is_of_vault = len(parts) == 1
         """Whether it belongs to the vault itself, and to no server."""
-        return self in (Kind.VAULT, Kind.README)
-
-    @property
-    def directory(self) -> str:
-        """The directory of all objects of the kind, below the server's; empty where that itself is it."""
-        return self.value.partition("/")[0] if "{" in self.value else ""
-
-    @property
-    def suffix(self) -> str:
-        """What follows the name in the last part of the path."""
-        return self.value.rpartition("}")[2]
+        self.is_named = "{name}" in path
+        self.directory = parts[1] if self.is_named else ""
+        """That of all objects of the kind, below the server's; empty where that itself is it."""
+        self.suffix = path.rpartition("}")[2]
+        """What follows the last of server and name in the path."""
 
 
 class Key(NamedTuple):
@@ -60,10 +57,14 @@ class Key(NamedTuple):
         """Relative to the root of the store, parts separated by `/`."""
         kind, server, name = self
         if kind.is_of_vault:
-            return kind.value
-        if not _NAME.fullmatch(server) or ("{" in kind.value and not _NAME.fullmatch(name)):
+            return kind.suffix
+        if not _NAMES.fullmatch(f"{server}/{name}") or kind.is_named == (not name):
             raise ValueError(f"no object can have the name {name!r} of server {server!r}")
-        return f"{server}/{kind.value.format(name=name, group=wal_group(name))}"
+        if not kind.is_named:
+            return f"{server}{kind.suffix}"
+        if kind is Kind.WAL:
+            return f"{server}/{kind.directory}/{wal_group(name)}/{name}{kind.suffix}"
+        return f"{server}/{kind.directory}/{name}{kind.suffix}"
 
 
 def wal_group(name: str) -> str:

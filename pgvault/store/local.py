@@ -176,7 +176,7 @@ class LocalStore:
         directory = self._directory(kind, server)
         if kind is Kind.IDENTITY:
             self._prove_absence(Key(kind))  # an empty root looks like a vault without servers
-            yield from sorted(path.parent.name for path in self._root.glob(f"*/{kind.value}"))
+            yield from sorted(path.parent.name for path in self._root.glob(f"*{kind.suffix}"))
         elif kind is Kind.WAL:
             yield from _wal_names(directory, prefix, after)
         elif kind in (Kind.BACKUP, Kind.MANIFEST):
@@ -190,7 +190,7 @@ class LocalStore:
         system may not be mounted."""
         if key.kind.is_of_vault:
             return
-        mark, directory = self._root / Kind.VAULT.value, self._directory(key.kind, key.server)
+        mark, directory = self._root / Kind.VAULT.suffix, self._directory(key.kind, key.server)
         with os_errors(READ, mark):
             if not mark.exists():
                 raise Unreachable(f"the vault in {self._root} is not there", detail=f"{mark} does not exist.",
