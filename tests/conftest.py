@@ -43,7 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Of such a fixture's parameters each has a group of its own. What needs a server or a host is marked.
     """
     for item in items:
-        if {"fleet", "ssh_hosts"}.intersection(getattr(item, "fixturenames", ())):
+        code = getattr(getattr(item, "function", None), "__code__", None)
+        if {"fleet", "ssh_hosts"}.intersection(getattr(item, "fixturenames", ())) or \
+                "start_ssh_host" in getattr(code, "co_names", ()):
             item.add_marker(pytest.mark.server)
         if isinstance(item, pytest.Function) and not item.get_closest_marker("xdist_group"):
             shared = {name for name, found in item._fixtureinfo.name2fixturedefs.items()
