@@ -14,7 +14,7 @@ import pytest
 from shelf import Shelf, at, made_backup
 from support.installation import REPOSITORY
 
-from pgvault.store.keys import Kind
+from pgvault.store.keys import Key, Kind
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.packs import END_MAGIC, FRAME_SIZE, MAGIC
 from pgvault.vault.recoveries import Recovery
@@ -86,11 +86,11 @@ def fields_of(path: Path) -> list[str]:
 
 
 def test_the_layout_and_the_packs_are_those_of_the_code() -> None:
-    text = FORMAT.read_text()
-    for kind in Kind:
-        named = kind.value.replace("backups/{name}", "backups/<backup id>").replace("packs/{name}", "packs/<pack id>")
-        named = named.replace("{group}", "<16 hex>").replace("recoveries/{name}", "recoveries/<8 hex>")
-        assert re.search(rf"^ +{re.escape(named.replace('{name}', '<name>'))} .* object$", text, re.MULTILINE), kind
+    text, name = FORMAT.read_text(), "000000010000000000000001"
+    objects = {re.sub(r"<[^>]+>", "<>", path) for path in re.findall(r"^ +(\S.*?\S)  .* object$", text, re.MULTILINE)}
+    keys = (Key(kind, "main" * (not kind.is_of_vault), name * kind.is_named) for kind in Kind)
+    paths = (key.path.removeprefix("main/") for key in keys)
+    assert objects == {path.replace(name, "<>").replace(name[:16], "<>") for path in paths}
     assert f"`{MAGIC.decode()}`" in text
     assert f"`{END_MAGIC.decode()}`" in text
     assert FRAME_SIZE == 1 << 20
