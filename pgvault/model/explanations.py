@@ -70,8 +70,9 @@ EXPLANATIONS: Mapping[str, Explanation] = {
          "Wait for the job: pgvault job watch JOB. Or cancel it: pgvault job cancel JOB.",
          "A lock is released when its holder dies; there is no file to remove.")),
     "unreachable": Explanation(
-        "A PostgreSQL server or a host did not answer, or refused the connection.",
-        ("It or the network is down.", "pg_hba.conf has no line for this role, or none for replication.",
+        "A PostgreSQL server, a host or the storage of the vault did not answer, or refused the connection.",
+        ("It or the network is down.", "The file system of the vault, or of a directory in it, is not mounted.",
+         "pg_hba.conf has no line for this role, or none for replication.",
          "The SSH key or the host key is not accepted.", "A password is wrong or missing."),
         ("pgvault check SERVER shows which connection fails, and which statement or line corrects it.",
          "Try to connect by hand as the same user: psql with the conninfo, or ssh with the configured address.",
