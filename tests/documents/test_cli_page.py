@@ -13,6 +13,7 @@ from support.fleet import Fleet
 from support.ssh import SshHost
 from target_world import end_world, make_world
 
+from pgvault.cli.command import GLOBAL_WITH_VALUE
 from pgvault.cli.verbs import VERBS
 from pgvault.cli.wal import document
 from pgvault.engine.restore.condition import Closed
@@ -86,6 +87,12 @@ def test_each_verb_has_its_section_with_an_example() -> None:
         assert re.search(rf"^    .*\bpgvault {verb}\b", text, re.MULTILINE), f"{verb} has no example"
         described = [name for name in tables() if name.split(" ")[0] == verb]
         assert described or verb in TEXT or "(#backup)" in text, f"{verb} has no document"
+
+
+def test_each_alias_and_each_option_of_all_verbs_is_named() -> None:
+    before, _, _ = PAGE.read_text().partition("## Exit codes")
+    for name in (*(alias for verb in VERBS.values() for alias in verb.aliases), *GLOBAL_WITH_VALUE):
+        assert re.search(rf"`{name}[` ]", before), f"{name} is not named"
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
