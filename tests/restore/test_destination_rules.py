@@ -19,12 +19,15 @@ from pgvault.io.probe import Contents, Destination, Installation, Postmaster
 from pgvault.io.probe_listening import SocketPlace
 from pgvault.model.check import Outcome
 from pgvault.model.restore_plan import Listening, Precondition, RestorePlan, Room
+from pgvault.store.keys import Key, Kind
+from pgvault.store.memory import MemoryStore
 from pgvault.vault.layout import Vault
 
 OK, WARNING, FAILED = Outcome.OK, Outcome.WARNING, Outcome.FAILED
 MISSING, EMPTY, POPULATED = Contents.MISSING, Contents.EMPTY, Contents.POPULATED
 SEGMENT = 16 * MIB
-NO_SERVERS = Vault(Path("/nowhere"))
+NO_SERVERS = Vault(Path("/nowhere"), MemoryStore(Path("/nowhere")))
+NO_SERVERS.store.put(Key(Kind.VAULT), b"format = 1\n")
 
 
 def conditions(there: Destination, wanted: RestorePlan, host: HostConfig | None = None) -> dict[str, Precondition]:
