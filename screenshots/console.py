@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from life import MEGABYTES, lived, with_short_paths
+from pgvault.demo.directions import notice
 from textual.pilot import Pilot
 
 from pgvault.config.load import load
@@ -18,8 +19,7 @@ from pgvault.console import head
 from pgvault.console.app import ConsoleApp
 from pgvault.console.dump import screen_picture, screen_text
 from pgvault.console.options import Options
-from pgvault.console.world import World
-from pgvault.demo.directions import notice
+from pgvault.console.queries import Queries
 from pgvault.demo.interruption import Interruption
 from pgvault.demo.sandbox import Sandbox, new_sandbox
 from pgvault.demo.story import Loss
@@ -52,7 +52,7 @@ def main() -> None:
 
 async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> None:
     options = Options(config=sandbox.config, notice=notice(loss))
-    app = ConsoleApp(World(load(sandbox.config), config_argument=sandbox.config), options)
+    app = ConsoleApp(Queries(load(sandbox.config), config_argument=sandbox.config), options)
     async with app.run_test(size=(columns, lines), notifications=True) as pilot:
         camera = _Camera(pilot, f"{columns}x{lines}")
         await camera.take("overview", _shows("checks  OK", " checks  "))

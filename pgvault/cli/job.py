@@ -11,7 +11,7 @@ from pathlib import Path
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.render import listener
-from pgvault.console.plan_facts import told
+from pgvault.console.plan_facts import plan_fields
 from pgvault.jobs.detach import OUTPUT
 from pgvault.jobs.encoding import plain
 from pgvault.jobs.failures import failure_of
@@ -99,15 +99,15 @@ def _show(directory: Path, context: Context) -> int:
     for event in read_events(directory):
         if not isinstance(event, Progressed):
             facts = {f.name: plain(getattr(event, f.name)) for f in fields(event) if f.name not in ("at", "error")}
-            told = ", ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))
-            context.out.line(f"  {when(event.at)}  ", context.out.paint(type(event).__name__, "bold"), f"  {told}")
+            shown = ", ".join(f"{name} {value}" for name, value in facts.items() if value not in ("", None))
+            context.out.line(f"  {when(event.at)}  ", context.out.paint(type(event).__name__, "bold"), f"  {shown}")
     return 0
 
 
 def _planned(job: Job, plan: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Describe the plan as the console does. Continued fields have an empty name."""
     name = "plan"
-    for field in told(job.kind, plan):
+    for field in plan_fields(job.kind, plan):
         name = field.name or name
         yield f"Plan: {name}", field.text
 

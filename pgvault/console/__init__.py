@@ -2,7 +2,7 @@
 
 It does none of the work itself. What changes something, and what asks a server or a host, is a `pgvault` command in a
 process of its own (`commands`), the same that a person would type; what the vault knows is read by the engine's
-queries (`world`); jobs are followed by their journals. Closing it ends nothing but it.
+queries (`queries`); jobs are followed by their journals. Closing it ends nothing but it.
 
 Only `start` may be imported from outside: it sets up the environment before Textual reads it.
 """

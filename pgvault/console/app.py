@@ -16,17 +16,17 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.checks import Checks
 from pgvault.console.driver import TerminalDriver
 from pgvault.console.glyphs import ASCII, fitting
+from pgvault.console.job_news import JobNews, describe_news
 from pgvault.console.keys import in_textual
 from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
 from pgvault.console.pulse import watch
-from pgvault.console.seen import Seen, told_news
+from pgvault.console.queries import Queries, run_query
 from pgvault.console.theme import THEMES, theme_for
-from pgvault.console.world import World, look
 from pgvault.model.errors import PgvaultError
 
 if TYPE_CHECKING:
@@ -78,16 +78,16 @@ class ConsoleApp(Keystrokes):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (15, "-low"), (24, "-high")]
     BINDINGS: ClassVar[list[Any]] = []
 
-    def __init__(self, world: World, options: Options) -> None:
+    def __init__(self, queries: Queries, options: Options) -> None:
         theme = theme_for(os.environ)
         super().__init__(driver_class=TerminalDriver, ansi_color=True if theme.startswith("ansi") else None)
-        self.world, self.options = world, options
+        self.queries, self.options = queries, options
         self.glyphs = ASCII if options.ascii_only else fitting(os.environ)
-        self.keymap: Mapping[str, str] = world.config.keys
-        self.server = world.servers[0] if world.servers else ""
+        self.keymap: Mapping[str, str] = queries.config.keys
+        self.server = queries.servers[0] if queries.servers else ""
         self.protections: dict[str, Protection | PgvaultError] = {}
-        self.checks = Checks(world)
-        self.seen = Seen(world.home)
+        self.checks = Checks(queries)
+        self.job_news = JobNews(queries.home)
         self._job_changes: object = None
         """As the last look counted them; None before the first one, which is news in any case."""
         self.jobs_problem: PgvaultError | None = None
@@ -119,7 +119,7 @@ class ConsoleApp(Keystrokes):
             with suppress(RuntimeError, ValueError):  # not the main thread, as in tests
                 loop.add_signal_handler(number, self.end)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(layout=True))
-        self.world.log.on_change = self._commands_changed
+        self.queries.log.on_change = self._commands_changed
         self.set_interval(JOBS_SECONDS, self._poll_jobs)
         self.set_interval(VAULT_SECONDS, self._poll_vault)
         self.call_after_refresh(self._begin)
@@ -127,23 +127,23 @@ class ConsoleApp(Keystrokes):
     def _begin(self) -> None:
         """Once the first screen stands."""
         self.begun = True
-        begin(self, "jobs", self._first_look, exclusive=False)
-        begin(self, "vault", self._read_all)
+        run_in_background(self, "jobs", self._first_look, exclusive=False)
+        run_in_background(self, "vault", self._read_all)
 
     async def _first_look(self) -> None:
         await self.read_jobs()
-        if news := told_news(self.seen, self.world.jobs):
+        if news := describe_news(self.job_news, self.queries.jobs):
             self.tell(news, "warning")
 
     async def _read_all(self) -> None:
-        await self.read_vault(self.world.servers)
-        if self.options.check_at_start and self.world.servers:
+        await self.read_vault(self.queries.servers)
+        if self.options.check_at_start and self.queries.servers:
             await self.checks.run("all", self._checks_changed)
             watch(self)
 
     def check(self, server: str) -> None:
         """Check a server, or `all`; it goes on when another view is opened."""
-        begin(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
+        run_in_background(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
 
     def leave(self) -> None:
         """As a person wishes it, who is asked first what becomes of a sandbox; leaving that question, too, keeps it."""
@@ -157,9 +157,9 @@ class ConsoleApp(Keystrokes):
     def end(self) -> None:
         """What runs goes on, and the person is told how to see it again."""
         if self.keeps_sandbox is None:
-            self.keeps_sandbox = bool(self.world.jobs.running or self.starting)
+            self.keeps_sandbox = bool(self.queries.jobs.running or self.starting)
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
-                         for each in self.world.jobs.running]
+                         for each in self.queries.jobs.running]
         if self.starting:
             self.farewell.append(f"{self.starting} was being started: pgvault job list tells whether it runs")
         self.exit()
@@ -211,17 +211,17 @@ class ConsoleApp(Keystrokes):
 
     def _poll_jobs(self) -> None:
         if not self.paused:
-            begin(self, "jobs", self.read_jobs, exclusive=False)
+            run_in_background(self, "jobs", self.read_jobs, exclusive=False)
 
     async def read_jobs(self) -> None:
-        before = {each.job.id: each.job.server for each in self.world.jobs.running}
-        changed = await look(self.world.jobs.look, "read the jobs")
+        before = {each.job.id: each.job.server for each in self.queries.jobs.running}
+        changed = await run_query(self.queries.jobs.look, "read the jobs")
         problem = changed if isinstance(changed, PgvaultError) else None
         if (problem is None and changed != self._job_changes) or str(problem) != str(self.jobs_problem):
             self._job_changes = changed
             self.jobs_problem = problem
             self.tell_views(Change.JOBS)
-        if ended := before.keys() - {each.job.id for each in self.world.jobs.running}:
+        if ended := before.keys() - {each.job.id for each in self.queries.jobs.running}:
             await self._look_at_vault()
             for server in self.checks.in_doubt & {before[job] for job in ended}:
                 self.check(server)
@@ -229,21 +229,21 @@ class ConsoleApp(Keystrokes):
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
         if not self.paused:
-            begin(self, "vault-poll", self._look_at_vault)
+            run_in_background(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
         """Read again what has another stamp than when it was read."""
         moved = []
-        for server in self.world.servers:
-            stamp = await look(partial(self.world.stamp, server))
+        for server in self.queries.servers:
+            stamp = await run_query(partial(self.queries.stamp, server))
             if server in self._stamps and stamp != self._stamps[server]:
                 moved.append(server)
         await self.read_vault(moved)
 
     async def read_vault(self, servers: Iterable[str]) -> None:
         for server in servers:
-            self._stamps[server] = await look(partial(self.world.stamp, server))
-            self.protections[server] = await look(partial(self.world.protection, server))
+            self._stamps[server] = await run_query(partial(self.queries.stamp, server))
+            self.protections[server] = await run_query(partial(self.queries.protection, server))
             self.tell_views(Change.VAULT)
 
     def _checks_changed(self) -> None:
@@ -263,7 +263,7 @@ class ConsoleApp(Keystrokes):
 
     def environment_of(self, server: str) -> str:
         """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
-        config = self.world.config.servers.get(server)
+        config = self.queries.config.servers.get(server)
         return config.environment.upper() if config else ""
 
     def open_recovery(self, *, backup: str = "auto", target: Target | None = None, timeline: int | None = None,
@@ -317,12 +317,12 @@ class ConsoleApp(Keystrokes):
             self.tell("refreshing again")
 
     async def do_help(self) -> None:
-        from pgvault.console.screens.finder import open_help
+        from pgvault.console.screens.entries_dialog import open_help
 
         await open_help(self)
 
     async def do_palette(self) -> None:
-        from pgvault.console.screens.finder import open_palette
+        from pgvault.console.screens.entries_dialog import open_palette
 
         await open_palette(self)
 
@@ -356,7 +356,7 @@ class ConsoleApp(Keystrokes):
         from pgvault.console.dump import save_screen
 
         try:
-            paths = save_screen(self, Path.cwd(), self.world.now())
+            paths = save_screen(self, Path.cwd(), self.queries.now())
         except OSError as error:
             self.tell(f"could not save the screen: {error.strerror}: {error.filename}", "error")
         else:

@@ -22,7 +22,7 @@ def act(plan: BackupPlan) -> str:
     return f"back up {plan.server} now"
 
 
-def told(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Iterator[Field]:
+def backup_plan_fields(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Iterator[Field]:
     """See `backup_plan.told`."""
     for name, text in backup_plan.describe_backup_plan(plan, last, str(home)):
         yield Field(name, text, "", _INDENT)

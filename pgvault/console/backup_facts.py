@@ -99,7 +99,7 @@ def restorable(row: Row) -> str:
             BackupStatus.WAITING_FOR_WALS: f"backup {row.id} waits for WAL that it needs"}[status]
 
 
-def told(row: Row, wal_problem: str = "") -> Iterator[Field]:
+def backup_fields(row: Row, wal_problem: str = "") -> Iterator[Field]:
     """All that is known of it, what is wrong first."""
     if not isinstance(row.found, Catalogued):
         yield _field("UNREADABLE", f"backup {row.id}: {row.found.reason}", "bad")

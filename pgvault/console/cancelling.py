@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field
-from pgvault.console.world import look
+from pgvault.console.queries import run_query
 from pgvault.jobs.journal import read_edges
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.event import JobFinished
@@ -67,13 +67,13 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
     """Say what will be, and do it when that is confirmed."""
     from pgvault.console.screens.confirm import Confirm
 
-    followed = app.world.jobs.followed(job.id)
+    followed = app.queries.jobs.followed(job.id)
     first, *others = left(job, followed.phase if followed else "")
     fields = [Field("", f"Job {job.id} {first}", "bold", 0), *(Field("", line, "", 0) for line in others)]
 
     def confirmed(yes: bool | None) -> None:
         if yes:  # by the app: leaving the screen does not end the waiting
-            begin(app, f"cancel-{job.id}", _cancel, app, job)
+            run_in_background(app, f"cancel-{job.id}", _cancel, app, job)
 
     act = f"cancel the {job.kind.value}{f' of {job.server}' if job.server else ''}"
     app.push_screen(Confirm(act, fields, act=act, back="let it run"), confirmed)
@@ -83,13 +83,13 @@ async def _cancel(app: ConsoleApp, job: Job) -> None:
     from pgvault.console.screens.failure_box import FailureBox
 
     app.tell(f"job {job.id} was asked to stop")
-    answer = await app.world.commands.ask("job", "cancel", job.id, "--wait")
+    answer = await app.queries.commands.ask("job", "cancel", job.id, "--wait")
     await app.read_jobs()
     ended = answer.document.get("job")
     if isinstance(ended, dict):
         state, verdict = ended.get("state"), ended.get("verdict")
         expected = state == JobState.CANCELLED.value
-        ending = await look(lambda: read_edges(jobs_directory(app.world.home) / job.id)[1], "read the job")
+        ending = await run_query(lambda: read_edges(jobs_directory(app.queries.home) / job.id)[1], "read the job")
         detail = ending.error.detail if isinstance(ending, JobFinished) and ending.error else ""
         app.tell(f"job {job.id}: {': '.join(filter(None, (str(state), str(verdict or ''), detail)))}",
                  "information" if expected else "warning")

@@ -12,7 +12,7 @@ from pgvault.model.check import Finding, Outcome
 from pgvault.model.event import Failure
 
 if TYPE_CHECKING:
-    from pgvault.console.world import World
+    from pgvault.console.queries import Queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class NoAnswer:
 class Checks:
     """What was found, what is being asked now, and why an answer is missing."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, queries: Queries) -> None:
+        self._world = queries
         self.found: dict[str, Checked] = {}
         self.running: dict[str, datetime] = {}
         """Servers that are being checked, since when."""

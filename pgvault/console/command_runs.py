@@ -71,7 +71,7 @@ def in_short(runs: Runs) -> str:
         f"exit {ended}" if runs.newest.status is not None else ended)))
 
 
-def told(runs: Runs) -> Iterator[Field]:
+def command_fields(runs: Runs) -> Iterator[Field]:
     """All about them."""
     for number, command in enumerate(runs.commands):
         yield Field("" if number else "command", command, "bold")

@@ -88,7 +88,7 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
         yield "".join(piece)
 
 
-def told_in(lead: str, problem: Failure | PgvaultError) -> str:
+def describe_failure(lead: str, problem: Failure | PgvaultError) -> str:
     """What stands in the place of what could not be read: why, a line each."""
     return "\n".join(filter(None, (f"{lead}: {problem.message}", problem.detail, problem.hint)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgvault.console.world import operator
+from pgvault.console.queries import operator
 from pgvault.model.text import Painted, Part
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ _WHOLE = 80
 def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
     """What it says at its left and its right; on a small terminal what does not change is left out."""
     mode = Painted("READ-ONLY", "warn") if app.options.read_only else Painted("ACTIVE", "bold")
-    servers = len(app.world.servers)
-    clock = f"  {app.world.now():%Y-%m-%d %H:%M}Z "
+    servers = len(app.queries.servers)
+    clock = f"  {app.queries.now():%Y-%m-%d %H:%M}Z "
     left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode]
     if app.size.width < _WHOLE:
         return left, [_jobs(app), clock]
@@ -29,7 +29,7 @@ def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
 def _jobs(app: ConsoleApp) -> Part:
     if app.jobs_problem:
         return Painted("jobs not known", "warn")
-    if not app.world.jobs.is_known:
+    if not app.queries.jobs.is_known:
         return "reading the jobs"
-    running = len(app.world.jobs.running)
+    running = len(app.queries.jobs.running)
     return Painted(f"{running} job{'s' * (running != 1)} running", "accent") if running else "no jobs running"

@@ -61,7 +61,7 @@ def _failed_command(journal: Path) -> CommandRan | None:
     return next((event for event in events if isinstance(event, CommandRan) and event.status), None)
 
 
-def told(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
+def job_fields(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
     """Of a job at work all but how far it is."""
     job = facts.job
     yield from ending(facts, glyphs)
@@ -78,7 +78,7 @@ def told(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
     if facts.plan:
         yield gap()
         yield heading("plan")
-        yield from plan_facts.told(job.kind, facts.plan)
+        yield from plan_facts.plan_fields(job.kind, facts.plan)
 
 
 def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> Iterator[Field]:
@@ -91,8 +91,8 @@ def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> It
     if place := plan_facts.destination(facts.plan):
         yield Field("to", place)
     yield Field("command", job.command or "-")
-    told = (each for each in events if str(each[1]) != ENDED)  # that is said above
-    for number, (at, word, text) in enumerate(told):
+    job_fields = (each for each in events if str(each[1]) != ENDED)  # that is said above
+    for number, (at, word, text) in enumerate(job_fields):
         style = text.style if isinstance(text, Painted) else ""
         yield Field("" if number else "last events", f"{at!s:<15}  {word!s:<8}  {text}", style, hang=_EVENT_TEXT)
 

@@ -87,7 +87,7 @@ class JournalRows:
         event = decode(line)
         if event is None:
             return ["", Painted("unknown", "dim"), line.decode("utf-8", "backslashreplace").rstrip()]
-        word, text = told(event, command)
+        word, text = event_parts(event, command)
         return [Painted(f"{event.at:%m-%d %H:%M:%SZ}", "dim"), word, text]
 
     def found(self, pattern: str) -> LazyRows[int]:
@@ -103,7 +103,7 @@ class JournalRows:
             return b""
 
 
-def told(event: Event, command: Callable[[str], str]) -> tuple[Part, Part]:
+def event_parts(event: Event, command: Callable[[str], str]) -> tuple[Part, Part]:
     """An event as a word and a text; `command` says how to tell one that was run."""
     match event:
         case JobStarted():

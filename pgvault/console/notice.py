@@ -12,14 +12,14 @@ def notice(options: Options, jobs: JobBook) -> str:
     if not options.notice or not options.lost:
         return options.notice
     proven = (job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if _brought_back(job, options.lost))
-    return next((_told(job) for job in proven), options.notice)
+    return next((_describe(job) for job in proven), options.notice)
 
 
 def _brought_back(job: Job, lost: str) -> bool:
     return job.kind is JobKind.RESTORE and job.state is JobState.SUCCEEDED and f"{lost} is there" in job.verdict
 
 
-def _told(job: Job) -> str:
+def _describe(job: Job) -> str:
     """The verdict begins with the place: `restored to HOST:DIRECTORY; ...`."""
     host, _, _ = job.verdict.removeprefix("restored ").partition(":")
     when = f" at {job.finished_at:%H:%M:%S}Z" if job.finished_at else ""

@@ -33,7 +33,7 @@ def expected(plan: Plan) -> tuple[str, ...]:
                  for each in _mappings(plan.get("expects")))
 
 
-def told(kind: JobKind, plan: Plan) -> Iterator[Field]:
+def plan_fields(kind: JobKind, plan: Plan) -> Iterator[Field]:
     """Each fact with its name."""
     tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore, JobKind.BRING_BACK: _bring_back,
             JobKind.OPEN: _copy, JobKind.THROW_AWAY: _copy}.get(kind)

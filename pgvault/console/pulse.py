@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pgvault.config.conninfo import parse_conninfo
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
@@ -27,7 +27,7 @@ def watch(app: ConsoleApp) -> None:
 
     def feel() -> None:
         if not app.paused:
-            begin(app, "pulse", _feel, app, known, exclusive=False)
+            run_in_background(app, "pulse", _feel, app, known, exclusive=False)
 
     app.set_interval(_SECONDS, feel)
     feel()
@@ -35,8 +35,8 @@ def watch(app: ConsoleApp) -> None:
 
 async def _feel(app: ConsoleApp, known: dict[str, bool | None]) -> None:
     """Check those that began or ceased to answer since the last time."""
-    servers = app.world.servers
-    found = await asyncio.gather(*(answers(app.world.config.server(each).conninfo) for each in servers))
+    servers = app.queries.servers
+    found = await asyncio.gather(*(answers(app.queries.config.server(each).conninfo) for each in servers))
     changed = [server for server, now in zip(servers, found, strict=True) if now is not known.get(server, now)]
     known.update(zip(servers, found, strict=True))
     for server in changed:

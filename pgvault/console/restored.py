@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.commands import Answer, Document
 from pgvault.console.fields import Field
 from pgvault.console.jobbook import LOOKED_AT
-from pgvault.console.restored_plans import told_bring_back, told_throw_away
+from pgvault.console.restored_plans import bring_back_fields, throw_away_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.asking import Asking
 from pgvault.console.screens.confirm import Confirm
@@ -46,34 +46,35 @@ class Made:
 
 def done_with(app: ConsoleApp, job_id: str) -> list[Job]:
     """The jobs of what was done with the server of this restore, newest first."""
-    later = [each for each in app.world.jobs.ids[:LOOKED_AT] if each > job_id]
-    return [job for job in map(app.world.jobs.job, later) if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]
+    later = [each for each in app.queries.jobs.ids[:LOOKED_AT] if each > job_id]
+    return [job for job in map(app.queries.jobs.job, later)
+            if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]
 
 
 def act(app: ConsoleApp, action: str, made: Made) -> None:
     if action == "look":
-        look_at(app, made)
+        lend_to_psql(app, made)
     else:
         _ACTS[action](app, made)
 
 
-def look_at(app: ConsoleApp, made: Made) -> None:
+def lend_to_psql(app: ConsoleApp, made: Made) -> None:
     """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew."""
     database = [f"--database={parse_relation(made.expect[0]).database}"] if made.expect else []
     words = ["look", made.job, *database]
-    ran, began = app.world.log.begin(app.world.commands.shown(words)), time.monotonic()
+    ran, began = app.queries.log.begin(app.queries.commands.shown(words)), time.monotonic()
     status: int | None = None
     try:
         with app.suspend():
-            status = subprocess.run(app.world.commands.argv(words), check=False).returncode
+            status = subprocess.run(app.queries.commands.argv(words), check=False).returncode
             if status:
                 input("\nEnter goes back to the console. ")
     except SuspendNotSupported:
-        app.tell(f"this terminal cannot be lent: {app.world.commands.shown(words)}", "warning")
+        app.tell(f"this terminal cannot be lent: {app.queries.commands.shown(words)}", "warning")
     except (EOFError, KeyboardInterrupt):
         pass
     finally:
-        app.world.log.end(ran, time.monotonic() - began, status)
+        app.queries.log.end(ran, time.monotonic() - began, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _bring_back(app: ConsoleApp, made: Made) -> None:
     """One plan, one confirmation and one job for each database."""
     def wanted(names: Iterable[object]) -> _Wanted:
         return _Wanted(("bring-back", made.job, *map(str, names)), f"bring back into {made.server}",
-                       "both servers are being asked; nothing is changed", told_bring_back, lambda _: "")
+                       "both servers are being asked; nothing is changed", bring_back_fields, lambda _: "")
 
     def named(names: tuple[str, ...] | None) -> None:
         if names:
@@ -125,15 +126,15 @@ def _confirm_opening(app: ConsoleApp, made: Made, words: list[str], title: str, 
                      fields: Iterable[Field]) -> None:
     def confirmed(yes: bool | None) -> None:
         if yes:
-            begin(app, "start", _start, app, [*words, "--yes", "--detach"], title)
+            run_in_background(app, "start", _start, app, [*words, "--yes", "--detach"], title)
 
-    app.push_screen(Confirm(title, [*fields, Field("command", app.world.commands.shown(words), "", 9)], act=act),
+    app.push_screen(Confirm(title, [*fields, Field("command", app.queries.commands.shown(words), "", 9)], act=act),
                     confirmed)
 
 
 def _throw_away(app: ConsoleApp, made: Made) -> None:
     _plan(app, [_Wanted(
-        ("throw-away", made.job), "throw away", "the server is being looked at; nothing is changed", told_throw_away,
+        ("throw-away", made.job), "throw away", "the server is being looked at; nothing is changed", throw_away_fields,
         lambda plan: str(plan["removes"][0]))])
 
 
@@ -158,10 +159,10 @@ def _confirm(app: ConsoleApp, wanted: _Wanted, answer: Answer, go_on: Callable[[
 
     def confirmed(yes: bool | None) -> None:
         if yes:
-            begin(app, "start", _start, app, [*words, *(["--yes"] if not typed else []), "--detach"], wanted.title)
+            run_in_background(app, "start", _start, app, [*words, *["--yes"] * (not typed), "--detach"], wanted.title)
         go_on()
 
-    fields = [*wanted.told(plan), Field("command", app.world.commands.shown(words), "accent")]
+    fields = [*wanted.told(plan), Field("command", app.queries.commands.shown(words), "accent")]
     app.push_screen(Confirm(wanted.title, fields, act=str(plan["act"]), typed=typed), confirmed)
 
 
@@ -179,7 +180,7 @@ def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
 async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
     app.starting = title
     try:
-        answer = await app.world.commands.ask(*words)
+        answer = await app.queries.commands.ask(*words)
     finally:
         app.starting = ""
     job = answer.document.get("job")

@@ -12,7 +12,7 @@ _SHOWN = 4
 """Of what is left out; the dialog has to fit the smallest screen."""
 
 
-def told_bring_back(plan: Document) -> Iterator[Field]:
+def bring_back_fields(plan: Document) -> Iterator[Field]:
     kinds = [each["kind"] for each in plan["relations"] if each["kind"] != "sequence"]
     counts = ", ".join(f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds))
     names = ", ".join([*(f"schema {name}" for name in plan["schemas"]), *plan["tables"]])
@@ -29,7 +29,7 @@ def told_bring_back(plan: Document) -> Iterator[Field]:
     yield from _warnings(plan)
 
 
-def told_throw_away(plan: Document) -> Iterator[Field]:
+def throw_away_fields(plan: Document) -> Iterator[Field]:
     first, *spaces = plan["removes"]
     yield Field("REMOVES", f"{plan['host'] or 'this machine'}:{first} ({size(plan['bytes'])})", "bad")
     for each in spaces:

@@ -37,9 +37,9 @@ def open_console(config: Config, options: Options) -> Closed:
     prepare(os.environ, options)
     check_keymap(config)
     from pgvault.console.app import ConsoleApp
-    from pgvault.console.world import World
+    from pgvault.console.queries import Queries
 
-    app = ConsoleApp(World(config, config_argument=options.config), options)
+    app = ConsoleApp(Queries(config, config_argument=options.config), options)
     try:
         patience.run(app.run_async(mouse=options.mouse))
     finally:

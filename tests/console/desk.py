@@ -23,7 +23,7 @@ from pgvault.console.app import ConsoleApp
 from pgvault.console.commands import Answer, CommandLog, Commands, Document
 from pgvault.console.dump import screen_text
 from pgvault.console.options import Options
-from pgvault.console.world import World
+from pgvault.console.queries import Queries
 from pgvault.jobs.hold import hold, this_process
 from pgvault.jobs.journal import EVENTS, Journal
 from pgvault.jobs.registry import jobs_directory, next_id
@@ -142,10 +142,10 @@ class Desk:
 
     def app(self, **options: object) -> ConsoleApp:
         """A console; `check_at_start` is off unless asked for."""
-        world = World(load(self.shelf.config), config_argument=self.shelf.config, clock=lambda: self.now)
+        queries = Queries(load(self.shelf.config), config_argument=self.shelf.config, clock=lambda: self.now)
         if not self.real_verbs:
-            world.commands = Played(self.shelf.config, world.log, self._answers)
-        console = ConsoleApp(world, Options(**{"config": self.shelf.config, "check_at_start": False, **options}))
+            queries.commands = Played(self.shelf.config, queries.log, self._answers)
+        console = ConsoleApp(queries, Options(**{"config": self.shelf.config, "check_at_start": False, **options}))
         console.NOTIFICATION_TIMEOUT = 3600.0  # no test depends on how long a toast stands
         return console
 

@@ -18,8 +18,8 @@ from terminal import Terminal
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.options import Options
-from pgvault.console.world import World
-from pgvault.console.world import utc_now as now
+from pgvault.console.queries import Queries
+from pgvault.console.queries import utc_now as now
 from pgvault.jobs.registry import jobs_directory, read_job
 from pgvault.model.job import JobState
 from pgvault.vault import catalog
@@ -34,21 +34,21 @@ def station(open_tmp: Path, own_server: Callable[..., Server]) -> Station:
 
 
 async def test_b_takes_a_backup_that_is_then_in_the_list(station: Station) -> None:
-    world = World(load(station.config), config_argument=station.config, clock=now)
-    app = ConsoleApp(world, Options(config=station.config, check_at_start=False))
+    queries = Queries(load(station.config), config_argument=station.config, clock=now)
+    app = ConsoleApp(queries, Options(config=station.config, check_at_start=False))
     async with app.run_test(size=NARROW, notifications=True) as pilot:
         await settle(pilot)
         await press(pilot, "2", "b", "j", "enter")
         async with asyncio.timeout(WAIT_SECONDS):
-            while not world.jobs.ids or not world.jobs.job(world.jobs.ids[0]).state.final:
+            while not queries.jobs.ids or not queries.jobs.job(queries.jobs.ids[0]).state.final:
                 await app.read_jobs()
                 await asyncio.sleep(0.1)
-        job = world.jobs.job(world.jobs.ids[0])
+        job = queries.jobs.job(queries.jobs.ids[0])
         assert "backup main --jobs" in job.command
         assert job.state is JobState.SUCCEEDED, job.verdict
         await app._look_at_vault()
         await press(pilot, "2")
-        backup_id, = catalog.ids(world.vault_of("main"))
+        backup_id, = catalog.ids(queries.vault_of("main"))
         assert backup_id in screen(pilot)
         await press(pilot, "enter")
         await press(pilot, "/", *"PG_VERSION")
@@ -57,8 +57,8 @@ async def test_b_takes_a_backup_that_is_then_in_the_list(station: Station) -> No
 
 async def test_a_server_that_is_out_of_reach_is_refused_with_its_reason(station: Station) -> None:
     station.server.stop()
-    world = World(load(station.config), config_argument=station.config, clock=now)
-    async with ConsoleApp(world, Options(config=station.config, check_at_start=False)).run_test(
+    queries = Queries(load(station.config), config_argument=station.config, clock=now)
+    async with ConsoleApp(queries, Options(config=station.config, check_at_start=False)).run_test(
             size=NARROW, notifications=True) as pilot:
         await settle(pilot)
         await press(pilot, "b", "j", "enter")

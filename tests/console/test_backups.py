@@ -168,7 +168,7 @@ async def test_b_shows_the_plan_and_does_nothing_before_it_is_confirmed(desk: De
                      "--no-immediate-checkpoint --detach"):
             assert said in words(pilot), said
         await press(pilot, "enter")
-        assert pilot.app.world.commands.asked == []
+        assert pilot.app.queries.commands.asked == []
 
 
 async def test_the_first_backup_promises_no_figures(desk: Desk) -> None:
@@ -188,7 +188,7 @@ async def test_what_is_confirmed_is_begun_as_shown_and_seen_to_run(desk: Desk) -
         await press(pilot, "2", "b")
         assert "at most 50" in words(pilot)
         await press(pilot, "j", "enter")
-        asked, = pilot.app.world.commands.asked
+        asked, = pilot.app.queries.commands.asked
         assert asked == ("backup", "main", "--jobs", "3", "--immediate-checkpoint", "--bwlimit", "50MB/s", "--detach")
         assert pilot.app.current_mode == "overview"
         assert "backup 20261123T120000Z is DONE" in words(pilot)

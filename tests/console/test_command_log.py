@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelf import at
 
-from pgvault.console.command_runs import in_short, merged, told
+from pgvault.console.command_runs import command_fields, in_short, merged
 from pgvault.console.command_words import PATH_COLUMNS, in_words, short_path
 from pgvault.console.commands import Ran
-from pgvault.console.world import look
+from pgvault.console.queries import run_query
 from pgvault.model.errors import Refused
 from pgvault.model.text import width
 
@@ -44,10 +44,10 @@ def test_a_command_in_few_words(command: str, said: str) -> None:
 
 @given(st.text(st.sampled_from("/ab.…宽"), max_size=80))
 def test_a_long_path_is_shown_by_its_end(path: str) -> None:
-    told = short_path(path)
-    assert path.endswith(told.removeprefix("..."))
+    command_fields = short_path(path)
+    assert path.endswith(command_fields.removeprefix("..."))
     last = path.rsplit("/", 1)[-1]
-    assert width(told) <= max(PATH_COLUMNS, width(last) + 4)
+    assert width(command_fields) <= max(PATH_COLUMNS, width(last) + 4)
 
 
 @given(st.text(max_size=60))
@@ -64,7 +64,7 @@ def test_equal_neighbours_are_one_row_and_nothing_else_is() -> None:
     assert rows[-1].key == "1", "it stays as more of them come"
     assert rows[-1].took == "3.0 s"
     assert in_short(rows[-1]) == "db2, 3 times, 2026-11-23 12:00:03Z, 3.0 s, exit 0"
-    facts = {field.name: field.text for field in told(rows[-1])}
+    facts = {field.name: field.text for field in command_fields(rows[-1])}
     assert facts["command"] == LOOK
     assert facts["ran"] == "3 times, the first 2026-11-23 12:00:01Z, the last 2026-11-23 12:00:03Z"
 
@@ -77,7 +77,7 @@ def test_what_the_few_words_leave_out_is_told_in_full() -> None:
 
 async def test_the_log_says_what_was_done_where_and_how_often(desk: Desk) -> None:
     async with desk.open(size=WIDE) as pilot:
-        log = pilot.app.world.log
+        log = pilot.app.queries.log
         for _ in range(9):
             log.record(LOOK, "standby-db-server", desk.now, 0.5, 0)
         log.record("sh -c '# make the destination ready ...' pgvault /srv/pg/data", "standby-db-server",
@@ -104,6 +104,6 @@ def test_an_error_that_is_drawn_has_no_secret() -> None:
         raise Refused("cannot use password=hunter2", detail="It is postgresql://me:hunter2@db.",
                       hint="Try --token hunter2.")
 
-    error = asyncio.run(look(fail))
+    error = asyncio.run(run_query(fail))
     assert isinstance(error, Refused)
     assert "hunter2" not in str(error)

@@ -98,7 +98,7 @@ async def test_an_action_of_another_view_is_done_there(desk: Desk) -> None:
 
 async def test_every_command_is_logged_with_its_place_time_and_end(desk: Desk) -> None:
     async with desk.open() as pilot:
-        log = pilot.app.world.log
+        log = pilot.app.queries.log
         await press(pilot, "at")
         assert "No command was run from here yet." in screen(pilot)
         log.record("tar -xf - [/bad]", "standby-db-server", desk.now, 2.5, 1)

@@ -20,9 +20,9 @@ from workshop import Workshop
 from pgvault.console import jobbook
 from pgvault.console.cancelling import left
 from pgvault.console.commands import Answer, CommandLog
+from pgvault.console.job_news import JobNews
 from pgvault.console.jobbook import JobBook
 from pgvault.console.journal_rows import JournalRows
-from pgvault.console.seen import Seen
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory, next_id
@@ -202,10 +202,10 @@ async def test_a_job_that_was_at_work_then_is_news_when_it_has_ended(desk: Desk)
 def test_a_state_that_makes_no_sense_is_no_state(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / f"seen-{os.getpid()}.json"
     file.write_bytes(content)
-    seen = Seen(Path("/vault"), file)
+    seen = JobNews(Path("/vault"), file)
     assert seen.is_news("20261101T000000Z-01") in (True, False)
-    seen.looks(["20261101T000000Z-01", "20261102T000000Z-01"], ["20261101T000000Z-01"])
-    again = Seen(Path("/vault"), file)
+    seen.mark_seen(["20261101T000000Z-01", "20261102T000000Z-01"], ["20261101T000000Z-01"])
+    again = JobNews(Path("/vault"), file)
     assert again.is_news("20261101T000000Z-01")
     assert not again.is_news("20261102T000000Z-01")
     assert again.is_news("20261103T000000Z-01")
@@ -213,7 +213,7 @@ def test_a_state_that_makes_no_sense_is_no_state(tmp_path_factory: pytest.TempPa
 
 def test_a_state_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    Seen(Path("/vault"), tmp_path / "file" / "seen.json").looks(["20261101T000000Z-01"], [])
+    JobNews(Path("/vault"), tmp_path / "file" / "seen.json").mark_seen(["20261101T000000Z-01"], [])
 
 
 # One job
@@ -318,7 +318,7 @@ def test_no_text_of_a_journal_breaks_its_rows(tmp_path_factory: pytest.TempPathF
 
 
 def test_the_commands_of_a_job_that_began_and_ended_between_two_looks_are_kept(desk: Desk) -> None:
-    book = desk.app().world.jobs
+    book = desk.app().queries.jobs
     book.look()
     failed(desk)
     book.look()
@@ -367,7 +367,7 @@ async def test_cancelling_takes_two_steps_and_ends_with_the_verdict(desk: Desk) 
     desk.says(f"job cancel {job} --wait", answer=Answer(
         130, ({"job": {"id": job, "state": "cancelled", "verdict": "backup cancelled"}},), None))
     async with desk.open() as pilot:
-        commands = pilot.app.world.commands
+        commands = pilot.app.queries.commands
         commands.held = asyncio.Event()
         await press(pilot, "4", "X")
         assert "nothing can be restored from it" in screen(pilot), "it says what is left behind"

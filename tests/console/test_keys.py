@@ -10,9 +10,9 @@ from support.cli import pgvault
 from support.installation import REPOSITORY
 
 from pgvault.config.load import load
-from pgvault.console.finding import Entry, found
+from pgvault.console.entries import Entry, matching
 from pgvault.console.keys import ACTIONS, BY_ID, EVERYWHERE, MOVES, VIEWS, actions_of, problems, shown
-from pgvault.console.screens.finder import help_entries, palette_entries
+from pgvault.console.screens.entries_dialog import help_entries, palette_entries
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.start import check_keymap
 from pgvault.model.errors import ConfigError
@@ -158,12 +158,12 @@ def entry(key: str, keys: str, label: str, meaning: str) -> Entry:
 def test_what_is_typed_finds_by_key_first_then_by_label_then_by_any_word() -> None:
     entries = [entry("a", "b", "back up", "Back up the server"), entry("b", "/", "filter", "Filter the list"),
                entry("c", "f", "follow", "Follow the file's end"), entry("d", "x", "check", "of the filter")]
-    assert [each.key for each in found(entries, "f")] == ["c", "b", "d"]
-    assert [each.key for each in found(entries, "filter")] == ["b", "d"]
-    assert [each.key for each in found(entries, "server back")] == ["a"], "all words, in any order"
-    assert [each.key for each in found(entries, "!filter")] == ["a", "c"]
-    assert found(entries, "  ") == entries
-    assert found(entries, "[red]") == []
+    assert [each.key for each in matching(entries, "f")] == ["c", "b", "d"]
+    assert [each.key for each in matching(entries, "filter")] == ["b", "d"]
+    assert [each.key for each in matching(entries, "server back")] == ["a"], "all words, in any order"
+    assert [each.key for each in matching(entries, "!filter")] == ["a", "c"]
+    assert matching(entries, "  ") == entries
+    assert matching(entries, "[red]") == []
 
 
 def test_every_id_is_known() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from shelf import Shelf, at, made_backup
 
-from pgvault.console import backup_facts, standing
+from pgvault.console import backup_facts, server_status
 from pgvault.console.ages import age
 from pgvault.console.check_rows import check_table, first_failure, worst_first
 from pgvault.console.checks import Checked, NoAnswer
@@ -69,10 +69,11 @@ def test_facts_are_never_wider_than_their_place(name: str, error: str, columns: 
     for status in BackupStatus:
         row = backup_facts.Row(_entry(made_backup(at(21), status=status, name=name, error=error,
                                                   corrupt_pages=(name,))))
-        for line in laid_out(backup_facts.told(row, error), columns):
+        for line in laid_out(backup_facts.backup_fields(row, error), columns):
             assert sum(width(str(part)) for part in line) <= columns
     row = backup_facts.Row(Unreadable("20261122T120000Z", error))
-    assert all(visible(str(part)) == str(part) for line in laid_out(backup_facts.told(row), 60) for part in line)
+    assert all(visible(str(part)) == str(part)
+               for line in laid_out(backup_facts.backup_fields(row), 60) for part in line)
 
 
 @settings(deadline=None)
@@ -108,8 +109,8 @@ def test_a_hint_of_two_lines_stays_one_of_two_lines() -> None:
 
 @pytest.mark.parametrize("glyphs", [ASCII, UNICODE])
 def test_nothing_unknown_is_drawn_as_good(glyphs) -> None:
-    assert standing.state_part(None, None, glyphs).style == "dim"
-    assert str(standing.reach(None, NOW)) == str(standing.last_backup(None, NOW)) == "-"
+    assert server_status.state_part(None, None, glyphs).style == "dim"
+    assert str(server_status.reach(None, NOW)) == str(server_status.last_backup(None, NOW)) == "-"
     assert age(None, NOW) == "-"
 
 

@@ -207,7 +207,7 @@ async def test_running_not_run_and_no_answer_look_different(desk: Desk) -> None:
     """R21."""
     desk.says("check main", answer=failure("could not start", hint="Try again."))
     async with desk.open() as pilot:
-        commands = pilot.app.world.commands
+        commands = pilot.app.queries.commands
         commands.held = asyncio.Event()
         await pilot.press("x")
         await pilot.pause()

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.console.plan_facts import destination, told
+from pgvault.console.plan_facts import destination, plan_fields
 from pgvault.jobs.plan import read_plan, write_plan
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.job import JobKind
@@ -28,7 +28,7 @@ RESTORE = {
 
 
 def lines(kind: JobKind, plan: object) -> list[str]:
-    return [f"{field.name}: {field.text}" if field.name else field.text for field in told(kind, plan)]
+    return [f"{field.name}: {field.text}" if field.name else field.text for field in plan_fields(kind, plan)]
 
 
 def test_the_plan_of_a_backup(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ async def test_a_server_that_ceases_or_begins_to_answer_is_checked(desk: Desk, m
     app = desk.app(check_at_start=True)
     known: dict[str, bool | None] = {}
     async with desk.open(app) as pilot:
-        asked = app.world.commands.asked
+        asked = app.queries.commands.asked
         await pulse._feel(app, known)
         await settle(pilot)
         assert asked == [("check", "main")], "at the start, and not again while nothing changes"
@@ -78,12 +78,12 @@ async def test_a_check_that_failed_is_made_again_when_a_job_has_ended(desk: Desk
                                            (Finding("backups", Outcome.FAILED),))
         job = desk.job(PhaseStarted("copy", at=desk.now), lives=True)
         await app.read_jobs()
-        assert app.world.commands.asked == []
+        assert app.queries.commands.asked == []
         desk.close()
         await app.read_jobs()
         await settle(pilot)
-        assert job not in [each.job.id for each in app.world.jobs.running]
-        assert app.world.commands.asked == [("check", "main")]
+        assert job not in [each.job.id for each in app.queries.jobs.running]
+        assert app.queries.commands.asked == [("check", "main")]
         assert app.checks.found["main"].outcome is Outcome.OK
 
 

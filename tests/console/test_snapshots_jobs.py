@@ -167,12 +167,12 @@ def test_commands(snap_compare: Any, desk: Desk, size: Size) -> None:
     app = desk.app()
     probe = "sh -c '# look at the destination ...' pgvault /srv/pg/17/main"
     for number in range(9):
-        app.world.log.record(probe, "standby-db-server", desk.now - timedelta(seconds=number), 0.1, 0)
+        app.queries.log.record(probe, "standby-db-server", desk.now - timedelta(seconds=number), 0.1, 0)
     long = "tar --create --file - --directory /var/lib/postgresql/17/main --exclude pg_wal " * 2
     for number, (command, where, status) in enumerate((
             ("pgvault check all", "", 0), ("df -P /srv/pg/17/main", "standby-db-server", 0),
             (long, "standby-db-server", 2), ("pgvault check main", "", 3))):
-        app.world.log.record(command, where, desk.now + timedelta(seconds=number), 0.2 + number, status)
+        app.queries.log.record(command, where, desk.now + timedelta(seconds=number), 0.2 + number, status)
     shows(snap_compare, desk, size, "at", "down", app=app)
 
 

@@ -83,5 +83,5 @@ def test_an_unusable_index(desk: Desk, snap_compare: Picture, size: tuple[int, i
         raise Corrupt("the index /srv/vault/main/wal.sqlite cannot be used",
                       detail="SQLite says: file is [no] database.",
                       hint="It is a cache; make it again: pgvault rebuild-index main")
-    console.world.picture = broken
+    console.queries.picture = broken
     assert snap_compare(console, terminal_size=size, run_before=keys())

@@ -27,7 +27,8 @@ def shows(snap_compare: Any, desk: Desk, size: Size, *keys: str, text: str = "",
             await press(pilot, "enter")
 
     app = desk.app(**options)
-    app.world.commands = Played(None, app.world.log, desk._answers)  # a command line without the test's own directory
+    # A command line without the test's own directory.
+    app.queries.commands = Played(None, app.queries.log, desk._answers)
     assert snap_compare(app, terminal_size=size, run_before=go)
 
 

@@ -252,7 +252,7 @@ def test_a_fault_of_the_console_is_told_and_logged_without_the_values_of_its_var
         console: Callable[..., Terminal], tmp_path: Path) -> None:
     """The terminal is as it was, and the log has the traceback; what runs is not touched."""
     broken = tmp_path / "sitecustomize.py"
-    broken.write_text("import pgvault.console.world as w\n"
+    broken.write_text("import pgvault.console.queries as w\n"
                       "w.operator = lambda secret='hunter2': 1 / 0\n")
     path = os.pathsep.join([str(tmp_path), str(VERB), str(REPOSITORY)])
     terminal = console(PYTHONPATH=path, wait=False)

@@ -16,7 +16,7 @@ from pictures import SECOND, Part, backup, branch, picture, point, steady, us
 from pgvault.console.glyphs import ASCII, UNICODE
 from pgvault.console.timeline.axis import labels
 from pgvault.console.timeline.chart import Chart, Mark, MarkKind, chart_of, next_mark
-from pgvault.console.timeline.cursor import Cursor, aim, clocks, told
+from pgvault.console.timeline.cursor import Cursor, clocks, cursor_fields, recovery_point
 from pgvault.console.timeline.frame import Frame
 from pgvault.console.timeline.lane import Slots
 from pgvault.console.timeline.reach import reach
@@ -271,7 +271,7 @@ def test_what_is_offered_as_nearest_can_be_restored(chart: Chart, seconds: float
             assert at is None or reach(chart, lane, at).backup or "cannot be read" in reach(chart, lane, at).reason
         windows = chart.lanes[lane].windows
         assert bool(found.backup) == any(span.begin <= us(seconds) <= span.until for span in windows)
-        fields = list(told(chart, Cursor(chart.lanes[lane].timeline, us(seconds)), 1000, "Europe/Paris"))
+        fields = list(cursor_fields(chart, Cursor(chart.lanes[lane].timeline, us(seconds)), 1000, "Europe/Paris"))
         assert len(fields) == 5
 
 
@@ -306,13 +306,14 @@ def test_what_a_recovery_from_the_cursor_asks_for() -> None:
     chart = chart_of(picture({1: steady(2, 5)}, [backup(90, 3)],
                              points=[point("once", 150, 4), point("twice", 160, 4), point("twice", 200, 5)]))
     [lane] = chart.lanes
-    aims = {mark.kind: aim(chart, Cursor(1, mark.at, mark)).target for mark in lane.marks if mark.text != "twice"}
+    aims = {mark.kind: recovery_point(chart, Cursor(1, mark.at, mark)).target
+            for mark in lane.marks if mark.text != "twice"}
     assert aims[MarkKind.BACKUP] == Immediate()
     assert aims[MarkKind.RESTORE_POINT] == AtName("once")
     twice = next(mark for mark in lane.marks if mark.text == "twice")
-    assert aim(chart, Cursor(1, twice.at, twice)).target == AtLsn(Lsn(twice.lsn or 0))
-    assert isinstance(aim(chart, Cursor(1, us(100))).target, AtTime)
-    assert aim(chart, Cursor(1, us(100), None, Lsn(77))).target == AtLsn(Lsn(77), inclusive=False)
+    assert recovery_point(chart, Cursor(1, twice.at, twice)).target == AtLsn(Lsn(twice.lsn or 0))
+    assert isinstance(recovery_point(chart, Cursor(1, us(100))).target, AtTime)
+    assert recovery_point(chart, Cursor(1, us(100), None, Lsn(77))).target == AtLsn(Lsn(77), inclusive=False)
 
 
 def test_a_timeline_that_branched_off_leads_back_to_its_parent() -> None:

@@ -10,7 +10,7 @@ from made_archive import SIZE, MadeArchive, Server, archives
 
 from pgvault.console.timeline.axis import microseconds, moment
 from pgvault.console.timeline.chart import Chart, MarkKind, chart_of
-from pgvault.console.timeline.cursor import Cursor, aim, reach_of, told
+from pgvault.console.timeline.cursor import Cursor, cursor_fields, reach_of, recovery_point
 from pgvault.console.widgets.timeline import latest
 from pgvault.engine.restore.choose import Choice, NoChoice, find_choice
 from pgvault.engine.restore.recovery_path import RecoveryPaths
@@ -22,7 +22,7 @@ from pgvault.model.times import parse_time
 
 def asked(archive: MadeArchive, chart: Chart, cursor: Cursor) -> Choice | NoChoice:
     """What `r` at this place comes to."""
-    target, backup = aim(chart, cursor)
+    target, backup = recovery_point(chart, cursor)
     named = [each for each in archive.backups if backup in ("auto", each.id)]
     return find_choice(RecoveryPaths(archive), named, target, cursor.timeline)
 
@@ -61,7 +61,8 @@ def test_what_is_nearest_on_the_screen_can_be_typed(archive: MadeArchive, step: 
         found = reach_of(chart, cursor)
         for word, at in (("earlier", found.earlier), ("later", found.later)):
             if at is not None:
-                shown = next(field.text for field in told(chart, cursor, step, None) if field.name == "nearest")
+                shown = next(field.text for field in cursor_fields(chart, cursor, step, None)
+                             if field.name == "nearest")
                 typed = parse_time(shown.split(word)[1].split("Z")[0].strip() + "Z")
                 assert typed == moment(at)
                 assert isinstance(asked(archive, chart, Cursor(cursor.timeline, at)), Choice)
@@ -85,7 +86,7 @@ def test_the_cursor_as_the_view_opens_on_an_idle_server() -> None:
     cursor = latest(chart)
     assert cursor.mark
     assert cursor.mark.kind is MarkKind.WINDOW_END
-    assert aim(chart, cursor).target == AtLsn(end)
+    assert recovery_point(chart, cursor).target == AtLsn(end)
     found = asked(archive, chart, cursor)
     assert isinstance(found, Choice)
     assert found.backup == reach_of(chart, cursor).backup == archive.backups[-1]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from shelf import Shelf, at, made_backup
 
 from pgvault.config.load import load
-from pgvault.console import backup_facts, standing
+from pgvault.console import backup_facts, server_status
 from pgvault.console.wizard.answer import Answer, Near, Reach, Stop
 from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.pointed import nearest, told
+from pgvault.console.wizard.pointed import nearest, point_fields
 from pgvault.engine.catalogue import Catalogue, read_catalogue
 from pgvault.engine.overview import protection
 from pgvault.model.target import AtTime
@@ -30,7 +30,7 @@ def said(point: datetime, latest: datetime, stop: datetime | None) -> dict[str, 
     place = Stop("0/1A000170", True, stop, 1) if stop else None
     answer = Answer(place, "" if stop else "It lies too late.", "20261123T003800Z", 1, (), (),
                     (Reach(1, END, latest, "0/1B000000"),))
-    return {field.name: field.text for field in told(draft, answer, None) if field.name}
+    return {field.name: field.text for field in point_fields(draft, answer, None) if field.name}
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(8999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001
@@ -90,7 +90,7 @@ def test_a_backup_behind_the_last_commit_reaches_to_its_own_end(idle: Shelf) -> 
 
 def test_the_console_says_what_can_be_restored_from_each(idle: Shelf) -> None:
     newest, oldest = backup_facts.rows(catalogue_of(idle))
-    reach = [next(field.text for field in backup_facts.told(row) if field.name == "restorable")
+    reach = [next(field.text for field in backup_facts.backup_fields(row) if field.name == "restorable")
              for row in (oldest, newest)]
     assert reach == ["2026-11-01 12:01:00Z to 2026-11-01 13:00:00.000007Z",
                      "at its end, 2026-11-02 12:01:00Z; no later commit is archived"]
@@ -99,6 +99,6 @@ def test_the_console_says_what_can_be_restored_from_each(idle: Shelf) -> None:
 def test_the_overview_says_both_ends_so_that_they_can_be_typed(idle: Shelf) -> None:
     server = load(idle.config).server("main")
     known = protection(server, idle.home, at(3))
-    fields = standing.told(known, server, None, None, at(3), read_only=False)
+    fields = server_status.status_fields(known, server, None, None, at(3), read_only=False)
     assert next(field.text for field in fields if field.name == "restorable") == \
         "2026-11-01 12:01:00Z to 2026-11-01 13:00:00.000007Z, timeline 1"

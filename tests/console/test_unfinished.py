@@ -21,7 +21,7 @@ from pgvault.model.errors import PgvaultError
 
 def hold_verbs(pilot: Pilot[None]) -> asyncio.Event:
     """From now on no verb answers before this is set."""
-    held = pilot.app.world.commands.held = asyncio.Event()  # type: ignore[attr-defined]
+    held = pilot.app.queries.commands.held = asyncio.Event()  # type: ignore[attr-defined]
     return held
 
 
@@ -130,12 +130,12 @@ async def test_the_palette_says_that_backups_are_still_read(desk: Desk) -> None:
     async with desk.open(console) as pilot:
         gate = asyncio.Event()
         loop = asyncio.get_running_loop()
-        catalogue = console.world.catalogue
+        catalogue = console.queries.catalogue
 
         def slow(server: str) -> object:
             asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
             return catalogue(server)
-        console.world.catalogue = slow  # type: ignore[assignment, method-assign]
+        console.queries.catalogue = slow  # type: ignore[assignment, method-assign]
         await keys(pilot, "ctrl+p", *"20261122")
         assert "Nothing fits" not in screen(pilot)
         assert "the backups are being read" in screen(pilot)
@@ -149,7 +149,7 @@ async def test_restore_points_that_cannot_be_read_are_not_none(desk: Desk) -> No
     async with recovering(desk, "enter", "end", "enter") as pilot:
         def broken(server: str) -> None:
             raise PgvaultError("the disk [nas] does not answer", hint="Mount it.")
-        pilot.app.world.picture = broken  # type: ignore[attr-defined]
+        pilot.app.queries.picture = broken  # type: ignore[attr-defined]
         assert pilot.app.screen.query_one(Kinds).display
         await press(pilot, "down", "down", "enter")
         assert "They cannot be read: the disk [nas] does not answer" in screen(pilot)

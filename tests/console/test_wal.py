@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from pgvault.console.app import Change, ConsoleApp
 from pgvault.console.screens.wal import WalScreen
 from pgvault.console.screens.wal_lists import accident_rows, transaction_rows
-from pgvault.console.timeline.cursor import aim
+from pgvault.console.timeline.cursor import recovery_point
 from pgvault.console.wizard.search import Search
 from pgvault.engine.event_names import WalObject
 from pgvault.engine.event_neighbours import NearTransaction
@@ -107,7 +107,7 @@ def view(pilot: Pilot[None]) -> WalScreen:
 
 def app(desk: Desk, *found: NearTransaction, **options: object) -> ConsoleApp:
     made = desk.app(**options)
-    made.world.transactions = transactions(*found)
+    made.queries.transactions = transactions(*found)
     return made
 
 
@@ -290,7 +290,7 @@ async def test_the_command_runs_unchanged(desk: Desk) -> None:
     async with desk.open(app(desk)) as pilot:
         await press(pilot, "3", "h", "h")
         words = view(pilot).command_words()
-    command = shlex.split(pilot.app.world.commands.shown(words))
+    command = shlex.split(pilot.app.queries.commands.shown(words))
     assert command[0] == "pgvault"
     assert words[:2] == ["restore", "main"]
     assert "--choices" in words
@@ -307,7 +307,7 @@ async def test_accidents_are_listed_newest_first_and_marked(desk: Desk) -> None:
     asked = Asked(console)
     async with desk.open(console) as pilot:
         await press(pilot, "3", "e")
-        assert console.world.commands.asked[-1][:2] == ("events", "main")
+        assert console.queries.commands.asked[-1][:2] == ("events", "main")
         rows = [each for each in screen(pilot).splitlines() if "DROP TABLE shop.public" in each]
         assert "orders" in rows[0]
         assert any("[red]items" in each for each in rows)
@@ -351,7 +351,7 @@ async def test_the_row_that_has_the_focus_is_what_r_takes(desk: Desk) -> None:
         await press(pilot, "n")
         assert view(pilot).timeline.has_focus, "a mark is the timeline's"
         await press(pilot, "r")
-        assert asked.target == aim(view(pilot).chart, view(pilot).timeline.cursor).target
+        assert asked.target == recovery_point(view(pilot).chart, view(pilot).timeline.cursor).target
         await press(pilot, "e")
         assert row.index == 0, "the newest accident, wherever the list was before"
         await press(pilot, "j", "n", "N", "tab", "r")
@@ -430,7 +430,7 @@ async def test_what_was_read_stays_with_its_age_when_it_cannot_be_read_again(
 
         def broken(server: str) -> None:
             raise PgvaultError("the disk [nas] does not answer")
-        console.world.picture = broken
+        console.queries.picture = broken
         view(pilot)._stamp = None
         view(pilot).world_changed(Change.VAULT)
         await settle(pilot)
@@ -446,11 +446,11 @@ async def test_segments_that_are_not_read_yet_are_told_and_read(desk: Desk) -> N
     async with desk.open(console) as pilot:
         await press(pilot, "3")
         assert "1 segment not read yet" in screen(pilot)
-        assert ("wal", "main") in console.world.commands.asked
+        assert ("wal", "main") in console.queries.commands.asked
     console = app(desk, read_only=True)
     async with desk.open(console) as pilot:
         await press(pilot, "3")
-        assert ("wal", "main") not in console.world.commands.asked
+        assert ("wal", "main") not in console.queries.commands.asked
 
 
 async def test_wal_around_the_cursor_that_cannot_be_read_says_why(desk: Desk) -> None:
@@ -459,7 +459,7 @@ async def test_wal_around_the_cursor_that_cannot_be_read_says_why(desk: Desk) ->
 
     def missing(*_: object) -> list[NearTransaction]:
         raise WalMissing("segment [5] left the archive", hint="Run this again.")
-    console.world.transactions = missing
+    console.queries.transactions = missing
     async with desk.open(console) as pilot:
         await press(pilot, "3")
         await rest(pilot)

@@ -65,7 +65,7 @@ async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> Non
         assert "is there with 1500 rows" in " ".join(screen(pilot).replace("┃", "").split())
         await press(pilot, "enter")
         assert draft_of(desk) is None
-        asked = [" ".join(words) for words in pilot.app.world.commands.asked]
+        asked = [" ".join(words) for words in pilot.app.queries.commands.asked]
     assert asked[0] == "events main --newest-first --all-timelines --partial --kind drop --kind truncate " \
                        "--kind rewrite --kind drop-database"
     assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
@@ -285,7 +285,7 @@ async def test_a_plan_that_cannot_run_says_what_to_change(desk: Desk) -> None:
         assert "holds a cluster of PostgreSQL 18" in " ".join(screen(pilot).replace("┃", "").split())
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.REVIEW
-        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+        assert not any("--detach" in words for words in pilot.app.queries.commands.asked)
 
 
 async def test_what_overwrites_asks_for_the_directory(desk: Desk) -> None:
@@ -301,7 +301,7 @@ async def test_what_overwrites_asks_for_the_directory(desk: Desk) -> None:
         await press(pilot, "enter")
         assert isinstance(pilot.app.screen, Confirm)
         await write(pilot, "/18/main")
-        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+        assert not any("--detach" in words for words in pilot.app.queries.commands.asked)
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.PROOF
 
@@ -338,7 +338,7 @@ async def test_read_only_plans_and_restores_nothing(desk: Desk) -> None:
         assert "proof" not in wizard(pilot).path_bar.text
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.REVIEW
-        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+        assert not any("--detach" in words for words in pilot.app.queries.commands.asked)
 
 
 # Running, and how it ends
@@ -370,9 +370,9 @@ async def test_cancelling_takes_two_steps(desk: Desk) -> None:
     running(desk)
     desk.says("job cancel", {"schema": 1, "job": {}})
     async with recovering(desk, *TO_RUN, "X", "enter") as pilot:  # the cursor begins on what does nothing
-        assert not any("cancel" in words for words in pilot.app.world.commands.asked)
+        assert not any("cancel" in words for words in pilot.app.queries.commands.asked)
         await press(pilot, "X", "down", "enter")
-        assert ("job", "cancel", JOB, "--wait") in pilot.app.world.commands.asked
+        assert ("job", "cancel", JOB, "--wait") in pilot.app.queries.commands.asked
         (desk.journal(JOB).parent / "cancel").touch()
         await pilot.app.read_jobs()
         await press(pilot, "X")

@@ -12,7 +12,7 @@ from recovery import DIRECTORY, condition, draft_of, ready, recovering, running,
 from textual.widgets import Input
 
 from pgvault.console.commands import Answer
-from pgvault.console.restored_plans import told_bring_back
+from pgvault.console.restored_plans import bring_back_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
@@ -86,7 +86,7 @@ def plan(*conditions: dict[str, str], beside: str | None = None) -> dict[str, An
 
 
 def test_a_plan_says_what_comes_where_to_and_what_does_not() -> None:
-    told = [(each.name, each.text) for each in told_bring_back(plan(beside="public_restored"))]
+    told = [(each.name, each.text) for each in bring_back_fields(plan(beside="public_restored"))]
     assert ("brings", "shop.public.orders: 1 table, 96.0 KiB") in told
     assert ("into", "shop of main, schema public_restored, beside what is there") in told
     assert ("", "main has public.orders already.") in told
@@ -134,13 +134,13 @@ async def test_a_table_is_brought_back_by_its_plan_one_confirmation_and_a_job(de
         assert isinstance(pilot.app.screen, Confirm)
         assert "1 table, 96.0 KiB" in screen(pilot)
         await press(pilot, "enter")  # the cursor begins on what changes nothing
-        assert pilot.app.world.commands.asked[-1][-1] == "--dry-run"
+        assert pilot.app.queries.commands.asked[-1][-1] == "--dry-run"
         begun = desk.job(PhaseStarted("copy", 1000, desk.now), kind=JobKind.BRING_BACK, lives=True, started=desk.now,
                          command=f"pgvault bring-back {job} shop.public.orders --as-it-was")
         desk.says(f"bring-back {JOB} shop.public.orders", {"job": begun})
         await press(pilot, "b")
         await press(pilot, "down", "enter")
-        assert pilot.app.world.commands.asked[-1] == (
+        assert pilot.app.queries.commands.asked[-1] == (
             "bring-back", JOB, "shop.public.orders", "--as-it-was", "--yes", "--detach")
         assert f"running, job {begun}" in screen(pilot)
         assert "brought back" not in screen(pilot)
@@ -171,7 +171,7 @@ async def test_what_cannot_be_brought_back_says_why_and_begins_nothing(desk: Des
         desk.says(f"bring-back {job} shop.public.orders --dry-run", answer=failure("main cannot be reached"))
         await press(pilot, "b")
         assert "main cannot be reached" in screen(pilot)
-        begun = [words[0] for words in pilot.app.world.commands.asked if "--detach" in words]
+        begun = [words[0] for words in pilot.app.queries.commands.asked if "--detach" in words]
         assert begun == ["restore"]
 
 
@@ -192,7 +192,7 @@ async def test_a_restored_server_is_thrown_away_by_its_directory_typed(desk: Des
         desk.says(f"throw-away {job} --remove", {"job": gone})
         await write(pilot, DIRECTORY[-1])
         await press(pilot, "enter")
-        assert pilot.app.world.commands.asked[-1] == ("throw-away", job, "--remove", DIRECTORY, "--detach")
+        assert pilot.app.queries.commands.asked[-1] == ("throw-away", job, "--remove", DIRECTORY, "--detach")
         assert "thrown away: standby" in screen(pilot)
         assert "What comes next" not in screen(pilot)
         assert "look" not in screen(pilot).splitlines()[-1]
@@ -207,7 +207,7 @@ async def test_what_keeps_a_server_from_acting_is_taken_out_by_a_key(desk: Desk)
         assert "from its next restart on it may" in screen(pilot)
         assert f"open {job} --lift" in " ".join(screen(pilot).split())
         await press(pilot, "j", "enter")
-        assert ("open", job, "--lift", "--yes", "--detach") in pilot.app.world.commands.asked
+        assert ("open", job, "--lift", "--yes", "--detach") in pilot.app.queries.commands.asked
 
 
 async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) -> None:
@@ -231,7 +231,7 @@ async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) ->
         await press(pilot, "escape")
         await press(pilot, "o")
         await press(pilot, "down", "enter")
-        assert pilot.app.world.commands.asked[-1] == ("open", job, "--yes", "--detach")
+        assert pilot.app.queries.commands.asked[-1] == ("open", job, "--yes", "--detach")
         await press(pilot, "s")  # a terminal that nobody has cannot be lent
         assert f"look {job}" in " ".join(toasts(pilot))
         await press(pilot, "escape")

@@ -13,7 +13,7 @@ from pgvault.console.wizard.where_step import WhereStep
 
 
 def searches(pilot: Pilot[None]) -> int:
-    return sum(words[0] == "events" for words in pilot.app.world.commands.asked)
+    return sum(words[0] == "events" for words in pilot.app.queries.commands.asked)
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE])
@@ -90,7 +90,8 @@ async def test_below_the_accidents_stands_what_is_none_and_enter_lists_smaller_o
         desk.says("events main", accident("delete", deleted=1200),
                   accident("delete", "few", deleted=30, at="2026-11-23T11:00:00Z", lsn="0/D000000"))
         await press(pilot, "down", "enter")
-        assert [words[-2:] for words in pilot.app.world.commands.asked if words[0] == "events"][-1] == ("--rows", "10")
+        asked = [words[-2:] for words in pilot.app.queries.commands.asked if words[0] == "events"]
+        assert asked[-1] == ("--rows", "10")
         assert "DELETE 30 rows of shop.public.few" in screen(pilot)
         assert "fewer than 10 rows    are no accident; Enter lists 1 and more (--rows 1)" in screen(pilot)
 

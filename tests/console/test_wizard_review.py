@@ -12,7 +12,7 @@ from recovery import COMMAND, DIRECTORY, choices, condition, plan, planned, read
 
 from pgvault.console.fields import laid_out, wrapped
 from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.planned import Planned, short_names, told
+from pgvault.console.wizard.planned import Planned, plan_fields, short_names
 from pgvault.console.wizard.steps import Step
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, EndOfWal
@@ -26,7 +26,7 @@ DRAFT = Draft("main", point=Point(AtLsn(Lsn(0xE01ADF0), False), label="just befo
 
 
 def lines(document: dict[str, object], columns: int = 78) -> list[str]:
-    fields = told(Planned(document), DRAFT, zone=None, command=COMMAND, now=NOW)
+    fields = plan_fields(Planned(document), DRAFT, zone=None, command=COMMAND, now=NOW)
     return ["".join(map(str, line)).rstrip() for line in laid_out(fields, columns)]
 
 

@@ -10,7 +10,7 @@ from recovery import ready, recovering, running
 from pgvault.console.glyphs import UNICODE
 from pgvault.console.jobbook import Followed
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.running import Course, Phase, to_come, told
+from pgvault.console.wizard.running import Course, Phase, run_fields, to_come
 from pgvault.model.event import CommandRan, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.pace import Progress
@@ -43,10 +43,10 @@ def test_one_phase_runs_whatever_was_read_first() -> None:
     job = Job("20261123T120000Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", None, "", NOW, None, "", None)
     behind = Followed(job, "copy", NOW, Progress("copy", 50, 100, None), NOW)
     phases = [Phase("copy", NOW, NOW + after(1), 100), Phase("flush", NOW + after(1))]
-    shown = {field.name: field.text for field in told(DRAFT, behind, phases, NOW + after(2), UNICODE, 78)}
+    shown = {field.name: field.text for field in run_fields(DRAFT, behind, phases, NOW + after(2), UNICODE, 78)}
     assert shown["done"] == "copies the backup and its WAL: 100 B in 1 s"
     assert shown["now"] == "flushes everything to the destination's disks, for 1 s"
-    assert not any("%" in field.text for field in told(DRAFT, behind, phases, NOW, UNICODE, 78))
+    assert not any("%" in field.text for field in run_fields(DRAFT, behind, phases, NOW, UNICODE, 78))
 
 
 def test_a_server_that_stands_still_is_drawn_as_that() -> None:
@@ -54,13 +54,13 @@ def test_a_server_that_stands_still_is_drawn_as_that() -> None:
     job = Job("20261123T120000Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", None, "", NOW, None, "", None)
     followed = Followed(job, "recover", NOW, Progress("recover", 24 << 20, 100 << 20, 11.0 * (1 << 20)),
                         NOW + after(31), moved_at=NOW, said="nothing has moved for 30 s: it waits for a lock")
-    shown = "\n".join(field.text for field in told(DRAFT, followed, [Phase("recover", NOW)], NOW + after(33), UNICODE,
-                                                    78))
+    shown = "\n".join(field.text for field in run_fields(DRAFT, followed, [Phase("recover", NOW)], NOW + after(33),
+                                                           UNICODE, 78))
     assert "24%, 24.0 MiB of 100.0 MiB" in shown
     assert "nothing has moved for 30 s: it waits for a lock" in shown
     assert "left" not in shown
     assert UNICODE.filled not in shown
-    moving = "\n".join(field.text for field in told(DRAFT, followed, [Phase("recover", NOW)], NOW, UNICODE, 78))
+    moving = "\n".join(field.text for field in run_fields(DRAFT, followed, [Phase("recover", NOW)], NOW, UNICODE, 78))
     assert "7 s left" in moving
     assert UNICODE.filled in moving
 

@@ -17,10 +17,10 @@ from textual.pilot import Pilot
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.options import Options
+from pgvault.console.queries import Queries
 from pgvault.console.restored import done_with
 from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.steps import Step
-from pgvault.console.world import World as Known
 
 pytestmark = pytest.mark.xdist_group("wizard-server")  # one world for both
 WAIT_SECONDS = 120
@@ -46,7 +46,7 @@ def console(world: World, directory: Path) -> ConsoleApp:
     text = world.config_file.read_text()
     config = world.root / "console.toml"
     config.write_text(text.replace("[hosts.target]", f'[hosts.target]\ndata_directory = "{directory}"'))
-    return ConsoleApp(Known(load(config), config_argument=config), Options(config=config, check_at_start=False))
+    return ConsoleApp(Queries(load(config), config_argument=config), Options(config=config, check_at_start=False))
 
 
 async def wait_for(pilot: Pilot[None], step: Step) -> None:

@@ -35,7 +35,7 @@ TO_REVIEW = ("enter", "enter", "enter")
 
 async def hold_and_start(pilot: Pilot[None]) -> asyncio.Event:
     """Enter on the plan; the command does not answer before the event is set."""
-    held = pilot.app.world.commands.held = asyncio.Event()
+    held = pilot.app.queries.commands.held = asyncio.Event()
     await pilot.press("enter")
     await pilot.pause()
     return held
@@ -140,7 +140,7 @@ async def test_a_confirmation_begins_on_what_does_nothing(desk: Desk) -> None:
         assert pilot.app.screen.query_one(Input).value == "qj/"
         await press(pilot, "enter")
         assert isinstance(pilot.app.screen, Confirm)
-        assert not any("--detach" in words for words in pilot.app.world.commands.asked)
+        assert not any("--detach" in words for words in pilot.app.queries.commands.asked)
 
 
 async def test_the_proof_names_what_was_set_aside(desk: Desk) -> None:

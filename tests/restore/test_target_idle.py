@@ -12,7 +12,7 @@ from support.ssh import SshHost
 from target_world import NAME, Ended, World, end_world, make_world
 
 from pgvault.console.timeline.chart import MarkKind, chart_of
-from pgvault.console.timeline.cursor import aim, reach_of
+from pgvault.console.timeline.cursor import reach_of, recovery_point
 from pgvault.console.widgets.timeline import latest
 from pgvault.engine.wal_picture import wal_picture
 from pgvault.model.backup import Backup
@@ -71,7 +71,7 @@ def test_the_time_at_which_the_newest_backup_ended(idle: Idle) -> None:
 def test_the_place_on_which_the_wal_view_opens(idle: Idle) -> None:
     chart = chart_of(wal_picture(idle.world.vault))
     cursor = latest(chart)
-    target, backup = aim(chart, cursor)
+    target, backup = recovery_point(chart, cursor)
     assert cursor.mark.kind is MarkKind.WINDOW_END
     assert isinstance(target, AtLsn)
     with idle.world.restored(target, timeline=cursor.timeline, backup=backup) as restored:

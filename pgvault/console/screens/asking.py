@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from textual.widget import Widget
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.commands import Answer
 from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
@@ -26,7 +26,7 @@ class Asking(Dialog[Answer]):
         yield Told([Field("", self._says, "", 0)])
 
     def on_mount(self) -> None:
-        begin(self, "ask", self._ask)
+        run_in_background(self, "ask", self._ask)
 
     async def _ask(self) -> None:
-        self.dismiss(await self.console.world.commands.ask(*self._words))
+        self.dismiss(await self.console.queries.commands.ask(*self._words))

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgvault.console.app import ConsoleApp
-from pgvault.console.backing_up import act, told, words
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
+from pgvault.console.backing_up import act, backup_plan_fields, words
+from pgvault.console.queries import run_query
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
-from pgvault.console.world import look
 from pgvault.engine.backup.plan import plan_backup
 from pgvault.engine.overview import Protection
 from pgvault.jobs.journal import read_edges
@@ -30,7 +30,7 @@ def why_no_backup(app: ConsoleApp, server: str) -> str:
     """Why none can be begun now; empty when one can."""
     if not server:
         return "no server is configured yet"
-    for each in app.world.jobs.running:
+    for each in app.queries.jobs.running:
         if each.job.kind is JobKind.BACKUP and each.job.server == server:
             return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
     known = app.protections.get(server)
@@ -46,7 +46,7 @@ def why_not_server(app: ConsoleApp, action: str) -> str:
         return why_no_backup(app, server)
     if action == "check" and server in app.checks.running:
         return f"{server} is being checked"
-    if action in ("next-server", "previous-server") and len(app.world.servers) < 2:
+    if action in ("next-server", "previous-server") and len(app.queries.servers) < 2:
         return "there is no other server"
     return ""
 
@@ -54,22 +54,22 @@ def why_not_server(app: ConsoleApp, action: str) -> str:
 def back_up(view: View, server: str) -> None:
     """Show the plan; what is confirmed is begun exactly as shown."""
     app = view.app
-    plan = plan_backup(app.world.config.server(server))
+    plan = plan_backup(app.queries.config.server(server))
     known = app.protections.get(server)
     last = known.last_backup if isinstance(known, Protection) else None
     argv = words(plan)
-    fields = told(plan, last, app.world.home, app.world.commands.shown(argv))
+    fields = backup_plan_fields(plan, last, app.queries.home, app.queries.commands.shown(argv))
     title = " ".join(filter(None, ("back up", server, app.environment_of(server))))
 
     def confirmed(yes: bool | None) -> None:
         if yes:
-            begin(app, f"back up {server}", _back_up, app, server, argv)
+            run_in_background(app, f"back up {server}", _back_up, app, server, argv)
 
     app.push_screen(Confirm(title, fields, act=act(plan)), confirmed)
 
 
 async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
-    answer = await app.world.commands.ask(*argv)
+    answer = await app.queries.commands.ask(*argv)
     if answer.failure or not answer.document.get("job"):
         _say_refused(app, server, answer.failure)
         return
@@ -78,10 +78,10 @@ async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
         app.switch_mode("overview")
     for _ in range(_LOOKS):
         await app.read_jobs()
-        if (job := await look(lambda: app.world.jobs.job(job_id))) and getattr(job, "finished_at", None):
+        if (job := await run_query(lambda: app.queries.jobs.job(job_id))) and getattr(job, "finished_at", None):
             break
         await asyncio.sleep(_LOOK_SECONDS)
-    _, finished = read_edges(jobs_directory(app.world.home) / job_id)
+    _, finished = read_edges(jobs_directory(app.queries.home) / job_id)
     if finished and finished.error:
         _say_refused(app, server, finished.error)
     else:

@@ -13,17 +13,17 @@ from textual.widget import Widget
 
 from pgvault.console import backup_facts
 from pgvault.console.app import Change
+from pgvault.console.background import run_in_background
 from pgvault.console.backup_facts import Row
-from pgvault.console.beside import begin
 from pgvault.console.fields import failed
 from pgvault.console.file_rows import FileRows, entry_text
+from pgvault.console.queries import run_query
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column
-from pgvault.console.world import look
 from pgvault.engine.backup_files import BackupFiles
 from pgvault.model.errors import PgvaultError
 from pgvault.vault.manifest import Entry
@@ -56,7 +56,7 @@ class BackupScreen(View):
         super().on_mount()
         self.files.listing.focus()
         self._show_facts()
-        begin(self, "manifest", self._open)
+        run_in_background(self, "manifest", self._open)
 
     def on_unmount(self) -> None:
         if isinstance(self._opened, BackupFiles):
@@ -108,7 +108,7 @@ class BackupScreen(View):
     def _show_facts(self) -> None:
         failure = self._told = self._failure
         self.facts.show([*(failed(failure, indent=backup_facts.INDENT) if failure else ()),
-                         *backup_facts.told(self._row, self._wal_problem)])
+                         *backup_facts.backup_fields(self._row, self._wal_problem)])
 
     @property
     def _failure(self) -> PgvaultError | None:
@@ -123,8 +123,8 @@ class BackupScreen(View):
             self.files.listing.empty = "It is not complete: there is no list of its files."
             self.files.listing.changed()
             return
-        opened = self._opened = await look(
-            lambda: BackupFiles(self.app.world.vault_of(self._server), backup), "read the manifest")
+        opened = self._opened = await run_query(
+            lambda: BackupFiles(self.app.queries.vault_of(self._server), backup), "read the manifest")
         if isinstance(opened, PgvaultError):
             self.files.listing.empty = "The files cannot be listed; the reason stands above."
             self.files.listing.changed()
@@ -150,7 +150,7 @@ class BackupScreen(View):
         blocks = iter(search)
         try:
             while self.files.pattern == pattern:
-                block = await look(lambda: next(blocks, None))
+                block = await run_query(lambda: next(blocks, None))
                 if not isinstance(block, array):
                     self._show_found(FileRows(opened, found, failure=block), pattern, 1.0)
                     break

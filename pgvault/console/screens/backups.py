@@ -14,6 +14,7 @@ from pgvault.console import backup_facts
 from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
 from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.queries import run_query
 from pgvault.console.room import Wish, shared
 from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.view import View, bindings
@@ -22,7 +23,6 @@ from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import ItemRows
 from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
-from pgvault.console.world import look
 from pgvault.engine.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
 
@@ -129,13 +129,13 @@ class BackupsScreen(View):
     @work(group="catalogue", exclusive=True, exit_on_error=False)
     async def _look(self, server: str) -> None:
         basis = self.app.protections.get(server)
-        self._read[server] = await look(lambda: self.app.world.catalogue(server), "read the catalogue")
+        self._read[server] = await run_query(lambda: self.app.queries.catalogue(server), "read the catalogue")
         self._basis[server] = basis
         self._show()
         self.update_frame()
 
     def _show(self) -> None:
-        server, now = self.app.server, self.app.world.now()
+        server, now = self.app.server, self.app.queries.now()
         catalogue = self._read.get(server)
         rows = backup_facts.rows(catalogue) if isinstance(catalogue, Catalogue) else []
         word = self.app.environment_of(server)
@@ -150,7 +150,7 @@ class BackupsScreen(View):
         if isinstance(catalogue, PgvaultError):
             fields = failed(catalogue, indent=backup_facts.INDENT)
         elif catalogue and row:
-            fields = backup_facts.told(row, catalogue.wal_problem)
+            fields = backup_facts.backup_fields(row, catalogue.wal_problem)
         self.query_one("#about", Pane).retitle(f"backup {row.id}" if row else "details")
         self._fields = tuple(fields)
         self.details.show(self._fields)

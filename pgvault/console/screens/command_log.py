@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
-from pgvault.console.command_runs import HERE, Runs, in_short, merged, told
+from pgvault.console.command_runs import HERE, Runs, command_fields, in_short, merged
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
@@ -55,7 +55,7 @@ class CommandLogScreen(View):
     def show_commands(self) -> None:
         """Draw the log as it is now."""
         if self.is_mounted:
-            shown = merged(self.app.world.log.newest_first, f"{self.app.world.commands.shown(())} ")
+            shown = merged(self.app.queries.log.newest_first, f"{self.app.queries.commands.shown(())} ")
             self._runs = {runs.key: runs for runs in shown}
             self.commands.show(ItemRows(shown, _cells, lambda runs: runs.key, _text))
             self._show_about()
@@ -64,7 +64,7 @@ class CommandLogScreen(View):
     def _show_about(self) -> None:
         runs = self.runs
         self.selected.display = runs is not None
-        self.about.show(told(runs) if runs else ())
+        self.about.show(command_fields(runs) if runs else ())
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         self._show_about()

@@ -11,13 +11,14 @@ from textual.widget import Widget
 
 from pgvault.console import plan_facts
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import laid_out
-from pgvault.console.job_facts import Facts, ending, explained, read_facts, told
+from pgvault.console.job_facts import Facts, ending, explained, job_fields, read_facts
 from pgvault.console.joblines import live
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.keys import Action
+from pgvault.console.queries import run_query
 from pgvault.console.restored import Made
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import bindings
@@ -26,7 +27,6 @@ from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.world import look
 from pgvault.jobs.copies import made_a_server
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
@@ -57,7 +57,7 @@ class JobScreen(WithRestored):
         """Rows of the journal."""
 
     def body(self) -> Iterable[Widget]:
-        self._directory = jobs_directory(self.app.world.home) / self.job_id
+        self._directory = jobs_directory(self.app.queries.home) / self.job_id
         self._rows = JournalRows(self._directory / EVENTS)
         yield Pane("job", LineView(id="live"), Reading(id="about-job"), id="facts")
         yield ListPane("journal", COLUMNS, id="journal", empty="The journal is being read.")
@@ -68,21 +68,21 @@ class JobScreen(WithRestored):
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.JOBS):
-            begin(self, "read", self._read)
+            run_in_background(self, "read", self._read)
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
 
     async def _read(self) -> None:
         """Its facts, which may change until it has ended, and what came to the journal."""
         if self._facts is None or not self._facts.job.state.final:
-            facts = await look(lambda: read_facts(self._directory), "read the job")
+            facts = await run_query(lambda: read_facts(self._directory), "read the job")
             if isinstance(facts, PgvaultError):
                 self.facts.show(explained(facts))
                 return
             self._facts = facts
             self._make_room(facts)
-            self.facts.show(told(facts, self.app.world.now(), self.app.glyphs))
-        await look(self._rows.read, "read the journal")
+            self.facts.show(job_fields(facts, self.app.queries.now(), self.app.glyphs))
+        await run_query(self._rows.read, "read the journal")
         if not len(self._rows):
             self.journal.listing.empty = "No journal: the job never began."
             self.journal.listing.changed()
@@ -100,10 +100,10 @@ class JobScreen(WithRestored):
         self.about.styles.min_height = min(lines, self.size.height - _LEFT) + 2
 
     def _show_live(self) -> None:
-        followed = self.app.world.jobs.followed(self.job_id)
+        followed = self.app.queries.jobs.followed(self.job_id)
         self.live.display = followed is not None
         if followed:
-            self.live.set_lines(live(followed, self.app.world.now(), self.size.width - 2, self.app.glyphs))
+            self.live.set_lines(live(followed, self.app.queries.now(), self.size.width - 2, self.app.glyphs))
 
     # What can be done
 
@@ -165,9 +165,9 @@ class JobScreen(WithRestored):
         self.app.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        begin(self, "filter", self._find, event.pattern)
+        run_in_background(self, "filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
-        found = await look(lambda: self._rows.found(pattern), "read the journal")
+        found = await run_query(lambda: self._rows.found(pattern), "read the journal")
         if not isinstance(found, PgvaultError) and pattern == self.journal.pattern:
             self.journal.show_found(found)

@@ -11,12 +11,13 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
-from pgvault.console.fields import Field, failed, told_in
+from pgvault.console.fields import Field, describe_failure, failed
 from pgvault.console.job_facts import digest, explained, read_facts
 from pgvault.console.joblines import brief, live, short_time, took
 from pgvault.console.journal_rows import JournalRows
+from pgvault.console.queries import run_query
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.jobline import job_name, state_part
 from pgvault.console.widgets.lineview import LineView
@@ -24,7 +25,6 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, LazyRows, fits
-from pgvault.console.world import look
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
@@ -76,10 +76,11 @@ class JobsScreen(View):
         if change in (Change.SHOWN, Change.JOBS):
             problem = self.app.jobs_problem
             self.jobs.listing.empty = self._empty(problem)
-            stale = problem and self.app.world.jobs.ids
+            stale = problem and self.app.queries.jobs.ids
             self.jobs.retitle("jobs as they were read last, newest first" if stale else "jobs, newest first")
-            self.jobs.show(LazyRows(self.app.world.jobs.ids, self._cells, str))
-            self.app.seen.looks(self.app.world.jobs.ids, (each.job.id for each in self.app.world.jobs.running))
+            self.jobs.show(LazyRows(self.app.queries.jobs.ids, self._cells, str))
+            book = self.app.queries.jobs
+            self.app.job_news.mark_seen(book.ids, (each.job.id for each in book.running))
         if change in (Change.SHOWN, Change.JOBS, Change.CLOCK):
             self._show_live()
             self.jobs.listing.changed()
@@ -88,35 +89,35 @@ class JobsScreen(View):
 
     def _empty(self, problem: PgvaultError | None) -> str:
         if problem:
-            return told_in("The jobs cannot be read", problem)
-        return _EMPTY if self.app.world.jobs.is_known else "The jobs are being read."
+            return describe_failure("The jobs cannot be read", problem)
+        return _EMPTY if self.app.queries.jobs.is_known else "The jobs are being read."
 
     def on_screen_suspend(self) -> None:
         if self.app.current_mode != self.view:
-            self.app.seen.turn()
+            self.app.job_news.turn()
 
     def _cells(self, job_id: str) -> Sequence[Part]:
-        book, now = self.app.world.jobs, self.app.world.now()
+        book, now = self.app.queries.jobs, self.app.queries.now()
         job = book.job(job_id)
         followed = book.followed(job_id)
-        news = job.state.final and self.app.seen.is_news(job_id)
+        news = job.state.final and self.app.job_news.is_news(job_id)
         return [state_part(job.state, self.app.glyphs), job_name(job), short_time(job.started_at, now), took(job, now),
                 Painted("new", "accent") if news else "", brief(followed) if followed else job.verdict]
 
     def _show_live(self) -> None:
-        running = self.app.world.jobs.running
+        running = self.app.queries.jobs.running
         shown = running[:_SHOWN_LIVE]
         self.at_work.display = bool(running) and not self.app.jobs_problem  # whose room the reason takes
         self.at_work.styles.height = 2 + 2 * len(shown)
         self.at_work.say(f"{len(running) - len(shown)} more below" if len(running) > len(shown) else "")
-        columns, now = self.size.width - 2, self.app.world.now()
+        columns, now = self.size.width - 2, self.app.queries.now()
         self.live.set_lines(line for followed in shown for line in live(followed, now, columns, self.app.glyphs))
 
     def _show_about(self) -> None:
         """All about the selected one and, where they can no longer be read, why not."""
         job, problem = self.job, self.app.jobs_problem
         self.selected.display = job is not None
-        wanted = len(self.app.world.jobs.ids) + _AROUND_ROWS
+        wanted = len(self.app.queries.jobs.ids) + _AROUND_ROWS
         is_short = self.size.height >= _HIGH and wanted < self.size.height // 2
         self.jobs.styles.height = wanted if is_short and job else "1fr"
         if job is None:
@@ -127,10 +128,10 @@ class JobsScreen(View):
             self._told = None
             self.about.show(failed(problem))
         elif job != self._told or not job.state.final:
-            begin(self, "selected", self._read, job)
+            run_in_background(self, "selected", self._read, job)
 
     async def _read(self, job: Job) -> None:
-        directory = jobs_directory(self.app.world.home) / job.id
+        directory = jobs_directory(self.app.queries.home) / job.id
         if self._told is None or self._told.id != job.id:
             self._events = JournalRows(directory / EVENTS)
         events = self._events
@@ -139,7 +140,7 @@ class JobsScreen(View):
             events.read()
             return list(digest(read_facts(directory), events.last(_SHOWN_EVENTS), self.app.glyphs))
 
-        read_fields = await look(read, "read the job")
+        read_fields = await run_query(read, "read the job")
         self._told = job
         self.about.show(explained(read_fields) if isinstance(read_fields, PgvaultError) else read_fields)
 
@@ -148,7 +149,7 @@ class JobsScreen(View):
     @property
     def job(self) -> Job | None:
         key = self.jobs.listing.key
-        return self.app.world.jobs.job(key) if key else None
+        return self.app.queries.jobs.job(key) if key else None
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         self._show_about()
@@ -188,11 +189,11 @@ class JobsScreen(View):
     # Filtering: all of them have to be read for it
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
-        begin(self, "filter", self._find, event.pattern)
+        run_in_background(self, "filter", self._find, event.pattern)
 
     async def _find(self, pattern: str) -> None:
-        ids = self.app.world.jobs.ids
-        found = await look(lambda: [each for each in ids if fits(pattern, f"{each} {_text(self._cells(each))}")],
+        ids = self.app.queries.jobs.ids
+        found = await run_query(lambda: [each for each in ids if fits(pattern, f"{each} {_text(self._cells(each))}")],
                            "read the jobs")
         if isinstance(found, PgvaultError):
             self.app.tell(found.message, "error")

@@ -68,4 +68,4 @@ def ask(app: ConsoleApp, place: Path) -> None:
     if isinstance(app.screen, LeaveDemo):
         chosen(Sandbox.KEEP)
     else:
-        app.push_screen(LeaveDemo(place, [each.job.id for each in app.world.jobs.running]), chosen)
+        app.push_screen(LeaveDemo(place, [each.job.id for each in app.queries.jobs.running]), chosen)

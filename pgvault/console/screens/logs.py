@@ -12,15 +12,15 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
+from pgvault.console.queries import run_query
 from pgvault.console.screens.ask_name import AskName
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
-from pgvault.console.world import look
 from pgvault.io.lines import Change as FileChange
 from pgvault.io.lines import LineFile
 from pgvault.io.quoting import join
@@ -74,7 +74,7 @@ class LogsScreen(View):
 
     @property
     def log_file(self) -> Path | None:
-        return self.app.world.config.vault.log_file
+        return self.app.queries.config.vault.log_file
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.CLOCK) and not (self.app.paused and self._rows):
@@ -85,7 +85,7 @@ class LogsScreen(View):
             self._read_on()
 
     def _read_on(self) -> None:
-        begin(self, "read", self._read, exclusive=False)
+        run_in_background(self, "read", self._read, exclusive=False)
 
     # Reading
 
@@ -94,15 +94,15 @@ class LogsScreen(View):
         async with self._reading:
             if self._file is None:
                 await self._open()
-            elif (change := await look(self._file.grew, "read the log file")) is not FileChange.NONE:
+            elif (change := await run_query(self._file.grew, "read the log file")) is not FileChange.NONE:
                 await self._count(afresh=change is FileChange.REPLACED)
 
     async def _open(self) -> None:
         path = self.log_file
         if path is None:
-            self._say(_NOT_CONFIGURED.format(config=self.app.world.config.path))
+            self._say(_NOT_CONFIGURED.format(config=self.app.queries.config.path))
             return
-        file = await look(lambda: _opened(path), "open the log file")
+        file = await run_query(lambda: _opened(path), "open the log file")
         if isinstance(file, PgvaultError):
             self._say(_FAILED.format(message=file.message, detail=file.detail, hint=file.hint))
         elif file is None:
@@ -145,7 +145,7 @@ class LogsScreen(View):
 
     def on_list_pane_filtered(self, event: ListPane.Filtered) -> None:
         if self._found is None or self._found.pattern != event.pattern:
-            begin(self, "filter", self._find, event.pattern, True)
+            run_in_background(self, "filter", self._find, event.pattern, True)
 
     async def _find(self, pattern: str, afresh: bool) -> None:
         """Show what the filter lets through as it is found."""
@@ -223,18 +223,18 @@ class LogsScreen(View):
         indexes = range(len(rows)) if self.lines.pattern else \
             range(listing.top, min(listing.top + listing.size.height, len(rows)))
         which = f"that /{self.lines.pattern} finds" if self.lines.pattern else "on the screen"
-        name = Path.cwd() / f"pgvault-log-{self.app.world.now():%Y%m%dT%H%M%SZ}.txt"
+        name = Path.cwd() / f"pgvault-log-{self.app.queries.now():%Y%m%dT%H%M%SZ}.txt"
 
         def named(path: Path | None) -> None:
             if path:
-                begin(self, "export", self._export, rows, indexes, path, exclusive=False)
+                run_in_background(self, "export", self._export, rows, indexes, path, exclusive=False)
 
         what = f"{_lines(len(indexes))} {which} {'is' if len(indexes) == 1 else 'are'} written to:"
         self.app.push_screen(AskName("write lines of the log to a file", f"The {what}", name),
                              named)
 
     async def _export(self, rows: LogRows, indexes: Sequence[int], path: Path) -> None:
-        written = await look(lambda: _write(rows, indexes, path), "write the lines")
+        written = await run_query(lambda: _write(rows, indexes, path), "write the lines")
         if isinstance(written, PgvaultError):
             self.app.push_screen(FailureBox("the lines are not written", written))
         else:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from pgvault.console import backup_facts
+from pgvault.console.background import run_in_background
 from pgvault.console.backup_facts import Row
-from pgvault.console.beside import begin
 from pgvault.console.fields import Field, gap, heading
+from pgvault.console.queries import run_query
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import ItemRows
-from pgvault.console.world import look
 from pgvault.engine.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class NewestBackups(ListPane):
         if self._catalogue and rows:
             yield gap()
             yield heading(f"the newest backup, {rows[0].id}")
-            yield from backup_facts.told(rows[0], self._catalogue.wal_problem)
+            yield from backup_facts.backup_fields(rows[0], self._catalogue.wal_problem)
 
     def read(self) -> None:
         server = self.console.server
@@ -61,18 +61,18 @@ class NewestBackups(ListPane):
             if server != self._basis[0]:
                 self._catalogue = None
             self._basis = basis
-            begin(self, "catalogue", self._look, server)
+            run_in_background(self, "catalogue", self._look, server)
         self._show()
 
     async def _look(self, server: str) -> None:
-        found = await look(lambda: self.console.world.catalogue(server), "read the catalogue")
+        found = await run_query(lambda: self.console.queries.catalogue(server), "read the catalogue")
         if server == self.console.server:
             self._catalogue = found if isinstance(found, Catalogue) else None
             self._show()
             self.post_message(self.Read())
 
     def _show(self) -> None:
-        now = self.console.world.now()
+        now = self.console.queries.now()
         rows = backup_facts.rows(self._catalogue) if self._catalogue else []
         self.listing.empty = "No backup was taken yet." if self._catalogue else ""
         self.show(ItemRows(rows, lambda row: backup_facts.cells(row, now), lambda row: row.id))

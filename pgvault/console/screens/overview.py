@@ -11,7 +11,7 @@ from textual.containers import Container, Vertical
 from textual.events import Resize
 from textual.widget import Widget
 
-from pgvault.console import standing
+from pgvault.console import server_status
 from pgvault.console.ages import ago
 from pgvault.console.app import Change
 from pgvault.console.check_rows import WELL, CheckRow, CheckTable, check_table
@@ -99,7 +99,7 @@ class OverviewScreen(View):
         """Each check that is well is shown, and not their number alone; None: where there is room for that."""
 
     def body(self) -> Iterable[Widget]:
-        names, words = self.app.world.servers, [*map(self.app.environment_of, self.app.world.servers)]
+        names, words = self.app.queries.servers, [*map(self.app.environment_of, self.app.queries.servers)]
         most = _NAME_BESIDE_A_WORD if any(words) else _NAME_AT_MOST
         columns = [Column("server", min(most, max(map(width, names), default=8)), flexible=True)]
         if any(words):
@@ -110,7 +110,7 @@ class OverviewScreen(View):
         with Container(id="upper"):
             with Vertical(id="stand"):
                 yield ListPane("servers", columns, id="servers",
-                               empty=_NO_SERVERS.format(path=self.app.world.config.path))
+                               empty=_NO_SERVERS.format(path=self.app.queries.config.path))
                 yield Pane("", Reading(id="reasons"), id="why")
             with Vertical(id="found"):
                 yield ListPane("checks", (), id="checks", headed=False)
@@ -187,7 +187,7 @@ class OverviewScreen(View):
         if change in (Change.SHOWN, Change.SERVER, Change.CHECKS, Change.CLOCK):
             self._show_checks()
         self._show_jobs()
-        self.app.notice = notice(self.app.options, self.app.world.jobs)
+        self.app.notice = notice(self.app.options, self.app.queries.jobs)
         self.notice.display = bool(self.app.notice)
         self.notice.set([" ", Painted(self.app.notice, "accent")])
         self._fit()
@@ -195,18 +195,18 @@ class OverviewScreen(View):
             self._show_below()
 
     def _show_servers(self) -> None:
-        known = [(self.app.protections.get(name), self.app.checks.found.get(name)) for name in self.app.world.servers]
-        self.servers.retitle("  ".join(filter(None, ("servers", standing.counted(known)))))
-        self.servers.show(ItemRows(self.app.world.servers, self._cells, str))
+        known = [(self.app.protections.get(name), self.app.checks.found.get(name)) for name in self.app.queries.servers]
+        self.servers.retitle("  ".join(filter(None, ("servers", server_status.counted(known)))))
+        self.servers.show(ItemRows(self.app.queries.servers, self._cells, str))
 
     def _cells(self, name: str) -> list[Part]:
-        known, now = self.app.protections.get(name), self.app.world.now()
+        known, now = self.app.protections.get(name), self.app.queries.now()
         word: list[Part] = [Painted(self.app.environment_of(name), "accent")] if len(
             self.servers.listing.columns) > 7 else []
-        runs = ", ".join(each.job.kind.value for each in self.app.world.jobs.running if each.job.server == name)
-        return [name, *word, standing.state_part(known, self.app.checks.found.get(name), self.app.glyphs),
-                standing.last_backup(known, now), standing.reach(known, now),
-                standing.check_part(self.app.checks, name, now), standing.wal(known),
+        runs = ", ".join(each.job.kind.value for each in self.app.queries.jobs.running if each.job.server == name)
+        return [name, *word, server_status.state_part(known, self.app.checks.found.get(name), self.app.glyphs),
+                server_status.last_backup(known, now), server_status.reach(known, now),
+                server_status.check_part(self.app.checks, name, now), server_status.wal(known),
                 Painted(runs, "accent") if runs else Painted("-", "dim")]
 
     def _show_reasons(self) -> None:
@@ -218,17 +218,17 @@ class OverviewScreen(View):
         self.reasons.show(self._reasons())
 
     def _reasons(self) -> Sequence[Field]:
-        server, world = self.app.server, self.app.world
+        server, queries = self.app.server, self.app.queries
         if not server:
             return ()
-        told = standing.told(self.app.protections.get(server), world.config.server(server),
-                             self.app.checks.found.get(server), self.app.checks.missing.get(server), world.now(),
+        told = server_status.status_fields(self.app.protections.get(server), queries.config.server(server),
+                             self.app.checks.found.get(server), self.app.checks.missing.get(server), queries.now(),
                              read_only=self.app.options.read_only)
         return *told, *(self.newest.about() if self._is_broad and self.size.height >= _HIGH else ())
 
     def _show_checks(self) -> None:
-        server, checks, now = self.app.server, self.app.checks, self.app.world.now()
-        word = str(standing.check_part(checks, server, now))
+        server, checks, now = self.app.server, self.app.checks, self.app.queries.now()
+        word = str(server_status.check_part(checks, server, now))
         if (missing := checks.missing.get(server)) and server not in checks.running:
             word = f"{word} {ago(missing.at, now)}; x asks again"
         self.checks.retitle(f"checks  {word}" if server else "checks")
@@ -257,16 +257,16 @@ class OverviewScreen(View):
         return "Not checked yet: x checks this server, a all of them." if server else ""
 
     def _show_jobs(self) -> None:
-        jobs = self.app.world.jobs
+        jobs = self.app.queries.jobs
         living = jobs.running
         names = {each.job.id for each in living}
         ended = current(jobs.job(job_id) for job_id in jobs.ids[:_LOOKED_AT + len(names)] if job_id not in names)
-        self.strip.show(living, ended[:_ENDED], self.app.world.now(), empty=self._no_jobs())
+        self.strip.show(living, ended[:_ENDED], self.app.queries.now(), empty=self._no_jobs())
 
     def _no_jobs(self) -> str:
         if problem := self.app.jobs_problem:
             return f"the jobs cannot be read: {problem.message}"
-        return _NO_JOBS if self.app.world.jobs.is_known else "the jobs are being read"
+        return _NO_JOBS if self.app.queries.jobs.is_known else "the jobs are being read"
 
     @property
     def _check_row(self) -> CheckRow | None:
@@ -325,7 +325,7 @@ class OverviewScreen(View):
         """All panes below each other. What runs comes before the checks where there is no room for both: the worst of
         them is said above."""
         stand, found, below = self._stand(), self._found(), self._below()
-        if self.size.height < WHOLE[1] and self.app.world.jobs.running:
+        if self.size.height < WHOLE[1] and self.app.queries.jobs.running:
             found[:2] = reversed(found[:2])
         heights = shared(lines, (*stand[:2], *found[:2], stand[2], found[2], *below[:2], stand[3], *found[3:],
                                  below[2]))
@@ -346,7 +346,7 @@ class OverviewScreen(View):
         return {**stand, **found, **below}
 
     def _stand(self) -> list[Wish]:
-        servers = len(self.app.world.servers)
+        servers = len(self.app.queries.servers)
         reasons = len(laid_out(self._reasons(), self._pane_width))
         most = reasons if self._is_broad else _REASONS_HIGH if self.size.height >= _HIGH else _REASONS
         return [Wish("servers", min(servers, _SERVERS) + 3), Wish("why", _LEAST_REASONS + 2),

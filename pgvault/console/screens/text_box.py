@@ -16,7 +16,7 @@ from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import TextArea
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.clipboard import copy
 from pgvault.console.screens.dialog import Dialog
 from pgvault.model.text import visible, width
@@ -66,7 +66,7 @@ class TextBox(Dialog[None]):
                 area.text = text
 
     def action_copy(self) -> None:
-        begin(self, "copy", self._copy_text)
+        run_in_background(self, "copy", self._copy_text)
 
     async def _copy_text(self) -> None:
         said, arrived = await copy(self._text, self.console.copy_to_clipboard, os.environ)

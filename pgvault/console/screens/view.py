@@ -78,7 +78,7 @@ class View(Screen[None]):
     def command_line(self) -> str | None:
         """What `c` shows: a line that runs in a shell as it stands; None when there is none."""
         words = self.command_words()
-        return None if words is None else self.app.world.commands.shown(words)
+        return None if words is None else self.app.queries.commands.shown(words)
 
     def copyable(self) -> str:
         """What `y` copies: what is under the cursor."""
@@ -246,7 +246,7 @@ class View(Screen[None]):
 
     def _go_to_server(self, by: int) -> None:
         """Behind the last one comes the first."""
-        servers = self.app.world.servers
+        servers = self.app.queries.servers
         self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
 
 

@@ -13,8 +13,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed, laid_out
+from pgvault.console.queries import Queries, run_query
 from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
@@ -23,7 +24,7 @@ from pgvault.console.screens.wal_states import nothing_archived, reading, remark
 from pgvault.console.timeline.around import COUNT, find
 from pgvault.console.timeline.axis import microseconds, moment
 from pgvault.console.timeline.chart import Chart, chart_of
-from pgvault.console.timeline.cursor import Cursor, aim, position, reach_of, told
+from pgvault.console.timeline.cursor import Cursor, cursor_fields, position, reach_of, recovery_point
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
@@ -32,7 +33,6 @@ from pgvault.console.widgets.too_small import WHOLE
 from pgvault.console.wizard.accident import marks
 from pgvault.console.wizard.draft import What
 from pgvault.console.wizard.search import Search, Stand, search_words
-from pgvault.console.world import World, look
 from pgvault.engine.overview import Protection
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
@@ -93,18 +93,18 @@ class WalScreen(View):
             self.timeline.clear()
             self._draw()
         if change in (Change.SHOWN, Change.SERVER, Change.VAULT):
-            begin(self, "wal", self._read)
+            run_in_background(self, "wal", self._read)
         elif change is Change.CLOCK:
             self._draw()
 
     async def _read(self) -> None:
-        server, world = self._server, self.app.world
+        server, queries = self._server, self.app.queries
         if not server:
             return
-        stamp = await look(lambda: world.stamp(server))
+        stamp = await run_query(lambda: queries.stamp(server))
         if stamp == self._stamp:
             return
-        chart = await look(lambda: _chart(world, server))
+        chart = await run_query(lambda: _chart(queries, server))
         if server != self._server:
             return
         self._problem, self._is_read = chart if isinstance(chart, PgvaultError) else None, True
@@ -112,19 +112,19 @@ class WalScreen(View):
             self._stamp = stamp
             self._show(chart)
             if chart.picture.unread and not self.app.options.read_only and not self._is_busy("wal-facts"):
-                begin(self, "wal-facts", self._read_on, server)
+                run_in_background(self, "wal-facts", self._read_on, server)
         self._draw()
 
     async def _read_on(self, server: str) -> None:
         """Have the verb read what is archived and not read yet, a portion at a time; the vault's change is seen."""
-        await self.app.world.commands.ask("wal", server)
+        await self.app.queries.commands.ask("wal", server)
 
     def _is_busy(self, group: str) -> bool:
         return any(worker.group == group and worker.node is self and not worker.is_finished for worker in self.workers)
 
     def _show(self, chart: Chart) -> None:
         accidents = marks(self.nearby.search.newest_first)
-        self.timeline.show(chart.with_accidents(accidents), microseconds(self.app.world.now()))
+        self.timeline.show(chart.with_accidents(accidents), microseconds(self.app.queries.now()))
         if around := self.nearby.around:  # more may have come behind them
             self.nearby.around = replace(around, is_last=False)
             self.timeline.set_exact(around.exact(self.timeline.cursor.timeline))
@@ -137,7 +137,7 @@ class WalScreen(View):
     # What is drawn
 
     def _draw(self) -> None:
-        chart, now = self.chart, self.app.world.now()
+        chart, now = self.chart, self.app.queries.now()
         is_shown = chart is not None and any(lane.slots.numbers for lane in chart.lanes)
         for widget in (self.timeline, self.nearby):
             widget.display = is_shown
@@ -159,8 +159,8 @@ class WalScreen(View):
         self.update_frame()
 
     def _told(self, chart: Chart) -> list[Field]:
-        zone = self.app.world.config.server(self._server).timezone
-        fields = list(told(chart, self.timeline.cursor, self.timeline.frame.step, zone))
+        zone = self.app.queries.config.server(self._server).timezone
+        fields = list(cursor_fields(chart, self.timeline.cursor, self.timeline.frame.step, zone))
         columns = self.details.size.width or 80
         for dispensable in ("", "position", "here"):
             if len(laid_out(fields, columns)) > self._room_for_details:
@@ -212,14 +212,14 @@ class WalScreen(View):
         """Read the WAL around the cursor, unless that was done."""
         chart, cursor = self.chart, self.timeline.cursor
         if chart and chart.lanes and not (self.nearby.around and self.nearby.around.holds(cursor)):
-            begin(self, "wal-around", self._look_around, chart, cursor)
+            run_in_background(self, "wal-around", self._look_around, chart, cursor)
 
     async def _look_around(self, chart: Chart, cursor: Cursor) -> None:
         place = chart.place(chart.lane_of(cursor.timeline), cursor.at)
         guess = place.lsn if place.lsn is not None else Lsn(0)
-        world, server = self.app.world, self._server
-        found = await look(lambda: find(lambda lsn: world.transactions(server, cursor.timeline, lsn, COUNT), cursor,
-                                        guess), "read the WAL")
+        queries, server = self.app.queries, self._server
+        found = await run_query(lambda: find(lambda lsn: queries.transactions(server, cursor.timeline, lsn, COUNT),
+                                             cursor, guess), "read the WAL")
         if server != self._server:
             return
         self.nearby.problem = found if isinstance(found, PgvaultError) else None
@@ -254,12 +254,12 @@ class WalScreen(View):
         search = self.nearby.search
         if search.stand is not Stand.RUNS:
             search.begin()
-            begin(self, f"wal-accidents {self._server}", self._search, search, _search_words(self._server))
+            run_in_background(self, f"wal-accidents {self._server}", self._search, search, _search_words(self._server))
         self.nearby.turn_to(self.timeline.cursor, accidents=True)
         self.nearby.listing.focus()
 
     async def _search(self, search: Search, words: list[str]) -> None:
-        await search.run(self.app.world.commands, words, self._found_more)
+        await search.run(self.app.queries.commands, words, self._found_more)
         self._show_progress()
 
     def _found_more(self) -> None:
@@ -318,7 +318,7 @@ class WalScreen(View):
         if chart is None:
             return
         accident = self.nearby.accident_at(cursor)
-        target, backup = aim(chart, cursor)
+        target, backup = recovery_point(chart, cursor)
         self.app.open_recovery(backup=backup, target=target, timeline=cursor.timeline,
                                partial=self._is_partial, expect=accident.expect if accident else ())
 
@@ -349,7 +349,7 @@ class WalScreen(View):
             return ["wal", self._server] if self._server else None
         if self.nearby.shows_accidents and not self.nearby.listing.key:
             return _search_words(self._server)
-        target, backup = aim(chart, cursor)
+        target, backup = recovery_point(chart, cursor)
         return ["restore", self._server, *([backup] if backup != "auto" else []), "--choices",
                 *target_options(target), "--target-timeline", str(cursor.timeline)]
 
@@ -361,13 +361,13 @@ class WalScreen(View):
         return str(where) if where is not None and self.nearby.has_focus_within else utc(moment(cursor.at))
 
 
-def _chart(world: World, server: str) -> Chart | None:
+def _chart(queries: Queries, server: str) -> Chart | None:
     """None when nothing of the server is in the vault yet."""
     try:
-        return chart_of(world.picture(server))
+        return chart_of(queries.picture(server))
     except NotFound:
-        vault = world.vault_of(server)
-        if read_identity(vault) or not Vault(world.home).is_there:  # the vault itself is missing
+        vault = queries.vault_of(server)
+        if read_identity(vault) or not Vault(queries.home).is_there:  # the vault itself is missing
             raise
         return None
 

@@ -38,7 +38,7 @@ class Cursor(NamedTuple):
         return self.mark is not None or self.lsn is not None
 
 
-class Aim(NamedTuple):
+class RecoveryPoint(NamedTuple):
     """What a recovery from the cursor would be asked for."""
 
     target: Target
@@ -56,24 +56,25 @@ def position(cursor: Cursor) -> Lsn | None:
     return cursor.lsn if cursor.lsn is not None else cursor.mark.lsn if cursor.mark else None
 
 
-def aim(chart: Chart, cursor: Cursor) -> Aim:
+def recovery_point(chart: Chart, cursor: Cursor) -> RecoveryPoint:
     """At a backup's end, at a restore point, or at a position where one is known: whatever is judged by its position
     is asked for by it. Before what is there, but after a restore point and after the last record."""
     kind = cursor.mark.kind if cursor.mark else None
     if cursor.mark and kind is MarkKind.BACKUP:
-        return Aim(Immediate(), cursor.mark.text)
+        return RecoveryPoint(Immediate(), cursor.mark.text)
     if cursor.mark and kind is MarkKind.RESTORE_POINT and _is_only(chart, cursor.mark.text):
-        return Aim(AtName(cursor.mark.text))
+        return RecoveryPoint(AtName(cursor.mark.text))
     if (lsn := position(cursor)) is not None:
-        return Aim(AtLsn(lsn, inclusive=kind in (MarkKind.RESTORE_POINT, MarkKind.WINDOW_END)))
-    return Aim(AtTime(moment(cursor.at)))
+        return RecoveryPoint(AtLsn(lsn, inclusive=kind in (MarkKind.RESTORE_POINT, MarkKind.WINDOW_END)))
+    return RecoveryPoint(AtTime(moment(cursor.at)))
 
 
 def _is_only(chart: Chart, name: str) -> bool:
     return [point.name for point in chart.picture.restore_points].count(name) == 1
 
 
-def told(chart: Chart, cursor: Cursor, step: int, zone: str | None, here: tzinfo | None = None) -> Iterator[Field]:
+def cursor_fields(chart: Chart, cursor: Cursor, step: int, zone: str | None,
+                  here: tzinfo | None = None) -> Iterator[Field]:
     """Five values. `step` is what a column stands for, in microseconds; `zone` the server's, `here` this machine's."""
     digits = 6 if cursor.is_exact else fraction_digits(step)
     yield _field("time", "   ".join(clocks(cursor.at, digits, zone, here)), "bold")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, cast
 from textual import getters
 from textual.message import Message
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
+from pgvault.console.queries import run_query
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Chart, chart_of
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView, latest
 from pgvault.console.wizard.accident import Accident, marks
-from pgvault.console.world import look
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
@@ -62,14 +62,14 @@ class Strip(Pane):
             self.has_nothing = False
             self.timeline.clear()
             self._show()
-        begin(self, "strip", self._read, server)
+        run_in_background(self, "strip", self._read, server)
 
     async def _read(self, server: str) -> None:
-        world = cast("ConsoleApp", self.app).world
-        stamp = await look(lambda: world.stamp(server))
+        queries = cast("ConsoleApp", self.app).queries
+        stamp = await run_query(lambda: queries.stamp(server))
         if stamp == self._stamp:
             return
-        found = await look(lambda: chart_of(world.picture(server)))
+        found = await run_query(lambda: chart_of(queries.picture(server)))
         if server != self._server:
             return
         self._chart = found if isinstance(found, Chart) and any(lane.slots.numbers for lane in found.lanes) else None
@@ -102,7 +102,7 @@ class Strip(Pane):
 
     def _draw(self) -> None:
         if self._chart:
-            now = cast("ConsoleApp", self.app).world.now()
+            now = cast("ConsoleApp", self.app).queries.now()
             self.timeline.show(self._chart.with_accidents(marks(self._accidents)), microseconds(now))
             self._go()
         self._show()

@@ -38,8 +38,8 @@ class TooSmall(LineView):
                             f"{WHOLE[0]}x{WHOLE[1]} shows all", "warn")]
         if y == 1:
             return [Painted("q", "accent"), " quit; jobs go on"]
-        running = app.world.jobs.running
+        running = app.queries.jobs.running
         if y - 2 < len(running):
-            return job_line(running[y - 2], app.world.now(), self.glyphs, self.size.width)
+            return job_line(running[y - 2], app.queries.now(), self.glyphs, self.size.width)
         idle = "jobs not known" if app.jobs_problem else "no jobs running"
         return [Painted(idle, "dim")] if y == 2 else ()

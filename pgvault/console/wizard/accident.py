@@ -73,7 +73,7 @@ class Accident:
     def what(self) -> str:
         named = f" {sql_literal(self.prepared)}" if self.prepared else ""
         earlier = "" if self.prepared is None else f", prepared earlier and done by COMMIT PREPARED{named}"
-        return (self._schema_dropped or _told(self.losses, self.database, self.xid)) + earlier
+        return (self._schema_dropped or _describe_transaction(self.losses, self.database, self.xid)) + earlier
 
     @property
     def _schema_dropped(self) -> str:
@@ -196,7 +196,7 @@ def _rows(each: Mapping[str, Any]) -> str:
     return " and ".join(parts) or "changed rows"
 
 
-def _told(losses: Sequence[Loss], database: str, xid: int) -> str:
+def _describe_transaction(losses: Sequence[Loss], database: str, xid: int) -> str:
     """One object by its name; several of one schema by what they are; else what was done to how many."""
     if len(losses) == 1:
         return losses[0].title

@@ -11,7 +11,7 @@ from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.rows import Column, ItemRows
@@ -111,7 +111,7 @@ class Kinds(Pane):
         """What was typed, a time with its date and zone; ValueError where it lacks one."""
         if self.kind is not Kind.TIME:
             return self.text.value
-        return whole_time(self.text.value, self._recovery.zone, self._recovery.app.world.now())
+        return whole_time(self.text.value, self._recovery.zone, self._recovery.app.queries.now())
 
     @property
     def is_said_short(self) -> bool:
@@ -156,7 +156,7 @@ class Kinds(Pane):
         if self.kind.has_text:
             self.text.input.focus()
         if self.kind is Kind.NAME and not self.text.value:
-            begin(self, "points", self._pick_point)
+            run_in_background(self, "points", self._pick_point)
         elif self.text.value or not self.kind.has_text:
             self._take()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pgvault.console.app import ConsoleApp
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.drafts import DraftFile, draft_file
 from pgvault.console.wizard.resume import Resume
@@ -52,7 +52,7 @@ def _go_there(app: ConsoleApp, there: RecoveryScreen, fresh: Draft) -> None:
             return
         app.switch_mode(there.mode)
         if not resume:
-            begin(there, "anew", there.begin_anew, fresh)
+            run_in_background(there, "anew", there.begin_anew, fresh)
 
     if app.screen is there:
         return
@@ -65,7 +65,7 @@ def _go_there(app: ConsoleApp, there: RecoveryScreen, fresh: Draft) -> None:
 
 def _open(app: ConsoleApp, fresh: Draft) -> None:
     """A new one, with what was kept where that is wanted; without saving where another console has the draft."""
-    file = draft_file(app.world.home, fresh.server)
+    file = draft_file(app.queries.home, fresh.server)
     holder = _take(file) if file else ""
     kept = file.read() if file else None
     own = None if holder else file

@@ -69,7 +69,7 @@ class Planned:
         return f"{'overwrite' if self.overwrites else 'restore to'} {self.place}"
 
 
-def told(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: datetime) -> Iterator[Field]:
+def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: datetime) -> Iterator[Field]:
     """The review, from what decides to what is good to know; `command` is the line that a person would type."""
     document = plan.document
     for each in plan.failed:
@@ -202,12 +202,12 @@ def outcome_field(name: str, outcome: str, text: str) -> Field:
 def _settings(document: Mapping[str, Any]) -> Iterator[Field]:
     for name, what in (("settings_changed", "made safe"), ("settings_to_look_at", "look at")):
         for number, change in enumerate(document[name]):
-            yield Field(what if not number else "", told_change(change), "warn" if what == "look at" else "")
+            yield Field(what if not number else "", describe_change(change), "warn" if what == "look at" else "")
     for number, (name, value) in enumerate(document["recovery_settings"].items()):
         yield Field("recovery" if not number else "", f"{name} = {value}", "dim")
 
 
-def told_change(change: Mapping[str, Any]) -> str:
+def describe_change(change: Mapping[str, Any]) -> str:
     """A setting in a file, and what is done about it."""
     if not change["line"]:
         return f"{change['file']}: {change['action']}"

@@ -14,19 +14,19 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.events import Resize
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.widgets.strip import Strip
+from pgvault.console.wizard.accident_finder import AccidentFinder
 from pgvault.console.wizard.answer import Answer, Near
 from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.draft import Draft, Point, What
-from pgvault.console.wizard.finder import Finder
 from pgvault.console.wizard.kinds import Kinds
-from pgvault.console.wizard.pointed import asked, nearest, told
+from pgvault.console.wizard.pointed import asked, nearest, point_fields
 from pgvault.console.wizard.stage import Stage, lines_of_strip
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
@@ -46,10 +46,10 @@ class PointStep(Stage):
     PointStep #point { height: 1fr; max-height: 14; }
     PointStep #nearest { height: auto; max-height: 4; display: none; }
     """
-    finder = getters.query_one(Finder)
+    finder = getters.query_one(AccidentFinder)
     kinds = getters.query_one(Kinds)
     strip = getters.query_one(Strip)
-    told = getters.query_one("#told", Reading)
+    facts = getters.query_one("#facts", Reading)
     near = getters.query_one("#nearest", Listing)
     frame = getters.query_one("#point", Pane)
 
@@ -63,11 +63,11 @@ class PointStep(Stage):
         self._what: What | None = None
 
     def compose(self) -> ComposeResult:
-        yield Finder()
+        yield AccidentFinder()
         yield Kinds()
         yield Strip("where that is")
         with Pane("the point", id="point"):
-            yield Reading(id="told")
+            yield Reading(id="facts")
             yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
 
     @property
@@ -111,7 +111,7 @@ class PointStep(Stage):
         self.strip.give_room(strip)
         self.finder.fit(room - _LEAST_POINT - strip)
 
-    def on_finder_found(self, event: Finder.Found) -> None:
+    def on_accident_finder_found(self, event: AccidentFinder.Found) -> None:
         """What stands below the list says of the search what the list says."""
         self.strip.mark(self.finder.accidents)
         if not self._is_typed and self.finder.chosen is None:
@@ -157,7 +157,7 @@ class PointStep(Stage):
         if self._is_typed:
             self._aim(event)
 
-    def on_finder_failed(self, event: Finder.Failed) -> None:
+    def on_accident_finder_failed(self, event: AccidentFinder.Failed) -> None:
         if not self._is_typed:
             self._under_cursor()
 
@@ -167,16 +167,16 @@ class PointStep(Stage):
             return
         self._forget()
         if self.finder.failure:
-            self.told.show([*failed(self.finder.failure, retry="t"),
+            self.facts.show([*failed(self.finder.failure, retry="t"),
                             Field("", "Enter lets you name another point: a time, a restore point, the latest")])
         else:
-            self.told.show([Field("", f"{self.finder.status}; the accident to undo is chosen with Enter", "", 1),
+            self.facts.show([Field("", f"{self.finder.status}; the accident to undo is chosen with Enter", "", 1),
                             Field("", "On the last line, Enter lets you name any other point", "dim", 1)])
 
     def _aim(self, aimed: Kinds.Aimed) -> None:
         if aimed.point is None:
             self._forget()
-            self.told.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
+            self.facts.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
             return
         draft, point = self.recovery.draft, aimed.point
         if draft.point and _same_place(draft.point, point):  # what was chosen, with all that is known of it
@@ -200,9 +200,9 @@ class PointStep(Stage):
         self._candidate, self._answer, self._take = candidate, None, take
         self._show_nearest(())
         point = candidate.point
-        self.told.show([*(asked(point, self.recovery.zone) if point else ()),
+        self.facts.show([*(asked(point, self.recovery.zone) if point else ()),
                         Field("", "is being looked up in the archived WAL", "dim")])
-        begin(self, "choices", self._look_up, candidate)
+        run_in_background(self, "choices", self._look_up, candidate)
 
     async def _look_up(self, candidate: Draft) -> None:
         if not self._take:
@@ -214,9 +214,9 @@ class PointStep(Stage):
         answer, candidate = self._answer, self._candidate
         assert candidate
         if isinstance(answer, Failure):
-            self.told.show(failed(answer, retry="t"))
+            self.facts.show(failed(answer, retry="t"))
         elif answer:
-            self.told.show(told(candidate, answer, self.recovery.zone))
+            self.facts.show(point_fields(candidate, answer, self.recovery.zone))
             self.strip.point_at(*_place(candidate.point, answer))
             self._show_nearest(answer.nearest)
             if self._take and answer.reachable:

@@ -18,7 +18,7 @@ _TENTH = 0.1
 """Seconds: the least that is told as a span."""
 
 
-def told(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
+def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
     """For a point that was asked about; the nearest ones are a list of their own."""
     if draft.point:
         yield from asked(draft.point, zone)

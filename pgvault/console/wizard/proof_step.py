@@ -9,16 +9,16 @@ from textual.app import ComposeResult
 
 from pgvault.console import restored
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field
 from pgvault.console.keys import BY_ID, keys_of, shown
+from pgvault.console.queries import run_query
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.afterwards import BRING_BACK, Next, copied
-from pgvault.console.wizard.proven import Ended, next_of, told
+from pgvault.console.wizard.proven import Ended, next_of, proof_fields
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
-from pgvault.console.world import look
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import jobs_directory, read_job
@@ -55,11 +55,11 @@ class ProofStep(Stage):
     def come_up(self) -> None:
         self.text.focus()
         self.text.show([Field("", "reading what the job wrote", "dim", 1)])
-        begin(self, "proof", self._read)
+        run_in_background(self, "proof", self._read)
 
     async def _read(self) -> None:
-        directory = jobs_directory(self.console.world.home) / self.recovery.draft.job
-        found = await look(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
+        directory = jobs_directory(self.console.queries.home) / self.recovery.draft.job
+        found = await run_query(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
                            "read the job")
         if isinstance(found, PgvaultError):
             self.text.show([Field("unknown", found.message, "bad"), Field("cause", found.detail)])
@@ -71,8 +71,8 @@ class ProofStep(Stage):
 
     def _show(self) -> None:
         if self.ended:
-            self.text.show(told(self.ended, self.recovery.draft, self._since, self.console.world.commands.shown,
-                                self._key))
+            shown = self.console.queries.commands.shown
+            self.text.show(proof_fields(self.ended, self.recovery.draft, self._since, shown, self._key))
             self.recovery.update_frame()
 
     def _key(self, action: str) -> str:
@@ -100,7 +100,7 @@ class ProofStep(Stage):
         self.recovery.go(Step.POINT)
 
     def copyable(self) -> str:
-        return copied(self.steps, self.console.world.commands.shown)
+        return copied(self.steps, self.console.queries.commands.shown)
 
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""

@@ -10,7 +10,7 @@ from typing import Any
 from pgvault.console.fields import LABEL, Field, gap, heading
 from pgvault.console.wizard.afterwards import BRING_BACK, Next, Shown, afterwards
 from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.planned import OUTCOME, outcome_field, told_change
+from pgvault.console.wizard.planned import OUTCOME, describe_change, outcome_field
 from pgvault.jobs.copies import made_a_server
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobKind, JobState
@@ -35,7 +35,8 @@ class Ended:
         return next((each for each in reversed(self.events) if isinstance(each, JobFinished)), None)
 
 
-def told(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Callable[[str], str]) -> Iterator[Field]:
+def proof_fields(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown,
+                 key: Callable[[str], str]) -> Iterator[Field]:
     """`since` are the jobs of what was done with the restored server, newest first; `key` is an action's."""
     job = ended.job
     if job.state is JobState.SUCCEEDED:
@@ -116,7 +117,7 @@ def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:
-    safe = [told_change(change) for change in ended.plan.get("settings_changed", [])]
+    safe = [describe_change(change) for change in ended.plan.get("settings_changed", [])]
     for number, text in enumerate([*safe, "archiving is off there: set it up anew before you rely on it"]):
         yield Field("made safe" if not number else "", text)
 
@@ -138,9 +139,9 @@ def _failure(ended: Ended) -> Iterator[Field]:
 
 def _left(ended: Ended) -> Iterator[Field]:
     """In which state the destination is."""
-    told = [each for each in ended.events if isinstance(each, Noted) and (each.level is not Level.INFO
+    proof_fields = [each for each in ended.events if isinstance(each, Noted) and (each.level is not Level.INFO
             or each.code in ("undone", *_DONE_BESIDES)) and each.code not in ("cancelling", "internal-error")]
-    for number, each in enumerate(told):
+    for number, each in enumerate(proof_fields):
         yield Field("destination" if not number else "", each.text, "warn" if each.level is not Level.INFO else "")
     if not any(isinstance(each, PhaseStarted) for each in ended.events):
         yield Field("destination", "nothing was written there")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual import getters
 from textual.widget import Widget
 
-from pgvault.console.fields import told_in
+from pgvault.console.fields import describe_failure
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
@@ -43,7 +43,8 @@ class RestorePoints(Dialog["RestorePoint"]):
         self._points = {str(number): point for number, point in enumerate(sorted(points, key=_at, reverse=True))}
 
     def body(self) -> Iterable[Widget]:
-        yield ListPane("", _COLUMNS, empty=told_in("They cannot be read", self._problem) if self._problem else _EMPTY)
+        yield ListPane("", _COLUMNS, empty=describe_failure("They cannot be read", self._problem)
+                       if self._problem else _EMPTY)
 
     def on_mount(self) -> None:
         self.points.show(ItemRows(tuple(self._points), self._cells, str))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from textual import getters
 from textual.app import ComposeResult
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.told import Told
-from pgvault.console.wizard.planned import Planned, here, told
+from pgvault.console.wizard.planned import Planned, here, plan_fields
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
@@ -58,15 +58,15 @@ class ReviewStep(Stage):
         place = self.recovery.draft.destination
         self.plan_text.show([Field("", f"the vault and {place} are being looked at; nothing is written", "", 1)])
         self._say()
-        begin(self, "plan", self._make_plan)
+        run_in_background(self, "plan", self._make_plan)
 
     async def _make_plan(self) -> None:
-        answer = await self.console.world.commands.ask(*self.recovery.draft.words(), "--dry-run")
+        answer = await self.console.queries.commands.ask(*self.recovery.draft.words(), "--dry-run")
         if answer.documents:
             self._plan = Planned(answer.document)
-            world = self.console.world
-            self.plan_text.show(told(self._plan, self.recovery.draft, zone=self.recovery.zone, now=world.now(),
-                                     command=world.commands.shown(self._plan.command)))
+            queries = self.console.queries
+            self.plan_text.show(plan_fields(self._plan, self.recovery.draft, zone=self.recovery.zone, now=queries.now(),
+                                     command=queries.commands.shown(self._plan.command)))
         else:
             self._show_failure(answer.failure)
         self._say()
@@ -135,13 +135,13 @@ class ReviewStep(Stage):
         if yes and (plan := self._plan):
             self._starting = True
             self._say()
-            begin(self, "start", self._start, plan)
+            run_in_background(self, "start", self._start, plan)
 
     async def _start(self, plan: Planned) -> None:
         """Exactly the plan's command; when the world has moved since, it stops there and says what changed."""
         self.console.starting = f"a restore to {plan.place}"
         try:
-            answer = await self.console.world.commands.ask(*plan.command, "--yes", "--detach")
+            answer = await self.console.queries.commands.ask(*plan.command, "--yes", "--detach")
         finally:
             self._starting, self.console.starting = False, ""
         job = answer.document.get("job")

@@ -9,19 +9,19 @@ from textual.app import ComposeResult
 from textual.events import Resize
 
 from pgvault.console.app import Change
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.jobbook import Followed
 from pgvault.console.journal_rows import COLUMNS, JournalRows
+from pgvault.console.queries import run_query
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.running import Course, told
+from pgvault.console.wizard.running import Course, run_fields
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
-from pgvault.console.world import look
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
@@ -63,7 +63,7 @@ class RunStep(Stage):
 
     def come_up(self) -> None:
         self.journal.listing.focus()
-        begin(self, "jobs", self.console.read_jobs)
+        run_in_background(self, "jobs", self.console.read_jobs)
         self._draw()
 
     def world_changed(self, change: Change) -> None:
@@ -75,17 +75,17 @@ class RunStep(Stage):
 
     def _draw(self) -> None:
         """What the job told last; once it has ended, the proof."""
-        job_id, world = self.recovery.draft.job, self.console.world
+        job_id, queries = self.recovery.draft.job, self.console.queries
         if not self.display or not job_id:
             return
-        followed = world.jobs.followed(job_id)
-        if followed is None and job_id in world.jobs.ids and world.jobs.job(job_id).state.final:
+        followed = queries.jobs.followed(job_id)
+        if followed is None and job_id in queries.jobs.ids and queries.jobs.job(job_id).state.final:
             self.recovery.go(Step.PROOF)
             return
         self._show(followed)
         if not self._is_reading:  # one at a time: what was read by one that is given up would be missed
             self._is_reading = True
-            begin(self, "journal", self._read, job_id)
+            run_in_background(self, "journal", self._read, job_id)
 
     def _show(self, followed: Followed | None) -> None:
         """The phases in full where the newest events leave them room."""
@@ -93,7 +93,7 @@ class RunStep(Stage):
         room = max(_LEAST_PHASES, self.size.height - 2 - _LEAST_EVENTS)
 
         def fields(*, foremost: bool) -> list[Field]:
-            return list(told(self.recovery.draft, followed, self._course.phases, self.console.world.now(),
+            return list(run_fields(self.recovery.draft, followed, self._course.phases, self.console.queries.now(),
                              self.console.glyphs, columns, foremost=foremost))
 
         shown = fields(foremost=False)
@@ -105,11 +105,11 @@ class RunStep(Stage):
     async def _read(self, job_id: str) -> None:
         """What came since: the phases that ended, and the newest events."""
         if job_id != self._job:
-            journal = jobs_directory(self.console.world.home) / job_id / EVENTS
+            journal = jobs_directory(self.console.queries.home) / job_id / EVENTS
             self._job, self._course, self._tail, self._rows = job_id, Course(), Tail(journal), JournalRows(journal)
         at_end = self.journal.listing.index >= len(self._rows) - 1
         try:
-            found = await look(lambda: (self._tail.read(), self._rows.read()), "read the job")
+            found = await run_query(lambda: (self._tail.read(), self._rows.read()), "read the job")
         finally:
             self._is_reading = False
         if isinstance(found, PgvaultError):
@@ -133,12 +133,12 @@ class RunStep(Stage):
         if action == "go-on":
             return "the restore runs; its verdict is shown here when it has ended, and esc leaves it running"
         if action == "cancel":
-            followed = self.console.world.jobs.followed(self.recovery.draft.job)
+            followed = self.console.queries.jobs.followed(self.recovery.draft.job)
             return why_not_cancel(followed.job) if followed else "the job was not heard of yet"
         return ""
 
     def cancel(self) -> None:
-        if followed := self.console.world.jobs.followed(self.recovery.draft.job):
+        if followed := self.console.queries.jobs.followed(self.recovery.draft.job):
             ask_to_cancel(self.console, followed.job)
 
     def words(self) -> list[str] | None:

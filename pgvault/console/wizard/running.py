@@ -70,7 +70,7 @@ def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
     return phases[last + 1:] if "look" not in seen else []
 
 
-def told(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
+def run_fields(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
          columns: int, *, foremost: bool = False) -> Iterator[Field]:
     """What is known of the draft's job; `followed` is None before it was first looked at. `foremost`: with what it
     does now on top, for where not all of it is seen."""

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from pgvault.console.app import Change
 from pgvault.console.keys import Action
+from pgvault.console.queries import run_query
 from pgvault.console.restored import Made
 from pgvault.console.screens.view import bindings
 from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
@@ -29,7 +30,6 @@ from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
-from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 
@@ -117,32 +117,32 @@ class RecoveryScreen(WithRestored):
     @property
     def zone(self) -> str | None:
         """The zone that the configuration gives the server."""
-        return self.app.world.config.server(self.draft.server).timezone
+        return self.app.queries.config.server(self.draft.server).timezone
 
     @property
     def hosts(self) -> list[str]:
         """The configured ones."""
-        return list(self.app.world.config.hosts)
+        return list(self.app.queries.config.hosts)
 
     def told_host(self, name: str) -> str:
-        host = self.app.world.config.host(name)
+        host = self.app.queries.config.host(name)
         return f"{name} ({host.ssh})" if host.ssh else f"{name} (this machine)"
 
     def usual_directory(self, host: str) -> str:
-        return (self.app.world.config.host(host).data_directory or "") if host else ""
+        return (self.app.queries.config.host(host).data_directory or "") if host else ""
 
     async def ask(self, draft: Draft) -> Answer | Failure:
         """What the draft's point comes to; asked of the vault each time, since its WAL goes on."""
-        answer = await self.app.world.commands.ask(*draft.question())
+        answer = await self.app.queries.commands.ask(*draft.question())
         if answer.failure or not answer.documents:
             return answer.failure or Failure("the point could not be looked up", "", "", "failed", 1)
         return answer_of(answer.document)
 
     async def catalogue(self) -> Catalogue | PgvaultError:
-        return await look(lambda: self.app.world.catalogue(self.draft.server))
+        return await run_query(lambda: self.app.queries.catalogue(self.draft.server))
 
     async def picture(self) -> WalPicture | PgvaultError:
-        return await look(lambda: self.app.world.picture(self.draft.server))
+        return await run_query(lambda: self.app.queries.picture(self.draft.server))
 
     # From step to step
 

@@ -13,8 +13,8 @@ from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.widgets.strip import Strip
+from pgvault.console.wizard.accident_finder import SURE, AccidentFinder
 from pgvault.console.wizard.draft import What
-from pgvault.console.wizard.finder import SURE, Finder
 from pgvault.console.wizard.search import Stand
 from pgvault.console.wizard.stage import Stage, lines_of_strip
 from pgvault.console.wizard.steps import Step
@@ -44,7 +44,7 @@ class WhatStep(Stage):
     step = Step.WHAT
     choices = getters.query_one("#what", ListPane)
     means = getters.query_one("#means", Reading)
-    finder = getters.query_one(Finder)
+    finder = getters.query_one(AccidentFinder)
     strip = getters.query_one(Strip)
     DEFAULT_CSS = f"""
     WhatStep #beside {{ height: 1fr; }}
@@ -58,7 +58,7 @@ class WhatStep(Stage):
             with Vertical(id="asked"):
                 yield ListPane("what happened?", [Column("", 40, flexible=True)], headed=False, id="what")
                 yield Pane("what comes then", Reading(id="means"), id="meaning")
-            yield Finder("in the WAL: what was dropped or truncated", asks=False, id="found")
+            yield AccidentFinder("in the WAL: what was dropped or truncated", asks=False, id="found")
         yield Strip("when that was")
 
     def on_mount(self) -> None:
@@ -82,7 +82,7 @@ class WhatStep(Stage):
         self.strip.give_room(lines_of_strip(self.size.height))
         self.call_after_refresh(self._explain)
 
-    def on_finder_found(self, event: Finder.Found) -> None:
+    def on_accident_finder_found(self, event: AccidentFinder.Found) -> None:
         self.strip.mark(self.finder.accidents)
         if self.finder.found.stand is Stand.COMPLETE:
             self.finder.listing.empty = "No table, schema or database was dropped or truncated in the archived WAL."

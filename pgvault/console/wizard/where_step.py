@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.events import Resize
 from textual.widgets import Input
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed, gap
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
@@ -87,7 +87,7 @@ class WhereStep(Stage):
         if draft.point:
             self.strip.point_at(draft.point.timeline or 1, draft.point.time)
         self.host.focus()
-        begin(self, "backup", self._look_at_backup)
+        run_in_background(self, "backup", self._look_at_backup)
 
     def on_resize(self, event: Resize) -> None:
         self.strip.give_room(lines_of_strip(self.size.height))

@@ -18,17 +18,17 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgvault.console.ages import ago
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
+from pgvault.console.entries import Entry, matching
 from pgvault.console.fields import wrapped
-from pgvault.console.finding import Entry, found
 from pgvault.console.keys import ACTIONS, EVERYWHERE, MOVES, VIEWS, Action, keys_of, shown
+from pgvault.console.queries import run_query
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.jobline import job_name
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import placeholder
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.world import look
 from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part, size
 
@@ -42,13 +42,13 @@ _BESIDE_LISTING = 10
 More = Callable[[], Awaitable[Sequence[Entry]]]
 
 
-class FinderDialog(Dialog[Entry]):
+class EntriesDialog(Dialog[Entry]):
     """Dismissed with the chosen entry. `more` gives entries that take a moment to find."""
 
     DEFAULT_CSS = """
-    FinderDialog Listing { height: 13; margin-top: 1; }
-    FinderDialog.-wide Listing { height: 24; }
-    FinderDialog #about { height: 2; margin-top: 1; }
+    EntriesDialog Listing { height: 13; margin-top: 1; }
+    EntriesDialog.-wide Listing { height: 24; }
+    EntriesDialog #about { height: 2; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", show=False, id="finder-up"),
@@ -81,7 +81,7 @@ class FinderDialog(Dialog[Entry]):
         self.query_one(Input).focus()
         self._show()
         if self._more:
-            begin(self, "more", self._find_more, self._more)
+            run_in_background(self, "more", self._find_more, self._more)
 
     async def _find_more(self, more: More) -> None:
         self._entries += await more()
@@ -91,7 +91,7 @@ class FinderDialog(Dialog[Entry]):
     def _show(self) -> None:
         self.listing.empty = "Nothing fits." if self._is_complete else \
             "Nothing that was read so far fits; the backups are being read."
-        self.listing.show(ItemRows(found(self._entries, self._typed), _cells, lambda entry: entry.key))
+        self.listing.show(ItemRows(matching(self._entries, self._typed), _cells, lambda entry: entry.key))
         self._show_about()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -142,20 +142,20 @@ def _cells(entry: Entry) -> Sequence[Part]:
 
 async def open_help(app: ConsoleApp) -> None:
     if view := app.view:
-        _open(app, FinderDialog(f"keys of {view.view}", list(help_entries(view))))
+        _open(app, EntriesDialog(f"keys of {view.view}", list(help_entries(view))))
 
 
 async def open_palette(app: ConsoleApp) -> None:
     async def backups() -> Sequence[Entry]:
-        return [entry for server in app.world.servers for entry in await _backups(app, server)]
+        return [entry for server in app.queries.servers for entry in await _backups(app, server)]
 
-    _open(app, FinderDialog("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
+    _open(app, EntriesDialog("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
 
 
-def _open(app: ConsoleApp, finder: FinderDialog) -> None:
+def _open(app: ConsoleApp, finder: EntriesDialog) -> None:
     def chosen(entry: Entry | None) -> None:
         if entry:  # by the app, once the dialog is gone: it may go to another screen
-            begin(app, "found", _run, entry, exclusive=False)
+            run_in_background(app, "found", _run, entry, exclusive=False)
 
     app.push_screen(finder, chosen)
 
@@ -192,11 +192,11 @@ def palette_entries(app: ConsoleApp) -> Iterator[Entry]:
     for action in ACTIONS:
         if action not in here and not (action.mutates and app.options.read_only):
             yield _elsewhere(app, action)
-    for server in app.world.servers:
-        config = app.world.config.server(server)
+    for server in app.queries.servers:
+        config = app.queries.config.server(server)
         yield Entry(f"server {server}", "", server, f"server {config.description}".rstrip(),
                     partial(_go_to_server, app, server))
-    for number, job_id in enumerate(app.world.jobs.ids):
+    for number, job_id in enumerate(app.queries.jobs.ids):
         yield Entry(f"job {job_id}", "", job_id, _job_meaning(app, job_id, number),
                     partial(_go_to_job, app, job_id))
 
@@ -242,17 +242,18 @@ def _job_meaning(app: ConsoleApp, job_id: str, number: int) -> str:
 
     if number >= LOOKED_AT:
         return "job"
-    job = app.world.jobs.job(job_id)
+    job = app.queries.jobs.job(job_id)
     return f"job {job_name(job)}, {job.state.value}"
 
 
 async def _backups(app: ConsoleApp, server: str) -> list[Entry]:
     """None of a server whose catalogue cannot be read: its view says why."""
-    catalogue = await look(lambda: app.world.catalogue(server))
+    catalogue = await run_query(lambda: app.queries.catalogue(server))
     if isinstance(catalogue, PgvaultError):
         return []
     return [Entry(f"backup {server} {each.backup.id}", "", each.backup.id,
-                  f"backup of {server}, {size(each.backup.size_bytes)}, {ago(each.backup.started_at, app.world.now())}",
+                  f"backup of {server}, {size(each.backup.size_bytes)}, "
+                  f"{ago(each.backup.started_at, app.queries.now())}",
                   partial(_go_to_backup, app, server, each.backup.id))
             for each in catalogue.backups]
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 Work = Callable[..., Coroutine[Any, Any, None]]
 
 
-def begin(node: DOMNode, group: str, work: Work, *given: object, exclusive: bool = True) -> None:
+def run_in_background(node: DOMNode, group: str, work: Work, *given: object, exclusive: bool = True) -> None:
     """Do this beside the screens for as long as the node is there; with `exclusive` in place of what the node still
     does in the same group.
 
     A function and no coroutine: one that is replaced before it began is then not made, and nobody misses it.
     """
-    node.run_worker(cast("Any", partial(_told, node, group, work, *given)), group=group, exclusive=exclusive,
-                    exit_on_error=False)
+    node.run_worker(cast("Any", partial(_reporting_failures, node, group, work, *given)), group=group,
+                    exclusive=exclusive, exit_on_error=False)
 
 
-async def _told(node: DOMNode, group: str, work: Work, *given: object) -> None:
+async def _reporting_failures(node: DOMNode, group: str, work: Work, *given: object) -> None:
     """Known errors are drawn by whoever asked; others must not fail in silence."""
     try:
         await work(*given)

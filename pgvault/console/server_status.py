@@ -98,8 +98,8 @@ def check_part(checks: Checks, server: str, now: datetime) -> Painted:
 # Why it stands so
 
 
-def told(known: Known, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None, now: datetime, *,
-         read_only: bool) -> Iterator[Field]:
+def status_fields(known: Known, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None,
+                  now: datetime, *, read_only: bool) -> Iterator[Field]:
     """The worst reason and the next step, which have to be seen; then the other reasons and what can be restored."""
     if known is None:
         yield Field("", "The vault is being read.", "dim", 1)

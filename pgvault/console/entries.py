@@ -26,7 +26,7 @@ class Entry(NamedTuple):
         return f"{self.keys} {self.label} {self.meaning}"
 
 
-def found(entries: Sequence[Entry], typed: str) -> list[Entry]:
+def matching(entries: Sequence[Entry], typed: str) -> list[Entry]:
     """Those with every typed word; first the one with just that key, then those whose label begins so.
 
     `!` in front leaves out what fits.

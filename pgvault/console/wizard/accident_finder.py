@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from pgvault.console.beside import begin
+from pgvault.console.background import run_in_background
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
@@ -34,7 +34,7 @@ _Row = Row | str
 """A key is one of the last rows: fewer rows, another point."""
 
 
-class Finder(ListPane):
+class AccidentFinder(ListPane):
     """Runs `pgvault events` and lists what it tells. With `asks` the last row leads to points that are typed."""
 
     @dataclass
@@ -92,7 +92,7 @@ class Finder(ListPane):
         """Search, unless all was."""
         if self.found.stand is not Stand.COMPLETE:
             self.found.begin()
-            begin(self, "events", self._search, self.found, self.found.words)
+            run_in_background(self, "events", self._search, self.found, self.found.words)
         self._draw()
 
     def stop(self) -> None:
@@ -101,7 +101,7 @@ class Finder(ListPane):
         self.found.stop()
 
     async def _search(self, search: Search, words: Sequence[str]) -> None:
-        await search.run(cast("ConsoleApp", self.app).world.commands, words, self._draw)
+        await search.run(cast("ConsoleApp", self.app).queries.commands, words, self._draw)
         if search.failure:
             self.post_message(self.Failed(search.failure))
 

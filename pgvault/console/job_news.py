@@ -24,7 +24,7 @@ def state_file() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SeenJobs:
     """How the jobs stood when somebody looked."""
 
     newest: str
@@ -36,7 +36,7 @@ class Look:
         return job_id > self.newest or job_id in self.at_work
 
 
-class Seen:
+class JobNews:
     """The last look at one vault's jobs."""
 
     def __init__(self, home: Path, file: Path | None = None) -> None:
@@ -52,9 +52,9 @@ class Seen:
         """Whether a job, which has ended, had not at the look before this one."""
         return self._before is not None and self._before.is_news(job_id)
 
-    def looks(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
+    def mark_seen(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
         """All jobs are being looked at as they are now; what is news stays so until `turn`."""
-        look = Look(max(ids, default=""), frozenset(at_work))
+        look = SeenJobs(max(ids, default=""), frozenset(at_work))
         if look != self._kept:
             self._kept = look
             self._write(look)
@@ -63,14 +63,14 @@ class Seen:
         """Whoever looked has turned to something else."""
         self._before = self._kept
 
-    def _read(self) -> Look | None:
+    def _read(self) -> SeenJobs | None:
         try:
             kept = _kept(self._file)[self._home]
-            return Look(str(kept["newest"]), frozenset(map(str, kept["at_work"])))
+            return SeenJobs(str(kept["newest"]), frozenset(map(str, kept["at_work"])))
         except (KeyError, TypeError):
             return None
 
-    def _write(self, look: Look) -> None:
+    def _write(self, look: SeenJobs) -> None:
         every = {**_kept(self._file), self._home: {"newest": look.newest, "at_work": sorted(look.at_work)}}
         with suppress(OSError):
             make_directory(self._file.parent)
@@ -86,14 +86,14 @@ def _kept(file: Path) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def told_news(seen: Seen, book: JobBook) -> str:
+def describe_news(news: JobNews, book: JobBook) -> str:
     """What ended since anybody looked, in one line; empty when nothing did. At the very first look nothing is news."""
-    if seen.is_first:
-        seen.looks(book.ids, (each.job.id for each in book.running))
-        seen.turn()
+    if news.is_first:
+        news.mark_seen(book.ids, (each.job.id for each in book.running))
+        news.turn()
         return ""
     states = [book.job(job_id).state for job_id in book.ids[:LOOKED_AT]
-              if seen.is_news(job_id) and not book.followed(job_id)]
+              if news.is_news(job_id) and not book.followed(job_id)]
     if not states:
         return ""
     words = ", ".join(f"{states.count(state)} {state.value}" for state in dict.fromkeys(states))

@@ -35,7 +35,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class World:
+class Queries:
     """One vault and its servers."""
 
     def __init__(self, config: Config, *, config_argument: Path | None = None,
@@ -89,7 +89,7 @@ class World:
         return transactions_near(self.vault_of(server), timeline, lsn, count)
 
 
-async def look(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:
+async def run_query(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:
     """The answer of a query that blocks, or the error in its place, without secrets: it is drawn."""
     try:
         return await asyncio.to_thread(query)
