@@ -243,7 +243,7 @@ async def test_a_failure_that_told_no_more_has_a_place_a_cause_and_a_next_step_a
         await press(pilot, "4", "enter")
         shown = screen(pilot)
         for told in ("Permission denied", "where        server main", "cause        No cause was reported. Usual ",
-                     "The destination is not empty", "next step    See what it usually means",
+                     "The server is another cluster than the one", "next step    See what it usually means",
                      "code         refused: pgvault explain refused", "journal", "1/2"):
             assert told in shown, told
 
