@@ -30,6 +30,7 @@ from pgvault.vault.wal_queries import newest_accepted
 from pgvault.vault.wal_rebuild import archived_names
 
 _DOING = "read the vault"
+_NOTHING_ARCHIVED = WalFacts({}, survey((), TimelineTree(()), (), DEFAULT_SEGMENT_SIZE))
 
 
 def read_backups(server: ServerVault) -> Found:
@@ -46,14 +47,16 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
     The records of at most `segments` unread segments are read, without storing the result in the index.
     """
     vault_id = or_error(lambda: Vault.writable(home), _DOING)
-    identity = or_error(lambda: read_identity(server), _DOING) if vault_id else None  # otherwise it does not exist yet
+    exists = or_error(lambda: Vault(home).is_there, _DOING)
+    identity = or_error(lambda: read_identity(server), _DOING) if exists else None
     known = identity if isinstance(identity, Identity) else None
     receiving = server.leases.held(Concern.RECEIVE)
     problem = next((p for p in (vault_id, identity) if isinstance(p, PgvaultError)), None)
     return VaultFacts(
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
-        wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING), incoming=_count(server.incoming),
+        wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING) if exists else _NOTHING_ARCHIVED,
+        incoming=_count(server.incoming),
         quarantined=_count(server.quarantine, without=REASON), receiver=str(receiving) if receiving else None,
         heard_at=receiving.renewed_at if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
