@@ -174,7 +174,7 @@ async def test_b_shows_the_plan_and_does_nothing_before_it_is_confirmed(desk: De
 async def test_the_first_backup_promises_no_figures(desk: Desk) -> None:
     async with desk.open() as pilot:
         await press(pilot, "b")
-        assert "all of it in a first backup" in words(pilot)
+        assert "what the vault does not hold yet" in words(pilot)
         assert "not known before the first backup" in words(pilot)
 
 

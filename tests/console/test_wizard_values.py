@@ -178,7 +178,7 @@ def test_a_time_without_zone_is_refused_unless_one_is_configured() -> None:
         read(Kind.TIME, "2026-11-22 20:05:12", None)
     point = read(Kind.TIME, "2026-11-22 20:05:12", "Europe/Paris")
     assert point.target == AtTime(datetime(2026, 11, 22, 19, 5, 12, tzinfo=UTC), True, "2026-11-22 20:05:12")
-    with pytest.raises(ValueError, match="was twice"):
+    with pytest.raises(ValueError, match="is ambiguous"):
         read(Kind.TIME, "2026-10-25 02:30", "Europe/Paris")
 
 
