@@ -33,7 +33,7 @@ TUTORIAL = """\
         archive_command: OK
         continuous archiving: OK
         directories: OK
-        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS; not carried out by this version: nothing expires)
+        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS; not enforced by this version: nothing expires)
         backup maximum age: FAILED (interval provided: 1 day, latest backup age: No available backups)
         compression settings: OK (zstd, level 3)
         minimum redundancy requirements: OK (have 0 backups, expected at least 0)
@@ -352,7 +352,7 @@ def test_by_an_abstract_socket_and_where_the_configured_database_is_not_there(
     site.configure(server, conninfo=f"host=@pgvault-tests port={server.port} user=postgres dbname=nowhere")
     with site.receiving(server):
         done = site.run("backup", NAME, "--immediate-checkpoint", check=0)
-        assert 'database "nowhere" does not exist): database postgres answers' in done.stderr
+        assert 'database "nowhere" does not exist): using database postgres' in done.stderr
         found = site.check(expect=0)
     warned = {name: finding["detail"] for name, finding in found.items() if finding["outcome"] == "warning"}
     assert warned == {"PostgreSQL": 'asked in database postgres: database "nowhere" does not exist'}
