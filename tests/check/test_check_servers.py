@@ -355,7 +355,7 @@ def test_by_an_abstract_socket_and_where_the_configured_database_is_not_there(
         assert 'database "nowhere" does not exist): using database postgres' in done.stderr
         found = site.check(expect=0)
     warned = {name: finding["detail"] for name, finding in found.items() if finding["outcome"] == "warning"}
-    assert warned == {"PostgreSQL": 'asked in database postgres: database "nowhere" does not exist'}
+    assert warned == {"PostgreSQL": 'queried in database postgres: database "nowhere" does not exist'}
     assert "Correct dbname in conninfo" in found["PostgreSQL"]["fix"]
     assert 'does not exist' in site.run("status", NAME).text
 
