@@ -66,7 +66,7 @@ def test_tried_again_as_configured(small: Server, station: Callable[..., Station
     exhausted = network(2)
     here.conninfo = make_conninfo(small.conninfo(), port=exhausted.port)
     here.configure(basebackup_retry_times=1)
-    assert here.backup(check=7).stderr.count("trying again") == 1
+    assert here.backup(check=7).stderr.count("retrying") == 1
     assert exhausted.cut == 2
 
 

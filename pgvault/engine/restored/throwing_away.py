@@ -72,7 +72,7 @@ class ThrownAway:
 
     def __str__(self) -> str:
         gone = " and ".join([self.plan.place, *self.plan.tablespaces])
-        return f"removed {gone}" + (f"; kept, as it is not part of this copy: {', '.join(self.left)}" * bool(self.left))
+        return f"thrown away: {gone}" + (f"; kept, not part of this copy: {', '.join(self.left)}" * bool(self.left))
 
 
 async def plan_throw_away(copy: RestoredCopy, config: Config, emit: Emit) -> ThrowAwayPlan:
