@@ -118,7 +118,9 @@ class Station:
         return Vault(self.home).server(NAME)
 
     def backups(self) -> list[Backup]:
-        """Every one, and each can be read."""
+        """Every one, and each can be read; none before there is a vault."""
+        if not (self.home / "vault.toml").exists():
+            return []
         found = list(catalog.scan(self.vault))
         assert all(isinstance(each, Backup) for each in found), found
         return [each for each in found if isinstance(each, Backup)]

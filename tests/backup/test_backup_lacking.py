@@ -187,7 +187,7 @@ def test_what_a_role_may_not_read_is_named(server: Server, station: Callable[...
     try:
         here = station(server, conninfo=make_conninfo(server.conninfo(), user="small_one"))
         told = " ".join(here.backup().stderr.split())
-        assert "does not hold pg_ident.conf" in told
+        assert "the backup lacks pg_ident.conf" in told
         assert "in database shop" in told
         assert "it was not checked that every relation's file arrived" in told
     finally:
