@@ -191,9 +191,10 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
         with receiving(world, server):
             server.sql("CREATE TABLE logged (value int)")
             world.backup()
-        data = open_tmp / "standby"
-        account().run([server.installation.program("pg_basebackup"), "-d", server.conninfo(), "-D", data, "-R",
-                       "-c", "fast", "-X", "stream"])
+            data = open_tmp / "standby"
+            account().run([server.installation.program("pg_basebackup"), "-d", server.conninfo(), "-D", data, "-R",
+                           "-c", "fast", "-X", "stream"])
+            received(server)  # up to where the standby's own WAL begins
         standby = adopt_server(data, server.major).start()
         world.write_config(conninfo=standby.conninfo())
         with receiving(world, standby):
