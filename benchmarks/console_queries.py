@@ -48,7 +48,7 @@ from pgvault.vault.manifest import Entry, Kind, ManifestWriter, Run
 from pgvault.vault.wal_archive import accept
 from pgvault.vault.wal_facts import read_facts
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / each) for each in ("", "events")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / each) for each in ("", "events", "wal", "catalogue")]
 from made_up import UPDATE, Deeds  # type: ignore[import-not-found]  # noqa: E402
 
 SIZE = 16 << 20
