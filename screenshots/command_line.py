@@ -16,7 +16,7 @@ from pgvault.console.dump import self_contained
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 120
-PICTURES = {"check.svg": "Check", "restore.svg": "Restore it", "proof.svg": "Look at the restored"}
+PICTURES = {"check.svg": "Check", "restore.svg": "Restore it", "proof.svg": "Query the restored"}
 """File name to the beginning of the title of the step that it shows."""
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from life import MEGABYTES, lived, with_short_paths
-from pgvault.demo.directions import notice
 from textual.pilot import Pilot
 
 from pgvault.config.load import load
@@ -22,7 +21,7 @@ from pgvault.console.options import Options
 from pgvault.console.queries import Queries
 from pgvault.demo.interruption import Interruption
 from pgvault.demo.sandbox import Sandbox, new_sandbox
-from pgvault.demo.story import Loss
+from pgvault.demo.story import Loss, notice
 
 HERE = Path(__file__).resolve().parent
 PLACE = Path("/tmp/pgv")
