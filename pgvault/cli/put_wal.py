@@ -7,7 +7,7 @@ import sys
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
-from pgvault.io.pipes import widen
+from pgvault.io.process import widen
 from pgvault.model.errors import UsageError, from_os_error
 from pgvault.vault.layout import Vault
 from pgvault.vault.wal_archive import accept, level_for

@@ -233,6 +233,19 @@ class HostConfig(Section):
         if not self.local and not self.ssh:
             raise ValueError("ssh is missing (or local = true, if it is this machine)")
 
+    def start_command_for(self, directory: str) -> str | None:
+        """Return start_command where it may start the server in `directory`. With data_directory it is for that one
+        alone: a line such as `systemctl start postgresql` starts one service, whichever server is meant."""
+        return self.start_command if self.data_directory is None or self._is_own(directory) else None
+
+    def stop_command_for(self, *names: str) -> str | None:
+        """Return stop_command where it is known to stop the server in a directory, given by all of its names: only
+        with data_directory, and there."""
+        return self.stop_command if any(map(self._is_own, names)) else None
+
+    def _is_own(self, directory: str) -> bool:
+        return self.data_directory is not None and self.data_directory.rstrip("/") == directory.rstrip("/")
+
 
 def settings_of(section: type[Section]) -> Mapping[str, Setting]:
     """Return the settings of one of the three classes, by key, in their order."""

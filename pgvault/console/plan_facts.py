@@ -41,11 +41,11 @@ def plan_fields(kind: JobKind, plan: Plan) -> Iterator[Field]:
     yield from [Field(*fact) for fact in facts] or _any(plan)
 
 
-_Told = Iterator[tuple[str, str, str]]
+_Facts = Iterator[tuple[str, str, str]]
 """A name, a text and its style."""
 
 
-def _backup(plan: Plan) -> _Told:
+def _backup(plan: Plan) -> _Facts:
     if name := plan.get("name"):
         yield "name", str(name), ""
     if "full" in plan:
@@ -59,7 +59,7 @@ def _backup(plan: Plan) -> _Told:
         yield "tries again", f"up to {times} times, {span(seconds)} apart", ""
 
 
-def _restore(plan: Plan) -> _Told:
+def _restore(plan: Plan) -> _Facts:
     if backup := plan.get("backup"):
         source = _mapping(plan.get("source"))
         facts = (f"PostgreSQL {source['server_version']}" if "server_version" in source else "",
@@ -87,7 +87,7 @@ def _restore(plan: Plan) -> _Told:
         yield "" if number else "made safe", f"{each.get('name')} in {each.get('file')}: {each.get('action')}", ""
 
 
-def _bring_back(plan: Plan) -> _Told:
+def _bring_back(plan: Plan) -> _Facts:
     names = [*(f"schema {each.get('name')}" for each in _mappings(plan.get("schemas"))),
              *(f"{each.get('schema')}.{each.get('name')}" for each in _mappings(plan.get("tables")))]
     yield "brings", ", ".join(names) or "-", "bold"
@@ -99,7 +99,7 @@ def _bring_back(plan: Plan) -> _Told:
     yield from _conditions(plan)
 
 
-def _copy(plan: Plan) -> _Told:
+def _copy(plan: Plan) -> _Facts:
     """Of what is done to the copy itself."""
     yield "where", destination(plan), "bold"
     for each in _sequence(plan.get("tablespaces")):
@@ -107,14 +107,14 @@ def _copy(plan: Plan) -> _Told:
     yield from _conditions(plan)
 
 
-def _conditions(plan: Plan) -> _Told:
+def _conditions(plan: Plan) -> _Facts:
     for number, each in enumerate(_mappings(plan.get("preconditions"))):
         detail = f" ({each['detail']})" if each.get("detail") else ""
         outcome = str(each.get("outcome", ""))
         yield "" if number else "conditions", f"{outcome}: {each.get('name')}{detail}", _OUTCOMES.get(outcome, "")
 
 
-def _stop(plan: Plan) -> _Told:
+def _stop(plan: Plan) -> _Facts:
     if not plan.get("stop_lsn"):
         yield "stops", "at the end of the WAL", ""
         return
@@ -124,7 +124,7 @@ def _stop(plan: Plan) -> _Told:
                     f"on timeline {path}"), ""
 
 
-def _work(plan: Plan) -> _Told:
+def _work(plan: Plan) -> _Facts:
     if workers := plan.get("workers"):
         level = f", compression level {plan['compression_level']}" if "compression_level" in plan else ""
         yield "work", f"{workers} at a time{level}", ""

@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, cast
 
 from pgvault.io.host import Host, OnCommand, SocketAddress
-from pgvault.io.pipes import PIPE_BYTES, widen
-from pgvault.io.process import TAIL, Output
+from pgvault.io.process import PIPE_BYTES, TAIL, Output, widen
 from pgvault.io.quoting import encode
 
 _GRACE: Final = 5.0

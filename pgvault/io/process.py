@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import fcntl
+from contextlib import suppress
+from typing import IO, Final, Protocol
 
 TAIL: Final = 64 << 10
 """Bytes kept of an output that only explains a failure."""
+PIPE_BYTES: Final = 1 << 20
+"""Of the usual 64 KiB, reader and writer would wake each other 256 times a segment."""
+
+
+def widen(pipe: int | IO[str]) -> None:
+    """Let a pipe hold PIPE_BYTES. Do nothing where it is no pipe, on systems other than Linux, or above the kernel's
+    limit for this user."""
+    with suppress(OSError, AttributeError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 class Output:

@@ -13,7 +13,6 @@ from support.restoring import MIB, SPACE, backup, box, destination, place, plan
 
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.directory_state import read_directory_state
-from pgvault.engine.restore.own_service import own_start
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.io.probe import Contents, Destination, Installation, Postmaster
 from pgvault.io.probe_listening import SocketPlace
@@ -84,10 +83,10 @@ def test_a_server_that_runs_is_stopped_first_with_the_programs_of_its_own_versio
 
 
 @pytest.mark.parametrize(("host", "command"), [
-    (None, None), (box(start_command="start"), "start"), (box(start_command="start", data_directory="/other"), None),
+    (box(start_command="start"), "start"), (box(start_command="start", data_directory="/other"), None),
     (box(start_command="start", data_directory="/srv/data"), "start")])
-def test_a_start_command_is_for_the_hosts_own_directory(host: HostConfig | None, command: str | None) -> None:
-    assert own_start(host, "/srv/data") == command
+def test_a_start_command_is_for_the_hosts_own_directory(host: HostConfig, command: str | None) -> None:
+    assert host.start_command_for("/srv/data") == command
 
 
 def test_what_a_dead_server_left_is_no_running_server() -> None:

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import ShortReading
 
 
 class AskName(Dialog[Path]):
@@ -19,7 +19,7 @@ class AskName(Dialog[Path]):
     DEFAULT_CSS = """
     AskName Input { margin-top: 1; }
     """
-    beside_told = 2
+    lines_around = 2
     keys = ("enter", "write"), ("esc", "back")
 
     def __init__(self, title: str, what: str, proposed: Path) -> None:
@@ -27,7 +27,7 @@ class AskName(Dialog[Path]):
         self.title_text, self._what, self._proposed = title, what, proposed
 
     def body(self) -> Iterable[Widget]:
-        yield Told([Field("", self._what, "", 0)])
+        yield ShortReading([Field("", self._what, "", 0)])
         typed = Input(str(self._proposed))
         typed.cursor_blink = False
         yield typed

@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.model.relation import parse_objects
 
 _ASKED = ("Which tables or schemas? DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, several with blanks between; in double "
@@ -22,7 +22,7 @@ class AskObjects(Dialog[tuple[str, ...]]):
     DEFAULT_CSS = """
     AskObjects Input { margin-top: 1; }
     """
-    beside_told = 2
+    lines_around = 2
     keys = ("enter", "see the plan"), ("esc", "back")
 
     def __init__(self, server: str) -> None:
@@ -30,7 +30,7 @@ class AskObjects(Dialog[tuple[str, ...]]):
         self.title_text = f"bring back into {server}"
 
     def body(self) -> Iterable[Widget]:
-        yield Told([Field("", _ASKED, "", 0)])
+        yield ShortReading([Field("", _ASKED, "", 0)])
         typed = Input()
         typed.cursor_blink = False
         yield typed

@@ -10,7 +10,7 @@ from pgvault.console.background import run_in_background
 from pgvault.console.commands import Answer
 from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import ShortReading
 
 
 class Asking(Dialog[Answer]):
@@ -23,7 +23,7 @@ class Asking(Dialog[Answer]):
         self.title_text, self._says, self._words = title, says, words
 
     def body(self) -> Iterable[Widget]:
-        yield Told([Field("", self._says, "", 0)])
+        yield ShortReading([Field("", self._says, "", 0)])
 
     def on_mount(self) -> None:
         run_in_background(self, "ask", self._ask)

@@ -12,8 +12,8 @@ from pgvault.console.fields import Field, laid_out
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.widgets.told import Told
 from pgvault.model.text import visible, width
 
 _CHOICE_COLUMNS = 70
@@ -42,7 +42,7 @@ class Confirm(Dialog[bool]):
 
     def body(self) -> Iterable[Widget]:
         """The sentence that decides is whole, since no part of a name may be missed."""
-        yield Told(self._fields)
+        yield ShortReading(self._fields)
         if self._sentence:
             yield LineView(id="sentence")
         if self._typed:
@@ -70,7 +70,7 @@ class Confirm(Dialog[bool]):
         for sentence in self.query("#sentence").results(LineView):
             sentence.styles.height = len(lines)
             sentence.set_lines(lines)
-        self.beside_told = len(lines) + bool(lines) + bool(self._typed) + len(self._choices) + 1
+        self.lines_around = len(lines) + bool(lines) + bool(self._typed) + len(self._choices) + 1
         super().on_resize(event)
 
     def on_mount(self) -> None:

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.widgets.bars import Key, KeyBar
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.model.text import visible
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Dialog(ModalScreen[T]):
         Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
     ]
     title_text: str = ""
-    beside_told = 0
+    lines_around = 0
     """Lines that the dialog needs besides what it tells, and which are never out of sight."""
     keys: tuple[tuple[str, str], ...] = (("esc", "back"),)
     """Those that work in it, with what they do: they stand where the keys of a view do, which do nothing meanwhile."""
@@ -60,11 +60,11 @@ class Dialog(ModalScreen[T]):
         self.show_keys(*self.keys)
 
     def on_resize(self, event: Resize) -> None:
-        """What is told has the room that is left, and is moved in where that is too little."""
+        """Give the text the room that is left; where that is too little, it scrolls."""
         room = self.size.height - _AROUND
         self.query_one(".dialog").styles.max_height = room + _BORDER
-        for told in self.query(Told):
-            told.styles.max_height = max(1, room - self.beside_told)
+        for text in self.query(ShortReading):
+            text.styles.max_height = max(1, room - self.lines_around)
 
     def show_keys(self, *keys: tuple[str, str]) -> None:
         """Those that work now, where that changes."""

@@ -8,7 +8,7 @@ from textual.widget import Widget
 
 from pgvault.console.fields import Field, failed
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 
@@ -21,4 +21,4 @@ class FailureBox(TextBox):
         super().__init__(title, "\n".join(f"{field.name}: {field.text}" for field in self._fields))
 
     def body(self) -> Iterable[Widget]:
-        yield Told(self._fields)
+        yield ShortReading(self._fields)

@@ -12,8 +12,8 @@ from textual.widget import Widget
 from pgvault.console.fields import Field
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.widgets.told import Told
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
@@ -34,7 +34,7 @@ class LeaveDemo(Dialog[Sandbox]):
     LeaveDemo Listing { height: 3; margin-top: 1; }
     """
     title_text = "leave the demonstration"
-    beside_told = 4
+    lines_around = 4
     keys = ("enter", "choose"), ("esc", "back")
 
     def __init__(self, place: Path, running: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class LeaveDemo(Dialog[Sandbox]):
         fields = [Field("", f"Its servers, its vault and what was restored are in {self._place}.", "", 0),
                   *(Field("", f"job {each} still runs there: it goes on when the sandbox is kept.", "warn", 0)
                     for each in self._at_work)]
-        yield Told(fields)
+        yield ShortReading(fields)
         yield Listing([Column("", 20, flexible=True)], headed=False)
 
     def on_mount(self) -> None:

@@ -1,4 +1,4 @@
-"""A text of names and values that is read: wrapped to the width, and moved in where it is longer than the place."""
+"""A text of names and values: wrapped to the width, and scrolled where it is longer than its place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import MouseScrollDown, MouseScrollUp, Resize
+from textual.geometry import Size
+from textual.widget import Widget
 
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.widgets.lineview import Line, LineView
@@ -56,7 +59,7 @@ class Reading(LineView, can_focus=True):
         self.say(f"{below} more line{'s' * (below != 1)} below" if below > 0 else "end" if self.top else "")
 
     def say(self, text: str) -> None:
-        """How much more there is, where that is said."""
+        """Show on the pane's lower border how much more there is."""
         if isinstance(self.parent, Pane):
             self.parent.say(text)
 
@@ -77,3 +80,24 @@ class Reading(LineView, can_focus=True):
 
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         self.action_scroll_by(-3)
+
+
+class ShortReading(Reading):
+    """A text as high as its lines, in a dialog or beside something else. Its owner limits the height; the lower border
+    of a dialog says how much more there is."""
+
+    DEFAULT_CSS = """
+    ShortReading { height: auto; }
+    """
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(laid_out(self._fields, width))
+
+    def say(self, text: str) -> None:
+        self.can_focus = bool(text)  # the arrows are for it only where there is more of it
+        if isinstance(box := self.parent, Widget) and box.has_class("dialog"):
+            box.border_subtitle = Content(text)
+
+    def show(self, fields: Iterable[Field]) -> None:
+        super().show(fields)
+        self.refresh(layout=len(self._lines) != self.size.height)

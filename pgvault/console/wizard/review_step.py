@@ -9,8 +9,7 @@ from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.widgets.pane import Pane
-from pgvault.console.widgets.reading import Reading
-from pgvault.console.widgets.told import Told
+from pgvault.console.widgets.reading import Reading, ShortReading
 from pgvault.console.wizard.planned import Planned, here, plan_fields
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
@@ -23,7 +22,7 @@ class ReviewStep(Stage):
     step = Step.REVIEW
     plan_text = getters.query_one("#plan", Reading)
     frame = getters.query_one("#plan-pane", Pane)
-    verdict = getters.query_one("#verdict", Told)
+    verdict = getters.query_one("#verdict", ShortReading)
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +40,7 @@ class ReviewStep(Stage):
 
     def compose(self) -> ComposeResult:
         yield Pane("the plan", Reading(id="plan"), id="plan-pane")
-        yield Told(id="verdict")
+        yield ShortReading(id="verdict")
 
     # Planning
 

@@ -15,7 +15,6 @@ from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.fits import cluster_of, fit_conditions
 from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
 from pgvault.engine.restore.listening import listens_on, socket_directories
-from pgvault.engine.restore.own_service import own_start
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
     histories_for,
@@ -86,8 +85,9 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
                    bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
                    directory_state=state, room=room(destination, plan, choice.backup.segment_size),
                    if_holds=request.if_holds or state.holds)
+    by_command = bool(host_config and host_config.start_command_for(directory))
     fits = await fit_conditions(host, destination, cluster, choice.backup.major,
-                                is_certain=plan.start and not own_start(host_config, directory))
+                                is_certain=plan.start and not by_command)
     if request.overwrite and isinstance(request.target, EndOfWal) and (
             names := await only_there(host, directory, server)):
         of_wal = *of_wal, planned_without(names, request.server, directory)

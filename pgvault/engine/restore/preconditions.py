@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.directory_state import describe_contents, held_conditions
 from pgvault.engine.restore.listening import listening_conditions
-from pgvault.engine.restore.own_service import own_start, own_stop
 from pgvault.engine.restore.spaces import space_conditions
 from pgvault.io.probe import Contents, Destination, Place
 from pgvault.model.backup import Backup
@@ -52,7 +51,7 @@ def _running(destination: Destination, plan: RestorePlan, host: HostConfig | Non
 
 def _stop(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
     """The command to be typed there."""
-    if command := own_stop(host, plan.directory, destination.directory.real_path):
+    if command := host and host.stop_command_for(plan.directory, destination.directory.real_path):
         return command
     programs = [each for each in destination.installations if each.has_pg_ctl]
     programs.sort(key=lambda each: str(each.major) != destination.pg_version)
@@ -64,7 +63,7 @@ def _listening(destination: Destination, plan: RestorePlan, major: int,
                host: HostConfig | None) -> Iterator[Precondition]:
     if plan.start and plan.listens is not None:
         yield from listening_conditions(destination, plan.listens, major,
-                                        by_command=bool(own_start(host, plan.directory)))
+                                        by_command=bool(host and host.start_command_for(plan.directory)))
 
 
 def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:

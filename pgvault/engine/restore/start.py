@@ -8,7 +8,6 @@ from typing import NamedTuple
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.engine.restore.observation import observe_server
-from pgvault.engine.restore.own_service import own_start
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, Installation, probe_destination
 from pgvault.model.errors import PgvaultError, Refused, Unreachable
@@ -29,7 +28,7 @@ class Started(NamedTuple):
 
 async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> Started:
     """Start it. PgvaultError when the host's own command fails."""
-    if command := own_start(config, plan.directory):
+    if command := config and config.start_command_for(plan.directory):
         return await _by_command(host, plan, command)
     destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
     argv = [f"{programs_for(destination, major).directory}/pg_ctl", "start", "-D", plan.directory, "-l",

@@ -10,7 +10,6 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.load import Config
 from pgvault.engine.restore.ask import LoginPath, NotAnswered, RestoredServer
 from pgvault.engine.restore.observation import Observation, observe_server
-from pgvault.engine.restore.own_service import own_start
 from pgvault.engine.restore.run import connect_host
 from pgvault.engine.restore.start import programs_for
 from pgvault.engine.restored.side import Side
@@ -97,7 +96,7 @@ async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIter
                 raise Refused(f"{copy.called} is partly removed: {copy.place}", detail="It cannot be started again.",
                               hint="Remove the rest: " + join(["pgvault", "throw-away", copy.job, "--remove",
                                                                copy.directory]))
-            start = own_start(host_config, copy.directory) or \
+            start = (host_config and host_config.start_command_for(copy.directory)) or \
                 join([f"{programs}/pg_ctl", "start", "-D", copy.directory])
             where = "no longer exists" if not sight.directory else "does not run"
             raise Refused(f"{copy.called} {where}: {copy.place}",

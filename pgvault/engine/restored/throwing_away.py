@@ -12,7 +12,6 @@ from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.ask import NotAnswered, RestoredServer
 from pgvault.engine.restore.observation import Observation, observe_server
-from pgvault.engine.restore.own_service import own_stop
 from pgvault.engine.restored.running import reach_copy
 from pgvault.io.host import Host
 from pgvault.io.postgres import session
@@ -208,7 +207,8 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
         try:
             if sight.alive:
                 emit(PhaseStarted("stop"))
-                await _stop(host, own_stop(host_config, copy.directory, plan.directory), plan, programs)
+                command = host_config.stop_command_for(copy.directory, plan.directory) if host_config else None
+                await _stop(host, command, plan, programs)
             emit(PhaseStarted("remove"))
             done = await host.run_script(_REMOVE, plan.directory, str(copy.major), copy.job,
                                          "" if copy.is_whole else "marked", *plan.tablespaces,
