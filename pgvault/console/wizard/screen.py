@@ -52,7 +52,7 @@ class RecoveryScreen(WithRestored):
         & #beside { layout: horizontal; }
         & #asked { width: 48; height: 1fr; }
         & #meaning { height: 1fr; }
-        & Finder { width: 1fr; height: 1fr; }
+        & AccidentFinder { width: 1fr; height: 1fr; }
     }
     RecoveryScreen.-wide WhereStep {
         layout: horizontal;
