@@ -23,7 +23,7 @@ def act(plan: BackupPlan) -> str:
 
 
 def backup_plan_fields(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Iterator[Field]:
-    """See `backup_plan.told`."""
+    """See `describe_backup_plan`; with the command that begins it."""
     for name, text in backup_plan.describe_backup_plan(plan, last, str(home)):
         yield Field(name, text, "", _INDENT)
     yield Field("command", command, "bold", _INDENT)

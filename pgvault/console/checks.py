@@ -36,7 +36,7 @@ class Checks:
     """What was found, what is being asked now, and why an answer is missing."""
 
     def __init__(self, queries: Queries) -> None:
-        self._world = queries
+        self._queries = queries
         self.found: dict[str, Checked] = {}
         self.running: dict[str, datetime] = {}
         """Servers that are being checked, since when."""
@@ -50,24 +50,25 @@ class Checks:
 
     async def run(self, server: str, changed: Callable[[], None]) -> None:
         """Check a server, or `all`; `changed` is called as answers come. A server that is being checked is left out."""
-        wanted = [name for name in (self._world.servers if server == "all" else (server,)) if name not in self.running]
+        asked = self._queries.servers if server == "all" else (server,)
+        wanted = [name for name in asked if name not in self.running]
         if not wanted:
             return
-        self.running.update(dict.fromkeys(wanted, self._world.now()))
+        self.running.update(dict.fromkeys(wanted, self._queries.now()))
         changed()
 
         def take(document: Document) -> None:
             if (name := document.get("server")) in wanted:
-                self.found[name] = _checked(document, self._world.now())
+                self.found[name] = _checked(document, self._queries.now())
                 self.running.pop(name, None)
                 self.missing.pop(name, None)
                 changed()
 
         try:
-            answer = await self._world.commands.ask("check", "all" if len(wanted) > 1 else wanted[0], each=take)
+            answer = await self._queries.commands.ask("check", "all" if len(wanted) > 1 else wanted[0], each=take)
             for name in wanted:
                 if name in self.running and answer.failure:
-                    self.missing[name] = NoAnswer(self._world.now(), answer.failure)
+                    self.missing[name] = NoAnswer(self._queries.now(), answer.failure)
         finally:
             for name in wanted:
                 self.running.pop(name, None)

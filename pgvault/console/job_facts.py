@@ -91,8 +91,8 @@ def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> It
     if place := plan_facts.destination(facts.plan):
         yield Field("to", place)
     yield Field("command", job.command or "-")
-    job_fields = (each for each in events if str(each[1]) != ENDED)  # its end stands above
-    for number, (at, word, text) in enumerate(job_fields):
+    shown = (each for each in events if str(each[1]) != ENDED)  # its end stands above
+    for number, (at, word, text) in enumerate(shown):
         style = text.style if isinstance(text, Painted) else ""
         yield Field("" if number else "last events", f"{at!s:<15}  {word!s:<8}  {text}", style, hang=_EVENT_TEXT)
 

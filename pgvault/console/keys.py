@@ -52,8 +52,9 @@ ACTIONS: tuple[Action, ...] = (
            ("recovery", "job"), mutates=True),
     Action("open-copy", ("o",), "open it", "Open a restored server for use that is paused at its target",
            ("recovery", "job"), mutates=True),
-    Action("lift", ("u",), "let it act", "Open a restored server, and take out what its restore added to keep it from "
-           "acting outside", ("recovery", "job"), mutates=True, in_footer=False),
+    Action("lift", ("u",), "let it act",
+           "Open a restored server, and remove the settings that its restore added to keep it from acting outside",
+           ("recovery", "job"), mutates=True, in_footer=False),
     Action("throw-away", ("D",), "throw away", "Stop the restored server and remove its files",
            ("recovery", "job"), mutates=True, destroys=True),
     Action("open", ("enter",), "open", "Open what is under the cursor",

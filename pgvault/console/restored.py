@@ -115,10 +115,11 @@ def _open(app: ConsoleApp, made: Made) -> None:
 def _lift(app: ConsoleApp, made: Made) -> None:
     act = f"open the server in {made.directory} and let it act outside"
     _confirm_opening(app, made, ["open", made.job, "--lift"], "let it act", act, (
-        Field("", "What its restore added to keep it from acting outside is taken out: from its next restart on it may "
-                  "run what the original server runs, such as subscriptions and scheduled jobs, beside that server.",
+        Field("", "Removes the settings that the restore added to keep this server from acting outside. After its next "
+                  "restart it may run what the original runs, such as subscriptions and scheduled jobs, in parallel "
+                  "with it.",
               "bold", 0),
-        Field("", "One that is paused still is opened first, and replays no more WAL. Archiving stays off there.", "",
+        Field("", "If it is still paused, it is opened first and then replays no more WAL. Archiving stays off.", "",
               0)))
 
 

@@ -1,13 +1,13 @@
 """The sandbox: one directory with a primary, a standby host, a vault and the configuration that joins them.
 
-       pgvault.toml           the configuration
-       environment            for a shell: puts pgvault and psql into PATH, and names pgvault.toml
+    pgvault.toml           the configuration
+    environment            for a shell: puts pgvault and psql into PATH, and names pgvault.toml
     main-db-server/        the primary: data, its socket's directory, log
     standby-db-server/     the standby host: data once restored, and its server's socket directory
     ssh/                   keys and log of the standby host's SSH server
     vault/                 the repository
-       pgvault.log            the log of its commands
-       sandbox.json           what is needed to end and remove the sandbox, even from another process
+    pgvault.log            the log of its commands
+    sandbox.json           what is needed to end and remove the sandbox, even from another process
 
 Everything runs in sessions of its own and outlives a screen; `remove` ends it and leaves nothing.
 """

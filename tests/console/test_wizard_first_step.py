@@ -101,5 +101,5 @@ async def test_what_is_not_offered_at_the_point_says_why(desk: Desk) -> None:
     async with recovering(desk, *["j"] * 7, "enter", "enter", size=WIDE) as pilot:  # a copy, of the latest
         assert wizard(pilot).draft.step is Step.WHERE
         said = " ".join(wizard(pilot).query_one(WhereStep).means.text.split())
-        assert "not offered to pause or to shut down: the latest is the end of the WAL" in said
-        assert "to follow the original as a standby: that is chosen in the first step" in said
+        assert "not offered pause, shut down: PostgreSQL does neither at the end of the WAL" in said
+        assert "follow as a standby: chosen in step 1" in said

@@ -16,9 +16,6 @@ from pgvault.console.widgets.reading import ShortReading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.text import visible, width
 
-_CHOICE_COLUMNS = 70
-"""Of a choice beside its cursor, on a screen of 80."""
-
 
 class Confirm(Dialog[bool]):
     """Dismissed with True only when the act was chosen, or with `typed`, a directory that the act names, when exactly
@@ -43,8 +40,7 @@ class Confirm(Dialog[bool]):
     def body(self) -> Iterable[Widget]:
         """The sentence that decides is whole, since no part of a name may be missed."""
         yield ShortReading(self._fields)
-        if self._sentence:
-            yield LineView(id="sentence")
+        yield LineView(id="sentence")
         if self._typed:
             typed = Input(select_on_focus=False, id="typed")
             typed.cursor_blink = False
@@ -62,14 +58,15 @@ class Confirm(Dialog[bool]):
         """What a choice has no room for, and what is typed does."""
         if self._typed:
             return f"To {self._act}, type the directory's whole name:"
-        room = min(_CHOICE_COLUMNS, self.columns - 2)
-        return f"The second choice does: {self._act}." if width(visible(self._act)) > room else ""
+        is_cut = width(visible(self._act)) > self.columns - 2
+        return f"The second choice does: {self._act}." if is_cut else ""
 
     def on_resize(self, event: Resize) -> None:
         lines = laid_out([Field("", self._sentence, "bold", 0)], self.columns) if self._sentence else []
-        for sentence in self.query("#sentence").results(LineView):
-            sentence.styles.height = len(lines)
-            sentence.set_lines(lines)
+        sentence = self.query_one("#sentence", LineView)
+        sentence.display = bool(lines)
+        sentence.styles.height = len(lines)
+        sentence.set_lines(lines)
         self.lines_around = len(lines) + bool(lines) + bool(self._typed) + len(self._choices) + 1
         super().on_resize(event)
 
@@ -80,7 +77,7 @@ class Confirm(Dialog[bool]):
     def on_descendant_focus(self) -> None:
         if self._typed:
             is_typing = isinstance(self.focused, Input)
-            self.show_keys(("enter", self._act) if is_typing else ("tab", "type the name"), ("esc", "back"))
+            self.show_keys(("enter", self._act) if is_typing else ("type", "the name"), ("esc", "back"))
 
     def on_key(self, event: Key) -> None:
         if self._typed and not isinstance(self.focused, Input) and event.is_printable and event.character:
@@ -97,4 +94,3 @@ class Confirm(Dialog[bool]):
             self.dismiss(True)
         elif event.value:
             self.console.tell(f"that is not {self._typed}; nothing was done", "warning")
-

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
+from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console.app import Change
@@ -112,6 +113,9 @@ class JobsScreen(View):
         self.at_work.say(f"{len(running) - len(shown)} more below" if len(running) > len(shown) else "")
         columns, now = self.size.width - 2, self.app.queries.now()
         self.live.set_lines(line for followed in shown for line in live(followed, now, columns, self.app.glyphs))
+
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self._show_about)
 
     def _show_about(self) -> None:
         """All about the selected one and, where they can no longer be read, why not."""

@@ -139,9 +139,10 @@ def _failure(ended: Ended) -> Iterator[Field]:
 
 def _left(ended: Ended) -> Iterator[Field]:
     """In which state the destination is."""
-    proof_fields = [each for each in ended.events if isinstance(each, Noted) and (each.level is not Level.INFO
-            or each.code in ("undone", *_DONE_BESIDES)) and each.code not in ("cancelling", "internal-error")]
-    for number, each in enumerate(proof_fields):
+    notes = [each for each in ended.events if isinstance(each, Noted)
+             and (each.level is not Level.INFO or each.code in ("undone", *_DONE_BESIDES))
+             and each.code not in ("cancelling", "internal-error")]
+    for number, each in enumerate(notes):
         yield Field("destination" if not number else "", each.text, "warn" if each.level is not Level.INFO else "")
     if not any(isinstance(each, PhaseStarted) for each in ended.events):
         yield Field("destination", "nothing was written there")

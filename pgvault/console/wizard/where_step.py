@@ -252,8 +252,8 @@ class WhereStep(Stage):
 def _not_offered(draft: Draft) -> str:
     """Why some of what a server can do at the point is not among the choices."""
     if draft.then is Then.STANDBY:
-        return "opening, pausing or shutting down: a standby follows the original; the first step has the other ways"
-    standby = "to follow the original as a standby: that is chosen in the first step"
+        return "open, pause, shut down: a standby follows the original; choose otherwise in step 1"
+    standby = "follow as a standby: chosen in step 1"
     if draft.point is None or isinstance(draft.point.target, EndOfWal):
-        return f"to pause or to shut down: the latest is the end of the WAL, where PostgreSQL does neither; {standby}"
+        return f"pause, shut down: PostgreSQL does neither at the end of the WAL; {standby}"
     return standby
