@@ -232,11 +232,13 @@ class ConsoleApp(Keystrokes):
             run_in_background(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
-        """Read again what has another stamp than when it was read."""
-        moved = []
+        """Read again what has another stamp than when it was read, or is not well for a minute."""
+        moved, now = [], self.queries.now()
         for server in self.queries.servers:
             stamp = await run_query(partial(self.queries.stamp, server))
-            if server in self._stamps and stamp != self._stamps[server]:
+            known = self.protections.get(server)
+            is_doubtful = not isinstance(known, PgvaultError | None) and known.is_doubtful(now)
+            if server in self._stamps and (stamp != self._stamps[server] or is_doubtful):
                 moved.append(server)
         await self.read_vault(moved)
 

@@ -80,8 +80,8 @@ def _check_access(directory: Path, waiting: list[Path], emit: Emit) -> None:
                    Level.WARNING, "incoming"))
 
 
-def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> bool:
-    """Archive one file and remove it. Return false if it was not accepted and is in quarantine."""
+def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discard) -> Rejected | None:
+    """Archive one file and remove it. Return why it was not accepted and is in quarantine, else None."""
     try:
         before = os.lstat(path)
         if not stat.S_ISREG(before.st_mode):
@@ -91,11 +91,11 @@ def take(server: ServerVault, path: Path, *, level: int = 1, emit: Emit = discar
     except Rejected as rejection:
         kept = set_aside(server, path, f"{rejection.message}. {rejection.detail}")
         emit(Noted(f"{rejection.message}; it is now {kept}", Level.ERROR, "rejected"))
-        return False
+        return rejection
     after = os.lstat(path)
     if (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns):
         path.unlink()
-    return True
+    return None
 
 
 def _take_all(server: ServerVault, paths: list[Path], level: int, emit: Emit, clock: Callable[[], float]) -> Taken:
@@ -106,9 +106,9 @@ def _take_all(server: ServerVault, paths: list[Path], level: int, emit: Emit, cl
                 emit(Noted(f"{path.name} is still arriving", code="arriving"))
                 arriving.append(path.name)
             elif take(server, path, level=level, emit=emit):
-                archived.append(path.name)
-            else:
                 rejected.append(path.name)
+            else:
+                archived.append(path.name)
         except FileNotFoundError:
             continue  # another process took it
         except (PgvaultError, OSError) as error:

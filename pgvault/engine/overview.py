@@ -29,6 +29,7 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.streaming import PARTIAL, partials
 
 Stamp = tuple[int | str | None, ...]
+_DOUBTFUL_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Protection:
         """The worst of the reasons; empty if all is well."""
         return self.reasons[0] if self.reasons else ""
 
+    def is_doubtful(self, now: datetime) -> bool:
+        """Return whether to read it again though its `stamp` is the same: a file that is repaired in place changes no
+        stamp, so what is not well is read again after a minute."""
+        return self.state is not ProtectionState.OK and now - self.read_at >= _DOUBTFUL_AFTER
+
 
 def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
     """Assess the protection. It raises nothing: what cannot be read makes the state UNKNOWN, with the reason."""
@@ -95,7 +101,8 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     vault = Vault(home).server(server.name)
     watched = (vault.incoming, vault.quarantine, vault.streaming, vault.cache.wal,
                vault.cache.wal.with_name(f"{vault.cache.wal.name}-wal"))
-    return (_held(vault, Concern.RECEIVE), *_times(watched), *_revisions(vault))
+    leases = (_held(vault, concern) for concern in (Concern.RECEIVE, Concern.BACKUP))
+    return (*leases, *_times(watched), *_revisions(vault))
 
 
 def _read(vault: ServerVault, home: Path) -> VaultFacts:

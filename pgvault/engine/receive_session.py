@@ -220,7 +220,7 @@ class Session:
         path = self._vault.streaming / (name + PARTIAL)
         if not pad(path, self._size):
             path.unlink()
-        elif take(self._vault, path, level=self._level, emit=self._emit):
+        elif take(self._vault, path, level=self._level, emit=self._emit) is None:
             self._emit(Noted(f"archived {path.name}, the end of its timeline", code="partial"))
 
     # Streaming
@@ -306,10 +306,10 @@ class Session:
         """Archive a segment. If the archive refuses it, it is not confirmed either, so that the server keeps it (rule
         11)."""
         name = file.segment.name(self._size)
-        if not take(self._vault, file.finish(), level=self._level, emit=self._emit):
-            raise Refused(f"the archive refuses {name} from {self._server.name}",
-                          detail="It has other WAL of this name: two servers may archive under one name, or this one "
-                                 "was restored to an earlier time.",
+        if rejection := take(self._vault, file.finish(), level=self._level, emit=self._emit):
+            raise Refused(f"the archive refuses {name} from {self._server.name}: {rejection.message}",
+                          detail=f"{rejection.detail} Two servers may archive under one name, or this one was restored "
+                                 "to an earlier time.".strip(),
                           hint=f"Find out which server the archive belongs to. If it is another, give this one a new "
                                f"name in the configuration. The received segment is in {self._vault.quarantine}.")
 

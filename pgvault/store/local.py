@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pgvault.model.errors import Conflict, Unreachable
+from pgvault.model.errors import Conflict, Locked, Unreachable
 from pgvault.store.files import (
     READ,
     TEMPORARY,
@@ -40,6 +41,8 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _LASTING = (Kind.BACKUP, Kind.MANIFEST, Kind.PACK, Kind.WAL)
 """Kinds of which every server that has an identity has the directory, though it be empty."""
 _MOUNT = "Its file system may not be mounted; check [vault] home."
+_LOCK_SECONDS = 60.0
+_LOCK_POLL_SECONDS = 0.005
 _SEGMENT_NAME = 24
 """Digits."""
 
@@ -203,15 +206,17 @@ class LocalStore:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise _exists(path) from None
+            if not os.path.samefile(temporary, path):  # NFS may answer so to a link that it has made
+                raise _exists(path) from None
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            if path.exists():
-                raise _exists(path) from None
-            os.rename(temporary, path)
-        else:
-            temporary.unlink()
+            with _locked(path.parent, os.O_RDONLY):
+                if path.exists():
+                    raise _exists(path) from None
+                os.rename(temporary, path)
+                return
+        temporary.unlink()
 
     def _publish_with_directory(self, temporary: Path, path: Path) -> None:
         """A backup's directory appears with its facts in it, or not at all."""
@@ -223,8 +228,9 @@ class LocalStore:
         except OSError as error:
             with suppress(FileNotFoundError):  # it never came there
                 os.rename(directory / path.name, temporary)
-            directory.rmdir()
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another was faster
+            with suppress(OSError):  # it has its own name already
+                directory.rmdir()
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():  # another was faster
                 raise _exists(path) from None
             raise
 
@@ -232,16 +238,12 @@ class LocalStore:
         """While the object is locked nobody else replaces it; one that waited for the lock finds another in its place.
         """
         try:
-            descriptor = _open_to_lock(path)
+            with _locked(path, os.O_RDWR) as descriptor:
+                if not facts == _facts(os.fstat(descriptor)) == _facts(os.stat(path)):
+                    raise changed(str(path))
+                publish(temporary, path)
         except FileNotFoundError:
             raise changed(str(path)) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not facts == _facts(os.fstat(descriptor)) == _facts(os.stat(path)):
-                raise changed(str(path))
-            publish(temporary, path)
-        finally:
-            os.close(descriptor)
 
 
 def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
@@ -257,13 +259,28 @@ def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
                                if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
 
 
-def _open_to_lock(path: Path) -> int:
-    """For writing, since NFS locks nothing else alone; a file that a copy made read-only can be replaced all the same.
-    """
+@contextmanager
+def _locked(path: Path, mode: int) -> Iterator[int]:
+    """Hold a file or directory alone. A file is opened for writing, since NFS locks nothing else alone; one that a copy
+    made read-only can be replaced all the same. Locked when another process does not let go of it."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, mode | os.O_CLOEXEC)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        give_up = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise Locked(f"another process is writing {path}",
+                                 hint="If it hangs, look at the file system that it lies on.") from None
+                time.sleep(_LOCK_POLL_SECONDS)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _exists(path: Path) -> Conflict:

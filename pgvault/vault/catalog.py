@@ -23,6 +23,7 @@ from pgvault.vault.layout import ServerVault
 
 FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
 
+_ATTEMPTS = 5
 _REQUIRED: dict[str, type] = {
     "id": str, "status": str, "method": str, "name": str, "started_at": datetime, "system_identifier": str,
     "server_version": str, "segment_size": int, "timeline": int, "data_directory": str, "size_bytes": int,
@@ -68,7 +69,12 @@ def manifest_key(server: ServerVault, backup_id: str) -> Key:
 
 
 def write(server: ServerVault, backup: Backup) -> None:
-    """Durably replace the backup's facts."""
+    """Durably replace the backup's facts. Whoever takes a backup holds its lease and knows most of it: what `settle`
+    wrote meanwhile is replaced, too."""
+    for _ in range(_ATTEMPTS):
+        with suppress(Conflict):
+            _put(server, backup, server.store.stat(_key(server, backup.id)))
+            return
     _put(server, backup, server.store.stat(_key(server, backup.id)))
 
 
@@ -166,15 +172,27 @@ def has_waiting(server: ServerVault) -> bool:
 
 
 def settle(server: ServerVault) -> list[Backup]:
-    """Write down which backups became DONE because their WAL has arrived; these."""
-    settled = []
-    for stored in list(_scan_stored(server, True)):
-        if isinstance(stored, Backup) and (backup := _settled(server, stored)) is not stored:
-            with suppress(Conflict):  # deleted, or settled by another, meanwhile
-                if facts := server.store.stat(_key(server, backup.id)):
-                    _put(server, backup, facts)
-                    settled.append(backup)
-    return settled
+    """Write down which backups became DONE because their WAL has arrived, and return these."""
+    waiting = [each.id for each in list(_scan_stored(server, True))
+               if isinstance(each, Backup) and each.status is BackupStatus.WAITING_FOR_WALS]
+    return [backup for backup_id in waiting if (backup := _settle(server, backup_id))]
+
+
+def _settle(server: ServerVault, backup_id: str) -> Backup | None:
+    """What is written stands on what was read: nothing is, when the facts have changed or are gone by then."""
+    key = _key(server, backup_id)
+    facts = server.store.stat(key)
+    try:
+        stored = _parse(server.store.read(key).decode(), backup_id, server.name) if facts else None
+    except (NotFound, ValueError):
+        return None
+    if facts is None or stored is None or (backup := _settled(server, stored)) is stored:
+        return None
+    try:
+        _put(server, backup, facts)
+    except Conflict:
+        return None
+    return backup
 
 
 def _settled(server: ServerVault, stored: Backup) -> Backup:

@@ -207,14 +207,16 @@ def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identi
 def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
     """Rule 11b: refused once, since what was damaged on its way arrives whole then. What comes again the same is so on
     the server, for ever: it is archived, lest the server's disk fills up, and the WAL ends before the damage."""
-    from pgvault.vault.quarantine import copy_of, forget
+    from pgvault.vault.quarantine import copy_of, forget, set_aside_once
 
     copy = copy_of(server, name, spooled.sha256)
     if not copy.exists() and not is_archived(server, name):
-        raise Rejected(f"{name} is damaged: the WAL page at {spooled.pages.broken_at} is missing within it",
-                       detail="A copy of it is in quarantine.",
-                       hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
-                            f"as it is: then see pgvault check {server.name}")
+        reason = f"{name} is damaged: the WAL page at {spooled.pages.broken_at} is missing within it"
+        with suppress(OSError):  # without a copy nobody would know that it comes again
+            set_aside_once(server, spooled.file.path, name, spooled.sha256, reason)
+            raise Rejected(reason, detail="A copy of it is in quarantine.",
+                           hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
+                                f"as it is: then see pgvault check {server.name}")
     accepted = _publish(server, name, spooled, identity)
     forget(copy)
     return accepted

@@ -228,3 +228,25 @@ def test_the_stamp_tells_who_receives_even_if_it_was_killed(shelf: Shelf, vault:
 
 def test_the_stamp_of_nothing_is_no_error(shelf: Shelf) -> None:
     assert stamp(SERVER, shelf.home) == stamp(SERVER, shelf.home)
+
+
+def test_the_end_of_a_backup_that_could_not_write_it_down_is_seen(shelf: Shelf, vault: ServerVault) -> None:
+    """On a full disk its facts stay as they are; its lease ends."""
+    shelf.put(made_backup(at(1), status=BackupStatus.STARTED))
+    with vault.leases.hold(Concern.BACKUP):
+        running = stamp(SERVER, shelf.home)
+    assert stamp(SERVER, shelf.home) != running
+
+
+def test_what_is_not_well_is_read_again_though_its_stamp_is_the_same(shelf: Shelf, vault: ServerVault) -> None:
+    shelf.put(made_backup(at(1)))
+    shelf.archive(1, 2, 6)
+    facts = vault.home / "backups" / made_backup(at(1)).id / "backup.toml"
+    whole = facts.read_bytes()
+    facts.write_bytes(b"?")
+    broken, seen = looked(shelf, at(1, 13)), stamp(SERVER, shelf.home)
+    facts.write_bytes(whole)
+    assert stamp(SERVER, shelf.home) == seen
+    assert not broken.is_doubtful(at(1, 13))
+    assert broken.is_doubtful(at(1, 13) + timedelta(minutes=1))
+    assert not replace(broken, state=ProtectionState.OK).is_doubtful(at(1, 14))

@@ -66,7 +66,7 @@ def test_a_removal_that_is_cancelled_says_what_may_be_gone(monkeypatch: pytest.M
         yield SimpleNamespace(run_script=cancelled), "", SimpleNamespace(alive=False)
 
     async def judged(*_: Any) -> Any:
-        return SimpleNamespace(failed=())
+        return SimpleNamespace(failed=(), directory="/srv/copy")
 
     monkeypatch.setattr(throwing_away, "reach_copy", reach)
     monkeypatch.setattr(throwing_away, "plan_throw_away", judged)
@@ -77,6 +77,17 @@ def test_a_removal_that_is_cancelled_says_what_may_be_gone(monkeypatch: pytest.M
         asyncio.run(throwing_away.throw_away(plan, copy, None, discard))  # type: ignore[arg-type]
     assert "some of its files may be removed" in told.value.detail
     assert told.value.hint.endswith("pgvault throw-away 1 --remove /srv/copy")
+
+
+def test_a_directory_that_leads_elsewhere_by_now_is_not_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def judged(*_: Any) -> Any:
+        return SimpleNamespace(failed=(), directory="/srv/other", to_argv=lambda: ["pgvault", "throw-away", "1"])
+
+    monkeypatch.setattr(throwing_away, "plan_throw_away", judged)
+    shown: Any = SimpleNamespace(directory="/srv/copy")
+    copy: Any = SimpleNamespace(directory="/srv/link")
+    with pytest.raises(Refused, match="/srv/link leads to /srv/other now"):
+        asyncio.run(throwing_away.throw_away(shown, copy, None, discard))  # type: ignore[arg-type]
 
 
 def test_an_opening_that_is_cancelled_says_that_it_may_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from support.faulty_store import FaultyStore
 
-from pgvault.model.errors import Conflict, Corrupt, NotFound, Unreachable
+from pgvault.model.errors import Conflict, Corrupt, Locked, NotFound, Unreachable
+from pgvault.store import files
+from pgvault.store import local as local_module
 from pgvault.store.keys import Key, Kind
 from pgvault.store.local import LocalStore
 from pgvault.store.memory import MemoryStore
@@ -378,6 +381,72 @@ class TestLocal:
         assert local.read(SEGMENT) == b"content"
         with pytest.raises(Conflict):
             local.put(SEGMENT, b"other")
+
+    def test_of_many_that_put_at_once_without_links_one_wins(self, local: LocalStore,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        def exists(path: Path) -> bool:
+            found = real(path)
+            together.wait(0.05) if path.name.startswith(SEGMENT.name) else None
+            return found
+
+        real, together = Path.exists, threading.Event()  # which nobody sets: each looks while the others do
+        monkeypatch.setattr("os.link", refused)
+        monkeypatch.setattr(Path, "exists", exists)
+
+        def put(number: int) -> bool:
+            try:
+                local.put(SEGMENT, b"%d" % number)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(put, range(4))) == [False, False, False, True]
+
+    def test_a_link_that_was_made_though_the_answer_was_no_is_ours(self, local: LocalStore,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+        """As NFS answers when it was asked twice."""
+        def twice(source: Path, target: Path) -> None:
+            real(source, target)
+            real(source, target)
+
+        real = os.link
+        monkeypatch.setattr("os.link", twice)
+        local.put(SEGMENT, b"content")
+        assert local.read(SEGMENT) == b"content"
+
+    def test_an_object_that_another_process_holds_is_not_waited_for_without_end(
+            self, local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        local.put(BACKUP, b"STARTED")
+        monkeypatch.setattr(local_module, "_LOCK_SECONDS", 0.0)
+        with local.path(BACKUP).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(Locked, match="another process is writing"):
+                replace(local, BACKUP, b"DONE")
+        replace(local, BACKUP, b"DONE")
+
+    def test_one_that_is_deleted_while_it_is_waited_for_has_changed(self, local: LocalStore,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+        local.put(BACKUP, b"STARTED")
+        seen = local.stat(BACKUP)
+        monkeypatch.setattr(fcntl, "flock", lambda *_: local.path(BACKUP).unlink())
+        with pytest.raises(Conflict, match="was changed by another process"):
+            local.put(BACKUP, b"DONE", replaces=seen)
+
+    def test_a_flush_that_fails_at_the_end_is_the_error_that_is_reported(self, local: LocalStore,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+        def fails(directory: Path) -> None:
+            if directory.name == "backups" and local.path(BACKUP).exists():
+                raise OSError(5, "Input/output error")
+            real(directory)
+
+        real = files.fsync_directory
+        monkeypatch.setattr(files, "fsync_directory", fails)
+        with pytest.raises(Unreachable, match="could not write to the vault: Input/output error"):
+            local.put(BACKUP, b"STARTED")
 
     def test_what_crashed_writers_left_is_swept(self, local: LocalStore, tmp_path: Path) -> None:
         packs = tmp_path / "vault/main/packs"

@@ -12,7 +12,7 @@ from support.objects import wal_path
 
 from pgvault.model.errors import Corrupt, InDoubt, PgvaultError, Rejected
 from pgvault.store.keys import Kind
-from pgvault.vault import wal_index
+from pgvault.vault import quarantine, wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_archive import TEXT_LIMIT, accept, digest_of, level_for, set_apart
 from pgvault.vault.wal_facts import read_facts, unread
@@ -77,6 +77,19 @@ def test_what_lacks_a_page_is_refused_once(server: ServerVault) -> None:
     assert accept(server, ONE, BytesIO(torn), comes_again=True) == (ONE, True)
     assert accept(server, ONE, BytesIO(torn), comes_again=True) == (ONE, False)
     assert quarantined(server) == {}
+
+
+def test_what_lacks_a_page_is_taken_at_once_where_no_copy_can_be_kept(server: ServerVault,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would know when it comes again, and the server's disk would fill up."""
+    whole = paged_segment(ONE)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(quarantine, "set_aside_once", refused)
+    assert accept(server, ONE, BytesIO(whole[:3 * 8192] + bytes(8192) + whole[4 * 8192:]), comes_again=True) == (
+        ONE, True)
 
 
 @pytest.mark.parametrize("size", [1, 2, 16])

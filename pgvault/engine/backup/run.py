@@ -194,13 +194,19 @@ def _copy_with_retries(plan: BackupPlan, config: ServerConfig, server: ServerVau
                 return _copy(plan, config, connection, server, backup, reservation, emit, cancelled)
         except FAILURES as error:
             failure = backup_error(error, server)
-            if not left or isinstance(error, OSError | DatabaseError) or not _may_pass(failure):
+            if not left or isinstance(error, DatabaseError) or _is_of_disk(error) or not _may_pass(failure):
                 raise failure  # noqa: B904 -- it may be the very same
             emit(Noted(f"{failure.message}; retrying in {plan.retry_seconds:g} s, {left} more "
                        f"{'try' if left == 1 else 'tries'}", Level.WARNING, failure.code))
             if cancelled.wait(plan.retry_seconds):
                 raise Cancelled("the backup was cancelled", hint=CANCELLED_HINT) from None
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_of_disk(error: BaseException) -> bool:
+    """Return whether a system call failed on a file, or was reported so: the vault's disk is the same at a retry. The
+    server's connection has no files."""
+    return isinstance(error, OSError) or (isinstance(error.__cause__, OSError) and error.__cause__.filename is not None)
 
 
 def _may_pass(error: PgvaultError) -> bool:

@@ -200,8 +200,12 @@ class _Looked:
 async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, emit: Emit) -> ThrownAway:
     """Remove the copy. Refused if a condition of the plan no longer holds. PgvaultError reports the progress: nothing
     is removed under a running server."""
-    if failed := (await plan_throw_away(copy, config, emit)).failed:
-        raise refusal(plan.act, failed)
+    again = await plan_throw_away(copy, config, emit)
+    if again.failed:
+        raise refusal(plan.act, again.failed)
+    if again.directory != plan.directory:
+        raise Refused(f"{copy.directory} leads to {again.directory} now", detail=f"It led to {plan.directory} when the "
+                      "plan was made. Nothing was removed.", hint=f"See the plan again: {join(again.to_argv())}")
     host_config = config.host(copy.host) if copy.host else None
     async with reach_copy(copy, config, emit) as (host, programs, sight):
         try:
