@@ -12,7 +12,7 @@ def age(moment: datetime | None, now: datetime, *, minutes_below: int = 100) -> 
     """`<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for what has not been. A time yet to come is no age: `<1m`."""
     if moment is None:
         return UNKNOWN
-    minutes = int(now.timestamp()) // 60 - int(moment.timestamp()) // 60
+    minutes = (int(now.timestamp()) // 60 * 60 - int(moment.timestamp())) // 60
     if minutes < 1:
         return "<1m"
     if minutes < minutes_below:

@@ -28,6 +28,7 @@ from pgvault.console.pulse import watch
 from pgvault.console.queries import Queries, run_query
 from pgvault.console.theme import THEMES, theme_for
 from pgvault.model.errors import PgvaultError
+from pgvault.model.job import JobState
 
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
@@ -98,6 +99,8 @@ class ConsoleApp(Keystrokes):
         self.notice = options.notice
         self.farewell: list[str] = []
         self.starting = ""
+        self.announced: dict[str, str] = {}
+        """The jobs whose end is reported wherever one is then, with what was asked for."""
         """What is being started, so that nobody knows yet whether it runs."""
         self.recoveries: dict[str, RecoveryScreen] = {}
         """The recovery wizards that are open, by their servers: one each."""
@@ -221,10 +224,18 @@ class ConsoleApp(Keystrokes):
             self._job_changes = changed
             self.jobs_problem = problem
             self.tell_views(Change.JOBS)
+        self._announce_ends()
         if ended := before.keys() - {each.job.id for each in self.queries.jobs.running}:
             await self._look_at_vault()
             for server in self.checks.in_doubt & {before[job] for job in ended}:
                 self.check(server)
+
+    def _announce_ends(self) -> None:
+        for job in [self.queries.jobs.job(each) for each in self.announced]:
+            if job.state.final:
+                title, is_done = self.announced.pop(job.id), job.state is JobState.SUCCEEDED
+                self.tell(f"{title}: {job.verdict if is_done else f'{job.state.value}, see job {job.id}'}",
+                          "information" if is_done else "error")
 
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)

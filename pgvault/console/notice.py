@@ -11,16 +11,20 @@ def notice(options: Options, jobs: JobBook) -> str:
     """As it was given; once a restore has proven that what was lost is there, which one and where. Empty for none."""
     if not options.notice or not options.lost:
         return options.notice
-    proven = (job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if _brought_back(job, options.lost))
-    return next((_describe(job) for job in proven), options.notice)
+    ended = (job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if job.state is JobState.SUCCEEDED)
+    return next((_describe(job, options.lost) for job in ended if _has_recovered(job, options.lost)), options.notice)
 
 
-def _brought_back(job: Job, lost: str) -> bool:
-    return job.kind is JobKind.RESTORE and job.state is JobState.SUCCEEDED and f"{lost} is there" in job.verdict
+def _has_recovered(job: Job, lost: str) -> bool:
+    """Whether the job proved that it is in a restored server, or brought it back into the live one."""
+    return (job.kind is JobKind.RESTORE and f"{lost} is there" in job.verdict) or \
+        (job.kind is JobKind.BRING_BACK and lost in job.command.split())
 
 
-def _describe(job: Job) -> str:
-    """The verdict begins with the place: `restored to HOST:DIRECTORY; ...`."""
+def _describe(job: Job, lost: str) -> str:
+    """A restore's verdict begins with the place: `restored to HOST:DIRECTORY; ...`."""
+    if job.kind is JobKind.BRING_BACK:
+        return f"{lost} was brought back into {job.server} by job {job.id}"
     host, _, _ = job.verdict.removeprefix("restored ").partition(":")
     when = f" at {job.finished_at:%H:%M:%S}Z" if job.finished_at else ""
     return f"recovered {host}{when} by job {job.id}"

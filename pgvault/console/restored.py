@@ -180,6 +180,7 @@ def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
 
 async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
     app.starting = title
+    app.tell(f"starting: {title}")
     try:
         answer = await app.queries.commands.ask(*words)
     finally:
@@ -188,8 +189,8 @@ async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
     if answer.failure or not job:
         app.push_screen(FailureBox(f"not begun: {title}", answer.failure or _NO_JOB))
         return
+    app.announced[job] = title
     await app.read_jobs()
-    app.tell(f"job {job} was begun; its end is told here and in the jobs (4)")
 
 
 _ACTS: dict[str, Callable[[ConsoleApp, Made], None]] = {

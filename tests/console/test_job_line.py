@@ -102,5 +102,7 @@ def test_whatever_a_job_says_fits_but_for_its_name(server: str, phase: str, colu
 def test_ages_are_short_and_never_negative() -> None:
     ages = {0: "<1m", 60: "1m", 5940: "99m", 6000: "1h", 172_740: "47h", 172_800: "2d", -5: "<1m"}
     assert {seconds: age(NOW - timedelta(seconds=seconds), NOW) for seconds in ages} == ages
-    assert age(NOW - timedelta(seconds=1), NOW) == "1m", "in the clock's minute before"
+    assert {age(NOW - timedelta(seconds=30), NOW + timedelta(seconds=each)) for each in range(60)} == {"<1m"}, \
+        "it grows with the clock's minute, and never before its time"
+    assert age(NOW - timedelta(seconds=30), NOW + timedelta(seconds=60)) == "1m"
     assert (age(None, NOW), ago(None, NOW), ago(NOW, NOW)) == ("-", "-", "<1m ago")

@@ -80,6 +80,19 @@ async def test_the_list_of_accidents_and_what_stands_below_it_say_the_same(desk:
         assert "searching" not in screen(pilot)
 
 
+async def test_an_enter_that_comes_before_the_accident_leads_to_no_other_point(desk: Desk) -> None:
+    """The only line then is the one that asks for another point."""
+    ready(desk)
+    desk.says("events main", accident())
+    async with desk.open() as pilot:
+        held = hold_verbs(pilot)
+        await keys(pilot, "r", "enter", "enter")
+        assert "Enter again names another point" in screen(pilot)
+        held.set()
+        await settle(pilot)
+        assert "just before DROP TABLE" in screen(pilot)
+
+
 async def test_accidents_of_a_newer_version_are_left_out(desk: Desk) -> None:
     ready(desk)
     desk.says("events main", accident(), {"schema": 9, "kind": "asteroid"})

@@ -194,8 +194,14 @@ async def test_a_restored_server_is_thrown_away_by_its_directory_typed(desk: Des
         await press(pilot, "enter")
         assert pilot.app.queries.commands.asked[-1] == ("throw-away", job, "--remove", DIRECTORY, "--detach")
         assert "thrown away: standby" in screen(pilot)
+        assert toasts(pilot)[-1:] == [f"throw away: thrown away: standby:{DIRECTORY}"], "its end is reported"
         assert "What comes next" not in screen(pilot)
         assert "look" not in screen(pilot).splitlines()[-1]
+        pilot.app.push_screen(JobScreen(job))
+        await settle(pilot)
+        assert "look" not in screen(pilot).splitlines()[-1]
+        await press(pilot, "o")
+        assert "it was thrown away" in " ".join(toasts(pilot))
 
 
 async def test_what_keeps_a_server_from_acting_is_taken_out_by_a_key(desk: Desk) -> None:
@@ -204,7 +210,7 @@ async def test_what_keeps_a_server_from_acting_is_taken_out_by_a_key(desk: Desk)
     desk.says(f"open {job} --lift", {"job": desk.job(lives=True, kind=JobKind.OPEN)})
     async with recovering(desk, *PROOF) as pilot:
         await press(pilot, "u")
-        assert "from its next restart on it may" in screen(pilot)
+        assert "Removes the settings that the restore added" in screen(pilot)
         assert f"open {job} --lift" in " ".join(screen(pilot).split())
         await press(pilot, "j", "enter")
         assert ("open", job, "--lift", "--yes", "--detach") in pilot.app.queries.commands.asked
@@ -238,7 +244,7 @@ async def test_a_finished_restore_is_acted_upon_from_the_jobs_too(desk: Desk) ->
         pilot.app.push_screen(JobScreen(backup))
         await settle(pilot)
         await press(pilot, "b")
-        assert "only a restore that succeeded has made a server" in " ".join(toasts(pilot))
+        assert "this job has made no server, or it was thrown away" in " ".join(toasts(pilot))
 
 
 async def test_another_point_after_a_look_is_chosen_with_all_that_was_said(desk: Desk) -> None:
@@ -266,3 +272,7 @@ async def test_the_notice_of_a_loss_ends_with_its_recovery(desk: Desk) -> None:
         await pilot.app.read_jobs()
         assert f"recovered to standby at 12:00:00Z by job {job}" in screen(pilot)
         assert "Press r" not in screen(pilot)
+        back = desk.job(desk.ended("brought back into shop of main: orders (5 rows)"), kind=JobKind.BRING_BACK,
+                        started=desk.now, command=f"pgvault bring-back {job} orders")
+        await pilot.app.read_jobs()
+        assert f"orders was brought back into main by job {back}" in screen(pilot)

@@ -181,6 +181,17 @@ def test_wal_that_was_not_read_has_to_be_allowed(allowed: bool, outcome: Outcome
     assert list(wal_conditions(search, request, choice, rows[:1])) == []  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("target", "action", "named"), [
+    (AtXid(703, inclusive=False), TargetAction.PAUSE, True), (AtXid(703), TargetAction.PAUSE, False),
+    (AtXid(703, inclusive=False), TargetAction.PROMOTE, False)])
+def test_a_pause_before_what_holds_its_locks_is_told_beforehand(target: Any, action: TargetAction, named: bool) -> None:
+    search = Shelf(lived())
+    choice = chosen(search, target)
+    request = RestoreRequest("main", target=target, action=action, expects=(RelationName("shop", "public", "orders"),))
+    found = list(wal_conditions(search, request, choice, [search.rows[Segment(1, 5)]]))  # type: ignore[arg-type]
+    assert [(each.name, each.outcome) for each in found] == [("locks at the target", Outcome.WARNING)] * named
+
+
 class LeftOut(Shelf):
     """Unfinished segments on the ways to two timelines."""
 

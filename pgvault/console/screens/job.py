@@ -19,7 +19,7 @@ from pgvault.console.joblines import live
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.keys import Action
 from pgvault.console.queries import run_query
-from pgvault.console.restored import Made
+from pgvault.console.restored import Made, done_with
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import bindings
 from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
@@ -27,6 +27,7 @@ from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
+from pgvault.console.wizard.proven import is_thrown_away
 from pgvault.jobs.copies import made_a_server
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory
@@ -124,9 +125,10 @@ class JobScreen(WithRestored):
         return (each for each in super().actions() if made or each.id not in ON_RESTORED)
 
     def made(self) -> Made | None:
-        """Of a restore that made a server, whether or not everything was there that was expected of it."""
+        """Of a restore that made a server, whether or not everything was there that was expected of it; None once that
+        was thrown away."""
         facts = self._facts
-        if facts is None or not made_a_server(facts.job):
+        if facts is None or not made_a_server(facts.job) or is_thrown_away(done_with(self.app, facts.job.id)):
             return None
         plan = facts.plan
         return Made(facts.job.id, facts.job.server, str(plan.get("directory", "")), plan_facts.expected(plan))
@@ -135,7 +137,7 @@ class JobScreen(WithRestored):
         if action in ON_RESTORED:
             if self._facts is None:
                 return "the job is being read"
-            return "" if self.made() else "only a restore that succeeded has made a server"
+            return "" if self.made() else "this job has made no server, or it was thrown away"
         return why_not_cancel(self._facts.job if self._facts else None) if action == "cancel" else ""
 
     def do_cancel(self) -> None:

@@ -76,6 +76,11 @@ class AccidentFinder(ListPane):
         return self.found.accident(self.listing.key)
 
     @property
+    def may_find(self) -> bool:
+        """Nothing was found yet, and the search goes on."""
+        return not self.accidents and self.found.stand in (Stand.NEW, Stand.RUNS)
+
+    @property
     def status(self) -> str:
         """How far the search is, in words."""
         unfolds = "; right opens one into its parts" if any(each.parts for each in self.accidents) else ""

@@ -45,8 +45,8 @@ def afterwards(draft: Draft, took: str) -> Iterator[Next]:
     yield Next(LOOK, "look", "at the restored server: psql here, and back again", ("look", job))
     if draft.then is Then.PAUSE:
         yield Next(OPEN, "open it", "for use: replay ends here, on a timeline of its own", ("open", job))
-        yield Next(OTHER_POINT, "other point", f"to choose one, with all you said; it is a restore again, and this one "
-                                               f"took {took}. Throw this one away first, or choose another directory.")
+        yield Next(OTHER_POINT, "new point", f"keeps your other answers; it is a restore again, and this one took "
+                                             f"{took}. Throw this one away first, or choose another directory.")
     yield Next(LIFT, "let it act", "as the original does: removes the settings that the restore added against it",
                ("open", job, "--lift"))
     yield Next(THROW_AWAY, "throw away", "stop the restored server and remove its files",

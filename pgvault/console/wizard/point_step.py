@@ -61,6 +61,8 @@ class PointStep(Stage):
         self._take = False
         """Go on as soon as the candidate is known to be reachable."""
         self._what: What | None = None
+        self._is_sure = False
+        """Another point was asked for though nothing has been found yet."""
 
     def compose(self) -> ComposeResult:
         yield AccidentFinder()
@@ -250,6 +252,10 @@ class PointStep(Stage):
 
     def go_on(self) -> None:
         if not self._is_typed and self.finder.chosen is None:
+            if self.finder.may_find and not self._is_sure:
+                self._is_sure = True
+                self.console.tell("the WAL is still being searched; Enter again names another point", "warning")
+                return
             self._show_kinds(True, replace(self.recovery.draft, point=None))
             self._aim(self.kinds.read())
         elif self._candidate is None:

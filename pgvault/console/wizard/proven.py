@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgvault.console.fields import LABEL, Field, gap, heading
-from pgvault.console.wizard.afterwards import BRING_BACK, Next, Shown, afterwards
+from pgvault.console.wizard.afterwards import BRING_BACK, OPEN, Next, Shown, afterwards
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.planned import OUTCOME, describe_change, outcome_field
 from pgvault.jobs.copies import made_a_server
@@ -113,7 +113,10 @@ def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]
     if not made_a_server(ended.job) or not draft.is_asked or draft.then is Then.STANDBY or \
             is_thrown_away(since):
         return []
-    return list(afterwards(draft, _span(ended.job)))
+    steps = list(afterwards(draft, _span(ended.job)))
+    if ended.job.state is JobState.SUCCEEDED:
+        return steps
+    return sorted(steps, key=lambda each: each.action != OPEN)  # what could not be read is locked until it is opened
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:

@@ -17,7 +17,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import UsageError, WalMissing
 from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
-from pgvault.model.target import EndOfWal
+from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
@@ -68,6 +68,11 @@ def wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
                     rows: Sequence[Row]) -> Iterator[Precondition]:
     if unread := next((row for row in rows if row.problem), None):
         yield _unread(unread, request)
+    if request.expects and request.action is TargetAction.PAUSE and not choice.stop.replayed:
+        yield Precondition("locks at the target", Outcome.WARNING,
+                           "The transaction that recovery pauses before still holds its locks there: a table that it "
+                           "drops or truncates can be read only once the server is opened.",
+                           "Open it then (pgvault open), or choose --target-action promote.")
     if isinstance(request.target, EndOfWal) and (row := _left_out(search, request, choice, rows[-1])):
         yield Precondition("unused WAL", Outcome.WARNING, f"With --partial {reach_of(row)}.",
                            "Use it when the server is lost; while it runs, pgvault switch-wal brings its newest WAL.")
