@@ -1,9 +1,9 @@
 """PostgreSQL's BASE_BACKUP replication command, in both of its protocol forms.
 
 Documentation: "Streaming Replication Protocol", BASE_BACKUP; source: `src/backend/backup/basebackup.c` and
-`basebackup_copy.c`. From 15 on, everything comes in one copy stream of typed messages. 13 and 14 send one plain tar
-copy stream per tablespace and one for the manifest, without the trailing zeros of the tars. Start and stop happen in
-this one session: when it ends, the backup has failed.
+`basebackup_copy.c`. A newer server sends everything in one copy stream of typed messages; an older one sends one plain
+tar copy stream per tablespace and one for the manifest, without the trailing zeros of the tars. Which one does what is
+in `pgvault.model.majors`. Start and stop happen in this one session: when it ends, the backup has failed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pgvault.io.pooler import SYNTAX_ERROR, no_replication
 from pgvault.io.postgres import Connection
 from pgvault.model.errors import Cancelled, PgvaultError, Refused, Unreachable
 from pgvault.model.lsn import Lsn
+from pgvault.model.majors import facts_of
 
-OLDEST_MAJOR = 13
 _DATA_CORRUPTED = "XX001"
 _INSUFFICIENT_PRIVILEGE = "42501"
 _ENDED = "The session was terminated on the server, or the server was stopped."
@@ -101,7 +101,7 @@ class BaseBackup:
         self._corrupt_files: dict[str, None] = {}
         self.skipped: dict[str, None] = {}
         """Links and special files that the server leaves out. Most are known when `start` returns."""
-        self._major = self._pgconn.server_version // 10000
+        self._is_typed = facts_of(self._pgconn.server_version // 10000).typed_base_backup
         self._tablespaces: tuple[SentTablespace, ...] = ()
         self._end: pq.abc.PGresult | None = None
         connection.add_notice_handler(self._notice)
@@ -122,7 +122,7 @@ class BaseBackup:
 
         The protocol ends a copy that an error interrupted like a complete one: only what follows tells them apart.
         """
-        if self._major >= 15:
+        if self._is_typed:
             self._stream_typed(sink)
         else:
             self._stream_plain(sink)
@@ -144,7 +144,7 @@ class BaseBackup:
     def command(self) -> str:
         options = self._options
         label = "'" + options.label.replace("'", "''") + "'"
-        if self._major >= 15:
+        if self._is_typed:
             parts = [f"LABEL {label}", "PROGRESS", f"CHECKPOINT '{'fast' if options.fast_checkpoint else 'spread'}'",
                      "WAIT false", "TABLESPACE_MAP", "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'CRC32C'"]
             if options.max_rate_kib:

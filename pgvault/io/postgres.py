@@ -27,6 +27,7 @@ from pgvault.io.patience import POLL_SECONDS, IsCancelled, never, within
 from pgvault.io.pooler import at_the_console, is_console
 from pgvault.io.postgres_failure import translated, unreachable
 from pgvault.model.errors import Cancelled, ConfigError, Unreachable
+from pgvault.model.majors import facts_of
 
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
@@ -48,7 +49,6 @@ _SESSION = {
     "default_transaction_deferrable": "off",
     "row_security": "off",  # an error instead of silently omitted rows
 }
-_SESSION_SINCE = {"idle_session_timeout": ("0", 140000), "transaction_timeout": ("0", 170000)}
 
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3",
               "tcp_user_timeout": "60000"}
@@ -189,9 +189,9 @@ def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *,
     They are sent after the login and not in the connection's `options`: poolers refuse those, a server refuses unknown
     ones, and event triggers on login expect the site's own settings.
     """
-    known = {name: value for name, (value, since) in _SESSION_SINCE.items() if version >= since}
+    timeouts = dict.fromkeys(facts_of(version // 10000).session_timeouts, "0")
     return "; ".join(f"SET {'LOCAL ' if local else ''}{name} = '{value}'"
-                     for name, value in (_SESSION | known | dict(settings)).items())
+                     for name, value in (_SESSION | timeouts | dict(settings)).items())
 
 
 def _settle(connection: Connection, settings: Mapping[str, str]) -> None:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from pgvault.io.postgres import Connection
 from pgvault.model.errors import Refused
+from pgvault.model.majors import NEWEST, OLDEST
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
-
-OLDEST_MAJOR = 13
-NEWEST_MAJOR = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +25,14 @@ class ServerFacts:
     @property
     def tested(self) -> bool:
         """Whether this version of pgvault was tested with this major version of PostgreSQL."""
-        return self.major <= NEWEST_MAJOR
+        return self.major <= NEWEST
 
 
 def read_facts(connection: Connection) -> ServerFacts:
     """Query the facts. Refused for a PostgreSQL that is too old to be backed up."""
     number = connection.info.server_version
-    if number < OLDEST_MAJOR * 10000:
-        raise Refused(f"PostgreSQL {number // 10000} is too old for pgvault", detail="It supports 13 and later.",
+    if number < OLDEST * 10000:
+        raise Refused(f"PostgreSQL {number // 10000} is too old for pgvault", detail=f"It supports {OLDEST} and later.",
                       hint="Upgrade the server, or protect it with an older tool.")
     row = connection.execute(
         "SELECT (SELECT system_identifier::text FROM pg_control_system()), current_setting('server_version'),"

@@ -1,8 +1,7 @@
 """Reading `global/pg_control` (src/include/catalog/pg_control.h).
 
-The fields have kept their offsets since PostgreSQL 13, except that the checkpoint record of version 19, which precedes
-most of them, is eight bytes longer. The byte order is the server's. As in PostgreSQL, the version behind the
-identifier reveals it, since it is a small number.
+The byte order is the server's. As in PostgreSQL, the version behind the identifier reveals it, since it is a small
+number. Where the fields are depends on that version (`pgvault.model.majors`).
 """
 
 from __future__ import annotations
@@ -13,18 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-HEAD: Final = 240
+from pgvault.model.majors import CONTROL_LAYOUTS
+
+HEAD: Final = max(layout.wal_block_size for layout in CONTROL_LAYOUTS.values()) + 4
 """Bytes of the file that hold everything read here."""
 
 _IDENTIFIED: Final = 12
 """Bytes that hold the identifier and the version."""
-_VERSIONS: Final = {1300: 0, 1700: 0, 1800: 0, 1905: 8}
-"""PG_CONTROL_VERSION of 13 to 16, 17, 18 and 19, and how many bytes the fields behind the checkpoint record move. 19
-also has slru_pages_per_segment before the WAL block size."""
-_CHECKPOINT_TIME: Final = 104
-"""Offset of `checkPointCopy.time`. It moves too, as the longer fields precede it."""
-_LIMITS: Final = 180
-_BLOCKS: Final = 216
 _END_OF_TIME: Final = 253402300800
 """The end of Python's dates, in seconds. A damaged file can hold any number."""
 LIMITS: Final = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions",
@@ -51,12 +45,13 @@ def read_control_file(content: bytes) -> ControlFile | None:
     for order in ("<", ">"):
         identifier, version = struct.unpack_from(f"{order}QI", content)
         if identifier and 0 < version < 1 << 16:
-            moved = _VERSIONS.get(version)
-            if moved is None or len(content) < HEAD:
+            layout = CONTROL_LAYOUTS.get(version)
+            if layout is None or len(content) < HEAD:
                 return ControlFile(identifier, order == ">")
-            (seconds,) = struct.unpack_from(f"{order}q", content, _CHECKPOINT_TIME + moved)
-            limits = struct.unpack_from(f"{order}5i", content, _LIMITS + moved)
-            block, _, *_, wal_block = struct.unpack_from(f"{order}{4 if moved else 3}I", content, _BLOCKS + moved)
+            (seconds,) = struct.unpack_from(f"{order}q", content, layout.checkpoint_time)
+            limits = struct.unpack_from(f"{order}{len(LIMITS)}i", content, layout.limits)
+            (block,) = struct.unpack_from(f"{order}I", content, layout.block_size)
+            (wal_block,) = struct.unpack_from(f"{order}I", content, layout.wal_block_size)
             return ControlFile(identifier, order == ">",
                                datetime.fromtimestamp(seconds, UTC) if 0 < seconds < _END_OF_TIME else None,
                                dict(zip(LIMITS, limits, strict=True)), block, wal_block)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgvault.model.backup import major_of
+from pgvault.model.majors import OLDEST
 from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
 
 
@@ -53,7 +54,7 @@ class RestoredCopy:
 
 def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
     return RestoredCopy(
-        plan.server, plan.host, plan.directory, plan.source.major if plan.source is not None else 13, plan.listens,
+        plan.server, plan.host, plan.directory, plan.source.major if plan.source is not None else OLDEST, plan.listens,
         plan.port, tuple(space.location for space in plan.placed),
         tuple(dict.fromkeys(each.database for each in plan.expects)), plan.timeline, plan.standby,
         plan.settings_changed, job, plan.backup, plan.source.data_directory if plan.source is not None else "")

@@ -177,6 +177,7 @@ def _check_magic(magic: int) -> None:
     if old := _OLD_MAJORS.get(magic):
         name = f"PostgreSQL {old}'s WAL"
     else:
-        name = "the WAL of a PostgreSQL before 13" if magic < min(BY_MAGIC) else "the WAL of an unreleased PostgreSQL"
+        kind = f"a PostgreSQL before {OLDEST}" if magic < min(BY_MAGIC) else "an unreleased PostgreSQL"
+        name = f"the WAL of {kind}"
     raise UnknownWal(f"{name} is not supported", detail=f"Its pages have the magic number {magic:04X}.",
-                     hint="pgvault protects PostgreSQL 13 and newer.")
+                     hint=f"pgvault protects PostgreSQL {OLDEST} and newer.")

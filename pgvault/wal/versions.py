@@ -1,6 +1,7 @@
 """What differs between PostgreSQL's major versions in their WAL: one value for each known version.
 
-To support a new major, add it here. The tests that compare with its `pg_waldump` show what else it needs. Sources:
+To support a new major, add it here, as what it changes in the one before it; what is not in its WAL is in
+`pgvault/model/majors.py`. The tests that compare with its `pg_waldump` show what else it needs. Sources:
 `access/xlog_internal.h` (pages), `access/xlogrecord.h` (page images), `access/xact.h` and `access/twophase.c`
 (transactions), `catalog/pg_control.h` (checkpoints), `commands/dbcommands_xlog.h` and `catalog/pg_database.h`.
 """
@@ -43,33 +44,43 @@ class WalFormat(NamedTuple):
     """The beginning of a row of pg_database: oid, datname, ..., datconnlimit."""
 
 
-_PGLZ_14 = ((0x02, "pglz"),)
-_COMPRESSIONS = ((0x04, "pglz"), (0x08, "lz4"), (0x10, "zstd"))
+_13 = WalFormat(
+    13, 0xD106,
+    overwrites_record=0x8,
+    page_flags=0xF,
+    names_top_xid=False,
+    image_is_applied=0x04,
+    image_compressions=((0x02, "pglz"),),
+    image_is_compressed=0x02,
+    transaction_parts=0xFF,
+    dropped_statistics=None,
+    two_phase_header=Struct("<IIIIqI4iBxHQq"),
+    next_xid=24,
+    oldest_active_xid=80,
+    drop_database=0x10,
+    database_row=Struct("<I64s140xi"))
+_14 = _13._replace(major=14, magic=0xD10D, names_top_xid=True)
+_15 = _14._replace(
+    major=15, magic=0xD110,
+    image_is_applied=0x02,
+    image_compressions=((0x04, "pglz"), (0x08, "lz4"), (0x10, "zstd")),
+    image_is_compressed=0x1C,
+    transaction_parts=0x1FF,  # the cumulative statistics are in shared memory, and commits drop them
+    dropped_statistics=Struct("<iII"),
+    two_phase_header=Struct("<IIIIqI6iBxHQq"),
+    drop_database=0x20,
+    database_row=Struct("<I64s12xi"))
+_16 = _15._replace(major=16, magic=0xD113)
+_17 = _16._replace(major=17, magic=0xD116)
+_18 = _17._replace(major=18, magic=0xD118, dropped_statistics=Struct("<iIQ"))
+_19 = _18._replace(
+    major=19, magic=0xD122,
+    overwrites_record=0x4,
+    page_flags=0x7,
+    next_xid=32,  # logicalDecodingEnabled precedes it
+    oldest_active_xid=88)
 
-
-def _format(major: int, magic: int) -> WalFormat:
-    with_statistics = major >= 15  # added with the cumulative statistics in shared memory
-    compressions = _COMPRESSIONS if major >= 15 else _PGLZ_14
-    longer_checkpoint = 8 if major >= 19 else 0  # logicalDecodingEnabled precedes nextXid
-    return WalFormat(
-        major, magic,
-        overwrites_record=0x4 if major >= 19 else 0x8,
-        page_flags=0x7 if major >= 19 else 0xF,
-        names_top_xid=major >= 14,
-        image_is_applied=0x02 if major >= 15 else 0x04,
-        image_compressions=compressions,
-        image_is_compressed=sum(bit for bit, _ in compressions),
-        transaction_parts=0x1FF if with_statistics else 0xFF,
-        dropped_statistics=(Struct("<iIQ") if major >= 18 else Struct("<iII")) if with_statistics else None,
-        two_phase_header=Struct("<IIIIqI6iBxHQq") if with_statistics else Struct("<IIIIqI4iBxHQq"),
-        next_xid=24 + longer_checkpoint,
-        oldest_active_xid=80 + longer_checkpoint,
-        drop_database=0x20 if major >= 15 else 0x10,
-        database_row=Struct("<I64s12xi") if major >= 15 else Struct("<I64s140xi"))
-
-
-FORMATS = {major: _format(major, magic) for major, magic in (
-    (13, 0xD106), (14, 0xD10D), (15, 0xD110), (16, 0xD113), (17, 0xD116), (18, 0xD118), (19, 0xD122))}
+FORMATS = {each.major: each for each in (_13, _14, _15, _16, _17, _18, _19)}
 """Formats by major version."""
 
 BY_MAGIC = {each.magic: each for each in FORMATS.values()}

@@ -25,6 +25,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import Cancelled, NoSpace, PgvaultError
 from pgvault.model.event import Emit, Level, Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
+from pgvault.model.majors import facts_of
 from pgvault.model.segment import Segment
 from pgvault.store.files import open_private, temporary_name
 from pgvault.vault.layout import ServerVault
@@ -46,8 +47,8 @@ class Slot:
 
 def connect_patiently(config: ServerConfig, major: int, cancelled: threading.Event) -> Connection:
     """Open a replication session that may be silent for long: the slot's during the copy, and the copy's while the slot
-    is created. PostgreSQL 14 and later can be configured to end such sessions. It also receives warnings."""
-    patience = {"idle_session_timeout": "0"} if major >= 14 else {}
+    is created. Newer servers can be configured to end such sessions. It also receives warnings."""
+    patience = dict.fromkeys(facts_of(major).session_timeouts, "0")
     return connect(config, replication=True, settings=patience | {"client_min_messages": "warning"},
                    cancelled=cancelled.is_set)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pgvault.engine.check.facts import ServerState
-from pgvault.io.server_facts import NEWEST_MAJOR
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
 from pgvault.model.identifier import sql_identifier
+from pgvault.model.majors import NEWEST
 
 BACKUP_SENDERS = 2
 """WAL senders that a backup uses: one sends the files, the other the WAL written meanwhile."""
@@ -33,7 +33,7 @@ def version(state: ServerState) -> Finding:
     if server.tested:
         return ok(server.version)
     return warning(
-        f"{server.version}, this pgvault was tested up to PostgreSQL {NEWEST_MAJOR}",
+        f"{server.version}, this pgvault was tested up to PostgreSQL {NEWEST}",
         "Backups, archiving and restores to the end of WAL do not depend on it. WAL records are not read, so "
         "events, and targets before an event, are unknown.", "Install a newer pgvault.")
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-_DEFAULTS: Final = {"max_connections": 100, "max_worker_processes": 8, "max_wal_senders": 10,
-                    "max_prepared_transactions": 0, "max_locks_per_transaction": 64, "max_replication_slots": 10,
-                    "max_active_replication_origins": 10}
+from pgvault.model.majors import Major, facts_of
+
 _ORIGIN_BYTES: Final = 16
 _WHOLE: Final = re.compile(r"(?P<octal>0[0-7]*)|0[xX][0-9a-fA-F]+|[1-9][0-9]*")
 _REAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
@@ -33,13 +32,14 @@ class Raised(NamedTuple):
 
 def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], major: int) -> Iterator[Raised]:
     """`limits` as the original had them, `origins` of replication that it kept, `values` as the configuration sets."""
+    facts = facts_of(major)
     for name, needed in limits.items():
-        if (_number(values, name, major) or 0) < needed:
+        if (_number(values, name, facts) or 0) < needed:
             yield Raised(name, str(needed), values.get(name, ""), "as the original had it: recovery needs as many")
             if name == "max_wal_senders" and values.get("wal_level", "").lower() == "minimal":
                 yield Raised("wal_level", "replica", "minimal", "which max_wal_senders needs")
-    slots = "max_active_replication_origins" if major >= 18 else "max_replication_slots"
-    if origins > (_number(values, slots, major) or 0):
+    slots = facts.origins_setting
+    if origins > (_number(values, slots, facts) or 0):
         yield Raised(slots, str(origins), values.get(slots, ""), "as many origins of replication are in the backup")
 
 
@@ -48,10 +48,10 @@ def replication_origins(checkpoint: bytes) -> int:
     return max(len(checkpoint) - 8, 0) // _ORIGIN_BYTES
 
 
-def _number(values: Mapping[str, str], name: str, major: int) -> int | None:
+def _number(values: Mapping[str, str], name: str, facts: Major) -> int | None:
     """None when PostgreSQL would not take what is written."""
     if name not in values:
-        return 128 if name == "max_locks_per_transaction" and major >= 19 else _DEFAULTS[name]
+        return facts.default_settings[name]
     text = values[name].strip()
     if found := _WHOLE.fullmatch(text):
         return int(text, 8 if found["octal"] else 0)

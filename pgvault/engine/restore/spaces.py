@@ -18,13 +18,12 @@ from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused, UsageError
+from pgvault.model.majors import facts_of
 from pgvault.model.replay import Replay
 from pgvault.model.restore_plan import Precondition, RestorePlan, TablespacePlace
 from pgvault.model.target import option
 
 _MINOR = re.compile(r"(\d+)\.(\d+)")
-_PATHLESS = {13: 8, 14: 5}
-"""The first minor whose replay takes a tablespace without a path; all of 15 and newer do."""
 
 
 def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -> list[TablespacePlace]:
@@ -139,8 +138,8 @@ def describe_tablespace(space: TablespacePlace) -> str:
 def minor_conditions(installations: Sequence[Installation], major: int) -> Iterator[Precondition]:
     """Older minors replay the creation of a tablespace only with its path, and cannot have one in the data directory.
     """
-    least = _PATHLESS.get(major)
-    if least is None:
+    least = facts_of(major).pathless_minor
+    if not least:
         return
     name, fix = "replay of tablespaces", f"Update it to {major}.{least} or newer, or restore from a newer backup."
     found = [each for each in installations if each.major == major]

@@ -16,6 +16,7 @@ from pgvault.io.host import Host
 from pgvault.io.probe import probe_destination
 from pgvault.model.errors import PgvaultError, Unreachable
 from pgvault.model.lsn import Lsn
+from pgvault.model.majors import facts_of
 from pgvault.model.restore_plan import RestorePlan
 from pgvault.model.restored import copy_of
 from pgvault.model.window import instant
@@ -52,7 +53,9 @@ class Watch:
                  started: Started, programs: str) -> None:
         self.host, self.plan, self._programs = host, plan, programs
         self.start, self.gave_up = started
-        self.asked = RestoredServer(host, config, server, copy_of(plan), programs)
+        copy = copy_of(plan)
+        self.asked = RestoredServer(host, config, server, copy, programs)
+        self._major = copy.major
         self.sight: Observation = NOTHING_SEEN
         self.report: Report | None = None
         self.refusal = ""
@@ -105,7 +108,7 @@ class Watch:
         if time.monotonic() < self._ask_at:
             return None
         try:
-            row = (await self.asked.ask(_REPORT.format(pause=self._pause)))[0]
+            row = (await self.asked.ask(_REPORT.format(pause=facts_of(self._major).replay_pause)))[0]
         except NotAnswered as failure:
             self.refusal = failure.text
             if step := why_closed(failure.text):
@@ -117,12 +120,6 @@ class Watch:
             return None
         self._refusals, self.refusal = 0, ""
         return _report_of(row)
-
-    @property
-    def _pause(self) -> str:
-        """Before PostgreSQL 14 it tells only that a pause was asked for, which at a target comes to the same."""
-        old = self.plan.source is not None and self.plan.source.major < 14
-        return "CASE WHEN pg_is_wal_replay_paused() THEN 'paused' END" if old else "pg_get_wal_replay_pause_state()"
 
     def signs(self) -> set[str]:
         return self.sight.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
