@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo, available_timezones
 
 _FORM = re.compile(
     r"(?P<date>\d{4}-\d{2}-\d{2})(?:[ T](?P<time>\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,6})?)?))?\s*(?P<zone>\S.*)?", re.ASCII)
@@ -77,6 +76,8 @@ def _parsed(text: str, default_zone: str | None) -> datetime:
 
 
 def _in_zone(local: datetime, zone: str, text: str) -> datetime:
+    from zoneinfo import ZoneInfo, available_timezones  # takes some milliseconds, which only a named zone costs
+
     if "/" not in zone or zone not in available_timezones():
         raise ValueError(f"{zone!r} is not an unambiguous time zone; "
                          "use an offset such as +02 or a name such as Europe/Paris")

@@ -5,31 +5,22 @@ Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in a cache; `re
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pgvault.model.backup import Backup, BackupStatus, Tablespace, is_backup_id
+from pgvault.model.backup import Backup, BackupStatus, is_backup_id
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
-from pgvault.model.lsn import Lsn
-from pgvault.model.segment import is_segment_size
 from pgvault.store.keys import Key, Kind
 from pgvault.store.store import Facts, Listed
+from pgvault.vault.backup_toml import format_facts, parse_facts
 from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
 FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
 
 _ATTEMPTS = 5
-_REQUIRED: dict[str, type] = {
-    "id": str, "status": str, "method": str, "name": str, "started_at": datetime, "system_identifier": str,
-    "server_version": str, "segment_size": int, "timeline": int, "data_directory": str, "size_bytes": int,
-    "stored_bytes": int, "file_count": int, "manifest_sha256": str, "job": str, "error": str, "corrupt_pages": list,
-    "tablespaces": list}
-_OPTIONAL: dict[str, type] = {"finished_at": datetime, "begin_lsn": str, "end_lsn": str}
 _MOST_TOLD = 3
 
 
@@ -84,9 +75,7 @@ def create(server: ServerVault, backup: Backup) -> None:
 
 
 def _put(server: ServerVault, backup: Backup, replaces: Facts | None) -> None:
-    import tomli_w
-
-    server.store.put(_key(server, backup.id), tomli_w.dumps(_document(backup)).encode(), replaces=replaces)
+    server.store.put(_key(server, backup.id), format_facts(backup).encode(), replaces=replaces)
 
 
 def read(server: ServerVault, backup_id: str) -> Backup:
@@ -97,7 +86,7 @@ def _read_stored(server: ServerVault, backup_id: str) -> Backup:
     key = _key(server, backup_id)
     where = server.store.location(key)
     try:
-        return _parse(server.store.read(key).decode(), backup_id, server.name)
+        return parse_facts(server.store.read(key).decode(), backup_id, server.name)
     except NotFound:
         if backup_id in ids(server):
             raise _unreadable(backup_id, where, "the file is missing") from None
@@ -183,7 +172,7 @@ def _settle(server: ServerVault, backup_id: str) -> Backup | None:
     key = _key(server, backup_id)
     facts = server.store.stat(key)
     try:
-        stored = _parse(server.store.read(key).decode(), backup_id, server.name) if facts else None
+        stored = parse_facts(server.store.read(key).decode(), backup_id, server.name) if facts else None
     except (NotFound, ValueError):
         return None
     if facts is None or stored is None or (backup := _settled(server, stored)) is stored:
@@ -258,58 +247,3 @@ def _unreadable(backup_id: str, where: str, reason: str, error: PgvaultError | N
     kind, hint = (Refused, OTHER_USER) if isinstance(error, Refused) else (PgvaultError, FROM_COPY)
     return kind(f"could not read the facts of backup {backup_id}", detail=f"{where}: {reason}.", hint=hint)
 
-
-def _document(backup: Backup) -> dict[str, Any]:
-    return {name: value for name, value in {
-        "id": backup.id, "status": backup.status.value, "method": backup.method, "name": backup.name,
-        "started_at": backup.started_at, "finished_at": backup.finished_at,
-        "system_identifier": backup.system_identifier, "server_version": backup.server_version,
-        "segment_size": backup.segment_size, "timeline": backup.timeline,
-        "begin_lsn": None if backup.begin_lsn is None else str(backup.begin_lsn),
-        "end_lsn": None if backup.end_lsn is None else str(backup.end_lsn),
-        "data_directory": backup.data_directory,
-        "size_bytes": backup.size_bytes, "stored_bytes": backup.stored_bytes, "file_count": backup.file_count,
-        "manifest_sha256": backup.manifest_sha256, "job": backup.job, "error": backup.error,
-        "corrupt_pages": list(backup.corrupt_pages),
-        "tablespaces": [{"oid": t.oid, "name": t.name, "location": t.location} for t in backup.tablespaces],
-    }.items() if value is not None}
-
-
-def _parse(text: str, backup_id: str, server: str) -> Backup:
-    """ValueError, saying what is wrong, unless every fact is there and of its kind."""
-    facts = tomllib.loads(text)
-    for name, kind in (_REQUIRED | _OPTIONAL).items():
-        if name not in facts and name in _REQUIRED:
-            raise ValueError(f"{name} is missing")
-        if name in facts and type(facts[name]) is not kind:
-            raise ValueError(f"{name} is not of the right kind")
-        if kind is datetime and name in facts:
-            if facts[name].tzinfo is None:
-                raise ValueError(f"{name} is no time with a zone")
-            facts[name] = facts[name].astimezone(UTC)
-    if facts["id"] != backup_id:
-        raise ValueError(f"it is about backup {facts['id']!r}")
-    if not is_segment_size(facts["segment_size"]):
-        raise ValueError(f"segment_size cannot be {facts['segment_size']}")
-    if not all(type(path) is str for path in facts["corrupt_pages"]):
-        raise ValueError("corrupt_pages is not of the right kind")
-    try:
-        return _backup(facts, server)
-    except (KeyError, TypeError):
-        raise ValueError("tablespaces is not of the right kind") from None
-
-
-def _backup(facts: dict[str, Any], server: str) -> Backup:
-    def lsn(name: str) -> Lsn | None:
-        return Lsn.parse(facts[name]) if name in facts else None
-
-    return Backup(
-        id=facts["id"], server=server, status=BackupStatus(facts["status"]), method=facts["method"],
-        name=facts["name"], started_at=facts["started_at"], finished_at=facts.get("finished_at"),
-        system_identifier=facts["system_identifier"], server_version=facts["server_version"],
-        segment_size=facts["segment_size"], timeline=facts["timeline"], begin_lsn=lsn("begin_lsn"),
-        end_lsn=lsn("end_lsn"), data_directory=facts["data_directory"], size_bytes=facts["size_bytes"],
-        stored_bytes=facts["stored_bytes"], file_count=facts["file_count"],
-        manifest_sha256=facts["manifest_sha256"], job=facts["job"], error=facts["error"],
-        corrupt_pages=tuple(facts["corrupt_pages"]),
-        tablespaces=tuple(Tablespace(t["oid"], t["name"], t["location"]) for t in facts["tablespaces"]))

@@ -63,7 +63,7 @@ def test_an_unreadable_backup_is_named_and_hides_no_other(shelf: Shelf, lines_of
         assert ["UNREADABLE" in line for line in lines] == [False, True, True, True, False]
         assert "Invalid value" in lines[1]
         assert "the file is missing" in lines[2]
-        assert "size_bytes is not of the right kind" in lines[3]
+        assert "size_bytes: expected int, got str" in lines[3]
     told = shelf.json("list-backups", "main")["backups"]
     assert [each["status"] for each in told] == ["DONE", "UNREADABLE", "UNREADABLE", "UNREADABLE", "DONE"]
     assert all(set(each) == FIELDS for each in told)

@@ -1,0 +1,59 @@
+"""The facts of a backup as text: `backup.toml`, described in docs/vault-format.md.
+
+`Backup` itself says which facts there are and of what type; msgspec converts them. Those that may be missing are None.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from pgvault.model.backup import Backup
+from pgvault.model.lsn import Lsn
+from pgvault.model.segment import is_segment_size
+
+_SERVER = "server"
+"""The directory says whose backup it is."""
+_REQUIRED = [field.name for field in fields(Backup) if field.name != _SERVER and field.default is not None]
+
+
+def format_facts(backup: Backup) -> str:
+    import tomli_w
+
+    facts = msgspec.to_builtins(backup, builtin_types=(datetime,), enc_hook=str)
+    return tomli_w.dumps({name: value for name, value in facts.items() if name != _SERVER and value is not None})
+
+
+def parse_facts(text: str, backup_id: str, server: str) -> Backup:
+    """Return the backup; ValueError says what is wrong, unless every fact is there and of its type."""
+    facts = tomllib.loads(text)
+    if missing := next((name for name in _REQUIRED if name not in facts), ""):
+        raise ValueError(f"{missing} is missing")
+    try:
+        backup = msgspec.convert(facts | {_SERVER: server}, Backup, dec_hook=_lsn)
+    except msgspec.ValidationError as error:
+        reason, _, field = str(error).replace("`", "").partition(" - at $.")
+        raise ValueError(f"{field}: {reason[0].lower()}{reason[1:]}") from None
+    if backup.id != backup_id:
+        raise ValueError(f"it is about backup {backup.id!r}")
+    if not is_segment_size(backup.segment_size):
+        raise ValueError(f"segment_size cannot be {backup.segment_size}")
+    return replace(backup, started_at=_utc("started_at", backup.started_at),
+                   finished_at=backup.finished_at and _utc("finished_at", backup.finished_at))
+
+
+def _lsn(kind: type, value: Any) -> Lsn:
+    assert kind is Lsn
+    if not isinstance(value, str):
+        raise ValueError(f"expected str, got {type(value).__name__}")
+    return Lsn.parse(value)
+
+
+def _utc(name: str, moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{name} is no time with a zone")
+    return moment.astimezone(UTC)
