@@ -29,8 +29,8 @@ from pgvault.__main__ import GARBAGE
 from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig, VaultConfig
 from pgvault.engine.restore.choices import Choices, list_choices
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.model.lsn import Lsn
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.store.keys import Kind

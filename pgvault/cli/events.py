@@ -16,7 +16,8 @@ from pgvault.cli.context import Context
 from pgvault.config.schema import ServerConfig
 from pgvault.model.errors import UsageError
 from pgvault.model.identifier import sql_identifier, sql_literal
-from pgvault.model.target import AtName, target_options
+from pgvault.model.restore_request import point_options
+from pgvault.model.target import AtName
 
 if TYPE_CHECKING:
     from pgvault.engine.events import WalEvent
@@ -97,8 +98,7 @@ def document(event: WalEvent) -> dict[str, Any]:
 def undo(event: WalEvent) -> list[str]:
     """Return the options of `pgvault restore` that restore the state before the event, or at a restore point."""
     target = AtName(event.name) if event.name else event.before
-    partial = ["--partial"] if event.partial else []
-    return [*target_options(target), "--target-timeline", str(event.timeline), *partial]
+    return point_options(target, event.timeline, partial=event.partial)
 
 
 def _show(context: Context, event: WalEvent, zone: ZoneInfo) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
+from pgvault.model.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
 
-    from pgvault.engine.restore.request import RestoreRequest
     from pgvault.io.host import Host
     from pgvault.model.restore_plan import RestorePlan
+    from pgvault.model.restore_request import RestoreRequest
 
 HELP = """Restore a cluster, to the end of its archived WAL or to a target before it, here or on another host.
 
@@ -32,39 +34,9 @@ Example:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("server", metavar="SERVER", help="the configured server whose backup to restore")
-    parser.add_argument("backup", metavar="BACKUP", nargs="?", default="auto",
-                        help="an id or a beginning of one, latest, oldest, or auto (default: chosen from the target)")
-    parser.add_argument("directory", metavar="DIRECTORY", nargs="?", default="",
-                        help="the new data directory (default: the host's data_directory)")
-    parser.add_argument("--host", default="", help="a configured host (default: this machine)")
-    _target_arguments(parser)
-    parser.add_argument("--partial", action="store_true",
-                        help="also use the unfinished last segment of the timeline, as after the loss of the server")
-    parser.add_argument("--allow-unread-wal", action="store_true",
-                        help="also replay WAL that pgvault cannot read: a tablespace that it creates goes to its "
-             "original path")
-    parser.add_argument("--target-action", choices=["promote", "pause", "shutdown"], default="promote",
-                        help="what the server does at the target")
-    parser.add_argument("--standby", action="store_true", help="let it follow the original server")
-    parser.add_argument("--tablespace", action="append", default=[], metavar="NAME=PATH",
-                        help="directory of a tablespace; may be repeated")
-    parser.add_argument("--port", type=int, metavar="PORT",
-                        help="port of the restored server (default: the host's port, or the one in the "
-                        "restored configuration)")
-    parser.add_argument("--overwrite", default="", metavar="DIRECTORY",
-                        help="rename this non-empty directory out of the way first")
-    parser.add_argument("--if-holds", metavar="WHAT",
-                        help="refuse if the directory holds anything else than this, as found by the plan: "
-                        "nothing, a cluster's system identifier, unknown (a cluster that cannot be read), no-cluster, "
-                        "or incomplete:JOB (what that restore left)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="parallel streams (default: parallel_jobs)")
-    parser.add_argument("--bwlimit", metavar="RATE", help="limit in bytes per second, as in 50MB")
-    parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=False,
-                        help="start the restored server and wait until it has reached the target")
-    parser.add_argument("--expect", action="append", default=[], metavar="DATABASE.SCHEMA.TABLE",
-                        help="with --start: require this table, and report its rows; SQL's quoting; may be repeated: "
-                        "each")
+    from pgvault.model.restore_request import add_options
+
+    add_options(parser)
     parser.add_argument("--choices", action="store_true",
                         help="show where recovery would stop, usable backups and near targets; contacts no host")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
@@ -72,23 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
 
 
-def _target_arguments(parser: argparse.ArgumentParser) -> None:
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--target-time", metavar="TIME", help="the last commit at or before this time, with its zone")
-    target.add_argument("--target-lsn", metavar="LSN", help="a WAL position, as in 16/B374D848")
-    target.add_argument("--target-xid", metavar="XID", type=int, help="the commit or abort of this transaction")
-    target.add_argument("--target-name", metavar="NAME", help="a restore point (pg_create_restore_point)")
-    target.add_argument("--target-immediate", action="store_true", help="the end of the backup itself")
-    target.add_argument("--target-end", action="store_true", help="the end of the archived WAL (the default)")
-    parser.add_argument("--exclusive", action="store_true", help="stop just before the target, not just after it")
-    parser.add_argument("--target-timeline", type=int, metavar="N", help="the timeline, if the target is on several")
-
-
 def restore(args: argparse.Namespace, context: Context) -> int:
-    from pgvault.cli.restore_request import read_request
     from pgvault.io import patience
 
-    request = read_request(args, context)
+    if args.choices and (args.dry_run or args.detach):
+        raise UsageError("--choices cannot be used with --dry-run or --detach")
+    request = _read_request(args, context)
     if args.choices:
         return _choices(request, context)
     with patience.runner() as runner:  # the plan's connection to the host serves the restore, too
@@ -97,6 +58,15 @@ def restore(args: argparse.Namespace, context: Context) -> int:
             return _restore(args, request, context, runner, host)
         finally:
             runner.run(host.close())
+
+
+def _read_request(args: argparse.Namespace, context: Context) -> RestoreRequest:
+    """Return the request, with what the server's configuration adds."""
+    from pgvault.model.restore_request import read_options
+
+    server = context.config.server(args.server)
+    request = read_options(args, server.timezone)
+    return request if args.bwlimit else replace(request, bandwidth_limit=server.bandwidth_limit)
 
 
 def _choices(request: RestoreRequest, context: Context) -> int:

@@ -9,7 +9,8 @@ from pgvault.cli.output import Output
 from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices
 from pgvault.engine.restore.nearest import Nearest
-from pgvault.model.target import Target, describe, option, target_options
+from pgvault.model.restore_request import point_options
+from pgvault.model.target import describe, option
 from pgvault.model.text import size, when
 from pgvault.model.times import utc
 
@@ -56,11 +57,7 @@ def _words(found: Choices, place: Nearest) -> list[str]:
 
 
 def _options_of(place: Nearest) -> list[str]:
-    return _options(place.reading.target, place.reading.timeline) + ["--partial"] * place.reading.partial
-
-
-def _options(target: Target, timeline: int | None) -> list[str]:
-    return target_options(target) + ([] if timeline is None else ["--target-timeline", str(timeline)])
+    return point_options(place.reading.target, place.reading.timeline, partial=place.reading.partial)
 
 
 def document(found: Choices) -> dict[str, Any]:
@@ -69,7 +66,7 @@ def document(found: Choices) -> dict[str, Any]:
     return {
         "server": found.server,
         "target": {"kind": type(found.target).__name__, "text": describe(found.target),
-                   "options": _options(found.target, found.timeline)},
+                   "options": point_options(found.target, found.timeline)},
         "reachable": stop is not None, "reason": found.reason or None,
         "stop": stop and {"lsn": stop.lsn, "replayed": stop.replayed, "time": stop.time, "timeline": stop.timeline},
         "backup": found.backup, "timeline": found.followed,

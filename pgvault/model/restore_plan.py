@@ -11,10 +11,10 @@ from pgvault.model.check import Outcome
 from pgvault.model.errors import Refused
 from pgvault.model.lsn import Lsn
 from pgvault.model.prepared import Prepared
-from pgvault.model.rate import format_size
 from pgvault.model.relation import RelationName
 from pgvault.model.replay import Limits
-from pgvault.model.target import Target, TargetAction, option, target_options
+from pgvault.model.restore_request import RestoreRequest
+from pgvault.model.target import Target, TargetAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,32 +242,18 @@ class RestorePlan:
             return "latest"
         return str(self.timeline)
 
+    @property
+    def request(self) -> RestoreRequest:
+        """What asks for this same plan: it names the backup and the timeline."""
+        return RestoreRequest(
+            self.server, self.backup, self.host, self.directory, self.target, self.timeline, self.action, self.standby,
+            tuple(f"{self._called(space)}={space.location}" for space in self.placed),
+            overwrite=self.directory if self.sets_aside else "", if_holds=self.if_holds, workers=self.workers,
+            bandwidth_limit=self.bandwidth_limit, start=self.start, partial=self.wal.partial is not None,
+            allow_unread=self.allow_unread, expects=self.expects, port=self.port)
+
     def to_argv(self) -> list[str]:
-        """Return the command line that makes this same plan. It names the backup and the timeline."""
-        argv = ["pgvault", "restore", self.server, self.backup, self.directory]
-        if self.host:
-            argv += ["--host", self.host]
-        argv += [*target_options(self.target), "--target-timeline", str(self.timeline)]
-        if self.wal.partial:
-            argv.append("--partial")
-        if self.allow_unread:
-            argv.append("--allow-unread-wal")
-        if self.action is not TargetAction.PROMOTE:
-            argv += ["--target-action", self.action.value]
-        for space in self.placed:
-            argv += option("--tablespace", f"{self._called(space)}={space.location}")
-        if self.port is not None:
-            argv += ["--port", str(self.port)]
-        if self.sets_aside:
-            argv += ["--overwrite", self.directory]
-        if self.if_holds:
-            argv += option("--if-holds", self.if_holds)
-        argv += ["--jobs", str(self.workers)]
-        if self.bandwidth_limit is not None:
-            argv += ["--bwlimit", format_size(self.bandwidth_limit)]
-        for relation in self.expects:
-            argv += ["--expect", str(relation)]
-        return argv + ["--standby"] * self.standby + ["--start" if self.start else "--no-start"]
+        return self.request.to_argv()
 
     def _called(self, space: TablespacePlace) -> str:
         """Return its name, or its OID if the name would mean another tablespace at the target."""

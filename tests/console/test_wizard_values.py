@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.cli.command import Parser
-from pgvault.cli.restore import COMMANDS
-from pgvault.cli.restore_request import read_request
 from pgvault.console.fields import Field, laid_out, wrapped
 from pgvault.console.wizard.accident import accident_of, rows, together
 from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
@@ -24,9 +19,9 @@ from pgvault.console.wizard.search import MASS, Search
 from pgvault.console.wizard.steps import Step, after, before, path, shown
 from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
 from pgvault.engine import events
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName, parse_relation
+from pgvault.model.restore_request import RestoreRequest, parse, point_options
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target, TargetAction
 from pgvault.model.text import width
 from pgvault.model.window import instant
@@ -61,15 +56,6 @@ def drafts(draw: st.DrawFn) -> Draft:
     return draft.at(draw(POINTS), expect=draw(st.lists(RELATIONS, max_size=2)))
 
 
-def request(words: list[str]) -> RestoreRequest:
-    """As the command line understands these words behind `pgvault`."""
-    parser = Parser(prog="pgvault restore")
-    COMMANDS["restore"].arguments(parser)
-    args: argparse.Namespace = parser.parse_args(words[1:])
-    server = SimpleNamespace(timezone=None, bandwidth_limit=None)
-    return read_request(args, SimpleNamespace(config=SimpleNamespace(server=lambda _: server)))
-
-
 # Drafts
 
 
@@ -88,7 +74,7 @@ def test_a_saved_draft_comes_back_the_same(draft: Draft) -> None:
 @given(drafts())
 def test_the_command_says_what_the_draft_says(draft: Draft) -> None:
     assert draft.point
-    found = request(draft.words())
+    found = parse(draft.words()[1:])
     target = draft.point.target
     assert replace(found, target=target) == RestoreRequest(
         server=draft.server, backup="latest" if draft.backup == "auto" and target == Immediate() else draft.backup,
@@ -100,8 +86,7 @@ def test_the_command_says_what_the_draft_says(draft: Draft) -> None:
         allow_unread=draft.allow_unread, partial=draft.point.partial and draft.then is not Then.STANDBY,
         expects=tuple(map(parse_relation, draft.expect)) if draft.is_asked else ())
     assert found.target == (replace(target, typed=found.target.typed) if isinstance(target, AtTime) else target)
-    asked = request(draft.question())
-    assert (asked.target, asked.timeline) == (found.target, draft.point.timeline)
+    assert draft.question()[3:-1] == point_options(target, draft.point.timeline, partial=draft.point.partial)
 
 
 @given(POINTS)
@@ -270,6 +255,7 @@ def test_an_accident_in_the_unfinished_segment_takes_that_along() -> None:
 def test_any_name_can_be_told(database: str, name: str) -> None:
     found = accident_of(event("drop", database, table(name)))
     assert found.what
+    assert Draft("main").at(found.point, expect=found.expect).words()
     if database and name and len(database) < 15 and len(name) < 15:
         assert parse_relation(*found.expect) == RelationName(database, "public", name)
 

@@ -19,12 +19,12 @@ from pgvault.engine.backup.run import BackupVerdict, _read_wal
 from pgvault.engine.events import find_events
 from pgvault.engine.restore import plan
 from pgvault.engine.restore.plan import make_plan
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.local_host import LocalHost
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Cancelled
 from pgvault.model.event import Emit, Event, PhaseStarted, Progressed, discard
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import OnProgress, read_facts, unread

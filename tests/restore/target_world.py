@@ -23,13 +23,13 @@ from pgvault.config.load import load
 from pgvault.engine.backup.run import run_backup
 from pgvault.engine.incoming import archive_waiting
 from pgvault.engine.restore.plan import make_plan
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.run import RestoreVerdict, connect_host, run_restore
 from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.event import Event, discard
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.target import Target
 from pgvault.vault.layout import ServerVault, Vault
 

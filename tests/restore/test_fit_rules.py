@@ -17,12 +17,12 @@ from pgvault.engine.restore.bounds import Bound, Bounds
 from pgvault.engine.restore.choices import Choices, Fit, Question
 from pgvault.engine.restore.nearest import When
 from pgvault.engine.restore.recovery_path import Archive
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.stop import Stop
 from pgvault.model.backup import BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect, TablespaceCreated
 from pgvault.model.restore_plan import TablespacePlace
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtTime, AtXid, EndOfWal, Immediate
 from pgvault.model.timeline import History

@@ -16,6 +16,7 @@ from test_fit_rules import Shelf
 
 from pgvault.engine.restore.choose import Choice
 from pgvault.engine.restore.directory_state import read_directory_state
+from pgvault.engine.restore.plan import directory_of
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
     histories_for,
@@ -24,7 +25,6 @@ from pgvault.engine.restore.plan_conditions import (
     wal_conditions,
     whole,
 )
-from pgvault.engine.restore.request import RestoreRequest, check_action, directory_of
 from pgvault.engine.restore.stop import Stop
 from pgvault.io.probe import Contents
 from pgvault.model.backup import Backup
@@ -33,6 +33,7 @@ from pgvault.model.errors import UsageError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName
 from pgvault.model.restore_plan import Precondition, RestorePlan
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtXid, EndOfWal, Immediate, TargetAction
 from pgvault.model.window import MINIMAL
@@ -76,7 +77,7 @@ def test_where_a_restore_goes(request_: dict[str, str], host: Any, expected: Any
 TABLE = RelationName("a", "b", "c")
 ONLY_STARTED = ("only a server that was started and still runs can be asked for what is expected",
                 "--expect goes with --start, and not with --target-action shutdown.")
-NO_TARGET = "Name the place as --target-time or --target-lsn; pgvault wal SERVER tells the last."
+NO_TARGET = "Name the place as --target-time or --target-lsn; pgvault wal SERVER shows the last."
 LSN = AtLsn(Lsn(5))
 
 
@@ -86,7 +87,9 @@ LSN = AtLsn(Lsn(5))
     ({"expects": (TABLE,)}, ONLY_STARTED),
     ({"expects": (TABLE,), "start": True, "target": LSN, "action": TargetAction.SHUTDOWN}, ONLY_STARTED),
     ({"standby": True, "target": LSN},
-     ("a standby follows the original server to no end, so it takes no target", "")),
+     ("--standby cannot be used with a target, as a standby follows the original server", "")),
+    ({"standby": True, "action": TargetAction.PAUSE},
+     ("--standby cannot be used with a target, as a standby follows the original server", "")),
     ({"standby": True, "partial": True},
      ("a standby gets the newest WAL from the original server, not from an unfinished segment", "")),
     ({"action": TargetAction.PAUSE}, ("the server can only pause at a target, and the end of the WAL is none",
@@ -97,10 +100,10 @@ LSN = AtLsn(Lsn(5))
 def test_what_does_not_go_together(request_: dict[str, Any], refused: tuple[str, str] | None) -> None:
     asked = RestoreRequest("main", **request_)
     if refused is None:
-        check_action(asked)
+        asked.check()
         return
     with pytest.raises(UsageError) as refusal:
-        check_action(asked)
+        asked.check()
     assert (refusal.value.message, refusal.value.hint) == refused
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from types import SimpleNamespace
 
@@ -11,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plans import restore_plan
 
-from pgvault.cli.restore import arguments
-from pgvault.cli.restore_request import read_request
 from pgvault.engine.restore.spaces import minor_conditions, placed
 from pgvault.io.probe import Installation
 from pgvault.model.check import Outcome
 from pgvault.model.restore_plan import TablespacePlace
+from pgvault.model.restore_request import parse
 
 NAMES = st.text(st.sampled_from("ab=/ '\"\\$`*-é\t1"), min_size=1, max_size=8) | st.sampled_from(
     ["a=b=c", "=/", "name=with=/", "--overwrite", "-", "x=/y", "it's", 'say "so"', "two words", "a\tb"])
@@ -30,12 +28,7 @@ def test_a_plans_command_asks_for_the_same_places_whatever_tablespaces_are_calle
     spaces = [TablespacePlace(16400 + number, name, f"/mnt/{number}", "", 0) for number, name in enumerate(names)]
     asked = tuple(space.at(data.draw(PLACES)) for space in spaces)
     words = shlex.split(shlex.join(restore_plan(tablespaces=asked).to_argv()))
-    parser = argparse.ArgumentParser()
-    arguments(parser)
-    server = SimpleNamespace(timezone=None, bandwidth_limit=None)
-    request = read_request(parser.parse_args(words[2:]),
-                           SimpleNamespace(config=SimpleNamespace(server=lambda _: server)))  # type: ignore[arg-type]
-    assert placed(spaces, request.tablespaces, SimpleNamespace(id="B")) == asked  # type: ignore[arg-type]
+    assert placed(spaces, parse(words[2:]).tablespaces, SimpleNamespace(id="B")) == asked  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("major", "versions", "outcome"), [

@@ -36,7 +36,7 @@ from pgvault.console.wizard.search import Search, Stand, search_words
 from pgvault.engine.overview import Protection
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
-from pgvault.model.target import target_options
+from pgvault.model.restore_request import point_options
 from pgvault.model.times import utc
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
@@ -351,7 +351,7 @@ class WalScreen(View):
             return _search_words(self._server)
         target, backup = recovery_point(chart, cursor)
         return ["restore", self._server, *([backup] if backup != "auto" else []), "--choices",
-                *target_options(target), "--target-timeline", str(cursor.timeline)]
+                *point_options(target, cursor.timeline)]
 
     def copyable(self) -> str:
         cursor = self.timeline.cursor

@@ -16,7 +16,7 @@ from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Mark, MarkKind
 from pgvault.console.wizard.draft import Point, point_of
 from pgvault.model.identifier import sql_literal
-from pgvault.model.relation import RelationName
+from pgvault.model.relation import RelationName, parse_relation
 from pgvault.model.target import AtLsn
 
 _VERBS = {"drop": "DROP", "truncate": "TRUNCATE"}
@@ -188,7 +188,15 @@ def _loss(kind: str, each: Mapping[str, Any], database: str, where: str) -> Loss
     is_table = named and database and each["kind"] in _TABLES and kind != "rewrite"
     return Loss(kind, title, str(each["kind"]), f"{where}.{each['schema']}" if named else "",
                 each["deleted"] + each["updated"],
-                str(RelationName(database, each["schema"], each["name"])) if is_table else "")
+                _expected(RelationName(database, each["schema"], each["name"])) if is_table else "")
+
+
+def _expected(table: RelationName) -> str:
+    """Return the table as `--expect` names it; empty if no table of PostgreSQL can have this name."""
+    try:
+        return str(parse_relation(str(table)))
+    except ValueError:
+        return ""
 
 
 def _rows(each: Mapping[str, Any]) -> str:

@@ -14,21 +14,10 @@ from enum import Enum
 from typing import Any
 
 from pgvault.console.wizard.steps import Step
-from pgvault.model.lsn import Lsn
-from pgvault.model.target import (
-    AtLsn,
-    AtName,
-    AtTime,
-    AtXid,
-    EndOfWal,
-    Immediate,
-    Target,
-    TargetAction,
-    target_options,
-)
-from pgvault.model.times import parse_time
-
-_LAST_PORT = 65_535
+from pgvault.model.errors import UsageError
+from pgvault.model.relation import parse_relation
+from pgvault.model.restore_request import LAST_PORT, RestoreRequest, parse_point, point_options
+from pgvault.model.target import AtTime, EndOfWal, Target, TargetAction
 
 
 class What(Enum):
@@ -76,8 +65,7 @@ class Point:
     @property
     def options(self) -> list[str]:
         """The options of `pgvault restore` that name it."""
-        timeline = [] if self.timeline is None else ["--target-timeline", str(self.timeline)]
-        return [*target_options(self.target), *timeline, *["--partial"] * self.partial]
+        return point_options(self.target, self.timeline, partial=self.partial)
 
     def document(self) -> dict[str, Any]:
         """Plain values, for a TOML file."""
@@ -155,23 +143,19 @@ class Draft:
 
     def words(self) -> list[str]:
         """The words behind `pgvault` that do what the draft says."""
-        words = ["restore", self.server, self.backup, *([self.directory] if self.directory else [])]
-        if self.host:
-            words += ["--host", self.host]
-        words += [word for word in self._point_options() if word != "--partial" or self.then is not Then.STANDBY]
-        if self.then.needs_target:
-            words += ["--target-action", TargetAction[self.then.name].value]
-        for name, place in self.tablespaces:
-            words.append(f"--tablespace={name}={place}")
-        if self.port:
-            words += ["--port", self.port]
-        if self.allow_unread:
-            words.append("--allow-unread-wal")
-        if self.overwrite:
-            words += ["--overwrite", self.directory]
-        if self.is_asked:
-            words += [f"--expect={name}" for name in self.expect]
-        return [*words, *["--standby"] * (self.then is Then.STANDBY), "--start" if self.start else "--no-start"]
+        return self.request().to_argv()[1:]
+
+    def request(self) -> RestoreRequest:
+        """What the draft asks for. What is typed for a port and is none is left out."""
+        point, is_standby = self.point or Point(EndOfWal()), self.then is Then.STANDBY
+        return RestoreRequest(
+            self.server, self.backup, self.host or "", self.directory, point.target, point.timeline,
+            TargetAction[self.then.name] if self.then.needs_target else TargetAction.PROMOTE, is_standby,
+            tuple(f"{name}={place}" for name, place in self.tablespaces),
+            overwrite=self.directory if self.overwrite else "", start=self.start,
+            partial=point.partial and not is_standby, allow_unread=self.allow_unread,
+            expects=tuple(map(parse_relation, self.expect)) if self.is_asked else (),
+            port=int(self.port) if self.port and not flaw_of_port(self.port) else None)
 
     def _point_options(self) -> list[str]:
         return self.point.options if self.point else []
@@ -237,41 +221,18 @@ def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime
 
     ValueError when they name none.
     """
-    kind, value, timeline, inclusive, partial = "", "", None, "--exclusive" not in options, "--partial" in options
-    words = iter(options)
-    for word in words:
-        name, equals, joined = word.partition("=")
-        if name == "--target-timeline":
-            timeline = int(joined if equals else next(words, ""))
-        elif name in ("--target-immediate", "--target-end"):
-            kind = name
-        elif name.startswith("--target-"):
-            kind, value = name, joined if equals else next(words, "")
-    return Point(_target(kind, value, inclusive, typed), timeline, label, partial, time)
-
-
-def _target(kind: str, value: str, inclusive: bool, typed: str) -> Target:
-    match kind:
-        case "--target-time":
-            return AtTime(parse_time(value), inclusive, typed)
-        case "--target-lsn":
-            return AtLsn(Lsn.parse(value), inclusive)
-        case "--target-xid":
-            return AtXid(int(value), inclusive)
-        case "--target-name":
-            return AtName(value)
-        case "--target-immediate":
-            return Immediate()
-        case "--target-end":
-            return EndOfWal()
-    raise ValueError(f"these options name no target: {kind!r}")
+    try:
+        target, timeline, partial = parse_point(options)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return Point(replace(target, typed=typed) if isinstance(target, AtTime) else target, timeline, label, partial, time)
 
 
 def flaw_of_port(port: str) -> str:
     """Why this cannot be the port of a server, as one line; empty when it can, or none is named."""
-    if not port or (port.isascii() and port.isdigit() and 1 <= int(port) <= _LAST_PORT):
+    if not port or (port.isascii() and port.isdigit() and 1 <= int(port) <= LAST_PORT):
         return ""
-    return f"a port is a number from 1 to {_LAST_PORT:,}, not {port!r}"
+    return f"a port is a number from 1 to {LAST_PORT:,}, not {port!r}"
 
 
 def flaw_of_path(path: str) -> str:

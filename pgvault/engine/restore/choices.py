@@ -25,7 +25,6 @@ from pgvault.engine.restore.choose import (
 from pgvault.engine.restore.nearest import Nearest, nearest
 from pgvault.engine.restore.recovery_path import Archive, RecoveryPath, RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import replay_of, space_names
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.spaces import spaces_of, to_place
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.stretch import Part
@@ -35,6 +34,7 @@ from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import TablespacePlace
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.target import Target
 from pgvault.model.times import utc
 from pgvault.vault import catalog

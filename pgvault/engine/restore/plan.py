@@ -26,14 +26,13 @@ from pgvault.engine.restore.plan_conditions import (
 from pgvault.engine.restore.preconditions import destination_conditions, room
 from pgvault.engine.restore.recovery_path import RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
-from pgvault.engine.restore.request import RestoreRequest, check_action, directory_of
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.threads import run_cancellable
 from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
-from pgvault.model.errors import PgvaultError, WalMissing
+from pgvault.model.errors import PgvaultError, UsageError, WalMissing
 from pgvault.model.event import Emit, discard
 from pgvault.model.holding import NOTHING
 from pgvault.model.replay import Replay
@@ -42,6 +41,7 @@ from pgvault.model.restore_plan import (
     RestorePlan,
     WalNeed,
 )
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.target import EndOfWal
 from pgvault.model.timeline import History
 from pgvault.vault import catalog
@@ -57,7 +57,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     settings = config.server(request.server)
     host_config = config.host(request.host) if request.host else None
     directory = directory_of(request, host_config)
-    check_action(request)
+    request.check()
     vault = Vault.open(config.vault.home)
     server = vault.server(request.server)
     primary = await _primary(server, settings) if request.standby else None
@@ -97,6 +97,16 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
                                         *passed_over(server, choice.backup),
                                         *destination_conditions(destination, state, plan, choice.backup, host_config),
                                         *fits))
+
+
+def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
+    """Return the data directory to restore to; UsageError if none is named."""
+    directory = request.directory or (host.data_directory if host else None) or ""
+    if not directory:
+        raise UsageError("no directory to restore to", hint="Name it: pgvault restore SERVER BACKUP DIRECTORY")
+    if not directory.startswith("/"):
+        raise UsageError(f"not an absolute path: {directory}", hint="Write the whole path, from the root.")
+    return directory.rstrip("/") or "/"
 
 
 async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,

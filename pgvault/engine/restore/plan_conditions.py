@@ -11,12 +11,12 @@ from dataclasses import replace
 from pgvault.engine.restore.choose import Choice
 from pgvault.engine.restore.directory_state import describe_contents
 from pgvault.engine.restore.place import aside_name
-from pgvault.engine.restore.request import RestoreRequest
 from pgvault.engine.restore.stop import reach_of
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import UsageError, WalMissing
 from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
+from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
