@@ -9,16 +9,50 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pgvault.config.load import Config
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import find_job, jobs_directory, list_jobs, read_job
+from pgvault.model.backup import major_of
 from pgvault.model.errors import NotFound, NotRight, Refused
 from pgvault.model.event import Event, Noted, PhaseStarted
 from pgvault.model.job import Job, JobKind, JobState
-from pgvault.model.restored import RestoredCopy, stored_copy
+from pgvault.model.restore_plan import Listening, SettingChange
+from pgvault.model.restored import RestoredCopy
 
 LATEST = "latest"
+
+
+class _Source(msgspec.Struct):
+    server_version: str
+    data_directory: str
+
+
+class _Space(msgspec.Struct):
+    location: str
+
+
+class _Expected(msgspec.Struct):
+    database: str
+
+
+class _StoredPlan(msgspec.Struct):
+    """What is read of a restore's plan, as its job stores it."""
+
+    server: str
+    host: str
+    directory: str
+    source: _Source
+    tablespaces: tuple[_Space, ...]
+    expects: tuple[_Expected, ...]
+    timeline: int
+    standby: bool
+    settings_changed: tuple[SettingChange, ...]
+    backup: str
+    listens: Listening | None = None
+    port: int | None = None
 
 
 def find_copy(config: Config, wanted: str, *, astray: bool = False) -> RestoredCopy:
@@ -108,3 +142,16 @@ def _of(home: Path, job: Job) -> RestoredCopy:
     except ValueError as error:
         raise Refused(f"the plan of job {job.id} does not name the location of its server", detail=str(error),
                       hint=f"pgvault job show {job.id}") from None
+
+
+def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
+    """Read a plan as its job stores it; ValueError if a required field is missing."""
+    try:
+        stored = msgspec.convert(plan, _StoredPlan)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not the plan of a restore: {error}") from None
+    return RestoredCopy(
+        stored.server, stored.host, stored.directory, major_of(stored.source.server_version), stored.listens,
+        stored.port, tuple(each.location for each in stored.tablespaces if each.location),
+        tuple(dict.fromkeys(each.database for each in stored.expects)), stored.timeline, stored.standby,
+        stored.settings_changed, job, stored.backup, stored.source.data_directory)

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from pgvault.model.errors import UsageError
 from pgvault.store.files import naming, open_private
 
 _ALIVE = "alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a job's processes wrote about it with the lock."""
+
+    kind: str = ""
+    server: str = ""
+    command: str = ""
+    pid: int | None = None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +94,15 @@ def is_alive(directory: Path) -> bool:
         os.close(descriptor)
 
 
-def read_facts(directory: Path) -> dict[str, Any]:
-    """Return the facts that were written with the lock, the newest of each; empty if they cannot be read."""
+def read_facts(directory: Path) -> Facts:
+    """Return the facts that were written with the lock, the newest of each; empty ones if they cannot be read."""
     facts: dict[str, Any] = {}
-    try:
+    with suppress(OSError, ValueError, TypeError):
         for line in (directory / _ALIVE).read_bytes().splitlines():
             facts |= json.loads(line)
-    except (OSError, ValueError, TypeError):
-        return facts
-    return facts
+    import msgspec  # what starts a job and holds it needs none
+
+    try:
+        return msgspec.convert(facts, Facts)
+    except msgspec.ValidationError:
+        return Facts()

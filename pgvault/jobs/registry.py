@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pgvault.jobs.failures import failure_of
-from pgvault.jobs.hold import Hold, hold, is_alive, read_facts, this_process
+from pgvault.jobs.hold import Facts, Hold, hold, is_alive, read_facts, this_process
 from pgvault.jobs.journal import read_edges
 from pgvault.model.errors import NotFound, Refused
 from pgvault.model.event import now
@@ -102,7 +102,7 @@ def read_job(directory: Path) -> Job:
     living = is_alive(directory)  # checked first: a job that has ended by then has written its last event
     started, finished = read_edges(directory)
     facts = read_facts(directory)
-    if not facts and not directory.exists():
+    if facts == Facts() and not directory.exists():
         raise _no_job(directory.name)
     state = finished.state if finished else _state(directory, living=living, began=started is not None)
     failure = failure_of(state, finished)
@@ -110,10 +110,10 @@ def read_job(directory: Path) -> Job:
     if finished:
         exit_code = finished.error.exit_code if finished.error else 0
     return Job(
-        id=directory.name, kind=_kind(started.kind if started else facts.get("kind")),
-        server=started.server if started else facts.get("server", ""), state=state,
-        command=started.command if started else facts.get("command", ""),
-        pid=facts.get("pid"), host=facts.get("host", ""),
+        id=directory.name, kind=_kind(started.kind if started else facts.kind),
+        server=started.server if started else facts.server, state=state,
+        command=started.command if started else facts.command,
+        pid=facts.pid, host=facts.host,
         started_at=started.at if started else _time_of(directory.name),
         finished_at=finished.at if finished else None,
         verdict=failure.message if failure else finished.verdict if finished else "", exit_code=exit_code)

@@ -111,7 +111,7 @@ class Listening:
     port: int
     addresses: tuple[str, ...]
     """TCP addresses as in listen_addresses; empty if it listens on no TCP port."""
-    socket_directories: tuple[str, ...] | None
+    socket_directories: tuple[str, ...] | None = None
     """None for the compiled-in default of the host's programs."""
 
 

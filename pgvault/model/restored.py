@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pgvault.model.backup import major_of
 from pgvault.model.majors import OLDEST
 from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
 
@@ -58,27 +55,3 @@ def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
         plan.port, tuple(space.location for space in plan.placed),
         tuple(dict.fromkeys(each.database for each in plan.expects)), plan.timeline, plan.standby,
         plan.settings_changed, job, plan.backup, plan.source.data_directory if plan.source is not None else "")
-
-
-def stored_copy(plan: Mapping[str, Any], job: str) -> RestoredCopy:
-    """Read a plan as its job stores it; ValueError if a required field is missing."""
-    try:
-        listens = plan.get("listens")
-        return RestoredCopy(
-            plan["server"], plan["host"], plan["directory"], major_of(plan["source"]["server_version"]),
-            listens and Listening(listens["port"], tuple(listens["addresses"]), _sockets(listens)), plan.get("port"),
-            tuple(each["location"] for each in plan["tablespaces"] if each["location"]),
-            tuple(dict.fromkeys(each["database"] for each in plan["expects"])), plan["timeline"], plan["standby"],
-            tuple(_changes(plan)), job, plan["backup"], plan["source"]["data_directory"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not the plan of a restore: {error!r}") from None
-
-
-def _sockets(listens: Mapping[str, Any]) -> tuple[str, ...] | None:
-    found = listens.get("socket_directories")
-    return None if found is None else tuple(found)
-
-
-def _changes(plan: Mapping[str, Any]) -> Iterator[SettingChange]:
-    for each in plan["settings_changed"]:
-        yield SettingChange(each["file"], each["line"], each["name"], each["was"], each["action"])

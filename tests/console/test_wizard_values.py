@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pgvault.console.fields import Field, laid_out, wrapped
 from pgvault.console.wizard.accident import accident_of, rows, together
 from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
-from pgvault.console.wizard.drafts import DraftFile
+from pgvault.console.wizard.drafts import DraftFile, from_document, to_document
 from pgvault.console.wizard.search import MASS, Search
 from pgvault.console.wizard.steps import Step, after, before, path, shown
 from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
@@ -94,11 +94,40 @@ def test_a_point_is_read_back_from_its_options(point: Point) -> None:
     assert point_of(point.options, point.label, time=point.time) == point
 
 
-@given(st.dictionaries(st.sampled_from([*Draft("x").document(), "point", "what", "host"]),
+@given(st.dictionaries(st.sampled_from([*to_document(Draft("x")), "point", "what", "host"]),
                        st.none() | st.integers() | TEXTS | st.just({"options": ["--target-end"], "label": 1})))
 def test_what_is_no_draft_is_refused(told: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"not a draft|named|'"):
-        Draft.of(told)
+    with pytest.raises(ValueError, match=r"Expected|Invalid|missing"):
+        from_document(told)
+
+
+def test_a_draft_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    kept = DraftFile("main", "0123", "73", {"XDG_STATE_HOME": str(tmp_path)})
+    kept.save(Draft("main"))
+    kept.path.write_text("""\
+server = "main"
+step = "WHERE"
+backup = "auto"
+directory = "/restored"
+then = "PAUSE"
+start = true
+overwrite = false
+expect = ["shop.public.orders"]
+job = ""
+what = "TABLE"
+host = ""
+[tablespaces]
+"fast disk" = "/ssd"
+[point]
+options = ["--target-lsn", "0/E01ADF0", "--exclusive", "--target-timeline", "2", "--partial"]
+label = "just before DROP TABLE"
+typed = ""
+time = 2026-11-22T20:05:12Z
+""")
+    point = Point(AtLsn(Lsn(0xE01ADF0), False), 2, "just before DROP TABLE", True,
+                  datetime(2026, 11, 22, 20, 5, 12, tzinfo=UTC))
+    assert kept.read() == Draft("main", Step.WHERE, What.TABLE, point, host="", directory="/restored", then=Then.PAUSE,
+                                tablespaces=(("fast disk", "/ssd"),), expect=("shop.public.orders",))
 
 
 def test_a_draft_that_cannot_be_understood_is_not_offered(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plans import SOURCE, restore_plan
 
+from pgvault.jobs.copies import stored_copy
 from pgvault.jobs.plan import read_plan, write_plan
 from pgvault.model.check import Outcome
 from pgvault.model.lsn import Lsn
@@ -27,7 +28,7 @@ from pgvault.model.restore_plan import (
     holds,
     refusal,
 )
-from pgvault.model.restored import RestoredCopy, copy_of, stored_copy
+from pgvault.model.restored import RestoredCopy, copy_of
 from pgvault.model.target import AtXid, TargetAction
 
 COMMAND = ["pgvault", "restore", "main", SOURCE.id, "/new"]

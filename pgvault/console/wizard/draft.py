@@ -1,17 +1,16 @@
 """What a person has said so far in the recovery wizard, and the `pgvault restore` that it comes to.
 
-A draft is a value: the screen holds one and replaces it with every entry, so going back never loses any. It becomes
-plain text for a file and comes back from it the same.
+A draft is a value: the screen holds one and replaces it with every entry, so going back never loses any. `drafts`
+keeps it in a file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
 
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import UsageError
@@ -21,16 +20,20 @@ from pgvault.model.target import AtTime, EndOfWal, Target, TargetAction
 
 
 class What(Enum):
-    """What happened, in a person's words."""
+    """What happened."""
 
-    TABLE = "a table was dropped"
-    ROWS = "rows were deleted or changed"
-    DATABASE = "a database was dropped"
-    DEPLOY = "a bad deploy, at about some time"
-    LOST = "the server is lost: give me the latest"
-    MOVE = "nothing: move the server to another host"
-    STANDBY = "nothing: I want a standby that follows it"
-    COPY = "nothing: I want a copy"
+    TABLE = "TABLE"
+    ROWS = "ROWS"
+    DATABASE = "DATABASE"
+    DEPLOY = "DEPLOY"
+    LOST = "LOST"
+    MOVE = "MOVE"
+    STANDBY = "STANDBY"
+    COPY = "COPY"
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self]
 
     @property
     def takes_unfinished(self) -> bool:
@@ -43,6 +46,17 @@ class What(Enum):
         return _KINDS.get(self, ())
 
 
+_WORDS = {
+    What.TABLE: "a table was dropped",
+    What.ROWS: "rows were deleted or changed",
+    What.DATABASE: "a database was dropped",
+    What.DEPLOY: "a bad deploy, at about some time",
+    What.LOST: "the server is lost: give me the latest",
+    What.MOVE: "nothing: move the server to another host",
+    What.STANDBY: "nothing: I want a standby that follows it",
+    What.COPY: "nothing: I want a copy",
+}
+"""In a person's words."""
 _KINDS = {What.TABLE: ("drop", "truncate", "rewrite"), What.ROWS: ("delete", "truncate"),
           What.DATABASE: ("drop-database",), What.DEPLOY: ("drop", "truncate", "delete", "drop-database", "rewrite")}
 """Rewrites alone are no accident; they are told of a transaction that was one."""
@@ -67,20 +81,14 @@ class Point:
         """The options of `pgvault restore` that name it."""
         return point_options(self.target, self.timeline, partial=self.partial)
 
-    def document(self) -> dict[str, Any]:
-        """Plain values, for a TOML file."""
-        typed = self.target.typed if isinstance(self.target, AtTime) else ""
-        time = {} if self.time is None else {"time": self.time}
-        return {"options": self.options, "label": self.label, "typed": typed, **time}
-
 
 class Then(Enum):
     """What the server does when it is at the point."""
 
-    PROMOTE = "open"
-    PAUSE = "pause"
-    SHUTDOWN = "shut down"
-    STANDBY = "follow"
+    PROMOTE = "PROMOTE"
+    PAUSE = "PAUSE"
+    SHUTDOWN = "SHUTDOWN"
+    STANDBY = "STANDBY"
 
     @property
     def needs_target(self) -> bool:
@@ -160,60 +168,12 @@ class Draft:
     def _point_options(self) -> list[str]:
         return self.point.options if self.point else []
 
-    # As text
-
-    def document(self) -> dict[str, Any]:
-        """Plain values, for a TOML file."""
-        told: dict[str, Any] = {
-            "server": self.server, "step": self.step.name, "backup": self.backup, "directory": self.directory,
-            "tablespaces": dict(self.tablespaces), "port": self.port, "allow_unread": self.allow_unread,
-            "then": self.then.name, "start": self.start, "overwrite": self.overwrite, "expect": list(self.expect),
-            "job": self.job}
-        if self.what:
-            told["what"] = self.what.name
-        if self.host is not None:
-            told["host"] = self.host
-        if self.point:
-            told["point"] = self.point.document()
-        return told
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Draft:
-        """The draft of such a document; ValueError when it is none."""
-        try:
-            return cls(
-                server=_text(told["server"]), step=Step[told["step"]],
-                what=What[told["what"]] if "what" in told else None, point=_point(told.get("point")),
-                backup=_text(told["backup"]), host=_text(told["host"]) if "host" in told else None,
-                directory=_text(told["directory"]),
-                tablespaces=tuple((name, _text(place)) for name, place in told["tablespaces"].items()),
-                port=_text(told.get("port", "")), allow_unread=told.get("allow_unread") is True,
-                then=Then[told["then"]], start=told["start"] is True, overwrite=told["overwrite"] is True,
-                expect=tuple(map(_text, told["expect"])), job=_text(told["job"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a draft: {error!r}") from None
-
 
 def _then(what: What | None, then: Then, *, ends: bool) -> Then:
     """A standby follows to the end, and only what stops somewhere can pause there."""
     if ends and what is What.STANDBY:
         return Then.STANDBY
     return Then.PROMOTE if (ends and then.needs_target) or (not ends and then is Then.STANDBY) else then
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"not a text: {value!r}")
-    return value
-
-
-def _point(told: Mapping[str, Any] | None) -> Point | None:
-    if told is None:
-        return None
-    time = told.get("time")
-    if time is not None and not isinstance(time, datetime):
-        raise TypeError(f"not a time: {time!r}")
-    return point_of(told["options"], _text(told["label"]), _text(told["typed"]), time)
 
 
 def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime | None = None) -> Point:

@@ -2,6 +2,8 @@
 
 Not in the vault: it may belong to somebody else, and a draft is nobody else's business. A draft is of a vault by its id
 and of a cluster by its system identifier: what comes to the same path under the same name later is something else.
+
+The file is TOML; `_StoredDraft` says what it holds, and msgspec converts it.
 """
 
 from __future__ import annotations
@@ -10,18 +12,72 @@ import os
 import tomllib
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import tomli_w
 
 from pgvault.config.state import state_directory
-from pgvault.console.wizard.draft import Draft
+from pgvault.console.wizard.draft import Draft, Point, Then, What, point_of
+from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.model.target import AtTime
 from pgvault.store.files import make_directory, write_durably
 from pgvault.store.leases import Concern
 from pgvault.store.local_leases import LocalLeases
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
+
+
+class _StoredPoint(msgspec.Struct, omit_defaults=True):
+    """A point as the options of `pgvault restore` that name it."""
+
+    options: list[str]
+    label: str
+    typed: str
+    time: datetime | None = None
+
+
+class _StoredDraft(msgspec.Struct, omit_defaults=True):
+    """What the file holds. The fields with a default are left out where they have it."""
+
+    server: str
+    step: Step
+    backup: str
+    directory: str
+    tablespaces: dict[str, str]
+    then: Then
+    start: bool
+    overwrite: bool
+    expect: tuple[str, ...]
+    job: str
+    port: str = ""
+    allow_unread: bool = False
+    what: What | None = None
+    host: str | None = None
+    point: _StoredPoint | None = None
+
+
+def to_document(draft: Draft) -> dict[str, Any]:
+    """Return the draft as the values of a TOML file."""
+    values = {name: getattr(draft, name) for name in _StoredDraft.__struct_fields__} | {
+        "tablespaces": dict(draft.tablespaces), "point": draft.point and _stored(draft.point)}
+    document: dict[str, Any] = msgspec.to_builtins(_StoredDraft(**values), builtin_types=(datetime,))
+    return document
+
+
+def _stored(point: Point) -> _StoredPoint:
+    typed = point.target.typed if isinstance(point.target, AtTime) else ""
+    return _StoredPoint(point.options, point.label, typed, point.time)
+
+
+def from_document(document: Mapping[str, Any]) -> Draft:
+    """Return the draft of such values; ValueError if they are none."""
+    stored = msgspec.convert(document, _StoredDraft)
+    point = stored.point and point_of(stored.point.options, stored.point.label, stored.point.typed, stored.point.time)
+    return Draft(**msgspec.structs.asdict(stored) | {"tablespaces": tuple(stored.tablespaces.items()), "point": point})
 
 
 class DraftFile:
@@ -43,7 +99,7 @@ class DraftFile:
 
     def save(self, draft: Draft) -> None:
         """Replace the server's draft; PgvaultError when that cannot be done."""
-        text = tomli_w.dumps(draft.document())
+        text = tomli_w.dumps(to_document(draft))
         try:
             make_directory(self.path.parent)
             write_durably(self.path, text.encode("utf-8", "surrogatepass"))
@@ -53,7 +109,7 @@ class DraftFile:
     def read(self) -> Draft | None:
         """None when there is none, or none that this version understands."""
         try:
-            return Draft.of(tomllib.loads(self.path.read_bytes().decode("utf-8", "surrogatepass")))
+            return from_document(tomllib.loads(self.path.read_bytes().decode("utf-8", "surrogatepass")))
         except (OSError, ValueError):
             return None
 

@@ -67,9 +67,9 @@ def _elsewhere(holder: str) -> Iterable[Field]:
 
 
 def _said(draft: Draft) -> Iterable[Field]:
-    yield Field("left at", f"step {draft.step.number}: {draft.step.value}", "bold")
+    yield Field("left at", f"step {draft.step.number}: {draft.step.title}", "bold")
     if draft.what:
-        yield Field("what", draft.what.value)
+        yield Field("what", draft.what.words)
     if draft.point:
         yield Field("point", draft.point.label)
     if draft.host is not None:

@@ -201,7 +201,7 @@ class RecoveryScreen(WithRestored):
 
     def crumbs(self) -> list[str]:
         saved = self._file is not None and not self._unsaved
-        return [self.draft.server, "recover" if saved else "recover, not saved", self.draft.step.value]
+        return [self.draft.server, "recover" if saved else "recover, not saved", self.draft.step.title]
 
     def update_frame(self) -> None:
         super().update_frame()

@@ -9,18 +9,24 @@ from pgvault.model.text import Painted, Part, width
 
 
 class Step(Enum):
-    WHAT = "what happened"
-    POINT = "the point"
-    WHERE = "where to"
-    REVIEW = "review"
-    RUN = "run"
-    PROOF = "proof"
+    WHAT = "WHAT"
+    POINT = "POINT"
+    WHERE = "WHERE"
+    REVIEW = "REVIEW"
+    RUN = "RUN"
+    PROOF = "PROOF"
+
+    @property
+    def title(self) -> str:
+        return _TITLES[self]
 
     @property
     def number(self) -> int:
         return list(Step).index(self) + 1
 
 
+_TITLES = {Step.WHAT: "what happened", Step.POINT: "the point", Step.WHERE: "where to", Step.REVIEW: "review",
+           Step.RUN: "run", Step.PROOF: "proof"}
 _PLANNING = (Step.WHAT, Step.POINT, Step.WHERE, Step.REVIEW)
 
 
@@ -47,7 +53,7 @@ def shown(step: Step, *, read_only: bool, arrow: str, columns: int) -> list[Part
     if sum(width(str(part)) for part in line) <= columns:
         return line
     coming = after(step, read_only=read_only)
-    return [*line[:2], Painted(step.value, "title"), *([Painted(f" {arrow} {coming.value}", "dim")] if coming else [])]
+    return [*line[:2], Painted(step.title, "title"), *([Painted(f" {arrow} {coming.title}", "dim")] if coming else [])]
 
 
 def _shown(step: Step, steps: Sequence[Step], arrow: str) -> Iterator[Part]:
@@ -56,4 +62,4 @@ def _shown(step: Step, steps: Sequence[Step], arrow: str) -> Iterator[Part]:
     for each in steps:
         if each is not steps[0]:
             yield Painted(f" {arrow} ", "dim")
-        yield Painted(each.value, "title" if each is step else "" if each.number < step.number else "dim")
+        yield Painted(each.title, "title" if each is step else "" if each.number < step.number else "dim")

@@ -66,7 +66,7 @@ class WhatStep(Stage):
         self.finder.listing.empty = "Nothing was found so far: it is still being searched."
 
     def come_up(self) -> None:
-        self.choices.show(ItemRows(tuple(What), lambda what: [what.value], lambda what: what.name))
+        self.choices.show(ItemRows(tuple(What), lambda what: [what.words], lambda what: what.name))
         if what := self.recovery.draft.what:
             self.choices.listing.go_to_key(what.name)
         self.choices.listing.focus()
