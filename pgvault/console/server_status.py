@@ -18,6 +18,7 @@ from pgvault.engine.overview import Protection
 from pgvault.engine.protection import ProtectionState
 from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
+from pgvault.model.protection import are_too_few, is_too_old
 from pgvault.model.text import Painted, Part, size, span
 from pgvault.model.times import exact
 
@@ -141,7 +142,6 @@ def next_step(known: Protection, server: ServerConfig, checked: Checked | None, 
     """What to do about the state; empty when there is nothing to do. A check without an answer comes before what the
     one before it found."""
     back_up = f"pgvault backup {server.name}" if read_only else "b"
-    limit = server.last_backup_maximum_age
     if missing and state_of(known, checked) is not ProtectionState.OK:
         return missing.failure.hint or "the checks below say why the server could not be checked"
     if checked and (worst := first_failure(checked.findings)) and worst.fix:
@@ -152,7 +152,8 @@ def next_step(known: Protection, server: ServerConfig, checked: Checked | None, 
         return f"{back_up} takes a backup; x checks that all it needs is there"
     if known.state is ProtectionState.FAILED or known.gaps:
         return f"{back_up} takes a new backup, from which everything to come can be restored; 3 shows what is missing"
-    if (limit and known.last_backup.age(now) > limit) or known.backup_count < server.minimum_redundancy:
+    if is_too_old(known.last_backup, server.last_backup_maximum_age, now) or \
+            are_too_few(known.backup_count, server.minimum_redundancy):
         return f"{back_up} takes one"
     return "x checks the server, and says what to do"
 

@@ -17,6 +17,7 @@ from pgvault.engine.check.facts import VaultFacts, WalFacts
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.duration import format_duration
 from pgvault.model.errors import PgvaultError
+from pgvault.model.protection import are_too_few, is_too_old
 from pgvault.model.text import span, when
 from pgvault.model.window import Window
 
@@ -97,9 +98,9 @@ def _warnings(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
 def _about_backups(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
     good, limit, minimum = vault.good_backups, evidence.server.last_backup_maximum_age, \
         evidence.server.minimum_redundancy
-    if good and limit is not None and (age := good[-1].age(evidence.at)) > limit:
-        yield f"the last backup is {_span(age)} old, more than {format_duration(limit)}"
-    if 0 < len(good) < minimum:
+    if good and limit is not None and is_too_old(good[-1], limit, evidence.at):
+        yield f"the last backup is {_span(good[-1].age(evidence.at))} old, more than {format_duration(limit)}"
+    if good and are_too_few(len(good), minimum):
         yield f"{_counted(len(good), 'good backup')}, at least {minimum} expected"
     fine = {backup.id for backup in good}
     waiting = sum(backup.status is BackupStatus.WAITING_FOR_WALS for backup in vault.backups)

@@ -117,4 +117,4 @@ def _wal(state: ServerState, sql: SqlFacts | None) -> tuple[str, int | None]:
     if newest is None:
         return "", None
     name = Segment(timeline, newest).name(identity.segment_size)
-    return name, max(0, sql.lsn // identity.segment_size - 1 - newest) if sql else None
+    return name, wal.behind(timeline, sql.lsn, identity.segment_size) if sql else None

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.protection import flaw_of
 from pgvault.model.retention_policy import Redundancy, RetentionPolicy
 from pgvault.model.timeline import History, TimelineTree
 
@@ -76,19 +77,8 @@ def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, 
 
 def _flaw(backup: Backup, unusable: Mapping[str, str], kept: Mapping[str, Keep]) -> str:
     """Return why the backup does not count as protection; empty if it does."""
-    if backup.status is BackupStatus.FAILED:
-        return "failed"
-    if backup.status is BackupStatus.STARTED:
-        return "not complete yet"
-    if backup.status is BackupStatus.WAITING_FOR_WALS:
-        return "its WAL has not arrived"
-    if backup.id in unusable:
-        return unusable[backup.id]
-    if backup.corrupt_pages:
-        return "holds pages that failed their checksum on the server"
-    if kept.get(backup.id) is Keep.STANDALONE:
-        return "kept standalone"
-    return ""
+    flaw = flaw_of(backup, unusable.get(backup.id, ""))
+    return flaw or ("kept standalone" if kept.get(backup.id) is Keep.STANDALONE else "")
 
 
 def _promised(counted: Sequence[Backup], policy: RetentionPolicy | None, minimum: int, now: datetime,

@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from pgvault.config.schema import ServerConfig
 from pgvault.io.server_facts import ServerFacts
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.lsn import Lsn
+from pgvault.model.protection import flaw_of
 from pgvault.model.window import Survey, Window
 from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import Identity
@@ -138,6 +139,12 @@ class WalFacts:
     stored_bytes: int = 0
     """Size of everything archived."""
 
+    def behind(self, timeline: int, lsn: Lsn, size: int) -> int | None:
+        """Return how many segments a server that writes at `lsn` has finished and that are not archived; None if none
+        of its timeline is. `size` is that of a segment."""
+        newest = self.newest.get(timeline)
+        return None if newest is None else max(0, lsn // size - 1 - newest)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultFacts:
@@ -173,8 +180,7 @@ class VaultFacts:
         """The backups that count as protection, oldest first: complete, intact, with all their WAL (rule 18)."""
         survey = self.wal.survey if isinstance(self.wal, WalFacts) else None
         broken = {each.backup for each in survey.broken} if survey else set()
-        return tuple(b for b in self.backups
-                     if b.status is BackupStatus.DONE and not b.corrupt_pages and b.id not in broken)
+        return tuple(b for b in self.backups if not flaw_of(b, "WAL is missing" if b.id in broken else ""))
 
     @property
     def newest_window(self) -> Window | None:

@@ -9,6 +9,7 @@ from pgvault.engine.check.facts import ServerState, SqlFacts
 from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.duration import format_duration
+from pgvault.model.protection import are_too_few, is_too_old
 
 FIRST_BACKUP_SHARE = 4
 """A first backup rarely takes less than this fraction of the cluster's size."""
@@ -58,15 +59,15 @@ def retention_policy(state: ServerState) -> Finding:
 
 def backup_age(state: ServerState) -> Finding:
     limit, backups = state.server.last_backup_maximum_age, state.vault.good_backups
-    age = backups[-1].age(state.at) if backups else None
-    detail = "No available backups" if age is None else _age(age)
+    newest = backups[-1] if backups else None
+    detail = "No available backups" if newest is None else _age(newest.age(state.at))
     fix = f"pgvault backup {state.server.name}"
     if limit is None:
         return ok(f"no last_backup_maximum_age provided, latest backup age: {detail}")
     detail = f"interval provided: {format_duration(limit)}, latest backup age: {detail}"
-    if age is None:
-        return failed(detail, _why_no_backup(state), fix)
-    return failed(detail, "The newest good backup is too old.", fix) if age > limit else ok(detail)
+    if not is_too_old(newest, limit, state.at):
+        return ok(detail)
+    return failed(detail, "The newest good backup is too old." if newest else _why_no_backup(state), fix)
 
 
 def compression(state: ServerState) -> Finding:
@@ -76,7 +77,7 @@ def compression(state: ServerState) -> Finding:
 def redundancy(state: ServerState) -> Finding:
     have, expected = len(state.vault.good_backups), state.server.minimum_redundancy
     detail = f"have {have} {'backup' if have == 1 else 'backups'}, expected at least {expected}"
-    if have >= expected:
+    if not are_too_few(have, expected):
         return ok(detail)
     return failed(detail, _why_no_backup(state) if not have else "There are too few good backups.",
                   f"pgvault backup {state.server.name}")

@@ -157,7 +157,7 @@ def arriving(state: ServerState) -> Finding:
     if newest is None:
         return warning(f"no segment of timeline {timeline} has arrived yet", _waiting(state),
                        _archive_incoming(state) or f"pgvault switch-wal {name}")
-    behind = max(0, facts.lsn // size - 1 - newest)
+    behind = wal.behind(timeline, facts.lsn, size) or 0
     detail = f"newest {Segment(timeline, newest).name(size)}, {behind} behind"
     if behind <= FEW_SEGMENTS and not state.vault.incoming:
         return ok(detail)
