@@ -86,7 +86,7 @@ def _choices(request: RestoreRequest, context: Context) -> int:
 def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context, runner: asyncio.Runner,
              host: Host) -> int:
     from pgvault.cli.render import listener
-    from pgvault.cli.restore_plan import show, where
+    from pgvault.cli.restore_plan import show
     from pgvault.engine.restore.plan import make_plan
     from pgvault.model.errors import Refused
 
@@ -99,8 +99,8 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
         return Refused.exit_code if plan.failed else 0
     _refuse_if_failed(plan)
     yes = args.yes or context.hold is not None
-    replacing = f", replacing {plan.overwrites}" if plan.overwrites else ""
-    if not context.confirm(f"Restore {plan.server} to {where(plan)}{replacing}?", yes=yes):
+    replacing = f", replacing {plan.replaced.overwrites}" if plan.replaced.overwrites else ""
+    if not context.confirm(f"Restore {plan.server} to {plan.destination.place}{replacing}?", yes=yes):
         context.err.line("Nothing was changed.")
         return 130
     if args.detach:
@@ -114,17 +114,17 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
     from pgvault.engine.restore.run import run_restore
     from pgvault.model.job import JobKind
 
-    verdict = run_job(context, kind=JobKind.RESTORE, server=plan.server, command=plan.to_argv(), plan=plan,
+    verdict = run_job(context, kind=JobKind.RESTORE, server=plan.server, command=plan.to_argv(), plan=plan.stored(),
                       runner=runner,
                       act=lambda emit, job: run_restore(plan, context.config, job=job, emit=emit, host=host))
     if context.json:
-        context.out.json({"server": plan.server, "backup": plan.backup, "verdict": str(verdict),
+        context.out.json({"server": plan.server, "backup": plan.source.backup.id, "verdict": str(verdict),
                           "proof": verdict.proof})
         return 0
     context.out.line(f"{str(verdict)[0].upper()}{str(verdict)[1:]}.")
-    if plan.settings_changed:
+    if plan.configuration.settings_changed:
         context.out.line("IMPORTANT: these settings have been modified to prevent data losses")
-        for change in plan.settings_changed:
+        for change in plan.configuration.settings_changed:
             context.out.line(f"  {describe_change(change)}")
     context.out.line("Archiving is off in the restored server (archive_mode in postgresql.auto.conf): set it up again "
                          "before you rely on it.")
@@ -150,26 +150,24 @@ async def _connect(request: RestoreRequest, context: Context) -> Host:
 def _refuse_if_being_restored(plan: RestorePlan, context: Context) -> None:
     """Refuse a plan for a directory to which a restore is running, since its files are not the remains of an ended
     one."""
-    from pgvault.cli.restore_plan import where
     from pgvault.jobs.hold import is_alive
     from pgvault.jobs.registry import is_job_id, jobs_directory, read_job
     from pgvault.model.errors import Locked
 
-    job_id = (plan.directory_state and plan.directory_state.incomplete_restore) or ""
+    job_id = (plan.replaced.directory_state and plan.replaced.directory_state.incomplete_restore) or ""
     directory = jobs_directory(context.config.vault.home) / job_id
     if is_job_id(job_id) and is_alive(directory):
         job = read_job(directory)
-        raise Locked(f"job {job_id} is restoring to {where(plan)} now",
+        raise Locked(f"job {job_id} is restoring to {plan.destination.place} now",
                      detail=f"Held by job {job_id}, process {job.pid} on {job.host} since {job.started_at:%FT%TZ}.",
                      hint=f"pgvault job watch {job_id}; or choose another directory.")
 
 
 def _refuse_if_failed(plan: RestorePlan) -> None:
-    from pgvault.cli.restore_plan import where
     from pgvault.model.restore_plan import refusal
 
     if plan.failed:
-        raise refusal(f"restore to {where(plan)}", plan.failed)
+        raise refusal(f"restore to {plan.destination.place}", plan.failed)
 
 
 COMMANDS = {"restore": Command(HELP, arguments, restore)}

@@ -19,10 +19,6 @@ from pgvault.model.text import size, span
 from pgvault.model.times import utc
 
 
-def where(plan: RestorePlan) -> str:
-    return f"{plan.host or 'this machine'}:{plan.directory}"
-
-
 def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
     """Show the plan on standard output if it was requested, else on standard error."""
     if context.json:
@@ -30,32 +26,34 @@ def show(plan: RestorePlan, context: Context, *, as_data: bool) -> None:
             context.out.json(document(plan, _estimate(plan, context)))
         return
     out = context.out if as_data else context.err
-    path = " -> ".join(map(str, plan.timeline_path))
-    stop = f" {'after' if plan.stop_replayed else 'before'} {plan.stop_lsn}" if plan.stop_lsn else ""
+    source, point, destination, replaced = plan.source, plan.point, plan.destination, plan.replaced
+    stop = f" {'after' if point.stop_replayed else 'before'} {point.stop_lsn}" if point.stop_lsn else ""
     clock = " by the vault's clock" if plan.stop_clock == "vault" else ""
-    stop += f", {utc(plan.stop_time)}{clock}" if plan.stop_time else ""
+    stop += f", {utc(point.stop_time)}{clock}" if point.stop_time else ""
+    listens = plan.configuration.listens
     out.fields([
-        ("Backup", _describe_source(plan)),
-        ("Destination", where(plan)),
-        ("Target", f"{describe(plan.target)}; recovery stops{stop}"),
-        ("Timeline", path),
-        ("Then", "follow the original server" if plan.standby else plan.action.value),
-        ("WAL", f"{plan.wal.first} to {plan.wal.last}, {plan.wal.count} segments, all present"
-                + (", the last one unfinished" if plan.wal.partial else "")),
-        ("Sends", f"{size(plan.bytes_to_send)}, writes {size(plan.bytes_to_write)}"),
+        ("Backup", _describe_source(source.backup)),
+        ("Destination", destination.place),
+        ("Target", f"{describe(point.target)}; recovery stops{stop}"),
+        ("Timeline", " -> ".join(map(str, point.timeline_path))),
+        ("Then", "follow the original server" if point.standby else point.action.value),
+        ("WAL", f"{source.wal.first} to {source.wal.last}, {source.wal.count} segments, all present"
+                + (", the last one unfinished" if source.wal.partial else "")),
+        ("Sends", f"{size(plan.cost.bytes_to_send)}, writes {size(plan.cost.bytes_to_write)}"),
         ("Takes", _describe_estimate(_estimate(plan, context))),
-        *((f"Tablespace {space.name}", describe_tablespace(space)) for space in plan.tablespaces),
-        *(("Prepared", f"{each} at the target") for each in plan.prepared),
-        *([("Expects", ", ".join(map(str, plan.expects)))] if plan.expects else []),
-        *([("Listens", _describe_listening(plan.listens))] if plan.start and plan.listens else []),
-        *([("Replaces", plan.overwrites)] if plan.overwrites else []),
-        *([("Kept as", f"{plan.kept_as}, JOB being this restore's job, until you remove it")] if plan.kept_as else []),
+        *((f"Tablespace {space.name}", describe_tablespace(space)) for space in destination.tablespaces),
+        *(("Prepared", f"{each} at the target") for each in source.prepared),
+        *([("Expects", ", ".join(map(str, destination.expects)))] if destination.expects else []),
+        *([("Listens", _describe_listening(listens))] if destination.start and listens else []),
+        *([("Replaces", replaced.overwrites)] if replaced.overwrites else []),
+        *([("Kept as", f"{replaced.kept_as}, JOB being this restore's job, until you remove it")]
+          if replaced.kept_as else []),
         ("Command", _command(plan)),
     ], title=f"Restore of server {plan.server}:")
     show_conditions(plan.preconditions, out)
-    for change in plan.settings_changed:
+    for change in plan.configuration.settings_changed:
         out.line(f"  made safe: {describe_change(change)}")
-    for change in plan.settings_to_look_at:
+    for change in plan.configuration.settings_to_look_at:
         out.line(f"  review: {describe_change(change)}")
 
 
@@ -80,41 +78,42 @@ def describe_change(change: SettingChange) -> str:
 
 def document(plan: RestorePlan, takes: Estimate) -> dict[str, object]:
     """Return the documented JSON object."""
+    source, point, destination, cost = plan.source, plan.point, plan.destination, plan.cost
+    wal, configuration, replaced = source.wal, plan.configuration, plan.replaced
     return {
-        "plan": "restore", "server": plan.server, "backup": plan.backup, "backup_details": _source(plan.source),
-        "target": {"kind": type(plan.target).__name__, "text": describe(plan.target), "stop_lsn": plan.stop_lsn,
-                   "stop_replayed": plan.stop_replayed,
-                   "stop_time": plan.stop_time, "stop_clock": plan.stop_time and plan.stop_clock},
-        "prepared": list(plan.prepared),
-        "destination": {"host": plan.host, "directory": plan.directory,
-                        "tablespaces": {space.name: space.location for space in plan.placed},
+        "plan": "restore", "server": plan.server, "backup": source.backup.id, "backup_details": _source(source.backup),
+        "target": {"kind": type(point.target).__name__, "text": describe(point.target), "stop_lsn": point.stop_lsn,
+                   "stop_replayed": point.stop_replayed, "stop_time": point.stop_time,
+                   "stop_clock": point.stop_time and plan.stop_clock},
+        "prepared": list(source.prepared),
+        "destination": {"host": destination.host, "directory": destination.directory,
+                        "tablespaces": {space.name: space.location for space in destination.placed},
                         "tablespace_details": [{"oid": space.oid, "name": space.name, "original": space.original,
                                                 "location": space.location or None,
                                                 "created_after_backup_began": space.is_new,
                                                 "dropped_before_target": space.is_gone}
-                                               for space in plan.tablespaces],
-                        "state": plan.directory_state},
-        "timeline": plan.timeline, "timeline_path": list(plan.timeline_path),
-        "wal": {"first": plan.wal.first, "last": plan.wal.last, "segments": plan.wal.count,
-                "bytes": plan.wal.bytes, "missing": list(plan.wal.missing), "partial": plan.wal.partial},
-        "then": "follow" if plan.standby else plan.action.value, "start": plan.start,
-        "recovery_settings": recovery_settings(plan),
-        "bytes_to_send": plan.bytes_to_send, "bytes_to_write": plan.bytes_to_write,
+                                               for space in destination.tablespaces],
+                        "state": replaced.directory_state},
+        "timeline": point.timeline, "timeline_path": list(point.timeline_path),
+        "wal": {"first": wal.first, "last": wal.last, "segments": wal.count, "bytes": wal.bytes,
+                "missing": list(wal.missing), "partial": wal.partial},
+        "then": "follow" if point.standby else point.action.value, "start": destination.start,
+        "recovery_settings": recovery_settings(source, point, destination),
+        "bytes_to_send": cost.bytes_to_send, "bytes_to_write": cost.bytes_to_write,
         "space": [{"path": each.path, "mounted_on": each.mounted_on, "needed_bytes": each.needed,
-                   "free_bytes": each.free} for each in plan.room],
+                   "free_bytes": each.free} for each in cost.room],
         "estimate_seconds": None if takes.seconds is None else round(takes.seconds, 1), "estimate_basis": takes.basis,
-        "overwrites": plan.overwrites or None, "sets_aside": plan.sets_aside, "kept_as": plan.kept_as or None,
-        "listens": plan.listens,
-        "settings_changed": list(plan.settings_changed), "settings_to_look_at": list(plan.settings_to_look_at),
-        "expects": list(map(str, plan.expects)),
+        "overwrites": replaced.overwrites or None, "sets_aside": replaced.sets_aside,
+        "kept_as": replaced.kept_as or None, "listens": configuration.listens,
+        "settings_changed": list(configuration.settings_changed),
+        "settings_to_look_at": list(configuration.settings_to_look_at),
+        "expects": list(map(str, destination.expects)),
         "preconditions": list(plan.preconditions), "command": _command(plan),
     }
 
 
-def _source(backup: Backup | None) -> dict[str, object] | None:
+def _source(backup: Backup) -> dict[str, object]:
     """Return the parts of the documented backup object that the backup's own facts contain."""
-    if backup is None:
-        return None
     begin, end = backup.begin_segment, backup.end_segment
     return {
         "id": backup.id, "name": backup.name or None, "status": backup.status, "method": backup.method,
@@ -126,11 +125,8 @@ def _source(backup: Backup | None) -> dict[str, object] | None:
         "stored_bytes": backup.stored_bytes, "file_count": backup.file_count, "corrupt_pages": backup.corrupt_pages}
 
 
-def _describe_source(plan: RestorePlan) -> str:
+def _describe_source(backup: Backup) -> str:
     """Describe the backup in one line. Its age is how far a restore goes back before the target."""
-    backup = plan.source
-    if backup is None:
-        return plan.backup
     age = f", {span(round((datetime.now(UTC) - backup.finished_at).total_seconds()))} old" if backup.finished_at else ""
     return f"{backup.id}{age}, PostgreSQL {backup.server_version}, {size(backup.size_bytes)}"
 

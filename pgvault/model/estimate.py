@@ -38,15 +38,15 @@ class Estimate:
 
 def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
     """Estimate by the newest restore to the same host, or else to any host. `earlier` has the newest first."""
-    there = sorted(earlier, key=lambda each: each.host != plan.host)
+    there = sorted(earlier, key=lambda each: each.host != plan.destination.host)
     copy = next((each for each in there if each.copied), None)
     if copy is None or copy.copied is None:
         return Estimate(None, UNKNOWN)
-    seconds = plan.bytes_to_write / copy.copied
-    if plan.bandwidth_limit:
-        seconds = max(seconds, plan.bytes_to_send / plan.bandwidth_limit)
+    seconds = plan.cost.bytes_to_write / copy.copied
+    if plan.cost.bandwidth_limit:
+        seconds = max(seconds, plan.cost.bytes_to_send / plan.cost.bandwidth_limit)
     basis = f"measured by {_named(copy)}: {size(round(copy.copied))}/s copy"
-    if not plan.start:
+    if not plan.destination.start:
         return Estimate(seconds, basis)
     replay = next((each for each in there if each.replayed is not None), None)
     if replay is None or replay.replayed is None:
@@ -61,8 +61,8 @@ def estimate(plan: RestorePlan, earlier: Iterable[Measured]) -> Estimate:
 
 def replayed_bytes(plan: RestorePlan) -> int:
     """Return the bytes of WAL between the backup's start and the place where recovery stops."""
-    begin = (plan.source and plan.source.begin_lsn) or Lsn(0)
-    return max(plan.stop_lsn - begin, 0) if plan.stop_lsn is not None else 0
+    begin, stop = plan.source.backup.begin_lsn or Lsn(0), plan.point.stop_lsn
+    return max(stop - begin, 0) if stop is not None else 0
 
 
 def _named(each: Measured) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from pgvault.model.backup import Backup
@@ -157,13 +157,28 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class RestorePlan:
-    server: str
-    backup: str
-    """The backup's id."""
-    host: str
-    """The configured name; empty for this machine."""
-    directory: str
+class Source:
+    """What is restored."""
+
+    backup: Backup
+    wal: WalNeed
+    limits: Limits | None = None
+    """The largest limits in the replayed WAL."""
+    prepared: tuple[Prepared, ...] = ()
+    """Transactions that are prepared and not ended where recovery stops."""
+    allow_unread: bool = False
+    """Whether WAL that pgvault could not read is replayed all the same."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files, with the WAL that is replayed."""
+        return self.backup.size_bytes + self.wal.count * self.backup.segment_size
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where recovery stops, and what the server does there."""
+
     target: Target
     timeline: int
     """The timeline whose history is followed."""
@@ -172,49 +187,38 @@ class RestorePlan:
     """Where recovery will stop, as far as the archive shows; None for the end of the WAL."""
     stop_time: datetime | None
     """The time of the record at `stop_lsn`, if it has one."""
-    action: TargetAction
-    standby: bool
-    tablespaces: tuple[TablespacePlace, ...]
-    wal: WalNeed
-    bytes_to_send: int
-    bytes_to_write: int
-    workers: int
-    bandwidth_limit: int | None
-    start: bool
-    overwrites: str
-    """What is replaced, in words: an earlier data directory or the remains of an interrupted restore. Empty for
-    nothing."""
-    sets_aside: bool
-    """Whether a non-empty directory is renamed out of the way."""
-    settings_changed: tuple[SettingChange, ...]
-    settings_to_look_at: tuple[SettingChange, ...]
-    preconditions: tuple[Precondition, ...]
     stop_replayed: bool = False
     """Whether the record at `stop_lsn` is still replayed."""
-    expects: tuple[RelationName, ...] = ()
-    """The relations that the started server must have."""
-    source: Backup | None = None
-    """The facts of `backup`."""
-    directory_state: DirectoryState | None = None
-    room: tuple[Room, ...] = ()
-    if_holds: str = ""
-    """What the data directory must hold when the plan is executed, as a word of pgvault.model.holding. Only that is
-    replaced."""
+    action: TargetAction = TargetAction.PROMOTE
+    standby: bool = False
+
+    def recovery_timeline(self, source: Source) -> str:
+        """Return the value of recovery_target_timeline. A standby must follow its primary through later promotions, so
+        it gets `latest`, which is `timeline` by the histories that it receives. PostgreSQL counts up to it from the
+        backup's own and stops at a number without a history; in that case the timeline is named."""
+        numbers = range(source.backup.timeline + 1, self.timeline + 1)
+        if self.standby and all(f"{number:08X}.history" in source.wal.histories for number in numbers):
+            return "latest"
+        return str(self.timeline)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreDestination:
+    """Where the restored server goes, and what is asked of it there."""
+
+    host: str
+    """The configured name; empty for this machine."""
+    directory: str
+    tablespaces: tuple[TablespacePlace, ...] = ()
     port: int | None = None
     """The port of the restored server; None for the host's default, or else the one in its configuration."""
-    listens: Listening | None = None
-    kept_as: str = ""
-    """Where the replaced directory is kept, with JOB for the restore's job; empty if nothing is kept."""
-    allow_unread: bool = False
-    """Whether WAL that pgvault could not read is replayed all the same."""
-    limits: Limits | None = None
-    """The largest limits in the replayed WAL."""
-    prepared: tuple[Prepared, ...] = ()
-    """Transactions that are prepared and not ended where recovery stops."""
+    start: bool = False
+    expects: tuple[RelationName, ...] = ()
+    """The relations that the started server must have."""
 
     @property
-    def failed(self) -> tuple[Precondition, ...]:
-        return tuple(p for p in self.preconditions if p.outcome is Outcome.FAILED)
+    def place(self) -> str:
+        return f"{self.host or 'this machine'}:{self.directory}"
 
     @property
     def placed(self) -> tuple[TablespacePlace, ...]:
@@ -226,39 +230,94 @@ class RestorePlan:
         """Whether recovery meets a tablespace inside the data directory."""
         return any(not space.location for space in self.tablespaces)
 
-    @property
-    def stop_clock(self) -> str:
-        """Whose clock `stop_time` is from: the server's for a record, or the vault's for the end of a backup."""
-        return "vault" if self.source and self.stop_time == self.source.finished_at else "server"
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The configuration of the restored server."""
+
+    settings_changed: tuple[SettingChange, ...] = ()
+    settings_to_look_at: tuple[SettingChange, ...] = ()
+    listens: Listening | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What is in the data directory, and what becomes of it."""
+
+    directory_state: DirectoryState | None = None
+    if_holds: str = ""
+    """What the data directory must hold when the plan is executed, as a word of pgvault.model.holding. Only that is
+    replaced."""
+    overwrites: str = ""
+    """What is replaced, in words: an earlier data directory or the remains of an interrupted restore. Empty for
+    nothing."""
+    sets_aside: bool = False
+    """Whether a non-empty directory is renamed out of the way."""
+    kept_as: str = ""
+    """Where the replaced directory is kept, with JOB for the restore's job; empty if nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the restore takes; sizes in bytes."""
+
+    bytes_to_send: int
+    bytes_to_write: int
+    workers: int
+    bandwidth_limit: int | None = None
+    """Bytes per second."""
+    room: tuple[Room, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    server: str
+    source: Source
+    point: Point
+    destination: RestoreDestination
+    configuration: Configuration
+    replaced: Replaced
+    cost: Cost
+    preconditions: tuple[Precondition, ...] = ()
 
     @property
-    def recovery_timeline(self) -> str:
-        """The value of recovery_target_timeline. A standby must follow its primary through later promotions, so it gets
-        `latest`, which is `timeline` by the histories that it receives. PostgreSQL counts up to it from the backup's
-        own and stops at a number without a history; in that case the timeline is named."""
-        begun = self.source.timeline if self.source else self.timeline
-        numbers = range(begun + 1, self.timeline + 1)
-        if self.standby and all(f"{number:08X}.history" in self.wal.histories for number in numbers):
-            return "latest"
-        return str(self.timeline)
+    def failed(self) -> tuple[Precondition, ...]:
+        return tuple(p for p in self.preconditions if p.outcome is Outcome.FAILED)
+
+    @property
+    def stop_clock(self) -> str:
+        """Whose clock the time of the stop is from: the server's for a record, the vault's for the end of a backup."""
+        return "vault" if self.point.stop_time == self.source.backup.finished_at else "server"
 
     @property
     def request(self) -> RestoreRequest:
         """What asks for this same plan: it names the backup and the timeline."""
+        point, destination = self.point, self.destination
         return RestoreRequest(
-            self.server, self.backup, self.host, self.directory, self.target, self.timeline, self.action, self.standby,
-            tuple(f"{self._called(space)}={space.location}" for space in self.placed),
-            overwrite=self.directory if self.sets_aside else "", if_holds=self.if_holds, workers=self.workers,
-            bandwidth_limit=self.bandwidth_limit, start=self.start, partial=self.wal.partial is not None,
-            allow_unread=self.allow_unread, expects=self.expects, port=self.port)
+            self.server, self.source.backup.id, destination.host, destination.directory, point.target, point.timeline,
+            point.action, point.standby,
+            tuple(f"{self._called(space)}={space.location}" for space in destination.placed),
+            overwrite=destination.directory if self.replaced.sets_aside else "", if_holds=self.replaced.if_holds,
+            workers=self.cost.workers, bandwidth_limit=self.cost.bandwidth_limit, start=destination.start,
+            partial=self.source.wal.partial is not None, allow_unread=self.source.allow_unread,
+            expects=destination.expects, port=destination.port)
 
     def to_argv(self) -> list[str]:
         return self.request.to_argv()
 
+    def stored(self) -> dict[str, object]:
+        """Return the plan as its job stores it: the fields of all its parts side by side."""
+        source = {"backup": self.source.backup.id, "source": self.source.backup, "wal": self.source.wal,
+                  "limits": self.source.limits, "prepared": self.source.prepared,
+                  "allow_unread": self.source.allow_unread}
+        parts = (self.point, self.destination, self.configuration, self.replaced, self.cost)
+        return {"server": self.server, **source, "preconditions": self.preconditions,
+                **{each.name: getattr(part, each.name) for part in parts for each in fields(part)}}
+
     def _called(self, space: TablespacePlace) -> str:
         """Return its name, or its OID if the name would mean another tablespace at the target."""
-        names = [each.name for each in self.tablespaces if each.oid != space.oid]
-        living = [each.name for each in self.tablespaces if each.oid != space.oid and not each.is_gone]
+        names = [each.name for each in self.destination.tablespaces if each.oid != space.oid]
+        living = [each.name for each in self.destination.tablespaces if each.oid != space.oid and not each.is_gone]
         is_another = (space.is_gone and space.name in living) or any(
             space.name.startswith(f"{name}=/") for name in names)
         return str(space.oid) if is_another else space.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgvault.model.majors import OLDEST
 from pgvault.model.restore_plan import Listening, RestorePlan, SettingChange
 
 
@@ -50,8 +49,9 @@ class RestoredCopy:
 
 
 def copy_of(plan: RestorePlan, job: str = "") -> RestoredCopy:
+    backup, destination = plan.source.backup, plan.destination
     return RestoredCopy(
-        plan.server, plan.host, plan.directory, plan.source.major if plan.source is not None else OLDEST, plan.listens,
-        plan.port, tuple(space.location for space in plan.placed),
-        tuple(dict.fromkeys(each.database for each in plan.expects)), plan.timeline, plan.standby,
-        plan.settings_changed, job, plan.backup, plan.source.data_directory if plan.source is not None else "")
+        plan.server, destination.host, destination.directory, backup.major, plan.configuration.listens,
+        destination.port, tuple(space.location for space in destination.placed),
+        tuple(dict.fromkeys(each.database for each in destination.expects)), plan.point.timeline, plan.point.standby,
+        plan.configuration.settings_changed, job, backup.id, backup.data_directory)

@@ -67,9 +67,9 @@ def test_a_tablespace_is_named_by_its_oid_where_its_name_would_mean_another(
 def test_tablespaces_outside_and_inside_the_data_directory() -> None:
     assert SALES.at("/elsewhere") == replace(SALES, location="/elsewhere")
     assert (SALES.is_in_place, INSIDE.is_in_place) == (False, True)
-    assert restore_plan(tablespaces=(SALES, INSIDE)).placed == (SALES,)
-    assert [restore_plan(tablespaces=each).has_spaces_inside for each in ((), (SALES,), (SALES, INSIDE))] == [
-        False, False, True]
+    assert restore_plan(tablespaces=(SALES, INSIDE)).destination.placed == (SALES,)
+    for spaces, inside in (((), False), ((SALES,), False), ((SALES, INSIDE), True)):
+        assert restore_plan(tablespaces=spaces).destination.has_spaces_inside is inside
 
 
 @pytest.mark.parametrize(("backup", "timeline", "histories", "standby", "followed"), [
@@ -80,20 +80,15 @@ def test_a_standby_follows_the_latest_timeline_where_postgresql_gets_that_far(
         backup: int, timeline: int, histories: tuple[str, ...], standby: bool, followed: str) -> None:
     """It counts up from the backup's own timeline, and stops at the first number without a history."""
     wal = WalNeed("a", "b", (), tuple(f"{name}.history" for name in histories), 0, ())
-    plan = restore_plan(source=replace(SOURCE, timeline=backup), timeline=timeline, wal=wal, standby=standby)
-    assert plan.recovery_timeline == followed
-
-
-def test_what_is_not_known_of_a_backup_leaves_the_plans_own_timeline() -> None:
-    assert restore_plan(source=None, timeline=4, standby=True).recovery_timeline == "latest"
+    plan = restore_plan(backup=replace(SOURCE, timeline=backup), timeline=timeline, wal=wal, standby=standby)
+    assert plan.point.recovery_timeline(plan.source) == followed
 
 
 def test_whose_clock_a_stop_is_told_by() -> None:
     ended = datetime(2026, 11, 24, 12, 5, tzinfo=UTC)
     finished = replace(SOURCE, finished_at=ended)
-    assert restore_plan(source=finished, stop_time=ended).stop_clock == "vault"
-    assert restore_plan(source=finished, stop_time=ended.replace(second=1)).stop_clock == "server"
-    assert restore_plan(source=None, stop_time=ended).stop_clock == "server"
+    assert restore_plan(backup=finished, stop_time=ended).stop_clock == "vault"
+    assert restore_plan(backup=finished, stop_time=ended.replace(second=1)).stop_clock == "server"
 
 
 def test_what_keeps_a_plan_from_being_carried_out() -> None:
@@ -141,11 +136,6 @@ def test_the_copy_that_a_restore_makes() -> None:
     assert copy_of(restore_plan()).job == ""
 
 
-def test_of_a_backup_without_facts_the_oldest_major_is_taken() -> None:
-    copy = copy_of(restore_plan(source=None))
-    assert (copy.major, copy.original) == (13, "")
-
-
 WORDS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=6)
 SPACES = st.builds(TablespacePlace, st.integers(16384, 20000), WORDS, WORDS.map("/mnt/{}".format),
                    st.just("") | WORDS.map("/srv/{}".format), st.integers(0, 9))
@@ -157,7 +147,7 @@ PLANS = st.builds(
     settings_changed=st.lists(st.builds(SettingChange, WORDS, st.integers(0, 9), WORDS, WORDS, WORDS),
                               max_size=2).map(tuple),
     expects=st.lists(st.builds(RelationName, WORDS, WORDS, WORDS), max_size=3).map(tuple),
-    source=st.builds(replace, st.just(SOURCE), server_version=st.sampled_from(["13.23", "18.1", "19rc1"]),
+    backup=st.builds(replace, st.just(SOURCE), server_version=st.sampled_from(["13.23", "18.1", "19rc1"]),
                      data_directory=WORDS.map("/{}".format)), stop_lsn=st.none() | st.just(Lsn(5)))
 
 
@@ -165,8 +155,18 @@ PLANS = st.builds(
 @given(PLANS)
 def test_a_stored_plan_tells_of_the_same_copy(plan) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        write_plan(Path(directory), plan)
+        write_plan(Path(directory), plan.stored())
         assert stored_copy(read_plan(Path(directory)), "job") == copy_of(plan, "job")
+
+
+def test_a_stored_plan_has_the_fields_of_all_parts_side_by_side() -> None:
+    """As version 0.1.0 stored it, whose jobs are still read."""
+    assert sorted(restore_plan().stored()) == [
+        "action", "allow_unread", "backup", "bandwidth_limit", "bytes_to_send", "bytes_to_write", "directory",
+        "directory_state", "expects", "host", "if_holds", "kept_as", "limits", "listens", "overwrites", "port",
+        "preconditions", "prepared", "room", "server", "sets_aside", "settings_changed", "settings_to_look_at",
+        "source", "standby", "start", "stop_lsn", "stop_replayed", "stop_time", "tablespaces", "target", "timeline",
+        "timeline_path", "wal", "workers"]
 
 
 @pytest.mark.parametrize("stored", [{}, {"server": "main"}, {"source": None}])

@@ -271,7 +271,7 @@ def test_a_full_disk_is_named_where_the_log_says_nothing(free: str, full: bool) 
     """A server that cannot write its log does not say why it did not start."""
     seen = sight_of([f"free={free}", "control=Database cluster state:               in production"])
     watch = cast("Watch", SimpleNamespace(
-        sight=seen, host=SimpleNamespace(description="far"), plan=SimpleNamespace(directory="/d"), start="start",
+        sight=seen, host=SimpleNamespace(description="far"), directory="/d", start="start",
         gave_up=""))
     told = ended(watch, "did not start")
     assert ("No space left on device there." in told.detail) is full

@@ -44,8 +44,9 @@ def watch(*log: str, control: dict[str, str] | None = None, **facts: Any) -> Wat
                        processes=facts.pop("processes", ()))
     wanted = plan(stop_lsn=STOP, **facts.pop("plan", {}))
     return cast("Watch", SimpleNamespace(**{
-        "plan": wanted, "host": SimpleNamespace(description="box"), "sight": seen, "start": "pg_ctl start",
-        "gave_up": "", "lsn": None, "is_refused": False, "refusal": "", "failures": [], **facts}))
+        "plan": wanted, "directory": "/srv/data", "host": SimpleNamespace(description="box"), "sight": seen,
+        "start": "pg_ctl start", "gave_up": "", "lsn": None, "is_refused": False, "refusal": "", "failures": [],
+        **facts}))
 
 
 def words(error: PgvaultError) -> tuple[str, str, str]:
@@ -80,8 +81,8 @@ HANDS_OFF = "Someone or something else did that; do not take the server in /srv/
 def test_it_stopped_elsewhere(seen: Watch, found: Astray, expected: tuple[str, str, str]) -> None:
     error = went_astray(seen, found)
     assert words(error) == expected
-    assert isinstance(error, WalMissing) is (found.state == PROMOTED and isinstance(seen.plan.target, EndOfWal)
-                                             and not seen.plan.standby)
+    assert isinstance(error, WalMissing) is (found.state == PROMOTED and isinstance(seen.plan.point.target, EndOfWal)
+                                             and not seen.plan.point.standby)
 
 
 def test_where_the_target_is_nobody_knows() -> None:

@@ -238,12 +238,12 @@ def cluster(server: ServerVault, stored: Backup, wanted: RestorePlan, recovery: 
             ) -> tuple[list[Item], list[Item], list[Item]]:  # fmt: skip
     """Directories, files and what is last."""
     with opened(server, stored) as (manifest, _):
-        restored = RestoredCluster(wanted, server, stored, manifest, None, "", "J1", recovery)
+        restored = RestoredCluster(wanted, server, manifest, None, "", "J1", recovery)
         return list(restored.directories()), list(restored.files()), list(restored.last())
 
 
 def test_everything_is_sent_once_and_what_makes_it_startable_last(server: ServerVault, whole: Backup) -> None:
-    wanted = plan(tablespaces=(SPACE,), source=whole, target=AtLsn(Lsn(0x3000000)))
+    wanted = plan(tablespaces=(SPACE,), backup=whole, target=AtLsn(Lsn(0x3000000)))
     directories, files, last = cluster(server, whole, wanted)
     assert paths(iter(directories)) == ["base", "base/1", "global", "conf.d", "conf.d/sub", "pg_tblspc",
                                         "pg_tblspc/16400/PG_17", "pgvault_wal/.keep"]
@@ -267,7 +267,7 @@ def test_what_is_archived_is_no_placeholder(server: ServerVault, whole: Backup) 
     text = b"1\t0/2000000\tno recovery target specified\n"
     accept(server, "00000003.history", BytesIO(text))
     need = replace(NO_WAL, histories=("00000003.history",))
-    _, files, _ = cluster(server, whole, plan(source=whole, target=AtLsn(Lsn(0x3000000)), wal=need))
+    _, files, _ = cluster(server, whole, plan(backup=whole, target=AtLsn(Lsn(0x3000000)), wal=need))
     assert paths(iter(files))[:3] == ["pgvault_wal/00000002.history", "pgvault_wal/00000003.history", "base/1/2"]
     archived = files[1]
     assert isinstance(archived, PackedFile)
@@ -275,14 +275,14 @@ def test_what_is_archived_is_no_placeholder(server: ServerVault, whole: Backup) 
 
 
 def test_a_standby_looks_for_the_latest_and_gets_no_placeholders(server: ServerVault, whole: Backup) -> None:
-    _, files, last = cluster(server, whole, plan(standby=True, source=whole))
+    _, files, last = cluster(server, whole, plan(standby=True, backup=whole))
     assert not [each for each in paths(iter(files)) if each.endswith(".history")]
     assert "standby.signal" in paths(iter(last))
     assert "recovery.signal" not in paths(iter(last))
 
 
 def test_a_tablespace_inside_the_data_directory_is_a_directory_there(server: ServerVault, whole: Backup) -> None:
-    inside = plan(tablespaces=(replace(SPACE, location=""),), source=whole)
+    inside = plan(tablespaces=(replace(SPACE, location=""),), backup=whole)
     directories, _, last = cluster(server, whole, inside)
     assert "pg_tblspc/16400" in paths(iter(directories))
     assert isinstance(last[0], SmallFile)
@@ -305,8 +305,9 @@ def test_how_it_is_to_recover() -> None:
     assert RESTORE_COMMAND == (
         'if [ -e "pgvault_wal/%f" ]; then cp "pgvault_wal/%f" "%p" || exit 200; '
         "elif [ -d pgvault_wal ] || [ -e standby.signal ]; then exit 1; else exit 200; fi")
-    assert list(recovery_settings(plan(target=AtLsn(Lsn(0x3000000)), action=TargetAction.PAUSE, timeline=3,
-                                       tablespaces=(replace(SPACE, location=""),), stop_replayed=True)).items()) == [
+    wanted = plan(target=AtLsn(Lsn(0x3000000)), action=TargetAction.PAUSE, timeline=3,
+                  tablespaces=(replace(SPACE, location=""),), stop_replayed=True)
+    assert list(recovery_settings(wanted.source, wanted.point, wanted.destination).items()) == [
         ("archive_mode", "off"), ("restore_command", RESTORE_COMMAND), ("recovery_end_command", RECOVERY_END_COMMAND),
         ("recovery_target_lsn", "0/3000000"), ("recovery_target_inclusive", "on"),
         ("recovery_target_action", "pause"), ("recovery_target_timeline", "3"), ("allow_in_place_tablespaces", "on")]
@@ -315,19 +316,20 @@ def test_how_it_is_to_recover() -> None:
 def values(server: ServerVault, stored: Backup, wanted: RestorePlan, upstream: str = "host=a",
            **host: object) -> dict[str, str]:  # fmt: skip
     with opened(server, stored) as (manifest, packs):
-        safe = safe_settings(wanted, stored, manifest, packs, box(**host) if host else None, upstream, "J1")
+        safe = safe_settings(wanted.source, wanted.point, wanted.destination, manifest, packs,
+                             box(**host) if host else None, upstream, "J1")
         return dict(safe.values)
 
 
 def test_what_the_host_and_the_plan_ask_for_is_added(server: ServerVault, whole: Backup) -> None:
-    own = values(server, whole, plan(source=whole))
+    own = values(server, whole, plan(backup=whole))
     assert own["port"] == "7"
     assert not {"primary_conninfo", "unix_socket_directories"} & own.keys()
-    asked = values(server, whole, plan(source=whole, standby=True), port=9, socket_directory="/run/x")
+    asked = values(server, whole, plan(backup=whole, standby=True), port=9, socket_directory="/run/x")
     assert (asked["port"], asked["unix_socket_directories"], asked["primary_conninfo"]) == ("9", "/run/x", "host=a")
-    assert values(server, whole, plan(source=whole, port=8), port=9)["port"] == "8"
-    assert "primary_conninfo" not in values(server, whole, plan(source=whole, standby=True), upstream="")
-    assert "unix_socket_directories" not in values(server, whole, plan(source=whole), port=9)
+    assert values(server, whole, plan(backup=whole, port=8), port=9)["port"] == "8"
+    assert "primary_conninfo" not in values(server, whole, plan(backup=whole, standby=True), upstream="")
+    assert "unix_socket_directories" not in values(server, whole, plan(backup=whole), port=9)
 
 
 @pytest.mark.parametrize(("limits", "expected"), [
@@ -336,7 +338,7 @@ def test_what_the_host_and_the_plan_ask_for_is_added(server: ServerVault, whole:
 ])  # fmt: skip
 def test_the_limits_are_those_of_pg_control_and_of_the_wal(server: ServerVault, whole: Backup, limits: Limits | None,
                                                            expected: dict[str, str | None]) -> None:
-    found = values(server, whole, plan(source=whole, limits=limits))
+    found = values(server, whole, plan(backup=whole, limits=limits))
     assert {name: found.get(name) for name in expected} == expected
     assert found["max_replication_slots"] == "12"
     small = store(server, backup(id=f"20261101T1205{10 + bool(limits)}Z"),

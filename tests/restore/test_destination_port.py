@@ -54,8 +54,9 @@ def test_the_port_of_a_server_that_runs_there_is_taken(world: World, as_configur
     as_configured()
     server = world.server
     plan = world.plan(Immediate())
-    assert plan.listens is not None
-    assert (plan.listens.port, plan.listens.socket_directories) == (server.port, (str(server.sockets),))
+    assert plan.configuration.listens is not None
+    listens = plan.configuration.listens
+    assert (listens.port, listens.socket_directories) == (server.port, (str(server.sockets),))
     found = condition(plan, f"port {server.port}")
     assert found is not None
     assert found.outcome is Outcome.FAILED

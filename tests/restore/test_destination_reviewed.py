@@ -218,9 +218,9 @@ def test_what_is_too_much_to_be_measured_is_said_to_be(world: World, copy: Serve
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PROBE", probe.PROBE.replace("du -sxk", "false"))
     plan = world.plan(Immediate(), directory=str(copy.data), overwrite=str(copy.data), start=False)
-    assert plan.overwrites.endswith(", of unknown size")
-    assert plan.directory_state is not None
-    assert plan.directory_state.size_bytes is None
+    assert plan.replaced.overwrites.endswith(", of unknown size")
+    assert plan.replaced.directory_state is not None
+    assert plan.replaced.directory_state.size_bytes is None
 
 
 def test_nothing_is_kept_of_nothing(world: World, place: Path) -> None:

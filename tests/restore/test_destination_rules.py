@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.restoring import MIB, SPACE, backup, box, destination, place, plan
+from support.restoring import MIB, SPACE, box, destination, place, plan
 
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.directory_state import read_directory_state
@@ -32,7 +32,7 @@ NO_SERVERS.store.put(Key(Kind.VAULT), b"format = 1\n")
 def conditions(there: Destination, wanted: RestorePlan, host: HostConfig | None = None) -> dict[str, Precondition]:
     """By their names, of which none is there twice."""
     state = read_directory_state(there, NO_SERVERS, wanted.server)
-    found = destination_conditions(there, state, wanted, backup(), host)
+    found = destination_conditions(there, state, wanted, host)
     assert len({each.name for each in found}) == len(found)
     return {each.name: each for each in found}
 
@@ -187,7 +187,7 @@ def test_needs_on_one_file_system_add_up(sizes: list[tuple[int, str]], data: str
               for at, (_, system) in enumerate(sizes)]
     there = destination(place(file_system=data, mounted_on=data, free_bytes=free, left_bytes=left), *places)
     total = sum(each for each, _ in sizes) + 100 * MIB
-    found = room(there, plan(bytes_to_write=total, tablespaces=spaces), SEGMENT)
+    found = room(there, plan(tablespaces=spaces).destination, total, SEGMENT)
     assert sum(each.needed for each in found) == total + 3 * SEGMENT
     assert found[0].path == "/srv/data"
     on = {each.mounted_on: each for each in found}
@@ -203,7 +203,7 @@ def test_too_little_room_names_the_file_system_and_how_much_is_lacking() -> None
     there = destination(place(free_bytes=748 * MIB), place("/srv/fast", file_system="8:2", mounted_on="/fast",
                                                            free_bytes=200 * MIB))
     wanted = plan(bytes_to_write=1000 * MIB, tablespaces=spaces)
-    assert room(there, wanted, SEGMENT) == (Room("/srv/data", "/srv", 748 * MIB, 748 * MIB),
+    assert room(there, wanted.destination, 1000 * MIB, SEGMENT) == (Room("/srv/data", "/srv", 748 * MIB, 748 * MIB),
                                             Room("/srv/fast", "/fast", 300 * MIB, 200 * MIB))
     assert one("space", there, wanted) == Precondition(
         "space", FAILED, "/srv/fast needs 300.0 MiB and /fast has 200.0 MiB free (100.0 MiB too few).",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def test_replay_counts_where_the_server_is_started_and_was_measured() -> None:
     assert unknown.seconds is None
     assert unknown.basis == ("no replay of 16.0 MiB or more has been measured, and 2.0 GiB must be replayed; the "
                              "copy takes about 3 min 25 s, measured by job copied on there: 50.0 MiB/s copy")
-    little = estimate(replace(plan(), stop_lsn=Lsn(GIB + 12 * 1024)), [only_copied])
+    little = estimate(restore_plan(host="there", stop_lsn=Lsn(GIB + 12 * 1024)), [only_copied])
     assert little.seconds == pytest.approx(10 * 1024 / 50)
     assert "the time to replay the little WAL is not included" in little.basis
     mixed = estimate(plan(), [only_copied, FAST])

@@ -120,7 +120,7 @@ def test_what_was_asked_for_is_in_the_proof(paused: Restored) -> None:
     checked = [event for event in paused.events if isinstance(event, Checked)]
     assert (checked[0].check, checked[0].outcome, checked[0].detail) == (
         "postgres.public.here is there", "ok", "1500 rows")
-    assert paused.verdict.plan.expects == (table("here"), ODD)
+    assert paused.verdict.plan.destination.expects == (table("here"), ODD)
 
 
 @pytest.mark.usefixtures("paused")

@@ -90,7 +90,7 @@ LAST = "last checkpoint 2026-10-31 08:30:15+00"
                                          "its global/pg_control is damaged or cannot be read"),
 ])  # fmt: skip
 def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination, where: str, told: str) -> None:
-    assert describe_contents(read_directory_state(there, vault, "main"), plan(), backup(), where) == told
+    assert describe_contents(read_directory_state(there, vault, "main"), "main", backup(), where) == told
 
 
 @pytest.mark.parametrize(("there", "planned", "told"), [
@@ -112,7 +112,7 @@ def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination
 ])  # fmt: skip
 def test_a_plan_is_carried_out_on_what_it_was_made_for_alone(vault: Vault, there: Destination, planned: str,
                                                              told: str | None) -> None:
-    found = list(held_conditions(read_directory_state(there, vault, "main"), plan(if_holds=planned), backup()))
+    found = list(held_conditions(read_directory_state(there, vault, "main"), plan(if_holds=planned)))
     assert found == ([Precondition("planned content", FAILED, told, "Look at what is there, and make the plan again, "
                                    "without --if-holds.")] if told else [])
 
@@ -132,6 +132,6 @@ SURE = "Be sure that nobody needs it where it is, or choose another directory."
 def test_whose_cluster_is_set_aside(vault: Vault, there: Destination,
                                     expected: tuple[Outcome, str, str] | None) -> None:
     state = read_directory_state(there, vault, "main")
-    assert list(held_conditions(state, plan(sets_aside=True), backup())) == (
+    assert list(held_conditions(state, plan(sets_aside=True))) == (
         [Precondition("replaced cluster", *expected)] if expected else [])
-    assert list(held_conditions(state, plan(), backup())) == []
+    assert list(held_conditions(state, plan())) == []

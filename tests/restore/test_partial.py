@@ -97,7 +97,7 @@ def test_without_asking_the_last_commits_are_not_there_and_the_plan_says_so(lost
     with lost.world.restored(EndOfWal()) as restored:
         assert restored.column("SELECT value FROM logged ORDER BY 1") == [1]
         plan = restored.verdict.plan
-    assert plan.wal.partial is None
+    assert plan.source.wal.partial is None
     assert "--partial" not in plan.to_argv()
     said = conditions(plan)["unused WAL"]
     for words in ("--partial", str(lost.end), f"{lost.name}.partial", f"{lost.third[1]:%H:%M:%S}"):
@@ -109,9 +109,9 @@ def test_asked_for_they_are_brought_back_and_the_receiver_is_left_alone(lost: Lo
     with lost.world.restored(EndOfWal(), partial=True) as restored:
         assert restored.column("SELECT value FROM logged ORDER BY 1") == [1, 2, 3]
         plan = restored.verdict.plan
-        assert restored.verdict.proof.lsn >= plan.stop_lsn
-    assert (plan.wal.partial, plan.wal.last) == (f"{lost.name}.partial", lost.name)
-    assert plan.stop_lsn == lost.end
+        assert restored.verdict.proof.lsn >= plan.point.stop_lsn
+    assert (plan.source.wal.partial, plan.source.wal.last) == (f"{lost.name}.partial", lost.name)
+    assert plan.point.stop_lsn == lost.end
     assert "unused WAL" not in conditions(plan)
     assert (lost.partial.read_bytes(), lost.partial.stat().st_mtime_ns) == before
     assert lost.receiver.poll() is None
@@ -124,7 +124,7 @@ def test_targets_are_searched_in_it_when_asked_for_and_else_refused_with_what_it
         with pytest.raises((WalMissing, Refused)) as refused:
             lost.world.plan(target)
         assert f"with --partial it goes on to {lost.end} in the unfinished {lost.name}.partial" in refused.value.detail
-        assert lost.world.plan(target, partial=True).wal.partial == f"{lost.name}.partial"
+        assert lost.world.plan(target, partial=True).source.wal.partial == f"{lost.name}.partial"
 
 
 @pytest.mark.parametrize("kind", ["time", "xid", "name"])
@@ -138,7 +138,7 @@ def test_a_restore_to_a_target_in_it_stops_there(lost: Lost, kind: str) -> None:
 
 def test_it_is_not_sent_for_a_target_before_it(lost: Lost) -> None:
     plan = lost.world.plan(Immediate(), backup="latest", partial=True)
-    assert plan.wal.partial is None
+    assert plan.source.wal.partial is None
 
 
 def test_it_is_shown_and_the_shown_command_is_the_same_restore(lost: Lost) -> None:
@@ -213,15 +213,15 @@ def test_after_a_promotion_the_end_is_that_of_the_new_timeline_and_the_old_one_c
         with pytest.raises(WalMissing) as refused:
             world.plan(AtTime(second))
         assert "in the unfinished 00000002" in refused.value.detail
-        assert world.plan(AtTime(second), partial=True).wal.partial[:8] == "00000002"
+        assert world.plan(AtTime(second), partial=True).source.wal.partial[:8] == "00000002"
         plan = world.plan(EndOfWal(), partial=True)
-        assert (plan.timeline, plan.wal.partial[:8]) == (2, "00000002")
+        assert (plan.point.timeline, plan.source.wal.partial[:8]) == (2, "00000002")
         with world.restored(EndOfWal(), partial=True) as restored:
             assert restored.column("SELECT value FROM logged ORDER BY 1") == [1, 2]
             assert restored.verdict.proof.timeline == 3
         with world.restored(EndOfWal(), partial=True, timeline=1) as restored:
             assert restored.column("SELECT value FROM logged ORDER BY 1") == [1]
-            assert restored.verdict.plan.wal.partial == old.name.removesuffix(".zst")
+            assert restored.verdict.plan.source.wal.partial == old.name.removesuffix(".zst")
     finally:
         end_world(fleet, world)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from choosing import find, lived
 from made_archive import MadeArchive
-from support.restoring import backup, box, destination, place, plan
+from support.restoring import backup, box, destination, place
 from test_fit_rules import Shelf
 
 from pgvault.engine.restore.choose import Choice
@@ -20,8 +20,8 @@ from pgvault.engine.restore.plan import directory_of
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
     histories_for,
-    overwriting,
     passed_over,
+    replaced_by,
     wal_conditions,
     whole,
 )
@@ -32,7 +32,7 @@ from pgvault.model.check import Outcome
 from pgvault.model.errors import UsageError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName
-from pgvault.model.restore_plan import Precondition, RestorePlan
+from pgvault.model.restore_plan import Precondition, Replaced
 from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtXid, EndOfWal, Immediate, TargetAction
@@ -234,10 +234,11 @@ def test_what_is_overwritten_is_told() -> None:
     full = replace(there, directory=place("/srv/data", Contents.POPULATED, "a"))
     state = read_directory_state(full, Vault(Path("/nowhere")), "main")
 
-    def after(there_: Any, **asked: Any) -> RestorePlan:
-        return overwriting(plan(), RestoreRequest("main", **asked), there_, backup(), "/mnt/data")
+    def after(there_: Any, **asked: Any) -> Replaced:
+        return replaced_by(RestoreRequest("main", **asked), "/srv/data", there_, backup(), "/mnt/data")
 
-    assert after(state) == plan()
+    assert after(state) == Replaced(state, "no-cluster")
+    assert after(read_directory_state(there, Vault(Path("/nowhere")), "main"), overwrite="/srv/data").overwrites == ""
     told = after(state, overwrite="/srv/data/")
     assert (told.overwrites, told.sets_aside, told.kept_as) == (
         "files in /srv/data that are no cluster: a, of unknown size", True, "/mnt/data.before-JOB")

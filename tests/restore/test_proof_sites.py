@@ -144,11 +144,11 @@ def test_a_prepared_transaction_is_reported_with_its_locks(world: World, monkeyp
         assert "COMMIT PREPARED 'it''s open' or ROLLBACK PREPARED 'it''s open'" in prepared[0].step
         warned = [each for each in restored.events if isinstance(each, Checked)]
         assert [(each.check, each.outcome) for each in warned] == [("prepared transactions", "warning")]
-        planned = restored.verdict.plan.prepared
+        planned = restored.verdict.plan.source.prepared
         assert [(each.gid, each.owner, each.database, each.locks) for each in planned] == [
             (each.gid, each.owner, each.database, each.locks) for each in prepared]
     with started_by(world), world.restored(AtName("raised"), action=TargetAction.PAUSE) as restored:
-        assert restored.verdict.proof.prepared == restored.verdict.plan.prepared == planned
+        assert restored.verdict.proof.prepared == restored.verdict.plan.source.prepared == planned
         (paused,) = (each for each in restored.events if isinstance(each, Checked))
         assert paused.hint == ("Once it is promoted. In postgres, as postgres or a superuser: COMMIT PREPARED "
                                "'it''s open' or ROLLBACK PREPARED 'it''s open'.")

@@ -74,7 +74,7 @@ def test_it_goes_to_the_place_that_was_said_and_the_live_one_stays_whole(site: S
         restored.sql("VACUUM live")
         restored.sql("CHECKPOINT")
         assert restored.column("SELECT count(*) FROM live") == [0]
-        new = next(space for space in restored.verdict.plan.tablespaces if space.name == "fast")
+        new = next(space for space in restored.verdict.plan.destination.tablespaces if space.name == "fast")
         assert (new.is_new, new.is_gone, new.original) == (True, False, str(site.live))
     assert site.files() == before
     site.world.server.restart()
@@ -138,7 +138,7 @@ def test_choices_name_those_that_need_a_place(site: Site) -> None:
 
 def test_wal_that_nobody_could_read_is_replayed_only_when_it_was_said(site: Site) -> None:
     plan = site.world.plan(EndOfWal(), tablespaces=(f"fast={site.place('unread')}",))
-    first = Segment.parse(plan.wal.first, plan.source.segment_size)
+    first = Segment.parse(plan.source.wal.first, plan.source.backup.segment_size)
     with wal_index.writing(site.world.vault) as index:
         index.connection.execute("UPDATE facts SET problem = 'of an unknown version' WHERE number = ?", (first.number,))
     try:
@@ -170,12 +170,13 @@ def test_what_came_to_the_unfinished_segment_after_the_plan_has_no_path_either(s
     partial.parent.mkdir(exist_ok=True)
     partial.write_bytes((server.wal / name).read_bytes())
     plan = world.plan(EndOfWal(), partial=True, tablespaces=(f"fast={site.place('partial')}",))
-    assert plan.wal.partial
+    assert plan.source.wal.partial
     location = server.new_tablespace("newest")
     server.sql("CHECKPOINT")
     partial.write_bytes((server.wal / name).read_bytes())
-    size = plan.source.segment_size
-    sent = {Path(item.path).name: b"".join(item.plain()) for item in SentWal(world.vault, plan.wal, size).items("wal")}
+    size = plan.source.backup.segment_size
+    items = SentWal(world.vault, plan.source.wal, size).items("wal")
+    sent = {Path(item.path).name: b"".join(item.plain()) for item in items}
     start = Segment.parse(name, size).start(size)
     for content, is_sent in ((partial.read_bytes(), False), (sent[name], True)):
         created = [each for each in effects_of([(start, content)]) if isinstance(each, TablespaceCreated)]

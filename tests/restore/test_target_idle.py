@@ -51,20 +51,20 @@ def idle(request: pytest.FixtureRequest, fleet: Fleet, ssh_hosts: Callable[[str]
 
 def test_a_time_between_the_backups(idle: Idle) -> None:
     with idle.world.restored(AtTime(idle.two.time - MICROSECOND)) as restored:
-        assert restored.verdict.plan.backup == idle.older.id
+        assert restored.verdict.plan.source.backup.id == idle.older.id
         assert restored.column("SELECT value FROM logged") == [1]
 
 
 def test_the_time_of_the_last_commit(idle: Idle) -> None:
     with idle.world.restored(AtTime(idle.two.time)) as restored:
-        assert restored.verdict.plan.backup == idle.older.id
+        assert restored.verdict.plan.source.backup.id == idle.older.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == [1, 2]
 
 
 def test_the_time_at_which_the_newest_backup_ended(idle: Idle) -> None:
     """PostgreSQL would find no commit behind it and end with FATAL; it is given the position."""
     with idle.world.restored(AtTime(idle.newest.finished_at)) as restored:
-        assert restored.verdict.plan.backup == idle.newest.id
+        assert restored.verdict.plan.source.backup.id == idle.newest.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == [1, 2]
 
 
@@ -75,7 +75,7 @@ def test_the_place_on_which_the_wal_view_opens(idle: Idle) -> None:
     assert cursor.mark.kind is MarkKind.WINDOW_END
     assert isinstance(target, AtLsn)
     with idle.world.restored(target, timeline=cursor.timeline, backup=backup) as restored:
-        assert restored.verdict.plan.backup == reach_of(chart, cursor).backup.id == idle.newest.id
+        assert restored.verdict.plan.source.backup.id == reach_of(chart, cursor).backup.id == idle.newest.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == [1, 2]
 
 

@@ -90,12 +90,12 @@ def places(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> Iterator[Places
 def test_a_restore_point_before_the_newest_backup(places: Places, number: int) -> None:
     """Case 26: the older backup is chosen, and no name is too odd."""
     with places.world.restored(AtName(NAMES[number - 1])) as restored:
-        assert restored.verdict.plan.backup == places.first.id
+        assert restored.verdict.plan.source.backup.id == places.first.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == list(range(1, number + 1))
 
 
 def test_every_name_is_found_where_it_was_made(places: Places) -> None:
-    stops = [places.world.plan(AtName(name)).stop_lsn for name in NAMES]
+    stops = [places.world.plan(AtName(name)).point.stop_lsn for name in NAMES]
     commits = [places.end_of(value).lsn for value in range(1, len(NAMES) + 1)]
     assert all(commit < stop for commit, stop in zip(commits, stops, strict=True))
     assert all(stop < commit for stop, commit in zip(stops, commits[1:], strict=False))
@@ -106,7 +106,7 @@ def test_a_name_is_typed_at_the_command_line_as_it_is(places: Places) -> None:
                             "--format", "json", "--target-name", "it's", check=0)
     plan = done.json()
     assert plan["backup"] == places.first.id
-    assert plan["target"]["stop_lsn"] == str(places.world.plan(AtName("it's")).stop_lsn)
+    assert plan["target"]["stop_lsn"] == str(places.world.plan(AtName("it's")).point.stop_lsn)
     assert "--target-name 'it'\"'\"'s'" in plan["command"]
 
 
@@ -124,7 +124,7 @@ def test_a_name_that_was_given_twice_is_refused_with_both_places(places: Places)
         places.world.plan(AtName("twice"))
     found = [lsn(text) for text in re.findall(r"[0-9A-F]+/[0-9A-F]+", refused.value.detail)]
     assert found[0] < places.end_of(40).lsn < found[1]
-    assert places.world.plan(AtLsn(found[0])).backup == places.first.id
+    assert places.world.plan(AtLsn(found[0])).source.backup.id == places.first.id
 
 
 def test_a_name_before_the_named_backup_is_refused(places: Places) -> None:
@@ -143,14 +143,14 @@ def test_a_name_before_the_named_backup_is_refused(places: Places) -> None:
 def test_a_transaction(places: Places, value: int, inclusive: bool, there: list[int]) -> None:
     """Case 26, by recovery_target_xid's rules; the newest backup is too new for any of these."""
     with places.world.restored(AtXid(places.xids[value], inclusive)) as restored:
-        assert restored.verdict.plan.backup == places.first.id
+        assert restored.verdict.plan.source.backup.id == places.first.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == there
 
 
 def test_an_aborted_transaction_and_one_with_an_epoch_are_places_too(places: Places) -> None:
     aborted = places.world.plan(AtXid(places.xids[32]))
-    assert (aborted.stop_lsn, aborted.stop_replayed) == (places.end_of(32).lsn, True)
-    assert places.world.plan(AtXid((5 << 32) + places.xids[32])).stop_lsn == aborted.stop_lsn
+    assert (aborted.point.stop_lsn, aborted.point.stop_replayed) == (places.end_of(32).lsn, True)
+    assert places.world.plan(AtXid((5 << 32) + places.xids[32])).point.stop_lsn == aborted.point.stop_lsn
 
 
 def test_a_subtransaction_is_refused_with_its_transaction(places: Places) -> None:
@@ -165,15 +165,15 @@ def test_a_subtransaction_is_refused_with_its_transaction(places: Places) -> Non
 @pytest.mark.parametrize(("inclusive", "last"), [(True, 51), (False, 50)])
 def test_the_very_position_of_a_commit(places: Places, inclusive: bool, last: int) -> None:
     with places.world.restored(AtLsn(places.end_of(51).lsn, inclusive)) as restored:
-        assert restored.verdict.plan.backup == places.second.id
+        assert restored.verdict.plan.source.backup.id == places.second.id
         assert max(restored.column("SELECT value FROM logged")) == last
 
 
 def test_a_position_behind_a_commit_and_those_beyond_the_archive(places: Places) -> None:
     """PostgreSQL stops at the first record that begins at or after the position: there has to be one."""
     plan = places.world.plan(AtLsn(places.after_all, inclusive=False))
-    assert plan.stop_lsn == places.after_all
-    end = places.world.plan(EndOfWal()).stop_lsn
+    assert plan.point.stop_lsn == places.after_all
+    end = places.world.plan(EndOfWal()).point.stop_lsn
     with places.world.restored(AtLsn(places.after_all, inclusive=False)) as restored:
         assert max(restored.column("SELECT value FROM logged")) == 51
         assert restored.verdict.proof.lsn <= places.after_all
@@ -196,7 +196,7 @@ def test_the_end_of_the_backup_and_the_end_of_the_wal(places: Places) -> None:
         assert max(restored.column("SELECT value FROM logged")) == 40
     with places.world.restored(EndOfWal(), backup=places.first.id) as restored:
         assert max(restored.column("SELECT value FROM logged")) == 51
-        assert restored.verdict.proof.lsn >= restored.verdict.plan.stop_lsn
+        assert restored.verdict.proof.lsn >= restored.verdict.plan.point.stop_lsn
 
 
 def test_pause_and_shutdown_need_a_target(places: Places) -> None:
@@ -290,7 +290,7 @@ def test_a_target_in_a_gap_is_refused_with_what_is_nearest(gap: World) -> None:
 def test_a_gap_is_no_end(gap: World) -> None:
     """Rule 22: PostgreSQL would end recovery there, promote, and say nothing of what is missing."""
     plans = [gap.plan(EndOfWal()), gap.plan(Immediate(), backup="oldest")]
-    assert plans[0].backup > plans[1].backup
+    assert plans[0].source.backup.id > plans[1].source.backup.id
     with pytest.raises(WalMissing) as refused:
         gap.plan(EndOfWal(), backup="oldest")
     assert f"{gap.lost} behind it is missing" in refused.value.detail

@@ -167,7 +167,7 @@ def test_recovery_that_ends_too_soon_is_no_success(world: World, monkeypatch: py
     """Rule 30. PostgreSQL promotes without a word where its WAL ends, also when some of it was lost on the way."""
     from pgvault.engine.restore import contents
 
-    last = world.plan(EndOfWal()).wal.last
+    last = world.plan(EndOfWal()).source.wal.last
     command = contents.RESTORE_COMMAND
     monkeypatch.setattr(contents, "RESTORE_COMMAND", f'if [ "%f" = {last} ]; then exit 1; fi; {command}')
     with pytest.raises(WalMissing) as failed, world.restored(EndOfWal()):
@@ -236,7 +236,7 @@ def test_wal_of_an_unknown_major_is_not_searched(fleet: Fleet, ssh_hosts: Callab
         for path in world.vault.wal.glob("*/*.zst"):
             _make_newer(path)
         world.cli("rebuild-index", "main", check=0)
-        for target in (AtName("between"), AtTime(plain.stop_time), AtLsn(plain.stop_lsn), AtXid(1000)):
+        for target in (AtName("between"), AtTime(plain.point.stop_time), AtLsn(plain.point.stop_lsn), AtXid(1000)):
             with pytest.raises(WalMissing) as refused:
                 world.plan(target)
             assert "Not read: the WAL of a newer PostgreSQL is not known to this version." in refused.value.detail
@@ -288,8 +288,8 @@ def test_each_major_stops_at_a_time_a_name_and_the_backups_end(fleet: Fleet, ssh
 def test_the_archived_file_is_what_is_sent(world: World) -> None:
     """Rule 27: the WAL from the backup's start to the target's segment, and no more."""
     plan = world.plan(AtName("between"))
-    assert plan.wal.last < world.plan(EndOfWal()).wal.last
+    assert plan.source.wal.last < world.plan(EndOfWal()).source.wal.last
     with world.restored(AtName("between"), start=False) as restored:
         sent = {path.name for path in (restored.data / "pgvault_wal").iterdir()} - {".keep"}
-    assert {name for name in sent if not name.endswith(".history")} == set(plan.wal.segments)
-    assert all(wal_path(world.vault, name).exists() for name in plan.wal.segments)
+    assert {name for name in sent if not name.endswith(".history")} == set(plan.source.wal.segments)
+    assert all(wal_path(world.vault, name).exists() for name in plan.source.wal.segments)

@@ -94,7 +94,7 @@ def values(world: World, target: object, **request: object) -> tuple[str, int, l
     """The backup that was used, the timeline of the restored server, and what it holds."""
     with world.restored(target, **request) as restored:
         found = restored.column("SELECT value FROM logged ORDER BY value")
-        return restored.verdict.plan.backup, restored.verdict.proof.timeline, found
+        return restored.verdict.plan.source.backup.id, restored.verdict.proof.timeline, found
 
 
 @pytest.mark.parametrize(("timeline", "there"), [(1, [1, 100, 101]), (2, [1, 200])])
@@ -112,16 +112,16 @@ def test_a_time_that_was_on_both_has_to_be_chosen(fork: Fork, timeline: int, the
 
 def test_a_time_that_was_on_one_needs_no_choice(fork: Fork) -> None:
     before = fork.world.plan(AtTime(fork.times[1], inclusive=False))
-    assert (before.timeline, before.timeline_path) == (1, (1,))
+    assert (before.point.timeline, before.point.timeline_path) == (1, (1,))
     late = fork.world.plan(AtTime(fork.times[203]))  # timeline 1 knows nothing that late
-    assert (late.timeline, late.timeline_path, late.backup) == (2, (2,), fork.second_backup.id)
+    assert (late.point.timeline, late.point.timeline_path, late.source.backup.id) == (2, (2,), fork.second_backup.id)
     assert values(fork.world, AtTime(fork.times[203]))[2] == [1, 200, 201, 202, 203]
 
 
 def test_a_newer_backup_of_another_branch_is_never_taken(fork: Fork) -> None:
     """Rule 21."""
     plan = fork.world.plan(AtTime(fork.times[102]), timeline=1)
-    assert plan.backup == fork.first_backup.id
+    assert plan.source.backup.id == fork.first_backup.id
     with pytest.raises((Refused, WalMissing)) as refused:
         fork.world.plan(AtTime(fork.times[102]), timeline=1, backup=fork.second_backup.id)
     assert "no backup lies on the way to timeline 1" in refused.value.detail.lower()
@@ -129,11 +129,11 @@ def test_a_newer_backup_of_another_branch_is_never_taken(fork: Fork) -> None:
 
 def test_names_and_transactions_are_where_they_are(fork: Fork) -> None:
     on_first, on_second = (fork.world.plan(AtName(f"on the {which}")) for which in ("first", "second"))
-    assert (on_first.timeline, on_first.backup) == (1, fork.first_backup.id)
-    assert (on_second.timeline, on_second.backup) == (2, fork.second_backup.id)
+    assert (on_first.point.timeline, on_first.source.backup.id) == (1, fork.first_backup.id)
+    assert (on_second.point.timeline, on_second.source.backup.id) == (2, fork.second_backup.id)
     assert values(fork.world, AtName("on the first"))[2] == [1, 100, 101, 102]
     before_the_branch = fork.world.plan(AtName("branch"))
-    assert before_the_branch.timeline == 1
+    assert before_the_branch.point.timeline == 1
     with pytest.raises(WalMissing) as refused:
         fork.world.plan(AtName("on the first"), timeline=2)
     assert "on timeline 1" in refused.value.detail
@@ -147,9 +147,9 @@ def test_names_and_transactions_are_where_they_are(fork: Fork) -> None:
 
 def test_a_position_is_on_both_where_both_reach(fork: Fork) -> None:
     plan = fork.world.plan(AtLsn(fork.middle, inclusive=False), timeline=2)
-    assert plan.backup == fork.second_backup.id
-    switch = fork.world.plan(AtName("branch")).stop_lsn
-    assert fork.world.plan(AtLsn(switch)).timeline == 1
+    assert plan.source.backup.id == fork.second_backup.id
+    switch = fork.world.plan(AtName("branch")).point.stop_lsn
+    assert fork.world.plan(AtLsn(switch)).point.timeline == 1
     with pytest.raises(Refused):
         fork.world.plan(AtLsn(Lsn(switch + 1024)))
 
@@ -192,13 +192,13 @@ def test_an_ended_timeline_is_no_branch_of_its_own(fleet: Fleet, ssh_hosts: Call
         world.take_wal(second)
         orphan = (second.wal / "00000002.history").read_bytes() + b"2\t0/F0000000\tno recovery target specified\n"
         accept(world.vault, "00000003.history", BytesIO(orphan))
-        assert values(world, EndOfWal()) == (world.plan(EndOfWal()).backup, 4, [1, 2])
-        assert world.plan(EndOfWal()).timeline_path == (1, 2)
+        assert values(world, EndOfWal()) == (world.plan(EndOfWal()).source.backup.id, 4, [1, 2])
+        assert world.plan(EndOfWal()).point.timeline_path == (1, 2)
         wal_path(world.vault, "00000002.history").unlink()
         with pytest.raises(Refused) as refused:  # nothing tells now where timeline 2 comes from
             world.plan(EndOfWal())
         assert "00000002.history" in refused.value.detail
-        assert world.plan(EndOfWal(), timeline=1).timeline_path == (1,)
+        assert world.plan(EndOfWal(), timeline=1).point.timeline_path == (1,)
 
 
 def test_an_orphan_history_beside_the_first_timeline(fleet: Fleet, ssh_hosts: Callable[[str], SshHost]) -> None:
@@ -211,7 +211,7 @@ def test_an_orphan_history_beside_the_first_timeline(fleet: Fleet, ssh_hosts: Ca
         world.server.sql("INSERT INTO logged VALUES (1)")
         world.take_wal()
         accept(world.vault, "00000002.history", BytesIO(f"1\t{branch}\tbefore 1\n".encode()))
-        assert world.plan(EndOfWal()).timeline_path == (1,)
+        assert world.plan(EndOfWal()).point.timeline_path == (1,)
         assert values(world, EndOfWal())[1:] == (3, [1])
         with pytest.raises(Refused):
             world.plan(EndOfWal(), timeline=2)
@@ -261,7 +261,7 @@ def test_a_standby_follows_the_timeline_that_its_server_is_on(fork: Fork, which:
     try:
         with world.restored(EndOfWal(), standby=True) as restored:
             assert restored.verdict.proof.state == "following"
-            assert restored.verdict.plan.timeline == timeline
+            assert restored.verdict.plan.point.timeline == timeline
             there = server.scalar("SELECT count(*) FROM logged")
             wait_until(lambda: restored.column("SELECT count(*) FROM logged") == [there])
             held = {path.name for path in restored.data.glob("pgvault_wal/*.history")}
@@ -292,5 +292,5 @@ def test_without_the_server_a_person_says_which_timeline_a_standby_follows(fork:
         fork.world.write_config()
     assert "--target-timeline 1 or 2" in refused.value.hint
     (doubt,) = [each for each in plan.preconditions if each.name == "timeline of the original server"]
-    assert (doubt.outcome, plan.wal.histories) == (Outcome.WARNING, ())
+    assert (doubt.outcome, plan.source.wal.histories) == (Outcome.WARNING, ())
     assert doubt.detail.endswith("The standby follows timeline 1.")

@@ -174,7 +174,7 @@ def test_a_restore_to_a_time_equals_the_log(story: Story, number: int) -> None:
     target = targets(story)[number]
     backup, record = expected(story, target)
     with story.world.restored(target) as restored:
-        assert restored.verdict.plan.backup == backup.id
+        assert restored.verdict.plan.source.backup.id == backup.id
         found = restored.column("SELECT value FROM logged")
         assert sorted(found) == sorted(story.committed_before(record.lsn))
         assert restored.verdict.proof.timeline >= 2
@@ -218,7 +218,7 @@ def test_the_second_in_which_a_backup_ended(story: Story, whole_second: int) -> 
             story.world.plan(AtTime(time))
         return
     with story.world.restored(AtTime(time)) as restored:
-        assert restored.verdict.plan.backup == backup.id
+        assert restored.verdict.plan.source.backup.id == backup.id
         assert set(restored.column("SELECT value FROM logged")) == story.committed_before(record.lsn)
 
 

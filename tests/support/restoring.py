@@ -10,7 +10,8 @@ from pgvault.io.probe import Contents, Destination, Installation, Place
 from pgvault.model.backup import Backup, BackupStatus, Tablespace
 from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan, TablespacePlace, WalNeed
-from pgvault.model.target import EndOfWal, TargetAction
+from pgvault.model.target import EndOfWal
+from support.plans import made_plan
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SYSTEM = "7300000000000000001"
@@ -29,13 +30,10 @@ def backup(**facts: Any) -> Backup:
 
 def plan(**facts: Any) -> RestorePlan:
     """To /srv/data of a host, nothing there, the server started."""
-    return RestorePlan(**({
-        "server": "main", "backup": "20261101T120000Z", "host": "box", "directory": "/srv/data", "target": EndOfWal(),
-        "timeline": 1, "timeline_path": (1,), "stop_lsn": Lsn(0x3000000), "stop_time": None,
-        "action": TargetAction.PROMOTE, "standby": False, "tablespaces": (), "wal": NO_WAL, "bytes_to_send": 0,
-        "bytes_to_write": 1000 * MIB, "workers": 2, "bandwidth_limit": None, "start": True, "overwrites": "",
-        "sets_aside": False, "settings_changed": (), "settings_to_look_at": (), "preconditions": (),
-        "source": backup()} | facts))
+    return made_plan({
+        "server": "main", "backup": backup(), "host": "box", "directory": "/srv/data", "target": EndOfWal(),
+        "timeline": 1, "timeline_path": (1,), "stop_lsn": Lsn(0x3000000), "stop_time": None, "wal": NO_WAL,
+        "bytes_to_send": 0, "bytes_to_write": 1000 * MIB, "workers": 2, "start": True} | facts)
 
 
 def place(path: str = "/srv/data", contents: Contents = Contents.EMPTY, *entries: str, **facts: Any) -> Place:

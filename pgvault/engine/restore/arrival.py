@@ -56,8 +56,9 @@ class Goal:
 
     @classmethod
     def of(cls, plan: RestorePlan) -> Goal:
-        return cls(plan.action, plan.standby, plan.stop_lsn, plan.stop_replayed,
-                   isinstance(plan.target, EndOfWal | Immediate), isinstance(plan.target, Immediate))
+        point = plan.point
+        return cls(point.action, point.standby, point.stop_lsn, point.stop_replayed,
+                   isinstance(point.target, EndOfWal | Immediate), isinstance(point.target, Immediate))
 
     def is_reached_at(self, replayed_to: Lsn) -> bool:
         """`replayed_to` is the end of the last replayed record."""

@@ -15,22 +15,22 @@ _FULL = "No space left on device"
 
 
 def went_astray(watch: Watch, found: Astray) -> PgvaultError:
-    plan, where = watch.plan, f" at {found.lsn}" if found.lsn is not None else ""
-    target = f"the target, {plan.stop_lsn}" if plan.stop_lsn is not None else "the target"
-    if found.state == PROMOTED and isinstance(plan.target, EndOfWal) and not plan.standby:
+    plan, point, where = watch.plan, watch.plan.point, f" at {found.lsn}" if found.lsn is not None else ""
+    target = f"the target, {point.stop_lsn}" if point.stop_lsn is not None else "the target"
+    if found.state == PROMOTED and isinstance(point.target, EndOfWal) and not point.standby:
         return WalMissing(f"the restored server left recovery{where}, before the end of the archived WAL",
-                          detail=f"The archive reaches to {plan.stop_lsn}. {_log_says(watch)}",
-                          hint=f"Do not use the server in {plan.directory}. Look for what is missing: "
+                          detail=f"The archive reaches to {point.stop_lsn}. {_log_says(watch)}",
+                          hint=f"Do not use the server in {watch.directory}. Look for what is missing: "
                                f"pgvault wal {plan.server}")
     if found.state == PAUSED:
-        step = found.step.format(directory=plan.directory)
-        before = "" if plan.standby else f", before {target}" if found.lsn is not None else f", not at {target}"
+        step = found.step.format(directory=watch.directory)
+        before = "" if point.standby else f", before {target}" if found.lsn is not None else f", not at {target}"
         return PgvaultError(f"the restored server is paused{where}{before}"
                             f"{f': {found.reason}' if found.reason else ''}", detail=_log_says(watch),
                             hint=f"The restored files are complete. {step}.")
-    return PgvaultError(f"the restored server is {found.state}{where}, which was not asked for" if plan.standby else
+    return PgvaultError(f"the restored server is {found.state}{where}, which was not asked for" if point.standby else
                         f"the restored server is {found.state}{where}, not at {target}", detail=_log_says(watch),
-                        hint=f"Someone or something else did that; do not take the server in {plan.directory} for "
+                        hint=f"Someone or something else did that; do not take the server in {watch.directory} for "
                              "what was asked for.")
 
 
@@ -39,7 +39,7 @@ def not_following(watch: Watch) -> PgvaultError:
     return PgvaultError(
         f"the standby on {watch.host.description} does not follow the original server",
         detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
-        hint=f"Make primary_conninfo in {watch.plan.directory}/postgresql.auto.conf right and reload it, or let it "
+        hint=f"Make primary_conninfo in {watch.directory}/postgresql.auto.conf right and reload it, or let it "
              "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
 
@@ -52,11 +52,11 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
             detail=f"It refused: {watch.refusal}. Its files say that it is {watch.sight.state or 'in no known state'}"
                    f"{where}, and do not show whether that is the target. {doing}".strip(),
             hint=f"The restored files are complete and the server runs: look at it by hand, or let pgvault's role "
-                 f"in ({watch.plan.directory}/pg_hba.conf; conninfo of the host).")
+                 f"in ({watch.directory}/pg_hba.conf; conninfo of the host).")
     return PgvaultError(
         f"the restored server on {watch.host.description} stands still{where}: nothing moved for "
         f"{span(round(seconds))}", detail=f"{doing}{_log_says(watch)}",
-        hint=f"The restored files are complete and the server runs on: look at {watch.plan.directory}/{LOG_FILE} "
+        hint=f"The restored files are complete and the server runs on: look at {watch.directory}/{LOG_FILE} "
              "there, and whether its storage answers.")
 
 
@@ -67,8 +67,8 @@ def ended(watch: Watch, what: str) -> PgvaultError:
     return PgvaultError(
         f"the restored server on {watch.host.description} {what}",
         detail=f"{_log_says(watch)}{gave_up} Its state is {watch.sight.state or 'unknown'}.",
-        hint=next_step(said, directory=watch.plan.directory, start=watch.start,
-                       log=f"{watch.plan.directory}/{LOG_FILE}"))
+        hint=next_step(said, directory=watch.directory, start=watch.start,
+                       log=f"{watch.directory}/{LOG_FILE}"))
 
 
 def _log_says(watch: Watch) -> str:

@@ -21,9 +21,8 @@ from pgvault.engine.restore.settings import (
 from pgvault.engine.restore.stream import BackupFile, Item, SmallFile
 from pgvault.engine.restore.timelines import placeholders
 from pgvault.io.probe_script import MARKER
-from pgvault.model.backup import Backup
 from pgvault.model.control_file import read_control_file
-from pgvault.model.restore_plan import RestorePlan
+from pgvault.model.restore_plan import Point, RestoreDestination, RestorePlan, Source
 from pgvault.model.target import target_settings
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Kind, Manifest
@@ -47,54 +46,53 @@ _LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "b
 server that was itself restored may still have what its restore left."""
 
 
-def recovery_settings(plan: RestorePlan) -> dict[str, str]:
+def recovery_settings(source: Source, point: Point, destination: RestoreDestination) -> dict[str, str]:
     """What tells PostgreSQL how to recover, in the order it is written to postgresql.auto.conf; values unquoted."""
     return dict(recovery_additions(
-        target_settings(plan.target, plan.stop_lsn, plan.stop_replayed),
-        timeline=plan.recovery_timeline,
-        action=plan.action.value, restore_command=RESTORE_COMMAND,
-        recovery_end_command=RECOVERY_END_COMMAND, has_spaces_inside=plan.has_spaces_inside))
+        target_settings(point.target, point.stop_lsn, point.stop_replayed), timeline=point.recovery_timeline(source),
+        action=point.action.value, restore_command=RESTORE_COMMAND, recovery_end_command=RECOVERY_END_COMMAND,
+        has_spaces_inside=destination.has_spaces_inside))
 
 
-def safe_settings(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader, config: HostConfig | None,
-                  upstream: str, job: str) -> SafeSettings:
+def safe_settings(source: Source, point: Point, destination: RestoreDestination, manifest: Manifest, packs: PackReader,
+                  config: HostConfig | None, upstream: str, job: str) -> SafeSettings:
     """The configuration that the restored server will read."""
-    additions = recovery_settings(plan)
-    if plan.standby and upstream:
+    backup, additions = source.backup, recovery_settings(source, point, destination)
+    if point.standby and upstream:
         additions["primary_conninfo"] = upstream
-    if port := plan.port or (config and config.port):
+    if port := destination.port or (config and config.port):
         additions["port"] = str(port)
     if config is not None and config.socket_directory:
         additions["unix_socket_directories"] = config.socket_directory
     return make_safe(lambda path: read_small(path, manifest, packs), lambda path: conf_files(path, manifest), additions,
-                     old_directory=backup.data_directory, new_directory=plan.directory,
+                     old_directory=backup.data_directory, new_directory=destination.directory,
                      heading=f"{HEADING} backup {backup.id} of {backup.server}, job {job}",
-                     needs=_needs(plan, backup, manifest, packs))
+                     needs=_needs(source, manifest, packs))
 
 
-def _needs(plan: RestorePlan, backup: Backup, manifest: Manifest, packs: PackReader) -> Needs:
+def _needs(source: Source, manifest: Manifest, packs: PackReader) -> Needs:
     """The limits of the backup's pg_control, and larger ones that the WAL on the way names."""
     control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
     limits = dict((control and control.limits) or {})
-    for name, needed in (asdict(plan.limits) if plan.limits else {}).items():
+    for name, needed in (asdict(source.limits) if source.limits else {}).items():
         limits[name] = max(needed, limits.get(name, 0))
-    return Needs(backup.major, limits,
+    return Needs(source.backup.major, limits,
                  replication_origins(read_small(_ORIGINS, manifest, packs) or b""))
 
 
 class RestoredCluster:
     """The items of one restore."""
 
-    def __init__(self, plan: RestorePlan, server: ServerVault, backup: Backup, manifest: Manifest,
-                 config: HostConfig | None, upstream: str, job: str, recovery: Recovery) -> None:
-        self._recovery = recovery
-        self._plan, self._server, self._manifest, self._size = plan, server, manifest, backup.segment_size
+    def __init__(self, plan: RestorePlan, server: ServerVault, manifest: Manifest, config: HostConfig | None,
+                 upstream: str, job: str, recovery: Recovery) -> None:
+        self._plan, self._server, self._manifest, self._recovery = plan, server, manifest, recovery
         with PackReader(server) as packs:
-            self._settings = safe_settings(plan, backup, manifest, packs, config, upstream, job)
+            self._settings = safe_settings(plan.source, plan.point, plan.destination, manifest, packs, config, upstream,
+                                           job)
 
     def directories(self) -> Iterator[Item]:
         """All directories first, so that streams side by side find them."""
-        links = {f"pg_tblspc/{space.oid}" for space in self._plan.placed}
+        links = {f"pg_tblspc/{space.oid}" for space in self._plan.destination.placed}
         for entry in self._manifest.entries():
             if entry.kind is Kind.DIRECTORY and entry.path not in links and not _is_old_wal(entry):
                 yield BackupFile(entry.path, entry)
@@ -110,7 +108,7 @@ class RestoredCluster:
         """Configuration, the signal to recover, and what PostgreSQL cannot start without."""
         for path, content in self._settings.files.items():
             yield SmallFile(path, content)
-        yield SmallFile("standby.signal" if self._plan.standby else "recovery.signal", b"")
+        yield SmallFile("standby.signal" if self._plan.point.standby else "recovery.signal", b"")
         if (control := self._manifest.find(PG_CONTROL)) is not None:
             yield BackupFile(HELD_BACK, control)
 
@@ -119,10 +117,11 @@ class RestoredCluster:
                 or _is_old_wal(entry))
 
     def _wal(self) -> Iterator[Item]:
-        if recovery_settings(self._plan)["recovery_target_timeline"].isdigit():  # what looks for the latest reads them
-            for name, text in placeholders(self._recovery, self._plan.wal.histories).items():
+        source = self._plan.source
+        if self._plan.point.recovery_timeline(source).isdigit():  # what looks for the latest reads them
+            for name, text in placeholders(self._recovery, source.wal.histories).items():
                 yield SmallFile(f"{WAL_DIRECTORY}/{name}", text)
-        yield from SentWal(self._server, self._plan.wal, self._size).items(WAL_DIRECTORY)
+        yield from SentWal(self._server, source.wal, source.backup.segment_size).items(WAL_DIRECTORY)
 
 
 def _is_old_wal(entry: Entry) -> bool:

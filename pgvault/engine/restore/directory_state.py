@@ -44,7 +44,7 @@ def _holds(destination: Destination) -> str:
     return (destination.system_identifier or UNKNOWN) if destination.has_cluster else NO_CLUSTER
 
 
-def describe_contents(state: DirectoryState, plan: RestorePlan, backup: Backup, where: str = "") -> str:
+def describe_contents(state: DirectoryState, server: str, backup: Backup, where: str = "") -> str:
     """In words, with `where` it is ("in /srv/data") behind the first of them."""
     where = f" {where}" if where else ""
     if state.holds == NO_CLUSTER:
@@ -52,19 +52,19 @@ def describe_contents(state: DirectoryState, plan: RestorePlan, backup: Backup, 
     if state.holds == NOTHING or state.holds.startswith(INCOMPLETE):
         return describe_holding(state.holds)
     return f"the cluster{f' of PostgreSQL {state.pg_version}' if state.pg_version else ''}{where}" \
-           f"{_whose(state, plan, backup)}"
+           f"{_whose(state, server, backup)}"
 
 
-def _whose(state: DirectoryState, plan: RestorePlan, backup: Backup) -> str:
+def _whose(state: DirectoryState, server: str, backup: Backup) -> str:
     if state.system_identifier is None:
-        return (f"; whether it is a copy of {plan.server} cannot be told: its global/pg_control is damaged or cannot "
+        return (f"; whether it is a copy of {server} cannot be told: its global/pg_control is damaged or cannot "
                 f"be read{_in_brackets(_size(state))}")
     last = f"last checkpoint {when(state.checkpoint_at)}" if state.checkpoint_at else ""
     facts = _in_brackets(f"system identifier {state.system_identifier}", last, _size(state))
     if state.system_identifier == backup.system_identifier:
-        return f": {plan.server} itself or a copy of it{facts}"
+        return f": {server} itself or a copy of it{facts}"
     who = f"{state.server} or a copy of it" if state.server else "a cluster that this vault does not know"
-    return f", NOT a copy of {plan.server}: it is {who}{facts}"
+    return f", NOT a copy of {server}: it is {who}{facts}"
 
 
 def _size(state: DirectoryState) -> str:
@@ -76,15 +76,16 @@ def _in_brackets(*facts: str) -> str:
     return f" ({known})" if known else ""
 
 
-def held_conditions(state: DirectoryState, plan: RestorePlan, backup: Backup) -> Iterator[Precondition]:
+def held_conditions(state: DirectoryState, plan: RestorePlan) -> Iterator[Precondition]:
     """That the directory holds what the plan was made for, and that a cluster set aside is one of this server."""
-    if plan.if_holds and state.holds not in ("", plan.if_holds):
+    backup, replaced = plan.source.backup, plan.replaced
+    if replaced.if_holds and state.holds not in ("", replaced.if_holds):
         yield Precondition(
             "planned content", Outcome.FAILED,
-            f"The plan was made for a directory that holds {describe_holding(plan.if_holds)}; now it holds "
-            f"{describe_contents(state, plan, backup)}.",
+            f"The plan was made for a directory that holds {describe_holding(replaced.if_holds)}; now it holds "
+            f"{describe_contents(state, plan.server, backup)}.",
             "Look at what is there, and make the plan again, without --if-holds.")
-    if plan.sets_aside and state.holds != NO_CLUSTER:
+    if replaced.sets_aside and state.holds != NO_CLUSTER:
         name = "replaced cluster"
         if state.system_identifier == backup.system_identifier:
             yield Precondition(name, Outcome.OK, f"{plan.server} itself or a copy of it, by its system identifier")

@@ -18,8 +18,8 @@ from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.plan_conditions import (
     break_conditions,
     histories_for,
-    overwriting,
     passed_over,
+    replaced_by,
     wal_conditions,
     whole,
 )
@@ -34,11 +34,15 @@ from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.errors import PgvaultError, UsageError, WalMissing
 from pgvault.model.event import Emit, discard
-from pgvault.model.holding import NOTHING
 from pgvault.model.replay import Replay
 from pgvault.model.restore_plan import (
+    Configuration,
+    Cost,
+    Point,
     Precondition,
+    RestoreDestination,
     RestorePlan,
+    Source,
     WalNeed,
 )
 from pgvault.model.restore_request import RestoreRequest
@@ -67,36 +71,37 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
             lambda cancelled: _from_vault(server, request, primary, reading_progress(emit, cancelled)))
     except WalMissing as error:
         raise await _naming_old_wal(error, request, host, directory, server) from None
+    backup = choice.backup
     with ExitStack() as scope:
-        manifest = scope.enter_context(Manifest(server, choice.backup, check=True))
+        manifest = scope.enter_context(Manifest(server, backup, check=True))
         packs = scope.enter_context(PackReader(server))
-        check_facts(choice.backup, manifest, packs)
-        plan = _plan(request, choice, need, replay, directory, manifest, settings.parallel_jobs)
-        plan = replace(plan, limits=replay.limits, prepared=named_prepared(server, choice, replay.pending),
-                       allow_unread=request.allow_unread and bool(replay.unread))
-        safe = safe_settings(plan, choice.backup, manifest, packs, host_config,
+        check_facts(backup, manifest, packs)
+        source = Source(backup, need, replay.limits, named_prepared(server, choice, replay.pending),
+                        request.allow_unread and bool(replay.unread))
+        point = _point(request, choice)
+        destination = RestoreDestination(
+            request.host, directory, placed(spaces_of(backup, replay, manifest.tablespace_sizes()), request.tablespaces,
+                                            backup),
+            request.port, request.start, tuple(dict.fromkeys(request.expects)))
+        safe = safe_settings(source, point, destination, manifest, packs, host_config,
                              upstream_conninfo(settings.streaming_conninfo), "of this plan")
         cluster = cluster_of(manifest, packs, safe.values, directory)
         sent = manifest.stored_bytes()
-    plan = replace(plan, listens=listens_on(safe.values))
-    destination = await probe_for(plan, host, host_config, measure=True)
-    state = read_directory_state(destination, vault, plan.server)
-    plan = replace(plan, settings_changed=safe.changed, settings_to_look_at=safe.to_look_at,
-                   bytes_to_send=sent + need.bytes if destination.zstd else plan.bytes_to_write,
-                   directory_state=state, room=room(destination, plan, choice.backup.segment_size),
-                   if_holds=request.if_holds or state.holds)
+    configuration = Configuration(safe.changed, safe.to_look_at, listens_on(safe.values))
+    probed = await probe_for(destination, configuration, host, host_config, measure=True)
+    state = read_directory_state(probed, vault, request.server)
+    cost = Cost(sent + need.bytes if probed.zstd else source.bytes, source.bytes,
+                request.workers or settings.parallel_jobs, request.bandwidth_limit,
+                room(probed, destination, source.bytes, backup.segment_size))
     by_command = bool(host_config and host_config.start_command_for(directory))
-    fits = await fit_conditions(host, destination, cluster, choice.backup.major,
-                                is_certain=plan.start and not by_command)
+    fits = await fit_conditions(host, probed, cluster, backup.major, is_certain=request.start and not by_command)
     if request.overwrite and isinstance(request.target, EndOfWal) and (
             names := await only_there(host, directory, server)):
         of_wal = *of_wal, planned_without(names, request.server, directory)
-    if state.holds not in ("", NOTHING):
-        plan = overwriting(plan, request, state, choice.backup, destination.directory.real_path)
-    return replace(plan, preconditions=(whole(choice.backup), *of_wal,
-                                        *passed_over(server, choice.backup),
-                                        *destination_conditions(destination, state, plan, choice.backup, host_config),
-                                        *fits))
+    plan = RestorePlan(request.server, source, point, destination, configuration,
+                       replaced_by(request, directory, state, backup, probed.directory.real_path), cost)
+    return replace(plan, preconditions=(whole(backup), *of_wal, *passed_over(server, backup),
+                                        *destination_conditions(probed, state, plan, host_config), *fits))
 
 
 def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
@@ -119,12 +124,14 @@ async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host
     return unreachable_without(error, names, request.server, directory) if names else error
 
 
-async def probe_for(plan: RestorePlan, host: Host, config: HostConfig | None, *, measure: bool = False) -> Destination:
+async def probe_for(destination: RestoreDestination, configuration: Configuration, host: Host,
+                    config: HostConfig | None, *, measure: bool = False) -> Destination:
     """The destination as it is now, in all that its conditions are about."""
+    listens = configuration.listens
     return await probe_destination(
-        host, plan.directory, [s.location for s in plan.placed], (config and config.bin_directory) or "",
-        port=plan.listens.port if plan.start and plan.listens else None,
-        sockets=socket_directories(plan.listens) if plan.listens else (), measure=measure)
+        host, destination.directory, [s.location for s in destination.placed], (config and config.bin_directory) or "",
+        port=listens.port if destination.start and listens else None,
+        sockets=socket_directories(listens) if listens else (), measure=measure)
 
 
 async def _primary(server: ServerVault, settings: ServerConfig) -> History | PgvaultError:
@@ -159,17 +166,8 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
         return choice, need, replay, (*conditions, *([follow_condition(choice, primary)] if primary else []))
 
 
-def _plan(request: RestoreRequest, choice: Choice, need: WalNeed, replay: Replay, directory: str,
-          manifest: Manifest, workers: int) -> RestorePlan:
-    backup, sizes = choice.backup, manifest.tablespace_sizes()
-    path = [leg.timeline for leg in choice.history.legs if leg.end is None or leg.end >= (backup.begin_lsn or 0)]
-    return RestorePlan(
-        server=request.server, backup=backup.id, host=request.host, directory=directory, target=request.target,
-        timeline=choice.history.timeline, timeline_path=tuple(path),
-        stop_lsn=choice.stop.lsn, stop_time=choice.stop.time, action=request.action, standby=request.standby,
-        tablespaces=placed(spaces_of(backup, replay, sizes), request.tablespaces, backup), wal=need,
-        bytes_to_send=0, bytes_to_write=backup.size_bytes + need.count * backup.segment_size,
-        workers=request.workers or workers, bandwidth_limit=request.bandwidth_limit, start=request.start,
-        overwrites="", sets_aside=False, settings_changed=(), settings_to_look_at=(), preconditions=(),
-        stop_replayed=choice.stop.replayed, expects=tuple(dict.fromkeys(request.expects)), source=backup,
-        port=request.port)
+def _point(request: RestoreRequest, choice: Choice) -> Point:
+    begin = choice.backup.begin_lsn or 0
+    path = tuple(leg.timeline for leg in choice.history.legs if leg.end is None or leg.end >= begin)
+    return Point(request.target, choice.history.timeline, path, choice.stop.lsn, choice.stop.time,
+                 choice.stop.replayed, request.action, request.standby)

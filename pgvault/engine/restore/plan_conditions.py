@@ -6,7 +6,6 @@ The destination's own conditions are in `preconditions`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from pgvault.engine.restore.choose import Choice
 from pgvault.engine.restore.directory_state import describe_contents
@@ -15,7 +14,8 @@ from pgvault.engine.restore.stop import reach_of
 from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.errors import UsageError, WalMissing
-from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan
+from pgvault.model.holding import NOTHING
+from pgvault.model.restore_plan import DirectoryState, Precondition, Replaced
 from pgvault.model.restore_request import RestoreRequest
 from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.window import MINIMAL
@@ -42,18 +42,20 @@ def histories_for(search: WalSearch, request: RestoreRequest, choice: Choice) ->
     return tuple(name for name in search.histories() if not request.standby or int(name[:8], 16) <= newest)
 
 
-def overwriting(plan: RestorePlan, request: RestoreRequest, state: DirectoryState, backup: Backup,
-                 real_path: str) -> RestorePlan:
+def replaced_by(request: RestoreRequest, directory: str, state: DirectoryState, backup: Backup,
+                real_path: str) -> Replaced:
+    """Return what becomes of what is in the data directory; UsageError if `--overwrite` names another directory."""
+    if_holds = request.if_holds or state.holds
     if state.incomplete_restore is not None:
-        return replace(plan, overwrites=describe_contents(state, plan, backup))
-    if not request.overwrite:
-        return plan
-    if request.overwrite.rstrip("/") != plan.directory:
-        raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {plan.directory}",
+        return Replaced(state, if_holds, describe_contents(state, request.server, backup))
+    if not request.overwrite or state.holds in ("", NOTHING):
+        return Replaced(state, if_holds)
+    if request.overwrite.rstrip("/") != directory:
+        raise UsageError(f"--overwrite names {request.overwrite}, the restore goes to {directory}",
                          hint="Name the very directory that is to be replaced.")
     unmeasured = ", of unknown size" if state.size_bytes is None else ""
-    return replace(plan, overwrites=describe_contents(state, plan, backup, f"in {plan.directory}") + unmeasured,
-                   sets_aside=True, kept_as=aside_name(real_path, "JOB"))
+    return Replaced(state, if_holds, describe_contents(state, request.server, backup, f"in {directory}") + unmeasured,
+                    sets_aside=True, kept_as=aside_name(real_path, "JOB"))
 
 
 def whole(backup: Backup) -> Precondition:

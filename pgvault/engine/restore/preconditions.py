@@ -14,60 +14,60 @@ from pgvault.engine.restore.directory_state import describe_contents, held_condi
 from pgvault.engine.restore.listening import listening_conditions
 from pgvault.engine.restore.spaces import space_conditions
 from pgvault.io.probe import Contents, Destination, Place
-from pgvault.model.backup import Backup
 from pgvault.model.check import Outcome
 from pgvault.model.holding import NOTHING
-from pgvault.model.restore_plan import DirectoryState, Precondition, RestorePlan, Room, fails, holds
+from pgvault.model.restore_plan import DirectoryState, Precondition, RestoreDestination, RestorePlan, Room, fails, holds
 from pgvault.model.text import size
 
 RECOVERY_SEGMENTS = 3
 """What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
 
 
-def destination_conditions(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup,
+def destination_conditions(probed: Destination, state: DirectoryState, plan: RestorePlan,
                            host: HostConfig | None) -> tuple[Precondition, ...]:
     """Every condition with its outcome; the plan stands when none has failed. `state` is what was made of the look."""
+    backup = plan.source.backup
     return (
-        *held_conditions(state, plan, backup),
-        _running(destination, plan, host),
-        _directory(destination, state, plan, backup),
-        _owner(destination, plan),
-        *space_conditions(destination, plan, backup.major),
-        _space(destination, plan, backup.segment_size),
-        _programs(destination, plan, backup.major),
-        _tools(destination),
-        *_listening(destination, plan, backup.major, host),
+        *held_conditions(state, plan),
+        _running(probed, plan, host),
+        _directory(probed, state, plan),
+        _owner(probed, plan),
+        *space_conditions(probed, plan, backup.major),
+        _space(probed, plan),
+        _programs(probed, plan, backup.major),
+        _tools(probed),
+        *_listening(probed, plan, backup.major, host),
     )
 
 
-def _running(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> Precondition:
-    postmaster = destination.postmaster
+def _running(probed: Destination, plan: RestorePlan, host: HostConfig | None) -> Precondition:
+    postmaster = probed.postmaster
     if postmaster is None or not postmaster.alive:
         return holds("running server", "none there")
     return fails("running server",
-                 f"{plan.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
-                 "which runs.", f"Stop it first, on that host: {_stop(destination, plan, host)}")
+                 f"{plan.destination.directory}/postmaster.pid names process {postmaster.pid} ({postmaster.program}), "
+                 "which runs.", f"Stop it first, on that host: {_stop(probed, plan, host)}")
 
 
-def _stop(destination: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
+def _stop(probed: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
     """The command to be typed there."""
-    if command := host and host.stop_command_for(plan.directory, destination.directory.real_path):
+    if command := host and host.stop_command_for(plan.destination.directory, probed.directory.real_path):
         return command
-    programs = [each for each in destination.installations if each.has_pg_ctl]
-    programs.sort(key=lambda each: str(each.major) != destination.pg_version)
+    programs = [each for each in probed.installations if each.has_pg_ctl]
+    programs.sort(key=lambda each: str(each.major) != probed.pg_version)
     pg_ctl = f"{programs[0].directory}/pg_ctl" if programs else "pg_ctl"
-    return shlex.join([pg_ctl, "stop", "-D", plan.directory])
+    return shlex.join([pg_ctl, "stop", "-D", plan.destination.directory])
 
 
-def _listening(destination: Destination, plan: RestorePlan, major: int,
+def _listening(probed: Destination, plan: RestorePlan, major: int,
                host: HostConfig | None) -> Iterator[Precondition]:
-    if plan.start and plan.listens is not None:
-        yield from listening_conditions(destination, plan.listens, major,
-                                        by_command=bool(host and host.start_command_for(plan.directory)))
+    if plan.destination.start and plan.configuration.listens is not None:
+        yield from listening_conditions(probed, plan.configuration.listens, major,
+                                        by_command=bool(host and host.start_command_for(plan.destination.directory)))
 
 
-def _directory(destination: Destination, state: DirectoryState, plan: RestorePlan, backup: Backup) -> Precondition:
-    place, name = destination.directory, "directory"
+def _directory(probed: Destination, state: DirectoryState, plan: RestorePlan) -> Precondition:
+    place, name = probed.directory, "directory"
     if not place.is_one_line:
         return fails(name, f"{place.path!r} has control characters; PostgreSQL keeps it in a file of lines.",
                      "Choose another directory.")
@@ -81,13 +81,14 @@ def _directory(destination: Destination, state: DirectoryState, plan: RestorePla
                      "Choose a directory outside it: what a server finds among its files it may remove or back up.")
     if state.holds == NOTHING:
         return holds(name, "missing, will be made" if place.contents is Contents.MISSING else "empty")
-    if destination.incomplete_restore is not None:
-        return holds(name, f"what the incomplete restore {destination.incomplete_restore} left will be removed")
-    if plan.sets_aside:
+    if probed.incomplete_restore is not None:
+        return holds(name, f"what the incomplete restore {probed.incomplete_restore} left will be removed")
+    if plan.replaced.sets_aside:
         return _renaming(place)
-    what = describe_contents(state, plan, backup) if destination.has_cluster else ", ".join(place.entries)
+    what = describe_contents(state, plan.server, plan.source.backup) if probed.has_cluster else ", ".join(place.entries)
     return fails(name, f"{place.path} holds {what}.",
-                 f"Choose another directory; or have it renamed out of the way: --overwrite {plan.directory}")
+                 f"Choose another directory; or have it renamed out of the way: --overwrite "
+                 f"{plan.destination.directory}")
 
 
 def _renaming(place: Place) -> Precondition:
@@ -104,32 +105,33 @@ def _renaming(place: Place) -> Precondition:
     return holds(name, "what is there will be renamed, and kept until you remove it")
 
 
-def _owner(destination: Destination, plan: RestorePlan) -> Precondition:
-    place, name = destination.directory, "right to write"
-    if destination.uid == 0 and plan.start:
+def _owner(probed: Destination, plan: RestorePlan) -> Precondition:
+    place, name = probed.directory, "right to write"
+    if probed.uid == 0 and plan.destination.start:
         return fails("user root", "PostgreSQL does not run as root.",
                      "Log in as the user that runs the server: ssh = \"postgres@...\"; or add --no-start.")
     exists = place.contents is not Contents.MISSING
-    if exists and place.owner_uid != destination.uid:
-        fix = f"Log in as {place.owner}, or choose a directory that is not there yet." if destination.uid == 0 else \
-            f"On that host: chown {destination.user} {place.path}"
-        return fails(name, f"{place.path} belongs to {place.owner}, and we are {destination.user} there.", fix)
+    if exists and place.owner_uid != probed.uid:
+        fix = f"Log in as {place.owner}, or choose a directory that is not there yet." if probed.uid == 0 else \
+            f"On that host: chown {probed.user} {place.path}"
+        return fails(name, f"{place.path} belongs to {place.owner}, and we are {probed.user} there.", fix)
     if not place.writable:
         where = place.path if exists else place.nearest
-        return fails(name, f"{destination.user} may not write to {where}.", "Make it writable, or choose another.")
-    if destination.uid == 0:
-        places = shlex.join([place.real_path, *(each.real_path for each in destination.tablespaces)])
+        return fails(name, f"{probed.user} may not write to {where}.", "Make it writable, or choose another.")
+    if probed.uid == 0:
+        places = shlex.join([place.real_path, *(each.real_path for each in probed.tablespaces)])
         return Precondition(name, Outcome.WARNING, "root will own the files, and PostgreSQL does not run as root.",
                             "Give them to the user that runs the server before you start it, on that host: "
                             f"chown -R postgres: {places}")
-    return holds(name, f"as {destination.user}, who will own the files")
+    return holds(name, f"as {probed.user}, who will own the files")
 
 
-def room(destination: Destination, plan: RestorePlan, segment_size: int) -> tuple[Room, ...]:
-    """For each file system: needs on one add up, and recovery needs room of its own in pg_wal."""
-    in_spaces = sum(space.size_bytes for space in plan.placed)
-    wanted = [(destination.directory, plan.bytes_to_write - in_spaces + RECOVERY_SEGMENTS * segment_size),
-              *((place, space.size_bytes) for space, place in zip(plan.placed, destination.tablespaces, strict=True))]
+def room(probed: Destination, destination: RestoreDestination, total: int, segment_size: int) -> tuple[Room, ...]:
+    """For each file system: needs on one add up, and recovery needs room of its own in pg_wal. `total` is
+    what is written in all, in bytes."""
+    spaces = destination.placed
+    wanted = [(probed.directory, total - sum(each.size_bytes for each in spaces) + RECOVERY_SEGMENTS * segment_size),
+              *((place, space.size_bytes) for space, place in zip(spaces, probed.tablespaces, strict=True))]
     on: dict[str, list[tuple[Place, int]]] = {}
     for place, count in wanted:
         on.setdefault(place.file_system, []).append((place, count))
@@ -144,8 +146,8 @@ def _room(places: Sequence[tuple[Place, int]]) -> Room:
     return Room(first.path, first.mounted_on, sum(count for _, count in places), free)
 
 
-def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Precondition:
-    found = room(destination, plan, segment_size)
+def _space(probed: Destination, plan: RestorePlan) -> Precondition:
+    found = room(probed, plan.destination, plan.cost.bytes_to_write, plan.source.backup.segment_size)
     for each in found:
         if not each.is_enough:
             return fails("space", f"{each.path} needs {size(each.needed)} and {each.mounted_on} has "
@@ -154,21 +156,21 @@ def _space(destination: Destination, plan: RestorePlan, segment_size: int) -> Pr
     return holds("space", ", ".join(f"{_free(each)} free for {size(each.needed)}" for each in found))
 
 
-def _programs(destination: Destination, plan: RestorePlan, major: int) -> Precondition:
+def _programs(probed: Destination, plan: RestorePlan, major: int) -> Precondition:
     name = f"programs of PostgreSQL {major}"
-    fitting = [i for i in destination.installations if i.major == major]
+    fitting = [i for i in probed.installations if i.major == major]
     if fitting:
         return holds(name, f"{fitting[0].version} in {fitting[0].directory}")
-    found = ", ".join(f"{i.version} in {i.directory}" for i in destination.installations) or "none"
-    outcome = Outcome.FAILED if plan.start or destination.installations else Outcome.WARNING
+    found = ", ".join(f"{i.version} in {i.directory}" for i in probed.installations) or "none"
+    outcome = Outcome.FAILED if plan.destination.start or probed.installations else Outcome.WARNING
     return Precondition(name, outcome, f"Found: {found}.",
                         f"Install PostgreSQL {major} there, or set bin_directory for the host.")
 
 
-def _tools(destination: Destination) -> Precondition:
-    if destination.tar is None:
+def _tools(probed: Destination) -> Precondition:
+    if probed.tar is None:
         return fails("tar", "The host has no tar.", "Install tar there.")
-    return holds("tar", "zstd too: stored data goes over as it is" if destination.zstd
+    return holds("tar", "zstd too: stored data goes over as it is" if probed.zstd
                  else "no zstd: data is unpacked here and goes over plain")
 
 

@@ -51,21 +51,22 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
             proof = replace(proof, closed=await closed_databases(watch.asked, emit))
         # A server that replays shows none; then the plan knows them, from the WAL.
         told = await prepared_transactions(watch.asked) if proof.state == PROMOTED and not proof.refusal else None
-        proof = replace(proof, prepared=plan.prepared if told is None else told)
+        proof = replace(proof, prepared=plan.source.prepared if told is None else told)
         report_prepared(proof.prepared, proof.state, emit)
-        if plan.expects:
+        if plan.destination.expects:
             emit(PhaseStarted("look"))
-            proof = replace(proof, expected=await find_expected(plan.expects, watch.asked, emit))
+            proof = replace(proof, expected=await find_expected(plan.destination.expects, watch.asked, emit))
         return proof
     except Unreachable as lost:
         raise Unreachable(lost.message, detail=f"{lost.detail} The restored files are complete and their server was "
                                                "started; nobody saw whether it arrived.".strip(),
-                          hint=f"Look there, in {plan.directory}: the server goes on without pgvault.") from lost
+                          hint=f"Look there, in {plan.destination.directory}: the server goes on without pgvault.") \
+            from lost
 
 
 async def _reached(watch: Watch, begin: Lsn, emit: Emit) -> Proof:
     goal, plan = Goal.of(watch.plan), watch.plan
-    advance, still = Advance(emit, begin, plan.stop_lsn), Stillness(emit)
+    advance, still = Advance(emit, begin, plan.point.stop_lsn), Stillness(emit)
     astray, failures, began = 0, 0, time.monotonic()
     while True:
         await watch.look()
@@ -85,7 +86,7 @@ async def _reached(watch: Watch, begin: Lsn, emit: Emit) -> Proof:
             raise went_astray(watch, verdict)
         if how := watch.how_it_ended():
             raise ended(watch, how)
-        if plan.standby and watch.is_up:
+        if plan.point.standby and watch.is_up:
             patience = FAILING_SECONDS if len(watch.failures) > failures + 1 else FOLLOW_SECONDS
             if advance.stands_for > min(patience, FOLLOW_SECONDS):
                 raise not_following(watch)

@@ -60,7 +60,7 @@ class RestoreVerdict:
     """None when the server was not to be started."""
 
     def __str__(self) -> str:
-        where = f"{self.plan.host or 'this machine'}:{self.plan.directory}"
+        where = self.plan.destination.place
         if self.proof is None:
             return f"restored to {where}, ready to be started"
         return f"restored to {where}; {self.proof}"
@@ -80,25 +80,26 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
     """
     vault = Vault.open(config.vault.home)
     server = vault.server(plan.server)
-    backup = catalog.read(server, plan.backup)
-    host_config = config.host(plan.host) if plan.host else None
+    backup = catalog.read(server, plan.source.backup.id)
+    name = plan.destination.host
+    host_config = config.host(name) if name else None
     async with AsyncExitStack() as scope:
         scope.enter_context(vault.leases.hold(Concern.RESTORE, job=job, about=_about(plan, host_config)))
         scope.enter_context(server.leases.hold(Concern.PACKS, shared=True, wait=True))
         manifest = scope.enter_context(await asyncio.to_thread(Manifest, server, backup, check=True))
         with PackReader(server) as packs:
             check_facts(backup, manifest, packs)
-        look = _Look(plan, vault, backup, host_config)
+        look = _Look(plan, vault, host_config)
         host, destination = await _arrive(scope, host, look, emit)
         act = _Restore(plan, config, server, backup, manifest, host, host_config, destination, look, job, emit)
         recovery = await act.write()
-        return RestoreVerdict(plan, await act.start(recovery) if plan.start else None)
+        return RestoreVerdict(plan, await act.start(recovery) if plan.destination.start else None)
 
 
 def _about(plan: RestorePlan, config: HostConfig | None) -> str:
     """One destination, whatever the names under which the host is configured."""
     where = f"{config.ssh.host}:{config.ssh.port}" if config is not None and config.ssh else ""
-    return sha256(f"{where}\0{plan.directory}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return sha256(f"{where}\0{plan.destination.directory}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: Emit) -> tuple[Host, Destination]:
@@ -107,7 +108,7 @@ async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: E
         host.on_command = emit
         with suppress(Unreachable):
             return host, await look.again(host)
-    host = await scope.enter_async_context(await connect_host(look.plan.host, look.host_config, emit))
+    host = await scope.enter_async_context(await connect_host(look.plan.destination.host, look.host_config, emit))
     return host, await look.again(host)
 
 
@@ -117,14 +118,13 @@ class _Look:
 
     plan: RestorePlan
     vault: Vault
-    backup: Backup
     host_config: HostConfig | None
 
     async def again(self, host: Host) -> Destination:
         plan = self.plan
-        destination = await probe_for(plan, host, self.host_config)
+        destination = await probe_for(plan.destination, plan.configuration, host, self.host_config)
         state = read_directory_state(destination, self.vault, plan.server)
-        conditions = destination_conditions(destination, state, plan, self.backup, self.host_config)
+        conditions = destination_conditions(destination, state, plan, self.host_config)
         failed = [each for each in conditions if each.outcome is Outcome.FAILED]
         if failed:
             raise Refused(f"the destination on {host.description} is not as the plan needs it: {failed[0].name}",
@@ -152,17 +152,18 @@ class _Restore:
         """Everything is there and durable when this returns; cancelled before, the destination becomes what it was."""
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
-                    tuple((space.oid, space.location) for space in plan.placed), self.job, plan.sets_aside,
+                    tuple((space.oid, space.location) for space in plan.destination.placed), self.job,
+                    plan.replaced.sets_aside,
                     self.destination.incomplete_restore or "")
         if site.aside:
             self.emit(PhaseStarted("salvage"))
             stored = await salvage(self.host, site.directory, self.server, emit=self.emit,
                                    level=level_for(settings.compression_level))
-            if isinstance(plan.target, EndOfWal) and (note := not_planned(stored, plan.timeline)):
+            if isinstance(plan.point.target, EndOfWal) and (note := not_planned(stored, plan.point.timeline)):
                 self.emit(note)
             await self.look.again(self.host)  # much WAL takes minutes
         recovery = await asyncio.to_thread(reserve_timeline, self.server, plan, self.job, self.emit)
-        self.emit(PhaseStarted("copy", plan.bytes_to_write))
+        self.emit(PhaseStarted("copy", plan.cost.bytes_to_write))
         async with self._undone_when_cancelled(site):
             await self._prepare(site)
             async with self._incomplete_when_failed(site):
@@ -183,13 +184,12 @@ class _Restore:
         upstream = upstream_conninfo(self.config.server(self.plan.server).streaming_conninfo)
         progress = Progress(self.emit)
         with Manifest(self.server, self.backup) as listing:
-            cluster = RestoredCluster(self.plan, self.server, self.backup, listing, self.host_config, upstream,
-                                      self.job, recovery)
+            cluster = RestoredCluster(self.plan, self.server, listing, self.host_config, upstream, self.job, recovery)
             sender = Sender(self.host, directory, self.server, own_runs(self.manifest),
-                            packed=self.destination.zstd is not None, limit=RateLimit(self.plan.bandwidth_limit),
+                            packed=self.destination.zstd is not None, limit=RateLimit(self.plan.cost.bandwidth_limit),
                             wrote=progress.add)
             await sender.send(cluster.directories())
-            await sender.send(cluster.files(), self.plan.workers)
+            await sender.send(cluster.files(), self.plan.cost.workers)
             await sender.send(cluster.last())
         progress.report()
 
@@ -246,14 +246,14 @@ class _Restore:
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))
         try:
-            started = await start_server(self.host, self.host_config, plan, self.backup.major)
-            self.emit(PhaseStarted("recover", plan.stop_lsn - begin if plan.stop_lsn else None))
+            started = await start_server(self.host, self.host_config, self._directory, self.backup.major)
+            self.emit(PhaseStarted("recover", plan.point.stop_lsn - begin if plan.point.stop_lsn else None))
             proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit,
                                 started=started)
         except asyncio.CancelledError:
             raise self._too_late("its server goes on with what it does") from None
         for line in proof.log:
-            self.emit(Noted(f"{plan.host or 'this machine'} says: {line}"))
+            self.emit(Noted(f"{plan.destination.host or 'this machine'} says: {line}"))
         if proof.state == PROMOTED:
             await follow_promotion(self.host, self.destination.directory.real_path, self.server, recovery,
                                    proof.timeline, self.emit)
@@ -261,14 +261,18 @@ class _Restore:
             raise self._lacks(proof)
         return proof
 
+    @property
+    def _directory(self) -> str:
+        return self.plan.destination.directory
+
     def _lacks(self, proof: Proof) -> NotRight:
         return NotRight(f"the restored server runs, but {'; '.join(map(str, proof.lacking))}",
-                        detail=f"Nothing was undone; in {self.plan.directory} on {self.host.description} {proof}.",
+                        detail=f"Nothing was undone; in {self._directory} on {self.host.description} {proof}.",
                         hint=proof.next_step(self.plan.server, self.job))
 
     def _too_late(self, server: str) -> Cancelled:
         return Cancelled("restore cancelled after its files were complete",
-                         detail=f"{self.plan.directory} on {self.host.description} can be started; {server}.",
+                         detail=f"{self._directory} on {self.host.description} can be started; {server}.",
                          hint="Use it, or stop its server and remove the directory.")
 
 

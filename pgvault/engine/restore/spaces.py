@@ -89,9 +89,9 @@ def _placed(space: TablespacePlace, location: str | None) -> TablespacePlace:
 # What must hold
 
 
-def space_conditions(destination: Destination, plan: RestorePlan, major: int) -> Iterator[Precondition]:
-    taken = [destination.directory.real_path]
-    for space, place in zip(plan.placed, destination.tablespaces, strict=True):
+def space_conditions(probed: Destination, plan: RestorePlan, major: int) -> Iterator[Precondition]:
+    taken = [probed.directory.real_path]
+    for space, place in zip(plan.destination.placed, probed.tablespaces, strict=True):
         name = f"tablespace {space.name}"
         choose = f"Choose another place: {shlex.join(option('--tablespace', f'{space.name}=PATH'))}"
         if not place.is_one_line:
@@ -102,20 +102,20 @@ def space_conditions(destination: Destination, plan: RestorePlan, major: int) ->
             told = f"{place.path} lies inside the data directory {place.within} of another cluster."
             yield Precondition(name, Outcome.FAILED, told, choose)
         elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= OURS \
-                and not (destination.incomplete_restore is not None and MARKER in place.entries):
+                and not (probed.incomplete_restore is not None and MARKER in place.entries):
             yield Precondition(name, Outcome.FAILED, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)
-        elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != destination.uid):
-            yield Precondition(name, Outcome.FAILED, f"{destination.user} may not write to {place.path}.", choose)
+        elif not place.writable or (place.contents is not Contents.MISSING and place.owner_uid != probed.uid):
+            yield Precondition(name, Outcome.FAILED, f"{probed.user} may not write to {place.path}.", choose)
         else:
             left = ", where what the incomplete restore left will be removed" if MARKER in place.entries else ""
             yield Precondition(name, Outcome.OK, f"{describe_tablespace(space)}{left}")
         taken.append(place.real_path)
-    for space in plan.tablespaces:
+    for space in plan.destination.tablespaces:
         if not space.location:
             yield Precondition(f"tablespace {space.name}", Outcome.OK, describe_tablespace(space))
-    if plan.wal.created or plan.has_spaces_inside:
-        yield from minor_conditions(destination.installations, major)
-    if plan.standby:
+    if plan.source.wal.created or plan.destination.has_spaces_inside:
+        yield from minor_conditions(probed.installations, major)
+    if plan.point.standby:
         yield Precondition("later tablespaces", Outcome.WARNING,
                            "What the original server creates from now on, a standby creates at the same path on its "
                            "own host.",

@@ -11,7 +11,6 @@ from pgvault.engine.restore.observation import observe_server
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, Installation, probe_destination
 from pgvault.model.errors import PgvaultError, Refused, Unreachable
-from pgvault.model.restore_plan import RestorePlan
 
 _SECONDS = 120.0
 _WATCHED_SECONDS = "3"
@@ -26,29 +25,29 @@ class Started(NamedTuple):
     """What pg_ctl said when it saw the server end. Why is in the server's log, unless that could not be written."""
 
 
-async def start_server(host: Host, config: HostConfig | None, plan: RestorePlan, major: int) -> Started:
+async def start_server(host: Host, config: HostConfig | None, directory: str, major: int) -> Started:
     """Start it. PgvaultError when the host's own command fails."""
-    if command := config and config.start_command_for(plan.directory):
-        return await _by_command(host, plan, command)
-    destination = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
-    argv = [f"{programs_for(destination, major).directory}/pg_ctl", "start", "-D", plan.directory, "-l",
-            f"{plan.directory}/{LOG_FILE}"]
+    if command := config and config.start_command_for(directory):
+        return await _by_command(host, directory, command)
+    destination = await probe_destination(host, directory, (), (config and config.bin_directory) or "")
+    pg_ctl = f"{programs_for(destination, major).directory}/pg_ctl"
+    argv = [pg_ctl, "start", "-D", directory, "-l", f"{directory}/{LOG_FILE}"]
     done = await host.run([*argv, "-s", "-w", "-t", _WATCHED_SECONDS], timeout=_SECONDS)
-    if not done.status or await _runs(host, plan):
+    if not done.status or await _runs(host, directory):
         return Started(shlex.join(argv))
     return Started(shlex.join(argv), f"pg_ctl ended with status {done.status}: {' '.join((done.stderr or '').split())}")
 
 
-async def _by_command(host: Host, plan: RestorePlan, command: str) -> Started:
+async def _by_command(host: Host, directory: str, command: str) -> Started:
     try:
         done = await host.run_shell(command, timeout=_SECONDS)
     except Unreachable:
         raise
     except PgvaultError:
-        if await _runs(host, plan):
+        if await _runs(host, directory):
             return Started(command)
         raise
-    if done.status and not await _runs(host, plan):
+    if done.status and not await _runs(host, directory):
         raise PgvaultError(
             f"could not start the restored server on {host.description}",
             detail=f"{command} ended with status {done.status}: {(done.stderr or '').strip()}",
@@ -57,10 +56,10 @@ async def _by_command(host: Host, plan: RestorePlan, command: str) -> Started:
     return Started(command)
 
 
-async def _runs(host: Host, plan: RestorePlan) -> bool:
+async def _runs(host: Host, directory: str) -> bool:
     """Commands that wait until a server takes logins give up on one that replays for longer; it goes on all the same.
     """
-    return (await observe_server(host, plan.directory, "")).alive
+    return (await observe_server(host, directory, "")).alive
 
 
 def programs_for(destination: Destination, major: int) -> Installation:

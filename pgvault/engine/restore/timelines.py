@@ -25,11 +25,11 @@ from pgvault.vault.recoveries import Recovery
 
 def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emit) -> Recovery:
     """Also from a vault that cannot be written to, where it is noted nowhere."""
-    wanted = Recovery(0, plan.timeline, job, plan.host, plan.directory)
+    wanted = Recovery(0, plan.point.timeline, job, plan.destination.host, plan.destination.directory)
     try:
         return recoveries.reserve(server, wanted)
     except (OSError, PgvaultError) as error:
-        number = recoveries.next_timeline(server, plan.timeline)
+        number = recoveries.next_timeline(server, plan.point.timeline)
         emit(Noted(f"the vault cannot note that this recovery takes timeline {number} ({error}); a later one may take "
                    "the same", Level.WARNING, "timeline"))
         return replace(wanted, timeline=number)

@@ -51,7 +51,7 @@ class Watch:
 
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
                  started: Started, programs: str) -> None:
-        self.host, self.plan, self._programs = host, plan, programs
+        self.host, self.plan, self.directory, self._programs = host, plan, plan.destination.directory, programs
         self.start, self.gave_up = started
         copy = copy_of(plan)
         self.asked = RestoredServer(host, config, server, copy, programs)
@@ -68,9 +68,8 @@ class Watch:
     @classmethod
     async def begin(cls, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
                     started: Started) -> Watch:
-        there = await probe_destination(host, plan.directory, (), (config and config.bin_directory) or "")
-        major = plan.source.major if plan.source is not None else None
-        fitting = [each.directory for each in there.installations if each.major == major]
+        there = await probe_destination(host, plan.destination.directory, (), (config and config.bin_directory) or "")
+        fitting = [each.directory for each in there.installations if each.major == plan.source.backup.major]
         return cls(host, config, server, plan, started, next(iter(fitting), ""))
 
     @property
@@ -89,7 +88,7 @@ class Watch:
     async def look(self) -> None:
         """One look; a host that is too slow to answer is looked at again, as long as the limits allow."""
         try:
-            self.sight = await observe_server(self.host, self.plan.directory, self._programs, self.sight.elsewhere)
+            self.sight = await observe_server(self.host, self.directory, self._programs, self.sight.elsewhere)
         except Unreachable:
             raise
         except PgvaultError:
