@@ -15,7 +15,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.estimate import Estimate, estimate
 from pgvault.model.restore_plan import Listening, Precondition, RestorePlan, SettingChange
 from pgvault.model.target import describe
-from pgvault.model.text import size, span
+from pgvault.model.text import elapsed, size, span
 from pgvault.model.times import utc
 
 
@@ -127,7 +127,7 @@ def _source(backup: Backup) -> dict[str, object]:
 
 def _describe_source(backup: Backup) -> str:
     """Describe the backup in one line. Its age is how far a restore goes back before the target."""
-    age = f", {span(round((datetime.now(UTC) - backup.finished_at).total_seconds()))} old" if backup.finished_at else ""
+    age = f", {elapsed(backup.finished_at, datetime.now(UTC))} old" if backup.finished_at else ""
     return f"{backup.id}{age}, PostgreSQL {backup.server_version}, {size(backup.size_bytes)}"
 
 

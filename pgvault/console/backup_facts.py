@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pgvault.console.ages import UNKNOWN, age, stamp
 from pgvault.console.fields import Field
 from pgvault.console.widgets.rows import Column
 from pgvault.engine.catalogue import Catalogue, Catalogued
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.retention import Retention
-from pgvault.model.text import Painted, Part, size, span
+from pgvault.model.text import UNKNOWN, Painted, Part, age, size, span, stamp
 from pgvault.model.times import exact
 from pgvault.vault.catalog import Unreadable
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pgvault.console.ages import age, ago
 from pgvault.console.checks import Checked, NoAnswer
 from pgvault.console.fields import failed, paragraphs
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.rows import Column
 from pgvault.model.check import Finding, Outcome
-from pgvault.model.text import Painted, Part, visible, width
+from pgvault.model.text import Painted, Part, age, ago, visible, width
 
 _OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "warn", "WARN"),
              Outcome.FAILED: ("failed", "bad", "FAILED"), Outcome.SKIPPED: ("skipped", "dim", "not run")}

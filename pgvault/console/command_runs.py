@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from pgvault.console.ages import stamp
 from pgvault.console.command_words import in_words
 from pgvault.console.commands import Ran
 from pgvault.console.fields import Field
-from pgvault.model.text import Painted, span
+from pgvault.model.text import Painted, span, stamp
 
 HERE = "here"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgvault.console import plan_facts
-from pgvault.console.ages import stamp
 from pgvault.console.command_words import in_words
 from pgvault.console.fields import Field, gap, heading
 from pgvault.console.glyphs import Glyphs
@@ -23,7 +22,7 @@ from pgvault.jobs.registry import read_job
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import CommandRan, Failure
 from pgvault.model.job import Job
-from pgvault.model.text import Painted, Part
+from pgvault.model.text import Painted, Part, stamp
 
 _EVENT_TEXT = 15 + 2 + 8 + 2
 """Columns before what an event says: its time and its word."""

@@ -9,7 +9,7 @@ from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import Followed
 from pgvault.console.widgets.jobline import job_name, silence, state_part
 from pgvault.model.job import Job, JobState
-from pgvault.model.text import Painted, Part, span, width
+from pgvault.model.text import Painted, Part, elapsed, width
 
 _INDENT = "   "
 
@@ -18,7 +18,7 @@ def took(job: Job, now: datetime) -> str:
     """How long it ran, or runs; `-` where that is not known."""
     if job.state is JobState.LOST:
         return "-"
-    return span(max(0, round(((job.finished_at or now) - job.started_at).total_seconds())))
+    return elapsed(job.started_at, job.finished_at or now)
 
 
 def short_time(moment: datetime, now: datetime) -> str:
@@ -43,7 +43,7 @@ def _heard(followed: Followed, now: datetime) -> str:
     """When its last event came, unless the silence since is told."""
     if followed.heard_at is None or silence(followed, now):
         return ""
-    return f", heard {span(max(0, round((now - followed.heard_at).total_seconds())))} ago"
+    return f", heard {elapsed(followed.heard_at, now)} ago"
 
 
 def current(jobs: Iterable[Job]) -> list[Job]:
@@ -75,5 +75,5 @@ def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Se
                                  "warn")]
     if followed.progress:
         return [_INDENT, followed.progress.line(columns - len(_INDENT) - 1, glyphs.filled, glyphs.empty)]
-    since = f" for {span(round((now - followed.phase_at).total_seconds()))}" if followed.phase_at else ""
+    since = f" for {elapsed(followed.phase_at, now)}" if followed.phase_at else ""
     return [_INDENT, f"{followed.phase or 'beginning'}{since}"]

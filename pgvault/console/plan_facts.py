@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pgvault.console.ages import stamp
 from pgvault.console.fields import Field
 from pgvault.jobs.encoding import plain
 from pgvault.model.job import JobKind
 from pgvault.model.rate import format_rate
 from pgvault.model.relation import RelationName
-from pgvault.model.text import size, span
+from pgvault.model.text import size, span, stamp
 
 Plan = Mapping[str, Any]
 _OUTCOMES = {"warning": "warn", "failed": "bad"}

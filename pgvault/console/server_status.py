@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from pgvault.config.schema import ServerConfig
-from pgvault.console.ages import UNKNOWN, age, ago
 from pgvault.console.check_rows import first_failure, outcome_style
 from pgvault.console.checks import Checked, Checks, NoAnswer
 from pgvault.console.fields import Field, failed
@@ -19,7 +18,7 @@ from pgvault.engine.protection import ProtectionState
 from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
 from pgvault.model.protection import are_too_few, is_too_old
-from pgvault.model.text import Painted, Part, size, span
+from pgvault.model.text import UNKNOWN, Painted, Part, age, ago, size, span
 from pgvault.model.times import exact
 
 Known = Protection | PgvaultError | None

@@ -37,6 +37,7 @@ from pgvault.demo.standby import StandbyHost
 from pgvault.jobs.hold import is_alive
 from pgvault.jobs.registry import jobs_directory, read_job, request_cancel
 from pgvault.model.errors import NoSpace, NotFound, PgvaultError, Refused
+from pgvault.model.text import size
 from pgvault.vault import mount_guard
 from pgvault.vault.layout import Vault
 
@@ -224,7 +225,7 @@ def _check_place(place: Path, account: Account, megabytes: int) -> None:
     need, free = (300 + 4 * megabytes) << 20, shutil.disk_usage(place).free
     if free < need:
         raise NoSpace(f"not enough space for the sandbox in {place}",
-                      detail=f"It needs about {need >> 20} MiB, and {free >> 20} MiB are free.",
+                      detail=f"It needs about {size(need)}, and {size(free)} are free.",
                       hint="Choose another directory with --dir, or less data with --megabytes.")
 
 

@@ -362,7 +362,7 @@ def test_a_hostile_path_is_quoted_in_the_fix() -> None:
 
 def test_a_receiver_is_told_by_who_it_is() -> None:
     assert findings(streamed())["receive-wal running"].detail == RECEIVER
-    assert "0 MiB behind" in findings(streamed())["replication slot"].detail
+    assert "500 B behind" in findings(streamed())["replication slot"].detail
 
 
 def test_wal_without_an_index_of_its_own_is_nothing() -> None:

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelf import at
 
-from pgvault.console.ages import age, ago
 from pgvault.console.glyphs import ASCII, UNICODE
 from pgvault.console.jobbook import Followed
 from pgvault.console.widgets.jobline import ended_lines, job_line, silence
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.pace import Progress
-from pgvault.model.text import visible, width
+from pgvault.model.text import age, ago, visible, width
 
 NOW = at(23)
 JOB = Job("20261123T115900Z-01", JobKind.BACKUP, "main-db", JobState.RUNNING, "pgvault backup main-db", 7, "ops1",

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from shelf import Shelf, at, made_backup
 
 from pgvault.console import backup_facts, server_status
-from pgvault.console.ages import age
 from pgvault.console.check_rows import check_table, first_failure, worst_first
 from pgvault.console.checks import Checked, NoAnswer
 from pgvault.console.fields import failed, laid_out
@@ -25,7 +24,7 @@ from pgvault.model.check import Finding, Outcome
 from pgvault.model.event import Failure
 from pgvault.model.job import JobState
 from pgvault.model.retention import Retention, RetentionVerdict
-from pgvault.model.text import visible, width
+from pgvault.model.text import age, visible, width
 from pgvault.vault.catalog import Unreadable
 
 TEXTS = st.one_of(

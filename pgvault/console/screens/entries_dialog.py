@@ -17,7 +17,6 @@ from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgvault.console.ages import ago
 from pgvault.console.background import run_in_background
 from pgvault.console.entries import Entry, matching
 from pgvault.console.fields import wrapped
@@ -30,7 +29,7 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import placeholder
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.errors import PgvaultError
-from pgvault.model.text import Painted, Part, size
+from pgvault.model.text import Painted, Part, ago, size
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp

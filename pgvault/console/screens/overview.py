@@ -12,7 +12,6 @@ from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import server_status
-from pgvault.console.ages import ago
 from pgvault.console.app import Change
 from pgvault.console.check_rows import WELL, CheckRow, CheckTable, check_table
 from pgvault.console.checks import NoAnswer
@@ -33,7 +32,7 @@ from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
 from pgvault.console.widgets.too_small import WHOLE
 from pgvault.engine.overview import Protection
-from pgvault.model.text import Painted, Part, width
+from pgvault.model.text import Painted, Part, ago, width
 
 _NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
 _ENDED = 8

@@ -10,7 +10,7 @@ from pgvault.console.timeline.chart import Chart
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.timeline.frame import Frame
 from pgvault.model.errors import PgvaultError
-from pgvault.model.text import span
+from pgvault.model.text import elapsed, span
 
 
 def reading(server: str) -> Iterator[Field]:
@@ -39,7 +39,7 @@ def title(chart: Chart, cursor: Cursor, frame: Frame, is_whole: bool) -> str:
 def remark(chart: Chart, problem: PgvaultError | None, now: datetime) -> str:
     """What limits the picture, in the lower border; empty when nothing does."""
     if problem:
-        age = span(max(0, round((now - chart.picture.read_at).total_seconds())))
+        age = elapsed(chart.picture.read_at, now)
         return f"as it was {age} ago; now: {problem.message}"
     if count := chart.picture.unread:
         return f"{count:,} segment{'s' * (count != 1)} not read yet: their commits are missing here"

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pgvault.console.ages import ago
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import Followed
 from pgvault.model.job import Job, JobState
 from pgvault.model.pace import Progress
-from pgvault.model.text import Painted, Part, size, span, visible, width
+from pgvault.model.text import Painted, Part, ago, elapsed, size, span, visible, width
 
 Line = Sequence[Part]
 _GAP = 2
@@ -101,7 +100,7 @@ def _how_far(followed: Followed, now: datetime) -> Iterator[_Piece]:
         yield from _progress(followed.progress, moving=not quiet)
     elif not quiet:
         since = followed.phase_at or followed.job.started_at
-        yield _Piece(f"for {span(max(0, int((now - since).total_seconds())))}", 2)
+        yield _Piece(f"for {elapsed(since, now)}", 2)
     for said, rank in zip(_silence(followed, now), (1, 6), strict=False):
         yield _Piece(Painted(said, "warn"), rank)
 

@@ -13,7 +13,7 @@ from pgvault.console.wizard.answer import moment
 from pgvault.console.wizard.draft import Draft, Then
 from pgvault.console.wizard.typed import readings
 from pgvault.model.identifier import sql_literal
-from pgvault.model.text import size, span
+from pgvault.model.text import elapsed, size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
 OUTCOME = 9
@@ -151,7 +151,7 @@ def _details(backup: Mapping[str, Any] | None, now: datetime) -> str:
     if backup is None:
         return ""
     finished = moment(backup["finished_at"])
-    age = f", {span(round((now - finished).total_seconds()))} old" if finished else ""
+    age = f", {elapsed(finished, now)} old" if finished else ""
     return f"{age}, PostgreSQL {backup['server_version']}, {size(backup['size_bytes'])}"
 
 

@@ -10,7 +10,7 @@ from pgvault.console.wizard.answer import Answer, Near, Reach
 from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.typed import readings
 from pgvault.model.target import AtTime
-from pgvault.model.text import size, span, when
+from pgvault.model.text import elapsed, size, span, when
 from pgvault.model.times import exact, utc
 
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -47,7 +47,7 @@ def asked(point: Point, zone: str | None) -> Iterator[Field]:
 def _backup(draft: Draft, answer: Answer, stop: datetime | None) -> str:
     parts = [f"{answer.backup}, {'proposed' if draft.backup == 'auto' else 'chosen by you'}"]
     if stop and (began := _begin(answer.backup)) and stop >= began:
-        parts.append(f"begun {span(round((stop - began).total_seconds()))} before the point")
+        parts.append(f"begun {elapsed(began, stop)} before the point")
     if (fit := answer.proposed) and fit.segments is not None:
         parts.append(f"{size(fit.wal_bytes)} of WAL to replay ({fit.segments} segment{'s' * (fit.segments != 1)})")
     return ", ".join(parts)

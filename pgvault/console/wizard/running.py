@@ -14,7 +14,7 @@ from pgvault.console.wizard.draft import Draft, Then
 from pgvault.model.event import Event, PhaseStarted, Progressed
 from pgvault.model.job import JobState
 from pgvault.model.pace import Progress
-from pgvault.model.text import size, span
+from pgvault.model.text import elapsed, size, span
 
 PHASES = {
     "salvage": ("saves", "the WAL of what is overwritten"),
@@ -103,8 +103,8 @@ def _state(followed: Followed, now: datetime) -> Iterator[Field]:
     job = followed.job
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
     quiet = followed.stillness(now)
-    heard = f"; last heard of {span(_age(followed.heard_at, now))} ago" if followed.heard_at and not quiet else ""
-    yield Field("state", f"{job.state.value}{undoing}, {span(_age(job.started_at, now))} since it began{heard}",
+    heard = f"; last heard of {elapsed(followed.heard_at, now)} ago" if followed.heard_at and not quiet else ""
+    yield Field("state", f"{job.state.value}{undoing}, {elapsed(job.started_at, now)} since it began{heard}",
                 "warn" if undoing else "accent")
     if quiet:
         waits = _WAITS.get(followed.phase, "the job's process")
@@ -113,7 +113,7 @@ def _state(followed: Followed, now: datetime) -> Iterator[Field]:
 
 def _done(phases: Sequence[Phase]) -> Iterator[Field]:
     for number, phase in enumerate(each for each in phases if each.ended):
-        seconds = span(_age(phase.began, phase.ended or phase.began))
+        seconds = elapsed(phase.began, phase.ended or phase.began)
         yield Field("done" if not number else "", f"{_said(phase.name)}: "
                                                   f"{f'{size(phase.done)} in ' if phase.done else ''}{seconds}", "good")
 
@@ -124,7 +124,7 @@ def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs:
     here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
     if here is None:
         return
-    yield Field("now", f"{_said(here.name)}, for {span(_age(here.began, now))}", "bold")
+    yield Field("now", f"{_said(here.name)}, for {elapsed(here.began, now)}", "bold")
     if followed.progress and followed.phase == here.name:
         yield Field("", _progress(followed.progress, glyphs, columns, moves=not followed.stillness(now)))
 
@@ -140,7 +140,3 @@ def _progress(progress: Progress, glyphs: Glyphs, columns: int, *, moves: bool) 
         return f"{amount}{rate}"
     behind = f" {progress.share:4.0%}  {amount}{rate}{left}"
     return f"{bar(progress.share, max(8, min(columns - LABEL - 2 - len(behind), 40)), glyphs)}{behind}"
-
-
-def _age(moment: datetime, now: datetime) -> int:
-    return max(0, round((now - moment).total_seconds()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from datetime import timedelta
 
 from pgvault.engine.check.facts import ServerState, SqlFacts
 from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.duration import format_duration
 from pgvault.model.protection import are_too_few, is_too_old
+from pgvault.model.text import in_words, size
 
 FIRST_BACKUP_SHARE = 4
 """A first backup rarely takes less than this fraction of the cluster's size."""
@@ -36,13 +36,13 @@ def space(state: ServerState) -> Finding:
         return not_applicable("the file system does not report its free space")
     if backups:
         newest = backups[-1]
-        least, whole, what = newest.stored_bytes, newest.size_bytes, f"the last backup took {_gib(newest.stored_bytes)}"
+        least, whole, what = newest.stored_bytes, newest.size_bytes, f"the last backup took {size(newest.stored_bytes)}"
     elif isinstance(state.sql, SqlFacts) and state.sql.cluster_bytes is not None:
         whole = state.sql.cluster_bytes
-        least, what = whole // FIRST_BACKUP_SHARE, f"the cluster's size is {_gib(whole)}"
+        least, what = whole // FIRST_BACKUP_SHARE, f"the cluster's size is {size(whole)}"
     else:
-        return not_applicable(f"{_gib(free)} free; the cluster's size is not known")
-    detail = f"{_gib(free)} free, {what}"
+        return not_applicable(f"{size(free)} free; the cluster's size is not known")
+    detail = f"{size(free)} free, {what}"
     fix = f"Free space in {state.vault.places[0].nearest}, or move the vault to a larger file system."
     if free < least:
         return failed(detail, "The next backup would not fit.", fix)
@@ -60,7 +60,7 @@ def retention_policy(state: ServerState) -> Finding:
 def backup_age(state: ServerState) -> Finding:
     limit, backups = state.server.last_backup_maximum_age, state.vault.good_backups
     newest = backups[-1] if backups else None
-    detail = "No available backups" if newest is None else _age(newest.age(state.at))
+    detail = "No available backups" if newest is None else in_words(newest.age(state.at))
     fix = f"pgvault backup {state.server.name}"
     if limit is None:
         return ok(f"no last_backup_maximum_age provided, latest backup age: {detail}")
@@ -94,14 +94,3 @@ def readable_backups(state: ServerState) -> Finding:
 def _why_no_backup(state: ServerState) -> str:
     others = len(state.vault.backups)
     return f"None of the {others} in the vault is complete and usable." if others else "No backup was taken yet."
-
-
-def _age(age: timedelta) -> str:
-    minutes = int(age.total_seconds()) // 60
-    parts = [(minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute")]
-    words = [f"{number} {unit}{'s' * (number != 1)}" for number, unit in parts if number]
-    return ", ".join(words) or "less than a minute"
-
-
-def _gib(octets: int) -> str:
-    return f"{octets / (1 << 30):.1f} GiB" if octets >= 1 << 30 else f"{octets / (1 << 20):.1f} MiB"

@@ -14,6 +14,7 @@ from pgvault.model.backup import BackupStatus
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
+from pgvault.model.text import size as size_of
 from pgvault.model.text import span
 from pgvault.model.times import utc
 from pgvault.model.window import MINIMAL
@@ -114,7 +115,7 @@ def _slot_lag(state: ServerState, slot: Slot) -> Finding:
         return ok(f"{slot.name}, {use}, retains no WAL yet")
     size = state.sql_facts.server.segment_size
     kept = max(0, state.sql_facts.lsn - slot.restart_lsn)
-    detail = f"{slot.name}, {use}, {kept >> 20} MiB behind"
+    detail = f"{slot.name}, {use}, {size_of(kept)} behind"
     if slot.wal_status == "unreserved":
         return warning(detail, "The server is about to remove WAL that is not received yet.", _receive(state))
     if kept > MANY_SEGMENTS * size:
