@@ -24,7 +24,7 @@ test-fast: $(VENV)/.dev  ## the tests that need no server and no screen: under a
 		--ignore=tests/console --ignore=tests/demo $(ARGS)
 
 lint: $(VENV)/.dev  ## style, types and layers
-	$(VENV)/bin/ruff check pgvault tests benchmarks screenshots
+	$(VENV)/bin/ruff check pgvault tests benchmarks screenshots tools/*
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --config-file tests/mypy.ini
 	$(VENV)/bin/lint-imports

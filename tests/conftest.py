@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from support.account import account, open_directory, remove_tree
 from support.durability import Durability
 from support.fleet import Fleet, Shape
@@ -24,6 +24,9 @@ from support.ssh import FLAVOURS, SSHD, SshHost, start_ssh_host
 settings.register_profile("pgvault", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pgvault")
 settings.register_profile("fast", settings(), deadline=None, max_examples=20)  # make test-fast
+# make mutants: the same examples each time, and which of them fails says enough
+settings.register_profile("mutants", settings(), deadline=None, derandomize=True, database=None,
+                          phases=[Phase.explicit, Phase.generate])
 
 
 def pytest_report_header() -> list[str]:
