@@ -25,7 +25,7 @@ settings.register_profile("pgvault", settings(), deadline=None, suppress_health_
 settings.load_profile("pgvault")
 settings.register_profile("fast", settings(), deadline=None, max_examples=20)  # make test-fast
 # make mutants: the same examples each time, and which of them fails says enough
-settings.register_profile("mutants", settings(), deadline=None, derandomize=True, database=None,
+settings.register_profile("mutants", settings(), deadline=None, max_examples=20, derandomize=True, database=None,
                           phases=[Phase.explicit, Phase.generate])
 
 
