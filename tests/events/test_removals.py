@@ -98,6 +98,7 @@ def test_of_what_was_dropped_that_which_was_named_comes_first() -> None:
     deeds.end(500, files=(TABLE, TABLE + 1), dropped=(TABLE + 9, TABLE, TABLE + 1, TABLE + 2, 1247))
     [event] = found(deeds)
     assert (event.oids, event.aim) == ((TABLE + 2, TABLE, TABLE + 1, TABLE + 9), TABLE + 2)
+    assert (event.xid, event.database, event.lsn, event.end_lsn) == (500, 5, deeds.lsns[-1], deeds.at)
 
 
 @pytest.mark.parametrize(("number", "seen"), [(16383, 0), (16384, 1)])

@@ -6,7 +6,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from wal_writer import TRANSACTION, XLOG, Image, Writer, one_block, page_with_row, short
+from wal_writer import RESTORE_POINT, TRANSACTION, XLOG, Image, Writer, one_block, page_with_row, restore_point, short
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import (
@@ -18,7 +18,7 @@ from pgvault.model.replay import (
     TablespaceDropped,
 )
 from pgvault.wal.effects import PARAMETER_CHANGE, PG_TABLESPACE, PREPARE, effects_of, read_two_phase
-from pgvault.wal.facts import SegmentFacts, skim
+from pgvault.wal.facts import SegmentFacts, skim, skim_all
 from pgvault.wal.record import HEAP, TABLESPACE
 from pgvault.wal.records import follow
 from pgvault.wal.versions import FORMATS
@@ -28,7 +28,7 @@ MAJORS = sorted(FORMATS)
 LIMITS = (101, 9, 11, 7, 65)
 REPLICA, MINIMAL = 1, 0
 HAS_XINFO, HAS_GID, PREPARED = 0x80, 1 << 7, 1 << 4
-COMMIT_PREPARED, ABORT_PREPARED = 0x30, 0x40
+ABORT, COMMIT_PREPARED, ABORT_PREPARED, ASSIGNMENT = 0x20, 0x30, 0x40, 0x50
 
 
 class History(Writer):
@@ -185,6 +185,44 @@ def test_facts_end_where_minimal_wal_begins() -> None:
     assert [type(each) for each in facts.effects] == [
         ParameterChange, ParameterChange, PreparedTransaction, TablespaceCreated], "what follows is known all the same"
     assert facts.effects[-1] == TablespaceCreated(16400, "/srv/aside", space, 1, space // wal.size, Lsn(wal.at))
+
+
+@pytest.mark.parametrize("xids", [(700, 690, 710), (710, 700, 690), (3, 4_294_967_290, 5), (4_294_967_290, 3, 700)])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_segment_in_pieces_has_the_facts_of_the_whole_wherever_each_of_them_stands(
+        xids: tuple[int, ...], goes_on: bool) -> None:
+    """Each in a page of its own, and the first piece without any."""
+    wal = History()
+    for n, xid in enumerate(xids):
+        wal.append(bytes(9000))
+        wal.commit(xid, (7, 3, 9)[n], info=0x20 * (n == 1))
+        wal.append(bytes(9000))
+        wal.append(restore_point(f"point {n}"), rmid=XLOG, info=RESTORE_POINT)
+        wal.append(bytes(9000))
+        wal.create(16400 + n, b"/srv/aside\0")
+        wal.prepare(800 + n)
+        wal.append(bytes(9000))
+        wal.end(800 + n)
+    if not goes_on:
+        wal.limits(MINIMAL)
+    wal.append(bytes(9000))
+    wal.commit(900, 1)
+    [(start, data)] = wal.segments()
+    whole = skim(data, start)
+    assert skim_all([(Lsn(start + at), data[at:at + 8192]) for at in range(0, len(data), 8192)]) == whole
+    assert (whole.commits, whole.aborts, whole.passed, len(whole.restore_points)) == (5 + goes_on, 1, 3, 3)
+
+
+def test_what_ends_behind_minimal_wal_runs_no_longer() -> None:
+    """Facts of the segments that follow rest on it."""
+    wal = History()
+    for xid in (500, 501, 502):
+        wal.append(one_block((1663, 5, 20000), struct.pack("<IHBB", xid, 1, 0, 0)), rmid=HEAP, info=0x10, xid=xid)
+    wal.limits(MINIMAL)
+    wal.commit(500, 42)
+    wal.commit(501, 42, info=ABORT)
+    wal.append(short(bytes(8)), rmid=TRANSACTION, info=ASSIGNMENT, xid=502)
+    assert wal.facts().running == {502: 1}
 
 
 # Prepared transactions
