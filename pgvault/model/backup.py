@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -31,6 +33,15 @@ class BackupStatus(Enum):
     @property
     def copied(self) -> bool:
         return self in (BackupStatus.WAITING_FOR_WALS, BackupStatus.DONE)
+
+
+NEXT: Mapping[BackupStatus, frozenset[BackupStatus]] = {
+    BackupStatus.STARTED: frozenset({BackupStatus.WAITING_FOR_WALS, BackupStatus.FAILED}),
+    BackupStatus.WAITING_FOR_WALS: frozenset({BackupStatus.DONE}),
+    BackupStatus.DONE: frozenset({BackupStatus.WAITING_FOR_WALS}),  # once its WAL turned out to be damaged
+    BackupStatus.FAILED: frozenset(),
+}
+"""Which states may follow each. `pgvault.vault.catalog` writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,12 @@ class Backup:
     @property
     def end_segment(self) -> Segment | None:
         return None if self.end_lsn is None else Segment.ending(self.timeline, self.end_lsn, self.segment_size)
+
+    def moved_to(self, status: BackupStatus, **facts: Any) -> Backup:
+        """Return the backup in the next state, with the facts that come with it; ValueError if it may not follow."""
+        if status not in NEXT[self.status]:
+            raise ValueError(f"backup {self.id} is {self.status.value}, and cannot become {status.value}")
+        return replace(self, status=status, **facts)
 
     def age(self, at: datetime) -> timedelta:
         """Return the time since the backup ended. It is never negative, even when the clocks disagree."""

@@ -1,4 +1,4 @@
-"""The backups of a server: reading, writing and finding their `backup.toml`.
+"""The backups of a server: reading and finding their `backup.toml`, and writing down each state that they reach.
 
 Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in a cache; `read` always reads the file.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from pgvault.model.backup import Backup, BackupStatus, is_backup_id
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
@@ -72,6 +72,26 @@ def write(server: ServerVault, backup: Backup) -> None:
 def create(server: ServerVault, backup: Backup) -> None:
     """A new backup, which appears with its facts, or not at all."""
     _put(server, backup, None)
+
+
+def advance(server: ServerVault, backup: Backup, status: BackupStatus, **facts: Any) -> Backup:
+    """Write down the next state of a backup, with the facts that come with it, and return it."""
+    moved = backup.moved_to(status, **facts)
+    write(server, moved)
+    return moved
+
+
+def fail(server: ServerVault, backup: Backup, reason: str) -> None:
+    """Write down that a backup failed, and remove its manifest, which would keep frames alive for nothing."""
+    advance(server, backup, BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason)
+    server.store.delete(manifest_key(server, backup.id))
+
+
+def fail_abandoned(server: ServerVault) -> None:
+    """Every backup that is STARTED failed. The caller holds the backup's lease, so none of them has a process."""
+    for backup in backups(server):
+        if backup.status is BackupStatus.STARTED:
+            fail(server, backup, "its process ended without reporting a result")
 
 
 def _put(server: ServerVault, backup: Backup, replaces: Facts | None) -> None:
@@ -192,7 +212,7 @@ def _settled(server: ServerVault, stored: Backup) -> Backup:
 
     if lacking(server, stored) is not None:
         return stored
-    return replace(stored, status=BackupStatus.DONE)
+    return stored.moved_to(BackupStatus.DONE)
 
 
 def find(server: ServerVault, wanted: str) -> Backup:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.completeness import Comparison, fail_skipped, read_cluster
@@ -111,7 +112,8 @@ def refuse_damaged(server: ServerVault, backup: Backup, missing: Sequence[Segmen
     """Refuse a backup whose WAL is damaged, so that recovery cannot reach its end. Segments that are still `missing`
     are no damage, but may follow some."""
     if (segment := lacking(server, backup)) is not None and segment not in missing:
-        catalog.write(server, replace(backup, status=BackupStatus.WAITING_FOR_WALS))
+        if backup.status is BackupStatus.DONE:
+            catalog.advance(server, backup, BackupStatus.WAITING_FOR_WALS)
         raise WalMissing(
             f"backup {backup.id} cannot be restored: its WAL is damaged",
             detail=f"Recovery cannot reach the end of segment {segment.name(backup.segment_size)}, and the backup "
@@ -124,8 +126,8 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
                  emit: Emit, cancelled: threading.Event) -> tuple[Backup, Sequence[Segment]]:
     """Return the backup and the segments that it needs and that are not archived. Without any it is DONE."""
     clean_up(server)
-    known = [b.id for b in catalog.scan(server)]
-    backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), max(known, default=None)), job)
+    newest = max(catalog.ids(server), default=None)
+    backup = _new_backup(plan, facts, server, next_backup_id(datetime.now(UTC), newest), job)
     catalog.create(server, backup)
     with WalReservation(config, emit, cancelled) as reservation:
         try:
@@ -135,8 +137,7 @@ def _take_locked(plan: BackupPlan, config: ServerConfig, facts: ServerFacts, ser
             raise
         missing = ensure_wal(server, config, backup, reservation.slot, emit, cancelled)
     if not missing:
-        backup = replace(backup, status=BackupStatus.DONE)
-        catalog.write(server, backup)
+        backup = catalog.advance(server, backup, BackupStatus.DONE)
     return backup, missing
 
 
@@ -165,9 +166,7 @@ def clean_up(server: ServerVault) -> None:
             wal_facts.read_facts(server)  # unread WAL counts as intact
     catalog.settle(server)
     server.store.sweep(Kind.BACKUP, server.name)
-    for backup in catalog.backups(server):
-        if backup.status is BackupStatus.STARTED:
-            _write_failed(server, backup, "its process ended without reporting a result")
+    catalog.fail_abandoned(server)
 
 
 def _new_backup(plan: BackupPlan, facts: ServerFacts, server: ServerVault, backup_id: str, job: str) -> Backup:
@@ -255,8 +254,8 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         for each in comparison.not_compared:
             emit(Noted(f"not compared with the server: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
-        backup = _copied(backup, stopped, store, manifest, digest)
-        catalog.write(server, backup)
+        backup = catalog.advance(server, backup, BackupStatus.WAITING_FOR_WALS,
+                                 **_copied(backup, stopped, store, manifest, digest))
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup
 
@@ -302,16 +301,17 @@ def _previous_manifest(server: ServerVault, scope: ExitStack) -> Manifest | None
     return None
 
 
-def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter, digest: str) -> Backup:
+def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter,
+            digest: str) -> dict[str, Any]:
+    """Return the facts that are known once everything is copied."""
     if stopped.timeline != backup.timeline:
         raise PgvaultError("the server changed its timeline during the backup",
                            detail=f"It began on {backup.timeline} and ended on {stopped.timeline}.",
                            hint="Run the backup again.")
     corrupt = stopped.corrupt_files or (("unnamed",) if stopped.corrupt else ())
-    return replace(
-        backup, status=BackupStatus.WAITING_FOR_WALS, end_lsn=stopped.lsn, finished_at=datetime.now(UTC),
-        size_bytes=manifest.size_bytes, stored_bytes=store.stored_bytes + manifest.stored_bytes,
-        file_count=manifest.file_count, manifest_sha256=digest, corrupt_pages=corrupt)
+    return {"end_lsn": stopped.lsn, "finished_at": datetime.now(UTC), "size_bytes": manifest.size_bytes,
+            "stored_bytes": store.stored_bytes + manifest.stored_bytes, "file_count": manifest.file_count,
+            "manifest_sha256": digest, "corrupt_pages": corrupt}
 
 
 def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:
@@ -324,13 +324,7 @@ def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:
 def _fail(server: ServerVault, backup: Backup, error: BaseException) -> None:
     reason = error.message if isinstance(error, PgvaultError) else str(error) or type(error).__name__
     with suppress(PgvaultError):  # the disk is full: the next run marks it
-        _write_failed(server, backup, reason)
-
-
-def _write_failed(server: ServerVault, backup: Backup, reason: str) -> None:
-    """Mark the backup as failed and remove its manifest, which would keep frames alive for nothing."""
-    catalog.write(server, replace(backup, status=BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason))
-    server.store.delete(server.key(Kind.MANIFEST, backup.id))
+        catalog.fail(server, backup, reason)
 
 
 def _corrupt(backup: Backup) -> str:
