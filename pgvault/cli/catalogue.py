@@ -11,16 +11,16 @@ from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.cli.output import Output
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.catalogue import Catalogue, Catalogued, backup_document, backup_documents, read_catalogue
-from pgvault.engine.catalogue_wal import WalShare, wal_files
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.engine.catalogue import backup_document, backup_documents, read_catalogue
+from pgvault.engine.catalogue_wal import wal_files
+from pgvault.model.backup import Backup, BackupStatus, Unreadable
+from pgvault.model.catalogue import Catalogue, Catalogued, WalShare
 from pgvault.model.errors import NotFound, Refused, UsageError
 from pgvault.model.retention import Retention
 from pgvault.model.segment import Segment
 from pgvault.model.text import Part, size, visible, when, width
 from pgvault.model.times import of_epoch
 from pgvault.vault import catalog
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault, Vault
 
 LIST_HELP = """List the backups of a server, or of all servers, oldest first.

@@ -33,7 +33,7 @@ from pgvault.model.job import JobState
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
     from pgvault.console.wizard.screen import RecoveryScreen
-    from pgvault.engine.overview import Protection
+    from pgvault.model.protection import Protection
     from pgvault.model.target import Target
 
 JOBS_SECONDS = 1.0

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 from pgvault.console.fields import Field
 from pgvault.console.widgets.rows import Column
-from pgvault.engine.catalogue import Catalogue, Catalogued
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup, BackupStatus, Unreadable
+from pgvault.model.catalogue import Catalogue, Catalogued
 from pgvault.model.retention import Retention
 from pgvault.model.text import UNKNOWN, Painted, Part, age, size, span, stamp
 from pgvault.model.times import exact
-from pgvault.vault.catalog import Unreadable
 
 INDENT = 12
 COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9, right=True),

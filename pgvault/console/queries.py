@@ -22,11 +22,11 @@ from pgvault.model.secrets import masked
 from pgvault.vault.layout import ServerVault, Vault
 
 if TYPE_CHECKING:
-    from pgvault.engine.catalogue import Catalogue
     from pgvault.engine.event_neighbours import NearTransaction
-    from pgvault.engine.overview import Protection
-    from pgvault.engine.wal_picture import WalPicture
+    from pgvault.model.catalogue import Catalogue
     from pgvault.model.lsn import Lsn
+    from pgvault.model.protection import Protection
+    from pgvault.model.wal_picture import WalPicture
 
 T = TypeVar("T")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+STRIP, HIGHEST_STRIP = 8, 14
+"""Lines of a line of time with its border: at least, and where there is room for higher bars of commits."""
+
 
 class Wish(NamedTuple):
     """A part would be so high."""

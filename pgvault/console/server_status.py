@@ -13,11 +13,9 @@ from pgvault.console.check_rows import first_failure, outcome_style
 from pgvault.console.checks import Checked, Checks, NoAnswer
 from pgvault.console.fields import Field, failed
 from pgvault.console.glyphs import Glyphs
-from pgvault.engine.overview import Protection
-from pgvault.engine.protection import ProtectionState
 from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
-from pgvault.model.protection import are_too_few, is_too_old
+from pgvault.model.protection import Protection, ProtectionState, are_too_few, is_too_old
 from pgvault.model.text import UNKNOWN, Painted, Part, age, ago, size, span
 from pgvault.model.times import exact
 

@@ -7,55 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from pgvault.config.load import Config
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.catalogue_wal import CatalogueWal, WalShare, read_wal
+from pgvault.engine.catalogue_wal import CatalogueWal, read_wal
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.errors import NotFound, PgvaultError, from_os_error, one_line
-from pgvault.model.retention import Keep, RetentionVerdict, assess_retention
+from pgvault.model.catalogue import Catalogue, Catalogued
+from pgvault.model.errors import PgvaultError, from_os_error, one_line
+from pgvault.model.retention import RetentionVerdict, assess_retention
 from pgvault.vault import catalog
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault, Vault
-
-
-class Catalogued(NamedTuple):
-    """A backup and what the rest of the vault knows about it."""
-
-    backup: Backup
-    own_wal: WalShare | None
-    """WAL from the backup's start to its end, which a restore needs; None if it is unknown."""
-    wal: WalShare | None
-    """Later WAL, up to the start of the next backup; None if it is unknown."""
-    keep: Keep | None
-    retention: RetentionVerdict
-    restorable_until: datetime | None
-    """The last commit that can be reached from it; None if none follows its end, or if it is unknown."""
-    previous: str | None
-    next: str | None
-    flaw: str = ""
-    """Why it cannot be restored though it is DONE: WAL that it needs is missing. Empty also if that is unknown."""
-
-    @property
-    def restorable_from(self) -> datetime | None:
-        return self.backup.finished_at if self.backup.status.copied else None
-
-
-class Catalogue(NamedTuple):
-    """The catalogue of one server, oldest backup first."""
-
-    server: str
-    backups: tuple[Catalogued, ...]
-    unreadable: tuple[Unreadable, ...]
-    wal_problem: str
-    """Why the facts about WAL are missing; empty if they are not."""
-
-    def entry(self, backup_id: str) -> Catalogued:
-        for each in self.backups:
-            if each.backup.id == backup_id:
-                return each
-        raise NotFound(f"backup {backup_id} no longer exists")
 
 
 def read_catalogue(vault: ServerVault, server: ServerConfig, now: datetime, *, reach: bool = True) -> Catalogue:

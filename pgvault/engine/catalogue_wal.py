@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pgvault.model.backup import Backup
+from pgvault.model.catalogue import WalShare
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -26,16 +27,6 @@ _FAR = 1 << 62
 """A number behind every segment."""
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
-
-
-class WalShare(NamedTuple):
-    """Some archived segments; sizes in bytes."""
-
-    files: int = 0
-    plain: int = 0
-    stored: int = 0
-    last: tuple[int, int] | None = None
-    """Timeline and number of the newest of them."""
 
 
 class _Timeline:

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.facts import VaultFacts, WalFacts, or_error
 from pgvault.engine.check.vault_state import read_vault
-from pgvault.engine.protection import ProtectionFacts, ProtectionState, assess_protection
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.engine.protection import ProtectionFacts, assess_protection
+from pgvault.model.backup import BackupStatus
 from pgvault.model.errors import PgvaultError, Refused
+from pgvault.model.protection import Protection
 from pgvault.model.segment import Segment
-from pgvault.model.window import Gap, Window
 from pgvault.store.keys import Key, Kind
 from pgvault.store.leases import Concern
 from pgvault.vault import catalog
@@ -29,48 +28,6 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.streaming import PARTIAL, partials
 
 Stamp = tuple[int | str | None, ...]
-_DOUBTFUL_AFTER = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """One server's protection at `read_at`. Unknown values are None or empty."""
-
-    server: str
-    state: ProtectionState
-    reasons: tuple[str, ...]
-    """Why the state is not OK, the worst first."""
-    failure: PgvaultError | None
-    """Why the vault could not be read, if the state is UNKNOWN."""
-    last_backup: Backup | None
-    """The newest good backup."""
-    backup_count: int
-    """Number of good backups."""
-    window: Window | None
-    """The furthest window of the newest timeline that has one."""
-    latest: datetime | None
-    """The last archived commit of the newest timeline, regardless of gaps."""
-    gaps: tuple[Gap, ...]
-    """Gaps behind which no backup begins."""
-    receiver: str | None
-    """The receiver, in words; None if none runs."""
-    unheard: timedelta | None
-    """How long the receiver has heard nothing from the server, if that is too long."""
-    refusal: str
-    """Why the vault in its present state is not written to, in one line; empty if no reason is known."""
-    stored_bytes: int | None
-    """Size of the packs and the archived WAL."""
-    read_at: datetime
-
-    @property
-    def reason(self) -> str:
-        """The worst of the reasons; empty if all is well."""
-        return self.reasons[0] if self.reasons else ""
-
-    def is_doubtful(self, now: datetime) -> bool:
-        """Return whether to read it again though its `stamp` is the same: a file that is repaired in place changes no
-        stamp, so what is not well is read again after a minute."""
-        return self.state is not ProtectionState.OK and now - self.read_at >= _DOUBTFUL_AFTER
 
 
 def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:

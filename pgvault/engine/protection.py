@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import NamedTuple
 
 from pgvault.config.schema import ServerConfig
@@ -17,7 +16,7 @@ from pgvault.engine.check.facts import VaultFacts, WalFacts
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.duration import format_duration
 from pgvault.model.errors import PgvaultError
-from pgvault.model.protection import are_too_few, is_too_old
+from pgvault.model.protection import ProtectionState, are_too_few, is_too_old
 from pgvault.model.text import span, when
 from pgvault.model.window import Window
 
@@ -25,16 +24,6 @@ STUCK = timedelta(minutes=15)
 """WAL that is in the vault's own directories for this long is not being processed."""
 QUIET = timedelta(days=1)
 """A server in use fills a segment in less than this time."""
-
-
-class ProtectionState(Enum):
-    OK = "ok"
-    WARNING = "warning"
-    """What the policy requires can be restored, but something needs attention."""
-    FAILED = "failed"
-    """The newest state, which a person would want to restore, cannot be restored."""
-    UNKNOWN = "unknown"
-    """The vault cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ from pgvault.engine.check.facts import ServerState, SqlFacts, WalFacts
 from pgvault.engine.check.run import evaluate_checks
 from pgvault.engine.check.server_state import ask
 from pgvault.engine.overview import protection
-from pgvault.engine.protection import ProtectionState
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.check import Finding, Outcome
 from pgvault.model.errors import PgvaultError
+from pgvault.model.protection import ProtectionState
 from pgvault.model.segment import Segment
 from pgvault.model.window import Window
 from pgvault.vault.layout import Vault

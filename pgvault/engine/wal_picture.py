@@ -1,69 +1,27 @@
 """All data for a picture of a server's WAL, read in one pass over the index.
 
-An old vault has a hundred thousand segments and more, so their data is in arrays: eight bytes a value. Nothing is
-updated first (`wal_status.refresh` does that) and nothing is written, so it works on a read-only vault.
+Nothing is updated first (`wal_status.refresh` does that) and nothing is written, so it works on a read-only vault.
 """
 
 from __future__ import annotations
 
-from array import array
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 
-from pgvault.model.backup import Backup
 from pgvault.model.errors import NotFound
 from pgvault.model.timeline import TimelineTree
-from pgvault.model.window import Archived, Survey, survey
+from pgvault.model.wal_picture import Lane, RestorePoint, WalPicture
+from pgvault.model.window import Archived, survey
 from pgvault.vault import catalog, wal_index, wal_queries
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import timeline_tree
 from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_parted import latest_between
-from pgvault.vault.wal_queries import NOT_KNOWN as NOT_KNOWN
-from pgvault.vault.wal_queries import RestorePoint as RestorePoint
 from pgvault.vault.wal_rebuild import archived_names
 
 _WIDTH = len(Archived._fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The archived segments of one timeline, by number. The same index in each array is the same segment.
-
-    Times are microseconds since 1970 in UTC.
-    """
-
-    timeline: int
-    numbers: array[int] = field(default_factory=lambda: array("q"))
-    earliest: array[int] = field(default_factory=lambda: array("q"))
-    """The earliest commit or abort in it."""
-    latest: array[int] = field(default_factory=lambda: array("q"))
-    accepted: array[int] = field(default_factory=lambda: array("q"))
-    """When it was archived."""
-    commits: array[int] = field(default_factory=lambda: array("q"))
-    """Number of commits; NOT_KNOWN if it was not read yet, or could not be."""
-
-
-@dataclass(frozen=True, slots=True)
-class WalPicture:
-    """One server's WAL at `read_at`."""
-
-    server: str
-    segment_size: int
-    survey: Survey
-    tree: TimelineTree
-    lanes: tuple[Lane, ...]
-    """By timeline; only timelines with segments."""
-    restore_points: tuple[RestorePoint, ...]
-    """By timeline and position."""
-    backups: tuple[Backup, ...]
-    """All readable backups, oldest first."""
-    unread: int
-    """Segments whose transactions are unknown, so that times may extend further than they seem to."""
-    read_at: datetime
 
 
 def wal_picture(server: ServerVault) -> WalPicture:

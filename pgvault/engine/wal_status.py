@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pgvault.model.backup import Unreadable
 from pgvault.model.errors import NoSpace, NotFound
 from pgvault.model.timeline import TimelineTree
 from pgvault.model.window import Survey, survey
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.streaming import partials

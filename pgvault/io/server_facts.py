@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pgvault.io.postgres import Connection
 from pgvault.model.errors import Refused
 from pgvault.model.majors import NEWEST, OLDEST
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
+
+if TYPE_CHECKING:
+    from pgvault.io.postgres import Connection  # and with it psycopg, which whoever only judges facts does not need
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+
+FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _LEADING_DIGITS = re.compile(r"[0-9]+")
@@ -125,3 +127,16 @@ def next_backup_id(clock: datetime, latest: str | None) -> str:
     if latest is not None:
         moment = max(moment, datetime.strptime(latest, _ID_FORM).replace(tzinfo=UTC) + timedelta(seconds=1))
     return moment.strftime(_ID_FORM)
+
+
+class Unreadable(NamedTuple):
+    """A backup whose facts cannot be read; it is shown, and never counts as protection."""
+
+    id: str
+    reason: str
+    """With the path."""
+    fix: str = FROM_COPY
+    """What to do, as a sentence."""
+
+    def __str__(self) -> str:
+        return f"the facts of backup {self.id} cannot be read: {self.reason}. {self.fix}"

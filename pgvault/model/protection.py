@@ -1,4 +1,5 @@
-"""Which backups count as protection, and whether they are as new and as many as a server's settings require.
+"""How well a server is protected: the answer, which the console draws without loading what found it; which backups
+count, and whether they are as new and as many as a server's settings require.
 
 `check`, `status`, the verdicts of retention and the console ask these rules. What is missing in the WAL between and
 behind the backups is in `pgvault.model.window`.
@@ -6,9 +7,69 @@ behind the backups is in `pgvault.model.window`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.errors import PgvaultError
+
+if TYPE_CHECKING:
+    from pgvault.model.window import Gap, Window
+
+_DOUBTFUL_AFTER = timedelta(minutes=1)
+
+
+class ProtectionState(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    """What the policy requires can be restored, but something needs attention."""
+    FAILED = "failed"
+    """The newest state, which a person would want to restore, cannot be restored."""
+    UNKNOWN = "unknown"
+    """The vault cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One server's protection at `read_at`. Unknown values are None or empty."""
+
+    server: str
+    state: ProtectionState
+    reasons: tuple[str, ...]
+    """Why the state is not OK, the worst first."""
+    failure: PgvaultError | None
+    """Why the vault could not be read, if the state is UNKNOWN."""
+    last_backup: Backup | None
+    """The newest good backup."""
+    backup_count: int
+    """Number of good backups."""
+    window: Window | None
+    """The furthest window of the newest timeline that has one."""
+    latest: datetime | None
+    """The last archived commit of the newest timeline, regardless of gaps."""
+    gaps: tuple[Gap, ...]
+    """Gaps behind which no backup begins."""
+    receiver: str | None
+    """The receiver, in words; None if none runs."""
+    unheard: timedelta | None
+    """How long the receiver has heard nothing from the server, if that is too long."""
+    refusal: str
+    """Why the vault in its present state is not written to, in one line; empty if no reason is known."""
+    stored_bytes: int | None
+    """Size of the packs and the archived WAL."""
+    read_at: datetime
+
+    @property
+    def reason(self) -> str:
+        """The worst of the reasons; empty if all is well."""
+        return self.reasons[0] if self.reasons else ""
+
+    def is_doubtful(self, now: datetime) -> bool:
+        """Return whether to read it again though its `stamp` is the same: a file that is repaired in place changes no
+        stamp, so what is not well is read again after a minute."""
+        return self.state is not ProtectionState.OK and now - self.read_at >= _DOUBTFUL_AFTER
 
 
 def flaw_of(backup: Backup, unusable: str = "") -> str:

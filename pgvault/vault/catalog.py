@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pgvault.model.backup import Backup, BackupStatus, is_backup_id
+from pgvault.model.backup import FROM_COPY, Backup, BackupStatus, Unreadable, is_backup_id
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
 from pgvault.store.keys import Key, Kind
 from pgvault.store.store import Facts, Listed
@@ -18,23 +18,8 @@ from pgvault.vault.backup_toml import format_facts, parse_facts
 from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
-FROM_COPY = "Bring the file back from a copy of the vault; other backups are unaffected."
-
 _ATTEMPTS = 5
 _MOST_TOLD = 3
-
-
-class Unreadable(NamedTuple):
-    """A backup whose facts cannot be read; it is shown, and never counts as protection."""
-
-    id: str
-    reason: str
-    """With the path."""
-    fix: str = FROM_COPY
-    """What to do, as a sentence."""
-
-    def __str__(self) -> str:
-        return f"the facts of backup {self.id} cannot be read: {self.reason}. {self.fix}"
 
 
 class Found(NamedTuple):

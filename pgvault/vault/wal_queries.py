@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+from pgvault.model.wal_picture import NOT_KNOWN, RestorePoint
 from pgvault.vault.wal_index import StoredFile, WalIndex, archived_rows
-
-NOT_KNOWN = -1
-"""In a picture's rows: no transaction ended in the segment, or it was not read yet."""
 
 _OF_PICTURE = (*(f"coalesce({column}, {NOT_KNOWN})" for column in ("earliest", "latest")), "accepted_at",
                f"coalesce(commits, {NOT_KNOWN})", "joined IS NULL")
@@ -19,17 +16,6 @@ _PORTION = 8192
 """Rows."""
 
 Row = tuple[int, ...]
-
-
-class RestorePoint(NamedTuple):
-    name: str
-    timeline: int
-    number: int
-    """Of its segment."""
-    lsn: Lsn
-    end_lsn: Lsn
-    at: int
-    """Microseconds since 1970, UTC."""
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from shelf import Shelf, at, made_backup
 
-from pgvault.model.backup import Backup, BackupStatus, Tablespace
+from pgvault.model.backup import Backup, BackupStatus, Tablespace, Unreadable
 from pgvault.vault import catalog, catalog_cache
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.layout import ServerVault
 
 

@@ -34,11 +34,10 @@ from pgvault.engine.check.facts import Archiver, Place, ServerState, StreamingFa
 from pgvault.engine.check.run import evaluate_checks
 from pgvault.engine.check.table import CHECKS
 from pgvault.io.server_facts import ServerFacts
-from pgvault.model.backup import BackupStatus
+from pgvault.model.backup import BackupStatus, Unreadable
 from pgvault.model.check import Check, Finding, Outcome, evaluate, failed, not_applicable, ok, overall, warning
 from pgvault.model.errors import Corrupt, PgvaultError, Unreachable
 from pgvault.model.lsn import Lsn
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import Identity
 
 BARMANS = ("PostgreSQL", "archive_mode", "wal_level", "archive_command", "continuous archiving", "directories",

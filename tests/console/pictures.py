@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from shelf import SIZE, made_backup
 
-from pgvault.engine.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.timeline import Ancestor, History, TimelineTree
+from pgvault.model.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
 from pgvault.model.window import Archived, survey
 
 SECOND = 1_000_000

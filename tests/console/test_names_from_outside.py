@@ -18,14 +18,13 @@ from pgvault.console.check_rows import check_table, first_failure, worst_first
 from pgvault.console.checks import Checked, NoAnswer
 from pgvault.console.fields import failed, laid_out
 from pgvault.console.glyphs import ASCII, UNICODE
-from pgvault.engine.catalogue import Catalogued
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup, BackupStatus, Unreadable
+from pgvault.model.catalogue import Catalogued
 from pgvault.model.check import Finding, Outcome
 from pgvault.model.event import Failure
 from pgvault.model.job import JobState
 from pgvault.model.retention import Retention, RetentionVerdict
 from pgvault.model.text import age, visible, width
-from pgvault.vault.catalog import Unreadable
 
 TEXTS = st.one_of(
     st.text(max_size=80),

@@ -21,10 +21,10 @@ from pgvault.console.timeline.frame import Frame
 from pgvault.console.timeline.lane import Slots
 from pgvault.console.timeline.reach import reach
 from pgvault.console.timeline.rows import HIGHER, ROWS, Exact, axis, draw
-from pgvault.engine.wal_picture import NOT_KNOWN
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, Immediate
+from pgvault.model.wal_picture import NOT_KNOWN
 
 SECONDS = st.integers(0, 10**7).map(float)
 INSTANTS = st.integers(-4 * 10**15, 4 * 10**15)

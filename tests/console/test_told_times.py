@@ -15,8 +15,9 @@ from pgvault.console import backup_facts, server_status
 from pgvault.console.wizard.answer import Answer, Near, Reach, Stop
 from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.pointed import nearest, point_fields
-from pgvault.engine.catalogue import Catalogue, read_catalogue
+from pgvault.engine.catalogue import read_catalogue
 from pgvault.engine.overview import protection
+from pgvault.model.catalogue import Catalogue
 from pgvault.model.target import AtTime
 from pgvault.model.times import exact, parse_time
 from pgvault.vault import wal_index

@@ -12,10 +12,11 @@ from shelf import SIZE, Shelf, at, made_backup
 from support.account import account
 
 from pgvault.config.schema import ServerConfig
-from pgvault.engine.overview import Protection, protection, stamp
-from pgvault.engine.protection import STUCK, ProtectionState
+from pgvault.engine.overview import protection, stamp
+from pgvault.engine.protection import STUCK
 from pgvault.model.backup import BackupStatus
 from pgvault.model.lsn import Lsn
+from pgvault.model.protection import Protection, ProtectionState
 from pgvault.model.window import instant
 from pgvault.store.files import make_directory
 from pgvault.store.keys import Kind

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from server_states import NOW, RECEIVER, SIZE, backup, healthy, wal
 
 from pgvault.engine.check.facts import UNHEARD, WalFacts
-from pgvault.engine.protection import QUIET, STUCK, Judgement, ProtectionFacts, ProtectionState, assess_protection
-from pgvault.model.backup import BackupStatus
+from pgvault.engine.protection import QUIET, STUCK, Judgement, ProtectionFacts, assess_protection
+from pgvault.model.backup import BackupStatus, Unreadable
 from pgvault.model.errors import Corrupt, NotFound
 from pgvault.model.lsn import Lsn
+from pgvault.model.protection import ProtectionState
 from pgvault.model.timeline import Ancestor, History, TimelineTree
 from pgvault.model.window import Archived, survey
-from pgvault.vault.catalog import Unreadable
 
 DAY = timedelta(days=1)
 ILL = "20261101T120000Z"

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import pytest
 from shelf import SIZE, Shelf, at, made_backup
 
-from pgvault.engine.wal_picture import NOT_KNOWN, RestorePoint, wal_picture
+from pgvault.engine.wal_picture import wal_picture
 from pgvault.model.errors import NotFound
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
+from pgvault.model.wal_picture import NOT_KNOWN, RestorePoint
 from pgvault.vault import wal_index
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_index import WalIndex

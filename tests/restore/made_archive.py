@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from pgvault.engine.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import Ancestor, History, TimelineTree
+from pgvault.model.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
 from pgvault.model.window import survey, unbroken
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_search import NamedPoint, Row

@@ -12,11 +12,10 @@ from pgvault.console.queries import run_query
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.engine.backup.plan import plan_backup
-from pgvault.engine.overview import Protection
 from pgvault.jobs.journal import read_edges
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.event import Failure
-from pgvault.model.job import JobKind
+from pgvault.model.protection import Protection
 
 if TYPE_CHECKING:
     from pgvault.console.screens.view import View
@@ -24,31 +23,6 @@ if TYPE_CHECKING:
 _NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
 """So long it is waited whether a job is refused: by another backup that runs, or by the server."""
-
-
-def why_no_backup(app: ConsoleApp, server: str) -> str:
-    """Why none can be begun now; empty when one can."""
-    if not server:
-        return "no server is configured yet"
-    for each in app.queries.jobs.running:
-        if each.job.kind is JobKind.BACKUP and each.job.server == server:
-            return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
-    known = app.protections.get(server)
-    return known.refusal if isinstance(known, Protection) else ""
-
-
-def why_not_server(app: ConsoleApp, action: str) -> str:
-    """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
-    server = app.server
-    if action in ("check", "restore", "next-server", "previous-server") and not server:
-        return "no server is configured yet"
-    if action == "backup":
-        return why_no_backup(app, server)
-    if action == "check" and server in app.checks.running:
-        return f"{server} is being checked"
-    if action in ("next-server", "previous-server") and len(app.queries.servers) < 2:
-        return "there is no other server"
-    return ""
 
 
 def back_up(view: View, server: str) -> None:

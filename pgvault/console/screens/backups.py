@@ -15,15 +15,14 @@ from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import run_query
-from pgvault.console.room import Wish, shared
-from pgvault.console.screens.back_up import why_not_server
+from pgvault.console.room import HIGHEST_STRIP, STRIP, Wish, shared
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import ItemRows
-from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
-from pgvault.engine.catalogue import Catalogue
+from pgvault.console.widgets.strip import Strip
+from pgvault.model.catalogue import Catalogue
 from pgvault.model.errors import PgvaultError
 
 _LEAST_ROWS, _ROWS = 3, 7
@@ -76,7 +75,7 @@ class BackupsScreen(View):
 
     def why_not(self, action: str) -> str:
         server, row = self.app.server, self.row
-        if reason := why_not_server(self.app, action):
+        if reason := self.why_not_server(action):
             return reason
         if action in ("open", "restore") and row is None:
             return "the backups could not be read" if self._failed else f"there is no backup of {server} yet" \
@@ -169,13 +168,13 @@ class BackupsScreen(View):
         if not self.is_attached or not self.size:
             return
         rows, facts = len(self.backups.listing.rows), len(laid_out(self._fields, self.size.width - 2))
-        time = HEIGHT if rows and not self.time.has_nothing else 0
+        time = STRIP if rows and not self.time.has_nothing else 0
         lines = self.size.height - _AROUND
         border = 2 if facts else 0
         heights = shared(lines, (
             Wish("list", min(rows, _LEAST_ROWS) + 3), Wish("facts", min(facts, _FACTS) + border),
-            Wish("list", _ROWS + 3), Wish("facts", facts + border), Wish("time", time, HEIGHT),
-            Wish("list", rows + 3), Wish("time", HIGHEST if time else 0, HEIGHT)))
+            Wish("list", _ROWS + 3), Wish("facts", facts + border), Wish("time", time, STRIP),
+            Wish("list", rows + 3), Wish("time", HIGHEST_STRIP if time else 0, STRIP)))
         self.query_one("#about").display = bool(facts)
         rest = lines - sum(heights.values())
         side = "facts" if facts and self.size.height >= _HIGH else "list"  # where there is plenty they stay close

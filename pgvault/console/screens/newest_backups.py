@@ -14,7 +14,7 @@ from pgvault.console.fields import Field, gap, heading
 from pgvault.console.queries import run_query
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import ItemRows
-from pgvault.engine.catalogue import Catalogue
+from pgvault.model.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp

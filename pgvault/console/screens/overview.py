@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
 from textual.binding import BindingType
@@ -18,10 +18,8 @@ from pgvault.console.checks import NoAnswer
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.joblines import current
 from pgvault.console.notice import notice
-from pgvault.console.room import Wish, shared
-from pgvault.console.screens.back_up import back_up, why_no_backup
+from pgvault.console.room import HIGHEST_STRIP, STRIP, Wish, shared
 from pgvault.console.screens.newest_backups import NewestBackups
-from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.jobstrip import JobStrip
@@ -29,10 +27,12 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.widgets.strip import HEIGHT, HIGHEST, Strip
 from pgvault.console.widgets.too_small import WHOLE
-from pgvault.engine.overview import Protection
+from pgvault.model.protection import Protection
 from pgvault.model.text import Painted, Part, ago, width
+
+if TYPE_CHECKING:
+    from pgvault.console.widgets.strip import Strip
 
 _NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
 _ENDED = 8
@@ -86,7 +86,6 @@ class OverviewScreen(View):
     reasons = getters.query_one("#reasons", Reading)
     checks = getters.query_one("#checks", ListPane)
     strip = getters.query_one("#strip", JobStrip)
-    time = getters.query_one(Strip)
     newest = getters.query_one(NewestBackups)
 
     def __init__(self) -> None:
@@ -96,6 +95,8 @@ class OverviewScreen(View):
         """The answer that the list says is missing."""
         self._lists_all: bool | None = None
         """Each check that is well is shown, and not their number alone; None: where there is room for that."""
+        self.time: Strip | None = None
+        """The line of time, loaded and mounted where there is room for it for the first time."""
 
     def body(self) -> Iterable[Widget]:
         names, words = self.app.queries.servers, [*map(self.app.environment_of, self.app.queries.servers)]
@@ -114,7 +115,6 @@ class OverviewScreen(View):
             with Vertical(id="found"):
                 yield ListPane("checks", (), id="checks", headed=False)
                 yield Pane("jobs", JobStrip(id="strip"), id="jobs")
-        yield Strip("WAL: 3 looks closer", id="time")
         yield NewestBackups(id="newest")
 
     def on_mount(self) -> None:
@@ -134,7 +134,7 @@ class OverviewScreen(View):
         if action in ("backup", "check", "check-all", "restore", "open") and not self.app.server:
             return "no server is configured yet"
         if action == "backup":
-            return why_no_backup(self.app, self.app.server)
+            return self.why_no_backup()
         if action == "check" and self.app.server in self.app.checks.running:
             return f"{self.app.server} is being checked"
         return ""
@@ -155,9 +155,6 @@ class OverviewScreen(View):
     def do_check_all(self) -> None:
         self.app.check("all")
 
-    def do_backup(self) -> None:
-        back_up(self, self.app.server)
-
     def on_listing_moved(self, event: Listing.Moved) -> None:
         if event.listing is self.servers.listing and event.key:
             self.app.select_server(event.key)
@@ -172,6 +169,8 @@ class OverviewScreen(View):
             self._show_checks()
             self._fit()
         elif row := self._check_row:
+            from pgvault.console.screens.text_box import TextBox
+
             self.app.push_screen(TextBox(row.title, row.text))
 
     # What is shown
@@ -247,7 +246,7 @@ class OverviewScreen(View):
             return self._lists_all
         found = self.app.checks.found.get(self.app.server)
         return self._is_broad and found is not None and \
-            len(found.findings) <= self.size.height - _AROUND - HIGHEST - _BESIDE_CHECKS
+            len(found.findings) <= self.size.height - _AROUND - HIGHEST_STRIP - _BESIDE_CHECKS
 
     def _no_checks(self) -> str:
         server = self.app.server
@@ -301,15 +300,28 @@ class OverviewScreen(View):
             pane = self.query_one(f"#{part}")
             pane.display = heights[part] > 0
             pane.styles.height = heights[part]
-        had_room = self.time.has_room, self.newest.display
-        self.time.give_room(heights["time"])
+        had_room = self._has_room_for_time, self.newest.display
+        self._give_time(heights["time"])
         self.newest.display = bool(heights["newest"])
-        if had_room != (self.time.has_room, self.newest.display):
+        if had_room != (self._has_room_for_time, self.newest.display):
             self._show_below()
+
+    @property
+    def _has_room_for_time(self) -> bool:
+        return self.time is not None and self.time.has_room
+
+    def _give_time(self, lines: int) -> None:
+        if self.time is None and lines:
+            from pgvault.console.widgets.strip import Strip
+
+            self.time = Strip("WAL: 3 looks closer", id="time")
+            self.mount(self.time, before=self.newest)
+        if self.time:
+            self.time.give_room(lines)
 
     def _show_below(self) -> None:
         """What there is room for is read."""
-        if self.time.has_room:
+        if self.time and self.time.has_room:
             self.time.read(self.app.server)
         self.newest.read()
 
@@ -339,7 +351,7 @@ class OverviewScreen(View):
         stand, found = shared(room, self._stand()), shared(room, self._found())
         upper = room if not below["newest"] else max(sum(stand.values()), sum(found.values()))
         if below["time"]:
-            below["time"] += min(HIGHEST - HEIGHT, lines - upper - sum(below.values()))
+            below["time"] += min(HIGHEST_STRIP - STRIP, lines - upper - sum(below.values()))
         stand["why"] += upper - sum(stand.values())
         found["checks"] += upper - sum(found.values())
         return {**stand, **found, **below}
@@ -362,5 +374,6 @@ class OverviewScreen(View):
         known = self.app.protections.get(self.app.server)
         backups = known.backup_count if isinstance(known, Protection) else 0
         least = min(backups, _BACKUPS) + 3 if backups else 1
-        return [Wish("time", HEIGHT if backups and not self.time.has_nothing else 0, HEIGHT),
+        time = STRIP if backups and not (self.time and self.time.has_nothing) else 0
+        return [Wish("time", time, STRIP),
                 Wish("newest", least * bool(backups), least), Wish("newest", (backups + 3) * bool(backups), least)]

@@ -27,6 +27,8 @@ from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.pane import FilterInput, ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall, lacking
+from pgvault.model.job import JobKind
+from pgvault.model.protection import Protection
 from pgvault.model.text import Painted, Part, visible, width
 
 _BLIND = ("leave", "quit", "suspend")
@@ -228,6 +230,30 @@ class View(Screen[None]):
         self.focus_previous()
 
     # What views of one server can do
+
+    def why_no_backup(self) -> str:
+        """Why none can be begun now; empty when one can."""
+        server = self.app.server
+        if not server:
+            return "no server is configured yet"
+        for each in self.app.queries.jobs.running:
+            if each.job.kind is JobKind.BACKUP and each.job.server == server:
+                return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
+        known = self.app.protections.get(server)
+        return known.refusal if isinstance(known, Protection) else ""
+
+    def why_not_server(self, action: str) -> str:
+        """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
+        server = self.app.server
+        if action in ("check", "restore", "next-server", "previous-server") and not server:
+            return "no server is configured yet"
+        if action == "backup":
+            return self.why_no_backup()
+        if action == "check" and server in self.app.checks.running:
+            return f"{server} is being checked"
+        if action in ("next-server", "previous-server") and len(self.app.queries.servers) < 2:
+            return "there is no other server"
+        return ""
 
     def do_backup(self) -> None:
         from pgvault.console.screens.back_up import back_up

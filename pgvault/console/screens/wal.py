@@ -16,7 +16,6 @@ from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import Queries, run_query
-from pgvault.console.screens.back_up import why_not_server
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.screens.wal_lists import NearbyPane
@@ -33,9 +32,9 @@ from pgvault.console.widgets.too_small import WHOLE
 from pgvault.console.wizard.accident import marks
 from pgvault.console.wizard.draft import What
 from pgvault.console.wizard.search import Search, Stand, search_words
-from pgvault.engine.overview import Protection
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
+from pgvault.model.protection import Protection
 from pgvault.model.restore_request import point_options
 from pgvault.model.times import utc
 from pgvault.vault.identity import read_identity
@@ -288,7 +287,7 @@ class WalScreen(View):
     # The other keys
 
     def why_not(self, action: str) -> str:
-        if reason := why_not_server(self.app, action):
+        if reason := self.why_not_server(action):
             return reason
         if action not in ("restore", "open", "zoom-in", "zoom-out", "zoom-all", "next-mark", "previous-mark",
                           "accidents", "filter"):

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.lane import Slots, slots_of
-from pgvault.engine.wal_picture import Lane, WalPicture
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History
+from pgvault.model.wal_picture import Lane, WalPicture
 from pgvault.model.window import Gap, Window
 
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pgvault.engine.wal_picture import NOT_KNOWN, Lane
+from pgvault.model.wal_picture import NOT_KNOWN, Lane
 
 
 def _longs() -> array[int]:

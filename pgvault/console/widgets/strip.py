@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from textual import getters
 from textual.message import Message
 
 from pgvault.console.background import run_in_background
 from pgvault.console.queries import run_query
+from pgvault.console.room import STRIP
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Chart, chart_of
 from pgvault.console.timeline.cursor import Cursor
@@ -22,26 +22,21 @@ from pgvault.console.wizard.accident import Accident, marks
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
 
-HEIGHT = 8
-"""Lines, with the border."""
-HIGHEST = 14
-"""Lines, where there is room for higher bars of commits."""
-
 
 class Strip(Pane):
     """Nothing is drawn where the archive cannot be read: what stands beside it says so."""
 
     DEFAULT_CSS = f"""
-    Strip {{ height: {HEIGHT}; display: none; }}
+    Strip {{ height: {STRIP}; display: none; }}
     """
-    timeline = getters.query_one(TimelineView)
 
     @dataclass
     class Read(Message):
         """The archive was read: whether there is anything to show is known."""
 
     def __init__(self, title: str, *, id: str | None = None) -> None:
-        super().__init__(title, TimelineView(), id=id)
+        self.timeline = TimelineView()
+        super().__init__(title, self.timeline, id=id)
         self._server = ""
         self._stamp: object = None
         self._chart: Chart | None = None
@@ -90,7 +85,7 @@ class Strip(Pane):
 
     def give_room(self, lines: int) -> None:
         """So many; none where it has no place."""
-        self.has_room = lines >= HEIGHT
+        self.has_room = lines >= STRIP
         if self.has_room:
             self.styles.height = lines
             self.timeline.set_room(lines - 2, higher=True)

@@ -24,7 +24,7 @@ from pgvault.model.spoken_time import whole_time
 
 if TYPE_CHECKING:
     from pgvault.console.wizard.screen import RecoveryScreen
-    from pgvault.engine.wal_picture import RestorePoint
+    from pgvault.model.wal_picture import RestorePoint
 
 _SIDES = {
     Kind.TIME: (("after", "after the last commit at or before it"),

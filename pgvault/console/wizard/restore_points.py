@@ -19,7 +19,7 @@ from pgvault.model.text import Part
 from pgvault.model.window import instant
 
 if TYPE_CHECKING:
-    from pgvault.engine.wal_picture import RestorePoint
+    from pgvault.model.wal_picture import RestorePoint
 
 _COLUMNS = [Column("when", 20), Column("timeline", 8, right=True), Column("name", 20, flexible=True)]
 _EMPTY = "No restore point is in the archived WAL.\nOne is made with SELECT pg_create_restore_point('NAME')."

@@ -34,8 +34,8 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 
 if TYPE_CHECKING:
-    from pgvault.engine.catalogue import Catalogue
-    from pgvault.engine.wal_picture import WalPicture
+    from pgvault.model.catalogue import Catalogue
+    from pgvault.model.wal_picture import WalPicture
 
 _STAGES: dict[Step, type[Stage]] = {
     each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}

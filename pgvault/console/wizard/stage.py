@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.containers import Vertical
 
-from pgvault.console.widgets.strip import HEIGHT, HIGHEST
+from pgvault.console.room import HIGHEST_STRIP, STRIP
 from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
 
 def lines_of_strip(room: int) -> int:
     """How many of so many lines of a step the line of time has; 0 where it has no place."""
-    return HIGHEST if room >= _ROOM_FOR_HIGHEST else HEIGHT if room >= _ROOM_FOR_STRIP else 0
+    return HIGHEST_STRIP if room >= _ROOM_FOR_HIGHEST else STRIP if room >= _ROOM_FOR_STRIP else 0
 
 
 class Stage(Vertical):

@@ -13,12 +13,11 @@ from typing import TypeVar
 
 from pgvault.config.schema import ServerConfig
 from pgvault.io.server_facts import ServerFacts
-from pgvault.model.backup import Backup
+from pgvault.model.backup import Backup, Unreadable
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.lsn import Lsn
 from pgvault.model.protection import flaw_of
 from pgvault.model.window import Survey, Window
-from pgvault.vault.catalog import Unreadable
 from pgvault.vault.identity import Identity
 
 SETTINGS = ("archive_mode", "archive_command", "archive_library", "wal_level", "max_wal_senders",

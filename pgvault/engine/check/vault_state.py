@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pgvault.engine.check.facts import Place, VaultFacts, WalFacts, or_error
-from pgvault.model.backup import Backup
+from pgvault.model.backup import Backup, Unreadable
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 from pgvault.model.timeline import TimelineTree
@@ -18,7 +18,7 @@ from pgvault.model.window import instant, survey
 from pgvault.store.files import TEMPORARY
 from pgvault.store.leases import Concern
 from pgvault.vault import catalog, wal_index
-from pgvault.vault.catalog import Found, Unreadable
+from pgvault.vault.catalog import Found
 from pgvault.vault.identity import Identity, read_identity
 from pgvault.vault.index_files import DatabaseError
 from pgvault.vault.layout import ServerVault, Vault
