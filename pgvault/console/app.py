@@ -27,6 +27,7 @@ from pgvault.console.options import Options
 from pgvault.console.pulse import watch
 from pgvault.console.queries import Queries, run_query
 from pgvault.console.theme import THEMES, theme_for
+from pgvault.console.widgets.sparing import SparingStylesheet
 from pgvault.model.errors import PgvaultError
 from pgvault.model.job import JobState
 
@@ -112,6 +113,7 @@ class ConsoleApp(Keystrokes):
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme
+        self.stylesheet = SparingStylesheet(variables=self.get_css_variables())
         self.set_keymap(in_textual(self.keymap))
 
     # Life

@@ -13,7 +13,7 @@ from typing import ClassVar
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.events import DescendantFocus, Resize
+from textual.events import DescendantFocus, Resize, ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -53,8 +53,10 @@ class View(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._compositor = SparingCompositor()
+        self._was_shown = False
 
     def compose(self) -> ComposeResult:
+        self._take_classes_of_size()
         yield Bar(id="head")
         yield Bar(id="path")
         yield from self.body()
@@ -99,7 +101,9 @@ class View(Screen[None]):
     def on_mount(self) -> None:
         self.call_after_refresh(self.update_frame)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        event.refresh_styles = self._was_shown  # one that has just been made has its styles
+        self._was_shown = True
         self.update_frame()
         self.world_changed(Change.SHOWN)
 
@@ -151,6 +155,12 @@ class View(Screen[None]):
             name = visible(crumbs[longest])
             crumbs[longest] = cut(name, max(1, width(name) - over), self.app.glyphs.ellipsis)
         return _joined(crumbs, word)
+
+    def _take_classes_of_size(self) -> None:
+        """At once: Textual gives them with the first Resize, and then gives each widget its styles anew."""
+        for length, classes in zip(self.app.size, (self.app.HORIZONTAL_BREAKPOINTS, self.app.VERTICAL_BREAKPOINTS),
+                                   strict=True):
+            self.add_class(*self._get_breakpoint_classes(length, classes), update=False)
 
     def _mind_size(self) -> None:
         """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the

@@ -1,6 +1,8 @@
-"""Sending no more of a changed line than what changed: a link may be slow.
+"""Doing no more than what changed needs.
 
-Textual's own update of a part of the screen begins at the left edge of the widget, whatever the part.
+A link may be slow: Textual's own update of a part of the screen begins at the left edge of the widget, whatever the
+part. And the first frame is waited for: Textual parses every sheet again whenever it sets the theme, with the same
+colours, too.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
+from textual.css.stylesheet import Stylesheet
 
 
 class SparingUpdate(ChopsUpdate):
@@ -28,3 +31,16 @@ class SparingCompositor(Compositor):
     def render_partial_update(self) -> ChopsUpdate | None:
         update = super().render_partial_update()
         return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
+
+
+class SparingStylesheet(Stylesheet):
+    """A sheet is parsed once, unless its colours change."""
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        if variables != self._variables:
+            super().set_variables(variables)
+            self._require_parse = True
+
+    def reparse(self) -> None:
+        if self._require_parse:
+            self.parse()
