@@ -2,12 +2,14 @@
 """How the console feels, measured through a real pty as a person on a terminal has it.
 
     .venv/bin/python benchmarks/console.py [--servers 50] [--backups 200] [--runs 7]
+    .venv/bin/python benchmarks/console.py --recovery
 
 - first paint: from the start of the process until the list of servers stands on the screen, beside an empty Python
   and `import textual`; then until the state of the last server is known
 - key to echo: from a key to the first byte that answers it, while jobs run
 - bytes: what an idle console sends in a second, and one with a running job on the view of the jobs
 - quitting: from ctrl+q, while a job runs, until the process has ended
+- recovery: on the demonstration, what each Enter takes from `r` to the proof, and the longest silence while it runs
 
 The vault has that many servers with that many backups each; jobs are real ones, whose work is to tell progress.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +28,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from terminal import Terminal
@@ -138,6 +142,53 @@ def quitting(config: Path, state: Path) -> float:
         return time.monotonic() - began
 
 
+STEPS = (
+    ("r, to the first step", "r", "a table was dropped"),
+    ("Enter, to what was dropped", "enter", "just before DROP TABLE"),
+    ("... until it is looked up", "", "proposed"),
+    ("Enter, to where to", "enter", "where to \u2501"),
+    ("Enter, to the plan", "enter", "nothing is overwritten"),
+    ("Enter, to the job", "enter", "step 5 of 6"),
+    ("... to its first phase", "", "(now|done) +(copies|flushes|starts|replays)"),
+    ("... to the proof", "", "step 6 of 6"),
+    ("... to PostgreSQL's word", "", "mytesttable2 is there"),
+)
+"""What stands for the step, the key, and what is then waited for."""
+
+
+def recovery(parent: Path) -> list[float]:
+    """Seconds of each step on a demonstration, and the longest time without a change from the job to the proof."""
+    env = {**environment(parent / "state"), "TMPDIR": str(parent)}
+    argv = [sys.executable, "-P", "-m", "pgvault", "demo", "--megabytes", "50"]
+    with Terminal(argv, env) as terminal:
+        terminal.wait_for("Press r", seconds=600)
+        terminal.settle(3.0)
+        took = []
+        for name, key, shown in STEPS:
+            if key:
+                terminal.type(key)
+            took.append(terminal.wait_for(partial(_shows, shown)))
+            if name.endswith("the plan"):
+                terminal.settle(1.0)
+        terminal.type("ctrl+q")
+        terminal.wait_for("leave the demonstration")
+        terminal.type("G", "enter")
+        terminal.end()
+    return took
+
+
+def _shows(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def measure_recovery(runs: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="pgvault-console-") as parent:
+        Path(parent).chmod(0o755)
+        took = [recovery(Path(parent)) for _ in range(runs)]
+    for (name, _, _), each in zip(STEPS, zip(*took, strict=True), strict=True):
+        told(name, list(each))
+
+
 def python(*code: str) -> float:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "; ".join(code)], check=True)
@@ -191,9 +242,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=20, help="for which bytes are counted")
     parser.add_argument("--work-in", nargs=2, metavar=("HOME", "NUMBER"), help=argparse.SUPPRESS)
+    parser.add_argument("--recovery", action="store_true", help="only the recovery, on as many demonstrations")
     args = parser.parse_args()
     if args.work_in:
         work(Path(args.work_in[0]), int(args.work_in[1]))
+    elif args.recovery:
+        measure_recovery(args.runs)
     else:
         measure(args.servers, args.backups, args.runs, args.seconds)
 

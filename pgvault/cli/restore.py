@@ -52,6 +52,8 @@ def restore(args: argparse.Namespace, context: Context) -> int:
     request = _read_request(args, context)
     if args.choices:
         return _choices(request, context)
+    if args.detach and args.yes and context.json and not args.dry_run:  # no plan is shown: the job makes it
+        return _detach(request.server, request.to_argv(), context)
     with patience.runner() as runner:  # the plan's connection to the host serves the restore, too
         host = runner.run(_connect(request, context))
         try:
@@ -104,7 +106,7 @@ def _restore(args: argparse.Namespace, request: RestoreRequest, context: Context
         context.err.line("Nothing was changed.")
         return 130
     if args.detach:
-        return _detach(plan, context)
+        return _detach(plan.server, plan.to_argv(), context)
     return _run(plan, context, runner, host)
 
 
@@ -131,15 +133,15 @@ def _run(plan: RestorePlan, context: Context, runner: asyncio.Runner, host: Host
     return 0
 
 
-def _detach(plan: RestorePlan, context: Context) -> int:
+def _detach(server: str, command: list[str], context: Context) -> int:
     from pgvault.cli.running import detach
     from pgvault.model.job import JobKind
 
-    return detach(context, kind=JobKind.RESTORE, server=plan.server, command=plan.to_argv())
+    return detach(context, kind=JobKind.RESTORE, server=server, command=command)
 
 
 async def _connect(request: RestoreRequest, context: Context) -> Host:
-    from pgvault.engine.restore.run import connect_host
+    from pgvault.io.hosts import connect_host
     from pgvault.model.event import discard
 
     config = context.config.host(request.host) if request.host else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgvault.config.address import SshAddress
+from pgvault.config.schema import HostConfig
 from pgvault.io.host import Host, OnCommand
 from pgvault.io.local_host import LocalHost
 
@@ -21,3 +22,10 @@ async def open_host(name: str, address: SshAddress | None, *, identity_file: Pat
 
     return await SshHost.connect(address, name=name, identity_file=identity_file, known_hosts=known_hosts,
                                  on_command=on_command)
+
+
+async def connect_host(name: str, config: HostConfig | None, on_command: OnCommand) -> Host:
+    """Log in as a host's configuration says. It is this machine if it has none."""
+    return await open_host(name or "this machine", config.ssh if config else None,
+                           identity_file=config.identity_file if config else None,
+                           known_hosts=config.known_hosts if config else None, on_command=on_command)

@@ -69,6 +69,18 @@ async def test_a_dropped_table_is_back_with_nothing_but_enter(desk: Desk) -> Non
     assert asked[0] == "events main --newest-first --all-timelines --partial --kind drop --kind truncate " \
                        "--kind rewrite --kind drop-database"
     assert f"{COMMAND.removeprefix('pgvault ')} --yes --detach" in asked  # exactly the plan's command
+    questions = [option for words in asked for option in ("--choices", "--dry-run") if option in words]
+    assert questions == ["--choices", "--dry-run"]  # a person in a hurry waits for each
+
+
+async def test_where_to_is_asked_anew_when_one_comes_back_to_it(desk: Desk) -> None:
+    """The WAL went on meanwhile, and may need a place for one more tablespace."""
+    ready(desk)
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        desk.says("restore main auto --target-lsn 0/E01ADF0 --exclusive --target-timeline 1 --choices",
+                  choices(spaces=(space("fast"),)))
+        await press(pilot, "escape")
+        assert "a place for it; it was in /mnt/fast" in screen(pilot)
 
 
 async def test_the_finder_names_the_newest_accident_first(desk: Desk) -> None:

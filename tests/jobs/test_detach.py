@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pgvault.cli.main import main
 from pgvault.jobs.detach import start_detached
 from pgvault.jobs.registry import create_job, jobs_directory, list_jobs, read_job
 from pgvault.model.errors import ConfigError, PgvaultError, Refused
@@ -162,6 +163,26 @@ def test_what_refuses_before_a_job_began_is_raised_by_the_starter_and_leaves_not
     with pytest.raises(ConfigError):
         start("work", "x", config=workshop.config.with_name("gone.toml"))
     assert list(workshop.home.joinpath("jobs").iterdir()) == []
+
+
+def test_a_restore_whose_plan_nobody_reads_is_planned_by_its_job_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The console showed the plan: its starter does not look at the destination, where nothing listens here."""
+    config = tmp_path / "pgvault.toml"
+    config.write_text(f'[vault]\nhome = "{tmp_path}/vault"\n[servers.main]\nconninfo = "host=127.0.0.1 port=1"\n'
+                      '[hosts.standby]\nssh = "postgres@127.0.0.1:1"\n')
+    started: list[list[str]] = []
+
+    def start(home: Path, command: list[str], **about: object) -> str:
+        started.append(command)
+        return "20261123T120000Z-01"
+
+    monkeypatch.setattr("pgvault.jobs.detach.start_detached", start)
+    words = ["restore", "main", "latest", "/srv/new", "--host", "standby", "--target-end", "--start"]
+    assert main(["--config", str(config), "--format", "json", *words, "--yes", "--detach"]) == 0
+    assert started == [["pgvault", *words]]
+    assert '"job":"20261123T120000Z-01"' in capfd.readouterr().out
 
 
 def test_a_directory_without_a_lock_is_no_job_that_may_yet_begin(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from pgvault.config.load import load
 from pgvault.engine.backup.run import run_backup
 from pgvault.engine.incoming import archive_waiting
 from pgvault.engine.restore.plan import make_plan
-from pgvault.engine.restore.run import RestoreVerdict, connect_host, run_restore
+from pgvault.engine.restore.run import RestoreVerdict, run_restore
+from pgvault.io.hosts import connect_host
 from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan
 from pgvault.model.event import Event, discard

@@ -22,8 +22,8 @@ from pgvault.engine.restore.ask import RestoredServer
 from pgvault.engine.restore.expect import Found, Presence
 from pgvault.engine.restore.observation import Observation
 from pgvault.engine.restore.proof import Proof
-from pgvault.engine.restore.run import connect_host
 from pgvault.engine.restored import look as looking
+from pgvault.io.hosts import connect_host
 from pgvault.model.errors import UsageError
 from pgvault.model.event import Checked, Event, discard
 from pgvault.model.relation import RelationName, parse_relation

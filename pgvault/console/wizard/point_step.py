@@ -270,9 +270,8 @@ class PointStep(Stage):
             self.console.tell(self.why_not("go-on"), "warning")
 
     def _accept(self) -> None:
-        if self._candidate:
-            self.recovery.change(self._candidate)
-            self.recovery.go(Step.WHERE)
+        if self._candidate and isinstance(self._answer, Answer):
+            self.recovery.take(self._candidate, self._answer)
 
     # Other actions
 

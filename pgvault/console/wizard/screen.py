@@ -76,6 +76,8 @@ class RecoveryScreen(WithRestored):
         """What the first step found in the WAL."""
         self.aimed_at = ""
         """The key of an accident that was chosen there."""
+        self._taken: tuple[list[str], Answer] | None = None
+        """The question of the point that was just taken, and what it came to."""
 
     def body(self) -> Iterable[Widget]:
         yield Bar(id="steps")
@@ -131,8 +133,18 @@ class RecoveryScreen(WithRestored):
     def usual_directory(self, host: str) -> str:
         return (self.app.queries.config.host(host).data_directory or "") if host else ""
 
+    def take(self, draft: Draft, answer: Answer) -> None:
+        """Take the draft's point, which came to this."""
+        self.change(draft)
+        self._taken = draft.question(), answer
+        self.go(Step.WHERE)
+
     async def ask(self, draft: Draft) -> Answer | Failure:
-        """What the draft's point comes to; asked of the vault each time, since its WAL goes on."""
+        """What the draft's point comes to; asked of the vault each time, since its WAL goes on, but for the first time
+        after it was taken."""
+        taken, self._taken = self._taken, None
+        if taken and taken[0] == draft.question():
+            return taken[1]
         answer = await self.app.queries.commands.ask(*draft.question())
         if answer.failure or not answer.documents:
             return answer.failure or Failure("the point could not be looked up", "", "", "failed", 1)

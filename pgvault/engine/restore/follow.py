@@ -10,8 +10,6 @@ from collections.abc import Container
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.restore.choose import Choice
-from pgvault.io.postgres import connect
-from pgvault.io.replication_stream import identify, timeline_history
 from pgvault.model.check import Outcome
 from pgvault.model.errors import PgvaultError
 from pgvault.model.restore_plan import Precondition
@@ -22,6 +20,9 @@ _NAME = "timeline of the original server"
 
 def ask_primary(server: ServerConfig, system_identifier: str) -> History:
     """The timeline that the server is on, with its ancestors; PgvaultError when it does not say."""
+    from pgvault.io.postgres import connect  # only a standby's plan asks a server
+    from pgvault.io.replication_stream import identify, timeline_history
+
     connection = connect(server, replication=True)
     try:
         system = identify(server.name, connection)

@@ -32,7 +32,7 @@ from pgvault.engine.restore.stream import own_runs
 from pgvault.engine.restore.timelines import follow_promotion, reserve_timeline
 from pgvault.engine.steps import to_its_end
 from pgvault.io.host import Host
-from pgvault.io.hosts import open_host
+from pgvault.io.hosts import connect_host
 from pgvault.io.probe import Destination
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Backup
@@ -64,12 +64,6 @@ class RestoreVerdict:
         if self.proof is None:
             return f"restored to {where}, ready to be started"
         return f"restored to {where}; {self.proof}"
-
-
-async def connect_host(name: str, config: HostConfig | None, emit: Emit) -> Host:
-    return await open_host(name or "this machine", config.ssh if config else None,
-                           identity_file=config.identity_file if config else None,
-                           known_hosts=config.known_hosts if config else None, on_command=emit)
 
 
 async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit,

@@ -10,10 +10,10 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.load import Config
 from pgvault.engine.restore.ask import LoginPath, NotAnswered, RestoredServer
 from pgvault.engine.restore.observation import Observation, observe_server
-from pgvault.engine.restore.run import connect_host
 from pgvault.engine.restore.start import programs_for
 from pgvault.engine.restored.side import Side
 from pgvault.io.host import Host
+from pgvault.io.hosts import connect_host
 from pgvault.io.probe import probe_destination
 from pgvault.io.quoting import join
 from pgvault.model.errors import NotFound, PgvaultError, Refused, Unreachable
