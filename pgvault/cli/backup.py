@@ -12,8 +12,8 @@ from pgvault.model.backup import Backup
 from pgvault.model.backup_plan import BackupPlan, describe_backup_plan
 from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.names import check_label
-from pgvault.model.rate import parse_rate
 from pgvault.model.text import size
+from pgvault.model.units import parse_rate
 from pgvault.vault import catalog
 from pgvault.vault.layout import Vault
 

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pgvault.config.address import SshAddress
 from pgvault.config.conninfo import check_conninfo
 from pgvault.config.problems import BadValue, nearest
-from pgvault.model.duration import LONGEST, format_duration, parse_duration
 from pgvault.model.names import check_label
-from pgvault.model.rate import format_rate, parse_rate
+from pgvault.model.units import LONGEST, format_duration, format_rate, parse_duration, parse_rate
 
 if TYPE_CHECKING:
     from pgvault.model.retention_policy import RetentionPolicy

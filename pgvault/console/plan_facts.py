@@ -12,9 +12,9 @@ from typing import Any
 from pgvault.console.fields import Field
 from pgvault.jobs.encoding import plain
 from pgvault.model.job import JobKind
-from pgvault.model.rate import format_rate
 from pgvault.model.relation import RelationName
 from pgvault.model.text import size, span, stamp
+from pgvault.model.units import format_rate
 
 Plan = Mapping[str, Any]
 _OUTCOMES = {"warning": "warn", "failed": "bad"}

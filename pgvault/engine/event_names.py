@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from pgvault.vault import catalog
 from pgvault.vault.index_files import DatabaseError
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import Names, RelationName
+from pgvault.wal.accidents import FIRST_USER_OID, Finding
 from pgvault.wal.transaction_changes import PG_CLASS, PG_DATABASE
 
 KINDS = {"p": "partitioned table", "r": "table", "m": "materialized view", "v": "view", "f": "foreign table",
@@ -188,3 +189,26 @@ def named(found: RelationName, *, deleted: int = 0, updated: int = 0) -> WalObje
     kind = _TOAST_INDEX if found.kind == "i" and found.schema == _TOAST_SCHEMA else KINDS.get(found.kind, _UNKNOWN)
     return WalObject(kind, found.schema, found.name, found.oid, found.number or 0, deleted,
                      updated)
+
+
+def beside_the_dropped(finding: Finding, names: NamesAt) -> tuple[WalObject, ...]:
+    """The relations that lost their files and were not dropped: rewritten or truncated, the tables among them; indexes
+    where there is no table. A table that is younger than all backups, and was rewritten before, is not known."""
+    dropped = set(finding.oids)
+    found: dict[int, WalObject] = {}
+    for file in finding.files:
+        if (name := names.by_number(file.database, file.number)) is None:
+            continue
+        if name.oid >= FIRST_USER_OID and name.oid not in dropped:
+            found[name.oid] = named(name)
+    ordered = in_order(each for each in found.values() if not each.kind.startswith("toast"))
+    return tuple(each for each in ordered if each.is_main) or ordered
+
+
+def dropped_schema(finding: Finding, names: NamesAt, objects: Sequence[WalObject]) -> str:
+    """The schema that was dropped; empty where that is not known. One was, and all that the backups know in it went."""
+    schemas = {each.schema for each in objects if each.is_main}
+    if finding.schemas != 1 or len(schemas) != 1 or not all(each.name for each in objects if each.is_main):
+        return ""
+    [schema] = schemas
+    return schema if names.in_schema(finding.database, schema) <= {each.oid for each in objects} else ""

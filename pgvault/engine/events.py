@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from pgvault.engine.event_besides import beside_the_dropped, dropped_schema
-from pgvault.engine.event_names import NameBook, NamesAt, WalObject, in_order, named
+from pgvault.engine.event_names import NameBook, NamesAt, WalObject, beside_the_dropped, dropped_schema, in_order, named
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
 from pgvault.engine.wal_reading import reading_progress
 from pgvault.model.errors import NotFound

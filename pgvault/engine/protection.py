@@ -14,10 +14,10 @@ from typing import NamedTuple
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.facts import VaultFacts, WalFacts
 from pgvault.model.backup import Backup, BackupStatus
-from pgvault.model.duration import format_duration
 from pgvault.model.errors import PgvaultError
 from pgvault.model.protection import ProtectionState, are_too_few, is_too_old
 from pgvault.model.text import span, when
+from pgvault.model.units import format_duration
 from pgvault.model.window import Window
 
 STUCK = timedelta(minutes=15)

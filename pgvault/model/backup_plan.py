@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgvault.model.backup import Backup
-from pgvault.model.rate import format_rate
 from pgvault.model.text import size, span
+from pgvault.model.units import format_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import NoReturn
 from pgvault.model.errors import UsageError
 from pgvault.model.holding import check_holding
 from pgvault.model.lsn import Lsn
-from pgvault.model.rate import format_size, parse_rate
 from pgvault.model.relation import RelationName, parse_relation
 from pgvault.model.target import (
     AtLsn,
@@ -30,6 +29,7 @@ from pgvault.model.target import (
     target_options,
 )
 from pgvault.model.times import parse_time
+from pgvault.model.units import format_size, parse_rate
 
 LAST_PORT = 65_535
 

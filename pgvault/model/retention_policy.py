@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from pgvault.model.duration import LONGEST, SECONDS_IN
+from pgvault.model.units import LONGEST, SECONDS_IN
 
 _REDUNDANCY = re.compile(r"\s*redundancy\s+([0-9]{1,6})\s*", re.IGNORECASE)
 _WINDOW = re.compile(r"\s*recovery\s+window\s+of\s+([0-9]{1,6})\s+(day|week|month)s?\s*", re.IGNORECASE)

@@ -16,9 +16,9 @@ from pgvault.model.errors import OTHER_USER, NoSpace, PgvaultError, Refused, fro
 from pgvault.model.event import now
 from pgvault.model.lsn import Lsn
 from pgvault.model.names import check_label, check_name
-from pgvault.model.rate import format_rate, format_size
 from pgvault.model.segment import HistoryFile, parse_wal_name
 from pgvault.model.times import exact, of_epoch, parse_time, rfc3339, utc
+from pgvault.model.units import format_rate, format_size
 
 pytestmark = pytest.mark.usefixtures("far_from_utc")
 

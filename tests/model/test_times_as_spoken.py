@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.model.spoken_time import whole_time
-from pgvault.model.times import parse_time
+from pgvault.model.times import parse_time, whole_time
 
 pytestmark = pytest.mark.usefixtures("far_from_utc")
 

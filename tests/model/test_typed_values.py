@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgvault.model.duration import format_duration, parse_duration
-from pgvault.model.rate import format_rate, format_size, parse_rate, parse_size
 from pgvault.model.retention_policy import RecoveryWindow, Redundancy, parse_retention_policy
+from pgvault.model.units import format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(("text", "span"), [

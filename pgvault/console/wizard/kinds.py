@@ -20,7 +20,7 @@ from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
-from pgvault.model.spoken_time import whole_time
+from pgvault.model.times import whole_time
 
 if TYPE_CHECKING:
     from pgvault.console.wizard.screen import RecoveryScreen

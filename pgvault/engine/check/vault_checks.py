@@ -7,9 +7,9 @@ import shlex
 from pgvault.engine.check.facts import ServerState, SqlFacts
 from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
-from pgvault.model.duration import format_duration
 from pgvault.model.protection import are_too_few, is_too_old
 from pgvault.model.text import in_words, size
+from pgvault.model.units import format_duration
 
 FIRST_BACKUP_SHARE = 4
 """A first backup rarely takes less than this fraction of the cluster's size."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
+from pgvault.engine.cancellation import run_cancellable
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.directory_state import read_directory_state
@@ -28,7 +29,6 @@ from pgvault.engine.restore.recovery_path import RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.spaces import placed, spaces_of
-from pgvault.engine.threads import run_cancellable
 from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination

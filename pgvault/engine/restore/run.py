@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
+from pgvault.engine.cancellation import to_its_end
 from pgvault.engine.progress import Progress
 from pgvault.engine.restore.arrival import PROMOTED
 from pgvault.engine.restore.contents import RestoredCluster, upstream_conninfo
@@ -30,7 +31,6 @@ from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.start import start_server
 from pgvault.engine.restore.stream import own_runs
 from pgvault.engine.restore.timelines import follow_promotion, reserve_timeline
-from pgvault.engine.steps import to_its_end
 from pgvault.io.host import Host
 from pgvault.io.hosts import connect_host
 from pgvault.io.probe import Destination

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pgvault.config.load import Config
+from pgvault.engine.cancellation import to_its_end
 from pgvault.engine.restore.ask import LoginPath
 from pgvault.engine.restored import inventory
 from pgvault.engine.restored.definitions import Definitions, dump_definitions
@@ -18,7 +19,6 @@ from pgvault.engine.restored.plan import goes_beside
 from pgvault.engine.restored.rows import Moved, Mover, with_rows
 from pgvault.engine.restored.running import RunningCopy, open_copy
 from pgvault.engine.restored.side import Side
-from pgvault.engine.steps import to_its_end
 from pgvault.model.bring_back import BringBackPlan, counted
 from pgvault.model.errors import Cancelled, PgvaultError, Refused
 from pgvault.model.event import Emit, PhaseStarted

@@ -1,13 +1,23 @@
-"""Runs blocking work in a thread, so that a cancelled task waits until the work has undone what it began."""
+"""What a cancellation waits for: a short step to its end, or work in a thread until it has undone what it began."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+async def to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Complete a short step; a cancellation takes effect afterwards."""
+    task = asyncio.create_task(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def run_cancellable(work: Callable[[threading.Event], T]) -> T:
