@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from desk import Desk
+from textual.css import stylesheet
+from textual.css.model import RuleSet
+from textual.css.types import CSSLocation
+from textual.dom import DOMNode
 
 LOADED = """
 import asyncio, sys
@@ -49,3 +56,26 @@ def test_screens_and_dialogs_are_loaded_when_they_open(loaded: set[str]) -> None
     screens = below(loaded, "pgvault.console.screens", "pgvault.console.wizard")
     assert [name.rpartition(".")[2] for name in screens] == ["screens", "newest_backups", "overview", "view"]
     assert below(loaded, "textual.widgets._text_area", "textual.widgets._markdown") == []
+
+
+async def test_each_sheet_is_parsed_once_and_what_stands_still_gets_its_styles_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Textual would do both three times: with its own theme and with ours, and again with the first size."""
+    sheets, styled = Counter[object](), Counter[DOMNode]()
+    parse, apply = stylesheet.parse, stylesheet.Stylesheet.apply
+
+    def parsed(scope: str, css: str, read_from: CSSLocation, *given: Any, **more: Any) -> Iterable[RuleSet]:
+        sheets[read_from, more["tie_breaker"]] += 1
+        return parse(scope, css, read_from, *given, **more)
+
+    def applied(sheet: stylesheet.Stylesheet, node: DOMNode, **given: Any) -> None:
+        styled[node] += 1
+        apply(sheet, node, **given)
+
+    monkeypatch.setattr(stylesheet, "parse", parsed)
+    monkeypatch.setattr(stylesheet.Stylesheet, "apply", applied)
+    async with desk.open() as pilot:
+        assert [sheet for sheet, times in sheets.items() if times > 1] == []
+        assert {each.id: styled[each] for each in pilot.app.screen.query("#head, #path, #keys, #why")} == {
+            "head": 1, "path": 1, "keys": 1, "why": 1}
