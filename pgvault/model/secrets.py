@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 
 MASK = "***"
 
@@ -48,19 +49,27 @@ _SHAPES = {
 }
 """Patterns. The last group of each is what precedes the secret."""
 _WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}(?:{_QUOTED_BY_SHELL}|\\.)*)"
-_ANY = re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
 
-_NAMED = re.compile(_NAME, re.IGNORECASE)
+
+@cache
+def _any() -> re.Pattern[str]:
+    """Compiled when the first text comes: it takes longer than a short command should, and many show none."""
+    return re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
+
+
+@cache
+def _named() -> re.Pattern[str]:
+    return re.compile(_NAME, re.IGNORECASE)
 
 
 def masked(text: str) -> str:
     """Return the text with `***` in place of every secret."""
-    return _ANY.sub(_replaced, text)
+    return _any().sub(_replaced, text)
 
 
 def masked_value(name: str, value: str) -> str:
     """Mask the value of a setting that is shown apart from its name: all of it if the name is that of a secret."""
-    return MASK if value and _NAMED.search(name) else masked(value)
+    return MASK if value and _named().search(name) else masked(value)
 
 
 def _replaced(match: re.Match[str]) -> str:

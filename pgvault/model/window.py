@@ -204,7 +204,8 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
     `latest_between` is called if a window begins within a segment and its last commit may be in that segment."""
     wal = {timeline: list(same) for timeline, same in groupby(archived, attrgetter("timeline"))}
     copied = _copied(backups)
-    paths = _paths(wal, tree, copied, size, latest_between)
+    paths = {each: _Path(tree.history(each), list(unbroken(along(tree.history(each), wal, size))), size, latest_between)
+             for each in _timelines(wal, copied)}
     windows = tuple(window for each in paths.values() for window in each.windows(copied))
     usable = {backup for window in windows for backup in window.backups}
     good: dict[int, Lsn] = {}
@@ -219,12 +220,14 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
     return Survey(wals, windows, broken, breaks)
 
 
-def windows_of(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, backups: Sequence[Backup], size: int,
-               latest_between: LatestBetween) -> tuple[Window, ...]:
-    """Return only the windows of the survey, from segments already grouped by timeline."""
+def windows_of(runs: Callable[[History], Sequence[Sequence[Piece]]], timelines: Iterable[int], tree: TimelineTree,
+               backups: Sequence[Backup], size: int, latest_between: LatestBetween) -> tuple[Window, ...]:
+    """Return only the windows of the survey, from the unbroken runs of segments on each path; `timelines` are those of
+    which there are segments."""
     copied = _copied(backups)
-    paths = _paths(wal, tree, copied, size, latest_between)
-    return tuple(window for each in paths.values() for window in each.windows(copied))
+    histories = map(tree.history, _timelines(timelines, copied))
+    return tuple(window for each in histories
+                 for window in _Path(each, runs(each), size, latest_between).windows(copied))
 
 
 def _copied(backups: Sequence[Backup]) -> list[Backup]:
@@ -233,19 +236,16 @@ def _copied(backups: Sequence[Backup]) -> list[Backup]:
                   key=lambda b: (b.end_lsn or 0, b.id))
 
 
-def _paths(wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, copied: Sequence[Backup], size: int,
-           latest_between: LatestBetween) -> dict[int, _Path]:
-    timelines = sorted({*wal, *(b.timeline for b in copied)})
-    return {each: _Path(tree.history(each), wal, size, latest_between) for each in timelines}
+def _timelines(archived: Iterable[int], copied: Sequence[Backup]) -> list[int]:
+    return sorted({*archived, *(b.timeline for b in copied)})
 
 
 class _Path:
     """The archived segments on the path to the end of one timeline."""
 
-    def __init__(self, history: History, wal: Mapping[int, Sequence[Piece]], size: int,
+    def __init__(self, history: History, runs: Sequence[Sequence[Piece]], size: int,
                  latest_between: LatestBetween) -> None:
-        self.history, self.size, self._latest_between = history, size, latest_between
-        self.runs = list(unbroken(along(history, wal, size)))
+        self.history, self.runs, self.size, self._latest_between = history, runs, size, latest_between
         self._firsts = [run[0].number for run in self.runs]
 
     def missing_of(self, backup: Backup) -> Segment:
@@ -270,7 +270,7 @@ class _Path:
             if within := by_run.get(run[0].number):
                 yield self._window(run, within)
 
-    def _window(self, run: list[Piece], backups: list[Backup]) -> Window:
+    def _window(self, run: Sequence[Piece], backups: list[Backup]) -> Window:
         oldest = backups[0]
         from_lsn = oldest.end_lsn or Lsn(0)
         latest = instant(self._latest(run, from_lsn, oldest.finished_at))
@@ -280,7 +280,7 @@ class _Path:
         return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
-    def _latest(self, run: list[Piece], begin: Lsn, finished: datetime | None) -> int | None:
+    def _latest(self, run: Sequence[Piece], begin: Lsn, finished: datetime | None) -> int | None:
         """Return the latest commit at `begin` or behind it. Earlier commits in that segment do not count, and may have
         later times if the clock was put back."""
         latest = max((s.latest for s in run if s.latest is not None and s.number * self.size >= begin), default=None)
@@ -292,11 +292,11 @@ class _Path:
         between = self._latest_between(Segment(parted.timeline, parted.number), begin, self._end(run))
         return max((each for each in (latest, between) if each is not None), default=None)
 
-    def _end(self, run: list[Piece]) -> Lsn:
+    def _end(self, run: Sequence[Piece]) -> Lsn:
         last = run[-1]
         return Lsn((last.number + 1) * self.size if last.whole is None else last.whole)
 
-    def _run_with(self, number: int) -> list[Piece] | None:
+    def _run_with(self, number: int) -> Sequence[Piece] | None:
         place = bisect_right(self._firsts, number) - 1
         return self.runs[place] if place >= 0 and number <= self.runs[place][-1].number else None
 

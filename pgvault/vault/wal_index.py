@@ -121,10 +121,10 @@ class WalIndex:
         return {name for (name,) in self.connection.execute("SELECT name FROM file")}
 
     def names_in(self, directory: str) -> list[str]:
-        """Of the files that one directory of the archive holds: a timeline's history is in its first one."""
+        """Of the files that one directory of the archive holds, in order: a timeline's history is in its first one."""
         first = f"{directory[:8]}." if directory.endswith("00000000") else directory
         return [name for (name,) in self.connection.execute(
-            "SELECT name FROM file WHERE name BETWEEN ? AND ?", (first, f"{directory}~"))]
+            "SELECT name FROM file WHERE name BETWEEN ? AND ? ORDER BY name", (first, f"{directory}~"))]
 
     def count(self) -> int:
         return int(self.connection.execute("SELECT count(*) FROM file").fetchone()[0])

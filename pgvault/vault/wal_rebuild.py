@@ -49,10 +49,10 @@ def differences(server: ServerVault, index: WalIndex) -> Differences:
     hundred thousand names, and looking into each takes most of the time."""
     new, gone, known, groups = set[str](), set[str](), 0, set[str]()
     for group, listed in groupby((each.name for each in server.store.list(Kind.WAL, server.name)), wal_group):
-        names, indexed = set(listed), index.names_in(group)
+        names, indexed = list(listed), index.names_in(group)
         groups.add(group)
         known += len(indexed)
-        if names != set(indexed):
+        if names != indexed:
             there = set(filter(_is_wal, names))
             new |= there.difference(indexed)
             gone |= set(indexed) - there

@@ -30,7 +30,7 @@ from pgvault.vault.wal_index import WalIndex
 from pgvault.vault.wal_unfinished import Unfinished, look
 from pgvault.vault.wal_unfinished import segments as unfinished_segments
 from pgvault.wal.effects import effects_of
-from pgvault.wal.facts import Xids
+from pgvault.wal.facts import may_hold
 from pgvault.wal.pieces import pieces
 from pgvault.wal.transactions import Transaction, transactions_of
 
@@ -40,7 +40,7 @@ _ROWS = """
 SELECT f.timeline, f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
        a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, coalesce(a.end_lsn, (f.number + 1) * ?),
        coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0),
-       coalesce(a.end_cause, ''), a.whole, NULL
+       CASE WHEN a.end_cause <> 'switched' THEN a.end_cause ELSE '' END, a.whole, NULL
 FROM file f LEFT JOIN facts a USING (timeline, number) WHERE +f.kind = 'segment' ORDER BY f.name"""
 """By timeline and number, as `wal_index.archived_rows`."""
 
@@ -84,11 +84,10 @@ class Row(NamedTuple):
     def segment(self) -> Segment:
         return Segment(self.timeline, self.number)
 
-    @property
-    def xids(self) -> Xids | None:
-        if self.oldest_xid is None or self.newest_xid is None:
-            return None
-        return Xids(self.oldest_xid, self.newest_xid)
+    def may_end(self, xid: int) -> bool:
+        """Whether this transaction may have ended in it."""
+        oldest, newest = self.oldest_xid, self.newest_xid
+        return oldest is not None and newest is not None and may_hold(oldest, newest, xid)
 
     @property
     def last_lsn(self) -> Lsn | None:
@@ -124,6 +123,7 @@ class WalSearch:
         self._identity = identity
         self.tree: TimelineTree = timeline_tree(server, index)
         self._rows: dict[int, list[Row]] = {}
+        self._runs: dict[int, list[list[Row]]] = {}
         self._begun: dict[Segment, Row | None] = {}
 
     def with_unfinished(self) -> WalSearch:
@@ -151,7 +151,9 @@ class WalSearch:
 
     def runs(self, history: History) -> list[list[Row]]:
         """The whole segments that recovery along this path can read one after the other, cut where it cannot go on."""
-        return list(unbroken(self._along(history)))
+        if history.timeline not in self._runs:
+            self._runs[history.timeline] = list(unbroken(self._along(history)))
+        return self._runs[history.timeline]
 
     def begun(self, history: History, number: int) -> Row | None:
         """The unfinished segment of this path with that number; None where there is none, or when unfinished ones were

@@ -185,6 +185,26 @@ def test_a_transaction_that_nobody_knows() -> None:
         (NoStopCause.UNKNOWN, "has no such target in the WAL behind it")] * 2
 
 
+def test_of_many_backups_the_newest_and_the_oldest_tell_why_it_is_unknown() -> None:
+    server = Server()
+    for _ in range(9):
+        server.backup()
+        server.idle(60)
+    archive = MadeArchive(server)
+    found = refusal(archive, AtXid(12345))
+    ended = "o transaction 12345 ended in the archived WAL behind backup"
+    assert found.reason == f"N{ended} {archive.backups[-1].id}; n{ended} {archive.backups[0].id}."
+    assert len(found.refusals) == 9
+
+
+def test_where_a_backup_stops_is_looked_for_once() -> None:
+    archive = archive_without()
+    path = RecoveryPaths(archive).to(1)
+    for backup in archive.backups:
+        for target in (AtXid(12345), AtXid(702), AtName("deploy")):
+            assert find_stop(path, backup, target) is find_stop(path, backup, target)
+
+
 def test_xids_are_those_of_one_round() -> None:
     """Of 64 bits, as pg_current_xact_id() tells them, the lower half is in the WAL."""
     found = find(archive_without(), AtXid((5 << 32) + 701))

@@ -19,8 +19,9 @@ from support.stored import store
 from test_fit_rules import Shelf
 
 from pgvault.engine.restore.choose import Choice
+from pgvault.engine.restore.prepared import named_prepared, read_replay
 from pgvault.engine.restore.recovery_path import RecoveryPaths
-from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay, replay_of, space_names
+from pgvault.engine.restore.replay import creations_in, replay_of, space_names
 from pgvault.engine.restore.settings import HEADING
 from pgvault.engine.restore.timelines import follow_promotion, reserve_timeline
 from pgvault.io.local_host import LocalHost

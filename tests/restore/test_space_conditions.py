@@ -7,14 +7,8 @@ from dataclasses import replace
 import pytest
 from support.restoring import NO_WAL, SPACE, backup, destination, place, plan
 
-from pgvault.engine.restore.spaces import (
-    describe_tablespace,
-    minor_conditions,
-    placed,
-    space_conditions,
-    spaces_of,
-    to_place,
-)
+from pgvault.engine.restore.space_conditions import minor_conditions, space_conditions
+from pgvault.engine.restore.spaces import describe_tablespace, placed, spaces_of, to_place
 from pgvault.io.probe import Contents, Installation, Place
 from pgvault.io.probe_script import MARKER
 from pgvault.model.backup import Tablespace

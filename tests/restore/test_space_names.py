@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plans import restore_plan
 
-from pgvault.engine.restore.spaces import minor_conditions, placed
+from pgvault.engine.restore.space_conditions import minor_conditions
+from pgvault.engine.restore.spaces import placed
 from pgvault.io.probe import Installation
 from pgvault.model.check import Outcome
 from pgvault.model.restore_plan import TablespacePlace

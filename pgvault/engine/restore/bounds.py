@@ -37,7 +37,8 @@ class Bounds:
 def bounds(paths: RecoveryPaths, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
     """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
-    for window in windows_of(paths.search.archived(), paths.search.tree, backups, paths.search.size,
+    search = paths.search
+    for window in windows_of(search.runs, search.archived(), search.tree, backups, search.size,
                              latest_between(archive.server)):
         path = paths.to(window.timeline)
         earliest = Bound(window.from_time, window.from_lsn, path.timeline_at(window.from_lsn))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgvault.engine.restore.recovery_path import RecoveryPath, RecoveryPaths
@@ -144,7 +144,9 @@ def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice
                 last = _last_later_before(path, group, target) if last is None else last
                 if place > last:
                     break
-    return refusals or [NoStop(NoStopCause.UNKNOWN, f"no backup lies on the way to timeline {path.history.timeline}")]
+    timeline = path.history.timeline
+    return refusals or [NoStop(NoStopCause.UNKNOWN, f"no backup lies on the way to timeline {timeline}",
+                               timeline=timeline)]
 
 
 def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> int:
@@ -208,7 +210,7 @@ def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop
                  backups: Sequence[Backup]) -> NoChoice:
     """With what is nearest on both sides: where the WAL before it ends, and the next backup behind it."""
     readings: list[Reading] = []
-    by = {cause: list(dict.fromkeys(r.reason for r in refusals if r.cause is cause)) for cause in NoStopCause}
+    by = {cause: list(dict.fromkeys(r.reason for r in _of_ends(refusals) if r.cause is cause)) for cause in NoStopCause}
     early, late = by[NoStopCause.TOO_EARLY], by[NoStopCause.TOO_LATE]
     hint = "See what can be restored: pgvault wal SERVER"
     if late or by[NoStopCause.BROKEN]:
@@ -226,6 +228,15 @@ def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop
                     tuple(readings), tuple(refusals))
 
 
+def _of_ends(refusals: Sequence[NoStop]) -> Iterator[NoStop]:
+    """Of each way and cause the newest and the oldest backup's where there are many: there may be ten thousand."""
+    by: dict[tuple[int, NoStopCause], list[NoStop]] = {}
+    for each in refusals:
+        by.setdefault((each.timeline, each.cause), []).append(each)
+    return (each for same in by.values() for each in (same if len(same) <= _FEW else (same[0], same[-1])))
+
+
+_FEW = 3
 _LATER = ("Choose an earlier one, or restore to the end of the archived WAL with --target-end. "
           "If the server still runs, pgvault switch-wal brings its newest WAL.")
 

@@ -25,8 +25,9 @@ from pgvault.engine.restore.plan_conditions import (
     whole,
 )
 from pgvault.engine.restore.preconditions import destination_conditions, room
+from pgvault.engine.restore.prepared import named_prepared, read_replay
 from pgvault.engine.restore.recovery_path import RecoveryPaths, archive_of
-from pgvault.engine.restore.replay import creations_in, named_prepared, read_replay
+from pgvault.engine.restore.replay import creations_in
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.wal_reading import reading_progress

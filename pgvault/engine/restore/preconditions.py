@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pgvault.config.schema import HostConfig
 from pgvault.engine.restore.directory_state import describe_contents, held_conditions
 from pgvault.engine.restore.listening import listening_conditions
-from pgvault.engine.restore.spaces import space_conditions
+from pgvault.engine.restore.space_conditions import space_conditions
 from pgvault.io.probe import Contents, Destination, Place
 from pgvault.model.check import Outcome
 from pgvault.model.holding import NOTHING

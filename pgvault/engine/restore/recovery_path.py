@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar, cast
 
 from pgvault.engine.restore.stretch import Run, Stretch
@@ -67,14 +68,14 @@ class RecoveryPath:
         """What recovery can read from `begin` on, up to the first segment that is missing; None when it is the first.
         """
         number = begin // self.size
-        firsts, runs = self._once("runs", self._runs)
+        firsts, runs = self.once("runs", self._runs)
         place = bisect_right(firsts, number) - 1
         if place >= 0:
             run = runs[place] = self._with_begun(runs[place])
             if number - firsts[place] < len(run.rows):
                 return Stretch(run, number - firsts[place])
         begun = self._search.begun(self.history, number)
-        return Stretch(self._once(("begun", number), lambda: Run([begun])), 0) if begun else None
+        return Stretch(self.once(("begun", number), lambda: Run([begun])), 0) if begun else None
 
     def _runs(self) -> tuple[list[int], list[Run]]:
         """With the numbers of their first segments."""
@@ -105,14 +106,14 @@ class RecoveryPath:
                 in_time = in_time or not is_late
             return None
 
-        return self._once(("late", first, row.name, max(begin, row.segment.start(self.size))), find)
+        return self.once(("late", first, row.name, max(begin, row.segment.start(self.size))), find)
 
     def end_of(self, row: Row, xid: int) -> Transaction | None:
         """The end of this transaction, where it is in this segment."""
-        return self._once(("xid", xid, row.name), lambda: next(
+        return self.once(("xid", xid, row.name), lambda: next(
             (each for each in self.transactions(row) if each.xid == xid), None))
 
-    def _once(self, key: Hashable, find: Callable[[], T]) -> T:
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """What is found at the first time."""
         if key not in self._found:
             self._found[key] = find()
@@ -128,23 +129,23 @@ class RecoveryPath:
 
     def break_behind(self, row: Row) -> str:
         """Why recovery ends with this segment though the archive has more of the way; empty when it has not."""
-        return self._once(("break", row.name), lambda: self._search.break_behind(self.history, row))
+        return self.once(("break", row.name), lambda: self._search.break_behind(self.history, row))
 
     def left_out(self, row: Row) -> Row | None:
         """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
-        return self._once(("left out", row.name), lambda: self._search.left_out(self.history, row))
+        return self.once(("left out", row.name), lambda: self._search.left_out(self.history, row))
 
     def points(self, begin: Lsn, name: str) -> Sequence[NamedPoint]:
         """The restore points of this name that recovery meets from `begin` on, in order."""
         wal = self.wal_from(begin)
         if wal is None:
             return ()
-        points = self._once(("points", name, wal.run.rows[0].name), lambda: self._points(wal.run.rows, name))
+        points = self.once(("points", name, wal.run.rows[0].name), lambda: self._points(wal.run.rows, name))
         return points[bisect_left(points, begin, key=lambda point: point.lsn):]
 
     def _points(self, rows: Sequence[Row], name: str) -> list[NamedPoint]:
         first = rows[0].number
-        return [point for point in self._once(("points", name), lambda: self._search.restore_points(name))
+        return [point for point in self.once(("points", name), lambda: self._search.restore_points(name))
                 if 0 <= point.number - first < len(rows) and rows[point.number - first].timeline == point.timeline]
 
     def effects(self, row: Row) -> list[tuple[int, Effect]]:
@@ -162,9 +163,9 @@ class RecoveryPath:
     def transaction_with(self, begin: Lsn, subxid: int) -> int | None:
         """The transaction of which this is a subtransaction, where it can be found."""
         wal = self.wal_from(begin)
-        rows = [row for row in (wal.rows if wal else ())
-                if row.xids is not None and not row.problem and (subxid - row.xids.oldest) % _XIDS < _XIDS // 2]
-        for row in rows[:-_FAR_ENOUGH - 1:-1]:
+        rows = (row for row in (reversed(wal.rows) if wal else ()) if row.oldest_xid is not None and not row.problem
+                and (subxid - row.oldest_xid) % _XIDS < _XIDS // 2)
+        for row in islice(rows, _FAR_ENOUGH):
             for transaction in self.transactions(row):
                 if subxid in transaction.subxids:
                     return transaction.xid

@@ -5,28 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pgvault.engine.event_names import NameBook, NamesAt
 from pgvault.engine.restore.choose import Choice, needed
-from pgvault.engine.restore.files import read_small
 from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.engine.restore.stop import Stop
 from pgvault.model.backup import Backup
-from pgvault.model.check import Outcome
-from pgvault.model.identifier import sql_identifier
 from pgvault.model.lsn import Lsn
-from pgvault.model.prepared import LOCK_MODES, Prepared
 from pgvault.model.replay import Effect, PreparedTransaction, Replay, TablespaceCreated, replay_from
-from pgvault.model.restore_plan import Precondition
-from pgvault.vault import catalog
-from pgvault.vault.layout import ServerVault
-from pgvault.vault.manifest import Kind, Manifest
-from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_search import Row
-from pgvault.wal.effects import read_two_phase
-
-_TWO_PHASE = "pg_twophase/"
-_ACCESS_SHARE = LOCK_MODES.index("AccessShareLock")
-_FIRST_OF_USERS = 16384
 
 
 def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
@@ -44,51 +29,9 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
     return replay_from(effects, begin, held=held, names=names, unread=unread)
 
 
-def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Precondition, ...]]:
-    """The same, with what the backup's own files say of transactions that were prepared before it."""
-    held, flaws = [], []
-    with Manifest(server, choice.backup) as manifest, PackReader(server) as packs:
-        for entry in manifest.entries(under=_TWO_PHASE):
-            if entry.kind is Kind.FILE and entry.path.startswith(_TWO_PHASE):
-                try:
-                    held.append(read_two_phase(read_small(entry.path, manifest, packs) or b"", choice.backup.major))
-                except (ValueError, KeyError):
-                    flaws.append(Precondition(
-                        "prepared transactions", Outcome.WARNING, f"{entry.path} in the backup cannot be read.",
-                        "Look at pg_prepared_xacts once the server runs."))
-    return replay_of(choice, held=held, names=space_names(catalog.backups(server))), tuple(flaws)
-
-
 def space_names(backups: Iterable[Backup]) -> dict[int, str]:
     """Of tablespaces by OID, as the backups know them."""
     return {space.oid: space.name for backup in backups for space in backup.tablespaces}
-
-
-def named_prepared(server: ServerVault, choice: Choice, pending: Iterable[PreparedTransaction]) -> tuple[Prepared, ...]:
-    """Those that are pending at the stop, in the names that the backups around it know."""
-    pending = tuple(pending)
-    if not pending:
-        return ()
-    with NameBook(server, choice.history) as book:
-        names = book.at(choice.stop.lsn)
-        return tuple(_named(each, names) for each in pending)
-
-
-def _named(each: PreparedTransaction, names: NamesAt) -> Prepared:
-    return Prepared(each.gid, names.role(each.owner) or f"OID {each.owner}",
-                    names.database(each.database) or f"OID {each.database}", each.prepared_at,
-                    tuple(_locks(each, names)))
-
-
-def _locks(each: PreparedTransaction, names: NamesAt) -> Iterator[str]:
-    """Those that others meet, on what users made; not on indexes and TOAST tables, which follow their tables."""
-    for database, oid, mode in sorted(each.locks):
-        if mode == _ACCESS_SHARE or database != each.database or oid < _FIRST_OF_USERS:
-            continue
-        found = names.by_oid(database, oid)
-        if found is None or found.kind not in ("i", "t"):
-            where = f"{sql_identifier(found.schema)}.{sql_identifier(found.name)}" if found else f"the relation {oid}"
-            yield f"{LOCK_MODES[mode]} on {where}"
 
 
 def creations_in(path: RecoveryPath, rows: Sequence[Row]) -> tuple[Lsn, ...]:
@@ -99,9 +42,12 @@ def creations_in(path: RecoveryPath, rows: Sequence[Row]) -> tuple[Lsn, ...]:
 
 def _effects(path: RecoveryPath, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
     """Those of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long before."""
-    last, first = rows[-1], _unbroken_before(path.numbers(), begin // path.size)
+    last, first = rows[-1], begin // path.size
     exact = path.effects_within(last) if last.passed and not last.problem else None
-    for number, effect in path.effects(last):
+    found = path.effects(last)
+    if any(number < first for number, _ in found):
+        first = _unbroken_before(path.numbers(), first)
+    for number, effect in found:
         if number >= first and (exact is None or number < last.segment.number) and _is_replayed(effect, stop):
             yield effect
     yield from (effect for effect in exact or () if _is_replayed(effect, stop))

@@ -77,7 +77,11 @@ class NoStop:
 
 
 def find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStop:
-    """Where the recovery of `backup` along `way` stops for this target."""
+    """Where the recovery of `backup` along `path` stops for this target; looked for once."""
+    return path.once(("stop", backup.id, target), lambda: _find_stop(path, backup, target))
+
+
+def _find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStop:
     begin, end = backup.begin_lsn, backup.end_lsn
     assert begin is not None
     assert end is not None
@@ -134,7 +138,7 @@ def _with_none_later(path: RecoveryPath, wal: Stretch, backup: Backup, time: dat
 
 def _at_xid(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoStop:
     xid = target.xid % _XIDS
-    for place in wal.fitting(("xid", xid), lambda row: row.xids is not None and row.xids.may_hold(xid)):
+    for place in wal.fitting(("xid", xid), lambda row: row.may_end(xid)):
         wal.refuse_unread(place)
         if found := path.end_of(wal.run.rows[place], xid):
             return _at_transaction(path, found, replayed=target.inclusive)
@@ -220,8 +224,7 @@ def _too_late(path: RecoveryPath, wal: Stretch, backup: Backup) -> NoStop:
 
 def _unknown(path: RecoveryPath, wal: Stretch, backup: Backup, reason: str) -> NoStop:
     return NoStop(NoStopCause.UNKNOWN, f"{reason}{_left_out(path, wal)}", "has no such target in the WAL behind it",
-                  backup,
-                  path.history.timeline)
+                  backup, path.history.timeline)
 
 
 def _left_out(path: RecoveryPath, wal: Stretch) -> str:
