@@ -202,6 +202,13 @@ def test_loading_the_command_line_loads_nothing_heavy() -> None:
     assert done.stderr.decode().strip() == "[]"
 
 
+def test_a_restore_is_planned_and_begun_without_what_asks_servers() -> None:
+    """Somebody waits for both. What is restored is asked when it runs, and a primary only for a standby."""
+    code = "import sys; import pgvault.engine.restore.run; print('psycopg' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "False"
+
+
 @given(st.text(st.characters(codec=None)))
 def test_no_text_from_outside_moves_the_cursor(text: str) -> None:
     shown = visible(text)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig
@@ -24,8 +25,6 @@ from pgvault.engine.restore.facts import check_facts
 from pgvault.engine.restore.place import Site
 from pgvault.engine.restore.plan import probe_for
 from pgvault.engine.restore.preconditions import destination_conditions
-from pgvault.engine.restore.proof import Proof
-from pgvault.engine.restore.prove import prove
 from pgvault.engine.restore.salvage import not_planned, salvage
 from pgvault.engine.restore.send import RateLimit, Sender
 from pgvault.engine.restore.start import start_server
@@ -49,6 +48,9 @@ from pgvault.vault.manifest import Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.recoveries import Recovery
 from pgvault.vault.wal_archive import level_for
+
+if TYPE_CHECKING:
+    from pgvault.engine.restore.proof import Proof
 
 _FLUSH_SECONDS = 2.0
 
@@ -237,6 +239,8 @@ class _Restore:
 
     async def start(self, recovery: Recovery) -> Proof:
         """Start the server; what it says of itself when it has arrived."""
+        from pgvault.engine.restore.prove import prove  # and with it psycopg: nobody waits for the job to begin for it
+
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))
         try:
