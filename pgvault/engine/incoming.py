@@ -55,14 +55,14 @@ def archive_waiting(server: ServerVault, *, level: int = 1, emit: Emit = discard
     A full disk ends it with NoSpace. Any other failure of one file is reported and leaves that file in place.
     """
     server.prepare()
-    waiting = list(_candidates(server.incoming))
-    _check_access(server.incoming, waiting, emit)
+    waiting = list(_candidates(server.spool.incoming))
+    _check_access(server.spool.incoming, waiting, emit)
     taken = _take_all(server, waiting, level, emit, clock)
-    if not _complete(server.streaming):
+    if not _complete(server.spool.streaming):
         return taken
     try:
         with server.leases.hold(Concern.RECEIVE):
-            return taken + _take_all(server, _complete(server.streaming), level, emit, clock)
+            return taken + _take_all(server, _complete(server.spool.streaming), level, emit, clock)
     except Locked:
         return taken
 

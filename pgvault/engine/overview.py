@@ -37,7 +37,7 @@ def protection(server: ServerConfig, home: Path, now: datetime) -> Protection:
     known = facts if isinstance(facts, VaultFacts) else None
     state, reasons = assess_protection(ProtectionFacts(
         server=server, at=now, vault=facts, backup_job=_backup_job(vault, known),
-        waiting_since=_waiting_since(vault.incoming) if known and known.incoming else None,
+        waiting_since=_waiting_since(vault.spool.incoming) if known and known.incoming else None,
         streamed_until=_streamed_until(vault, known) if known and known.receiver is None else None))
     good, problem = known.good_backups if known else (), known.problem if known else facts
     wal = known.wal if known and isinstance(known.wal, WalFacts) else None
@@ -56,7 +56,7 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     Take it before reading, so that changes in the meantime cause another read.
     """
     vault = Vault(home).server(server.name)
-    watched = (vault.incoming, vault.quarantine, vault.streaming, vault.cache.wal,
+    watched = (vault.spool.incoming, vault.quarantine, vault.spool.streaming, vault.cache.wal,
                vault.cache.wal.with_name(f"{vault.cache.wal.name}-wal"))
     leases = (_held(vault, concern) for concern in (Concern.RECEIVE, Concern.BACKUP))
     return (*leases, *_times(watched), *_revisions(vault))
@@ -95,7 +95,7 @@ def _streamed_until(vault: ServerVault, facts: VaultFacts) -> datetime | None:
         for name in reversed(partials(vault)):
             segment = Segment.parse(name, facts.identity.segment_size)
             if segment.number > facts.wal.newest.get(segment.timeline, -1):
-                return _moment((vault.streaming / f"{name}{PARTIAL}").stat().st_mtime)
+                return _moment((vault.spool.streaming / f"{name}{PARTIAL}").stat().st_mtime)
     return None
 
 

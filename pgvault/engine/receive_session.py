@@ -200,7 +200,7 @@ class Session:
     # Remains of an earlier receiver
 
     def _archive_leftovers(self) -> None:
-        for path in sorted(self._vault.streaming.iterdir()):
+        for path in sorted(self._vault.spool.streaming.iterdir()):
             if len(path.name) == 24:
                 take(self._vault, path, level=self._level, emit=self._emit)
 
@@ -212,12 +212,12 @@ class Session:
             if segment.number >= begin.number and next(history.path(start, Lsn(start + 1), self._size)) == segment:
                 continue
             if segment in archived:
-                (self._vault.streaming / (name + PARTIAL)).unlink()
+                (self._vault.spool.streaming / (name + PARTIAL)).unlink()
             else:
                 self._archive_partial(name)
 
     def _archive_partial(self, name: str) -> None:
-        path = self._vault.streaming / (name + PARTIAL)
+        path = self._vault.spool.streaming / (name + PARTIAL)
         if not pad(path, self._size):
             path.unlink()
         elif take(self._vault, path, level=self._level, emit=self._emit) is None:

@@ -46,7 +46,7 @@ def describe(server: ServerConfig, home: Path) -> Described:
         server.name, {key: None if value is None else setting.kind.write(value)
                       for key, (setting, value) in values.items()},
         {"backup_directory": vault.home, "basebackups_directory": vault.backups,
-         "incoming_wals_directory": vault.incoming, "streaming_wals_directory": vault.streaming,
+         "incoming_wals_directory": vault.spool.incoming, "streaming_wals_directory": vault.spool.streaming,
          "wals_directory": vault.wal}, sql)
 
 

@@ -26,7 +26,7 @@ from pgvault.store.local import LocalStore
 from pgvault.store.local_leases import LocalLeases
 from pgvault.store.store import Store
 from pgvault.vault import mount_guard
-from pgvault.vault.cache import Cache
+from pgvault.vault.local_files import Cache, Spool
 
 FORMAT = 1
 _MARK = Key(Kind.VAULT)
@@ -96,12 +96,8 @@ class ServerVault(NamedTuple):
         return Cache(self.home)
 
     @property
-    def incoming(self) -> Path:
-        return self.home / "incoming"
-
-    @property
-    def streaming(self) -> Path:
-        return self.home / "streaming"
+    def spool(self) -> Spool:
+        return Spool(self.home)
 
     @property
     def quarantine(self) -> Path:
@@ -115,10 +111,14 @@ class ServerVault(NamedTuple):
     def leases(self) -> Leases:
         return LocalLeases(self.locks)
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """All in which something is written."""
+        return self.backups, self.packs, self.wal, *self.spool.directories, self.quarantine, self.locks
+
     def prepare(self) -> None:
         """Make the directories that are not there yet."""
-        for directory in (self.backups, self.packs, self.wal, self.incoming, self.streaming, self.quarantine,
-                          self.locks):
+        for directory in self.directories:
             make_directory(directory)
 
 

@@ -124,7 +124,7 @@ def what_is_known(server: ServerVault, timeline: int) -> KnownTimeline:
 def _has_wal(server: ServerVault, timeline: int) -> bool:
     archived = server.store.list(Kind.WAL, server.name, prefix=f"{timeline:08X}")
     return any(len(each.name) >= 24 for each in archived) or \
-        any(server.streaming.glob(f"{timeline:08X}{'?' * 16}*"))
+        any(server.spool.streaming.glob(f"{timeline:08X}{'?' * 16}*"))
 
 
 def why_foreign(known: KnownTimeline, history: History | None, foreign: Container[int], *,
@@ -176,7 +176,7 @@ def _archived(server: ServerVault) -> Iterator[int]:
 def _numbers(server: ServerVault) -> set[int]:
     """From the names of what is archived, received and reserved."""
     found = {*_archived(server), *_reserved(server)}
-    for directory in (server.streaming, server.incoming):
+    for directory in (server.spool.streaming, server.spool.incoming):
         with suppress(FileNotFoundError):
             found |= {int(name[:8], 16) for name in os.listdir(directory) if _WAL_FILE.match(name)}
     return found

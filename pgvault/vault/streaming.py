@@ -25,10 +25,10 @@ class StreamedSegment:
 
     def __init__(self, server: ServerVault, segment: Segment, size: int) -> None:
         self.segment, self._size = segment, size
-        self._complete = server.streaming / segment.name(size)
-        self.path = server.streaming / (segment.name(size) + PARTIAL)
+        self._complete = server.spool.streaming / segment.name(size)
+        self.path = server.spool.streaming / (segment.name(size) + PARTIAL)
         self._file = open_private(self.path, os.O_RDWR)
-        fsync_directory(server.streaming)
+        fsync_directory(server.spool.streaming)
         self.written = self.flushed = segment.start(size)
 
     @property
@@ -78,7 +78,7 @@ def pad(path: Path, size: int) -> bool:
 def partials(server: ServerVault) -> list[str]:
     """The names of the segments of which a part was streamed."""
     found = []
-    for name in sorted(os.listdir(server.streaming)):
+    for name in sorted(os.listdir(server.spool.streaming)):
         try:
             file = parse_wal_name(name)
         except ValueError:

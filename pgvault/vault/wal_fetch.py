@@ -34,7 +34,7 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> bool:
         raise InDoubt(f"the vault has no WAL archive of {server.name}",
                       detail=f"{server.location(Kind.IDENTITY)} is missing.",
                       hint="Check [vault] home and the server's name.")
-    for waiting in (server.streaming / name, server.incoming / name):
+    for waiting in (server.spool.streaming / name, server.spool.incoming / name):
         try:
             with waiting.open("rb") as source:
                 accept(server, name, source, level=level, keep_rejected=False)

@@ -83,7 +83,7 @@ def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry
     """
     name = segment.name(identity.segment_size) + PARTIAL
     found = []
-    path = server.streaming / name
+    path = server.spool.streaming / name
     with suppress(NotFound):
         found.append(_read(server, _Part(name, None, 0), segment, identity, carry))
     with suppress(FileNotFoundError):
@@ -98,7 +98,7 @@ def newest_content(server: ServerVault, name: str, size: int) -> bytes | None:
     the archive, so nothing that moves on meanwhile is missed.
     """
     copies = []
-    with suppress(FileNotFoundError), (server.streaming / (name + PARTIAL)).open("rb") as file:
+    with suppress(FileNotFoundError), (server.spool.streaming / (name + PARTIAL)).open("rb") as file:
         copies.append(file.read(size).ljust(size, b"\0"))
     if (whole := fetch(server, name)) is not None:
         return whole

@@ -151,7 +151,7 @@ def test_ended_while_a_slot_is_all_it_lacks(own_server: Callable[..., Server],
     """A server with one WAL sender: the copy gets it, and the WAL comes by the archive."""
     server = own_server(18, wal_segsize=1, start=False)
     here = station(server)
-    incoming = here.vault.incoming
+    incoming = here.vault.spool.incoming
     server.configure({"max_wal_senders": 1, "archive_mode": "on", "archive_command": f"cp %p {incoming}/%f"})
     server.start()
     here.vault.prepare()

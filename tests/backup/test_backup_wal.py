@@ -51,8 +51,8 @@ def segments(backup: Backup) -> list[str]:
 
 def bring(here: Station, name: str) -> None:
     """What rsync or cp does on behalf of the server."""
-    here.vault.incoming.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(here.server.wal / name, here.vault.incoming / name)
+    here.vault.spool.incoming.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(here.server.wal / name, here.vault.spool.incoming / name)
 
 
 def archived(here: Station, backup: Backup) -> bool:
@@ -99,7 +99,7 @@ def test_the_backup_fetches_its_own_wal(small: Server, station: Callable[..., St
     assert archived(here, backup)
     name = segments(backup)[-1]
     assert here.run("get-wal", NAME, name).stdout == (small.wal / name).read_bytes()
-    (here.vault.incoming / "stray").touch(0o600)
+    (here.vault.spool.incoming / "stray").touch(0o600)
     here.run("archive-wal", NAME, check=1)
     here.backup()
     assert modes(here.home) == {}

@@ -239,7 +239,7 @@ def test_an_archive_command_that_succeeds_without_archiving_here(site: Site, own
 
 
 def test_files_that_wait_in_incoming_are_on_their_way(site: Site, own_server: Callable[..., Server]) -> None:
-    server = own_server(settings={"archive_mode": "on", "archive_command": f"cp %p {site.vault.incoming}/%f"})
+    server = own_server(settings={"archive_mode": "on", "archive_command": f"cp %p {site.vault.spool.incoming}/%f"})
     Vault.open_or_create(site.home).server(NAME).prepare()
     account().own(site.home)
     site.configure(server)

@@ -39,7 +39,7 @@ def archived(home: Path, deeds: Deeds, *, without: tuple[int, ...] = (), streame
     for number, (start, data) in enumerate(segments):
         name = Segment.holding(1, start, MIB).name(MIB)
         if streamed and number == len(segments) - 1:
-            (vault.streaming / f"{name}.partial").write_bytes(data)
+            (vault.spool.streaming / f"{name}.partial").write_bytes(data)
         elif number not in without:
             accept(vault, name, BytesIO(data))
     return vault

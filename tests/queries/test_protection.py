@@ -109,7 +109,7 @@ def test_the_vault_of_somebody_else_is_unknown(shelf: Shelf, vault: ServerVault)
 def test_a_receiver_and_what_one_left_behind(shelf: Shelf, vault: ServerVault) -> None:
     shelf.put(made_backup(at(1, 13), segment=2))
     shelf.archive(1, 2, 4)
-    begun = vault.streaming / "000000010000000000000005.partial"
+    begun = vault.spool.streaming / "000000010000000000000005.partial"
     begun.write_bytes(b"x")
     now = datetime.now(UTC)
     with vault.leases.hold(Concern.RECEIVE):
@@ -154,7 +154,7 @@ def test_files_that_wait_are_told_of_by_when_they_came(shelf: Shelf, vault: Serv
     """rsync keeps the server's own times, which may be days old."""
     shelf.put(made_backup(at(1, 13), segment=2))
     shelf.archive(1, 2, 4)
-    waiting = vault.incoming / "000000010000000000000005"
+    waiting = vault.spool.incoming / "000000010000000000000005"
     waiting.write_bytes(b"x")
     os.utime(waiting, (0, 0))
     assert not any("waits" in reason for reason in looked(shelf, datetime.now(UTC)).reasons)
@@ -197,7 +197,7 @@ def _backup_goes(shelf: Shelf) -> None:
 
 
 def _file_waits(shelf: Shelf) -> None:
-    (shelf.server().incoming / "000000010000000000000005").write_bytes(b"x")
+    (shelf.server().spool.incoming / "000000010000000000000005").write_bytes(b"x")
 
 
 def _index_goes(shelf: Shelf) -> None:

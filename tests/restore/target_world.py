@@ -84,7 +84,7 @@ class World:
         self.home.mkdir()
         self.vault: ServerVault = Vault.open_or_create(self.home).server(NAME)
         self.vault.prepare()
-        for directory, mode in ((self.home, 0o755), (self.vault.home, 0o755), (self.vault.incoming, 0o777)):
+        for directory, mode in ((self.home, 0o755), (self.vault.home, 0o755), (self.vault.spool.incoming, 0o777)):
             directory.chmod(mode)
         self.port = free_port()
         self.config_file = self.write_config()
@@ -118,7 +118,7 @@ class World:
 
     def archiving(self) -> Mapping[str, object]:
         """Settings with which a server archives into this vault."""
-        drop = self.vault.incoming
+        drop = self.vault.spool.incoming
         return {"archive_mode": "on", "track_commit_timestamp": "on", "max_prepared_transactions": 8,
                 "archive_command": f"cp %p {drop}/.%f && mv {drop}/.%f {drop}/%f"}
 

@@ -109,7 +109,7 @@ def test_what_brings_wal_or_backups_to_a_full_vault_names_it(site: Site) -> None
     name = site.server.switch_wal()
     fill_up(site)
     before = content(site)
-    incoming = site.vault.incoming / name
+    incoming = site.vault.spool.incoming / name
     for words in (["put-wal"], ["archive-wal", "main"], ["backup", "main"], ["rebuild-index", "main"]):
         said = put(site, name, check=10) if words == ["put-wal"] else site.run(*words, check=10).stderr
         assert "no space left" in said, said

@@ -146,11 +146,11 @@ def test_a_timeline_that_nobody_knows_is_set_apart_unless_its_server_archives(
 
 def test_a_number_is_free_only_where_nothing_in_the_vault_has_it(site: Site) -> None:
     vault = site.vault
-    (vault.incoming / "00000005.history").write_text("1\t0/3000000\tby hand\n")
-    (vault.streaming / "000000070000000000000003.partial").touch()
+    (vault.spool.incoming / "00000005.history").write_text("1\t0/3000000\tby hand\n")
+    (vault.spool.streaming / "000000070000000000000003.partial").touch()
     account().own(vault.home)
-    (vault.incoming / "20261130.tar").write_bytes(b"")  # by whoever takes it for a place for anything
-    (vault.incoming / "FFFFFFF0.history").write_bytes(b"")
+    (vault.spool.incoming / "20261130.tar").write_bytes(b"")  # by whoever takes it for a place for anything
+    (vault.spool.incoming / "FFFFFFF0.history").write_bytes(b"")
     assert recoveries.next_timeline(vault, 1) == 8
     assert recoveries.reserve(vault, Recovery(0, 1)).timeline == 8
     assert recoveries.reserve(vault, Recovery(0, 20)).timeline == 21

@@ -76,7 +76,7 @@ class Lost:
         received(server)
         server.crash()
         shutil.rmtree(server.data)
-        self.partial = world.vault.streaming / f"{self.name}.partial"
+        self.partial = world.vault.spool.streaming / f"{self.name}.partial"
 
 
 @pytest.fixture(scope="module", params=[13, 18])

@@ -166,7 +166,7 @@ def test_what_came_to_the_unfinished_segment_after_the_plan_has_no_path_either(s
     world, server = site.world, site.world.server
     server.sql("INSERT INTO kept VALUES (1)")
     name = server.scalar("SELECT pg_walfile_name(pg_current_wal_lsn())")
-    partial = world.vault.streaming / f"{name}.partial"
+    partial = world.vault.spool.streaming / f"{name}.partial"
     partial.parent.mkdir(exist_ok=True)
     partial.write_bytes((server.wal / name).read_bytes())
     plan = world.plan(EndOfWal(), partial=True, tablespaces=(f"fast={site.place('partial')}",))

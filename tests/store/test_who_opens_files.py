@@ -15,7 +15,7 @@ OPENERS = ("open", "read_text", "read_bytes", "open_private")
 
 BESIDE_THE_OBJECTS = {
     "vault": {
-        "cache.py": "fetched manifests",
+        "local_files.py": "fetched manifests",
         "catalog_cache.py": "the cache of the backups' facts",
         "index_files.py": "SQLite's files",
         "manifest.py": "a manifest that is being made, or was fetched",

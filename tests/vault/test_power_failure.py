@@ -78,7 +78,7 @@ def test_the_record_sees_a_flush_that_is_missing(tmp_path: Path, durability: Dur
 def test_a_new_vault(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
     home = server.home.parent
     assert_holds(durability, tmp_path, home / "vault.toml", home / "README", server.packs, server.wal, server.backups,
-                 server.incoming, server.streaming)
+                 server.spool.incoming, server.spool.streaming)
 
 
 def test_a_file_that_takes_anothers_place(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
@@ -140,7 +140,7 @@ def test_which_cluster_the_vault_belongs_to(server: ServerVault, tmp_path: Path,
 
 
 def test_what_is_put_in_quarantine_and_why(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
-    odd = server.incoming / "odd"
+    odd = server.spool.incoming / "odd"
     odd.write_bytes(b"odd")
     kept = set_aside(server, odd, "it is odd")
     assert_holds(durability, tmp_path, kept, kept.with_name(kept.name + REASON))
@@ -149,7 +149,7 @@ def test_what_is_put_in_quarantine_and_why(server: ServerVault, tmp_path: Path, 
 
 def test_what_comes_to_quarantine_from_another_file_system(
         server: ServerVault, tmp_path: Path, durability: Durability, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = server.incoming / "odd"
+    odd = server.spool.incoming / "odd"
     odd.write_bytes(b"odd")
     rename = os.rename
 

@@ -111,7 +111,7 @@ def test_what_is_known_of_a_timeline(server: ServerVault) -> None:
     accept(server, "00000002.history", BytesIO(HISTORY_2.encode()))
     assert what_is_known(server, 2) == KnownTimeline(2, False, parse_history(HISTORY_2, 2), made)
     for directory, name in ((server.wal / "0000000200000000", "000000020000000000000003.zst"),
-                            (server.streaming, "000000030000000000000003.partial")):
+                            (server.spool.streaming, "000000030000000000000003.partial")):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / name).touch()
     assert [what_is_known(server, timeline).has_wal for timeline in (1, 2, 3)] == [False, True, True]

@@ -30,7 +30,7 @@ class Site:
     def incoming(self, name: str) -> Path:
         server = Vault(self.home).server(name)
         server.prepare()
-        return server.incoming
+        return server.spool.incoming
 
     def run(self, *more: str) -> Completed:
         return pgvault(*more, "archive-wal", "all", config=self.config)

@@ -85,7 +85,7 @@ def test_a_stream_that_jumps_is_refused(session: Session, vault: ServerVault, st
     with pytest.raises(PgvaultError, match="expected"):
         session._write(WalData(Lsn(start + 100), b"y" * 100), Lsn(START + 100), 1)
     session.close()
-    [partial] = vault.streaming.iterdir()
+    [partial] = vault.spool.streaming.iterdir()
     assert partial.read_bytes() == b"x" * 100
 
 

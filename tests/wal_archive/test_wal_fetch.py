@@ -111,7 +111,7 @@ def block_directory(server: ServerVault) -> None:
 def arrive_broken(server: ServerVault) -> None:
     lose_file(server)
     wal_index.discard(server)
-    (server.incoming / ONE).write_bytes(segment(ONE)[:5000])
+    (server.spool.incoming / ONE).write_bytes(segment(ONE)[:5000])
 
 
 @pytest.mark.parametrize("accident", [
@@ -147,7 +147,7 @@ def test_a_broken_configuration_stops_postgresql(config: Path) -> None:
 def test_a_partial_segment_is_never_given_for_a_whole_one(server: ServerVault) -> None:
     """Rule 14: only who asks for `.partial` gets it."""
     put(server, f"{TWO}.partial", segment(TWO))
-    (server.streaming / f"{TWO}.partial").write_bytes(segment(TWO))
+    (server.spool.streaming / f"{TWO}.partial").write_bytes(segment(TWO))
     assert fetch(server, TWO) is None
     assert fetch(server, f"{TWO}.partial") == segment(TWO)
 
@@ -155,7 +155,7 @@ def test_a_partial_segment_is_never_given_for_a_whole_one(server: ServerVault) -
 @pytest.mark.parametrize("place", ["streaming", "incoming"])
 def test_what_waits_to_be_archived_is_not_absent(server: ServerVault, place: str) -> None:
     """Rule 17: a complete segment that only waits for the next run of cron is archived now and given."""
-    getattr(server, place).joinpath(TWO).write_bytes(segment(TWO))
+    getattr(server.spool, place).joinpath(TWO).write_bytes(segment(TWO))
     assert fetch(server, TWO) == segment(TWO)
     assert wal_path(server, TWO).exists()
 

@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> ServerVault:
 
 
 def drop(server: ServerVault, name: str, data: bytes, at: float | None = LONG_AGO) -> Path:
-    path = server.incoming / name
+    path = server.spool.incoming / name
     path.write_bytes(data)
     if at is not None:
         os.utime(path, (at, at))
@@ -51,7 +51,7 @@ def test_good_and_bad_files_are_told_apart(server: ServerVault) -> None:
     taken = archive_waiting(server, emit=lambda event: told.append(event.text) if isinstance(event, Noted) else None)
     assert taken.archived == (TWO, FOUR)
     assert taken.rejected == (THREE, "foo")
-    assert left(server.incoming) == [f".{THREE}.Ab12Cd", f"{THREE}.tmp"]
+    assert left(server.spool.incoming) == [f".{THREE}.Ab12Cd", f"{THREE}.tmp"]
     reasons = quarantined(server)
     assert {name.split("Z.", 1)[1] for name in reasons} == {"foo", THREE}
     assert any("fewer" in reason for reason in reasons.values())
@@ -100,8 +100,8 @@ def test_links_and_pipes_are_not_followed(server: ServerVault, tmp_path: Path) -
     """Rule 31: what lies there comes from outside."""
     secret = tmp_path / "secret"
     secret.write_bytes(segment(TWO))
-    (server.incoming / TWO).symlink_to(secret)
-    os.mkfifo(server.incoming / THREE)
+    (server.spool.incoming / TWO).symlink_to(secret)
+    os.mkfifo(server.spool.incoming / THREE)
     assert archive_waiting(server).rejected == (TWO, THREE)
     assert secret.exists()
     assert not wal_path(server, TWO).exists()
@@ -120,18 +120,18 @@ def test_the_source_stays_when_a_step_fails(server: ServerVault, monkeypatch: py
     monkeypatch.setattr(os, "link", fail_for_two)
     taken = archive_waiting(server)
     assert (taken.archived, taken.failed) == ((THREE,), (TWO,))
-    assert left(server.incoming) == [TWO]
+    assert left(server.spool.incoming) == [TWO]
     monkeypatch.undo()
     assert archive_waiting(server).archived == (TWO,)
 
 
 def test_what_a_receiver_left_complete_is_archived_unless_one_runs(server: ServerVault) -> None:
-    (server.streaming / TWO).write_bytes(segment(TWO))
-    (server.streaming / f"{THREE}.partial").write_bytes(segment(THREE)[:8192])
+    (server.spool.streaming / TWO).write_bytes(segment(TWO))
+    (server.spool.streaming / f"{THREE}.partial").write_bytes(segment(THREE)[:8192])
     with server.leases.hold(Concern.RECEIVE):
         assert archive_waiting(server).archived == ()
     assert archive_waiting(server).archived == (TWO,)
-    assert left(server.streaming) == [f"{THREE}.partial"]
+    assert left(server.spool.streaming) == [f"{THREE}.partial"]
 
 
 def test_obsolete_segments_are_nothing_special(server: ServerVault) -> None:

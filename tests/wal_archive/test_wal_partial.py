@@ -174,7 +174,7 @@ LINE = History(1, ())
 def stream(vault: ServerVault, data: bytes) -> Path:
     """As the receiver leaves it while it waits: no longer than what came."""
     vault.prepare()
-    path = vault.streaming / NAME
+    path = vault.spool.streaming / NAME
     path.write_bytes(data)
     return path
 
@@ -223,11 +223,11 @@ def test_what_is_not_this_segment_of_this_cluster_does_not_count(
 
 def test_of_which_segments_there_is_an_unfinished_copy(vault: ServerVault) -> None:
     put(vault, NAME, padded(written(9)))
-    stream(vault, written(9)).rename(vault.streaming / "000000020000000000000007.partial")
-    (vault.streaming / "0000000200000000000FFFFF.partial").touch()
+    stream(vault, written(9)).rename(vault.spool.streaming / "000000020000000000000007.partial")
+    (vault.spool.streaming / "0000000200000000000FFFFF.partial").touch()
     with wal_index.reading(vault) as index:
         assert unfinished_segments(vault, index, CLUSTER) <= {SEGMENT, Segment(2, 7)}
-        (vault.streaming / "0000000200000000000FFFFF.partial").unlink()
+        (vault.spool.streaming / "0000000200000000000FFFFF.partial").unlink()
         assert unfinished_segments(vault, index, CLUSTER) == {SEGMENT, Segment(2, 7)}
 
 
@@ -288,7 +288,7 @@ def test_all_that_is_found_in_a_growing_file_is_of_one_moment(vault: ServerVault
         writer.commit(9, 3_000_000)
         stream(vault, writer.segments()[1][1])
         assert [each.xid for each in found.transactions(row)] == [7, 8]
-        (vault.streaming / NAME).unlink()
+        (vault.spool.streaming / NAME).unlink()
         with pytest.raises(WalMissing, match="since it was looked at"):
             found.transactions(row)
 
@@ -307,7 +307,7 @@ def test_it_closes_no_gap(vault: ServerVault) -> None:
 
 def test_a_damaged_archived_one_is_an_error_for_who_asks_and_no_hint_for_others(vault: ServerVault) -> None:
     crossing(vault)
-    (vault.streaming / NAME).unlink()
+    (vault.spool.streaming / NAME).unlink()
     put(vault, NAME, padded(written(900)))
     path = wal_path(vault, NAME)
     path.write_bytes(path.read_bytes()[:-5])
@@ -364,7 +364,7 @@ def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_
         follow()
         standby.sql("checkpoint")
     with receiving(config):
-        wait_until(lambda: list(vault.streaming.glob("*.partial")))
+        wait_until(lambda: list(vault.spool.streaming.glob("*.partial")))
         primary.sql("create table last_commit as select 1")
         end = Lsn.parse(follow())
         old = primary.scalar("select pg_walfile_name(pg_current_wal_lsn())")

@@ -76,7 +76,7 @@ def test_what_was_rejected(server: ServerVault, tmp_path: Path, durability: Dura
 
 def test_a_source_is_removed_when_the_archive_has_it(server: ServerVault, tmp_path: Path, durability: Durability,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    source = server.incoming / ONE
+    source = server.spool.incoming / ONE
     source.write_bytes(segment(ONE))
     unlink, removed = os.unlink, []
 
@@ -120,7 +120,7 @@ def test_a_segment_takes_what_is_its_own_and_no_more(server: ServerVault, monkey
     assert streamed.is_full
     assert streamed.write(b"next") == 0
     assert partials(server) == [TWO]
-    (server.streaming / "odd.partial").touch()
+    (server.spool.streaming / "odd.partial").touch()
     complete = streamed.finish()
     assert complete.read_bytes() == content
     assert partials(server) == []
@@ -138,7 +138,7 @@ def test_what_was_streamed_before_is_not_lost_by_beginning_anew(server: ServerVa
 
 
 def test_an_empty_partial_segment_is_not_made_whole(server: ServerVault) -> None:
-    partial = server.streaming / f"{ONE}.partial"
+    partial = server.spool.streaming / f"{ONE}.partial"
     for content in (b"", b"x"):
         partial.write_bytes(content)
         assert pad(partial, MIB) is bool(content)
@@ -146,7 +146,7 @@ def test_an_empty_partial_segment_is_not_made_whole(server: ServerVault) -> None
 
 
 def test_a_partial_segment_that_is_made_whole(server: ServerVault, durability: Durability) -> None:
-    partial = server.streaming / f"{ONE}.partial"
+    partial = server.spool.streaming / f"{ONE}.partial"
     partial.write_bytes(segment(ONE)[:5000])
     assert pad(partial, MIB)
     assert partial.read_bytes() == segment(ONE)[:5000].ljust(MIB, b"\0")

@@ -152,7 +152,7 @@ def test_what_is_told_to_be_flushed_is_on_disk(server: Server, vault: ServerVaul
             return Lsn.parse(text or "0/0")
         wait_until(lambda: confirmed() >= written, "the last commit is confirmed")
         flushed = confirmed()
-        [partial] = vault.streaming.glob("*.partial")
+        [partial] = vault.spool.streaming.glob("*.partial")
         start = int(partial.name[16:24], 16) << 20
         assert start <= flushed <= start + partial.stat().st_size
         content = (server.wal / partial.stem).read_bytes()[:flushed - start]
@@ -391,7 +391,7 @@ def test_a_killed_receiver_leaves_no_hole(server: Server, vault: ServerVault, co
                    "it streams")
         work(server)
         server.sql("create table if not exists u(i int); insert into u select generate_series(1, 3000)")
-        wait_until(lambda: list(vault.streaming.iterdir()), "something is streamed")
+        wait_until(lambda: list(vault.spool.streaming.iterdir()), "something is streamed")
         process.send_signal(signal.SIGKILL)
         process.communicate()
         work(server)
@@ -470,7 +470,7 @@ def test_a_failover_to_another_server_goes_on_behind_the_archive(
         server.sql("create table last_commit as select 1")
         end = Lsn.parse(server.scalar("select pg_current_wal_flush_lsn()::text"))
         wait_until(lambda: any((int(p.name[16:24], 16) << 20) + p.stat().st_size >= end
-                               for p in vault.streaming.glob("*.partial")), "the last commit is streamed")
+                               for p in vault.spool.streaming.glob("*.partial")), "the last commit is streamed")
         caught_up(server, standby)
     server.crash()
     promote(standby)

@@ -145,7 +145,7 @@ def _fetch(server: ServerVault, backup: Backup, slot: Slot, missing: list[Segmen
     stream = ReplicationStream(server.name, slot.connection, slot.name, backup.timeline, missing[0].start(size))
     for number in range(missing[0].number, missing[-1].number + 1):
         segment = Segment(backup.timeline, number)
-        spool = temporary_name(server.streaming / segment.name(size))
+        spool = temporary_name(server.spool.streaming / segment.name(size))
         try:
             with open(open_private(spool, os.O_RDWR | os.O_EXCL), "w+b") as file:
                 _receive(stream, file, segment.start(size), segment.end(size), slot, progress, cancelled)

@@ -56,14 +56,13 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
         places=tuple(_places(server, home)), problem=problem, login=f"{_user()}@{socket.gethostname()}",
         identity=known, backups=backups, unreadable=unreadable,
         wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING) if exists else _NOTHING_ARCHIVED,
-        incoming=_count(server.incoming),
+        incoming=_count(server.spool.incoming),
         quarantined=_count(server.quarantine, without=REASON), receiver=str(receiving) if receiving else None,
         heard_at=receiving.renewed_at if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
 
 def _places(server: ServerVault, home: Path) -> Iterator[Place]:
-    for path in (home, server.home, server.backups, server.packs, server.wal, server.incoming, server.streaming,
-                 server.quarantine, server.locks):
+    for path in (home, server.home, *server.directories):
         nearest = _nearest(path)
         yield Place(path, nearest, nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK))
 

@@ -1,6 +1,7 @@
-"""What of one server lies on this machine beside the objects and may be lost: indexes, and manifests that were fetched.
+"""What of one server is on this machine beside the objects of the store, whatever the store is.
 
-Whatever is here is made again from the objects, by `pgvault rebuild-index` or by itself.
+Its cache may be lost: it is made again from the objects, by `pgvault rebuild-index` or when it is next needed. Its
+spool is WAL that has arrived and is not archived yet, which may not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pgvault.store.store import Store, absent
 
 
 class Cache(NamedTuple):
+    """Indexes, and objects that were fetched."""
+
     home: Path
 
     @property
@@ -25,7 +28,7 @@ class Cache(NamedTuple):
 
     @property
     def wal(self) -> Path:
-        """What is archived, and what its records tell: SQLite."""
+        """What is archived, and what its records contain: SQLite."""
         return self.home / "wal.sqlite"
 
     @property
@@ -49,3 +52,23 @@ class Cache(NamedTuple):
             with replacing(copy) as temporary, open(open_private(temporary), "wb") as file, store.stream(key) as stored:
                 shutil.copyfileobj(stored, file)
         return copy
+
+
+class Spool(NamedTuple):
+    """Where WAL arrives."""
+
+    home: Path
+
+    @property
+    def incoming(self) -> Path:
+        """Complete files that an archive_command or a person puts here; `pgvault archive-wal` archives them."""
+        return self.home / "incoming"
+
+    @property
+    def streaming(self) -> Path:
+        """Segments that `pgvault receive-wal` writes, `.partial` until they are complete."""
+        return self.home / "streaming"
+
+    @property
+    def directories(self) -> tuple[Path, Path]:
+        return self.incoming, self.streaming
