@@ -123,7 +123,7 @@ def _line(out: Output, entry: Catalogued) -> list[Part]:
 
 def _calendar(backup: Backup) -> str:
     """Format the end of the backup as `Wed Nov 11 05:19:46 2015 UTC`."""
-    return (backup.finished_at or backup.started_at).strftime("%a %b %e %H:%M:%S %Y UTC")
+    return f"{(backup.finished_at or backup.started_at).ctime()} UTC"
 
 
 def backup_arguments(parser: argparse.ArgumentParser) -> None:
