@@ -26,8 +26,8 @@ def server(tmp_path: Path) -> ServerVault:
 
 @pytest.fixture
 def arrived(server: ServerVault) -> Path:
-    server.incoming.mkdir(parents=True)
-    path = server.incoming / ".rejected"
+    server.spool.incoming.mkdir(parents=True)
+    path = server.spool.incoming / ".rejected"
     path.write_bytes(b"as it came")
     return path
 

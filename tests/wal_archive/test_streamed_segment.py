@@ -75,5 +75,5 @@ def test_a_part_is_padded_to_a_whole_segment(streamed: StreamedSegment) -> None:
 
 def test_which_segments_have_a_part(server: ServerVault) -> None:
     for name in ("000000020000000000000001.partial", f"{NAME}.partial", NAME, "notes", "00000002.history"):
-        (server.streaming / name).touch()
+        (server.spool.streaming / name).touch()
     assert partials(server) == [NAME, "000000020000000000000001"]

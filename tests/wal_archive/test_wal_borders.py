@@ -70,7 +70,7 @@ def test_an_unfinished_segment_ends_where_minimal_wal_begins(
     wal.commit(700, 1)
     change = wal.append(short(struct.pack("<6i", 101, 9, 11, 7, 65, level)), rmid=XLOG, info=PARAMETER_CHANGE)
     wal.commit(701, 2)
-    (server.streaming / f"{HERE}.partial").write_bytes(wal.segments()[0][1])
+    (server.spool.streaming / f"{HERE}.partial").write_bytes(wal.segments()[0][1])
     with wal_index.reading(server) as index:
         search = WalSearch(server, index, Identity(str(SYSTEM), MIB), partial=True)
         row = search.unfinished(History(1, ()))
