@@ -54,7 +54,7 @@ async def _pictures(sandbox: Sandbox, loss: Loss, columns: int, lines: int) -> N
     app = ConsoleApp(Queries(load(sandbox.config), config_argument=sandbox.config), options)
     async with app.run_test(size=(columns, lines), notifications=True) as pilot:
         camera = _Camera(pilot, f"{columns}x{lines}")
-        await camera.take("overview", _shows("checks  OK", " checks  "))
+        await camera.take("overview", _shows("checks  OK"))
         await camera.take("help", _shows("keys"), "question_mark")
         await pilot.press("escape")
         await camera.take("backup-plan", _shows("checkpoint"), "b")

@@ -142,7 +142,7 @@ def _show_document(out: Output, config: Config,
     document: dict[str, object] = {"path": config.path, "files": config.files}
     for table, sections in tables.items():
         by_name = {name: {each.key: {"value": each.value, "origin": each.origin}
-                       for each in _shown(config, table, name, section)} for name, section in sections.items()}
+                          for each in _shown(config, table, name, section)} for name, section in sections.items()}
         document[table] = by_name.get("", by_name)
     out.json(document)
 

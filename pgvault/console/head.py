@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgvault.console.queries import operator
+from pgvault.console.widgets.too_small import WHOLE
 from pgvault.model.text import Painted, Part
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
-
-
-_WHOLE = 80
-"""Columns from which on there is room for all of it."""
 
 
 def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
@@ -21,7 +18,7 @@ def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
     servers = len(app.queries.servers)
     clock = f"  {app.queries.now():%Y-%m-%d %H:%M}Z "
     left: list[Part] = [" ", Painted("pgvault", "title"), "  ", mode]
-    if app.size.width < _WHOLE:
+    if app.size.width < WHOLE[0]:
         return left, [_jobs(app), clock]
     return [*left, f"  {operator()}"], [f"{servers} server{'s' * (servers != 1)}  ", _jobs(app), clock]
 

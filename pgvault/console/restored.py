@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ def lend_to_psql(app: ConsoleApp, made: Made) -> None:
     status: int | None = None
     try:
         with app.suspend():
+            sys.stdout.write(f"The server in {made.directory} is asked where it listens; psql opens then.\n")
+            sys.stdout.flush()
             status = subprocess.run(app.queries.commands.argv(words), check=False).returncode
             if status:
                 input("\nEnter goes back to the console. ")

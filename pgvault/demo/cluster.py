@@ -84,7 +84,7 @@ class Cluster:
         """Run SQL and return its output, unaligned and without headers; PgvaultError if a statement fails."""
         words = self.psql("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", database=database)
         status, output = run([self.programs / "psql", *words[1:]], input=text, cwd=self.home,
-                           env=self.account.environment(self.home))
+                             env=self.account.environment(self.home))
         if status:
             raise PgvaultError("the sandbox's server rejected a statement", detail=output.strip())
         return output.strip()

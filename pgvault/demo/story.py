@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pgvault.demo import data
-from pgvault.demo.cluster import Cluster
+from pgvault.demo.cluster import DATABASE, Cluster
 from pgvault.demo.commands import Commands
 from pgvault.demo.events import Emit, StepEnded, StepStarted
 from pgvault.demo.sandbox import PRIMARY, STANDBY, Sandbox
@@ -22,6 +22,7 @@ from pgvault.model.errors import PgvaultError
 _WAIT_SECONDS: Final = 60
 _LIST_TABLES: Final = r"\dt mytest*"
 _COUNT: Final = "SELECT count(*) FROM mytesttable2"
+_LOST: Final = f"{DATABASE}.public.{data.TABLES[-1]}"
 _SHOP: Final = "SELECT count(*), sum(total), (SELECT count(*) FROM customers) FROM orders"
 
 
@@ -40,7 +41,7 @@ class Recovered:
     rows: int
     """Rows of the lost table."""
     seconds: float
-    """Duration from the start of the restore until the restored server was at the wanted moment."""
+    """Duration from the start of the restore until the primary had the table again."""
 
 
 class Story:
@@ -90,25 +91,35 @@ class Story:
         return Loss(moment, contents)
 
     def recover(self, loss: Loss) -> Recovered:
-        """Restore the moment before the loss on the standby host. PgvaultError unless everything is back."""
+        """Restore the moment before the loss on the standby host, and bring the table back from there. PgvaultError
+        unless everything is back."""
         run, began = self._commands, time.monotonic()
         with self._step(f"Restore it as it was at {loss.moment}, on another host, over SSH"):
             run.pgvault(*restore_words(loss), "--yes")
-        seconds = time.monotonic() - began
         with self._step("Query the restored server: both tables are there"):
             run.psql(self._restored, _LIST_TABLES)
             run.psql(self._restored, _COUNT)
-        with self._step("The live primary has not been touched: it still lacks the table"):
+        with self._step("The live primary was not touched: it still lacks the table"):
             run.psql(self._primary, _LIST_TABLES)
-        self._prove(loss)
+        self._prove(loss, self._restored)
+        self._prove_untouched()
+        with self._step("Bring the table back into the live primary"):
+            run.pgvault("bring-back", "latest", _LOST, "--yes")
+            run.psql(self._primary, _COUNT)
+        self._prove(loss, self._primary)
+        seconds = time.monotonic() - began
+        with self._step("Stop and remove the restored server, which has done its work"):
+            run.pgvault("throw-away", "latest", "--remove", str(self._restored.data))
         return Recovered(int(loss.contents[1].split("|")[0]), seconds)
 
-    def _prove(self, loss: Loss) -> None:
-        found = _contents(self._restored)
+    def _prove(self, loss: Loss, cluster: Cluster) -> None:
+        found = _contents(cluster)
         for name, before, after in zip(("mytesttable1", "mytesttable2", "the shop"), loss.contents, found, strict=True):
             if before != after:
-                raise PgvaultError(f"the restored server does not have the lost data: {name} differs",
-                                   detail=f"Before the loss: {before}. Restored: {after}.")
+                raise PgvaultError(f"the server does not have the lost data: {name} differs",
+                                   detail=f"Before the loss: {before}. In {cluster.data}: {after}.")
+
+    def _prove_untouched(self) -> None:
         if self._primary.sql("SELECT to_regclass('mytesttable2') IS NULL") != "t":
             raise PgvaultError("the primary was changed by the restore: it has mytesttable2 again")
 

@@ -80,7 +80,7 @@ def backup_documents(catalogue: Catalogue) -> list[dict[str, object]]:
     by_id = {entry.backup.id: backup_document(entry) for entry in catalogue.backups}
     for each in catalogue.unreadable:
         by_id[each.id] = {**dict.fromkeys(_FIELDS), "id": each.id, "server": catalogue.server, "status": "UNREADABLE",
-                         "error": each.reason}
+                          "error": each.reason}
     return [by_id[backup_id] for backup_id in sorted(by_id)]
 
 

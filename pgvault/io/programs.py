@@ -77,8 +77,8 @@ async def ask_programs(host: Host, directory: str, *, locales: Sequence[str] = (
         return tuple(value for each, _, value in lacking if each == kind)
 
     return ProgramAnswers(_number(facts.get("block_size", "")), _number(facts.get("wal_block_size", "")),
-                       {"1": False, "256": True}.get(facts.get("order", "")),
-                       lacks("locale"), lacks("library"), lacks("file"), facts.get("refused", ""))
+                          {"1": False, "256": True}.get(facts.get("order", "")),
+                          lacks("locale"), lacks("library"), lacks("file"), facts.get("refused", ""))
 
 
 def _in_order(settings: Mapping[str, str]) -> list[tuple[str, str]]:

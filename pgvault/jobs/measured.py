@@ -23,7 +23,8 @@ _REPLAY = frozenset({"recover"})
 
 
 def measured_restores(home: Path) -> list[Measured]:
-    """Return the measurements of successful restores, newest first."""
+    """Return what was measured of the restores that have ended, newest first. One that failed in the end has copied as
+    much as any other."""
     return list(islice(_measured(home), _RESTORES))
 
 
@@ -33,24 +34,25 @@ def _measured(home: Path) -> Iterator[Measured]:
         started, finished = read_edges(directory)
         if started is None or finished is None or started.kind != JobKind.RESTORE.value:
             continue
-        if finished.state is JobState.SUCCEEDED:
-            try:
-                host = str(read_plan(directory).get("host", ""))
-            except (PgvaultError, OSError):
-                continue
-            events = read_events(directory)
-            copied, copying = _took(events, _COPY)
-            replayed, replaying = _took(events, _REPLAY)
-            yield Measured(job, host, copied / copying if copied and copying else None,
-                           replaying / replayed if replayed >= SIGNIFICANT else None)
+        try:
+            host = str(read_plan(directory).get("host", ""))
+        except (PgvaultError, OSError):
+            continue
+        events = read_events(directory)
+        copied, copying = _took(events, _COPY)
+        replayed, replaying = _took(events, _REPLAY)
+        if copied and copying:
+            yield Measured(job, host, copied / copying, replaying / replayed if replayed >= SIGNIFICANT else None)
 
 
 def _took(events: Sequence[Event], phases: frozenset[str]) -> tuple[int, float]:
-    """Return the bytes of these phases, and their duration in seconds."""
+    """Return the bytes of these phases, and their duration in seconds; nothing when one was not carried through."""
     size, seconds = 0, 0.0
     edges = [event for event in events if isinstance(event, PhaseStarted | JobFinished)]
     for event, following in pairwise(edges):
         if isinstance(event, PhaseStarted) and event.phase in phases:
+            if isinstance(following, JobFinished) and following.state is not JobState.SUCCEEDED:
+                return 0, 0.0
             size += event.total_bytes or 0
             seconds += max((following.at - event.at).total_seconds(), 0.0)
     return size, seconds

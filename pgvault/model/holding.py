@@ -28,7 +28,7 @@ def check_holding(word: str) -> str:
 def describe_holding(word: str) -> str:
     """Complete the phrase "a directory that holds ..."."""
     texts = {NOTHING: "nothing", NO_CLUSTER: "files that are no cluster",
-            UNKNOWN: "a cluster whose system identifier could not be read"}
+             UNKNOWN: "a cluster whose system identifier could not be read"}
     if word.startswith(INCOMPLETE):
         return f"what the incomplete restore {word.removeprefix(INCOMPLETE)} left"
     return texts.get(word) or f"the cluster of system identifier {word}"

@@ -142,7 +142,7 @@ def _end(backup: Backup) -> datetime:
 
 
 def _assess_flawed(ordered: Sequence[Backup], counted: Sequence[Backup], flaws: Mapping[str, str],
-                  policy: RetentionPolicy | None, minimum: int, verdicts: dict[str, RetentionVerdict]) -> None:
+                   policy: RetentionPolicy | None, minimum: int, verdicts: dict[str, RetentionVerdict]) -> None:
     """Mark flawed backups obsolete if they are older than all required ones and enough others count as protection."""
     protecting = [b.id for b in counted if verdicts[b.id].state is not Retention.OBSOLETE]
     reach = min(protecting) if policy and len(protecting) >= max(minimum, 1) else ""

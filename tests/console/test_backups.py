@@ -240,7 +240,7 @@ async def test_files_are_listed_and_filtered_as_one_types(desk: Desk) -> None:
         await open_files(desk, pilot)
         assert "1/303" in screen(pilot)
         assert "2.7 MiB stored" in screen(pilot)
-        assert "deduplicated" not in screen(pilot)  # what was stored is more than what was read
+        assert "compressed" not in screen(pilot)  # what was stored is more than what was read
         row, = lines(pilot, "base/1/0 ")
         assert "file" in row
         assert "0 B  2026-11-01" in row

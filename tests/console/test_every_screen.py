@@ -143,3 +143,44 @@ async def test_what_is_copied_stands_in_a_box_even_where_no_terminal_takes_it(de
         text = pilot.app.screen.query_one(TextArea).text
         assert pilot.app.clipboard in ("\n".join(text.splitlines()), text)
         assert text.startswith("main\n")
+
+
+async def test_a_question_that_is_longer_than_the_screen_is_read_with_the_keys_that_its_footer_names(
+        desk: Desk) -> None:
+    """And the choice stays on the one that does nothing."""
+    async with desk.open() as pilot:
+        long = [Field("", f"line {number} of the plan") for number in range(60)]
+        for typed in ("", "/srv/pg"):
+            pilot.app.push_screen(Confirm("sure", long, act="overwrite db2:/srv/pg", typed=typed))
+            await settle(pilot)
+            assert "pgup pgdn read" in lines(pilot)[-1]
+            for _ in range(10):
+                await press(pilot, "pagedown")
+            assert "line 59 of the plan" in screen(pilot)
+            assert "▸back, and change nothing" in screen(pilot)
+            await press(pilot, "pageup", "escape")
+        pilot.app.push_screen(Confirm("sure", long[:1], act="do it"))
+        await settle(pilot)
+        assert "pgdn" not in lines(pilot)[-1]
+
+
+async def test_what_is_to_be_typed_is_said_exactly(desk: Desk) -> None:
+    """The act names the host, too, which is not part of the directory."""
+    async with desk.open() as pilot:
+        pilot.app.push_screen(Confirm("throw away", [], act="remove db2:/srv/pg", typed="/srv/pg"))
+        await settle(pilot)
+        assert "To remove db2:/srv/pg, type the whole directory, from its first / on:" in screen(pilot)
+
+
+async def test_the_head_goes_along_with_the_size_of_the_terminal(full: Desk) -> None:
+    """At once, and not with the next look at the clock."""
+    async with full.open() as pilot:
+        pilot.app.paused = True
+        await pilot.resize_terminal(70, 20)
+        await settle(pilot)
+        assert "small: 80x24 shows more" in lines(pilot)[1]
+        assert "dba@ops1" not in lines(pilot)[0]
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert "small" not in lines(pilot)[1]
+        assert "dba@ops1" in lines(pilot)[0]

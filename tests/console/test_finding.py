@@ -259,3 +259,14 @@ def test_only_a_command_is_continued_and_no_word_is_broken() -> None:
         "pgvault restore \\", "main \\", "/srv/a-long-name"]
     assert pasteable("/usr/bin/pg_dump -t 'a b' | psql -c \"x y\"", 20) == [
         "/usr/bin/pg_dump \\", "-t 'a b' | psql -c \\", "\"x y\""]
+
+
+@pytest.mark.parametrize("key", ["question_mark", "ctrl+p"])
+async def test_how_many_entries_there_are_and_which_one_is_chosen_stands_in_the_border(desk: Desk, key: str) -> None:
+    """So that it is seen that the list goes on below."""
+    async with desk.open() as pilot:
+        await press(pilot, key)
+        count = len(pilot.app.screen.listing.rows)
+        assert f" 1/{count} ━" in screen(pilot)
+        await press(pilot, "down", "down")
+        assert f" 3/{count} ━" in screen(pilot)

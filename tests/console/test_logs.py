@@ -169,3 +169,18 @@ async def test_a_log_that_cannot_be_read_says_why(desk: Desk, log: Path) -> None
 def test_levels_are_painted() -> None:
     assert painted("2026-11-23T11:00:00Z [7] ERROR x") == Painted("2026-11-23T11:00:00Z [7] ERROR x", "bad")
     assert painted(f"{'x' * 80} ERROR ") == f"{'x' * 80} ERROR ", "only where a level stands"
+
+
+async def test_a_filter_that_is_cleared_leaves_the_cursor_where_it_was(desk: Desk, log: Path) -> None:
+    """On the line that was gone to meanwhile, where one was."""
+    log.write_text(lines(0, 3000))
+    async with desk.open() as pilot:
+        await press(pilot, "5", "up", "up", "slash")
+        for pattern in ("error", "nothing like it"):
+            await write(pilot, pattern)
+            await press(pilot, "escape")
+            assert "2,998/3,000" in screen(pilot)
+            await press(pilot, "slash")
+        await write(pilot, "error")
+        await press(pilot, "enter", "g", "down", "escape")
+        assert "101/3,000" in screen(pilot)

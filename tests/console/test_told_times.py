@@ -50,14 +50,14 @@ def test_a_point_that_can_be_taken_instead_is_told_to_its_fraction() -> None:
 
 
 @pytest.mark.parametrize(("latest", "words"), [
-    (END, "2026-11-23 00:38:26.355+00, where the point is"),
-    (DROP, "2026-11-23 00:38:26.689+00, 0.3 s behind the point"),
-    (END + timedelta(microseconds=1), "2026-11-23 00:38:26.355001+00, right behind the point"),
-    (END + timedelta(minutes=2), "2026-11-23 00:40:26.355+00, 2 min 00 s behind the point"),
+    (END, "2026-11-23 00:38:26.355+00, which is the point"),
+    (DROP, "2026-11-23 00:38:26.689+00, 0.3 s after the point"),
+    (END + timedelta(microseconds=1), "2026-11-23 00:38:26.355001+00, right after the point"),
+    (END + timedelta(minutes=2), "2026-11-23 00:40:26.355+00, 2 min 00 s after the point"),
     (END - timedelta(minutes=2), "2026-11-23 00:36:26.355+00, 2 min 00 s before the point"),
 ])
 def test_the_end_of_the_wal_is_where_the_point_is_only_when_it_is(latest: datetime, words: str) -> None:
-    assert said(END, latest, END)["WAL's end"] == f"the last archived commit is of {words}"
+    assert said(END, latest, END)["WAL reaches"] == f"to its last commit, of {words}"
 
 
 # Backups on an idle server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 
 import pytest
@@ -147,3 +148,29 @@ def test_a_draft_of_what_is_not_known_is_not_kept(desk: Desk) -> None:
     assert draft_file(desk.shelf.home, "main")
     assert draft_file(desk.shelf.home, "another") is None
     assert draft_file(desk.shelf.home / "elsewhere", "main") is None
+
+
+async def test_the_key_of_a_view_shows_that_view_and_not_what_was_left_open_over_it(desk: Desk) -> None:
+    """What was said in the recovery is kept."""
+    ready(desk)
+    desk.job(desk.ended("backup x is DONE"))
+    async with recovering(desk, "enter", "enter") as pilot:
+        await press(pilot, "escape", "4", "enter", "2", "1")
+        assert pilot.app.screen.view == "overview"
+        assert wizards(pilot) == []
+        assert "r takes this recovery up again" in screen(pilot)
+        await press(pilot, "4")
+        assert pilot.app.screen.view == "jobs"
+        await press(pilot, "1", "r", "enter")
+        assert wizard(pilot).draft.step is Step.POINT
+
+
+async def test_a_restore_that_is_being_started_is_not_left_by_the_key_of_a_view(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *["enter"] * 3) as pilot:
+        pilot.app.queries.commands.held = asyncio.Event()
+        await pilot.press("enter", "1")
+        await pilot.pause()
+        assert wizard(pilot).draft.step is Step.REVIEW
+        pilot.app.queries.commands.held.set()
+        await settle(pilot)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from desk import NARROW, WIDE, Desk, failure, press, screen
+from desk import NARROW, WIDE, Desk, failure, press, screen, settle
 from recovery import DROPPED, accident, choices, ready, recovering, wizard
 from textual.pilot import Pilot
 
 from pgvault.console.wizard.draft import Then, What
+from pgvault.console.wizard.search import Search, Stand
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.where_step import WhereStep
 
@@ -103,3 +106,53 @@ async def test_what_is_not_offered_at_the_point_says_why(desk: Desk) -> None:
         said = " ".join(wizard(pilot).query_one(WhereStep).means.text.split())
         assert "not offered pause, shut down: PostgreSQL does neither at the end of the WAL" in said
         assert "follow as a standby: chosen in step 1" in said
+
+
+async def test_what_one_step_has_found_the_other_says_too(desk: Desk) -> None:
+    """Though the search of the second step had been left before that."""
+    ready(desk)
+    async with desk.open() as pilot:
+        commands = pilot.app.queries.commands
+        commands.held = asyncio.Event()
+        await pilot.press("r", "enter")
+        while "searching the WAL, 0 found so far; the accident" not in screen(pilot):
+            await pilot.pause()
+        await pilot.press("escape")
+        await pilot.pause()
+        commands.held.set()
+        await settle(pilot)
+        assert "all archived WAL was searched, 1 found" in screen(pilot)
+        commands.held = asyncio.Event()
+        await pilot.press("enter")
+        while wizard(pilot).stage is None or wizard(pilot).stage.step is not Step.POINT:
+            await pilot.pause()
+        assert "all archived WAL was searched, 1 found" in screen(pilot)
+        assert DROPPED in screen(pilot)
+        commands.held.set()
+
+
+def test_a_search_learns_of_another_what_is_of_its_kinds() -> None:
+    every, tables = Search("main", ("drop", "drop-database")), Search("main", ("drop",))
+    every.take(accident())
+    every.take(accident("drop-database", lsn="0/D000000"))
+    every.stand = Stand.COMPLETE
+    tables.learn(every)
+    assert [each.kind for each in tables.newest_first] == ["drop"]
+    assert tables.stand is Stand.COMPLETE
+    wider = Search("main", ("drop", "delete"))
+    wider.learn(tables)
+    assert (len(wider.newest_first), wider.stand) == (1, Stand.NEW)
+    for other in (Search("other", ("drop",)), Search("main", ("drop",), 10)):
+        other.learn(every)
+        assert (other.newest_first, other.stand) == ([], Stand.NEW)
+
+
+async def test_each_step_before_the_plan_has_its_command(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main")
+    async with recovering(desk) as pilot:
+        await press(pilot, "c")
+        assert "events main --newest-first" in screen(pilot)
+        await press(pilot, "escape", "enter", "c")
+        assert "events main --newest-first" in screen(pilot)
+        await press(pilot, "escape", "enter", "down", "enter", "escape")

@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from desk import NARROW, NOW, Desk, press, screen
+from desk import NARROW, NOW, Desk, press, screen, write
 from hypothesis import given
 from hypothesis import strategies as st
-from recovery import COMMAND, DIRECTORY, choices, condition, plan, planned, ready, recovering, wizard
+from recovery import (
+    COMMAND,
+    DIRECTORY,
+    OCCUPIED,
+    TOO_LATE,
+    choices,
+    condition,
+    plan,
+    planned,
+    ready,
+    recovering,
+    wizard,
+)
 
 from pgvault.console.fields import laid_out, wrapped
 from pgvault.console.wizard.draft import Draft, Point
@@ -115,3 +127,32 @@ async def test_a_lost_server_is_recovered_with_the_unfinished_segment(desk: Desk
         point = wizard(pilot).draft.point
         assert point
         assert point.partial
+
+
+async def test_another_plan_is_offered_where_this_one_does_not_hold(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *["enter"] * 3) as pilot:
+        assert "plan again" not in screen(pilot)
+        await press(pilot, "escape")
+        desk.says("restore main auto /srv", answer=planned(plan(OCCUPIED)))
+        await press(pilot, "enter")
+        assert "t plan again" in screen(pilot).splitlines()[-1]
+
+
+async def test_a_port_that_is_none_is_said_by_its_name(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, "enter", "enter") as pilot:
+        wizard(pilot).stage.port.input.focus()
+        await write(pilot, "99999")
+        assert " port         a port is a number from 1 to 65,535, not '99999'" in screen(pilot)
+        assert "missing" not in screen(pilot)
+
+
+async def test_why_a_point_is_not_possible_is_read_to_its_end_and_names_what_is_on_the_screen(desk: Desk) -> None:
+    reason = "The archived WAL does not go so far" + ", ".join(["; and why"] * 60) + \
+        "; with --partial it goes on to 0/6047DD8 in the unfinished segment"
+    ready(desk, {**TOO_LATE, "reason": reason})
+    async with recovering(desk, "end", "enter") as pilot:
+        assert "more lines below, pgdn" in screen(pilot)
+        await press(pilot, "pagedown", "pagedown", "pagedown")
+        assert 'Here that is the line "with" above' in screen(pilot)

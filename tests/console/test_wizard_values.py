@@ -315,5 +315,3 @@ def test_what_stands_behind_a_word_goes_on_behind_it(field: Field, columns: int)
 def test_fields_are_never_wider_than_their_place(fields: list[Field], columns: int) -> None:
     for line in laid_out(fields, columns):
         assert sum(width(str(part)) for part in line[1:]) <= columns
-
-

@@ -63,10 +63,13 @@ def test_the_story_ends_with_the_table_back(place: Path) -> None:
     done = pgvault("demo", "--headless", "--megabytes", "20", "--dir", place, check=0)
     for verb in ("receive-wal", "check", "backup", "list-backups", "switch-wal", "wal", "restore"):
         assert f"pgvault.toml {verb} main-db-server" in done.text
+    assert "pgvault.toml throw-away latest --remove" in done.text
     primary, restored = done.text.split("Query the restored server")
     assert "DROP TABLE" in primary
     assert "mytesttable2 | table" in restored
-    assert "mytesttable2 is back with all its 1500 rows" in restored
+    live = restored.partition("Bring the table back into the live primary")[2]
+    assert "Brought back into mytestdb of main-db-server: public.mytesttable2 (1500 rows)" in live
+    assert "mytesttable2 is back in the live primary with all its 1500 rows" in live
     assert "--host standby-db-server" in done.text
 
 

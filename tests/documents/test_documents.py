@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
@@ -133,3 +134,9 @@ def test_what_a_guide_quotes_is_what_pgvault_says(guide: str) -> None:
     for phrase in SAID[guide]:
         assert phrase in page, f"{guide} does not quote it: {phrase}"
         assert phrase in said, f"pgvault does not say: {phrase}"
+
+
+def test_make_says_what_it_installs_before_it_is_silent(tmp_path: Path) -> None:
+    said = subprocess.run(["make", "-n", "demo", f"VENV={tmp_path}/venv"], cwd=REPOSITORY, capture_output=True,
+                          text=True, check=True).stdout
+    assert 0 <= said.find("Installing pgvault and what its demo needs") < said.find("pip install")

@@ -78,15 +78,19 @@ def record(home: Path, number: int, *events: tuple[float, Event], kind: str = "r
 
 
 def test_rates_are_read_from_the_journals(tmp_path: Path) -> None:
-    """Copying lasts until all is on the disk, replaying until what follows it; other jobs are passed over."""
+    """Copying lasts until all is on the disk, replaying until what follows it; other jobs are passed over. One that
+    failed afterwards has copied nevertheless."""
     first = record(tmp_path, 1, (1, PhaseStarted("copy", 300 * MIB)), (2, Progressed(MIB)), (4, PhaseStarted("flush")),
                    (7, PhaseStarted("start")), (8, PhaseStarted("recover", GIB)), (18, PhaseStarted("look")))
     second = record(tmp_path, 2, (50, PhaseStarted("copy", 500 * MIB)), host="")
     record(tmp_path, 3, (1, PhaseStarted("copy", 300 * MIB)), state=JobState.FAILED)
     record(tmp_path, 4, (1, PhaseStarted("copy", 300 * MIB)), state=JobState.RUNNING)
     record(tmp_path, 5, (1, PhaseStarted("copy", 300 * MIB)), kind="backup")
+    late = record(tmp_path, 6, (1, PhaseStarted("copy", 300 * MIB)), (4, PhaseStarted("flush")),
+                  (11, PhaseStarted("recover", GIB)), state=JobState.FAILED)
     assert measured_restores(tmp_path) == [
-        Measured(second, "", 10.0 * MIB, None), Measured(first, "there", 50.0 * MIB, 10 / GIB)]
+        Measured(late, "there", 30.0 * MIB, None), Measured(second, "", 10.0 * MIB, None),
+        Measured(first, "there", 50.0 * MIB, 10 / GIB)]
 
 
 def test_the_start_of_a_server_that_replays_next_to_nothing_is_no_rate(tmp_path: Path) -> None:

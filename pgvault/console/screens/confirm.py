@@ -45,7 +45,7 @@ class Confirm(Dialog[bool]):
             typed = Input(select_on_focus=False, id="typed")
             typed.cursor_blink = False
             yield typed
-        choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices")
+        choices = Listing([Column("", 20, flexible=True)], headed=False, id="choices", pages=False)
         choices.styles.height = len(self._choices)
         yield choices
 
@@ -57,7 +57,7 @@ class Confirm(Dialog[bool]):
     def _sentence(self) -> str:
         """What a choice has no room for, and what is typed does."""
         if self._typed:
-            return f"To {self._act}, type the directory's whole name:"
+            return f"To {self._act}, type the whole directory, from its first / on:"
         is_cut = width(visible(self._act)) > self.columns - 2
         return f"The second choice does: {self._act}." if is_cut else ""
 

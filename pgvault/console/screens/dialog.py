@@ -31,6 +31,8 @@ class Dialog(ModalScreen[T]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", show=False, id="dialog-leave"),
         Binding("ctrl+q", "quit_console", show=False, id="dialog-quit"),
+        Binding("pageup", "page(-1)", show=False, id="dialog-page-up"),
+        Binding("pagedown", "page(1)", show=False, id="dialog-page-down"),
     ]
     title_text: str = ""
     lines_around = 0
@@ -67,8 +69,17 @@ class Dialog(ModalScreen[T]):
             text.styles.max_height = max(1, room - self.lines_around)
 
     def show_keys(self, *keys: tuple[str, str]) -> None:
-        """Those that work now, where that changes."""
-        self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in keys)
+        """Those that work now, where that changes; with those for a text that is longer than its place."""
+        self.keys = keys
+        reads = [("pgup pgdn", "read")] if any(text.can_focus for text in self.query(ShortReading)) else []
+        self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in (*keys[:-1], *reads, *keys[-1:]))
+
+    def on_short_reading_placed(self) -> None:
+        self.show_keys(*self.keys)
+
+    def action_page(self, by: int) -> None:
+        for text in self.query(ShortReading):
+            text.action_page(by)
 
     def body(self) -> Iterable[Widget]:
         return ()

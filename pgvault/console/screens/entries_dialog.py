@@ -102,7 +102,8 @@ class EntriesDialog(Dialog[Entry]):
         self._show_about()
 
     def _show_about(self) -> None:
-        entry = self.entry
+        entry, count = self.entry, len(self.listing.rows)
+        self.query_one(".dialog").border_subtitle = f"{self.listing.index + 1}/{count}" if count else ""
         text = "" if entry is None else f"not now: {entry.why_not}" if entry.why_not else entry.meaning
         self.about.set_lines([Painted(line, "warn" if entry and entry.why_not else "dim")]
                              for line in wrapped(text, self.columns))
@@ -151,12 +152,12 @@ async def open_palette(app: ConsoleApp) -> None:
     _open(app, EntriesDialog("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
 
 
-def _open(app: ConsoleApp, finder: EntriesDialog) -> None:
+def _open(app: ConsoleApp, dialog: EntriesDialog) -> None:
     def chosen(entry: Entry | None) -> None:
         if entry:  # by the app, once the dialog is gone: it may go to another screen
             run_in_background(app, "found", _run, entry, exclusive=False)
 
-    app.push_screen(finder, chosen)
+    app.push_screen(dialog, chosen)
 
 
 async def _run(entry: Entry) -> None:

@@ -198,7 +198,7 @@ class JobsScreen(View):
     async def _find(self, pattern: str) -> None:
         ids = self.app.queries.jobs.ids
         found = await run_query(lambda: [each for each in ids if fits(pattern, f"{each} {_text(self._cells(each))}")],
-                           "read the jobs")
+                                "read the jobs")
         if isinstance(found, PgvaultError):
             self.app.tell(found.message, "error")
         elif pattern == self.jobs.pattern:

@@ -47,7 +47,7 @@ class LeaveDemo(Dialog[Sandbox]):
                   *(Field("", f"job {each} still runs there: it goes on when the sandbox is kept.", "warn", 0)
                     for each in self._at_work)]
         yield ShortReading(fields)
-        yield Listing([Column("", 20, flexible=True)], headed=False)
+        yield Listing([Column("", 20, flexible=True)], headed=False, pages=False)
 
     def on_mount(self) -> None:
         listing = self.query_one(Listing)

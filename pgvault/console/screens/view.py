@@ -101,6 +101,9 @@ class View(Screen[None]):
     def on_mount(self) -> None:
         self.call_after_refresh(self.update_frame)
 
+    def on_resize(self, event: Resize) -> None:
+        self.call_after_refresh(self.update_frame)
+
     def on_screen_resume(self, event: ScreenResume) -> None:
         event.refresh_styles = self._was_shown  # one that has just been made has its styles
         self._was_shown = True
@@ -137,10 +140,12 @@ class View(Screen[None]):
         paused = "refreshing is paused (p) " if self.app.paused else ""
         if paused:
             yield Painted(paused, "warn")
+        left = _columns(self._path_parts()) + 2
         small = lacking(self.app.size)
+        if small and left + len(paused) + len(small) > self.size.width:
+            small = "small "
         if small:
             yield Painted(small, "warn")
-        left = _columns(self._path_parts()) + 2
         yield from tabs(self.app.current_mode, self.size.width - left - len(paused) - len(small), self.app.keymap,
                         dim=self._is_typing)
 

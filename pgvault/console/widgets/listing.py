@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.events import Click, MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
@@ -19,6 +20,8 @@ from pgvault.console.widgets.rows import Column, ItemRows, PlacedRows, Rows
 from pgvault.model.text import Painted, Part, visible, width
 
 _GAP = 2
+_HIGH = 40
+"""Lines of a list that is the better part of a large screen."""
 _NO_MATCH, _NO_MATCH_YET = "The filter lets nothing through; esc clears it.", "Searching; nothing was found so far."
 
 
@@ -69,9 +72,11 @@ class Listing(LineView, can_focus=True):
             return self.listing
 
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None,
-                 headed: bool = True) -> None:
-        """`empty` says what belongs here and the key that makes the first one (it may have several lines)."""
+                 headed: bool = True, pages: bool = True) -> None:
+        """`empty` says what belongs here and the key that makes the first one (it may have several lines). Without
+        `pages` the page keys are for a text beside it."""
         super().__init__(id=id)
+        self._pages = pages
         self.columns, self.empty, self._headed = tuple(columns), empty, headed
         self._rows: Rows = ItemRows((), lambda _: (), str)
         self.index = 0
@@ -125,6 +130,10 @@ class Listing(LineView, can_focus=True):
                 return
         self._wanted = key
 
+    def keep_place(self) -> None:
+        """The row under the cursor is gone to again whenever it is there, until the cursor is moved."""
+        self._wanted = self._wanted or self.key
+
     def _index_of(self, *keys: str) -> int:
         """Of the first of the keys that is there; else the place where the cursor was."""
         if isinstance(self._rows, PlacedRows):
@@ -177,7 +186,11 @@ class Listing(LineView, can_focus=True):
     def _empty_line(self, y: int) -> Line:
         text = self.empty if not self.is_filtered else _NO_MATCH_YET if self.is_searching else _NO_MATCH
         lines = [each for line in text.splitlines() for each in wrapped(line, self.size.width - 3) or [""]]
-        return (Painted(f"  {lines[y - 1]}", "dim"),) if 0 < y <= len(lines) else ()
+        first, indent = 1, 2
+        if self.size.height >= _HIGH:  # in the middle of what would be an empty screen
+            first = (self.size.height - len(lines)) // 3
+            indent = (self.size.width - max(map(width, lines), default=0)) // 2
+        return (Painted(f"{'':{indent}}{lines[y - first]}", "dim"),) if 0 <= y - first < len(lines) else ()
 
     def _columns_shown(self) -> list[Column]:
         """All, or all but those for wide places."""
@@ -219,6 +232,8 @@ class Listing(LineView, can_focus=True):
         self.go_to(self.index + by)
 
     def action_page(self, by: int) -> None:
+        if not self._pages:
+            raise SkipAction
         self.go_to(self.index + by * (self._page - 1))
 
     def action_edge(self, last: bool) -> None:

@@ -204,6 +204,7 @@ class ListPane(Pane):
         if pattern == self.pattern:
             return
         self.pattern = pattern
+        self.listing.keep_place()
         self.listing.is_filtered, self.listing.is_searching = bool(pattern), False
         if isinstance(self._all, ItemRows):
             self.listing.show(self._all.narrowed(pattern) if pattern else self._all)

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import MouseScrollDown, MouseScrollUp, Resize
 from textual.geometry import Size
+from textual.message import Message
 from textual.widget import Widget
 
 from pgvault.console.fields import Field, laid_out
@@ -56,7 +57,7 @@ class Reading(LineView, can_focus=True):
         self.top = max(0, min(top, len(self._lines) - self.size.height))
         self.changed()
         below = len(self._lines) - self.size.height - self.top
-        self.say(f"{below} more line{'s' * (below != 1)} below" if below > 0 else "end" if self.top else "")
+        self.say(f"{below} more line{'s' * (below != 1)} below, pgdn" if below > 0 else "end" if self.top else "")
 
     def say(self, text: str) -> None:
         """Show on the pane's lower border how much more there is."""
@@ -90,6 +91,9 @@ class ShortReading(Reading):
     ShortReading { height: auto; }
     """
 
+    class Placed(Message):
+        """Whether all of it is seen may be another now."""
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(laid_out(self._fields, width))
 
@@ -97,6 +101,7 @@ class ShortReading(Reading):
         self.can_focus = bool(text)  # the arrows are for it only where there is more of it
         if isinstance(box := self.parent, Widget) and box.has_class("dialog"):
             box.border_subtitle = Content(text)
+            self.post_message(self.Placed())
 
     def show(self, fields: Iterable[Field]) -> None:
         super().show(fields)

@@ -18,6 +18,7 @@ from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView, latest
 from pgvault.console.wizard.accident import Accident, marks
+from pgvault.console.wizard.draft import Point
 
 if TYPE_CHECKING:
     from pgvault.console.app import ConsoleApp
@@ -82,6 +83,13 @@ class Strip(Pane):
         if time:
             self._place = timeline, time
             self._go()
+
+    def show_point(self, server: str, point: Point | None, accidents: Iterable[Accident]) -> None:
+        """The archive with the accidents that were found, and the point that was chosen."""
+        self.read(server)
+        self.mark(accidents)
+        if point:
+            self.point_at(point.timeline or 1, point.time)
 
     def give_room(self, lines: int) -> None:
         """So many; none where it has no place."""

@@ -26,8 +26,6 @@ _MARGIN_SHARE = 40
 """Of the whole time, left free at both ends."""
 _LEAST_MARGIN = 1_000_000
 """Microseconds."""
-_HIGHEST = 7
-"""Rows that the bars of commits have more at most."""
 
 
 class TimelineView(LineView, can_focus=True):
@@ -117,7 +115,7 @@ class TimelineView(LineView, can_focus=True):
         lanes = len(self.chart.lanes) if self.chart else 1
         rows, left = ROWS[:max(1, lines - 1)], lines - len(ROWS) - 1
         others = max(0, min(left, lanes - 1))
-        extra = range(min(_HIGHEST, left - others) if higher else 0, 0, -1)
+        extra = range(left - others if higher else 0, 0, -1)
         room = (*rows[:-1], *(f"{HIGHER} {row}" for row in extra), rows[-1]), others
         if room != (self._rows, self._others):
             self._rows, self._others = room

@@ -88,9 +88,11 @@ class AccidentFinder(ListPane):
 
     def search(self, server: str, kinds: tuple[str, ...], known: Search | None = None) -> None:
         """Look for these kinds of events, unless that was done; what was found before stays when the question is the
-        same, and `known` is a search of which this one may be a part."""
+        same, and so does what the search `known` has of it."""
         if (self.found.server, self.found.kinds) != (server, kinds):
-            self.found = (known or Search()).narrowed(server, kinds)
+            self.found = Search(server, kinds)
+        if known:
+            self.found.learn(known)
         self._go_on()
 
     def _go_on(self) -> None:

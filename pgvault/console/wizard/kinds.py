@@ -67,7 +67,7 @@ class Kinds(Pane):
         self._is_partial = False
 
     def compose(self) -> ComposeResult:
-        yield Listing([Column("", 40, flexible=True)], headed=False, id="kind")
+        yield Listing([Column("", 40, flexible=True)], headed=False, id="kind", pages=False)
         with Form():
             yield Typed("", id="text")
             yield Choice("and stop", id="side")

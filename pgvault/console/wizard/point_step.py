@@ -16,6 +16,7 @@ from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
+from pgvault.console.room import HIGHEST_STRIP
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
@@ -44,6 +45,7 @@ class PointStep(Stage):
     step = Step.POINT
     DEFAULT_CSS = """
     PointStep #point { height: 1fr; max-height: 14; }
+    PointStep.-high #point { max-height: 100%; }
     PointStep #nearest { height: auto; max-height: 4; display: none; }
     """
     finder = getters.query_one(AccidentFinder)
@@ -64,13 +66,17 @@ class PointStep(Stage):
         self._is_sure = False
         """Another point was asked for though nothing has been found yet."""
 
+    @property
+    def explanation(self) -> Reading:
+        return self.facts
+
     def compose(self) -> ComposeResult:
         yield AccidentFinder()
         yield Kinds()
         yield Strip("where that is")
         with Pane("the point", id="point"):
             yield Reading(id="facts")
-            yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest")
+            yield Listing([Column("", 40, flexible=True)], headed=False, id="nearest", pages=False)
 
     @property
     def acts(self) -> frozenset[str]:
@@ -106,10 +112,12 @@ class PointStep(Stage):
 
     def step_down(self) -> None:
         self.finder.stop()
+        self.recovery.found.learn(self.finder.found)
 
     def on_resize(self, event: Resize) -> None:
         """The line of time where there is room for all three."""
         room, strip = self.size.height, lines_of_strip(self.size.height)
+        self.set_class(strip == HIGHEST_STRIP, "-high")
         self.strip.give_room(strip)
         self.finder.fit(room - _LEAST_POINT - strip)
 
@@ -170,10 +178,10 @@ class PointStep(Stage):
         self._forget()
         if self.finder.failure:
             self.facts.show([*failed(self.finder.failure, retry="t"),
-                            Field("", "Enter lets you name another point: a time, a restore point, the latest")])
+                             Field("", "Enter lets you name another point: a time, a restore point, the latest")])
         else:
             self.facts.show([Field("", f"{self.finder.status}; the accident to undo is chosen with Enter", "", 1),
-                            Field("", "On the last line, Enter lets you name any other point", "dim", 1)])
+                             Field("", "On the last line, Enter lets you name any other point", "dim", 1)])
 
     def _aim(self, aimed: Kinds.Aimed) -> None:
         if aimed.point is None:
@@ -203,7 +211,7 @@ class PointStep(Stage):
         self._show_nearest(())
         point = candidate.point
         self.facts.show([*(asked(point, self.recovery.zone) if point else ()),
-                        Field("", "is being looked up in the archived WAL", "dim")])
+                         Field("", "is being looked up in the archived WAL", "dim")])
         run_in_background(self, "choices", self._look_up, candidate)
 
     async def _look_up(self, candidate: Draft) -> None:
@@ -302,8 +310,11 @@ class PointStep(Stage):
             self._candidate = None
             self._ask(candidate, take=False)
 
-    def words(self) -> list[str] | None:
-        return self._candidate.question() if self._candidate else None
+    def words(self) -> list[str]:
+        """Those that ask about the point; without one, those that search for accidents."""
+        if self._candidate:
+            return self._candidate.question()
+        return replace(self.recovery.draft, point=None).question() if self._is_typed else self.finder.found.words
 
 
 def _place(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:

@@ -14,6 +14,7 @@ from pgvault.model.text import elapsed, size, span, when
 from pgvault.model.times import exact, utc
 
 _STAMP = "%Y%m%dT%H%M%SZ"
+_PARTIAL_HERE = 'Here that is the line "with" above: the unfinished last segment, too.'
 _TENTH = 0.1
 """Seconds: the least that is told as a span."""
 
@@ -24,6 +25,8 @@ def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Fie
         yield from asked(draft.point, zone)
     if answer.stop is None:
         yield Field("not possible", answer.reason, "bad")
+        if "--partial" in answer.reason:
+            yield Field("", _PARTIAL_HERE, "bold")
         for reach in answer.reaches:
             yield Field("possible", _span(reach))
         return
@@ -34,7 +37,7 @@ def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Fie
         yield Field("", ", ".join(readings(time, zone)))
     yield Field("backup", _backup(draft, answer, time))
     if answer.reach:
-        yield Field("WAL's end", _to_the_end(time, answer.reach))
+        yield Field("WAL reaches", _to_the_end(time, answer.reach))
 
 
 def asked(point: Point, zone: str | None) -> Iterator[Field]:
@@ -55,16 +58,16 @@ def _backup(draft: Draft, answer: Answer, stop: datetime | None) -> str:
 
 def _to_the_end(stop: datetime | None, reach: Reach) -> str:
     if reach.latest is None:
-        return f"{reach.latest_lsn}; nothing was committed behind the backup"
+        return f"to {reach.latest_lsn}; nothing was committed behind the backup"
     distance = f", {_distance((reach.latest - stop).total_seconds())}" if stop else ""
-    return f"the last archived commit is of {utc(reach.latest)}{distance}"
+    return f"to its last commit, of {utc(reach.latest)}{distance}"
 
 
 def _distance(seconds: float) -> str:
     """From the point."""
     if seconds == 0:
-        return "where the point is"
-    side = "behind the point" if seconds > 0 else "before the point"
+        return "which is the point"
+    side = "after the point" if seconds > 0 else "before the point"
     return f"{span(abs(seconds))} {side}" if abs(seconds) >= _TENTH else f"right {side}"
 
 

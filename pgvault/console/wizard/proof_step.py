@@ -60,7 +60,7 @@ class ProofStep(Stage):
     async def _read(self) -> None:
         directory = jobs_directory(self.console.queries.home) / self.recovery.draft.job
         found = await run_query(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
-                           "read the job")
+                                "read the job")
         if isinstance(found, PgvaultError):
             self.text.show([Field("unknown", found.message, "bad"), Field("cause", found.detail)])
             return

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from textual import getters
 from textual.app import ComposeResult
+from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
+from pgvault.console.room import HIGHEST_STRIP
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading, ShortReading
+from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.planned import Planned, here, plan_fields
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step
@@ -17,11 +20,16 @@ from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted
 
+_ROOM_FOR_STRIP = 50
+"""Lines of the step."""
+
 
 class ReviewStep(Stage):
     step = Step.REVIEW
+    retry_label = "plan again"
     plan_text = getters.query_one("#plan", Reading)
     frame = getters.query_one("#plan-pane", Pane)
+    strip = getters.query_one(Strip)
     verdict = getters.query_one("#verdict", ShortReading)
 
     def __init__(self) -> None:
@@ -40,6 +48,7 @@ class ReviewStep(Stage):
 
     def compose(self) -> ComposeResult:
         yield Pane("the plan", Reading(id="plan"), id="plan-pane")
+        yield Strip("the point that is restored")
         yield ShortReading(id="verdict")
 
     # Planning
@@ -47,7 +56,12 @@ class ReviewStep(Stage):
     def come_up(self) -> None:
         self.plan_text.focus()
         self.plan_text.go_to(0)
+        self.strip.show_point(self.recovery.draft.server, self.recovery.draft.point, self.recovery.found.newest_first)
         self._plan_anew()
+
+    def on_resize(self, event: Resize) -> None:
+        """The line of time only where it takes nothing from the plan."""
+        self.strip.give_room(HIGHEST_STRIP if self.size.height >= _ROOM_FOR_STRIP else 0)
 
     def step_down(self) -> None:
         self.workers.cancel_group(self, "plan")
@@ -65,7 +79,7 @@ class ReviewStep(Stage):
             self._plan = Planned(answer.document)
             queries = self.console.queries
             self.plan_text.show(plan_fields(self._plan, self.recovery.draft, zone=self.recovery.zone, now=queries.now(),
-                                     command=queries.commands.shown(self._plan.command)))
+                                            command=queries.commands.shown(self._plan.command)))
         else:
             self._show_failure(answer.failure)
         self._say()
@@ -103,8 +117,13 @@ class ReviewStep(Stage):
             return self._why_not_run()
         if action in ("back", "leave") and self._starting:
             return "the restore is being started; once it runs, esc leaves it running and X cancels it"
-        if action == "retry" and (self._starting or (self._plan is None and self._failure is None)):
+        return self._why_not_plan() if action == "retry" else ""
+
+    def _why_not_plan(self) -> str:
+        if self._starting or (self._plan is None and self._failure is None):
             return "the plan is being made"
+        if self._plan and not self._plan.failed:
+            return "the plan holds; when it starts, it is compared once more with what is there"
         return ""
 
     def _why_not_run(self) -> str:

@@ -94,7 +94,7 @@ class RunStep(Stage):
 
         def fields(*, foremost: bool) -> list[Field]:
             return list(run_fields(self.recovery.draft, followed, self._course.phases, self.console.queries.now(),
-                             self.console.glyphs, columns, foremost=foremost))
+                                   self.console.glyphs, columns, foremost=foremost))
 
         shown = fields(foremost=False)
         if len(laid_out(shown, columns)) > room:

@@ -71,7 +71,7 @@ def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
 
 
 def run_fields(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
-         columns: int, *, foremost: bool = False) -> Iterator[Field]:
+               columns: int, *, foremost: bool = False) -> Iterator[Field]:
     """What is known of the draft's job; `followed` is None before it was first looked at. `foremost`: with what it
     does now on top, for where not all of it is seen."""
     job = (Field("job", f"pgvault job watch {draft.job}, from any terminal", ""),

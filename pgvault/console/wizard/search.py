@@ -39,13 +39,15 @@ class Search:
         self.stand = Stand.NEW
         self.failure: Failure | None = None
 
-    def narrowed(self, server: str, kinds: Sequence[str]) -> Search:
-        """The same for these kinds alone; a new one where not all of them were looked for."""
-        search = Search(server, kinds)
-        if kinds and server == self.server and {*kinds} <= {*self.kinds} and self.rows == MASS:
-            search._found = {key: each for key, each in self._found.items() if each.kind in kinds}
-            search.stand = self.stand if self.stand is Stand.COMPLETE else Stand.NEW
-        return search
+    def learn(self, other: Search) -> None:
+        """Take over what another search of this server found of the same kinds, and that it is over where that one
+        looked for all of them."""
+        if other.server != self.server or other.rows != self.rows:
+            return
+        self._found |= {key: each for key, each in other._found.items() if each.kind in self.kinds}
+        self._transactions = None
+        if other.stand is Stand.COMPLETE and self.kinds and {*self.kinds} <= {*other.kinds}:
+            self.stand = Stand.COMPLETE
 
     @property
     def newest_first(self) -> list[Accident]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from pgvault.console.room import HIGHEST_STRIP, STRIP
@@ -11,6 +12,7 @@ from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
     from pgvault.console.app import Change, ConsoleApp
+    from pgvault.console.widgets.reading import Reading
     from pgvault.console.wizard.screen import RecoveryScreen
 
 _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
@@ -30,6 +32,19 @@ class Stage(Vertical):
     DEFAULT_CSS = """
     Stage { height: 1fr; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page(-1)", show=False, id="stage-page-up"),
+        Binding("pagedown", "page(1)", show=False, id="stage-page-down"),
+    ]
+
+    @property
+    def explanation(self) -> Reading | None:
+        """The text that the page keys read on in, wherever the focus is."""
+        return None
+
+    def action_page(self, by: int) -> None:
+        if self.explanation:
+            self.explanation.action_page(by)
 
     @property
     def enter_label(self) -> str:

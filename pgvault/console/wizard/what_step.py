@@ -53,6 +53,10 @@ class WhatStep(Stage):
     WhatStep #meaning {{ height: 5; }}
     """
 
+    @property
+    def explanation(self) -> Reading:
+        return self.means
+
     def compose(self) -> ComposeResult:
         with Container(id="beside"):
             with Vertical(id="asked"):
@@ -111,6 +115,9 @@ class WhatStep(Stage):
             self._explain()
         elif accident := self.finder.chosen:
             self.strip.point_at(accident.point.timeline or 1, accident.time)
+
+    def words(self) -> list[str]:
+        return self.finder.found.words
 
     def _chosen(self) -> What | None:
         key = self.choices.listing.key

@@ -28,6 +28,8 @@ _THEN = {Then.PROMOTE: "opens for use", Then.PAUSE: "pauses there, read-only: lo
 _START = (("yes", "yes, and prove that it arrived"), ("no", "no, only restore its files"))
 _UNREAD = (("no", "refuse"), ("yes", "replay it"))
 _OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
+_ROOM_FOR_COMMAND = 30
+"""Lines of what the choices mean, from which on the command that they come to stands there, too."""
 
 
 class WhereStep(Stage):
@@ -60,6 +62,10 @@ class WhereStep(Stage):
         self._goes_on = False
         """Enter was pressed before the tablespaces were known."""
 
+    @property
+    def explanation(self) -> Reading:
+        return self.means
+
     def compose(self) -> ComposeResult:
         with Pane("where to", id="form-pane"), Form():
             yield Choice("host", id="host")
@@ -82,15 +88,13 @@ class WhereStep(Stage):
             self.recovery.change(draft)
         self.means.can_focus = False
         self._show(draft)
-        self.strip.read(draft.server)
-        self.strip.mark(self.recovery.found.newest_first)
-        if draft.point:
-            self.strip.point_at(draft.point.timeline or 1, draft.point.time)
+        self.strip.show_point(draft.server, draft.point, self.recovery.found.newest_first)
         self.host.focus()
         run_in_background(self, "backup", self._look_at_backup)
 
     def on_resize(self, event: Resize) -> None:
         self.strip.give_room(lines_of_strip(self.size.height))
+        self.call_after_refresh(self._explain)
 
     def _show(self, draft: Draft) -> None:
         self._showing = True
@@ -209,16 +213,17 @@ class WhereStep(Stage):
         return self._spaces is None and self._problem is None
 
     def flaw(self) -> str:
-        """What is still missing, as one line."""
+        """What keeps it from going on, as one line."""
+        return next((flaw for _, flaw in self._flaws()), "")
+
+    def _flaws(self) -> Iterator[tuple[str, str]]:
+        """Each with the name of the line that it is about."""
         draft = self.recovery.draft
-        if flaw := flaw_of_path(draft.directory) or flaw_of_port(draft.port):
-            return flaw
-        if self._is_looking:
-            return "the tablespaces are still being looked up"
-        for name, place in draft.tablespaces:
-            if flaw := flaw_of_path(place):
-                return f"tablespace {name}: {flaw}"
-        return ""
+        found = [("directory", flaw_of_path(draft.directory)), ("port", flaw_of_port(draft.port)),
+                 ("not yet", "the tablespaces are still being looked up" if self._is_looking else ""),
+                 *(("place", f"tablespace {name}: {flaw}") for name, place in draft.tablespaces
+                   if (flaw := flaw_of_path(place)))]
+        return ((name, flaw) for name, flaw in found if flaw)
 
     def _explain(self) -> None:
         self.means.show(self._means(self.recovery.draft))
@@ -227,8 +232,8 @@ class WhereStep(Stage):
         if self._problem:
             yield from failed(self._problem)
         yield Field("goes to", draft.destination, "bold")
-        if flaw := self.flaw():
-            yield Field("missing", flaw, "warn")
+        for name, flaw in self._flaws():
+            yield Field(name, flaw, "warn")
         start = "is started and asked whether it arrived, then" if draft.start else "is not started; started by you,"
         yield Field("the server", f"{start} it {_THEN[draft.then]}")
         for space in self._spaces or ():
@@ -244,6 +249,9 @@ class WhereStep(Stage):
         yield Field("not offered", _not_offered(draft), "dim")
         yield gap()
         yield Field("", "left and right change a value, up and down go to another line", "dim", 1)
+        if self.means.size.height >= _ROOM_FOR_COMMAND:
+            yield gap()
+            yield Field("command", self.console.queries.commands.shown(draft.words()), "accent")
 
     def words(self) -> list[str] | None:
         return self.recovery.draft.words()

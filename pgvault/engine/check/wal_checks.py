@@ -141,8 +141,8 @@ def receive_wal(state: ServerState) -> Finding:
                       f"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '{slot.name}';  -- its process")
     report = warning if state.is_archiving else failed
     return report(f"not running, and slot {slot.name} retains WAL for it",
-                "WAL is not streamed to the vault, and the server retains all of it in pg_wal.",
-                _receive_or_drop(state, slot))
+                  "WAL is not streamed to the vault, and the server retains all of it in pg_wal.",
+                  _receive_or_drop(state, slot))
 
 
 def arriving(state: ServerState) -> Finding:
@@ -164,8 +164,8 @@ def arriving(state: ServerState) -> Finding:
         return ok(detail)
     report = failed if behind > MANY_SEGMENTS else warning
     return report(detail, _waiting(state) or "WAL is written faster than it arrives, or archiving is stuck.",
-                _archive_incoming(state) or f"Check the archiver: SELECT * FROM pg_stat_archiver;\n"
-                f"and the archived WAL: pgvault wal {name}")
+                  _archive_incoming(state) or f"Check the archiver: SELECT * FROM pg_stat_archiver;\n"
+                  f"and the archived WAL: pgvault wal {name}")
 
 
 def gaps(state: ServerState) -> Finding:
@@ -184,9 +184,9 @@ def gaps(state: ServerState) -> Finding:
     usable = state.vault.good_backups
     report = failed if usable or broken else warning
     return report("; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else ""),
-                "Nothing after a gap can be restored until a newer backup is taken.",
-                f"If the server or another archive still has them: pgvault put-wal {name} NAME < FILE\n"
-                f"otherwise: pgvault backup {name}")
+                  "Nothing after a gap can be restored until a newer backup is taken.",
+                  f"If the server or another archive still has them: pgvault put-wal {name} NAME < FILE\n"
+                  f"otherwise: pgvault backup {name}")
 
 
 def breaks(state: ServerState) -> Finding:

@@ -67,7 +67,7 @@ def _offers(found: NoChoice, asked: Reading, whole: Sequence[Backup]) -> Iterato
         yield When.AT, [Reading(asked.target, asked.timeline, "auto", reason="from another backup")]
     if not asked.partial:
         yield When.AT, [Reading(asked.target, asked.timeline, partial=True,
-                            reason="with the unfinished last segment, which is used only when asked for")]
+                                reason="with the unfinished last segment, which is used only when asked for")]
     refused: dict[tuple[NoStopCause, int], list[NoStop]] = {}
     for each in found.refusals:
         refused.setdefault((each.cause, each.timeline), []).append(each)

@@ -116,7 +116,7 @@ def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
 
 
 async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
-                           server: ServerVault) -> WalMissing:
+                          server: ServerVault) -> WalMissing:
     """Why there is no plan, also where the directory that is to be replaced may hold what is missing."""
     names: tuple[str, ...] = ()
     if request.overwrite:

@@ -67,7 +67,7 @@ def whole(backup: Backup) -> Precondition:
 
 
 def wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
-                    rows: Sequence[Row]) -> Iterator[Precondition]:
+                   rows: Sequence[Row]) -> Iterator[Precondition]:
     if unread := next((row for row in rows if row.problem), None):
         yield _unread(unread, request)
     if request.expects and request.action is TargetAction.PAUSE and not choice.stop.replayed:

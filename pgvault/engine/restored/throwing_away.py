@@ -187,7 +187,7 @@ class _Looked:
         if self._is_incomplete:
             return holds("not in use", "it cannot be started")
         setting = await self.host.run([f"{self.programs}/postgres", "-C", "archive_mode", "-D",
-                                    self.there.directory.real_path])  # -C comes first, so that root may run it, too
+                                       self.there.directory.real_path])  # -C comes first, so that root may run it, too
         if setting.status:
             return Precondition("not in use", Outcome.WARNING, "It does not run, and its configuration cannot be read.",
                                 "Make sure that it is not in use.")
