@@ -16,6 +16,7 @@ from pgvault.engine.backup_files import BackupFiles
 from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt
 from pgvault.store.files import make_directory
+from pgvault.vault import listing
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.manifest import Entry, Kind, ManifestWriter
 
@@ -95,6 +96,18 @@ def test_results_come_while_the_search_goes_on(vault: ServerVault, many: Backup)
         assert files.rows_of(first[:1])[0].path == "base/0/0_fsm"
         assert len(first) + sum(map(len, walk)) == 10_000
         assert search.searched == 100_000
+
+
+@pytest.mark.parametrize(("block", "steps"), [(3, [3, 6, 9, 11]), (11, [11]), (1, list(range(1, 12))), (12, [11])])
+def test_a_search_goes_through_each_entry_once(few: tuple[ServerVault, Backup], monkeypatch: pytest.MonkeyPatch,
+                                               block: int, steps: list[int]) -> None:
+    monkeypatch.setattr(listing, "_BLOCK", block)
+    with BackupFiles(*few) as files:
+        search, searched, ids = files.search(""), [], []
+        for each in search:
+            searched.append(search.searched)
+            ids += each
+        assert (searched, ids) == (steps, list(range(1, len(PATHS) + 1)))
 
 
 def test_typing_on_ends_the_search_before(vault: ServerVault, many: Backup) -> None:

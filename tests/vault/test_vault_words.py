@@ -228,6 +228,7 @@ def test_a_backup_s_facts_that_cannot_be_read(server: ServerVault, content: str)
     path.unlink()
     manifest_path(server, SOURCE.id).touch()
     assert said(PgvaultError, lambda: catalog.read(server, SOURCE.id))[1] == f"{path}: the file is missing."
+    assert catalog.read_all(server) == ((), (catalog.Unreadable(SOURCE.id, f"{path}: the file is missing"),))
 
 
 # Whose vault it is

@@ -25,6 +25,7 @@ from pgvault.vault.wal_current import current
 from pgvault.vault.wal_facts import read_facts
 from pgvault.vault.wal_fetch import fetch
 from pgvault.vault.wal_search import WalSearch
+from pgvault.vault.wal_whole import lacking, missing_wal
 
 DAY = datetime(2026, 11, 1, tzinfo=UTC)
 ID = "20261101T000000Z"
@@ -68,6 +69,16 @@ def states(server: ServerVault) -> tuple[BackupStatus, int | None]:
     """What the catalogue says, and which segment it lacks by the survey."""
     lacks = wal_status(server).survey.lacking(ID)
     return catalog.read(server, ID).status, lacks and lacks.number
+
+
+def test_one_whose_begin_or_end_is_not_known_lacks_nothing_by_name(vault: ServerVault) -> None:
+    """It is being taken, or failed before it had them."""
+    backup = catalog.read(vault, ID)
+    assert lacking(vault, backup) == missing_wal(vault, backup)[0] == Segment(1, 2)
+    for other in (replace(backup, end_lsn=None), replace(backup, begin_lsn=None),
+                  replace(backup, begin_lsn=None, end_lsn=None)):
+        assert lacking(vault, other) is None
+        assert missing_wal(vault, other) == []
 
 
 def test_it_is_done_when_its_wal_is_whole(vault: ServerVault) -> None:
