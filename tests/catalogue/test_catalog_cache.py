@@ -66,6 +66,8 @@ def test_a_change_is_seen_and_a_deleted_backup_is_forgotten(server: ServerVault,
     (server.backups / before[0].id).rmdir()
     assert catalog.backups(server) == [before[1], changed, *before[3:]]
     assert reads() == 1
+    assert catalog.backups(server) == [before[1], changed, *before[3:]]
+    assert reads() == 0
     assert f"\"{before[0].id}\":" not in cache_of(server).read_text()
 
 

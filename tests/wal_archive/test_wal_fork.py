@@ -86,6 +86,25 @@ def test_wal_that_another_history_is_archived_of_is_kept_out(server: ServerVault
     assert names_on_disk(server) == before
 
 
+def test_who_is_refused_is_told_where_the_two_part(server: ServerVault) -> None:
+    hint = ("Two servers have taken the same timeline. See which one archives here, and let the other archive "
+            "elsewhere, or nowhere.")
+    low, high = Lsn(FORK - FORK % 8192), Lsn(FORK - FORK % 8192 + 8192)
+    put(server, FIRST, first())
+    with pytest.raises(Rejected) as refused:
+        put(server, HISTORY, history(4 * MIB + 100))
+    assert (refused.value.message, refused.value.detail, refused.value.hint) == (
+        f"{HISTORY} is not the history of the WAL of timeline 2 that is archived",
+        f"As {HISTORY} has it, it branches off at 0/400064, and {FIRST} shows that its WAL did between {low} and "
+        f"{high}.", hint)
+    put(server, HISTORY, history(FORK))
+    with pytest.raises(Rejected) as refused:
+        put(server, THIRD, forked_segment(THIRD, 5 * MIB + 8192))
+    assert (refused.value.message, refused.value.hint) == (
+        f"{THIRD} is not of the timeline 2 that is archived", hint)
+    assert refused.value.detail.startswith(f"The history of that says otherwise: it branches off at {Lsn(FORK)}, and ")
+
+
 def test_the_same_history_again_succeeds_whatever_came_of_its_timeline(server: ServerVault) -> None:
     put(server, HISTORY, history(FORK))
     assert put(server, FIRST, first()).new
