@@ -229,6 +229,9 @@ def test_a_backup_s_facts_that_cannot_be_read(server: ServerVault, content: str)
     manifest_path(server, SOURCE.id).touch()
     assert said(PgvaultError, lambda: catalog.read(server, SOURCE.id))[1] == f"{path}: the file is missing."
     assert catalog.read_all(server) == ((), (catalog.Unreadable(SOURCE.id, f"{path}: the file is missing"),))
+    path.mkdir()
+    assert said(PgvaultError, lambda: catalog.read(server, SOURCE.id)) == (
+        f"could not read the facts of backup {SOURCE.id}", f"{path}: Is a directory.", catalog.FROM_COPY)
 
 
 # Whose vault it is

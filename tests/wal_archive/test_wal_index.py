@@ -101,7 +101,9 @@ def test_rebuilding_names_what_is_damaged_and_keeps_the_rest(server: ServerVault
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    [damaged] = rebuild(server).damaged
+    done = rebuild(server)
+    assert (done.added, done.removed) == (2, 1)
+    [damaged] = done.damaged
     assert isinstance(damaged, Damaged)
     assert damaged.name == TWO
     assert [row[0] for row in rows(server)["file"]] == [ONE, THREE]
