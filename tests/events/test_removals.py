@@ -75,6 +75,21 @@ def test_truncate_leaves_its_first_file_without_a_page(page: bool, kind: EventKi
     assert [each.kind for each in found(deeds)] == [kind]
 
 
+@pytest.mark.parametrize(("page", "kind"), [(False, TRUNCATE), (True, REWRITE)])
+@pytest.mark.parametrize("xids", [(500, 501), (501, 500), (501, 502)])
+def test_what_subtransactions_did_is_added_up(xids: tuple[int, int], page: bool, kind: EventKind) -> None:
+    """One locked the table, another made the file."""
+    deeds = Deeds()
+    deeds.lock(xids[0], TABLE)
+    deeds.create(xids[1], TRANSIENT)
+    if page:
+        deeds.write_page(xids[1], TRANSIENT)
+    deeds.lock(500, TABLE + 1)
+    deeds.end(500, subxids=(501, 502), files=(TABLE,))
+    [event] = found(deeds)
+    assert (event.kind, sorted(event.oids)) == (kind, [TABLE, TABLE + 1])
+
+
 @pytest.mark.parametrize(("dropped", "kinds", "kind"), [
     ((TABLE, TRANSIENT), {}, REWRITE), ((TABLE, TRANSIENT), {TABLE: "r"}, DROP),
     ((TABLE, TRANSIENT), {TABLE: "t"}, REWRITE), ((TABLE, TABLE + 1, TRANSIENT), {}, REWRITE),

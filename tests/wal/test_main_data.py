@@ -35,3 +35,5 @@ def test_a_body_says_its_origin_and_its_top_transaction() -> None:
     data = HEADER + b"\xfd\5\0" + b"\xfc\7\0\0\0" + SHORT
     body = parse_body(Record(0, len(data), 8, 0, 0, data), 18)
     assert (body.origin, body.top_xid, body.main, body.blocks) == (5, 7, b"abc", ())
+    plain = parse_body(Record(0, len(data), 8, 0, 0, HEADER + SHORT), 18)
+    assert (plain.origin, plain.top_xid, plain.main) == (0, 0, b"abc")
