@@ -67,6 +67,20 @@ def test_nothing_but_the_path_and_the_checksum_changes(path: str, gap: int, bloc
     assert effect.path == path  # where the archive has such a record, it still says where the tablespace was
 
 
+@pytest.mark.parametrize("gap", range(8, 64, 8))
+@pytest.mark.parametrize("block", [1024, 8192])
+def test_what_changes_is_where_the_wal_has_it_on_either_side_of_a_border(block: int, gap: int) -> None:
+    writer, lsn = written("/srv/aside", gap, block)
+    data = whole(writer)
+    record = record_at(data, writer.start, lsn, block=block, size=SIZE)
+    assert record is not None
+    *checksum, path = without_path(record, lsn, block=block, size=SIZE)
+    assert (path.old, path.new) == (ord("/"), 0)
+    assert data.index(b"/", lsn + 24 - writer.start) == path.at - writer.start
+    assert all(data[each.at - writer.start] == each.old != each.new for each in checksum)
+    assert 1 <= len(checksum) <= 4
+
+
 @given(paths, st.integers(0, 2500), st.sampled_from([1024, 8192]), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_record_is_whole_or_known_not_to_be(path: str, gap: int, block: int, data: st.DataObject) -> None:
