@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.dom import DOMNode
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.toasts import Toasts
 
 Work = Callable[..., Coroutine[Any, Any, None]]
 
@@ -29,6 +29,6 @@ async def _reporting_failures(node: DOMNode, group: str, work: Work, *given: obj
     try:
         await work(*given)
     except Exception as error:
-        cast("ConsoleApp", node.app).tell(f"{type(error).__name__}: {error}", "error",
-                                          title=f"internal error ({group})")
+        cast("Toasts", node.app).tell(f"{type(error).__name__}: {error}", "error",
+                                      title=f"internal error ({group})")
         raise

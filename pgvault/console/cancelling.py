@@ -14,7 +14,7 @@ from pgvault.model.event import JobFinished
 from pgvault.model.job import Job, JobKind, JobState
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 _UNDOES, _STOPS = "stops and undoes what it began; that may take a while.", "stops here, and undoes nothing."
 _BEFORE = ("The destination becomes what it was: what was written is removed, and a directory that was set aside is "
@@ -63,7 +63,7 @@ def why_not_cancel(job: Job | None) -> str:
     return ""
 
 
-def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
+def ask_to_cancel(app: BaseConsole, job: Job) -> None:
     """Say what will be, and do it when that is confirmed."""
     from pgvault.console.screens.confirm import Confirm
 
@@ -79,7 +79,7 @@ def ask_to_cancel(app: ConsoleApp, job: Job) -> None:
     app.push_screen(Confirm(act, fields, act=act, back="let it run"), confirmed)
 
 
-async def _cancel(app: ConsoleApp, job: Job) -> None:
+async def _cancel(app: BaseConsole, job: Job) -> None:
     from pgvault.console.screens.failure_box import FailureBox
 
     app.tell(f"job {job.id} was asked to stop")

@@ -9,10 +9,10 @@ from pgvault.console.widgets.too_small import WHOLE
 from pgvault.model.text import Painted, Part
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 
-def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
+def head_parts(app: BaseConsole) -> tuple[list[Part], list[Part]]:
     """What it says at its left and its right; on a small terminal what does not change is left out."""
     mode = Painted("READ-ONLY", "warn") if app.options.read_only else Painted("ACTIVE", "bold")
     servers = len(app.queries.servers)
@@ -23,7 +23,7 @@ def head_parts(app: ConsoleApp) -> tuple[list[Part], list[Part]]:
     return [*left, f"  {operator()}"], [f"{servers} server{'s' * (servers != 1)}  ", _jobs(app), clock]
 
 
-def _jobs(app: ConsoleApp) -> Part:
+def _jobs(app: BaseConsole) -> Part:
     if app.jobs_problem:
         return Painted("jobs not known", "warn")
     if not app.queries.jobs.is_known:

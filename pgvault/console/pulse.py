@@ -14,14 +14,14 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.console.background import run_in_background
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 _SECONDS = 10.0
 _PATIENCE_SECONDS = 5.0
 _PORT = "5432"
 
 
-def watch(app: ConsoleApp) -> None:
+def watch(app: BaseConsole) -> None:
     """From now on, until the console ends."""
     known: dict[str, bool | None] = {}
 
@@ -33,7 +33,7 @@ def watch(app: ConsoleApp) -> None:
     feel()
 
 
-async def _feel(app: ConsoleApp, known: dict[str, bool | None]) -> None:
+async def _feel(app: BaseConsole, known: dict[str, bool | None]) -> None:
     """Check those that began or ceased to answer since the last time."""
     servers = app.queries.servers
     found = await asyncio.gather(*(answers(app.queries.config.server(each).conninfo) for each in servers))

@@ -28,7 +28,7 @@ from pgvault.model.job import Job, JobKind
 from pgvault.model.relation import parse_relation
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 _KINDS = (JobKind.BRING_BACK, JobKind.OPEN, JobKind.THROW_AWAY)
 _NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
@@ -45,21 +45,21 @@ class Made:
     """DATABASE.SCHEMA.TABLE that it was made for."""
 
 
-def done_with(app: ConsoleApp, job_id: str) -> list[Job]:
+def done_with(app: BaseConsole, job_id: str) -> list[Job]:
     """The jobs of what was done with the server of this restore, newest first."""
     later = [each for each in app.queries.jobs.ids[:LOOKED_AT] if each > job_id]
     return [job for job in map(app.queries.jobs.job, later)
             if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]
 
 
-def act(app: ConsoleApp, action: str, made: Made) -> None:
+def act(app: BaseConsole, action: str, made: Made) -> None:
     if action == "look":
         lend_to_psql(app, made)
     else:
         _ACTS[action](app, made)
 
 
-def lend_to_psql(app: ConsoleApp, made: Made) -> None:
+def lend_to_psql(app: BaseConsole, made: Made) -> None:
     """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew."""
     database = [f"--database={parse_relation(made.expect[0]).database}"] if made.expect else []
     words = ["look", made.job, *database]
@@ -92,7 +92,7 @@ class _Wanted:
     """What is to be typed to confirm it; empty for nothing."""
 
 
-def _bring_back(app: ConsoleApp, made: Made) -> None:
+def _bring_back(app: BaseConsole, made: Made) -> None:
     """One plan, one confirmation and one job for each database."""
     def wanted(names: Iterable[object]) -> _Wanted:
         return _Wanted(("bring-back", made.job, *map(str, names)), f"bring back into {made.server}",
@@ -108,14 +108,14 @@ def _bring_back(app: ConsoleApp, made: Made) -> None:
         app.push_screen(AskObjects(made.server), named)
 
 
-def _open(app: ConsoleApp, made: Made) -> None:
+def _open(app: BaseConsole, made: Made) -> None:
     _confirm_opening(app, made, ["open", made.job], "open for use", f"open the server in {made.directory}", (
         Field("", "The server ends its recovery at the point that it is at and takes writes, on a timeline of its own.",
               "bold", 0),
         Field("", "It replays no more WAL then: another point is another restore. Archiving stays off there.", "", 0)))
 
 
-def _lift(app: ConsoleApp, made: Made) -> None:
+def _lift(app: BaseConsole, made: Made) -> None:
     act = f"open the server in {made.directory} and let it act outside"
     _confirm_opening(app, made, ["open", made.job, "--lift"], "let it act", act, (
         Field("", "Removes the settings that the restore added to keep this server from acting outside. After its next "
@@ -126,7 +126,7 @@ def _lift(app: ConsoleApp, made: Made) -> None:
               0)))
 
 
-def _confirm_opening(app: ConsoleApp, made: Made, words: list[str], title: str, act: str,
+def _confirm_opening(app: BaseConsole, made: Made, words: list[str], title: str, act: str,
                      fields: Iterable[Field]) -> None:
     def confirmed(yes: bool | None) -> None:
         if yes:
@@ -136,13 +136,13 @@ def _confirm_opening(app: ConsoleApp, made: Made, words: list[str], title: str, 
                     confirmed)
 
 
-def _throw_away(app: ConsoleApp, made: Made) -> None:
+def _throw_away(app: BaseConsole, made: Made) -> None:
     _plan(app, [_Wanted(
         ("throw-away", made.job), "throw away", "the server is being looked at; nothing is changed", throw_away_fields,
         lambda plan: str(plan["removes"][0]))])
 
 
-def _plan(app: ConsoleApp, wanted: Sequence[_Wanted]) -> None:
+def _plan(app: BaseConsole, wanted: Sequence[_Wanted]) -> None:
     """Ask for the plan of the first, begin exactly that when it is confirmed, and go on with the next."""
     first, *rest = wanted
 
@@ -153,7 +153,7 @@ def _plan(app: ConsoleApp, wanted: Sequence[_Wanted]) -> None:
     app.push_screen(Asking(first.title, first.asking, [*first.words, "--dry-run"]), planned)
 
 
-def _confirm(app: ConsoleApp, wanted: _Wanted, answer: Answer, go_on: Callable[[], None]) -> None:
+def _confirm(app: BaseConsole, wanted: _Wanted, answer: Answer, go_on: Callable[[], None]) -> None:
     plan = answer.document
     failed = [each for each in plan.get("preconditions", ()) if each["outcome"] == "failed"]
     if not plan or failed:
@@ -181,7 +181,7 @@ def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
     return answer.failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
 
 
-async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
+async def _start(app: BaseConsole, words: Sequence[str], title: str) -> None:
     app.starting = title
     app.tell(f"starting: {title}")
     try:
@@ -196,5 +196,5 @@ async def _start(app: ConsoleApp, words: Sequence[str], title: str) -> None:
     await app.read_jobs()
 
 
-_ACTS: dict[str, Callable[[ConsoleApp, Made], None]] = {
+_ACTS: dict[str, Callable[[BaseConsole, Made], None]] = {
     "bring-back": _bring_back, "open-copy": _open, "lift": _lift, "throw-away": _throw_away}

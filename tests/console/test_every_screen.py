@@ -10,7 +10,7 @@ from recovery import plan, planned, ready, recovering, running
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.fields import Field
 from pgvault.console.screens.confirm import Confirm
 from pgvault.model.event import PhaseStarted, Progressed

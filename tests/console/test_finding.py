@@ -12,7 +12,7 @@ from textual.events import Resize
 from textual.geometry import Size
 from textual.widgets import TextArea
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.clipboard import AT_MOST
 from pgvault.console.dump import text_of
 from pgvault.console.screens.text_box import TextBox, pasteable

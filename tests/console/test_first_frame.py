@@ -54,7 +54,8 @@ def test_what_reads_and_connects_is_loaded_after_the_first_frame(loaded: set[str
 
 def test_screens_and_dialogs_are_loaded_when_they_open(loaded: set[str]) -> None:
     screens = below(loaded, "pgvault.console.screens", "pgvault.console.wizard")
-    assert [name.rpartition(".")[2] for name in screens] == ["screens", "newest_backups", "overview", "view"]
+    assert [name.rpartition(".")[2] for name in screens] == ["screens", "newest_backups", "overview", "server_view",
+                                                             "view"]
     assert below(loaded, "textual.widgets._text_area", "textual.widgets._markdown") == []
 
 

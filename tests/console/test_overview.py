@@ -12,7 +12,7 @@ from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, toasts
 from shelf import SERVER
 from textual.pilot import Pilot
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.checks import Checked
 from pgvault.console.screens.text_box import TextBox
 from pgvault.engine.overview import Protection

@@ -7,7 +7,7 @@ from recovery import DIRECTORY, accident, plan, planned, ready, recovering, runn
 from test_wal import an_evening
 from textual.pilot import Pilot
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.wizard.steps import Step
 
 SMALL = 60, 15

@@ -15,7 +15,8 @@ from shelf import at
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
-from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.app import ConsoleApp
+from pgvault.console.base import Change
 from pgvault.console.widgets.lineview import _difference
 from pgvault.console.widgets.sparing import SparingUpdate
 

@@ -15,7 +15,8 @@ from pictures import EPOCH, SECOND, Part, backup, steady, us
 from support.objects import wal_path
 from textual.pilot import Pilot
 
-from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.app import ConsoleApp
+from pgvault.console.base import Change
 from pgvault.console.screens.wal import WalScreen
 from pgvault.console.screens.wal_lists import accident_rows, transaction_rows
 from pgvault.console.timeline.cursor import recovery_point

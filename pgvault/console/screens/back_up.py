@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-from pgvault.console.app import ConsoleApp
 from pgvault.console.background import run_in_background
 from pgvault.console.backing_up import act, backup_plan_fields, words
+from pgvault.console.base import BaseConsole
 from pgvault.console.queries import run_query
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
@@ -17,17 +16,13 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.model.event import Failure
 from pgvault.model.protection import Protection
 
-if TYPE_CHECKING:
-    from pgvault.console.screens.view import View
-
 _NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
 """So long it is waited whether a job is refused: by another backup that runs, or by the server."""
 
 
-def back_up(view: View, server: str) -> None:
+def back_up(app: BaseConsole, server: str) -> None:
     """Show the plan; what is confirmed is begun exactly as shown."""
-    app = view.app
     plan = plan_backup(app.queries.config.server(server))
     known = app.protections.get(server)
     last = known.last_backup if isinstance(known, Protection) else None
@@ -42,7 +37,7 @@ def back_up(view: View, server: str) -> None:
     app.push_screen(Confirm(title, fields, act=act(plan)), confirmed)
 
 
-async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
+async def _back_up(app: BaseConsole, server: str, argv: list[str]) -> None:
     answer = await app.queries.commands.ask(*argv)
     if answer.failure or not answer.document.get("job"):
         _say_refused(app, server, answer.failure)
@@ -62,5 +57,5 @@ async def _back_up(app: ConsoleApp, server: str, argv: list[str]) -> None:
         app.tell(f"job {job_id} backs up {server}")
 
 
-def _say_refused(app: ConsoleApp, server: str, failure: Failure | None) -> None:
+def _say_refused(app: BaseConsole, server: str, failure: Failure | None) -> None:
     app.push_screen(FailureBox(f"{server} is not backed up", failure or _NO_JOB))

@@ -12,9 +12,9 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console import backup_facts
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
 from pgvault.console.backup_facts import Row
+from pgvault.console.base import Change
 from pgvault.console.fields import failed
 from pgvault.console.file_rows import FileRows, entry_text
 from pgvault.console.queries import run_query

@@ -11,12 +11,13 @@ from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import backup_facts
-from pgvault.console.app import Change
 from pgvault.console.backup_facts import Row
+from pgvault.console.base import Change
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import run_query
 from pgvault.console.room import HIGHEST_STRIP, STRIP, Wish, shared
-from pgvault.console.screens.view import View, bindings
+from pgvault.console.screens.server_view import ServerView
+from pgvault.console.screens.view import bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
@@ -33,7 +34,7 @@ _AROUND = 3
 """Head, breadcrumb and keys."""
 
 
-class BackupsScreen(View):
+class BackupsScreen(ServerView):
     view = "backups"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("backups")]
     backups = getters.query_one("#backups", ListPane)

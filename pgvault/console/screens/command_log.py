@@ -9,7 +9,7 @@ from textual import getters
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.command_runs import HERE, Runs, command_fields, in_short, merged
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import View, bindings

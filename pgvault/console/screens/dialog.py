@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widget import Widget
 
-from pgvault.console.app import ConsoleApp
+from pgvault.console.base import BaseConsole
 from pgvault.console.widgets.bars import Key, KeyBar
 from pgvault.console.widgets.reading import ShortReading
 from pgvault.model.text import visible
@@ -46,8 +46,8 @@ class Dialog(ModalScreen[T]):
         return min(_WIDEST, self.size.width * 96 // 100) - 4
 
     @property
-    def console(self) -> ConsoleApp:
-        return cast("ConsoleApp", self.app)
+    def console(self) -> BaseConsole:
+        return cast("BaseConsole", self.app)
 
     def compose(self) -> ComposeResult:
         box = Vertical(*self.body(), classes="dialog")

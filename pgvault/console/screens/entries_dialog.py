@@ -32,8 +32,7 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.text import Painted, Part, ago, size
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
-    from pgvault.console.screens.view import View
+    from pgvault.console.base import BaseConsole, BaseView
 
 _COLUMNS = (Column("", 11), Column("", 20), Column("", 20, flexible=True))
 _BESIDE_LISTING = 10
@@ -140,19 +139,19 @@ def _cells(entry: Entry) -> Sequence[Part]:
     return [Painted(entry.keys, "accent"), Painted(entry.label, "bold"), entry.meaning]
 
 
-async def open_help(app: ConsoleApp) -> None:
+async def open_help(app: BaseConsole) -> None:
     if view := app.view:
         _open(app, EntriesDialog(f"keys of {view.view}", list(help_entries(view))))
 
 
-async def open_palette(app: ConsoleApp) -> None:
+async def open_palette(app: BaseConsole) -> None:
     async def backups() -> Sequence[Entry]:
         return [entry for server in app.queries.servers for entry in await _backups(app, server)]
 
     _open(app, EntriesDialog("find an action, a server, a backup or a job", list(palette_entries(app)), backups))
 
 
-def _open(app: ConsoleApp, dialog: EntriesDialog) -> None:
+def _open(app: BaseConsole, dialog: EntriesDialog) -> None:
     def chosen(entry: Entry | None) -> None:
         if entry:  # by the app, once the dialog is gone: it may go to another screen
             run_in_background(app, "found", _run, entry, exclusive=False)
@@ -169,7 +168,7 @@ async def _run(entry: Entry) -> None:
 # What is offered
 
 
-def help_entries(view: View) -> Iterator[Entry]:
+def help_entries(view: BaseView) -> Iterator[Entry]:
     """The keys of a view: its own first, then those for moving, then those that work everywhere."""
     actions = list(view.actions())
     own = [action for action in actions if EVERYWHERE not in action.where]
@@ -182,7 +181,7 @@ def help_entries(view: View) -> Iterator[Entry]:
             yield _here(view, action)
 
 
-def palette_entries(app: ConsoleApp) -> Iterator[Entry]:
+def palette_entries(app: BaseConsole) -> Iterator[Entry]:
     """Every action, those of the view first; then the servers and the jobs."""
     view = app.view
     here = [] if view is None else list(view.actions())
@@ -201,12 +200,12 @@ def palette_entries(app: ConsoleApp) -> Iterator[Entry]:
                     partial(_go_to_job, app, job_id))
 
 
-def _here(view: View, action: Action) -> Entry:
+def _here(view: BaseView, action: Action) -> Entry:
     return Entry(action.id, _keys(view.app, action), action.label, action.meaning, lambda: view.do(action.id),
                  view.why_not(action.id))
 
 
-def _elsewhere(app: ConsoleApp, action: Action) -> Entry:
+def _elsewhere(app: BaseConsole, action: Action) -> Entry:
     place = next((name for name in action.where if name in VIEWS), "")
 
     async def go_and_do() -> None:
@@ -219,24 +218,24 @@ def _elsewhere(app: ConsoleApp, action: Action) -> Entry:
                  "" if place else f"works in: {', '.join(action.where)}")
 
 
-def _keys(app: ConsoleApp, action: Action) -> str:
+def _keys(app: BaseConsole, action: Action) -> str:
     return " ".join(map(shown, keys_of(action, app.keymap)))
 
 
-async def _go_to_server(app: ConsoleApp, server: str) -> None:
+async def _go_to_server(app: BaseConsole, server: str) -> None:
     """Selected, and shown by a view of servers."""
     app.select_server(server)
     if app.view is None or app.view.view not in ("overview", "backups", "wal"):
         await app.switch_mode("overview")
 
 
-def _go_to_job(app: ConsoleApp, job_id: str) -> None:
+def _go_to_job(app: BaseConsole, job_id: str) -> None:
     from pgvault.console.screens.job import JobScreen
 
     app.push_screen(JobScreen(job_id))
 
 
-def _job_meaning(app: ConsoleApp, job_id: str, number: int) -> str:
+def _job_meaning(app: BaseConsole, job_id: str, number: int) -> str:
     """Of those that were not read yet only that they are jobs: there may be tens of thousands."""
     from pgvault.console.jobbook import LOOKED_AT
 
@@ -246,7 +245,7 @@ def _job_meaning(app: ConsoleApp, job_id: str, number: int) -> str:
     return f"job {job_name(job)}, {job.state.value}"
 
 
-async def _backups(app: ConsoleApp, server: str) -> list[Entry]:
+async def _backups(app: BaseConsole, server: str) -> list[Entry]:
     """None of a server whose catalogue cannot be read: its view says why."""
     catalogue = await run_query(lambda: app.queries.catalogue(server))
     if isinstance(catalogue, PgvaultError):
@@ -258,7 +257,7 @@ async def _backups(app: ConsoleApp, server: str) -> list[Entry]:
             for each in catalogue.backups]
 
 
-async def _go_to_backup(app: ConsoleApp, server: str, backup: str) -> None:
+async def _go_to_backup(app: BaseConsole, server: str, backup: str) -> None:
     app.select_server(server)
     await app.switch_mode("backups")
     if view := app.view:

@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from pgvault.console import plan_facts
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import laid_out
 from pgvault.console.job_facts import Facts, ending, explained, job_fields, read_facts

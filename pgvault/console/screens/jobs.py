@@ -11,8 +11,8 @@ from textual.binding import BindingType
 from textual.events import Resize
 from textual.widget import Widget
 
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, describe_failure, failed
 from pgvault.console.job_facts import digest, explained, read_facts

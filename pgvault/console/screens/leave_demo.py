@@ -16,7 +16,7 @@ from pgvault.console.widgets.reading import ShortReading
 from pgvault.console.widgets.rows import Column, ItemRows
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 
 class Sandbox(Enum):
@@ -58,7 +58,7 @@ class LeaveDemo(Dialog[Sandbox]):
         self.dismiss(None if event.key == _BACK else Sandbox(event.key))
 
 
-def ask(app: ConsoleApp, place: Path) -> None:
+def ask(app: BaseConsole, place: Path) -> None:
     """What is to become of the sandbox; whoever leaves the question, too, keeps it."""
     def chosen(what: Sandbox | None) -> None:
         if what:

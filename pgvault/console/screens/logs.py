@@ -11,8 +11,8 @@ from textual import getters
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
 from pgvault.console.queries import run_query
 from pgvault.console.screens.ask_name import AskName

@@ -17,7 +17,7 @@ from pgvault.console.widgets.rows import ItemRows
 from pgvault.model.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 
 class NewestBackups(ListPane):
@@ -37,8 +37,8 @@ class NewestBackups(ListPane):
         """The server, and what was known of its protection when its backups were read."""
 
     @property
-    def console(self) -> ConsoleApp:
-        return cast("ConsoleApp", self.app)
+    def console(self) -> BaseConsole:
+        return cast("BaseConsole", self.app)
 
     @property
     def row(self) -> Row | None:

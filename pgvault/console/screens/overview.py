@@ -12,7 +12,7 @@ from textual.events import Resize
 from textual.widget import Widget
 
 from pgvault.console import server_status
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.check_rows import WELL, CheckRow, CheckTable, check_table
 from pgvault.console.checks import NoAnswer
 from pgvault.console.fields import Field, laid_out
@@ -20,7 +20,8 @@ from pgvault.console.joblines import current
 from pgvault.console.notice import notice
 from pgvault.console.room import HIGHEST_STRIP, STRIP, Wish, shared
 from pgvault.console.screens.newest_backups import NewestBackups
-from pgvault.console.screens.view import View, bindings
+from pgvault.console.screens.server_view import ServerView
+from pgvault.console.screens.view import bindings
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.jobstrip import JobStrip
 from pgvault.console.widgets.listing import Listing
@@ -70,7 +71,7 @@ Add a table to {path}:
 then start the console again. pgvault check main-db says what the server lacks."""
 
 
-class OverviewScreen(View):
+class OverviewScreen(ServerView):
     view = "overview"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("overview")]
     DEFAULT_CSS = """
@@ -131,13 +132,9 @@ class OverviewScreen(View):
     # What can be done
 
     def why_not(self, action: str) -> str:
-        if action in ("backup", "check", "check-all", "restore", "open") and not self.app.server:
+        if action in ("check-all", "open") and not self.app.server:
             return "no server is configured yet"
-        if action == "backup":
-            return self.why_no_backup()
-        if action == "check" and self.app.server in self.app.checks.running:
-            return f"{self.app.server} is being checked"
-        return ""
+        return self.why_not_server(action)
 
     def command_words(self) -> list[str] | None:
         if not self.app.server:

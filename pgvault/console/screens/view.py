@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
 
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.events import DescendantFocus, Resize, ScreenResume
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgvault.console.app import Change, ConsoleApp
+from pgvault.console.base import BaseView, Change
 from pgvault.console.head import head_parts
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
 from pgvault.console.tabs import tabs
@@ -27,8 +25,6 @@ from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.pane import FilterInput, ListPane
 from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall, lacking
-from pgvault.model.job import JobKind
-from pgvault.model.protection import Protection
 from pgvault.model.text import Painted, Part, visible, width
 
 _BLIND = ("leave", "quit", "suspend")
@@ -41,11 +37,9 @@ def bindings(view: str) -> list[Binding]:
             for action in actions_of(view, read_only=False)]
 
 
-class View(Screen[None]):
+class View(BaseView):
     """A screen. Subclasses set `view`, BINDINGS = bindings(view), and give `body` and `crumbs`."""
 
-    view: ClassVar[str] = ""
-    app = getters.app(ConsoleApp)
     head = getters.query_one("#head", Bar)
     path = getters.query_one("#path", Bar)
     keybar = getters.query_one(KeyBar)
@@ -67,34 +61,17 @@ class View(Screen[None]):
         """The screen's panes."""
         return ()
 
-    def crumbs(self) -> list[str]:
-        """Where one is, from the server on."""
-        return [self.view]
-
-    def why_not(self, action: str) -> str:
-        """Why an action cannot be done now, as a sentence without a full stop; empty when it can."""
-        return ""
-
     def command_words(self) -> list[str] | None:
         """The words behind `pgvault` that do, or show, the same as what is selected; None when there are none."""
         return None
 
     def command_line(self) -> str | None:
-        """What `c` shows: a line that runs in a shell as it stands; None when there is none."""
         words = self.command_words()
         return None if words is None else self.app.queries.commands.shown(words)
 
-    def copyable(self) -> str:
-        """What `y` copies: what is under the cursor."""
-        return " / ".join(self.crumbs())
-
     def show_item(self, key: str) -> None:
-        """Put the cursor on a row of the first list by its key: how the palette goes to a backup."""
         if pane := self.focused_list():
             pane.listing.go_to_key(key)
-
-    def world_changed(self, change: Change) -> None:
-        """Something that may be shown here has changed, or the screen came up: draw what differs."""
 
     # The frame
 
@@ -243,52 +220,6 @@ class View(Screen[None]):
 
     def do_previous_pane(self) -> None:
         self.focus_previous()
-
-    # What views of one server can do
-
-    def why_no_backup(self) -> str:
-        """Why none can be begun now; empty when one can."""
-        server = self.app.server
-        if not server:
-            return "no server is configured yet"
-        for each in self.app.queries.jobs.running:
-            if each.job.kind is JobKind.BACKUP and each.job.server == server:
-                return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
-        known = self.app.protections.get(server)
-        return known.refusal if isinstance(known, Protection) else ""
-
-    def why_not_server(self, action: str) -> str:
-        """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
-        server = self.app.server
-        if action in ("check", "restore", "next-server", "previous-server") and not server:
-            return "no server is configured yet"
-        if action == "backup":
-            return self.why_no_backup()
-        if action == "check" and server in self.app.checks.running:
-            return f"{server} is being checked"
-        if action in ("next-server", "previous-server") and len(self.app.queries.servers) < 2:
-            return "there is no other server"
-        return ""
-
-    def do_backup(self) -> None:
-        from pgvault.console.screens.back_up import back_up
-
-        back_up(self, self.app.server)
-
-    def do_check(self) -> None:
-        self.app.check(self.app.server)
-        self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
-
-    def do_next_server(self) -> None:
-        self._go_to_server(1)
-
-    def do_previous_server(self) -> None:
-        self._go_to_server(-1)
-
-    def _go_to_server(self, by: int) -> None:
-        """Behind the last one comes the first."""
-        servers = self.app.queries.servers
-        self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
 
 
 def _joined(crumbs: list[str], word: str) -> list[Part]:

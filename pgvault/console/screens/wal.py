@@ -12,12 +12,13 @@ from textual.events import DescendantFocus, Resize
 from textual.timer import Timer
 from textual.widget import Widget
 
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import Queries, run_query
+from pgvault.console.screens.server_view import ServerView
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.screens.view import View, bindings
+from pgvault.console.screens.view import bindings
 from pgvault.console.screens.wal_lists import NearbyPane
 from pgvault.console.screens.wal_states import nothing_archived, reading, remark, title
 from pgvault.console.timeline.around import COUNT, find
@@ -50,7 +51,7 @@ _PROGRESS = 0.3
 """Seconds between two showings of what a search found."""
 
 
-class WalScreen(View):
+class WalScreen(ServerView):
     view = "wal"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("wal")]
     pane = getters.query_one("#wal-timeline", Pane)

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from pgvault.model.text import Painted, Part, visible, width
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
     from pgvault.console.glyphs import Glyphs
 
 Line = Sequence[Part]
@@ -54,7 +54,7 @@ class LineView(Widget):
 
     @property
     def glyphs(self) -> Glyphs:
-        return cast("ConsoleApp", self.app).glyphs
+        return cast("BaseConsole", self.app).glyphs
 
     def set_lines(self, lines: Iterable[Line]) -> None:
         """Show these lines, sending what differs."""

@@ -24,7 +24,7 @@ from pgvault.console.widgets.rows import Column, ItemRows, Rows
 from pgvault.model.text import visible
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 
 class Pane(Vertical):
@@ -54,7 +54,7 @@ class Pane(Vertical):
         self._focused = False
 
     def on_mount(self) -> None:
-        self.set_class(cast("ConsoleApp", self.app).glyphs.ascii_only, "-ascii")
+        self.set_class(cast("BaseConsole", self.app).glyphs.ascii_only, "-ascii")
         self.retitle(self._title)
 
     def retitle(self, title: str) -> None:
@@ -71,7 +71,7 @@ class Pane(Vertical):
             self.border_subtitle = Content(text)
 
     def _outside(self, text: str) -> str:
-        return cast("ConsoleApp", self.app).glyphs.text(visible(text))
+        return cast("BaseConsole", self.app).glyphs.text(visible(text))
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         self._focused = True

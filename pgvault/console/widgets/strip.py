@@ -21,7 +21,7 @@ from pgvault.console.wizard.accident import Accident, marks
 from pgvault.console.wizard.draft import Point
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 
 class Strip(Pane):
@@ -61,7 +61,7 @@ class Strip(Pane):
         run_in_background(self, "strip", self._read, server)
 
     async def _read(self, server: str) -> None:
-        queries = cast("ConsoleApp", self.app).queries
+        queries = cast("BaseConsole", self.app).queries
         stamp = await run_query(lambda: queries.stamp(server))
         if stamp == self._stamp:
             return
@@ -105,7 +105,7 @@ class Strip(Pane):
 
     def _draw(self) -> None:
         if self._chart:
-            now = cast("ConsoleApp", self.app).queries.now()
+            now = cast("BaseConsole", self.app).queries.now()
             self.timeline.show(self._chart.with_accidents(marks(self._accidents)), microseconds(now))
             self._go()
         self._show()

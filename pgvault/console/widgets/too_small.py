@@ -11,7 +11,7 @@ from pgvault.model.text import Painted
 if TYPE_CHECKING:
     from textual.geometry import Size
 
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 COLUMNS, LINES = 60, 15
 """The least in which a screen can be worked with."""
@@ -32,7 +32,7 @@ class TooSmall(LineView):
     """
 
     def line(self, y: int) -> Line:
-        app = cast("ConsoleApp", self.app)
+        app = cast("BaseConsole", self.app)
         if y == 0:
             return [Painted(f"this is {app.size.width}x{app.size.height}; {COLUMNS}x{LINES} is needed, "
                             f"{WHOLE[0]}x{WHOLE[1]} shows all", "warn")]

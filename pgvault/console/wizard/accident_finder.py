@@ -18,7 +18,7 @@ from pgvault.model.event import Failure
 from pgvault.model.text import Part
 
 if TYPE_CHECKING:
-    from pgvault.console.app import ConsoleApp
+    from pgvault.console.base import BaseConsole
 
 OTHER = "other"
 FEWER = "fewer"
@@ -108,7 +108,7 @@ class AccidentFinder(ListPane):
         self.found.stop()
 
     async def _search(self, search: Search, words: Sequence[str]) -> None:
-        await search.run(cast("ConsoleApp", self.app).queries.commands, words, self._draw)
+        await search.run(cast("BaseConsole", self.app).queries.commands, words, self._draw)
         if search.failure:
             self.post_message(self.Failed(search.failure))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pgvault.console.app import ConsoleApp
 from pgvault.console.background import run_in_background
+from pgvault.console.base import BaseConsole
 from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.drafts import DraftFile, draft_file
 from pgvault.console.wizard.resume import Resume
@@ -17,12 +17,12 @@ from pgvault.model.errors import Locked
 from pgvault.model.target import AtTime, Target, describe
 
 
-def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: Target | None = None,
+def open_wizard(app: BaseConsole, server: str, *, backup: str = "auto", target: Target | None = None,
                 timeline: int | None = None, partial: bool = False, expect: tuple[str, ...] = ()) -> None:
     """Recover a server; an unfinished recovery of it is offered first, and one that is open here is gone to.
 
     With a target the wizard begins at the point, where it is checked; `partial` and `expect` are as in
-    `ConsoleApp.open_recovery`.
+    `BaseConsole.open_recovery`.
     """
     if not server:
         app.tell("there is no server to recover", "warning")
@@ -31,7 +31,7 @@ def open_wizard(app: ConsoleApp, server: str, *, backup: str = "auto", target: T
     if target is not None:
         fresh = replace(fresh.at(Point(target, timeline, describe(target), partial), expect=expect),
                         step=Step.POINT)
-    if there := app.recoveries.get(server):
+    if isinstance(there := app.recoveries.get(server), RecoveryScreen):
         _go_there(app, there, fresh)
     else:
         _open(app, fresh)
@@ -45,7 +45,7 @@ def _pointed_at(fresh: Draft) -> str:
     return "" if fresh.backup == "auto" else f"from backup {fresh.backup}"
 
 
-def _go_there(app: ConsoleApp, there: RecoveryScreen, fresh: Draft) -> None:
+def _go_there(app: BaseConsole, there: RecoveryScreen, fresh: Draft) -> None:
     """To the one that is open; what was pointed at meanwhile may begin there anew."""
     def show(resume: bool | None) -> None:
         if resume is None:
@@ -63,7 +63,7 @@ def _go_there(app: ConsoleApp, there: RecoveryScreen, fresh: Draft) -> None:
         app.tell(f"the recovery of {fresh.server} was open here; esc goes back in it, and q closes it")
 
 
-def _open(app: ConsoleApp, fresh: Draft) -> None:
+def _open(app: BaseConsole, fresh: Draft) -> None:
     """A new one, with what was kept where that is wanted; without saving where another console has the draft."""
     file = draft_file(app.queries.home, fresh.server)
     holder = _take(file) if file else ""
@@ -85,7 +85,7 @@ def _take(file: DraftFile) -> str:
     return ""
 
 
-def _decided(app: ConsoleApp, kept: Draft | None, fresh: Draft,
+def _decided(app: BaseConsole, kept: Draft | None, fresh: Draft,
              own: DraftFile | None) -> Callable[[bool | None], None]:
     def decide(resume: bool | None) -> None:
         if resume is not None:

@@ -8,8 +8,8 @@ from textual import getters
 from textual.app import ComposeResult
 
 from pgvault.console import restored
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.fields import Field
 from pgvault.console.keys import BY_ID, keys_of, shown
 from pgvault.console.queries import run_query

@@ -8,8 +8,8 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.events import Resize
 
-from pgvault.console.app import Change
 from pgvault.console.background import run_in_background
+from pgvault.console.base import Change
 from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.jobbook import Followed

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from pgvault.console.app import Change
+from pgvault.console.base import Change
 from pgvault.console.keys import Action
 from pgvault.console.queries import run_query
 from pgvault.console.restored import Made

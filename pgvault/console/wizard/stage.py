@@ -11,7 +11,7 @@ from pgvault.console.room import HIGHEST_STRIP, STRIP
 from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
-    from pgvault.console.app import Change, ConsoleApp
+    from pgvault.console.base import BaseConsole, Change
     from pgvault.console.widgets.reading import Reading
     from pgvault.console.wizard.screen import RecoveryScreen
 
@@ -61,8 +61,8 @@ class Stage(Vertical):
         return cast("RecoveryScreen", self.screen)
 
     @property
-    def console(self) -> ConsoleApp:
-        return cast("ConsoleApp", self.app)
+    def console(self) -> BaseConsole:
+        return cast("BaseConsole", self.app)
 
     def come_up(self) -> None:
         """It is shown, for the first time or again: draw the draft, ask what has to be asked, take the focus."""

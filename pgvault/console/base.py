@@ -1,0 +1,241 @@
+"""What widgets and screens know of the console: its state, what it reads and when, and what an open view is.
+
+`app.py` makes a console of it: it wires modes, actions and the screens that they open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import getters
+from textual.screen import Screen
+
+from pgvault.console.background import run_in_background
+from pgvault.console.checks import Checks
+from pgvault.console.driver import TerminalDriver
+from pgvault.console.glyphs import ASCII, fitting
+from pgvault.console.job_news import JobNews
+from pgvault.console.keys import Action, in_textual
+from pgvault.console.keystrokes import Keystrokes
+from pgvault.console.options import Options
+from pgvault.console.queries import Queries, run_query
+from pgvault.console.theme import THEMES, theme_for
+from pgvault.console.widgets.sparing import SparingStylesheet
+from pgvault.model.errors import PgvaultError
+from pgvault.model.job import JobState
+
+if TYPE_CHECKING:
+    from pgvault.model.protection import Protection
+    from pgvault.model.target import Target
+
+JOBS_SECONDS = 1.0
+VAULT_SECONDS = 5.0
+
+
+class Change(Enum):
+    """What a screen may have to draw anew."""
+
+    SHOWN = auto()
+    """The screen came up."""
+    SERVER = auto()
+    """Another one was selected."""
+    VAULT = auto()
+    """What the vault says of the selected server, or of any."""
+    JOBS = auto()
+    CHECKS = auto()
+    CLOCK = auto()
+    """Ages have grown; nothing else."""
+
+
+class BaseConsole(Keystrokes):
+    """The console without its screens."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (60, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (15, "-low"), (24, "-high")]
+
+    def __init__(self, queries: Queries, options: Options) -> None:
+        theme = theme_for(os.environ)
+        super().__init__(driver_class=TerminalDriver, ansi_color=True if theme.startswith("ansi") else None)
+        self.queries, self.options = queries, options
+        self.glyphs = ASCII if options.ascii_only else fitting(os.environ)
+        self.keymap: Mapping[str, str] = queries.config.keys
+        self.server = queries.servers[0] if queries.servers else ""
+        self.protections: dict[str, Protection | PgvaultError] = {}
+        self.checks = Checks(queries)
+        self.job_news = JobNews(queries.home)
+        self._job_changes: object = None
+        """As the last look counted them; None before the first one, which is news in any case."""
+        self.jobs_problem: PgvaultError | None = None
+        """Why the jobs are not known, or no longer."""
+        self.begun = False
+        """The first screen stands, and what it shows is being read."""
+        self.paused = False
+        self.notice = options.notice
+        self.farewell: list[str] = []
+        self.starting = ""
+        """What is being started, so that nobody knows yet whether it runs."""
+        self.announced: dict[str, str] = {}
+        """The jobs whose end is reported wherever one is then, with what was asked for."""
+        self.recoveries: dict[str, BaseView] = {}
+        """The recovery wizards that are open, by their servers: one each."""
+        self.keeps_sandbox: bool | None = None
+        """None: nobody said so. What runs in it is not ended with a terminal that goes away."""
+        self.crash: Exception | None = None
+        """What ended the console though it should not have."""
+        self._stamps: dict[str, object] = {}
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = theme
+        self.stylesheet = SparingStylesheet(variables=self.get_css_variables())
+        self.set_keymap(in_textual(self.keymap))
+
+    # What the console opens and ends, see app.py
+
+    def open_recovery(self, *, backup: str = "auto", target: Target | None = None, timeline: int | None = None,
+                      partial: bool = False, expect: tuple[str, ...] = ()) -> None:
+        """Open the recovery wizard for the selected server, with what is known of the point already.
+
+        `partial`: only the unfinished last segment has it. `expect` are relations, as DATABASE.SCHEMA.TABLE, that have
+        to be there when it is done.
+        """
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Leave the console as a person wishes it, who may be asked something first."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End the console at once; what runs goes on."""
+        raise NotImplementedError
+
+    # What is known, and when it changes
+
+    @property
+    def view(self) -> BaseView | None:
+        """The view on the screen, or below the dialog that is."""
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, BaseView)), None)
+
+    def select_server(self, server: str) -> None:
+        if server and server != self.server:
+            self.server = server
+            self.tell_views(Change.SERVER)
+
+    def tell_views(self, change: Change) -> None:
+        """Every view on the screen's stack; the others look when they come up."""
+        if not self.is_running:  # it is ending, and what stood on the screens is being taken away
+            return
+        for screen in self.screen_stack:
+            if isinstance(screen, BaseView) and screen.is_mounted:
+                screen.world_changed(change)
+                screen.update_frame()
+
+    def start_polling(self) -> None:
+        """Look from now on whether anything changed."""
+        self.set_interval(JOBS_SECONDS, self._poll_jobs)
+        self.set_interval(VAULT_SECONDS, self._poll_vault)
+
+    def _poll_jobs(self) -> None:
+        if not self.paused:
+            run_in_background(self, "jobs", self.read_jobs, exclusive=False)
+
+    async def read_jobs(self) -> None:
+        before = {each.job.id: each.job.server for each in self.queries.jobs.running}
+        changed = await run_query(self.queries.jobs.look, "read the jobs")
+        problem = changed if isinstance(changed, PgvaultError) else None
+        if (problem is None and changed != self._job_changes) or str(problem) != str(self.jobs_problem):
+            self._job_changes = changed
+            self.jobs_problem = problem
+            self.tell_views(Change.JOBS)
+        self._announce_ends()
+        if ended := before.keys() - {each.job.id for each in self.queries.jobs.running}:
+            await self._look_at_vault()
+            for server in self.checks.in_doubt & {before[job] for job in ended}:
+                self.check(server)
+
+    def _announce_ends(self) -> None:
+        for job in [self.queries.jobs.job(each) for each in self.announced]:
+            if job.state.final:
+                title, is_done = self.announced.pop(job.id), job.state is JobState.SUCCEEDED
+                self.tell(f"{title}: {job.verdict if is_done else f'{job.state.value}, see job {job.id}'}",
+                          "information" if is_done else "error")
+
+    def _poll_vault(self) -> None:
+        self.tell_views(Change.CLOCK)
+        if not self.paused:
+            run_in_background(self, "vault-poll", self._look_at_vault)
+
+    async def _look_at_vault(self) -> None:
+        """Read again what has another stamp than when it was read, or is not well for a minute."""
+        moved, now = [], self.queries.now()
+        for server in self.queries.servers:
+            stamp = await run_query(partial(self.queries.stamp, server))
+            known = self.protections.get(server)
+            is_doubtful = not isinstance(known, PgvaultError | None) and known.is_doubtful(now)
+            if server in self._stamps and (stamp != self._stamps[server] or is_doubtful):
+                moved.append(server)
+        await self.read_vault(moved)
+
+    async def read_vault(self, servers: Iterable[str]) -> None:
+        for server in servers:
+            self._stamps[server] = await run_query(partial(self.queries.stamp, server))
+            self.protections[server] = await run_query(partial(self.queries.protection, server))
+            self.tell_views(Change.VAULT)
+
+    def _checks_changed(self) -> None:
+        self.tell_views(Change.CHECKS)
+
+    def check(self, server: str) -> None:
+        """Check a server, or `all`; it goes on when another view is opened."""
+        run_in_background(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
+
+    def environment_of(self, server: str) -> str:
+        """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
+        config = self.queries.config.servers.get(server)
+        return config.environment.upper() if config else ""
+
+
+class BaseView(Screen[None]):
+    """A view as the console knows it; `screens.view.View` is what every view is made of."""
+
+    app = getters.app(BaseConsole)
+    view: ClassVar[str] = ""
+    """Its name in the table of keys."""
+
+    def crumbs(self) -> list[str]:
+        """Where one is, from the server on."""
+        return [self.view]
+
+    def why_not(self, action: str) -> str:
+        """Why an action cannot be done now, as a sentence without a full stop; empty when it can."""
+        return ""
+
+    def command_line(self) -> str | None:
+        """What `c` shows: a line that runs in a shell as it stands; None when there is none."""
+        return None
+
+    def copyable(self) -> str:
+        """What `y` copies: what is under the cursor."""
+        return " / ".join(self.crumbs())
+
+    def show_item(self, key: str) -> None:
+        """Put the cursor on a row of the first list by its key: how the palette goes to a backup."""
+
+    def world_changed(self, change: Change) -> None:
+        """Something that may be shown here has changed, or the screen came up: draw what differs."""
+
+    def show_commands(self) -> None:
+        """Another command was noted, or has ended: draw the log of commands where it is shown."""
+
+    def update_frame(self) -> None:
+        """Draw head, breadcrumb and keys as they are now."""
+
+    def actions(self) -> Iterable[Action]:
+        """What works here, in the order of the footer."""
+        return ()
+
+    async def do(self, action_id: str) -> None:
+        """Do it, or say why it cannot be done."""

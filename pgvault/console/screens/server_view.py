@@ -1,0 +1,53 @@
+"""What the views of the selected server share: to back it up, to check it, and to go to the next one."""
+
+from __future__ import annotations
+
+from pgvault.console.screens.view import View
+from pgvault.model.job import JobKind
+from pgvault.model.protection import Protection
+
+
+class ServerView(View):
+    def why_no_backup(self) -> str:
+        """Why none can be begun now; empty when one can."""
+        server = self.app.server
+        if not server:
+            return "no server is configured yet"
+        for each in self.app.queries.jobs.running:
+            if each.job.kind is JobKind.BACKUP and each.job.server == server:
+                return f"a backup of {server} runs already: job {each.job.id}; 4 shows it"
+        known = self.app.protections.get(server)
+        return known.refusal if isinstance(known, Protection) else ""
+
+    def why_not_server(self, action: str) -> str:
+        """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
+        server = self.app.server
+        if action in ("check", "restore", "next-server", "previous-server") and not server:
+            return "no server is configured yet"
+        if action == "backup":
+            return self.why_no_backup()
+        if action == "check" and server in self.app.checks.running:
+            return f"{server} is being checked"
+        if action in ("next-server", "previous-server") and len(self.app.queries.servers) < 2:
+            return "there is no other server"
+        return ""
+
+    def do_backup(self) -> None:
+        from pgvault.console.screens.back_up import back_up
+
+        back_up(self.app, self.app.server)
+
+    def do_check(self) -> None:
+        self.app.check(self.app.server)
+        self.app.tell(f"{self.app.server} is being checked: 1 shows what is found")
+
+    def do_next_server(self) -> None:
+        self._go_to_server(1)
+
+    def do_previous_server(self) -> None:
+        self._go_to_server(-1)
+
+    def _go_to_server(self, by: int) -> None:
+        """Behind the last one comes the first."""
+        servers = self.app.queries.servers
+        self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])
