@@ -53,7 +53,10 @@ class History(NamedTuple):
 
     def holds(self, timeline: int, lsn: Lsn) -> bool:
         """Return whether position `lsn` on `timeline` belongs to this timeline's past."""
-        return any(leg.timeline == timeline and (leg.end is None or lsn <= leg.end) for leg in self.legs)
+        for ancestor in self.ancestors:
+            if ancestor.timeline == timeline:
+                return lsn <= ancestor.switch
+        return timeline == self.timeline
 
     def segment(self, number: int, size: int) -> Segment:
         """Return the segment of that number that recovery along this timeline reads."""

@@ -22,9 +22,8 @@ def utc(moment: datetime) -> str:
 def exact(moment: datetime) -> str:
     """Format as `2026-11-22 20:05:12.123456Z`, for times that may be typed back as a target or that are compared with
     others: dropping the fraction would change the instant."""
-    moment = moment.astimezone(UTC)
-    fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
-    return f"{moment:%Y-%m-%d %H:%M:%S}{fraction}Z"
+    text = moment.astimezone(UTC).isoformat(" ").removesuffix("+00:00")
+    return f"{text.rstrip('0') if moment.microsecond else text}Z"
 
 
 def rfc3339(moment: datetime) -> str:

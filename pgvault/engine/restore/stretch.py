@@ -107,7 +107,9 @@ class Stretch(NamedTuple):
 
     def next(self, key: Hashable, fits: Fits) -> int | None:
         """The first place of them."""
-        return next(self.fitting(key, fits), None)
+        places = self.run.places(key, fits)
+        at = bisect_left(places, self.first)
+        return places[at] if at < len(places) else None
 
     def last_commit(self) -> Row | None:
         """The last segment in which a transaction ends."""
@@ -117,7 +119,7 @@ class Stretch(NamedTuple):
     @property
     def unread(self) -> int | None:
         """The first place whose records were not read."""
-        return self.next("unread", lambda row: row.problem is not None)
+        return self.next("unread", _is_unread)
 
     def refuse_unread(self, until: int | None = None) -> None:
         """WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
@@ -126,6 +128,10 @@ class Stretch(NamedTuple):
             row = self.run.rows[place]
             raise WalMissing(f"segment {row.name} was not read", detail=f"Not read: {row.problem}.",
                              hint="A restore with --target-end or --target-immediate needs no look into the WAL.")
+
+
+def _is_unread(row: Row) -> bool:
+    return row.problem is not None
 
 
 def _has_commit(row: Row) -> bool:
