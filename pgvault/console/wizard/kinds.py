@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from textual import getters
 from textual.app import ComposeResult
@@ -18,12 +18,12 @@ from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.wizard.draft import Point
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
+from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
 from pgvault.model.times import whole_time
 
 if TYPE_CHECKING:
-    from pgvault.console.wizard.screen import RecoveryScreen
     from pgvault.model.wal_picture import RestorePoint
 
 _SIDES = {
@@ -57,8 +57,9 @@ class Kinds(Pane):
     side = getters.query_one("#side", Choice)
     unfinished = getters.query_one("#unfinished", Choice)
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__("stop at", id="kinds")
+        self._session = session
         self._texts: dict[Kind, str] = {}
         """What was typed for each kind."""
         self._sides: dict[Kind, str] = {Kind.XID: "before"}
@@ -98,7 +99,7 @@ class Kinds(Pane):
     def read(self, *, take: bool = False) -> Aimed:
         """What the entry comes to."""
         try:
-            point = read(self.kind, self._whole(), self._recovery.zone, after=self.side.key != "before")
+            point = read(self.kind, self._whole(), self._session.zone, after=self.side.key != "before")
         except ValueError as error:
             return self.Aimed(None, str(error), take)
         if self.kind is Kind.NAME and self._picked and self._picked[0] == self.text.value:
@@ -111,7 +112,7 @@ class Kinds(Pane):
         """What was typed, a time with its date and zone; ValueError where it lacks one."""
         if self.kind is not Kind.TIME:
             return self.text.value
-        return whole_time(self.text.value, self._recovery.zone, self._recovery.app.queries.now())
+        return whole_time(self.text.value, self._session.zone, self._session.queries.now())
 
     @property
     def is_said_short(self) -> bool:
@@ -171,7 +172,7 @@ class Kinds(Pane):
 
     async def _pick_point(self) -> None:
         """Offer the known restore points; any other name can be typed."""
-        found = await self._recovery.picture()
+        found = await self._session.picture()
         dialog = RestorePoints((), found) if isinstance(found, PgvaultError) else RestorePoints(found.restore_points)
         self.app.push_screen(dialog, self._use_point)
 
@@ -181,10 +182,6 @@ class Kinds(Pane):
             self._texts[Kind.NAME] = point.name
             self._fit()
             self.post_message(self.read())
-
-    @property
-    def _recovery(self) -> RecoveryScreen:
-        return cast("RecoveryScreen", self.screen)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -11,6 +11,7 @@ from pgvault.console.wizard.draft import Draft, Point
 from pgvault.console.wizard.drafts import DraftFile, draft_file
 from pgvault.console.wizard.resume import Resume
 from pgvault.console.wizard.screen import RecoveryScreen
+from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import text_of
 from pgvault.model.errors import Locked
@@ -70,7 +71,7 @@ def _open(app: BaseConsole, fresh: Draft) -> None:
     kept = file.read() if file else None
     own = None if holder else file
     if kept is None and not holder:
-        app.push_screen(RecoveryScreen(fresh, own))
+        app.push_screen(RecoveryScreen(Session(app.queries, fresh, own, app.tell)))
         return
     app.push_screen(Resume(kept, _pointed_at(fresh), server=fresh.server, holder=holder),
                     _decided(app, kept, fresh, own))
@@ -89,7 +90,7 @@ def _decided(app: BaseConsole, kept: Draft | None, fresh: Draft,
              own: DraftFile | None) -> Callable[[bool | None], None]:
     def decide(resume: bool | None) -> None:
         if resume is not None:
-            app.push_screen(RecoveryScreen(kept if resume and kept else fresh, own))
+            app.push_screen(RecoveryScreen(Session(app.queries, kept if resume and kept else fresh, own, app.tell)))
         elif own:
             own.let_go()
     return decide

@@ -28,7 +28,8 @@ from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.pointed import asked, nearest, point_fields
-from pgvault.console.wizard.stage import Stage, lines_of_strip
+from pgvault.console.wizard.session import Session
+from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
 from pgvault.console.wizard.steps import Step
 from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
@@ -55,8 +56,8 @@ class PointStep(Stage):
     near = getters.query_one("#nearest", Listing)
     frame = getters.query_one("#point", Pane)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__(session, wizard)
         self._candidate: Draft | None = None
         """The draft with the point under the cursor, or as it is typed; None while that is none."""
         self._answer: Answer | Failure | None = None
@@ -72,7 +73,7 @@ class PointStep(Stage):
 
     def compose(self) -> ComposeResult:
         yield AccidentFinder()
-        yield Kinds()
+        yield Kinds(self.session)
         yield Strip("where that is")
         with Pane("the point", id="point"):
             yield Reading(id="facts")
@@ -99,7 +100,7 @@ class PointStep(Stage):
     # Coming and going
 
     def come_up(self) -> None:
-        draft = self.recovery.draft
+        draft = self.session.draft
         self.strip.read(draft.server)
         if draft.what is not self._what or self._candidate is None:
             self._what = draft.what
@@ -112,7 +113,7 @@ class PointStep(Stage):
 
     def step_down(self) -> None:
         self.finder.stop()
-        self.recovery.found.learn(self.finder.found)
+        self.session.found.learn(self.finder.found)
 
     def on_resize(self, event: Resize) -> None:
         """The line of time where there is room for all three."""
@@ -142,17 +143,17 @@ class PointStep(Stage):
             self.finder.listing.focus()
 
     def _find(self) -> None:
-        draft = self.recovery.draft
-        self.finder.search(draft.server, draft.what.kinds if draft.what else (), self.recovery.found)
-        if self.recovery.aimed_at:
-            self.finder.listing.go_to_key(self.recovery.aimed_at)
+        draft = self.session.draft
+        self.finder.search(draft.server, draft.what.kinds if draft.what else (), self.session.found)
+        if self.session.aimed_at:
+            self.finder.listing.go_to_key(self.session.aimed_at)
         self._under_cursor()
 
     def back(self) -> bool:
-        """From typed points to the accidents; False where there is nothing to go back to in this step."""
-        what = self.recovery.draft.what
+        """From typed points to the accidents."""
+        what = self.session.draft.what
         if self._is_typed and what and what.kinds and what is not What.DEPLOY:
-            self._show_kinds(False, self.recovery.draft)
+            self._show_kinds(False, self.session.draft)
             self._find()
             return True
         return False
@@ -173,7 +174,7 @@ class PointStep(Stage):
 
     def _under_cursor(self) -> None:
         if accident := self.finder.chosen:
-            self._ask(self.recovery.draft.at(accident.point, expect=accident.expect), take=False)
+            self._ask(self.session.draft.at(accident.point, expect=accident.expect), take=False)
             return
         self._forget()
         if self.finder.failure:
@@ -188,7 +189,7 @@ class PointStep(Stage):
             self._forget()
             self.facts.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
             return
-        draft, point = self.recovery.draft, aimed.point
+        draft, point = self.session.draft, aimed.point
         if draft.point and _same_place(draft.point, point):  # what was chosen, with all that is known of it
             self._ask(draft, take=aimed.take)
         else:
@@ -200,7 +201,7 @@ class PointStep(Stage):
         self.workers.cancel_group(self, "choices")
         self._candidate, self._answer, self._take = None, None, False
         self._show_nearest(())
-        self.recovery.update_frame()
+        self.wizard.update_frame()
 
     def _ask(self, candidate: Draft, *, take: bool) -> None:
         if self._candidate and candidate.question() == self._candidate.question() and self._answer:
@@ -210,14 +211,14 @@ class PointStep(Stage):
         self._candidate, self._answer, self._take = candidate, None, take
         self._show_nearest(())
         point = candidate.point
-        self.facts.show([*(asked(point, self.recovery.zone) if point else ()),
+        self.facts.show([*(asked(point, self.session.zone) if point else ()),
                          Field("", "is being looked up in the archived WAL", "dim")])
         run_in_background(self, "choices", self._look_up, candidate)
 
     async def _look_up(self, candidate: Draft) -> None:
         if not self._take:
             await asyncio.sleep(_PAUSE_SECONDS)
-        self._answer = await self.recovery.ask(candidate)
+        self._answer = await self.session.ask(candidate)
         self._answered()
 
     def _answered(self) -> None:
@@ -226,7 +227,7 @@ class PointStep(Stage):
         if isinstance(answer, Failure):
             self.facts.show(failed(answer, retry="t"))
         elif answer:
-            self.facts.show(point_fields(candidate, answer, self.recovery.zone))
+            self.facts.show(point_fields(candidate, answer, self.session.zone))
             self.strip.point_at(*_place(candidate.point, answer))
             self._show_nearest(answer.nearest)
             if self._take and answer.reachable:
@@ -234,7 +235,7 @@ class PointStep(Stage):
             elif self._take and answer.nearest:
                 self.near.focus()
         self._take = False
-        self.recovery.update_frame()
+        self.wizard.update_frame()
 
     def _show_nearest(self, places: Iterable[Near]) -> None:
         rows = list(enumerate(places))
@@ -252,11 +253,11 @@ class PointStep(Stage):
             self.go_on()
 
     def _take_near(self, near: Near) -> None:
-        backup = near.backup if near.backup != "auto" else self.recovery.draft.backup
-        draft = self.recovery.draft
-        self.recovery.change(draft.at(near.point, backup=backup, expect=draft.expect))
-        self._show_kinds(True, self.recovery.draft)
-        self._ask(self.recovery.draft, take=True)
+        backup = near.backup if near.backup != "auto" else self.session.draft.backup
+        draft = self.session.draft
+        self.session.change(draft.at(near.point, backup=backup, expect=draft.expect))
+        self._show_kinds(True, self.session.draft)
+        self._ask(self.session.draft, take=True)
 
     def go_on(self) -> None:
         if not self._is_typed and self.finder.chosen is None:
@@ -264,7 +265,7 @@ class PointStep(Stage):
                 self._is_sure = True
                 self.console.tell("the WAL is still being searched; Enter again names another point", "warning")
                 return
-            self._show_kinds(True, replace(self.recovery.draft, point=None))
+            self._show_kinds(True, replace(self.session.draft, point=None))
             self._aim(self.kinds.read())
         elif self._candidate is None:
             self.console.tell("no point is chosen yet", "warning")
@@ -279,7 +280,8 @@ class PointStep(Stage):
 
     def _accept(self) -> None:
         if self._candidate and isinstance(self._answer, Answer):
-            self.recovery.take(self._candidate, self._answer)
+            self.session.take(self._candidate, self._answer)
+            self.wizard.go(Step.WHERE)
 
     # Other actions
 
@@ -300,7 +302,7 @@ class PointStep(Stage):
 
     def _use_backup(self, backup: str | None) -> None:
         if backup is not None and self._candidate:
-            self.recovery.change(replace(self.recovery.draft, backup=backup))
+            self.session.change(replace(self.session.draft, backup=backup))
             self._ask(replace(self._candidate, backup=backup), take=False)
 
     def retry(self) -> None:
@@ -314,7 +316,7 @@ class PointStep(Stage):
         """Those that ask about the point; without one, those that search for accidents."""
         if self._candidate:
             return self._candidate.question()
-        return replace(self.recovery.draft, point=None).question() if self._is_typed else self.finder.found.words
+        return replace(self.session.draft, point=None).question() if self._is_typed else self.finder.found.words
 
 
 def _place(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:

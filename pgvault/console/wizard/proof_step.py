@@ -13,11 +13,13 @@ from pgvault.console.base import Change
 from pgvault.console.fields import Field
 from pgvault.console.keys import BY_ID, keys_of, shown
 from pgvault.console.queries import run_query
+from pgvault.console.restored import Made
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.afterwards import BRING_BACK, Next, copied
 from pgvault.console.wizard.proven import Ended, next_of, proof_fields
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.session import Session
+from pgvault.console.wizard.stage import Stage, Wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
@@ -35,8 +37,8 @@ class ProofStep(Stage):
     text = getters.query_one("#proof", Reading)
     frame = getters.query_one("#proof-pane", Pane)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__(session, wizard)
         self.ended: Ended | None = None
         self._since: list[Job] = []
         """What was done with the restored server, as jobs tell it; newest first."""
@@ -58,7 +60,7 @@ class ProofStep(Stage):
         run_in_background(self, "proof", self._read)
 
     async def _read(self) -> None:
-        directory = jobs_directory(self.console.queries.home) / self.recovery.draft.job
+        directory = jobs_directory(self.console.queries.home) / self.session.draft.job
         found = await run_query(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
                                 "read the job")
         if isinstance(found, PgvaultError):
@@ -66,14 +68,14 @@ class ProofStep(Stage):
             return
         self.ended = found
         self.frame.retitle(_TITLES.get(found.job.state, "the proof"))
-        self._since = restored.done_with(self.console, self.recovery.draft.job)
+        self._since = restored.done_with(self.console, self.session.draft.job)
         self._show()
 
     def _show(self) -> None:
         if self.ended:
             shown = self.console.queries.commands.shown
-            self.text.show(proof_fields(self.ended, self.recovery.draft, self._since, shown, self._key))
-            self.recovery.update_frame()
+            self.text.show(proof_fields(self.ended, self.session.draft, self._since, shown, self._key))
+            self.wizard.update_frame()
 
     def _key(self, action: str) -> str:
         return shown(keys_of(BY_ID[action], self.console.keymap)[0])
@@ -81,23 +83,35 @@ class ProofStep(Stage):
     def world_changed(self, change: Change) -> None:
         """What is done with the restored server ends when its job says so."""
         if change is Change.JOBS and self.ended:
-            since = restored.done_with(self.console, self.recovery.draft.job)
+            since = restored.done_with(self.console, self.session.draft.job)
             if since != self._since:
                 self._since = since
                 self._show()
 
     @property
     def steps(self) -> list[Next]:
-        return next_of(self.ended, self.recovery.draft, self._since) if self.ended else []
+        return next_of(self.ended, self.session.draft, self._since) if self.ended else []
 
     @property
     def acts(self) -> frozenset[str]:
         return frozenset(each.action for each in self.steps)
 
+    @property
+    def is_done(self) -> bool:
+        return self.succeeded
+
+    def made(self) -> Made:
+        draft = self.session.draft
+        return Made(draft.job, draft.server, draft.directory, draft.expect)
+
+    def back(self) -> bool:
+        self.go_on()
+        return True
+
     def retry(self) -> None:
         """Another point, after a look at this one: everything else is as it was said."""
-        self.recovery.change(replace(self.recovery.draft, job=""))
-        self.recovery.go(Step.POINT)
+        self.session.change(replace(self.session.draft, job=""))
+        self.wizard.go(Step.POINT)
 
     def copyable(self) -> str:
         return copied(self.steps, self.console.queries.commands.shown)
@@ -105,12 +119,12 @@ class ProofStep(Stage):
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
         if self.succeeded:
-            self.recovery.finish()
+            self.wizard.finish()
         else:
-            self.recovery.change(replace(self.recovery.draft, job=""))
-            self.recovery.go(Step.REVIEW)
+            self.session.change(replace(self.session.draft, job=""))
+            self.wizard.go(Step.REVIEW)
 
     def words(self) -> list[str] | None:
         """Of what most come for; y copies all of them."""
-        first = next((each for each in self.steps if each.action == BRING_BACK and self.recovery.draft.expect), None)
-        return list(first.words) if first else ["job", "show", self.recovery.draft.job]
+        first = next((each for each in self.steps if each.action == BRING_BACK and self.session.draft.expect), None)
+        return list(first.words) if first else ["job", "show", self.session.draft.job]

@@ -14,7 +14,8 @@ from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading, ShortReading
 from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.planned import Planned, here, plan_fields
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.session import Session
+from pgvault.console.wizard.stage import Stage, Wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
@@ -32,8 +33,8 @@ class ReviewStep(Stage):
     strip = getters.query_one(Strip)
     verdict = getters.query_one("#verdict", ShortReading)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__(session, wizard)
         self._plan: Planned | None = None
         self._failure: Failure | None = None
         self._starting = False
@@ -56,7 +57,7 @@ class ReviewStep(Stage):
     def come_up(self) -> None:
         self.plan_text.focus()
         self.plan_text.go_to(0)
-        self.strip.show_point(self.recovery.draft.server, self.recovery.draft.point, self.recovery.found.newest_first)
+        self.strip.show_point(self.session.draft.server, self.session.draft.point, self.session.found.newest_first)
         self._plan_anew()
 
     def on_resize(self, event: Resize) -> None:
@@ -68,17 +69,17 @@ class ReviewStep(Stage):
 
     def _plan_anew(self) -> None:
         self._plan, self._failure = None, None
-        place = self.recovery.draft.destination
+        place = self.session.draft.destination
         self.plan_text.show([Field("", f"the vault and {place} are being looked at; nothing is written", "", 1)])
         self._say()
         run_in_background(self, "plan", self._make_plan)
 
     async def _make_plan(self) -> None:
-        answer = await self.console.queries.commands.ask(*self.recovery.draft.words(), "--dry-run")
+        answer = await self.console.queries.commands.ask(*self.session.draft.words(), "--dry-run")
         if answer.documents:
             self._plan = Planned(answer.document)
             queries = self.console.queries
-            self.plan_text.show(plan_fields(self._plan, self.recovery.draft, zone=self.recovery.zone, now=queries.now(),
+            self.plan_text.show(plan_fields(self._plan, self.session.draft, zone=self.session.zone, now=queries.now(),
                                             command=queries.commands.shown(self._plan.command)))
         else:
             self._show_failure(answer.failure)
@@ -91,7 +92,7 @@ class ReviewStep(Stage):
 
     def _say(self) -> None:
         self.verdict.show([Field("", *self._verdict(), 1)])
-        self.recovery.update_frame()
+        self.wizard.update_frame()
 
     def _verdict(self) -> Painted:
         """What Enter does, or why nothing; whole, since it decides."""
@@ -164,7 +165,7 @@ class ReviewStep(Stage):
             self._starting, self.console.starting = False, ""
         job = answer.document.get("job")
         if job:
-            self.recovery.started(str(job))
+            self.wizard.started(str(job))
             return
         self._plan = None
         has_moved = answer.failure is not None and answer.failure.code == Refused.code
@@ -177,4 +178,4 @@ class ReviewStep(Stage):
         self._plan_anew()
 
     def words(self) -> list[str] | None:
-        return self._plan.command if self._plan else self.recovery.draft.words()
+        return self._plan.command if self._plan else self.session.draft.words()

@@ -20,7 +20,8 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.wizard.running import Course, run_fields
-from pgvault.console.wizard.stage import Stage
+from pgvault.console.wizard.session import Session
+from pgvault.console.wizard.stage import Stage, Wizard
 from pgvault.console.wizard.steps import Step
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import jobs_directory
@@ -41,8 +42,8 @@ class RunStep(Stage):
     frame = getters.query_one("#run-pane", Pane)
     journal = getters.query_one("#run-journal", ListPane)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__(session, wizard)
         self._job = ""
         """Whose events the two below are of."""
         self._is_reading = False
@@ -75,12 +76,12 @@ class RunStep(Stage):
 
     def _draw(self) -> None:
         """What the job told last; once it has ended, the proof."""
-        job_id, queries = self.recovery.draft.job, self.console.queries
+        job_id, queries = self.session.draft.job, self.console.queries
         if not self.display or not job_id:
             return
         followed = queries.jobs.followed(job_id)
         if followed is None and job_id in queries.jobs.ids and queries.jobs.job(job_id).state.final:
-            self.recovery.go(Step.PROOF)
+            self.wizard.go(Step.PROOF)
             return
         self._show(followed)
         if not self._is_reading:  # one at a time: what was read by one that is given up would be missed
@@ -93,7 +94,7 @@ class RunStep(Stage):
         room = max(_LEAST_PHASES, self.size.height - 2 - _LEAST_EVENTS)
 
         def fields(*, foremost: bool) -> list[Field]:
-            return list(run_fields(self.recovery.draft, followed, self._course.phases, self.console.queries.now(),
+            return list(run_fields(self.session.draft, followed, self._course.phases, self.console.queries.now(),
                                    self.console.glyphs, columns, foremost=foremost))
 
         shown = fields(foremost=False)
@@ -133,13 +134,13 @@ class RunStep(Stage):
         if action == "go-on":
             return "the restore runs; its verdict is shown here when it has ended, and esc leaves it running"
         if action == "cancel":
-            followed = self.console.queries.jobs.followed(self.recovery.draft.job)
+            followed = self.console.queries.jobs.followed(self.session.draft.job)
             return why_not_cancel(followed.job) if followed else "the job was not heard of yet"
         return ""
 
     def cancel(self) -> None:
-        if followed := self.console.queries.jobs.followed(self.recovery.draft.job):
+        if followed := self.console.queries.jobs.followed(self.session.draft.job):
             ask_to_cancel(self.console, followed.job)
 
     def words(self) -> list[str] | None:
-        return ["job", "watch", self.recovery.draft.job]
+        return ["job", "watch", self.session.draft.job]

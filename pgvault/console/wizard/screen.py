@@ -1,10 +1,10 @@
-"""The recovery wizard's screen: holds the draft, shows one step at a time, and takes the keys."""
+"""The recovery wizard's screen: shows one step at a time, and takes the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import getters
 from textual.binding import BindingType
@@ -13,29 +13,20 @@ from textual.widget import Widget
 
 from pgvault.console.base import Change
 from pgvault.console.keys import Action
-from pgvault.console.queries import run_query
 from pgvault.console.restored import Made
 from pgvault.console.screens.view import bindings
 from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.bars import Bar
-from pgvault.console.wizard.answer import Answer, answer_of
 from pgvault.console.wizard.draft import Draft
-from pgvault.console.wizard.drafts import DraftFile
 from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.proof_step import ProofStep
 from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.console.wizard.run_step import RunStep
-from pgvault.console.wizard.search import Search
+from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage
 from pgvault.console.wizard.steps import Step, before, path, shown
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
-from pgvault.model.errors import PgvaultError
-from pgvault.model.event import Failure
-
-if TYPE_CHECKING:
-    from pgvault.model.catalogue import Catalogue
-    from pgvault.model.wal_picture import WalPicture
 
 _STAGES: dict[Step, type[Stage]] = {
     each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}
@@ -62,22 +53,18 @@ class RecoveryScreen(WithRestored):
     path_bar = getters.query_one("#steps", Bar)
     stages = getters.query_one("#stages", Vertical)
 
-    def __init__(self, draft: Draft, file: DraftFile | None) -> None:
-        """`file` was taken for it; None: what is said is not saved."""
+    def __init__(self, session: Session) -> None:
         super().__init__()
-        self.draft, self._file = draft, file
+        self.session = session
         self.mode = ""
         """The console's view over which it is open."""
         self._made: dict[Step, Stage] = {}
         self._ready: set[Stage] = set()
         """Those that have come up and can be asked."""
-        self._unsaved = False
-        self.found = Search()
-        """What the first step found in the WAL."""
-        self.aimed_at = ""
-        """The key of an accident that was chosen there."""
-        self._taken: tuple[list[str], Answer] | None = None
-        """The question of the point that was just taken, and what it came to."""
+
+    @property
+    def draft(self) -> Draft:
+        return self.session.draft
 
     def body(self) -> Iterable[Widget]:
         yield Bar(id="steps")
@@ -97,64 +84,7 @@ class RecoveryScreen(WithRestored):
         """Of the draft, which may be taken up again from now on."""
         if self.app.recoveries.get(self.draft.server) is self:
             del self.app.recoveries[self.draft.server]
-        if self._file:
-            self._file.let_go()
-
-    # The draft, and what is known of it
-
-    def change(self, draft: Draft) -> None:
-        """Take another draft, and save it, so that nothing of it is lost."""
-        if draft == self.draft:
-            return
-        self.draft = draft
-        if self._file is None:
-            return
-        try:
-            self._file.save(draft)
-        except PgvaultError as error:
-            if not self._unsaved:
-                self.app.tell(f"{error.message}; it is lost when the console ends", "warning")
-            self._unsaved = True
-
-    @property
-    def zone(self) -> str | None:
-        """The zone that the configuration gives the server."""
-        return self.app.queries.config.server(self.draft.server).timezone
-
-    @property
-    def hosts(self) -> list[str]:
-        """The configured ones."""
-        return list(self.app.queries.config.hosts)
-
-    def told_host(self, name: str) -> str:
-        host = self.app.queries.config.host(name)
-        return f"{name} ({host.ssh})" if host.ssh else f"{name} (this machine)"
-
-    def usual_directory(self, host: str) -> str:
-        return (self.app.queries.config.host(host).data_directory or "") if host else ""
-
-    def take(self, draft: Draft, answer: Answer) -> None:
-        """Take the draft's point, which came to this."""
-        self.change(draft)
-        self._taken = draft.question(), answer
-        self.go(Step.WHERE)
-
-    async def ask(self, draft: Draft) -> Answer | Failure:
-        """What the draft's point comes to; asked of the vault each time, since its WAL goes on, but for the first time
-        after it was taken."""
-        taken, self._taken = self._taken, None
-        if taken and taken[0] == draft.question():
-            return taken[1]
-        answer = await self.app.queries.commands.ask(*draft.question())
-        if answer.failure or not answer.documents:
-            return answer.failure or Failure("the point could not be looked up", "", "", "failed", 1)
-        return answer_of(answer.document)
-
-    async def catalogue(self) -> Catalogue | PgvaultError:
-        return await run_query(lambda: self.app.queries.catalogue(self.draft.server))
-
-    async def picture(self) -> WalPicture | PgvaultError:
-        return await run_query(lambda: self.app.queries.picture(self.draft.server))
+        self.session.let_go()
 
     # From step to step
 
@@ -170,9 +100,9 @@ class RecoveryScreen(WithRestored):
             left.step_down()
             left.display = False
             self.app.clear_notifications()
-        self.change(replace(self.draft, step=step))
+        self.session.change(replace(self.draft, step=step))
         if step not in self._made:
-            self._made[step] = _STAGES[step]()
+            self._made[step] = _STAGES[step](self.session, self)
         self.call_later(self._come_up, self._made[step])
 
     async def _come_up(self, stage: Stage) -> None:
@@ -187,13 +117,12 @@ class RecoveryScreen(WithRestored):
         self.update_frame()
 
     def started(self, job: str) -> None:
-        self.change(replace(self.draft, job=job))
+        self.session.change(replace(self.draft, job=job))
         self.go(Step.RUN)
 
     def finish(self) -> None:
         """The proof was seen: the draft is of no more use."""
-        if self._file:
-            self._file.remove()
+        self.session.remove()
         self._close()
 
     def _close(self) -> None:
@@ -206,14 +135,13 @@ class RecoveryScreen(WithRestored):
         made, self._made = self._made, {}
         for stage in made.values():
             await stage.remove()
-        self.change(draft)
+        self.session.change(draft)
         self.go(draft.step)
 
     # The frame
 
     def crumbs(self) -> list[str]:
-        saved = self._file is not None and not self._unsaved
-        return [self.draft.server, "recover" if saved else "recover, not saved", self.draft.step.title]
+        return [self.draft.server, "recover" if self.session.is_saved else "recover, not saved", self.draft.step.title]
 
     def update_frame(self) -> None:
         super().update_frame()
@@ -265,11 +193,9 @@ class RecoveryScreen(WithRestored):
         stage = self.stage
         if (pane := self.focused_list()) and pane.clear_filter():
             return
-        if isinstance(stage, PointStep) and stage.back():
+        if stage and stage.back():
             return
-        if isinstance(stage, ProofStep):
-            stage.go_on()
-        elif (step := before(self.draft.step)) is not None:
+        if (step := before(self.draft.step)) is not None:
             self.go(step)
         else:
             self.do_leave()
@@ -277,29 +203,26 @@ class RecoveryScreen(WithRestored):
     def do_leave(self) -> None:
         """Out of the wizard; what was said is kept."""
         stage, draft = self.stage, self.draft
-        if isinstance(stage, ProofStep) and stage.succeeded:
+        if stage and stage.is_done:
             self.finish()
             return
         if draft.step is Step.RUN:
             self.app.tell(f"job {draft.job} continues: pgvault job watch {draft.job}")
-        elif (draft.what or draft.point) and self._file:
+        elif (draft.what or draft.point) and self.session.is_kept:
             self.app.tell("what you said is kept: r takes this recovery up again")
         self._close()
 
     def do_retry(self) -> None:
-        if isinstance(self.stage, PointStep | ReviewStep | ProofStep):
+        if self.stage:
             self.stage.retry()
 
     def made(self) -> Made | None:
-        draft = self.draft
-        if not isinstance(self.stage, ProofStep):
-            return None
-        return Made(draft.job, draft.server, draft.directory, draft.expect)
+        return self.stage.made() if self.stage else None
 
     def do_other_backup(self) -> None:
-        if isinstance(self.stage, PointStep):
+        if self.stage:
             self.stage.other_backup()
 
     def do_cancel(self) -> None:
-        if isinstance(self.stage, RunStep):
+        if self.stage:
             self.stage.cancel()

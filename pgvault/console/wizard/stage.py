@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from pgvault.console.room import HIGHEST_STRIP, STRIP
+from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole, Change
+    from pgvault.console.restored import Made
     from pgvault.console.widgets.reading import Reading
-    from pgvault.console.wizard.screen import RecoveryScreen
 
 _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
 """Lines of a step from which on it has room for the line of time, too, and for its higher bars."""
@@ -24,8 +25,24 @@ def lines_of_strip(room: int) -> int:
     return HIGHEST_STRIP if room >= _ROOM_FOR_HIGHEST else STRIP if room >= _ROOM_FOR_STRIP else 0
 
 
+class Wizard(Protocol):
+    """What a step asks of the screen that shows it."""
+
+    def go(self, step: Step) -> None:
+        """Show this step; the draft is saved with it."""
+
+    def started(self, job: str) -> None:
+        """Follow the restore, which runs as this job."""
+
+    def finish(self) -> None:
+        """Close the wizard: the proof was seen, and the draft is of no more use."""
+
+    def update_frame(self) -> None:
+        """Draw what stands around the step anew: what can be done has changed."""
+
+
 class Stage(Vertical):
-    """One step. It draws the screen's draft, and changes it through the screen alone."""
+    """One step. It draws the session's draft, and changes it through the session alone."""
 
     step: ClassVar[Step]
     retry_label: str = "try again"
@@ -36,6 +53,10 @@ class Stage(Vertical):
         Binding("pageup", "page(-1)", show=False, id="stage-page-up"),
         Binding("pagedown", "page(1)", show=False, id="stage-page-down"),
     ]
+
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__()
+        self.session, self.wizard = session, wizard
 
     @property
     def explanation(self) -> Reading | None:
@@ -57,10 +78,6 @@ class Stage(Vertical):
         return frozenset()
 
     @property
-    def recovery(self) -> RecoveryScreen:
-        return cast("RecoveryScreen", self.screen)
-
-    @property
     def console(self) -> BaseConsole:
         return cast("BaseConsole", self.app)
 
@@ -72,6 +89,28 @@ class Stage(Vertical):
 
     def go_on(self) -> None:
         """Enter: go to the next step, or say what is missing."""
+
+    def back(self) -> bool:
+        """Go back within the step, or where else than to the step before; False where it does neither."""
+        return False
+
+    @property
+    def is_done(self) -> bool:
+        """All was seen: whoever leaves now has no more use of the draft."""
+        return False
+
+    def retry(self) -> None:
+        """Try again what failed."""
+
+    def other_backup(self) -> None:
+        """Offer the other backups."""
+
+    def cancel(self) -> None:
+        """Ask whether the job is to be cancelled."""
+
+    def made(self) -> Made | None:
+        """The server that the restore made; None before the proof."""
+        return None
 
     def why_not(self, action: str) -> str:
         """Why an action cannot be done now; empty when it can."""

@@ -71,12 +71,12 @@ class WhatStep(Stage):
 
     def come_up(self) -> None:
         self.choices.show(ItemRows(tuple(What), lambda what: [what.words], lambda what: what.name))
-        if what := self.recovery.draft.what:
+        if what := self.session.draft.what:
             self.choices.listing.go_to_key(what.name)
         self.choices.listing.focus()
-        self.strip.read(self.recovery.draft.server)
-        self.finder.search(self.recovery.draft.server, SURE)
-        self.recovery.found = self.finder.found
+        self.strip.read(self.session.draft.server)
+        self.finder.search(self.session.draft.server, SURE)
+        self.session.found = self.finder.found
         self._explain()
 
     def step_down(self) -> None:
@@ -96,15 +96,15 @@ class WhatStep(Stage):
 
     def go_on(self) -> None:
         if self.finder.has_focus_within and (accident := self.finder.chosen):
-            self.recovery.aimed_at = accident.key
+            self.session.aimed_at = accident.key
             self._answer(What.DATABASE if accident.kind == "drop-database" else What.TABLE)
         elif what := self._chosen():
-            self.recovery.aimed_at = ""
+            self.session.aimed_at = ""
             self._answer(what)
 
     def _answer(self, what: What) -> None:
-        self.recovery.change(self.recovery.draft.after(what))
-        self.recovery.go(Step.POINT)
+        self.session.change(self.session.draft.after(what))
+        self.wizard.go(Step.POINT)
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         event.stop()

@@ -18,7 +18,8 @@ from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.answer import Answer, Space
 from pgvault.console.wizard.draft import Draft, Then, flaw_of_path, flaw_of_port
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.stage import Stage, lines_of_strip
+from pgvault.console.wizard.session import Session
+from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure
 from pgvault.model.target import EndOfWal
@@ -50,8 +51,8 @@ class WhereStep(Stage):
     means = getters.query_one("#means", Reading)
     strip = getters.query_one(Strip)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: Session, wizard: Wizard) -> None:
+        super().__init__(session, wizard)
         self._spaces: tuple[Space, ...] | None = None
         """Those that need a place; None while they are not known."""
         self._unread: tuple[str, ...] = ()
@@ -81,14 +82,14 @@ class WhereStep(Stage):
     # Showing the draft
 
     def come_up(self) -> None:
-        draft = self.recovery.draft
+        draft = self.session.draft
         if draft.host is None:
-            hosts = self.recovery.hosts
+            hosts = self.session.hosts
             draft = self._at_host(draft, hosts[0] if hosts else "")
-            self.recovery.change(draft)
+            self.session.change(draft)
         self.means.can_focus = False
         self._show(draft)
-        self.strip.show_point(draft.server, draft.point, self.recovery.found.newest_first)
+        self.strip.show_point(draft.server, draft.point, self.session.found.newest_first)
         self.host.focus()
         run_in_background(self, "backup", self._look_at_backup)
 
@@ -99,7 +100,7 @@ class WhereStep(Stage):
     def _show(self, draft: Draft) -> None:
         self._showing = True
         try:
-            self.host.offer([*((name, self.recovery.told_host(name)) for name in self.recovery.hosts),
+            self.host.offer([*((name, self.session.describe_host(name)) for name in self.session.hosts),
                              ("", "this machine")], draft.host or "")
             self.directory.put(draft.directory)
             self.port.put(draft.port)
@@ -116,12 +117,12 @@ class WhereStep(Stage):
 
     async def _look_at_backup(self) -> None:
         """What needs a place or a word, at the point: tablespaces of the backup and of the WAL behind it."""
-        answer = await self.recovery.ask(self.recovery.draft)
+        answer = await self.session.ask(self.session.draft)
         self._problem = answer if isinstance(answer, Failure) else None
         if isinstance(answer, Answer):
             self._unread = answer.unread
             if not self._unread:
-                self.recovery.change(replace(self.recovery.draft, allow_unread=False))
+                self.session.change(replace(self.session.draft, allow_unread=False))
             self._show_unread()
             await self._offer_spaces(answer.spaces)
         self._explain()
@@ -131,11 +132,11 @@ class WhereStep(Stage):
 
     def _show_unread(self) -> None:
         self.unread.display = bool(self._unread)
-        self.unread.offer(_UNREAD, "yes" if self.recovery.draft.allow_unread else "no")
+        self.unread.offer(_UNREAD, "yes" if self.session.draft.allow_unread else "no")
 
     async def _offer_spaces(self, spaces: tuple[Space, ...]) -> None:
         """One line for each; a place that was typed before stays."""
-        draft = self.recovery.draft
+        draft = self.session.draft
         given = dict(draft.tablespaces)
         self._spaces = spaces
         for line in self.query(".space"):
@@ -145,14 +146,14 @@ class WhereStep(Stage):
             line.add_class("space")
             await self.form.mount(line)
             line.put(given.get(space.name, ""))
-        self.recovery.change(replace(draft, tablespaces=tuple(
+        self.session.change(replace(draft, tablespaces=tuple(
             (space.name, given.get(space.name, "")) for space in spaces)))
 
     # What is chosen and typed
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         self._goes_on = False
-        draft = self.recovery.draft
+        draft = self.session.draft
         match event.choice.id:
             case "host":
                 draft = self._at_host(draft, event.key)
@@ -164,21 +165,21 @@ class WhereStep(Stage):
                 draft = replace(draft, allow_unread=event.key == "yes")
             case "overwrite":
                 draft = replace(draft, overwrite=event.key == "yes")
-        self.recovery.change(draft)
+        self.session.change(draft)
         self._show(draft)
 
     def _at_host(self, draft: Draft, host: str) -> Draft:
         """With the directory that is usual there, unless another was typed."""
-        before = self.recovery.usual_directory(draft.host) if draft.host is not None else ""
+        before = self.session.usual_directory(draft.host) if draft.host is not None else ""
         keeps = draft.directory not in ("", before)
         return replace(draft, host=host,
-                       directory=draft.directory if keeps else self.recovery.usual_directory(host))
+                       directory=draft.directory if keeps else self.session.usual_directory(host))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         if self._showing:
             return
-        draft, name = self.recovery.draft, event.input.id or ""
+        draft, name = self.session.draft, event.input.id or ""
         if name == "directory":
             draft = replace(draft, directory=event.value.strip())
         elif name == "port":
@@ -189,9 +190,9 @@ class WhereStep(Stage):
             if number < len(places):
                 places[number] = (places[number][0], event.value.strip())
             draft = replace(draft, tablespaces=tuple(places))
-        if draft != self.recovery.draft:
+        if draft != self.session.draft:
             self._goes_on = False
-            self.recovery.change(draft)
+            self.session.change(draft)
             self._explain()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -206,7 +207,7 @@ class WhereStep(Stage):
         if flaw := self.flaw():
             self.console.tell(flaw, "warning")
         else:
-            self.recovery.go(Step.REVIEW)
+            self.wizard.go(Step.REVIEW)
 
     @property
     def _is_looking(self) -> bool:
@@ -218,7 +219,7 @@ class WhereStep(Stage):
 
     def _flaws(self) -> Iterator[tuple[str, str]]:
         """Each with the name of the line that it is about."""
-        draft = self.recovery.draft
+        draft = self.session.draft
         found = [("directory", flaw_of_path(draft.directory)), ("port", flaw_of_port(draft.port)),
                  ("not yet", "the tablespaces are still being looked up" if self._is_looking else ""),
                  *(("place", f"tablespace {name}: {flaw}") for name, place in draft.tablespaces
@@ -226,7 +227,7 @@ class WhereStep(Stage):
         return ((name, flaw) for name, flaw in found if flaw)
 
     def _explain(self) -> None:
-        self.means.show(self._means(self.recovery.draft))
+        self.means.show(self._means(self.session.draft))
 
     def _means(self, draft: Draft) -> Iterator[Field]:
         if self._problem:
@@ -254,7 +255,7 @@ class WhereStep(Stage):
             yield Field("command", self.console.queries.commands.shown(draft.words()), "accent")
 
     def words(self) -> list[str] | None:
-        return self.recovery.draft.words()
+        return self.session.draft.words()
 
 
 def _not_offered(draft: Draft) -> str:
