@@ -70,7 +70,7 @@ class Goal:
 
 
 def _boundary(lsn: Lsn) -> int:
-    """One number for a position at the end of a page and the one behind the next page's header."""
+    """Return one number for a position at the end of a page and for the one behind the next page's header."""
     return lsn - lsn % _PAGE if lsn % _PAGE <= _PAGE_HEADER else lsn
 
 
@@ -104,7 +104,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Astray:
-    """It stopped, and not where it was asked to."""
+    """The server stopped somewhere else than it was asked to."""
 
     state: str
     lsn: Lsn | None = None
@@ -115,8 +115,8 @@ class Astray:
 
 
 def assess_arrival(goal: Goal, sight: Observation, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
-    """None while it is on its way, or while nothing tells. Without a report, files and the log decide: for a server
-    that has ended, or (`refused`) one that lets nobody in."""
+    """Return the verdict; None while the server is on its way, or while nothing shows where it is. Without a report,
+    files and the log decide: for a server that has ended, or (`refused`) one that accepts no login."""
     if report is not None:
         return _by_report(goal, sight, report)
     if not sight.alive:
@@ -173,8 +173,9 @@ def _promoted(goal: Goal, lsn: Lsn | None, timeline: int | None) -> Arrived | As
 
 
 def _log_shows_stop(goal: Goal, sight: Observation) -> bool:
-    """It says so in English; or it named the position of the target when it began and named it again. A target
-    without a position is reached when the server takes logins: before that nothing is consistent."""
+    """Return whether the log reports the stop in English, or names the position of the target once when recovery begins
+    and once more. A target without a position is reached when the server accepts logins: before that nothing is
+    consistent."""
     if any(map(_STOPPED.search, sight.log)):
         return True
     if goal.is_immediate:
@@ -194,8 +195,8 @@ def _paused_too_soon(goal: Goal, sight: Observation, lsn: Lsn | None, limits: Ma
 
 
 def too_small(sight: Observation, limits: Mapping[str, int]) -> dict[str, int]:
-    """The settings that are smaller than replay needs, with what they have to be: by pg_control, which follows the
-    WAL, where the server's own values are known; else by its log."""
+    """Return the settings that are smaller than replay needs, with the values that it needs: by pg_control, which
+    follows the WAL, where the server's own values are known; else by its log."""
     wanted = {}
     for name, key in _LIMITS.items():
         written = sight.control.get(key, "")

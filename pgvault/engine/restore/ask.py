@@ -57,8 +57,8 @@ _AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the se
 
 
 class NotAnswered(Exception):
-    """A question failed: `sqlstate` tells why, empty when the session was lost or could not be had; `hint` what to do,
-    where that is known."""
+    """A query failed. `sqlstate` gives the reason; it is empty if the session was lost or could not be opened. `hint`
+    is the next step, where it is known."""
 
     def __init__(self, text: str, sqlstate: str = "", hint: str = "") -> None:
         super().__init__(text)
@@ -70,10 +70,10 @@ class Session(ABC):
 
     @abstractmethod
     async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
-        """The one JSON value that the statement returns. NotAnswered."""
+        """Return the one JSON value that the statement returns; NotAnswered if it fails."""
 
     async def rows(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> list[dict[str, Any]]:
-        """The rows of a query whose columns JSON can hold. NotAnswered."""
+        """Return the rows of a query whose columns JSON can represent; NotAnswered if it fails."""
         found = await self.document(f"SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM (\n{sql}\n) q",
                                     seconds=seconds)
         return list(found)
@@ -81,7 +81,7 @@ class Session(ABC):
 
 @dataclass(frozen=True, slots=True)
 class LoginPath:
-    """How a session may be had."""
+    """How a session can be opened."""
 
     by_psql: bool
     place: tuple[str, int] | None
@@ -91,7 +91,7 @@ class LoginPath:
 
 
 class RestoredServer:
-    """Where the restored server is asked. Nothing is known of where it listens before `seen`."""
+    """Opens sessions with the restored server. Where it listens is not known before `seen`."""
 
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, copy: RestoredCopy,
                  programs: str = "") -> None:
@@ -105,11 +105,11 @@ class RestoredServer:
 
     @property
     def conninfo(self) -> str:
-        """What the host's configuration names; empty for none."""
+        """Return the host's configured conninfo; empty if there is none."""
         return (self._config and self._config.conninfo) or ""
 
     def seen(self, sight: Observation) -> None:
-        """Where it listens, by its postmaster.pid and by its plan."""
+        """Note where the server listens, by its postmaster.pid and by its plan."""
         self._sight = sight
         if sight.port is None:
             return
@@ -119,7 +119,8 @@ class RestoredServer:
         self.places = [(each, sight.port) for each in dict.fromkeys([*places, *addresses])]
 
     async def ask(self, sql: str) -> list[dict[str, Any]]:
-        """The rows of a query about the whole server, from the first that answers it. NotAnswered when none does."""
+        """Return the rows of a query about the whole server, from the first session that answers it; NotAnswered if
+        none does."""
         try:
             async with asyncio.timeout(_ALL_WAYS_SECONDS):
                 return await self._ask(sql)
@@ -140,8 +141,8 @@ class RestoredServer:
         raise NotAnswered(_most_telling(failures) or "where it listens is not known")
 
     async def sessions(self, database: str) -> AsyncGenerator[Session, None]:
-        """All that are to be had in this database, one after the other: another role may be allowed more. NotAnswered
-        when there is none."""
+        """Yield all sessions that can be opened in this database, one after the other: another role may have more
+        rights. NotAnswered if there is none."""
         failures, found = [], False
         for way in dict.fromkeys([*([self._last[0]] if self._last else []), *self._ways()]):
             async with AsyncExitStack() as scope:
@@ -156,7 +157,8 @@ class RestoredServer:
             raise NotAnswered(_most_telling(failures) or "where it listens is not known")
 
     async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, LoginPath]:
-        """A connection for more than questions, which the scope closes, and how it was had. NotAnswered."""
+        """Open a connection for more than queries, which the scope closes; return it with the path by which it was
+        opened. NotAnswered if there is none."""
         failures: dict[str, str] = {}
         for way in self._connecting():
             async with AsyncExitStack() as trying:
@@ -171,7 +173,7 @@ class RestoredServer:
         raise NotAnswered(told or "where it listens is not known", hint=failures.get(told, ""))
 
     async def why_closed(self, database: str) -> str:
-        """What was said when no session in this database was to be had; empty when one was."""
+        """Return the error of the sessions in this database if none can be opened; empty if one can."""
         try:
             async with aclosing(self.sessions(database)) as sessions:
                 async for _ in sessions:
@@ -298,7 +300,7 @@ class _ByPsql(Session):
 
 
 def _settings(seconds: float) -> dict[str, str]:
-    """Nothing that is asked may change the restored server."""
+    """Return the settings of a session; no query may change the restored server."""
     return {"statement_timeout": _milliseconds(seconds), "lock_timeout": _milliseconds(LOCK_SECONDS),
             "default_transaction_read_only": "on"}
 
@@ -327,7 +329,7 @@ def _one_line(text: str) -> str:
 
 
 def _most_telling(failures: Sequence[str]) -> str:
-    """What the server itself said, rather than why it was not reached."""
+    """Return what the server itself reported, rather than why it was not reached."""
     said = next((each for each in failures if server_message(each)), failures[0] if failures else "")
     return " ".join(said.split())
 

@@ -61,7 +61,7 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 
 
 def ended(watch: Watch, what: str) -> PgvaultError:
-    """`what` it did, as in "did not start"."""
+    """Return the error of a server that ended. `what` it did reads as in "did not start"."""
     said = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
     gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.sight.log else ""
     return PgvaultError(

@@ -35,7 +35,8 @@ class Bounds:
 
 
 def bounds(paths: RecoveryPaths, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
-    """Of every window that these backups open, with the unfinished segment behind it where that is used too."""
+    """Yield the bounds of every window that these backups open, including the unfinished segment behind it if that is
+    used."""
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
     search = paths.search
     for window in windows_of(search.runs, search.archived(), search.tree, backups, search.size,

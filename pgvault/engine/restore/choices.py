@@ -43,7 +43,7 @@ from pgvault.vault.layout import Vault
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a backup fits the target; the sentence goes on where the backup's name left off."""
+    """Whether a backup fits the target. The sentence continues the backup's name."""
 
     backup: str
     fits: bool
@@ -57,7 +57,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The answer: `choice`, or `reason` and what is nearest."""
+    """The answer: the choice, or `reason` and the nearest targets."""
 
     server: str
     target: Target
@@ -80,7 +80,7 @@ class Choices:
 
 
 def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discard) -> Choices:
-    """NotFound when there is no such server or backup, or the vault holds nothing of it yet."""
+    """Return the answer; NotFound if there is no such server or backup, or the vault holds nothing of it yet."""
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
     with archive_of(server, reading_progress(emit)) as archive:
@@ -179,7 +179,7 @@ def _unfit(backup: Backup, reason: str) -> Fit:
 
 
 def _unfinished(backup: Backup) -> str:
-    """Said of a backup that is not DONE."""
+    """Return the reason why a backup that is not DONE cannot be restored."""
     match backup.status:
         case BackupStatus.WAITING_FOR_WALS:
             return "waits for WAL that is not archived yet"

@@ -59,10 +59,10 @@ class NoChoice:
 
 
 def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timeline: int | None) -> Choice:
-    """The newest usable backup that ends before the target, on an ancestor of the target's timeline.
+    """Return the newest usable backup that ends before the target, on an ancestor of the target's timeline.
 
-    `backups` are those to choose from, oldest first. Refused when the target lies on several branches and none is
-    named, or is several places on one; WalMissing when it cannot be reached.
+    `backups` are those to choose from, oldest first. Refused if the target is on several branches and none is named, or
+    is several positions on one; WalMissing if it cannot be reached.
     """
     found = find_choice(RecoveryPaths(search), backups, target, timeline)
     if isinstance(found, NoChoice):
@@ -72,7 +72,7 @@ def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timelin
 
 def find_choice(paths: RecoveryPaths, backups: Sequence[Backup], target: Target,
                 timeline: int | None) -> Choice | NoChoice:
-    """As `choose`, which raises why there is none."""
+    """Do the same as `choose`, but return the refusal."""
     whole = usable(backups)
     if not whole:
         return _none_usable(backups)
@@ -94,8 +94,8 @@ def find_choice(paths: RecoveryPaths, backups: Sequence[Backup], target: Target,
 
 
 def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequence[Backup]:
-    """The backups to choose from, of those that were found: all, or the one that is named; NotFound, or Refused when
-    none is usable."""
+    """Return the backups to choose from: all that were found, or the named one; NotFound, or Refused if none is usable.
+    """
     if wanted == "auto":
         if found.unreadable and not usable(found.backups):
             raise Refused("there is no usable backup to restore", detail=catalog.listed(found.unreadable),
@@ -109,7 +109,7 @@ def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequen
 
 
 def needed(path: RecoveryPath, backup: Backup, stop: Stop) -> Part:
-    """The WAL from the backup's start to the end of the record at which recovery stops."""
+    """Return the WAL from the backup's start to the end of the record at which recovery stops."""
     wal = path.wal_from(backup.begin_lsn or Lsn(0))
     assert wal is not None, "there is a stop"
     return wal.up_to(stop.until, path.size)
@@ -120,12 +120,12 @@ def usable(backups: Sequence[Backup]) -> list[Backup]:
 
 
 def timelines(paths: RecoveryPaths, backups: Sequence[Backup]) -> list[int]:
-    """Those that recovery could follow."""
+    """Return the timelines that recovery could follow."""
     return sorted({*paths.search.timelines(), *(b.timeline for b in backups)})
 
 
 def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
-    """What to do on this way, or why nothing can be done, beginning with the newest backup's reason."""
+    """Return the choice on this path, or why there is none, beginning with the newest backup's reason."""
     refusals: list[NoStop] = []
     is_late = False
     on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
@@ -150,8 +150,8 @@ def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice
 
 
 def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> int:
-    """The place of the last one before which, though it lies behind, a backup ended or a transaction was committed at
-    the target's time or later: a clock was put back. -1 where none is."""
+    """Return the place of the last backup before which a backup ended, or a transaction was committed, at the target's
+    time or later, though it is behind: a clock was put back. -1 if there is none."""
     if not isinstance(target, AtTime):
         return -1
     moment = microseconds(target.time)
@@ -167,7 +167,7 @@ def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Ta
 
 
 def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
-    """One for each place: a stop before a branch is the same place on both sides of it."""
+    """Return one choice for each position: a stop before a branch is the same position on both sides of it."""
     places: dict[tuple[int, int], Choice] = {}
     for choice in choices:
         key = (choice.stop.timeline, choice.stop.lsn)
@@ -179,12 +179,12 @@ def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
 
 
 def _continues(one: Choice, other: Choice) -> bool:
-    """Whether `other` goes on where `one` ends: then `one` is no branch of its own."""
+    """Return whether `other` continues where `one` ends: then `one` is no branch of its own."""
     return any(a.timeline == one.history.timeline and one.stop.until <= a.switch for a in other.history.ancestors)
 
 
 def _unknown_branch(search: WalSearch, choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
-    """WAL of a timeline whose history file is missing may go on from here: to pass over it could lose what it holds."""
+    """Refuse if WAL of a timeline without a history file may continue from here: to pass over it could lose data."""
     next_segment = (choice.stop.until // search.size + 1) * search.size
     rooted = {1, *(b.timeline for b in backups), *(h.timeline for h in search.tree.histories)}
     for timeline, begin in search.beginnings().items():
@@ -208,7 +208,8 @@ def _none_usable(backups: Sequence[Backup]) -> NoChoice:
 
 def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop],
                  backups: Sequence[Backup]) -> NoChoice:
-    """With what is nearest on both sides: where the WAL before it ends, and the next backup behind it."""
+    """Return the refusal with what is nearest on both sides: where the WAL before it ends, and the next backup behind
+    it."""
     readings: list[Reading] = []
     by = {cause: list(dict.fromkeys(r.reason for r in _of_ends(refusals) if r.cause is cause)) for cause in NoStopCause}
     early, late = by[NoStopCause.TOO_EARLY], by[NoStopCause.TOO_LATE]
@@ -242,7 +243,7 @@ _LATER = ("Choose an earlier one, or restore to the end of the archived WAL with
 
 
 def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) -> tuple[list[str], list[Reading]]:
-    """What the archive knows of a name or a transaction that recovery does not stop at."""
+    """Return what the archive knows of a name or a transaction at which recovery does not stop."""
     search = paths.search
     if isinstance(target, AtName):
         if points := search.restore_points(target.name)[-3:]:
@@ -262,7 +263,7 @@ def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) 
 
 
 def _several_points(choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
-    """One name may have been given to several restore points: which is meant is not for us to say."""
+    """Refuse a name that several restore points have: which one is meant cannot be guessed."""
     if not isinstance(target, AtName):
         return None
     path = choice.path
@@ -294,5 +295,5 @@ def _refused(message: str, *readings: Reading, detail: str, hint: str = "") -> N
 
 
 def sentence(text: str) -> str:
-    """Text that stands on its own."""
+    """Return the text as a sentence."""
     return text[:1].upper() + text[1:] + "."

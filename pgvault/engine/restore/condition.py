@@ -34,7 +34,7 @@ _FIRST = {PAUSED: "Once it is promoted. ", SHUT_DOWN: "Once it is started and pr
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A database that no session can be had in, whoever asks."""
+    """A database in which no role can open a session."""
 
     database: str
     reason: str
@@ -45,7 +45,8 @@ class Closed:
 
 
 async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, ...]:
-    """Those that a missing locale, library or file keeps shut; a login that is refused there is no such thing."""
+    """Return the databases that a missing locale, library or file keeps closed; a login that is refused there is not
+    meant."""
     found: list[Closed] = []
     with suppress(NotAnswered, TimeoutError):
         async with asyncio.timeout(_LONGEST):
@@ -58,7 +59,8 @@ async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, 
 
 
 async def prepared_transactions(server: RestoredServer) -> tuple[Prepared, ...] | None:
-    """Those that wait for their end; None when nobody can ask. While a server replays it shows none."""
+    """Return the transactions that are prepared and not ended; None if no session can query them. A server that replays
+    WAL shows none."""
     try:
         rows = await server.ask(_PREPARED)
     except NotAnswered:
@@ -72,7 +74,7 @@ async def prepared_transactions(server: RestoredServer) -> tuple[Prepared, ...] 
 
 
 def report_prepared(found: tuple[Prepared, ...], state: str, emit: Emit) -> None:
-    """Each with the commands that end it, and when they can be given."""
+    """Report each with the commands that end it, and when they can be used."""
     first = _FIRST.get(state, "")
     for each in found:
         emit(Checked("prepared transactions", "warning", str(each), f"{first}{each.step}"))

@@ -47,7 +47,7 @@ server that was itself restored may still have what its restore left."""
 
 
 def recovery_settings(source: Source, point: Point, destination: RestoreDestination) -> dict[str, str]:
-    """What tells PostgreSQL how to recover, in the order it is written to postgresql.auto.conf; values unquoted."""
+    """Return the recovery settings in the order in which they are written to postgresql.auto.conf; values unquoted."""
     return dict(recovery_additions(
         target_settings(point.target, point.stop_lsn, point.stop_replayed), timeline=point.recovery_timeline(source),
         action=point.action.value, restore_command=RESTORE_COMMAND, recovery_end_command=RECOVERY_END_COMMAND,
@@ -56,7 +56,7 @@ def recovery_settings(source: Source, point: Point, destination: RestoreDestinat
 
 def safe_settings(source: Source, point: Point, destination: RestoreDestination, manifest: Manifest, packs: PackReader,
                   config: HostConfig | None, upstream: str, job: str) -> SafeSettings:
-    """The configuration that the restored server will read."""
+    """Return the configuration that the restored server will read."""
     backup, additions = source.backup, recovery_settings(source, point, destination)
     if point.standby and upstream:
         additions["primary_conninfo"] = upstream
@@ -71,7 +71,7 @@ def safe_settings(source: Source, point: Point, destination: RestoreDestination,
 
 
 def _needs(source: Source, manifest: Manifest, packs: PackReader) -> Needs:
-    """The limits of the backup's pg_control, and larger ones that the WAL on the way names."""
+    """Return the limits of the backup's pg_control, and larger ones from the WAL that is replayed."""
     control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
     limits = dict((control and control.limits) or {})
     for name, needed in (asdict(source.limits) if source.limits else {}).items():
@@ -81,7 +81,7 @@ def _needs(source: Source, manifest: Manifest, packs: PackReader) -> Needs:
 
 
 class RestoredCluster:
-    """The items of one restore."""
+    """The items that one restore sends."""
 
     def __init__(self, plan: RestorePlan, server: ServerVault, manifest: Manifest, config: HostConfig | None,
                  upstream: str, job: str, recovery: Recovery) -> None:
@@ -91,7 +91,7 @@ class RestoredCluster:
                                            job)
 
     def directories(self) -> Iterator[Item]:
-        """All directories first, so that streams side by side find them."""
+        """Yield all directories first, so that parallel streams find them."""
         links = {f"pg_tblspc/{space.oid}" for space in self._plan.destination.placed}
         for entry in self._manifest.entries():
             if entry.kind is Kind.DIRECTORY and entry.path not in links and not _is_old_wal(entry):
@@ -105,7 +105,7 @@ class RestoredCluster:
                 yield BackupFile(entry.path, entry)
 
     def last(self) -> Iterator[Item]:
-        """Configuration, the signal to recover, and what PostgreSQL cannot start without."""
+        """Yield the configuration, the signal file, and the file that PostgreSQL cannot start without."""
         for path, content in self._settings.files.items():
             yield SmallFile(path, content)
         yield SmallFile("standby.signal" if self._plan.point.standby else "recovery.signal", b"")
@@ -125,11 +125,11 @@ class RestoredCluster:
 
 
 def _is_old_wal(entry: Entry) -> bool:
-    """Of the restore that made the server which was backed up."""
+    """Return whether it is from the restore that created the server which was backed up."""
     return entry.path == WAL_DIRECTORY or entry.path.startswith(f"{WAL_DIRECTORY}/")
 
 
 def upstream_conninfo(text: str) -> str:
-    """A primary_conninfo for a standby of the server that this connection string leads to."""
+    """Return a primary_conninfo for a standby of the server that this connection string leads to."""
     known = {k: v for k, v in parse_conninfo(text).items() if k not in ("dbname", "application_name", "password")}
     return " ".join(f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for key, value in known.items())

@@ -23,7 +23,8 @@ OURS = frozenset({MARKER, "lost+found"})
 
 
 def read_directory_state(destination: Destination, vault: Vault, server: str) -> DirectoryState:
-    """How the directory is now; where several servers of the vault are the cluster in it, `server` is preferred."""
+    """Return the state of the directory. If several servers of the vault have this cluster's identifier, `server` is
+    preferred."""
     running = destination.postmaster is not None and destination.postmaster.alive
     known = servers_of(vault, destination.system_identifier) if destination.system_identifier else []
     return DirectoryState(
@@ -33,7 +34,7 @@ def read_directory_state(destination: Destination, vault: Vault, server: str) ->
 
 
 def _holds(destination: Destination) -> str:
-    """Empty when it is no directory or cannot be read, which no plan comes over."""
+    """Return the word for the content; empty if it is no directory or cannot be read, which refuses every plan."""
     place = destination.directory
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
         return ""
@@ -45,7 +46,7 @@ def _holds(destination: Destination) -> str:
 
 
 def describe_contents(state: DirectoryState, server: str, backup: Backup, where: str = "") -> str:
-    """In words, with `where` it is ("in /srv/data") behind the first of them."""
+    """Describe the content. `where` ("in /srv/data") follows the first noun."""
     where = f" {where}" if where else ""
     if state.holds == NO_CLUSTER:
         return f"files{where} that are no cluster: {', '.join(state.entries)}{_in_brackets(_size(state))}"
@@ -77,7 +78,8 @@ def _in_brackets(*facts: str) -> str:
 
 
 def held_conditions(state: DirectoryState, plan: RestorePlan) -> Iterator[Precondition]:
-    """That the directory holds what the plan was made for, and that a cluster set aside is one of this server."""
+    """Yield the conditions that the directory holds what the plan was made for, and that a cluster set aside is one of
+    this server."""
     backup, replaced = plan.source.backup, plan.replaced
     if replaced.if_holds and state.holds not in ("", replaced.if_holds):
         yield Precondition(

@@ -87,7 +87,7 @@ class Found:
 
 
 async def find_expected(relations: Sequence[RelationName], server: RestoredServer, emit: Emit) -> tuple[Found, ...]:
-    """What there is of each, in their order; it never raises for what it does not find."""
+    """Return what was found of each table, in their order. It never raises for a table that it does not find."""
     found = []
     for relation in relations:
         each = await _look(relation, server)
@@ -119,7 +119,7 @@ async def _flaw_of_database(relation: RelationName, server: RestoredServer) -> F
 
 
 async def _look_in(relation: RelationName, server: RestoredServer) -> Found:
-    """By the first role that may read it."""
+    """Look by the first role that may read it."""
     forbidden = Found(relation, Presence.UNKNOWN)
     async with aclosing(server.sessions(relation.database)) as sessions:
         async for session in sessions:
@@ -154,7 +154,7 @@ async def _look_by(session: Session, relation: RelationName) -> Found:
 
 
 async def _read(session: Session, relation: RelationName, described: dict[str, Any]) -> Found:
-    """Count its rows, or where that takes too long read the first page of each part; of long values always so."""
+    """Count its rows or, if that takes too long, read the first page of each part; its long values always so."""
     table = f"{_identifier(relation.schema)}.{_identifier(relation.name)}"
     try:
         count = (await session.rows(f"SELECT count(*) AS rows FROM {table}", seconds=COUNT_SECONDS))[0]["rows"]

@@ -19,7 +19,7 @@ _RANGE = re.compile(rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F/]+)", "End-LSN"
 
 
 def check_facts(backup: Backup, manifest: Manifest, packs: PackReader) -> None:
-    """Corrupt when the facts are not those of the backup whose manifest this is."""
+    """Raise Corrupt if the facts are not those of the backup whose manifest this is."""
     missing = manifest.tablespace_sizes().keys() - {None, *(space.oid for space in backup.tablespaces)}
     if missing:
         raise _damaged(backup, f"The backup has files of tablespace {min(filter(None, missing))}, which is not in it")
@@ -34,7 +34,8 @@ def check_facts(backup: Backup, manifest: Manifest, packs: PackReader) -> None:
 
 
 def _end_of_server_manifest(manifest: Manifest, packs: PackReader) -> bytes:
-    """Its last one or two runs, which hold the ranges: they come after the files, of which there may be millions."""
+    """Return its last one or two runs, which contain the ranges: they follow the files, of which there may be millions.
+    """
     entry = manifest.find("backup_manifest")
     runs = [] if entry is None else list(manifest.runs(entry))[-2:]
     return b"".join(plain_run(entry, run, packs) for run in runs if entry is not None)

@@ -15,12 +15,12 @@ _SMALL = 16 << 20
 
 
 def run_length(entry: Entry, run: StoredRun) -> int:
-    """Plain bytes of a run of this file."""
+    """Return the plain bytes of a run of this file."""
     return min(FRAME_SIZE, entry.size - run.number * FRAME_SIZE)
 
 
 def plain_run(entry: Entry, run: StoredRun, packs: PackReader) -> bytes:
-    """A run's bytes, checked; Corrupt naming the file when they are not what was backed up."""
+    """Return a run's bytes, checked; Corrupt names the file if they are not what was backed up."""
     length = run_length(entry, run)
     if run.frame is None:
         return bytes(length)
@@ -37,13 +37,13 @@ def plain_run(entry: Entry, run: StoredRun, packs: PackReader) -> bytes:
 
 
 def plain_file(entry: Entry, manifest: Manifest, packs: PackReader) -> Iterator[bytes]:
-    """A file's bytes, a run at a time."""
+    """Yield a file's bytes, a run at a time."""
     for run in manifest.runs(entry):
         yield plain_run(entry, run, packs)
 
 
 def read_small(path: str, manifest: Manifest, packs: PackReader) -> bytes | None:
-    """A small file as a whole; None when the backup has none of this path."""
+    """Return a small file as a whole; None if the backup has no file of this path."""
     entry = manifest.find(path)
     if entry is None or entry.kind is not Kind.FILE:
         return None
@@ -53,10 +53,8 @@ def read_small(path: str, manifest: Manifest, packs: PackReader) -> bytes | None
 
 
 def conf_files(directory: str, manifest: Manifest) -> list[str] | None:
-    """The `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, no hidden ones.
-
-    None when the backup has no such directory.
-    """
+    """Return the `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, without hidden ones.
+    None if the backup has no such directory."""
     at_root = posixpath.normpath(directory) == "."
     prefix = "" if at_root else directory.rstrip("/") + "/"
     if not at_root and ((entry := manifest.find(directory)) is None or entry.kind is not Kind.DIRECTORY):

@@ -31,7 +31,7 @@ _MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Something of one database."""
+    """An object of one database."""
 
     database: str
     value: str
@@ -57,7 +57,7 @@ class Cluster:
 
 
 def cluster_of(manifest: Manifest, packs: PackReader, values: Mapping[str, str], directory: str) -> Cluster:
-    """Of a backup, with the settings that it will have in this data directory."""
+    """Return the needs of a backup's cluster, with the settings that it will have in this data directory."""
     control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
     with closing(Names(manifest.path)) as names:
         traits = [(each.kind, Named(names.database(each.database) or str(each.database), each.value))
@@ -72,7 +72,8 @@ def cluster_of(manifest: Manifest, packs: PackReader, values: Mapping[str, str],
 
 async def fit_conditions(host: Host, destination: Destination, cluster: Cluster, major: int, *,
                          is_certain: bool) -> tuple[Precondition, ...]:
-    """Not `is_certain`: another program, or another host's, may be the one that runs it."""
+    """Yield the conditions. If not `is_certain`, another program or another host's may be the one that runs the
+    cluster."""
     programs = next((each.directory for each in destination.installations if each.major == major), None)
     if programs is None:
         return tuple(_replication(cluster))
@@ -144,13 +145,13 @@ def _replication(cluster: Cluster) -> Iterator[Precondition]:
 
 
 def _settings(cluster: Cluster) -> dict[str, str]:
-    """Those that the programs are asked about: not what names a library's own, or holds a secret."""
+    """Return the settings that the programs are asked about: none of a library's own, and no secret."""
     return {name: value for name, value in cluster.values.items()
             if "." not in name and name not in _NEVER_ASKED and masked(f"{name} = {value}") == f"{name} = {value}"}
 
 
 def _named_files(cluster: Cluster) -> list[str]:
-    """Settings that name a file outside the data directory, which comes with no backup."""
+    """Return the settings that name a file outside the data directory, which no backup contains."""
     ssl = _SSL_FILES if cluster.values.get("ssl", "").lower() in ("on", "true", "yes", "1") else ()
     return [name for name in ("hba_file", *ssl) if (path := cluster.values.get(name, "")).startswith("/")
             and not path.startswith(f"{cluster.directory}/")]
@@ -171,7 +172,7 @@ def _of_functions(cluster: Cluster) -> list[str]:
 
 
 def _plain(library: str) -> str:
-    """`$libdir` is where a name without directories is looked for."""
+    """Return the name relative to `$libdir`, where a name without directories is looked for."""
     name = library.strip('"').removeprefix("$libdir/")
     return name.removesuffix(".so") if not name.startswith("/") else name
 

@@ -19,7 +19,7 @@ _NAME = "timeline of the original server"
 
 
 def ask_primary(server: ServerConfig, system_identifier: str) -> History:
-    """The timeline that the server is on, with its ancestors; PgvaultError when it does not say."""
+    """Return the timeline that the server is on, with its ancestors; PgvaultError if it does not report it."""
     from pgvault.io.postgres import connect  # only a standby's plan asks a server
     from pgvault.io.replication_stream import identify, timeline_history
 
@@ -39,13 +39,13 @@ def ask_primary(server: ServerConfig, system_identifier: str) -> History:
 
 
 def timeline_to_follow(primary: History, known: Container[int]) -> int | None:
-    """The newest on the primary's path of which the archive has WAL; None when it has none."""
+    """Return the newest timeline on the primary's path of which the archive has WAL; None if it has none."""
     path = (primary.timeline, *(ancestor.timeline for ancestor in reversed(primary.ancestors)))
     return next((timeline for timeline in path if timeline in known), None)
 
 
 def follow_condition(choice: Choice, primary: History | PgvaultError) -> Precondition:
-    """Whether the primary goes on from where the archived WAL leads the standby."""
+    """Return whether the primary continues from where the archived WAL leads the standby."""
     here, stop = choice.history.timeline, choice.stop
     if isinstance(primary, PgvaultError):
         return Precondition(_NAME, Outcome.WARNING, f"It was not learnt: {primary.message}. The standby follows "

@@ -21,7 +21,7 @@ _REAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
 
 class Raised(NamedTuple):
-    """A setting that has to be larger than the configuration has it."""
+    """A setting that has to be larger than in the configuration."""
 
     name: str
     value: str
@@ -31,7 +31,8 @@ class Raised(NamedTuple):
 
 
 def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], major: int) -> Iterator[Raised]:
-    """`limits` as the original had them, `origins` of replication that it kept, `values` as the configuration sets."""
+    """Yield the settings to raise. `limits` are the original's, `origins` counts the replication origins that it kept,
+    `values` are the configured ones."""
     facts = facts_of(major)
     for name, needed in limits.items():
         if (_number(values, name, facts) or 0) < needed:
@@ -44,12 +45,13 @@ def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], m
 
 
 def replication_origins(checkpoint: bytes) -> int:
-    """How many are in `pg_logical/replorigin_checkpoint`: a magic number, an entry each, a checksum (origin.c)."""
+    """Return how many are in `pg_logical/replorigin_checkpoint`: a magic number, an entry each, a checksum (origin.c).
+    """
     return max(len(checkpoint) - 8, 0) // _ORIGIN_BYTES
 
 
 def _number(values: Mapping[str, str], name: str, facts: Major) -> int | None:
-    """None when PostgreSQL would not take what is written."""
+    """Return the number; None if PostgreSQL would not accept the text."""
     if name not in values:
         return facts.default_settings[name]
     text = values[name].strip()

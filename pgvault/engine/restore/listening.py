@@ -21,7 +21,7 @@ _EVERY_V4, _EVERY_V6 = "0" * 8, "0" * 32
 
 
 def listens_on(values: Mapping[str, str]) -> Listening:
-    """By the settings that a restored server will read."""
+    """Return where a restored server with these settings will listen."""
     port = values.get("port", "").strip()
     sockets = values.get("unix_socket_directories")
     return Listening(int(port) if port.isascii() and port.isdigit() else _DEFAULT_PORT,
@@ -29,13 +29,14 @@ def listens_on(values: Mapping[str, str]) -> Listening:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """A list as PostgreSQL writes it: at commas, with what is in double quotes taken as it is."""
+    """Split a list as PostgreSQL does: at commas; what is in double quotes is taken as it is."""
     names = (quoted.replace('""', '"') if quoted else plain.strip() for quoted, plain in _NAME.findall(value))
     return tuple(name for name in names if name)
 
 
 def socket_directories(listening: Listening) -> tuple[str, ...] | None:
-    """Those that can be looked into: not the abstract ones, nor those below the data directory, which is not there."""
+    """Return those that can be examined: not the abstract ones, nor those below the data directory, which does not
+    exist yet."""
     if listening.socket_directories is None:
         return None
     return tuple(each for each in listening.socket_directories if each.startswith("/"))
@@ -43,7 +44,8 @@ def socket_directories(listening: Listening) -> tuple[str, ...] | None:
 
 def listening_conditions(destination: Destination, listening: Listening, major: int, *,
                          by_command: bool) -> Iterator[Precondition]:
-    """`by_command`: a start command of the host's own may make it listen elsewhere, so what is taken is a warning."""
+    """Yield the conditions. With `by_command`, the host's own start command may make it listen elsewhere, so a taken
+    address is a warning."""
     port, bad = listening.port, Outcome.WARNING if by_command else Outcome.FAILED
     places = [place for place in destination.sockets if place.directory in _sockets(destination, listening, major)]
     if taken := next((place for place in places if place.taken_by), None):
@@ -83,11 +85,9 @@ def _taken_by(destination: Destination, listening: Listening) -> str:
 
 
 def takes(address: str, wanted: str) -> bool:
-    """Whether who listens on `address`, as the kernel writes it, leaves none of listen_addresses' `wanted`.
-
-    A server on every IPv6 address may have every IPv4 one too; and whatever address a host's name has, who listens on
-    every address has it.
-    """
+    """Return whether a listener on `address`, as the kernel writes it, leaves none of the `wanted` addresses. A server
+    on every IPv6 address may have every IPv4 one too; and whatever address a host's name has, a listener on every
+    address has it."""
     match wanted:
         case "*":
             return True
@@ -101,7 +101,7 @@ def takes(address: str, wanted: str) -> bool:
 
 
 def _spelled(wanted: str) -> set[str]:
-    """As /proc/net/tcp and tcp6 have it: in words of four bytes, each in the processor's order, whichever that is."""
+    """Return the address as in /proc/net/tcp and tcp6: words of four bytes, each in the processor's byte order."""
     try:
         ip = ip_address(wanted.partition("%")[0])
     except ValueError:

@@ -14,7 +14,7 @@ _MENTION_SECONDS = 30.0
 
 
 class Advance:
-    """How far the replay is, reported once a second, and since when it stands still."""
+    """Reports how far the replay is, once a second, and since when it stands still."""
 
     def __init__(self, emit: Emit, begin: Lsn, stop: Lsn | None) -> None:
         self._emit, self._begin, self._stop = emit, begin, stop
@@ -26,7 +26,7 @@ class Advance:
         return time.monotonic() - self._moved
 
     def to(self, lsn: Lsn | None) -> bool:
-        """Whether it moved."""
+        """Note the position; return whether it moved."""
         if lsn is None or lsn == self._lsn:
             return False
         self._lsn, self._moved = lsn, time.monotonic()
@@ -57,7 +57,7 @@ class Stillness:
         return time.monotonic() - self._moved
 
     def look(self, signs: Iterable[str], lsn: Lsn | None, doing: str) -> bool:
-        """Whether something moved since the last look."""
+        """Return whether something moved since the last look."""
         if new := set(signs) - self._seen:
             self._seen |= new
             self._moved, self._mention = time.monotonic(), _MENTION_SECONDS

@@ -18,7 +18,7 @@ from pgvault.model.target import AtLsn, AtTime, Immediate, Target, describe
 
 
 class When(Enum):
-    """Where a nearest target lies, seen from the one that was asked for."""
+    """On which side of the target that was asked for a nearest target is."""
 
     AT = "at"
     """It is that target, said so that it is one place that can be reached."""
@@ -42,10 +42,10 @@ class Nearest:
 
 def nearest(found: NoChoice, asked: Reading, candidates: Sequence[Backup], whole: Sequence[Backup],
             paths: Callable[[bool], RecoveryPaths]) -> list[Nearest]:
-    """The target itself, then what is earlier and what is later, the nearest first.
+    """Return the target itself, then what is earlier and what is later, the nearest first.
 
-    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `paths` gives the paths
-    with the unfinished segments, or without.
+    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `paths` returns the
+    paths with or without the unfinished segments.
     """
     places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' path, what was found first
     for when, readings in _offers(found, asked, whole):
@@ -80,7 +80,7 @@ def _offers(found: NoChoice, asked: Reading, whole: Sequence[Backup]) -> Iterato
 
 
 def _before(refusal: NoStop, timeline: int) -> Iterator[Reading]:
-    """The last commit that can be replayed or, when there was none behind the backup, the backup's end."""
+    """Return the last commit that can be replayed or, if there was none behind the backup, the backup's end."""
     if refusal.last:
         yield Reading(AtTime(refusal.last), timeline,
                       reason=f"the last commit that can be reached on timeline {timeline}")
@@ -101,7 +101,7 @@ def _looked_up(when: When, reading: Reading, candidates: Sequence[Backup], whole
 
 
 def _is_on_its_side(place: Nearest, asked: Target) -> bool:
-    """Times alone do not tell when the clock was put back."""
+    """Return whether the place is on that side. Times alone do not show it if the clock was put back."""
     is_earlier = place.when is When.EARLIER
     if place.when is When.AT:
         return True

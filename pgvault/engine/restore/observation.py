@@ -88,7 +88,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look."""
+    """What one look found."""
 
     alive: bool = False
     """Its postmaster runs."""
@@ -127,20 +127,20 @@ class Observation:
 
     @property
     def consistent_to(self) -> Lsn | None:
-        """How far replay has certainly come; None before the end of its backup."""
+        """Return how far replay has certainly come; None before the end of the server's backup."""
         if position(self.control.get("Backup start location", "")):
             return None
         return position(self.control.get("Minimum recovery ending location", ""))
 
     @property
     def streams_from(self) -> Lsn | None:
-        """The position of WAL that comes from the original server; None when none comes."""
+        """Return the position of the WAL that the original server sends; None if it sends none."""
         found = next(filter(None, (_STREAMS.search(each.title) for each in self.processes)), None)
         return position(found[1]) if found else None
 
     @property
     def doing(self) -> str:
-        """What its startup process, which replays, says that it does."""
+        """Return what the startup process, which replays, reports."""
         return next((each.title.strip() for each in self.processes if re.search(r"\bstartup\b", each.title)), "")
 
     @property
@@ -148,8 +148,8 @@ class Observation:
         return next((each.pid for each in self.processes if re.search(r"\bstartup\b", each.title)), None)
 
     def signs_of_life(self) -> set[str]:
-        """Whatever is new among these shows that something moved. Never what the log says of logins and of lost
-        connections: those come while nothing moves."""
+        """Return facts of which a new one shows that something moved. What the log reports of logins and of lost
+        connections is not among them: those come while nothing moves."""
         signs = {self.state, self.status, self.control.get("Latest checkpoint location", ""),
                  self.control.get("Minimum recovery ending location", "")}
         for each in self.processes:
@@ -164,13 +164,14 @@ NOTHING_SEEN = Observation()
 
 
 async def observe_server(host: Host, directory: str, programs: str, elsewhere: str = "") -> Observation:
-    """`programs` is the directory of pg_controldata, or empty; `elsewhere` what an earlier look found."""
+    """Look at the server. `programs` is the directory of pg_controldata, or empty; `elsewhere` is what an earlier look
+    found."""
     done = await host.run_script(_LOOK, programs, directory, str(_LOG_LINES), elsewhere)
     return sight_of([record.decode("utf-8", "surrogateescape") for record in done.stdout.split(b"\0")[:-1]])
 
 
 def sight_of(records: Sequence[str]) -> Observation:
-    """What the script printed."""
+    """Parse what the script printed."""
     pairs = [(key, value) for key, _, value in (record.partition("=") for record in records)]
     facts = dict(pairs)
     pid_file = [line.strip() for line in facts.get("postmaster.pid", "").splitlines()] + [""] * 8
@@ -186,7 +187,7 @@ def sight_of(records: Sequence[str]) -> Observation:
 
 
 def of_this_run(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines since the server was last started, as far as they tell."""
+    """Return the lines since the server was last started, as far as they show it."""
     begin = next((at for at in reversed(range(len(lines))) if _STARTED.search(lines[at])), 0)
     return tuple(lines[begin:])
 
@@ -198,7 +199,7 @@ def position(text: str) -> Lsn | None:
 
 
 def _process(text: str) -> Process | None:
-    """`pid state ppid ... |title`, with the fields of /proc/PID/stat behind the name of the program."""
+    """Parse `pid state ppid ... |title`, with the fields of /proc/PID/stat that follow the program's name."""
     numbers, _, title = text.partition("|")
     words = numbers.split()
     if not words or not words[0].isdecimal():
@@ -208,7 +209,7 @@ def _process(text: str) -> Process | None:
 
 
 def _branch(text: str) -> tuple[int, Lsn] | None:
-    """`pg_wal/00000002.history 1 0/3000000 reason`: the file's timeline, and where it left the one before."""
+    """Parse `pg_wal/00000002.history 1 0/3000000 reason`: the file's timeline, and where it left the one before."""
     words = text.split()
     if len(words) < 3:
         return None

@@ -57,40 +57,42 @@ _NAME = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
 
 
 def is_outside(name: str, value: str) -> bool:
-    """Whether what the server writes there, relative to its data directory, is outside of it."""
+    """Return whether what the server writes there, relative to its data directory, is outside of it."""
     if name == "log_filename":
         return "/" in value
     return value.startswith("/") or ".." in value.split("/")
 
 
 def logs_elsewhere(value: str) -> bool:
-    """Whether this log_destination hands the log to the host's own, where it would be the original's."""
+    """Return whether this log_destination sends the log to the host's own, where it would be the original's."""
     return bool({"syslog", "eventlog"} & {name.strip().strip('"').lower() for name in value.split(",")})
 
 
 def without_workers(libraries: str) -> tuple[str, tuple[str, ...]]:
-    """The list without those whose workers act by themselves, and what was taken out with what it does."""
+    """Return the list without the libraries whose workers act by themselves, and what was removed with what it does."""
     names = libraries_of(libraries)
     kept = [name for name in names if _library(name) not in _REACH_OUT]
     return ", ".join(kept), tuple(f"{name} {_REACH_OUT[name]}" for name in map(_library, names) if name in _REACH_OUT)
 
 
 def switched_off(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The settings that stop the workers of what is loaded; a library that is not there knows none of them."""
+    """Return the settings that stop the workers of the loaded libraries; a library that is not loaded has none of them.
+    """
     for name in map(_library, libraries_of(values.get(LIBRARIES, ""))):
         yield from _SWITCHED_OFF.get(name, {}).items()
 
 
 def lifted_by_reset(changes: Iterable[SettingChange]) -> tuple[str, ...]:
-    """The settings that a restore added for this alone: without them the configuration is the original's again."""
+    """Return the settings that a restore added for this alone: without them the configuration is the original's again.
+    """
     return tuple(each.name for each in changes if not each.line and WHY in each.action)
 
 
 def libraries_of(libraries: str) -> list[str]:
-    """The names in such a list, with the quotes that some have."""
+    """Return the names in such a list, without their quotes."""
     return [name for name in _NAME.findall(libraries) if name]
 
 
 def _library(name: str) -> str:
-    """`pg_cron` for what a list calls "$libdir/pg_cron.so"."""
+    """Return `pg_cron` for "$libdir/pg_cron.so" in a list."""
     return name.strip('"').rpartition("/")[2].removesuffix(".so")

@@ -118,7 +118,7 @@ fi
 
 
 def aside_name(directory: str, job: str) -> str:
-    """Where a data directory that a restore overwrites is kept."""
+    """Return where a data directory that a restore overwrites is kept."""
     return f"{directory}.before-{job}"
 
 
@@ -138,7 +138,7 @@ class Site:
 
     @property
     def aside(self) -> str:
-        """Where an overwritten directory is kept; empty when nothing is overwritten."""
+        """Return where an overwritten directory is kept; empty if nothing is overwritten."""
         return aside_name(self.directory, self.job) if self.sets_aside else ""
 
     @property
@@ -148,7 +148,7 @@ class Site:
     async def prepare(self) -> None:
         """Set aside what is overwritten, make the directories and the links to tablespaces, and mark them.
 
-        When something there is in the way, what was begun is undone.
+        If something there prevents this, what was begun is undone.
         """
         spaces = [f"{oid}={location}" for oid, location in self.tablespaces]
         done = await self.host.run_script(PREPARE, self.directory, self.job, self.aside, self.left_by, *spaces,
@@ -172,11 +172,11 @@ class Site:
         raise error
 
     async def flush(self) -> None:
-        """Everything that was sent is on disk."""
+        """Flush everything that was sent to disk."""
         await self._must_run(FLUSH, *self._places, doing=f"flush {self.directory}")
 
     async def publish(self) -> None:
-        """PostgreSQL can start there, and the marks are gone."""
+        """Let PostgreSQL start there, and remove the marks."""
         await self._must_run(PUBLISH, *self._places, doing=f"complete {self.directory}")
 
     async def undo(self) -> None:

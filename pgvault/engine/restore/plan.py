@@ -58,7 +58,7 @@ from pgvault.vault.wal_facts import OnProgress
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit: Emit = discard) -> RestorePlan:
-    """The plan, also when some of its preconditions do not hold; PgvaultError when there can be none."""
+    """Return the plan, also if some of its preconditions do not hold; PgvaultError if there can be none."""
     settings = config.server(request.server)
     host_config = config.host(request.host) if request.host else None
     directory = directory_of(request, host_config)
@@ -117,7 +117,7 @@ def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
 
 async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
                           server: ServerVault) -> WalMissing:
-    """Why there is no plan, also where the directory that is to be replaced may hold what is missing."""
+    """Return why there is no plan, also if the directory that is to be replaced may contain what is missing."""
     names: tuple[str, ...] = ()
     if request.overwrite:
         with suppress(PgvaultError):  # what is missing is the news
@@ -127,7 +127,7 @@ async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host
 
 async def probe_for(destination: RestoreDestination, configuration: Configuration, host: Host,
                     config: HostConfig | None, *, measure: bool = False) -> Destination:
-    """The destination as it is now, in all that its conditions are about."""
+    """Return the destination as it is now, in all that its conditions are about."""
     listens = configuration.listens
     return await probe_destination(
         host, destination.directory, [s.location for s in destination.placed], (config and config.bin_directory) or "",
@@ -136,7 +136,7 @@ async def probe_for(destination: RestoreDestination, configuration: Configuratio
 
 
 async def _primary(server: ServerVault, settings: ServerConfig) -> History | PgvaultError:
-    """The timeline of the server that a standby is to follow, or why it is not known."""
+    """Return the timeline of the server that a standby is to follow, or why it is not known."""
     identity = read_identity(server)
     try:
         return await asyncio.to_thread(ask_primary, settings, identity.system_identifier if identity else "")
@@ -146,9 +146,9 @@ async def _primary(server: ServerVault, settings: ServerConfig) -> History | Pgv
 
 def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
                 on_progress: OnProgress) -> tuple[Choice, WalNeed, Replay, tuple[Precondition, ...]]:
-    """The backup, the timeline and the WAL, from what the vault knows, and what there is to say of that WAL.
+    """Return the backup, the timeline and the WAL, from what the vault knows, and the conditions of that WAL.
 
-    The original server is not asked, but for the timeline of the `primary` that a standby is to follow.
+    The original server is not asked, except for the timeline of the `primary` that a standby is to follow.
     """
     with archive_of(server, on_progress) as archive:
         search = archive.search(partial=request.partial)

@@ -25,7 +25,7 @@ from pgvault.vault.wal_search import Row, WalSearch
 
 
 def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
-    """What a restore to the end has to say where the archive goes on behind a place that no recovery passes."""
+    """Yield the warning of a restore to the end if the archive continues behind a place that no recovery passes."""
     if not isinstance(request.target, EndOfWal) or not (why := choice.path.break_behind(last)):
         return
     if request.standby and last.ends_by == MINIMAL:
@@ -36,8 +36,8 @@ def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iter
 
 
 def histories_for(search: WalSearch, request: RestoreRequest, choice: Choice) -> tuple[str, ...]:
-    """All, so that the new timeline gets a number of its own; a standby, which takes the newest that it finds for its
-    primary's, gets none that is newer than the one it follows."""
+    """Return all histories, so that the new timeline gets an unused number. A standby takes the newest that it finds
+    for its primary's, so it gets none that is newer than the one it follows."""
     newest = choice.history.timeline
     return tuple(name for name in search.histories() if not request.standby or int(name[:8], 16) <= newest)
 
@@ -81,7 +81,7 @@ def wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
 
 
 def _unread(row: Row, request: RestoreRequest) -> Precondition:
-    """A plan does not show what it does not know, so a person has to allow it."""
+    """Return the condition of WAL that was not read: a person has to allow what a plan cannot show."""
     return Precondition(
         "unread WAL", Outcome.WARNING if request.allow_unread else Outcome.FAILED,
         f"{row.name} was not read: {row.problem}. Whether it creates a tablespace is not known; replay would do that "
@@ -91,7 +91,7 @@ def _unread(row: Row, request: RestoreRequest) -> Precondition:
 
 
 def _left_out(search: WalSearch, request: RestoreRequest, choice: Choice, last: Row) -> Row | None:
-    """The unfinished segment that would bring the most commits more; a standby gets them from the original server."""
+    """Return the unfinished segment that would add the most commits; a standby gets them from the original server."""
     if request.standby:
         return None
     paths = (choice.history,) if request.timeline is not None else \
@@ -101,7 +101,7 @@ def _left_out(search: WalSearch, request: RestoreRequest, choice: Choice, last: 
 
 
 def passed_over(server: ServerVault, chosen: Backup) -> Iterator[Precondition]:
-    """Newer backups that might have been chosen, had their facts been readable."""
+    """Yield the newer backups that might have been chosen if their facts could be read."""
     for each in catalog.read_all(server, save=False).unreadable:
         if each.id > chosen.id:
             yield Precondition(f"unreadable backup {each.id}", Outcome.WARNING, f"It was passed over: {each.reason}.",

@@ -25,7 +25,8 @@ RECOVERY_SEGMENTS = 3
 
 def destination_conditions(probed: Destination, state: DirectoryState, plan: RestorePlan,
                            host: HostConfig | None) -> tuple[Precondition, ...]:
-    """Every condition with its outcome; the plan stands when none has failed. `state` is what was made of the look."""
+    """Return every condition with its outcome; the plan stands if none has failed. `state` is the state of the
+    directory that was probed."""
     backup = plan.source.backup
     return (
         *held_conditions(state, plan),
@@ -50,7 +51,7 @@ def _running(probed: Destination, plan: RestorePlan, host: HostConfig | None) ->
 
 
 def _stop(probed: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
-    """The command to be typed there."""
+    """Return the command to type there."""
     if command := host and host.stop_command_for(plan.destination.directory, probed.directory.real_path):
         return command
     programs = [each for each in probed.installations if each.has_pg_ctl]
@@ -92,7 +93,7 @@ def _directory(probed: Destination, state: DirectoryState, plan: RestorePlan) ->
 
 
 def _renaming(place: Place) -> Precondition:
-    """Whether what is there can be set aside."""
+    """Return whether what is there can be set aside."""
     name, parent = "directory", posixpath.dirname(place.real_path)
     if place.is_mount_point:
         return fails(name, f"{place.real_path} is a mount point, which cannot be renamed.",
@@ -127,8 +128,8 @@ def _owner(probed: Destination, plan: RestorePlan) -> Precondition:
 
 
 def room(probed: Destination, destination: RestoreDestination, total: int, segment_size: int) -> tuple[Room, ...]:
-    """For each file system: needs on one add up, and recovery needs room of its own in pg_wal. `total` is
-    what is written in all, in bytes."""
+    """Return needed and free space for each file system: needs on one add up, and recovery needs space of its own in
+    pg_wal. `total` is what is written in all, in bytes."""
     spaces = destination.placed
     wanted = [(probed.directory, total - sum(each.size_bytes for each in spaces) + RECOVERY_SEGMENTS * segment_size),
               *((place, space.size_bytes) for space, place in zip(spaces, probed.tablespaces, strict=True))]
@@ -139,7 +140,7 @@ def room(probed: Destination, destination: RestoreDestination, total: int, segme
 
 
 def _room(places: Sequence[tuple[Place, int]]) -> Room:
-    """What an incomplete restore left is removed before anything is written."""
+    """Count what an incomplete restore left as free: it is removed before anything is written."""
     first = places[0][0]
     left = sum(place.left_bytes for place, _ in places)
     free = None if first.free_bytes is None else first.free_bytes + left

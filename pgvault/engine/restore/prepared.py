@@ -25,7 +25,8 @@ _FIRST_OF_USERS = 16384
 
 
 def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Precondition, ...]]:
-    """What replay does, with what the backup's own files say of transactions that were prepared before it."""
+    """Return what replay does, with what the backup's own files contain of transactions that were prepared before it.
+    """
     held, flaws = [], []
     with Manifest(server, choice.backup) as manifest, PackReader(server) as packs:
         for entry in manifest.entries(under=_TWO_PHASE):
@@ -40,7 +41,7 @@ def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Prec
 
 
 def named_prepared(server: ServerVault, choice: Choice, pending: Iterable[PreparedTransaction]) -> tuple[Prepared, ...]:
-    """Those that are pending at the stop, in the names that the backups around it know."""
+    """Return those that are pending at the stop, with the names that the backups around it know."""
     pending = tuple(pending)
     if not pending:
         return ()
@@ -56,7 +57,8 @@ def _named(each: PreparedTransaction, names: NamesAt) -> Prepared:
 
 
 def _locks(each: PreparedTransaction, names: NamesAt) -> Iterator[str]:
-    """Those that others meet, on what users made; not on indexes and TOAST tables, which follow their tables."""
+    """Return the locks that others meet, on what users made; not on indexes and TOAST tables, which follow their
+    tables."""
     for database, oid, mode in sorted(each.locks):
         if mode == _ACCESS_SHARE or database != each.database or oid < _FIRST_OF_USERS:
             continue

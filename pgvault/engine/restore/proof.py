@@ -39,7 +39,7 @@ class Proof:
         return *self.closed, *(found for found in self.expected if found.presence is not Presence.THERE)
 
     def next_step(self, server: str, job: str) -> str:
-        """What helps where something is lacking after this restore of the server."""
+        """Return the next step if something is lacking after this restore of the server."""
         if self.closed:
             return self.closed[0].step
         if any(found.locked_by_replay for found in self.expected):

@@ -41,8 +41,8 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
                 emit: Emit, *, started: Started) -> Proof:
     """Wait until the started server has reached the target, then look for what the restore was made for.
 
-    PgvaultError with its log when it cannot arrive, or
-    nothing moves any more. What is expected and not there is reported, not raised.
+    PgvaultError with the server's log if it cannot arrive or nothing moves any more. What is expected and not there is
+    reported, not raised.
     """
     try:
         watch = await Watch.begin(host, config, server, plan, started)

@@ -43,9 +43,9 @@ class Archive:
 
 @contextmanager
 def archive_of(server: ServerVault, on_progress: OnProgress) -> Iterator[Archive]:
-    """NotFound when the vault holds nothing of the server; the original server is not asked.
+    """Open the archive; NotFound if the vault holds nothing of the server. The original server is not asked.
 
-    WAL that nobody has read yet is read first, and `on_progress` how far that is.
+    WAL that has not been read yet is read first; `on_progress` gets the progress.
     """
     identity = read_identity(server)
     if identity is None:
@@ -55,7 +55,7 @@ def archive_of(server: ServerVault, on_progress: OnProgress) -> Iterator[Archive
 
 
 class RecoveryPath:
-    """Along the history of one timeline, read once for all backups on it."""
+    """The history of one timeline with its WAL, read once for all backups on it."""
 
     def __init__(self, search: WalSearch, history: History) -> None:
         self.history, self.size = history, search.size
@@ -65,8 +65,8 @@ class RecoveryPath:
         self._read: tuple[str, list[Transaction]] = ("", [])
 
     def wal_from(self, begin: Lsn) -> Stretch | None:
-        """What recovery can read from `begin` on, up to the first segment that is missing; None when it is the first.
-        """
+        """Return what recovery can read from `begin` on, up to the first segment that is missing; None if it is the
+        first."""
         number = begin // self.size
         firsts, runs = self.once("runs", self._runs)
         place = bisect_right(firsts, number) - 1
@@ -78,25 +78,25 @@ class RecoveryPath:
         return Stretch(self.once(("begun", number), lambda: Run([begun])), 0) if begun else None
 
     def _runs(self) -> tuple[list[int], list[Run]]:
-        """With the numbers of their first segments."""
+        """Return the runs with the numbers of their first segments."""
         runs = self._search.runs(self.history)
         return [rows[0].number for rows in runs], list(map(Run, runs))
 
     def _with_begun(self, run: Run) -> Run:
-        """With the unfinished segment that goes on behind it, where there is one."""
+        """Return the run with the unfinished segment that continues it, if there is one."""
         last = run.rows[-1]
         begun = None if last.stops else self._search.begun(self.history, last.number + 1)
         return Run([*run.rows, begun]) if begun else run
 
     def transactions(self, row: Row) -> list[Transaction]:
-        """The ends of transactions in this segment, in order; the newest answer is remembered."""
+        """Return the ends of transactions in this segment, in order; the newest answer is remembered."""
         if self._read[0] != row.name:
             self._read = row.name, self._search.transactions(row)
         return self._read[1]
 
     def first_late(self, row: Row, first: int, begin: Lsn) -> tuple[bool, Transaction] | None:
-        """The first end of a transaction in this segment, at `begin` or behind it, whose time is `first` or later; and
-        whether one before it is in time. Recovery does not meet what is before a backup's begin."""
+        """Return the first end of a transaction in this segment, at `begin` or behind it, whose time is `first` or
+        later; and whether one before it is in time. Recovery does not meet what is before a backup's begin."""
         def find() -> tuple[bool, Transaction] | None:
             in_time = False
             for each in self.transactions(row):
@@ -109,34 +109,35 @@ class RecoveryPath:
         return self.once(("late", first, row.name, max(begin, row.segment.start(self.size))), find)
 
     def end_of(self, row: Row, xid: int) -> Transaction | None:
-        """The end of this transaction, where it is in this segment."""
+        """Return the end of this transaction, if it is in this segment."""
         return self.once(("xid", xid, row.name), lambda: next(
             (each for each in self.transactions(row) if each.xid == xid), None))
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
-        """What is found at the first time."""
+        """Return what `find` found at the first call with this key."""
         if key not in self._found:
             self._found[key] = find()
         return cast("T", self._found[key])
 
     def timeline_at(self, lsn: Lsn) -> int:
-        """The timeline on which this position lies."""
+        """Return the timeline on which this position is."""
         return next(leg.timeline for leg in self._legs if lsn >= leg.start)
 
     def name_at(self, lsn: Lsn) -> str:
-        """Of the segment that recovery reads this position from."""
+        """Return the name of the segment from which recovery reads this position."""
         return self.history.segment(lsn // self.size, self.size).name(self.size)
 
     def break_behind(self, row: Row) -> str:
-        """Why recovery ends with this segment though the archive has more of the way; empty when it has not."""
+        """Return why recovery ends with this segment though the archive has more of the path; empty if it has not."""
         return self.once(("break", row.name), lambda: self._search.break_behind(self.history, row))
 
     def left_out(self, row: Row) -> Row | None:
-        """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
+        """Return the unfinished segment that would continue the WAL behind `row`, the last one, if it were asked for.
+        """
         return self.once(("left out", row.name), lambda: self._search.left_out(self.history, row))
 
     def points(self, begin: Lsn, name: str) -> Sequence[NamedPoint]:
-        """The restore points of this name that recovery meets from `begin` on, in order."""
+        """Return the restore points of this name that recovery meets from `begin` on, in order."""
         wal = self.wal_from(begin)
         if wal is None:
             return ()
@@ -149,19 +150,20 @@ class RecoveryPath:
                 if 0 <= point.number - first < len(rows) and rows[point.number - first].timeline == point.timeline]
 
     def effects(self, row: Row) -> list[tuple[int, Effect]]:
-        """What replay does up to the end of this segment, from the first archived one on, with segments' numbers."""
+        """Return what replay does up to the end of this segment, from the first archived one on, with the numbers of
+        the segments."""
         return self._search.effects(self.history, row)
 
     def effects_within(self, row: Row) -> list[Effect]:
-        """All that the records of this segment do, read again; WalMissing when it cannot be read."""
+        """Return all that the records of this segment do, read again; WalMissing if it cannot be read."""
         return self._search.effects_within(row)
 
     def numbers(self) -> list[int]:
-        """Of the archived segments along the way, in order."""
+        """Return the numbers of the archived segments of the path, in order."""
         return self._search.numbers(self.history)
 
     def transaction_with(self, begin: Lsn, subxid: int) -> int | None:
-        """The transaction of which this is a subtransaction, where it can be found."""
+        """Return the transaction of which this is a subtransaction, if it can be found."""
         wal = self.wal_from(begin)
         rows = (row for row in (reversed(wal.rows) if wal else ()) if row.oldest_xid is not None and not row.problem
                 and (subxid - row.oldest_xid) % _XIDS < _XIDS // 2)
@@ -173,7 +175,7 @@ class RecoveryPath:
 
 
 class RecoveryPaths:
-    """One for each timeline, made when it is first asked for."""
+    """One path for each timeline, made when it is first asked for."""
 
     def __init__(self, search: WalSearch) -> None:
         self.search = search

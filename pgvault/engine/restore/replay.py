@@ -30,18 +30,19 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
 
 
 def space_names(backups: Iterable[Backup]) -> dict[int, str]:
-    """Of tablespaces by OID, as the backups know them."""
+    """Return the names of tablespaces by OID, as the backups know them."""
     return {space.oid: space.name for backup in backups for space in backup.tablespaces}
 
 
 def creations_in(path: RecoveryPath, rows: Sequence[Row]) -> tuple[Lsn, ...]:
-    """Where these segments create tablespaces, also behind the stop: a person may let recovery go on."""
+    """Return where these segments create tablespaces, also behind the stop: a person may let recovery continue."""
     return tuple(effect.lsn for _, effect in path.effects(rows[-1])
                  if isinstance(effect, TablespaceCreated) and effect.segment >= rows[0].segment.number)
 
 
 def _effects(path: RecoveryPath, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
-    """Those of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long before."""
+    """Return the effects of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long
+    before."""
     last, first = rows[-1], begin // path.size
     exact = path.effects_within(last) if last.passed and not last.problem else None
     found = path.effects(last)
@@ -58,7 +59,7 @@ def _is_replayed(effect: Effect, stop: Stop) -> bool:
 
 
 def _unbroken_before(numbers: list[int], number: int) -> int:
-    """The first segment from which WAL follows without a gap up to this one."""
+    """Return the first segment from which WAL follows without a gap up to this one."""
     place = bisect_left(numbers, number)
     while place and numbers[place - 1] == number - 1:
         place, number = place - 1, number - 1

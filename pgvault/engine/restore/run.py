@@ -70,9 +70,9 @@ class RestoreVerdict:
 
 async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit,
                       host: Host | None = None) -> RestoreVerdict:
-    """Carry the plan out; raises what stopped it, saying in which state the destination is.
+    """Carry out the plan. Raise what stopped it, with the state in which the destination is.
 
-    `host` is the connection that the plan was made over, to be used again; it stays the caller's to close.
+    `host` is the connection over which the plan was made, to be used again; the caller closes it.
     """
     vault = Vault.open(config.vault.home)
     server = vault.server(plan.server)
@@ -93,13 +93,13 @@ async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit
 
 
 def _about(plan: RestorePlan, config: HostConfig | None) -> str:
-    """One destination, whatever the names under which the host is configured."""
+    """Identify one destination, whatever the names under which the host is configured."""
     where = f"{config.ssh.host}:{config.ssh.port}" if config is not None and config.ssh else ""
     return sha256(f"{where}\0{plan.destination.directory}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: Emit) -> tuple[Host, Destination]:
-    """The host, and how it looks now; a connection that was lost while a person read the plan is made again."""
+    """Return the host and its present state. A connection that was lost while a person read the plan is made again."""
     if host is not None:
         host.on_command = emit
         with suppress(Unreachable):
@@ -110,7 +110,7 @@ async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: E
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Whether the destination is as the plan says; asked right before what cannot be taken back."""
+    """Checks whether the destination is as the plan says, right before what cannot be undone."""
 
     plan: RestorePlan
     vault: Vault
@@ -145,7 +145,8 @@ class _Restore:
     emit: Emit
 
     async def write(self) -> Recovery:
-        """Everything is there and durable when this returns; cancelled before, the destination becomes what it was."""
+        """Write everything, durably when this returns. If it is cancelled before, the destination becomes what it was.
+        """
         plan, settings = self.plan, self.config.server(self.plan.server)
         site = Site(self.host, self.destination.directory.real_path,
                     tuple((space.oid, space.location) for space in plan.destination.placed), self.job,
@@ -190,7 +191,7 @@ class _Restore:
         progress.report()
 
     async def _prepare(self, site: Site) -> None:
-        """A failure undoes itself, unless the host cannot be reached any more."""
+        """Prepare the directories. A failure undoes itself, unless the host cannot be reached any more."""
         try:
             await site.prepare()
         except Unreachable:
@@ -224,7 +225,7 @@ class _Restore:
 
     @asynccontextmanager
     async def _incomplete_when_failed(self, site: Site) -> AsyncIterator[None]:
-        """What failed stays marked, for a second run to clear."""
+        """Keep the mark on what failed, for a second run to clear."""
         try:
             yield
         except Exception:
@@ -234,11 +235,11 @@ class _Restore:
             raise
 
     def _note(self, text: str) -> None:
-        """In which state the destination is left."""
+        """Report the state in which the destination is left."""
         self.emit(Noted(text, Level.WARNING, "incomplete"))
 
     async def start(self, recovery: Recovery) -> Proof:
-        """Start the server; what it says of itself when it has arrived."""
+        """Start the server; return what it reports of itself when it has arrived."""
         from pgvault.engine.restore.prove import prove  # and with it psycopg: nobody waits for the job to begin for it
 
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
@@ -276,9 +277,9 @@ class _Restore:
 
 @asynccontextmanager
 async def _flushing_meanwhile(site: Site) -> AsyncIterator[None]:
-    """The destination's disk writes while the network and the processors work, instead of after them.
+    """Let the destination's disk write while the network and the processors work, instead of after them.
 
-    The kernel tells a write error to one flush only, so none that began is cut short, and none may fail.
+    The kernel reports a write error to one flush only, so none that began is interrupted, and none may fail.
     """
     sent = asyncio.Event()
 

@@ -74,10 +74,10 @@ class _Found:
 
 
 async def salvage(host: Host, directory: str, server: ServerVault, *, level: int, emit: Emit) -> tuple[str, ...]:
-    """Archive what the old data directory has and the vault has not; the names under which it was stored.
+    """Archive what the old data directory has and the vault has not; return the names under which it was stored.
 
-    Raises when something could not be read or stored: then the directory must stay as it is. A file that the archive
-    refuses because it has another one of that name is in quarantine, which loses nothing; it is told.
+    Raises if something could not be read or stored: then the directory must stay as it is. A file that the archive
+    refuses because it has another one of that name is in quarantine, which loses nothing; it is reported.
     """
     identity = read_identity(server)
     found = await _look(host, directory)
@@ -101,7 +101,7 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
 
 
 async def only_there(host: Host, directory: str, server: ServerVault) -> tuple[str, ...]:
-    """The names under which `salvage` would archive what only this directory has. Raises as that."""
+    """Return the names under which `salvage` would archive what only this directory has. Raises like that."""
     found = await _look(host, directory)
     wanted = _wanted(found, read_identity(server))
     foreign = await _foreign(host, directory, server, [found[source] for source in wanted.values()])
@@ -110,7 +110,7 @@ async def only_there(host: Host, directory: str, server: ServerVault) -> tuple[s
 
 
 def planned_without(names: Sequence[str], server: str, directory: str) -> Precondition:
-    """What a plan to the end of the WAL says of WAL that only the directory has that it replaces."""
+    """Return the condition of a plan to the end of the WAL, if the directory that it replaces has more WAL."""
     return Precondition("WAL of the old directory", Outcome.WARNING,
                         f"{_listed(names, directory)}. It is brought into the vault before the directory is set aside, "
                         "and this restore does not replay it.",
@@ -119,7 +119,7 @@ def planned_without(names: Sequence[str], server: str, directory: str) -> Precon
 
 
 def unreachable_without(error: WalMissing, names: Sequence[str], server: str, directory: str) -> WalMissing:
-    """A target that the archive does not hold may lie in WAL that only the directory has: nobody has read that."""
+    """Return the error of a target that may be in WAL that only the directory has, which has not been read."""
     return WalMissing(error.message, detail=f"{error.detail} {_listed(names, directory)}; it was not looked into.",
                       hint=f"If the target is in there, {_first(server, directory)}, and plan again, with --partial "
                            f"for a .partial. Otherwise: {error.hint}")
@@ -136,7 +136,7 @@ def _first(server: str, directory: str) -> str:
 
 
 def not_planned(stored: Sequence[str], timeline: int) -> Noted | None:
-    """What a restore to the end of the WAL has to say: it was planned, and reviewed, before `stored` was there."""
+    """Return the note of a restore to the end of the WAL that was planned, and reviewed, before `stored` was there."""
     wal = [each for each in stored if not each.endswith(".history")]
     if not wal:
         return None
@@ -146,7 +146,7 @@ def not_planned(stored: Sequence[str], timeline: int) -> Noted | None:
 
 
 async def _foreign(host: Host, directory: str, server: ServerVault, wanted: Sequence[_Found]) -> dict[int, str]:
-    """The timelines in the directory that are not the server's, each with the reason."""
+    """Return the timelines in the directory that are not the server's, each with the reason."""
     texts: dict[int, str] = {}
     for each in wanted:
         if each.name.endswith(".history"):
@@ -181,7 +181,7 @@ async def _look(host: Host, directory: str) -> dict[str, _Found]:
 
 
 def _wanted(found: Mapping[str, _Found], identity: Identity | None) -> dict[str, str]:
-    """Under which name to archive which file: histories first, then segments in the order of their names."""
+    """Return under which name to archive which file: histories first, then segments in the order of their names."""
     wanted: dict[str, str] = {}
     for name in sorted(found, key=lambda n: (not n.endswith(".history"), n)):
         try:
@@ -200,7 +200,7 @@ def _wanted(found: Mapping[str, _Found], identity: Identity | None) -> dict[str,
 
 
 def _holds(found: _Found, identity: Identity | None) -> bool:
-    """Whether the file holds the WAL that its name says, of this cluster."""
+    """Return whether the file holds the WAL of its name, of this cluster."""
     try:
         header = read_header(found.head)
         segment = Segment.parse(found.name[:24], header.segment_size)
@@ -212,7 +212,8 @@ def _holds(found: _Found, identity: Identity | None) -> bool:
 
 async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, foreign: str,
                  level: int, emit: Emit) -> str:
-    """What the vault has anew, in the archive or, with the reason of `foreign`, in quarantine; empty for nothing."""
+    """Store what the vault has not, in the archive or, with the reason of `foreign`, in quarantine; return its name,
+    empty for nothing."""
     with tempfile.TemporaryFile(dir=server.home) as copy:
         with naming(server.home):
             await _copy(host, path, copy, identity.segment_size if identity else 0)
@@ -230,8 +231,9 @@ async def _bring(host: Host, path: str, name: str, server: ServerVault, identity
 
 
 def _name_by_content(name: str, copy: BinaryIO) -> str:
-    """A restore with an unfinished segment leaves that under the name of a whole one, and recovery marks it as done.
-    Archived as that, it would be taken for all the WAL that the server has written there."""
+    """Return the name that the content has. A restore with an unfinished segment leaves that under the name of a whole
+    one, and recovery marks it as done. Archived as that, it would be taken for all the WAL that the server has written
+    there."""
     if not isinstance(parse_wal_name(name), SegmentFile):
         return name
     copy.seek(0)
@@ -245,7 +247,7 @@ def _name_by_content(name: str, copy: BinaryIO) -> str:
 
 
 async def _copy(host: Host, path: str, into: BinaryIO, size: int) -> None:
-    """In pieces, so that a large segment needs no large memory."""
+    """Copy in pieces, so that a large segment needs no large memory."""
     for skip, count in _pieces(max(size, 1)):
         piece = await host.run_script(_READ, path, str(skip), str(count), timeout=600)
         if piece.status:
@@ -254,6 +256,6 @@ async def _copy(host: Host, path: str, into: BinaryIO, size: int) -> None:
 
 
 def _pieces(size: int) -> Iterator[tuple[int, int]]:
-    """(skip, count) in MiB."""
+    """Yield (skip, count) in MiB."""
     for start in range(0, size, _PIECE):
         yield start >> 20, min(_PIECE, max(size - start, 1 << 20)) >> 20

@@ -25,7 +25,7 @@ _AHEAD_SECONDS = 0.2
 
 
 class RateLimit:
-    """Shared by all streams: waits so that no more than `rate` bytes a second go out."""
+    """Makes all streams wait so that together they send no more than `rate` bytes a second."""
 
     def __init__(self, rate: int | None, *, clock: Callable[[], float] = time.monotonic,
                  sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -48,7 +48,7 @@ class Sender:
         self._packed, self._limit, self._wrote = packed, limit, wrote
 
     async def send(self, items: Iterable[Item], streams: int = 1) -> None:
-        """Everything is written over there when this returns; the first failure ends all streams."""
+        """Send the items; everything is written there when this returns. The first failure ends all streams."""
         shared = Shared(items)
         async with asyncio.TaskGroup() as group:
             for _ in range(streams):
@@ -64,10 +64,8 @@ class Sender:
                 await sink.finish()
 
     async def _feed(self, blocks: Iterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Read the next block in a thread while this one goes out.
-
-        However it ends, no thread is still reading then: the packs and the manifest are closed next.
-        """
+        """Read the next block in a thread while this one is sent. However it ends, no thread is still reading then: the
+        packs and the manifest are closed next."""
         ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
         try:
             while block := await asyncio.shield(ahead):

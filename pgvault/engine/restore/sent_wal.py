@@ -72,14 +72,14 @@ class SentWal:
                           hint="Make the plan again.") from None
 
     def _newest(self, name: str) -> bytes:
-        """Under the name that PostgreSQL asks for; what has come to it since the plan was made only helps."""
+        """Send it under the name that PostgreSQL asks for; what was added to it since the plan was made only helps."""
         content = newest_content(self._server, name, self._size)
         if content is None:
             raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")
         return content
 
     def _created_since(self) -> Iterator[Lsn]:
-        """In the unfinished segment as it is now; a record may begin in the one before."""
+        """Return the creations in the unfinished segment as it is now; a record may begin in the one before."""
         if self._unfinished is None:
             return
         last = max(self._names)
@@ -93,7 +93,7 @@ class SentWal:
             raise Corrupt(f"the unfinished segment {self._need.last} cannot be read", detail=f"{error}.") from None
 
     def _without_path(self, lsn: int) -> tuple[Change, ...]:
-        """Nothing when the record goes on behind the WAL that is sent: nobody replays it."""
+        """Return nothing if the record continues behind the WAL that is sent: it is not replayed."""
         held, at, block = b"", 0, 0
         number = lsn // self._size
         try:

@@ -60,7 +60,7 @@ ListDirectory = Callable[[str], list[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a cluster cannot be recovered without, by its own files and its WAL."""
+    """What a cluster needs for recovery, by its own files and its WAL."""
 
     major: int
     limits: Mapping[str, int]
@@ -83,7 +83,7 @@ class SafeSettings:
 
 
 def quote(value: str) -> str:
-    """A value as a configuration file holds it: the one place that quotes for PostgreSQL's parser."""
+    """Return the value as a configuration file holds it: the one place that quotes for PostgreSQL's parser."""
     if "\0" in value:
         raise ValueError("a setting's value has no NUL")
     escaped = value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n").replace("\r", "\\r")
@@ -91,7 +91,7 @@ def quote(value: str) -> str:
 
 
 def unquote(value: str) -> str:
-    """A value as PostgreSQL reads it (`DeescapeQuotedString`)."""
+    """Return the value as PostgreSQL reads it (`DeescapeQuotedString`)."""
     if not value.startswith("'"):
         return value
     return _ESCAPE.sub(lambda m: chr(int(m[1], 8) & 0xFF) if m[1] else _LETTERS.get(m[2], m[2]) if m[2] else "'",
@@ -100,7 +100,8 @@ def unquote(value: str) -> str:
 
 def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], *, old_directory: str,
               new_directory: str, heading: str, needs: Needs = NOTHING_MORE) -> SafeSettings:
-    """The configuration as it has to be; `additions` are written last, with what the cluster `needs` beside them."""
+    """Return the configuration as it has to be; `additions` are written last, with what the cluster `needs` beside
+    them."""
     walk = _Walk(read, list_conf, old_directory.rstrip("/"), new_directory.rstrip("/"))
     for root in (_CONF, AUTO_CONF):
         walk.file(root, 0)
@@ -124,7 +125,7 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
 
 
 def without_recovery(auto_conf: bytes) -> bytes:
-    """postgresql.auto.conf of a server whose recovery is over: what `make_safe` added for it is gone.
+    """Return postgresql.auto.conf of a server whose recovery is over: without what `make_safe` added for it.
 
     Left there, a standby made as a copy of this server would try to recover to the same target. ALTER SYSTEM writes the
     file anew without comments, so without the heading too; what stood there before a restore was commented out.
@@ -158,7 +159,7 @@ class _Walk:
         self.to_look_at.append(SettingChange(path, 0, "", "", "not in the backup: a minimal one is written"))
 
     def add(self, name: str, value: str, why: str) -> None:
-        """A setting that is written at the end of postgresql.auto.conf."""
+        """Add a setting that is written at the end of postgresql.auto.conf."""
         self.changed.append(SettingChange(AUTO_CONF, 0, name, masked_value(name, self.values.get(name, "")),
                                           f"{name} = {value} is added, {why}"))
 
@@ -173,7 +174,7 @@ class _Walk:
             self.files[path] = "\n".join(safe).encode("utf-8", "surrogateescape")
 
     def _line(self, path: str, number: int, line: str, depth: int) -> str:
-        """The line as it has to be."""
+        """Return the line as it has to be."""
         match = _LINE.match(line)
         if not match:
             return line
@@ -202,7 +203,7 @@ class _Walk:
         return line
 
     def _include(self, at: _At, line: str, match: re.Match[str], depth: int) -> str:
-        """Go through what is included; the line as it has to be."""
+        """Go through what is included; return the line as it has to be."""
         inside = self._relative(at)
         members = None if inside is None else self._members(at.name, inside)
         if inside is None or (members is None and not (at.name == "include_if_exists" and not at.is_absolute)):
@@ -228,14 +229,14 @@ class _Walk:
         return line[:match.end("name")] + gap + quote(value) + line[match.end("value"):]
 
     def _relative(self, at: _At) -> str | None:
-        """What is included, within the data directory; None when it is outside."""
+        """Return what is included, relative to the data directory; None if it is outside."""
         if at.is_absolute:
             return self._inside_old(at.value)
         path = posixpath.normpath(posixpath.join(posixpath.dirname(at.path), at.value))
         return None if not at.value or path.startswith("..") else path
 
     def _inside_old(self, path: str) -> str | None:
-        """An absolute path relative to the old data directory; None when it is not below it."""
+        """Return an absolute path relative to the old data directory; None if it is not below it."""
         path = posixpath.normpath(path) if path else path
         if not self._old or not path.startswith(f"{self._old}/"):
             return None
@@ -261,7 +262,7 @@ class _At:
 
 def recovery_additions(target: Mapping[str, str], *, timeline: str, action: str, restore_command: str,
                        recovery_end_command: str, has_spaces_inside: bool = False) -> Iterator[tuple[str, str]]:
-    """What a recovery needs, in the order it is written."""
+    """Yield what a recovery needs, in the order in which it is written."""
     yield "archive_mode", "off"
     yield "restore_command", restore_command
     if recovery_end_command:

@@ -18,7 +18,7 @@ from pgvault.model.target import option
 
 
 def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -> list[TablespacePlace]:
-    """Every tablespace that the restore has to do with, without a place yet."""
+    """Return every tablespace of the backup and of the replay, without a place yet."""
     dropped = {drop.oid: drop.lsn for drop in replay.dropped}
     created = {each.oid: each for each in replay.created}
 
@@ -33,12 +33,12 @@ def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -
 
 
 def to_place(spaces: Sequence[TablespacePlace]) -> tuple[TablespacePlace, ...]:
-    """Those that need a place at the destination."""
+    """Return those that need a place at the destination."""
     return tuple(space for space in spaces if not space.is_gone and not space.is_in_place)
 
 
 def placed(spaces: Sequence[TablespacePlace], asked: Sequence[str], backup: Backup) -> tuple[TablespacePlace, ...]:
-    """With the places that a person asked for as NAME=PATH, or as OID=PATH where another one has the name."""
+    """Return them with the places that a person asked for as NAME=PATH, or as OID=PATH if another one has the name."""
     names = {each.oid: each.name for each in sorted(spaces, key=lambda each: each.is_gone, reverse=True)}
     by_name = {name: oid for oid, name in names.items()}
     oids = by_name | {str(oid): oid for oid in names if str(oid) not in by_name}
@@ -78,7 +78,7 @@ def _placed(space: TablespacePlace, location: str | None) -> TablespacePlace:
 
 
 def describe_tablespace(space: TablespacePlace) -> str:
-    """Its old and its new place, and why replay matters to it, in words."""
+    """Describe its old and its new place, and why replay matters to it."""
     went = "created after the backup began" if space.is_new else ""
     went += f"{' and ' if went else ''}dropped before the target" if space.is_gone else ""
     origin = space.original or "what was inside the data directory"

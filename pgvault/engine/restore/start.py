@@ -26,7 +26,7 @@ class Started(NamedTuple):
 
 
 async def start_server(host: Host, config: HostConfig | None, directory: str, major: int) -> Started:
-    """Start it. PgvaultError when the host's own command fails."""
+    """Start the server. PgvaultError if the host's own command fails."""
     if command := config and config.start_command_for(directory):
         return await _by_command(host, directory, command)
     destination = await probe_destination(host, directory, (), (config and config.bin_directory) or "")
@@ -57,13 +57,13 @@ async def _by_command(host: Host, directory: str, command: str) -> Started:
 
 
 async def _runs(host: Host, directory: str) -> bool:
-    """Commands that wait until a server takes logins give up on one that replays for longer; it goes on all the same.
-    """
+    """Return whether the server runs. Commands that wait until a server accepts logins give up on one that replays for
+    longer; it continues all the same."""
     return (await observe_server(host, directory, "")).alive
 
 
 def programs_for(destination: Destination, major: int) -> Installation:
-    """PostgreSQL's programs of this major on the host; Refused when there are none."""
+    """Return PostgreSQL's programs of this major on the host; Refused if there are none."""
     for installation in destination.installations:
         if installation.major == major and installation.has_pg_ctl:
             return installation

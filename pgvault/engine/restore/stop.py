@@ -62,7 +62,7 @@ class NoStopCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NoStop:
-    """Why it will not stop there, in words too."""
+    """Why recovery will not stop there, in words too."""
 
     cause: NoStopCause
     reason: str
@@ -77,7 +77,7 @@ class NoStop:
 
 
 def find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStop:
-    """Where the recovery of `backup` along `path` stops for this target; looked for once."""
+    """Return where the recovery of `backup` along `path` stops for this target; it is looked for once."""
     return path.once(("stop", backup.id, target), lambda: _find_stop(path, backup, target))
 
 
@@ -97,9 +97,8 @@ def _find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoS
 
 
 def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -> Stop | NoStop:
-    """Before the first commit or abort that is too late; at the very time of the archive's newest, after the last; at
-    the very time of the backup's end, there or after the last, when none is later.
-    """
+    """Stop before the first commit or abort that is too late; at the very time of the archive's newest, after the last;
+    at the very time of the backup's end, there or after the last, if none is later."""
     begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # the first too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
     for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
@@ -122,8 +121,8 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
 
 
 def _with_none_later(path: RecoveryPath, wal: Stretch, backup: Backup, time: datetime) -> Stop | NoStop:
-    """At the end of a backup, which is shown as an instant that can be restored, there is a place to stop at even when
-    no commit is later. What came before it can be had from an older backup alone, when nothing was committed since."""
+    """Stop at the end of a backup, which is shown as an instant that can be restored, even if no commit is later. What
+    came before it is only in an older backup, if nothing was committed since."""
     end, finished = backup.end_lsn or Lsn(0), backup.finished_at
     behind = _last_commit(path, wal, end)
     if finished is None or time > finished or (behind and time < finished):
@@ -175,8 +174,9 @@ def _immediate(path: RecoveryPath, wal: Stretch, backup: Backup, target: Immedia
 
 
 def _end_of_wal(path: RecoveryPath, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
-    """Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end; the last place
-    that a whole segment can be replayed to is one, since no segment that the archive may still get leads on from it."""
+    """Stop at the end. Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end;
+    the last place that a whole segment can be replayed to is one, since no segment that the archive may still get
+    continues from it."""
     last, minimal = wal.last, wal.last.ends_by == MINIMAL
     if (last.unfinished or not last.stops) and path.break_behind(last):
         return _too_late(path, wal, backup)
@@ -194,7 +194,7 @@ def _at_transaction(path: RecoveryPath, transaction: Transaction, *, replayed: b
 
 
 def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | None:
-    """The latest time of a commit or abort at `begin` or behind it."""
+    """Return the latest time of a commit or abort at `begin` or behind it."""
     latest = wal.latest(-(-begin // path.size))
     parted = wal.row(begin // path.size) if begin % path.size else None
     if parted and parted.latest is not None and parted.latest > latest:
@@ -211,7 +211,7 @@ def _too_early(path: RecoveryPath, backup: Backup) -> NoStop:
 
 
 def _too_late(path: RecoveryPath, wal: Stretch, backup: Backup) -> NoStop:
-    """How far the WAL goes, and what ends it."""
+    """Describe how far the WAL goes, and what ends it."""
     end, gap = wal.last.reach, path.break_behind(wal.last)
     last = _last_commit(path, wal, backup.end_lsn or Lsn(0))
     commit = f"{end}, where the last commit is of {utc(last)}" if last else ""
@@ -228,12 +228,12 @@ def _unknown(path: RecoveryPath, wal: Stretch, backup: Backup, reason: str) -> N
 
 
 def _left_out(path: RecoveryPath, wal: Stretch) -> str:
-    """What the end of a sentence says of an unfinished segment that was not asked for."""
+    """Describe, as the end of a sentence, an unfinished segment that was not asked for."""
     row = path.left_out(wal.last)
     return f"; with --partial {reach_of(row)}" if row else ""
 
 
 def reach_of(unfinished: Row) -> str:
-    """How far it goes on with an unfinished segment, in words."""
+    """Describe how far recovery continues with an unfinished segment."""
     commit = f", where the last commit is of {utc(last)}" if (last := instant(unfinished.latest)) else ""
     return f"it goes on to {unfinished.end} in the unfinished {unfinished.name}{commit}"

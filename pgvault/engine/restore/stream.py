@@ -71,7 +71,7 @@ class TarStream:
         self._zeros = compress(bytes(FRAME_SIZE), _LEVEL) if packed else b""
 
     def blocks(self, items: Iterable[Item]) -> Iterator[bytes]:
-        """The whole stream, in blocks of about 256 KiB to a few MiB."""
+        """Yield the whole stream, in blocks of about 256 KiB to a few MiB."""
         for item in items:
             if isinstance(item, BackupFile):
                 yield from self._backup_file(item)
@@ -158,7 +158,7 @@ class TarStream:
 
 
 class Shared(Iterator[Item]):
-    """Items handed out to several streams, each once."""
+    """Hands out items to several streams, each once."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)
@@ -173,7 +173,7 @@ class Shared(Iterator[Item]):
 
 
 def own_runs(manifest: Manifest) -> Callable[[Entry], list[StoredRun]]:
-    """A lookup of a file's runs that several threads may share: SQLite's cursors are not theirs to mix."""
+    """Return a lookup of a file's runs that several threads may share: they must not share SQLite's cursors."""
     lock = threading.Lock()
 
     def runs(entry: Entry) -> list[StoredRun]:

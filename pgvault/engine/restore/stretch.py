@@ -33,14 +33,14 @@ class Run:
         return self._stored[behind] - self._stored[first]
 
     def latest(self, first: int) -> int:
-        """The latest time of a commit or abort in the segments from a place on; -1 without any."""
+        """Return the latest time of a commit or abort in the segments from a place on; -1 if there is none."""
         if not self._latest:
             times = (-1 if row.latest is None else row.latest for row in reversed(self.rows))
             self._latest = list(accumulate(times, max, initial=-1))[::-1]
         return self._latest[first]
 
     def places(self, key: Hashable, fits: Fits) -> list[int]:
-        """Of the segments that fit; they are looked through for each key once."""
+        """Return the places of the segments that fit; they are looked through for each key once."""
         if key not in self._places:
             self._places[key] = [place for place, row in enumerate(self.rows) if fits(row)]
         return self._places[key]
@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
     @property
     def stored(self) -> int:
-        """The bytes that they take in the archive."""
+        """Return the bytes that they take in the archive."""
         return self.run.stored(self.first, self.behind)
 
 
@@ -83,46 +83,46 @@ class Stretch(NamedTuple):
         return self.run.rows[-1]
 
     def up_to(self, until: Lsn, size: int) -> Part:
-        """The segments that begin before this position."""
+        """Return the segments that begin before this position."""
         behind = min(self.place(-(-until // size)), len(self.run.rows))
         return Part(self.run, self.first, max(behind, self.first))
 
     def place(self, number: int) -> int:
-        """Where in the run the segment of this number is, or would be."""
+        """Return where in the run the segment of this number is, or would be."""
         return number - self.run.rows[0].number
 
     def row(self, number: int) -> Row | None:
-        """The segment of this number; None when it is not among these."""
+        """Return the segment of this number; None if it is not among these."""
         place = self.place(number)
         return self.run.rows[place] if self.first <= place < len(self.run.rows) else None
 
     def latest(self, number: int = 0) -> int:
-        """The latest time of a commit or abort in these segments, from this number on; -1 without any."""
+        """Return the latest time of a commit or abort in these segments, from this number on; -1 if there is none."""
         return self.run.latest(min(max(self.place(number), self.first), len(self.run.rows)))
 
     def fitting(self, key: Hashable, fits: Fits) -> Iterator[int]:
-        """The places of the segments that fit, in order; `key` stands for what fits."""
+        """Yield the places of the segments that fit, in order; `key` identifies `fits`."""
         places = self.run.places(key, fits)
         return (places[at] for at in range(bisect_left(places, self.first), len(places)))
 
     def next(self, key: Hashable, fits: Fits) -> int | None:
-        """The first place of them."""
+        """Return the first place of them."""
         places = self.run.places(key, fits)
         at = bisect_left(places, self.first)
         return places[at] if at < len(places) else None
 
     def last_commit(self) -> Row | None:
-        """The last segment in which a transaction ends."""
+        """Return the last segment in which a transaction ends."""
         places = self.run.places("commit", _has_commit)
         return self.run.rows[places[-1]] if places and places[-1] >= self.first else None
 
     @property
     def unread(self) -> int | None:
-        """The first place whose records were not read."""
+        """Return the first place whose records were not read."""
         return self.next("unread", _is_unread)
 
     def refuse_unread(self, until: int | None = None) -> None:
-        """WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
+        """Raise WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
         place = self.unread
         if place is not None and (until is None or place <= until):
             row = self.run.rows[place]

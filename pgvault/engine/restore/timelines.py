@@ -24,7 +24,7 @@ from pgvault.vault.recoveries import Recovery
 
 
 def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emit) -> Recovery:
-    """Also from a vault that cannot be written to, where it is noted nowhere."""
+    """Reserve the number. A vault that cannot be written to works too; there it is noted nowhere."""
     wanted = Recovery(0, plan.point.timeline, job, plan.destination.host, plan.destination.directory)
     try:
         return recoveries.reserve(server, wanted)
@@ -36,20 +36,20 @@ def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emi
 
 
 def placeholders(recovery: Recovery, histories: tuple[str, ...]) -> Mapping[str, bytes]:
-    """Content of a history file for each number that is taken, and of which none of `histories` is."""
+    """Return the content of a history file for each number that is taken and is in none of `histories`."""
     names = (f"{number:08X}.history" for number in range(recovery.follows + 1, recovery.timeline))
     return {name: b"# pgvault: another recovery has this timeline\n" for name in names if name not in histories}
 
 
 async def follow_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
                            emit: Emit) -> None:
-    """What a server that left its recovery needs: its configuration without it, its history in the vault."""
+    """Do what a server that left its recovery needs: its configuration without it, its history in the vault."""
     await _end_recovery(host, directory, emit)
     await _note_promotion(host, directory, server, recovery, timeline, emit)
 
 
 async def _end_recovery(host: Host, directory: str, emit: Emit) -> None:
-    """The server needs no more of what told it where to stop, and a standby of it must not be told the same."""
+    """Remove the recovery settings: the server needs them no more, and a standby of it must not get them."""
     path = f"{directory}/{AUTO_CONF}"
     try:
         await host.write_file(path, without_recovery(await host.read_file(path)))

@@ -47,7 +47,7 @@ FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver AS r ON r.status = 'streamin
 
 
 class Watch:
-    """What is known of the server by now."""
+    """What is known of the server so far."""
 
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan,
                  started: Started, programs: str) -> None:
@@ -74,7 +74,7 @@ class Watch:
 
     @property
     def is_refused(self) -> bool:
-        """It takes logins, and none of ours, more than once."""
+        """Return whether it accepts logins and has refused ours more than once."""
         return self._refusals > 1
 
     @property
@@ -86,7 +86,7 @@ class Watch:
         return self.report.lsn if self.report is not None else self.sight.consistent_to
 
     async def look(self) -> None:
-        """One look; a host that is too slow to answer is looked at again, as long as the limits allow."""
+        """Look once; a host that is too slow to answer is looked at again, as long as the limits allow."""
         try:
             self.sight = await observe_server(self.host, self.directory, self._programs, self.sight.elsewhere)
         except Unreachable:
@@ -124,7 +124,7 @@ class Watch:
         return self.sight.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
 
     def how_it_ended(self) -> str:
-        """In words that follow "the restored server", when it ended, never came, or crashes again and again."""
+        """Return words that follow "the restored server" if it ended, never came, or crashes again and again."""
         if restarts_too_often(self._replayers):
             return "crashes and starts again, over and over"
         if self.sight.alive:

@@ -55,7 +55,8 @@ _STEPS = (
 
 
 def said_of_it(lines: Sequence[str]) -> list[str]:
-    """The last lines that tell the cause, without what is before their level; with none such, just the last ones."""
+    """Return the last lines that show the cause, without what is before their level; if there are none, just the last
+    ones."""
     end = _last(FAILED.pattern, lines)
     if end is None:
         end = _last("|".join(sign for sign, _ in _STEPS), lines)
@@ -69,7 +70,7 @@ def _last(sign: str, lines: Sequence[str]) -> int | None:
 
 
 def next_step(said: Sequence[str], *, directory: str, start: str, log: str) -> str:
-    """`start` is the command that starts it, `log` the place where it says more."""
+    """Return the next step. `start` is the command that starts the server, `log` is where it reports more."""
     text = "\n".join(said)
     step = next((step for sign, step in _STEPS if re.search(sign, text)), "Look at {log} there. Then {start}")
     told = step.format(directory=directory, log=log, start=f"start it: {start}")
@@ -88,6 +89,6 @@ _CLOSED = (
 
 
 def why_closed(refusal: str) -> str:
-    """The next step when the database that refused a session can be opened by nobody; empty when this is about the
-    login, or not known."""
+    """Return the next step if the database that refused a session can be opened by no role; empty if the refusal is
+    about the login, or not known."""
     return next((step for sign, step in _CLOSED if re.search(sign, refusal)), "")
