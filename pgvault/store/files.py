@@ -26,7 +26,7 @@ _UNREACHABLE = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """A failed write or flush does not say where it was going: with this its error does."""
+    """Add the path to an error: a failed write or flush does not name it."""
     try:
         yield
     except OSError as error:
@@ -36,7 +36,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def os_error(error: OSError, doing: str) -> PgvaultError:
-    """A failed system call on a file of the vault as an error of pgvault's; `doing` reads after "could not"."""
+    """Return a failed system call on a file of the vault as an error of pgvault's; `doing` reads after "could not"."""
     if error.errno in _UNREACHABLE:
         return Unreachable(f"could not {doing}: {error.strerror}", detail=f"Path: {error.filename}.",
                            hint="Look at the file system that it lies on, then run this again.")
@@ -45,7 +45,7 @@ def os_error(error: OSError, doing: str) -> PgvaultError:
 
 @contextmanager
 def os_errors(doing: str, path: Path) -> Iterator[None]:
-    """The same for every failed system call within."""
+    """Do the same for every failed system call within."""
     try:
         with naming(path):
             yield
@@ -72,13 +72,14 @@ def fsync_path(path: Path) -> None:
 
 
 def open_private(path: Path, flags: int = os.O_WRONLY | os.O_EXCL) -> int:
-    """The descriptor of a file that is made here, or may be there with other flags. Every file of a vault comes from
-    here: its owner alone may read it, whatever the umask says."""
+    """Return the descriptor of a file that is made here, or may be there with other flags. Every file of a vault is
+    opened here: only its owner may read it, whatever the umask is."""
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def make_directory(directory: Path) -> None:
-    """With its parents, durably; private to the owner, since backups hold everything a database holds."""
+    """Make the directory with its parents, durably; private to the owner, since backups hold everything a database
+    holds."""
     if directory.is_dir():
         return
     make_directory(directory.parent)
@@ -87,7 +88,7 @@ def make_directory(directory: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process uses."""
+    """Return a name beside `path` that no other process uses."""
     return path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
@@ -142,7 +143,8 @@ class SpoolFile:
 
 
 def is_full(directory: Path, *, sure: bool = False) -> bool:
-    """Whether nothing more can be written there; with `sure` it is tried even where much is free, as under a quota."""
+    """Return whether nothing more can be written there; with `sure` it is tried even where much is free, as under a
+    quota."""
     facts = os.statvfs(directory)
     if not sure and facts.f_bavail * facts.f_frsize >= _AMPLE:
         return False
@@ -160,7 +162,7 @@ def is_full(directory: Path, *, sure: bool = False) -> bool:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; at a clean end it durably becomes `path`, at any other it is removed."""
+    """Yield a temporary path to write to; at a clean end it durably becomes `path`, at any other it is removed."""
     temporary = temporary_name(path)
     try:
         with naming(path):

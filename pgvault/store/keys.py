@@ -54,7 +54,7 @@ class Key(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Relative to the root of the store, parts separated by `/`."""
+        """Return the path relative to the root of the store, parts separated by `/`."""
         kind, server, name = self
         if kind.is_of_vault:
             return kind.suffix
@@ -68,5 +68,6 @@ class Key(NamedTuple):
 
 
 def wal_group(name: str) -> str:
-    """The directory of an archived WAL file: what 256 segments have in common, of a history file its timeline."""
+    """Return the directory of an archived WAL file: what 256 segments have in common, of a history file its timeline.
+    """
     return name[:16] if len(name) >= 24 else f"{name[:8]}00000000"

@@ -55,18 +55,19 @@ class Held(NamedTuple):
 
 
 class Leases(Protocol):
-    """Those of one server, or of the vault."""
+    """The leases of one server, or of the vault."""
 
     def hold(self, concern: Concern, *, about: str = "", job: str = "", shared: bool = False,
              wait: bool = False) -> AbstractContextManager[None]:
-        """Hold the lease; Locked, with the holder, when another has it and `wait` is not asked for.
+        """Hold the lease; Locked, with the holder, if another has it and `wait` is not set.
 
-        Alone, or with `shared` together with others that share it. `about` tells apart leases of one concern, as the
-        destinations of restores. A holder that died holds nothing.
+        It is held alone or, with `shared`, together with others that share it. `about` distinguishes leases of one
+        concern, as the destinations of restores. A holder that died holds nothing.
         """
 
     def held(self, concern: Concern) -> Held | None:
-        """Who holds it alone; None when nobody does, or when it cannot be asked for. Makes and waits for nothing."""
+        """Return who holds it alone; None if nobody does, or if that cannot be found out. It makes and waits for
+        nothing."""
 
     def renew(self, concern: Concern) -> None:
-        """By the holder: it is alive, as of now. Failing does no harm."""
+        """Note that the holder, who calls this, is alive now. Failing does no harm."""

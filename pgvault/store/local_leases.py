@@ -86,7 +86,7 @@ def _lock(descriptor: int, concern: Concern, how: int, wait: bool) -> None:
 
 
 def _sign(descriptor: int, job: str) -> None:
-    """Only people read it, so a full disk does not matter."""
+    """Write who holds it. Only people read this, so a full disk does not matter."""
     # Nothing in it needs escaping, and put-wal would import `json` for this alone.
     text = (f'{{"job": "{job}", "pid": {os.getpid()}, "host": "{os.uname().nodename}", '
             f'"since": "{datetime.now(UTC).isoformat(timespec="seconds")}"}}')
@@ -99,7 +99,7 @@ def _sign(descriptor: int, job: str) -> None:
 
 
 def _refusal(descriptor: int) -> str:
-    """Who signed it; the holder may be between taking and signing, so a moment is given."""
+    """Return the error with the holder, who may be between taking and signing, so it waits a moment."""
     for _ in range(5):
         if holder := _signature(descriptor):
             return f"Held by {f'job {holder.job}, ' if holder.job else ''}{holder}."
@@ -108,7 +108,7 @@ def _refusal(descriptor: int) -> str:
 
 
 def _signature(descriptor: int) -> Holder | None:
-    """None when nobody has signed, or only one that died: another has it since."""
+    """Return the signature; None if nobody has signed, or only a holder that died: another has it since."""
     import json
 
     try:

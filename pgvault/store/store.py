@@ -66,36 +66,39 @@ class Store(Protocol):
         """
 
     def stat(self, key: Key) -> Facts | None:
-        """None only when it is proven that there is no such object; Unreachable when that cannot be proven."""
+        """Return the facts of an object; None only if it is proven that there is none; Unreachable if that cannot be
+        proven."""
 
     def read(self, key: Key, offset: int = 0, length: int | None = None) -> bytes:
-        """Exactly `length` bytes from `offset` on, or all that follow; Corrupt when the object has fewer."""
+        """Return exactly `length` bytes from `offset` on, or all that follow; Corrupt if the object has fewer."""
 
     def stream(self, key: Key) -> BinaryIO:
-        """The object from its beginning, to be read in pieces by one thread, and closed."""
+        """Return the object from its beginning, to be read in pieces by one thread, and closed."""
 
     def list(self, kind: Kind, server: str = "", *, prefix: str = "", after: str = "") -> Iterator[Listed]:
-        """The objects of a kind in the order of their names: those that begin with `prefix` and follow `after`.
+        """Yield the objects of a kind in the order of their names: those that begin with `prefix` and follow `after`.
 
-        Of a backup, a name is listed when any of its objects is there. Of IDENTITY, the names are those of the servers.
+        Of a backup, a name is listed if any of its objects is there. Of IDENTITY, the names are those of the servers.
         An object that is put or deleted meanwhile may be listed or not.
         """
 
     def revision(self, kind: Kind, server: str) -> str:
-        """Differs whenever an object of the kind was put or deleted since; cheap enough to ask every few seconds."""
+        """Return a value that differs whenever an object of the kind was put or deleted since; cheap enough to ask for
+        every few seconds."""
 
     def delete(self, key: Key) -> None:
-        """Durably; one that is not there is no error, so that what was interrupted can be done again."""
+        """Delete an object durably; one that is not there is no error, so that what was interrupted can be done again.
+        """
 
     def spool(self, key: Key) -> SpoolFile:
-        """A new file on this machine for making an object's content in, before `put` takes it over."""
+        """Return a new file on this machine for making an object's content in, before `put` takes it over."""
 
     def sweep(self, kind: Kind, server: str, *, alone: bool = False) -> None:
         """Remove the spool files that dead processes left; with `alone`, all: the caller holds the lease that every
         other writer of this kind would hold."""
 
     def location(self, key: Key) -> str:
-        """Where the object is, or would be, for people: a path, or an address."""
+        """Return where the object is, or would be, for people: a path, or an address."""
 
 
 # The same words whatever the store is made of.

@@ -30,8 +30,8 @@ class WholeSegments(NamedTuple):
 
 
 def relations_without_file(manifest: ManifestWriter, database: int, places: Iterable[str]) -> Iterator[RelationName]:
-    """Those of a database that have a file in the catalogue and none in the backup: neither in `base` nor in another of
-    these directories of databases."""
+    """Return those of a database that have a file in the catalogue and none in the backup: neither in `base` nor in
+    another of these directories of databases."""
     where, values = ["r.number > 0"], []
     for place in ("base", *places):
         for fork in ("", "_init"):  # of an unlogged relation only that is backed up
@@ -48,7 +48,8 @@ def relations_without_file(manifest: ManifestWriter, database: int, places: Iter
 
 
 def ends_of_whole_segments(manifest: ManifestWriter, segment_bytes: int) -> Iterator[WholeSegments]:
-    """Of all relations that have a segment as large as it can be, and no next one."""
+    """Return the last segments of all relations of which a segment is as large as it can be, and no next one is there.
+    """
     last = 0
     while rows := manifest.rows("SELECT id, path FROM file WHERE id > ? AND size = ? AND kind = 'file'"
                                 f" ORDER BY id LIMIT {PORTION}", [last, segment_bytes]):

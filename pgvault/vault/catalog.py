@@ -36,7 +36,7 @@ def _key(server: ServerVault, backup_id: str, kind: Kind = Kind.BACKUP) -> Key:
 
 
 def location(server: ServerVault, backup_id: str) -> str:
-    """Where all of a backup's own objects are, for people."""
+    """Return where all objects of a backup are, for people."""
     return server.store.location(_key(server, backup_id)).rpartition("/")[0]
 
 
@@ -55,7 +55,7 @@ def write(server: ServerVault, backup: Backup) -> None:
 
 
 def create(server: ServerVault, backup: Backup) -> None:
-    """A new backup, which appears with its facts, or not at all."""
+    """Create a backup, which appears with its facts, or not at all."""
     _put(server, backup, None)
 
 
@@ -73,7 +73,8 @@ def fail(server: ServerVault, backup: Backup, reason: str) -> None:
 
 
 def fail_abandoned(server: ServerVault) -> None:
-    """Every backup that is STARTED failed. The caller holds the backup's lease, so none of them has a process."""
+    """Mark every backup that is STARTED as failed. The caller holds the backup's lease, so none of them has a process.
+    """
     for backup in backups(server):
         if backup.status is BackupStatus.STARTED:
             fail(server, backup, "its process ended without reporting a result")
@@ -105,7 +106,7 @@ def _read_stored(server: ServerVault, backup_id: str) -> Backup:
 
 
 def ids(server: ServerVault) -> list[str]:
-    """Of every backup, oldest first, whether or not its facts can be read."""
+    """Return the ids of all backups, oldest first, whether or not their facts can be read."""
     return [each.name for each in _listed(server)]
 
 
@@ -114,8 +115,8 @@ def _listed(server: ServerVault) -> Iterator[Listed]:
 
 
 def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreadable]:
-    """Every backup, oldest first, also those whose facts cannot be read. Nothing is written unless the cache may be
-    saved."""
+    """Yield every backup, oldest first, also those whose facts cannot be read. Nothing is written unless the cache may
+    be saved."""
     for found in _scan_stored(server, save):
         yield _settled(server, found) if isinstance(found, Backup) else found
 
@@ -148,19 +149,19 @@ def _read_cached(server: ServerVault, listed: Listed, cache: CatalogCache) -> Ba
 
 
 def read_all(server: ServerVault, *, save: bool = True) -> Found:
-    """As `scan`, apart."""
+    """Return what `scan` yields, readable and unreadable apart."""
     found = list(scan(server, save=save))
     return Found(tuple(each for each in found if isinstance(each, Backup)),
                  tuple(each for each in found if isinstance(each, Unreadable)))
 
 
 def backups(server: ServerVault) -> list[Backup]:
-    """Every readable backup, oldest first."""
+    """Return every readable backup, oldest first."""
     return list(read_all(server).backups)
 
 
 def has_waiting(server: ServerVault) -> bool:
-    """Whether it is written down of a backup that it waits for WAL."""
+    """Return whether a backup waits for WAL, by its facts."""
     return any(isinstance(each, Backup) and each.status is BackupStatus.WAITING_FOR_WALS
                for each in _scan_stored(server, False))
 
@@ -201,7 +202,7 @@ def _settled(server: ServerVault, stored: Backup) -> Backup:
 
 
 def find(server: ServerVault, wanted: str) -> Backup:
-    """By id, unique prefix of one, `latest`, `oldest` or `last-failed`; NotFound otherwise."""
+    """Return a backup by its id, a unique beginning of one, `latest`, `oldest` or `last-failed`; NotFound otherwise."""
     hint = f"pgvault list-backups {server.name}"
     if is_backup_id(wanted):
         return read(server, wanted)
@@ -226,12 +227,12 @@ def find(server: ServerVault, wanted: str) -> Backup:
 
 
 def newest_copied(server: ServerVault) -> Backup | None:
-    """The newest that was copied whole, be its WAL there or still to come; None when there is none."""
+    """Return the newest that was copied whole, whether its WAL is there or still to come; None if there is none."""
     return _first(server, reversed(ids(server)), lambda backup: backup.status.copied)
 
 
 def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backup], bool]) -> Backup | None:
-    """The first that fits; one that cannot be read is passed over."""
+    """Return the first that fits; one that cannot be read is passed over."""
     for backup_id in candidates:
         try:
             if fits(backup := read(server, backup_id)):
@@ -242,7 +243,7 @@ def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backu
 
 
 def listed(unreadable: Sequence[Unreadable]) -> str:
-    """Which they are and why, in one sentence; empty when there is none."""
+    """List the backups and the reasons in one sentence; empty if there is none."""
     told = "; ".join(f"{each.id}: {each.reason}" for each in unreadable[:_MOST_TOLD])
     more = len(unreadable) - _MOST_TOLD
     return f"Cannot be read: {told}{f'; and {more} more' if more > 0 else ''}." if unreadable else ""

@@ -33,10 +33,10 @@ _Entries = dict[str, tuple[str, Backup]]
 
 
 class CatalogCache:
-    """What was cached, and what is found to be right now."""
+    """What was cached, and what is found to be current."""
 
     def __init__(self, server: ServerVault) -> None:
-        """Empty when there is none, or none that can be used."""
+        """Read the cache; it is empty if there is none, or none that can be used."""
         self._path = server.cache.catalog
         self._server = server.name
         self._known: _Entries = {}
@@ -49,7 +49,7 @@ class CatalogCache:
                 self._known = msgspec.json.decode(text, type=_Entries, dec_hook=_lsn)
 
     def get(self, backup_id: str, facts: Facts) -> Backup | None:
-        """None when its object must be read."""
+        """Return the backup; None if its object must be read."""
         version, backup = self._known.get(backup_id, ("", None))
         if backup is None or version != facts.version:
             return None
@@ -57,13 +57,13 @@ class CatalogCache:
         return backup if backup.server == self._server else replace(backup, server=self._server)
 
     def note(self, backup: Backup, facts: Facts) -> None:
-        """The backup was read from an object that had these facts before it was read."""
+        """Cache a backup that was read from an object which had these facts before it was read."""
         if self._loaded_at - facts.modified > _SETTLED:
             self._now[backup.id] = facts.version, backup
             self._is_changed = True
 
     def save(self) -> None:
-        """Replace the file if that changes anything; a vault that cannot be written to goes without."""
+        """Replace the file if that changes anything; a vault that cannot be written to has none."""
         if self._now.keys() == self._known.keys() and not self._is_changed:
             return
         text = msgspec.json.encode(self._now, enc_hook=int)

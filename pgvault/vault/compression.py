@@ -45,7 +45,7 @@ def _contexts() -> Any:
 
 
 def compress(data: bytes | memoryview, level: int) -> bytes:
-    """One complete frame, with content size and checksum."""
+    """Return one complete frame, with content size and checksum."""
     contexts = _contexts().__dict__.setdefault("compressors", {})
     is_large = len(data) > _LARGE
     compressor = contexts.get((level, is_large))
@@ -59,9 +59,9 @@ def compress(data: bytes | memoryview, level: int) -> bytes:
 
 
 def decompress(data: bytes | memoryview, plain_length: int) -> bytes:
-    """The bytes of one complete frame; Corrupt unless it is intact and exactly `plain_length` bytes long.
+    """Return the bytes of one complete frame; Corrupt unless it is intact and exactly `plain_length` bytes long.
 
-    Never makes more than `plain_length` + 1 bytes, whatever the frame claims.
+    It never makes more than `plain_length` + 1 bytes, whatever the frame claims.
     """
     decompressor = zstd.ZstdDecompressor()
     try:
@@ -84,7 +84,7 @@ class Compression:
             _PARAMETER.job_size: _JOB if level <= 3 else 0})
 
     def add(self, piece: bytes) -> bytes:
-        """The compressed bytes that are ready, perhaps none."""
+        """Return the compressed bytes that are ready, perhaps none."""
         ready: bytes = self._compressor.compress(piece)
         return ready
 
@@ -94,7 +94,8 @@ class Compression:
 
 
 def decompressed(file: BinaryIO) -> Iterator[bytes]:
-    """The content of a file that is one whole frame, in pieces; Corrupt, at the latest after the last, if damaged."""
+    """Yield the content of a file that is one whole frame, in pieces; Corrupt, at the latest after the last, if
+    damaged."""
     decompressor = zstd.ZstdDecompressor()
     try:
         while not decompressor.eof:

@@ -14,7 +14,7 @@ WORTHWHILE = 0.6
 
 
 def make(parent: bytes, run: bytes) -> bytes | None:
-    """The delta that turns `parent` into `run`; None when a whole frame is better, or their lengths differ."""
+    """Return the delta that turns `parent` into `run`; None if a whole frame is better, or their lengths differ."""
     if len(parent) != len(run) or len(run) % PAGE_SIZE:
         return None
     count = len(run) // PAGE_SIZE
@@ -29,7 +29,7 @@ def make(parent: bytes, run: bytes) -> bytes | None:
 
 
 def apply(parent: bytes, delta: bytes) -> bytes:
-    """The run; ValueError when the delta does not fit the parent."""
+    """Return the run; ValueError if the delta does not fit the parent."""
     if len(delta) < _BITMAP:
         raise ValueError("the page delta does not fit its frame")
     run, position = bytearray(parent), _BITMAP

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS frame (
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was found in the packs."""
+    """What a rebuild found in the packs."""
 
     frames: int
     damaged: tuple[str, ...]
@@ -56,7 +56,7 @@ def rebuild_index(server: ServerVault) -> Rebuilt:
 
 
 def attach_to(connection: sqlite3.Connection, server: ServerVault, scratch: ExitStack) -> None:
-    """Have the index as the schema `frames` of this connection, for reading."""
+    """Attach the index as the schema `frames` of this connection, for reading."""
     ensure_index(server)
     with _in_words(server):
         connection.execute("ATTACH ? AS frames", (reading_uri(server.cache.frames, scratch),))
@@ -68,7 +68,7 @@ def _in_words(server: ServerVault) -> AbstractContextManager[None]:
 
 
 def ensure_index(server: ServerVault) -> None:
-    """Make the index again when it is missing; NotFound where the vault may not be written to."""
+    """Make the index again if it is missing; NotFound if the vault may not be written to."""
     if server.cache.frames.exists():
         return
     if not os.access(server.home, os.W_OK):
@@ -78,8 +78,8 @@ def ensure_index(server: ServerVault) -> None:
 
 
 def _add_packs(server: ServerVault, index: sqlite3.Connection, names: Iterable[str]) -> Rebuilt:
-    """Oldest first, so that of a frame that is stored twice the newer copy counts: it was stored because the older
-    one was found damaged."""
+    """Add the packs, oldest first, so that of a frame that is stored twice the newer copy counts: it was stored because
+    the older one was found damaged."""
     count, damaged = 0, []
     for name in sorted(names):
         try:
@@ -134,7 +134,7 @@ class FrameStore:
         self._index.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The index, in agreement with the packs: made again when it is damaged or when a pack is gone."""
+        """Open the index, in agreement with the packs: it is made again if it is damaged or if a pack is gone."""
         ensure_index(self._server)
         index = self._connect()
         try:
@@ -167,7 +167,7 @@ class FrameStore:
         return index
 
     def has(self, frame_id: bytes) -> bool:
-        """Whether the frame is stored, or will be when this store is closed."""
+        """Return whether the frame is stored, or will be when this store is closed."""
         with self._lock:
             return frame_id in self._recent or self._find(frame_id) is not None
 
@@ -185,18 +185,18 @@ class FrameStore:
             self._close_pack()
 
     def flush(self) -> None:
-        """Everything added is durable and indexed when this returns."""
+        """Make everything that was added durable and indexed."""
         if self._pack:
             self._close_pack()
         self._wait()
 
     def locate(self, frame_id: bytes) -> tuple[str, Location] | None:
-        """Pack and place of an indexed frame."""
+        """Return pack and place of an indexed frame."""
         with self._lock:
             return self._find(frame_id)
 
     def forget(self, frame_id: bytes) -> None:
-        """Its stored form turned out to be damaged: it counts as not stored, so that `add` stores it anew."""
+        """Count a frame whose stored form is damaged as not stored, so that `add` stores it anew."""
         with self._lock, self._index:
             self._index.execute("DELETE FROM frame WHERE id = ?", (frame_id,))
 

@@ -23,7 +23,7 @@ class Identity(NamedTuple):
 
 
 def read_identity(server: ServerVault) -> Identity | None:
-    """None when nothing of this server is in the vault yet."""
+    """Return the identity; None if nothing of this server is in the vault yet."""
     try:
         facts = tomllib.loads(server.store.read(server.key(Kind.IDENTITY)).decode())
         identity = Identity(facts["system_identifier"], facts["segment_size"])
@@ -45,7 +45,8 @@ def _unreadable(server: ServerVault, reason: str) -> PgvaultError:
 
 
 def servers_of(vault: Vault, system_identifier: str) -> list[str]:
-    """The servers of the vault that are this cluster or a copy of it; one whose identity cannot be read is not told."""
+    """Return the servers of the vault that are this cluster or a copy of it; one whose identity cannot be read is left
+    out."""
     found = []
     for each in vault.store.list(Kind.IDENTITY):
         with suppress(PgvaultError, ValueError):

@@ -27,13 +27,13 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
 
 
 def make_private(path: Path) -> None:
-    """Have the file before SQLite makes it, which asks the umask; its -wal and -shm take over its mode."""
+    """Make the file before SQLite does, which uses the umask; its -wal and -shm take over its mode."""
     with suppress(FileExistsError):
         os.close(open_private(path))
 
 
 def reading_uri(path: Path, scratch: ExitStack, *, mode: str = "ro") -> str:
-    """What to open the database by for reading; a copy that has to be made lasts as long as `scratch`."""
+    """Return what to open the database by for reading; a copy that has to be made lasts as long as `scratch`."""
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK) and not is_full(path.parent):
         return f"{path.absolute().as_uri()}?mode={mode}"
     log = path.with_name(f"{path.name}-wal")
@@ -62,7 +62,7 @@ def _copied(path: Path, log: Path, scratch: ExitStack) -> Path:
 
 @contextmanager
 def telling_full(path: Path) -> Iterator[None]:
-    """SQLite's ways to say that the file system is full become NoSpace; its other errors pass."""
+    """Turn SQLite's errors of a full file system into NoSpace; its other errors pass."""
     try:
         yield
     except sqlite3.Error as error:
@@ -76,7 +76,7 @@ def telling_full(path: Path) -> Iterator[None]:
 
 @contextmanager
 def in_words(path: Path, remedy: str) -> Iterator[None]:
-    """SQLite's errors on an index as pgvault's; only one that `remedy` would mend is Corrupt."""
+    """Turn SQLite's errors on an index into pgvault's; only one that `remedy` would mend is Corrupt."""
     try:
         with telling_full(path):
             yield
@@ -104,5 +104,5 @@ def is_out_of_space(error: sqlite3.Error) -> bool:
 
 
 def is_duplicate(error: sqlite3.Error) -> bool:
-    """Whether a row was to be added that may be there once only."""
+    """Return whether a row was to be added that may be there only once."""
     return _code(error) == sqlite3.SQLITE_CONSTRAINT

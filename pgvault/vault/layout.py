@@ -76,7 +76,7 @@ class ServerVault(NamedTuple):
         return Key(kind, self.name, name)
 
     def location(self, kind: Kind, name: str = "") -> str:
-        """Where an object of this server is, or would be, for people."""
+        """Return where an object of this server is, or would be, for people."""
         return self.store.location(self.key(kind, name))
 
     @property
@@ -113,7 +113,7 @@ class ServerVault(NamedTuple):
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """All in which something is written."""
+        """Return all directories in which something is written."""
         return self.backups, self.packs, self.wal, *self.spool.directories, self.quarantine, self.locks
 
     def prepare(self) -> None:
@@ -123,15 +123,15 @@ class ServerVault(NamedTuple):
 
 
 def _is_begun(home: Path, name: str) -> bool:
-    """Whether this may lie in a directory that becomes a vault: what a first run that was cut short, or one that runs
-    beside this one, has made already, or an `incoming` that a person made for rsync before the first backup."""
+    """Return whether this may be in a directory that becomes a vault: what a first run that was cut short, or one that
+    runs beside this one, has made already, or an `incoming` that a person made for rsync before the first backup."""
     return name in ("lost+found", "jobs", "README") or name.startswith(TEMPORARY) or \
         ((home / name / "incoming").is_dir() and os.listdir(home / name) == ["incoming"])
 
 
 def refuse_other_owner(home: Path) -> None:
-    """Root may write into anyone's vault, and what it writes there the owner cannot read: backups and archiving would
-    fail from then on. A vault that cannot be written to may be read by whoever can."""
+    """Raise Refused for root in another user's vault: what root writes there the owner cannot read, and backups and
+    archiving would fail from then on. A vault that cannot be written to may be read by whoever can."""
     with suppress(FileNotFoundError):
         owner = home.stat().st_uid
         if owner != os.geteuid() and os.access(home, os.W_OK):
@@ -162,7 +162,7 @@ class Vault:
 
     @property
     def leases(self) -> Leases:
-        """Of what concerns no single server, as the destinations of restores."""
+        """Return the leases of what concerns no single server, as the destinations of restores."""
         return LocalLeases(self.home / "locks")
 
     @property
@@ -174,8 +174,8 @@ class Vault:
 
     @classmethod
     def open(cls, home: Path) -> Vault:
-        """For reading and writing what exists; NotFound when there is no vault, Refused when it is another user's, or
-        when this user had one there."""
+        """Open it for reading and writing what exists; NotFound if there is no vault, Refused if it is another user's,
+        or if this user had one there."""
         vault = cls(home)
         refuse_other_owner(home)
         vault.read_id()
@@ -183,7 +183,7 @@ class Vault:
 
     @classmethod
     def open_or_create(cls, home: Path) -> Vault:
-        """Also makes it, where `writable` does not say why not."""
+        """Open it, and make it if there is none, unless `writable` raises."""
         vault, vault_id = cls(home), cls.writable(home)
         if vault_id is None:
             vault._create()
@@ -194,9 +194,9 @@ class Vault:
 
     @classmethod
     def writable(cls, home: Path) -> str | None:
-        """The id of the vault that may be written to in `home`, None where one may be made. Makes nothing; raises why
-        neither may be: the vault is another user's or another one than before, or is not there any more, or there is
-        something else."""
+        """Return the id of the vault that may be written to in `home`; None if one may be made. It makes nothing, and
+        raises if neither is so: the vault is another user's or another one than before, or is not there any more, or
+        there is something else."""
         vault = cls(home)
         refuse_other_owner(home)
         if vault.is_there:
@@ -215,11 +215,11 @@ class Vault:
         return None
 
     def refuse_other(self) -> None:
-        """When it is not the one that this user has written to here."""
+        """Raise Refused if it is not the one to which this user has written here."""
         mount_guard.refuse_other(self.home, self.read_id())
 
     def read_id(self) -> str:
-        """What tells it from every other one, wherever it lies; NotFound when there is no vault."""
+        """Return the id by which it differs from every other one, wherever it is; NotFound if there is no vault."""
         try:
             facts = tomllib.loads(self.store.read(_MARK).decode())
         except NotFound:
@@ -235,7 +235,8 @@ class Vault:
         return str(facts.get("id"))
 
     def _create(self) -> None:
-        """Of two that make it at once one is first, and the other finds it made: an id that was read once stays."""
+        """Make it. Of two that make it at once one is first, and the other finds it made: an id that was read once
+        stays."""
         import tomli_w  # only for a new vault
 
         make_directory(self.home)

@@ -26,7 +26,7 @@ class Listing(Manifest):
     """Entries in the order of the backup, which is that of their ids: 1 to the number of entries."""
 
     def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
-        """Corrupt when the manifest is missing, or can be seen to be damaged without reading it whole."""
+        """Open the manifest; Corrupt if it is missing, or can be seen to be damaged without reading it whole."""
         super().__init__(server, backup, check=check)
         try:
             [(self._count,)] = self._query("SELECT coalesce(max(id), 0) FROM file")
@@ -38,17 +38,18 @@ class Listing(Manifest):
         return int(self._count)
 
     def entries_at(self, first: int, limit: int) -> list[Entry]:
-        """At most `limit` of them from place `first` on; places are counted from 0."""
+        """Return at most `limit` of them from place `first` on; places are counted from 0."""
         return [entry_of(row) for row in self._query(
             "SELECT * FROM file WHERE id > ? ORDER BY id LIMIT ?", (first, limit))]
 
     def entries_of(self, ids: Sequence[int]) -> list[Entry]:
-        """In the order of `ids`; what is no entry's id is passed over."""
+        """Return the entries in the order of `ids`; what is no entry's id is passed over."""
         query = "SELECT * FROM file WHERE id = ?"
         return [entry_of(row) for each in ids for row in self._query(query, (each,))]
 
     def search(self, text: str, *, invert: bool = False) -> Search:
-        """For the entries whose path holds `text`, or with `invert` does not; ASCII letters match in either case."""
+        """Return a search for the entries whose path contains `text`, or with `invert` does not; ASCII letters match in
+        either case."""
         return Search(self, text, invert)
 
 

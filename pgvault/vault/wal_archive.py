@@ -51,18 +51,19 @@ class _Spooled(NamedTuple):
 
 
 def key_of(server: ServerVault, name: str) -> Key:
-    """Of an archived file. ValueError when PostgreSQL archives nothing of this name."""
+    """Return the key of an archived file. ValueError if PostgreSQL archives nothing of this name."""
     parse_wal_name(name)
     return server.key(Kind.WAL, name)
 
 
 def is_archived(server: ServerVault, name: str) -> bool:
-    """False only when that is proven. ValueError as `key_of`."""
+    """Return whether it is archived; False only if that is proven. ValueError as `key_of`."""
     return server.store.stat(key_of(server, name)) is not None
 
 
 def level_for(configured: int) -> int:
-    """The zstd level for WAL: the levels up to 3 store it equally small, and level 1 takes half the time of 3."""
+    """Return the zstd level for WAL: the levels up to 3 store it equally small, and level 1 takes half the time of 3.
+    """
     return 1 if configured <= 3 else configured
 
 
@@ -101,7 +102,7 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
 
 
 def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, level: int = 1) -> Path:
-    """Put what `source` holds in quarantine in place of the archive; where it is then."""
+    """Put what `source` contains into quarantine instead of the archive; return where it is then."""
     from pgvault.vault.quarantine import set_aside_once
 
     with server.store.spool(server.key(Kind.WAL, name)) as spool:
@@ -156,7 +157,8 @@ def _spool(source: BinaryIO, spool: SpoolFile, limit: int, level: int) -> _Spool
 
 
 def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
-    """Rule 12: does this content belong under this name, in this cluster? At first contact the content says which."""
+    """Check whether this content belongs under this name, in this cluster (rule 12). At first contact the content
+    decides."""
     name = file.name
     try:
         if isinstance(file, HistoryFile):
@@ -245,7 +247,8 @@ def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:
 
 
 def _digest_of(server: ServerVault, name: str) -> bytes | None:
-    """Of the plain content of what is stored; None where that is no WAL any more, of which a copy is kept aside."""
+    """Return the digest of the plain content of what is stored; None if that is no WAL any more, of which a copy is
+    kept aside."""
     try:
         with server.store.stream(key_of(server, name)) as file:
             return digest_of(file)
@@ -257,7 +260,7 @@ def _digest_of(server: ServerVault, name: str) -> bytes | None:
 
 
 def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> bool:
-    """Whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then."""
+    """Return whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then."""
     if not isinstance(parse_wal_name(name), SegmentFile):
         return False
     from pgvault.vault.quarantine import set_aside_stored
@@ -271,8 +274,8 @@ def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> 
 
 
 def _further(server: ServerVault, name: str, spooled: _Spooled) -> bool | None:
-    """Whether the newcomer is the better of two copies of an unfinished segment; None when they differ, as any other
-    files do."""
+    """Return whether the newcomer is the better of two copies of an unfinished segment; None if they differ, as any
+    other files do."""
     if not isinstance(parse_wal_name(name), PartialFile):
         return None
     from pgvault.vault.wal_agreement import reaches_further
@@ -294,7 +297,7 @@ def _other_content(name: str) -> Rejected:
 
 
 def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> None:
-    """Have the row of a file that is in the archive; NotFound when it is not. The caller holds the archive's lease."""
+    """Add the row of a file that is in the archive; NotFound if it is not. The caller holds the archive's lease."""
     found = server.store.stat(key := key_of(server, name))
     if found is None:
         raise absent(server.store.location(key))
@@ -315,7 +318,7 @@ def _add_row(server: ServerVault, row: wal_index.StoredFile) -> None:
 
 
 def digest_of(file: BinaryIO) -> bytes:
-    """SHA-256 of an archived file's plain content; Corrupt when it is damaged."""
+    """Return SHA-256 of an archived file's plain content; Corrupt if it is damaged."""
     digest = hashlib.sha256()
     for piece in decompressed(file):
         digest.update(piece)

@@ -52,7 +52,8 @@ def moment(microseconds: int) -> datetime:
 
 
 def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
-    """From the archived history files; one that cannot be read is an error, since nothing is sure without it."""
+    """Return the tree of the archived history files; one that cannot be read is an error, since nothing is sure without
+    it."""
     histories = []
     for file in index.files("history"):
         text = b"".join(read_verified(server, file.name))
@@ -61,12 +62,12 @@ def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
 
 
 def unread(index: WalIndex) -> int:
-    """How many segments have not been read yet."""
+    """Return how many segments have not been read yet."""
     return int(index.connection.execute(_UNREAD).fetchone()[0])
 
 
 def read_facts(server: ServerVault, *, limit: int | None = None, on_progress: OnProgress | None = None) -> int:
-    """Read the segments that were not read yet, at most `limit` of them; how many were.
+    """Read the segments that were not read yet, at most `limit` of them; return how many were.
 
     One that was read without the end of the segment before, which arrived later, is read again.
     """
@@ -79,7 +80,7 @@ def read_facts(server: ServerVault, *, limit: int | None = None, on_progress: On
 
 def read_facts_into(index: WalIndex, server: ServerVault, identity: Identity, *, limit: int | None = None,
                     on_progress: OnProgress | None = None) -> int:
-    """The same into an open index."""
+    """Do the same into an open index."""
     done, size = 0, identity.segment_size
     tree = timeline_tree(server, index)
     found = _next_pending(index, Segment(0, 0))
@@ -122,13 +123,13 @@ def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: 
 
 
 def carry_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity: Identity) -> Carry | None:
-    """What the segment before, on this timeline or on the one it branched from, left unfinished."""
+    """Return what the segment before, on this timeline or on the one it branched from, left unfinished."""
     left = _left_before(index, tree, segment, identity)
     return None if left is None else left.carry
 
 
 def carry_to(server: ServerVault, name: str) -> Carry | None:
-    """The same for an archived segment, as far as the index has it."""
+    """Return the same for an archived segment, as far as the index has it."""
     identity = read_identity(server)
     if identity is None:
         return None

@@ -23,8 +23,8 @@ from pgvault.wal.pages import check_segment, read_header
 
 
 def find(server: ServerVault, name: str, *, level: int = 1) -> bool:
-    """Whether the file is archived; False when it is proven absent. What waits in streaming or incoming is archived
-    first."""
+    """Return whether the file is archived; False if it is proven absent. What waits in streaming or incoming is
+    archived first."""
     try:
         if is_archived(server, name):
             return True
@@ -52,14 +52,13 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> bool:
 
 
 def fetch(server: ServerVault, name: str, *, level: int = 1) -> bytes | None:
-    """The whole plain content, verified; None when it is proven absent."""
+    """Return the whole plain content, verified; None if it is proven absent."""
     return b"".join(read_verified(server, name)) if find(server, name, level=level) else None
 
 
 def read_verified(server: ServerVault, name: str) -> Iterator[bytes]:
-    """The plain content in pieces; Corrupt at the latest after the last one, so use none before all have come.
-
-    NotFound when it is not archived."""
+    """Yield the plain content in pieces; Corrupt at the latest after the last one, so use none before all have come.
+    NotFound if it is not archived."""
     digest = hashlib.sha256()
     for piece in read_checked(server, name):
         digest.update(piece)
@@ -72,7 +71,7 @@ def read_verified(server: ServerVault, name: str) -> Iterator[bytes]:
 
 
 def read_checked(server: ServerVault, name: str) -> Iterator[bytes]:
-    """The same without asking the index: zstd's checksum, and for WAL the first page, are what proves it."""
+    """Do the same without the index: zstd's checksum, and for WAL the first page, prove it."""
     identity = read_identity(server)
     plain, head = 0, b""
     try:
@@ -89,7 +88,7 @@ def read_checked(server: ServerVault, name: str) -> Iterator[bytes]:
 
 
 def read_stored(server: ServerVault, name: str) -> Iterator[bytes]:
-    """An archived file as it is stored, in pieces."""
+    """Yield an archived file as it is stored, in pieces."""
     with server.store.stream(key_of(server, name)) as file:
         while piece := file.read(PIECE):
             yield piece
@@ -108,7 +107,7 @@ def _damaged(server: ServerVault, name: str, detail: str) -> Corrupt:
 
 
 def _indexed_digest(server: ServerVault, name: str) -> bytes | None:
-    """What the index knows; one that is missing knows nothing. InDoubt when it cannot be asked."""
+    """Return the digest in the index; a missing index has none. InDoubt if it cannot be read."""
     try:
         with wal_index.reading(server) as index:
             row = index.find(name)

@@ -21,8 +21,8 @@ _HINT = ("Two servers have taken the same timeline. See which one archives here,
 
 
 def contradiction(history: History, segment: Segment, size: int, pages: PageOrder) -> str:
-    """Why this segment is not of the timeline that the history tells of; empty when they agree as far as can be seen.
-    """
+    """Return why this segment is not of the timeline that the history describes; empty if they agree as far as can be
+    seen."""
     if history.parent is None:
         return ""
     low, high = pages.forked(segment.timeline, size)
@@ -33,7 +33,7 @@ def contradiction(history: History, segment: Segment, size: int, pages: PageOrde
 
 
 def archived_history(server: ServerVault, timeline: int) -> History | None:
-    """None when there is none, or none that can be read: what is damaged is reported by whoever needs it."""
+    """Return it; None if there is none, or none that can be read: whoever needs it reports the damage."""
     from pgvault.vault.wal_archive import key_of
 
     name = f"{timeline:08X}.history"
@@ -43,7 +43,7 @@ def archived_history(server: ServerVault, timeline: int) -> History | None:
 
 
 def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrder) -> None:
-    """Rejected when the history of its timeline that is archived is another server's."""
+    """Raise Rejected if the history of its timeline that is archived is another server's."""
     if segment.timeline > 1 and (history := archived_history(server, segment.timeline)) and (
             why := contradiction(history, segment, size, pages)):
         raise Rejected(f"{segment.name(size)} is not of the timeline {segment.timeline} that is archived",
@@ -51,7 +51,7 @@ def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrde
 
 
 def refuse_history(server: ServerVault, history: History, size: int) -> None:
-    """Rejected when the WAL of its timeline that is archived is another server's: the oldest shows it best."""
+    """Raise Rejected if the WAL of its timeline that is archived is another server's: the oldest shows it best."""
     from pgvault.vault.wal_archive import is_archived, key_of
 
     name, prefix = f"{history.timeline:08X}.history", f"{history.timeline:08X}"

@@ -75,7 +75,7 @@ class StoredFile(NamedTuple):
 
 
 def describe(found: Facts, name: str, segment_size: int | None, plain: int, sha256: bytes) -> StoredFile:
-    """The row for a file that is in the archive. `segment_size` is None before the first segment came."""
+    """Return the row for a file that is in the archive. `segment_size` is None before the first segment came."""
     file = parse_wal_name(name)
     stored, at = found.size, found.modified // 1000
     if isinstance(file, HistoryFile):
@@ -96,7 +96,7 @@ class WalIndex:
         return StoredFile(*row) if row else None
 
     def add(self, file: StoredFile) -> None:
-        """Also in the place of an older row, whose facts then no longer hold."""
+        """Add a row, also in the place of an older one, whose facts then no longer hold."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             self._forget(file.name)
@@ -105,13 +105,13 @@ class WalIndex:
                 file.accepted_at))
 
     def remove(self, name: str) -> None:
-        """The row and the facts of a file that left the archive."""
+        """Remove the row and the facts of a file that left the archive."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             self._forget(name)
 
     def forget_facts(self) -> None:
-        """Have every segment read again."""
+        """Forget all facts, so that every segment is read again."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             for table in _OF_RECORDS:
@@ -121,7 +121,8 @@ class WalIndex:
         return {name for (name,) in self.connection.execute("SELECT name FROM file")}
 
     def names_in(self, directory: str) -> list[str]:
-        """Of the files that one directory of the archive holds, in order: a timeline's history is in its first one."""
+        """Return the files that one directory of the archive contains, in order: a timeline's history is in its first
+        one."""
         first = f"{directory[:8]}." if directory.endswith("00000000") else directory
         return [name for (name,) in self.connection.execute(
             "SELECT name FROM file WHERE name BETWEEN ? AND ? ORDER BY name", (first, f"{directory}~"))]
@@ -130,7 +131,7 @@ class WalIndex:
         return int(self.connection.execute("SELECT count(*) FROM file").fetchone()[0])
 
     def files(self, kind: str) -> Iterator[StoredFile]:
-        """All of a kind, by timeline and number."""
+        """Yield all of a kind, by timeline and number."""
         return (StoredFile(*row) for row in self.connection.execute(
             "SELECT * FROM file WHERE kind = ? ORDER BY timeline, number", (kind,)))
 
@@ -140,7 +141,7 @@ class WalIndex:
             (segment.timeline, segment.number)).fetchone() is not None
 
     def segments(self) -> set[Segment]:
-        """All that are complete."""
+        """Yield all that are complete."""
         return {Segment(*row) for row in self.connection.execute(
             "SELECT timeline, number FROM file WHERE kind = 'segment'")}
 
@@ -169,19 +170,19 @@ _BETWEEN = "kind = 'segment' AND file.timeline = ? AND file.number BETWEEN ? AND
 
 
 def archived_segments(index: WalIndex) -> list[Archived]:
-    """Every segment by timeline and number, with what recovery planning has to know of it."""
+    """Return every segment by timeline and number, with what recovery planning has to know of it."""
     from pgvault.model.window import Archived  # put-wal and get-wal do without
 
     return [Archived._make(row) for row in archived_rows(index)]
 
 
 def archived_rows(index: WalIndex, *more: str) -> sqlite3.Cursor:
-    """The same as rows, to be read in portions, with further columns of `file` and `facts` behind."""
+    """Return the same as rows, to be read in portions, followed by further columns of `file` and `facts`."""
     return index.connection.execute(_ARCHIVED.format("".join(f", {column}" for column in more), _ALL))
 
 
 def archived_between(index: WalIndex, first: Segment, last: Segment) -> list[Archived]:
-    """Those of one timeline, by number."""
+    """Return those of one timeline, by number."""
     from pgvault.model.window import Archived
 
     return [Archived._make(row) for row in index.connection.execute(
@@ -189,13 +190,13 @@ def archived_between(index: WalIndex, first: Segment, last: Segment) -> list[Arc
 
 
 def has_breaks(index: WalIndex) -> bool:
-    """Whether there is a segment that recovery does not pass: a record is damaged, or wal_level was minimal."""
+    """Return whether there is a segment that recovery does not pass: a record is damaged, or wal_level was minimal."""
     return index.connection.execute(_BREAKS).fetchone() is not None
 
 
 @contextmanager
 def writing(server: ServerVault) -> Iterator[WalIndex]:
-    """The index, made if it is missing, for changing it; what is committed survives a power failure."""
+    """Open the index for changing it, and make it if it is missing; what is committed survives a power failure."""
     with _in_words(server):
         make_private(server.cache.wal)
         with closing(sqlite3.connect(server.cache.wal, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
@@ -208,7 +209,7 @@ def writing(server: ServerVault) -> Iterator[WalIndex]:
 
 @contextmanager
 def reading(server: ServerVault) -> Iterator[WalIndex]:
-    """The index for asking it, also in a vault that may not be written to, or that is full. NotFound when there is
+    """Open the index for queries, also in a vault that may not be written to, or that is full. NotFound if there is
     none."""
     if not server.cache.wal.exists():
         raise NotFound(f"the index {server.cache.wal} is missing",
@@ -230,8 +231,7 @@ def reading(server: ServerVault) -> Iterator[WalIndex]:
 
 @contextmanager
 def copied(server: ServerVault) -> Iterator[WalIndex]:
-    """A copy in memory, empty where there is no index of use: what a vault that cannot be written to is asked through.
-    """
+    """Return a copy in memory, empty if there is no usable index: it answers for a vault that cannot be written to."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         try:
             with reading(server) as index:
@@ -242,8 +242,8 @@ def copied(server: ServerVault) -> Iterator[WalIndex]:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """The tables, once, whoever comes first. An index of another format is a cache: it loses what the records told,
-    and its files too where they were described otherwise."""
+    """Make the tables, once, whoever comes first. An index of another format is a cache: it loses what the records
+    contained, and its files too if they were described otherwise."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -260,7 +260,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def discard(server: ServerVault) -> None:
-    """Put an unusable index out of the way; the caller holds the archive's lock. `rebuild` makes it again."""
+    """Move an unusable index out of the way; the caller holds the archive's lock. `rebuild` makes it again."""
     for suffix in ("-wal", "-shm", "", "-journal"):
         server.cache.wal.with_name(server.cache.wal.name + suffix).unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ Row = tuple[int, ...]
 
 @contextmanager
 def one_moment(index: WalIndex) -> Iterator[None]:
-    """All that is asked within is answered as of one moment."""
+    """Answer all queries within as of one moment."""
     index.connection.execute("BEGIN")
     try:
         yield
@@ -38,20 +38,20 @@ def picture_rows(index: WalIndex) -> Iterator[list[Row]]:
 
 
 def restore_points(index: WalIndex) -> tuple[RestorePoint, ...]:
-    """By timeline and position."""
+    """Return the restore points by timeline and position."""
     return tuple(RestorePoint(name, timeline, number, Lsn(lsn), Lsn(end), at) for name, timeline, number, lsn, end, at
                  in index.connection.execute("SELECT name, timeline, number, lsn, end_lsn, at FROM restore_point"
                                              " ORDER BY timeline, lsn"))
 
 
 def segment_sizes(index: WalIndex) -> list[Row]:
-    """Timeline, number, and bytes plain and stored, of every segment by timeline and number."""
+    """Return timeline, number, and bytes plain and stored, of every segment by timeline and number."""
     return index.connection.execute(
         "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name").fetchall()
 
 
 def segments_between(index: WalIndex, timeline: int, first: int, last: int) -> Iterator[StoredFile]:
-    """Those with these numbers, by number."""
+    """Return those with these numbers, by number."""
     return (StoredFile(*row) for row in index.connection.execute(
         "SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
         " ORDER BY timeline, number", (timeline, first, last)))
@@ -62,12 +62,12 @@ def has_histories(index: WalIndex) -> bool:
 
 
 def newest_accepted(index: WalIndex) -> int | None:
-    """When the newest segment came, in microseconds since 1970; None when there is none."""
+    """Return when the newest segment came, in microseconds since 1970; None if there is none."""
     [at] = index.connection.execute("SELECT max(accepted_at) FROM file WHERE kind = 'segment'").fetchone()
     return None if at is None else int(at)
 
 
 def problems(index: WalIndex) -> Iterator[tuple[Segment, str]]:
-    """The segments whose records could not be read, and why."""
+    """Return the segments whose records could not be read, and why."""
     return ((Segment(timeline, number), reason) for timeline, number, reason in index.connection.execute(
         "SELECT timeline, number, problem FROM facts WHERE problem IS NOT NULL ORDER BY timeline, number"))

@@ -62,7 +62,7 @@ def differences(server: ServerVault, index: WalIndex) -> Differences:
 
 
 def archived_names(server: ServerVault) -> Iterator[str]:
-    """Every file of the archive, as the store lists it."""
+    """Yield every file of the archive, as the store lists it."""
     return (each.name for each in server.store.list(Kind.WAL, server.name) if _is_wal(each.name))
 
 
@@ -111,7 +111,7 @@ def _add_all(server: ServerVault, names: set[str]) -> tuple[int, tuple[Damaged, 
 
 
 def _add(server: ServerVault, name: str) -> bool:
-    """Read a file and have its row; False when it left the archive meanwhile."""
+    """Read a file and add its row; return False if it left the archive meanwhile."""
     digest, plain = hashlib.sha256(), 0
     try:
         for piece in read_checked(server, name):

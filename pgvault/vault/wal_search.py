@@ -46,9 +46,9 @@ FROM file f LEFT JOIN facts a USING (timeline, number) WHERE +f.kind = 'segment'
 
 
 class Row(NamedTuple):
-    """One archived segment with what its records told; times in microseconds since 1970, UTC.
+    """One archived segment with what its records contain; times in microseconds since 1970, UTC.
 
-    As the index has it, since there may be a hundred thousand of them.
+    Its values are those of the index, since there may be a hundred thousand rows.
     """
 
     timeline: int
@@ -85,18 +85,18 @@ class Row(NamedTuple):
         return Segment(self.timeline, self.number)
 
     def may_end(self, xid: int) -> bool:
-        """Whether this transaction may have ended in it."""
+        """Return whether this transaction may have ended in it."""
         oldest, newest = self.oldest_xid, self.newest_xid
         return oldest is not None and newest is not None and may_hold(oldest, newest, xid)
 
     @property
     def last_lsn(self) -> Lsn | None:
-        """Start of its last record."""
+        """Return the start of its last record."""
         return None if self.last_at is None else Lsn(self.last_at)
 
     @property
     def end(self) -> Lsn:
-        """Where its WAL ends."""
+        """Return where its WAL ends."""
         return Lsn(self.end_at)
 
     @property
@@ -114,10 +114,10 @@ class NamedPoint:
 
 
 class WalSearch:
-    """Questions to one server's archive. Bring its index up to date first (`wal_current.current`)."""
+    """Answers questions about one server's archive. Bring its index up to date first (`wal_current.current`)."""
 
     def __init__(self, server: ServerVault, index: WalIndex, identity: Identity, *, partial: bool = False) -> None:
-        """With `partial` the unfinished end of a timeline counts too (rule 14: only when asked)."""
+        """With `partial`, the unfinished end of a timeline counts too (rule 14: only if asked for)."""
         self._server, self._index, self.size = server, index, identity.segment_size
         self._partial = partial
         self._identity = identity
@@ -127,7 +127,7 @@ class WalSearch:
         self._begun: dict[Segment, Row | None] = {}
 
     def with_unfinished(self) -> WalSearch:
-        """The same that counts the unfinished ends of timelines; itself when it does, or when there are none."""
+        """Return a search that counts the unfinished ends of timelines; itself if it does, or if there are none."""
         if self._partial or not self._unfinished_segments():
             return self
         search = copy(self)
@@ -135,33 +135,34 @@ class WalSearch:
         return search
 
     def timelines(self) -> list[int]:
-        """Those of which there is WAL, be it an unfinished segment."""
+        """Return those of which there is WAL, even if only an unfinished segment."""
         begun = {segment.timeline for segment in self._unfinished_segments()}
         return sorted(begun.union(t for (t,) in self._index.connection.execute(
             "SELECT DISTINCT timeline FROM file WHERE kind = 'segment'")))
 
     def beginnings(self) -> dict[int, Lsn]:
-        """Where the first archived segment of each timeline begins."""
+        """Return where the first archived segment of each timeline begins."""
         return {timeline: Lsn(number * self.size) for timeline, number in self._index.connection.execute(
             "SELECT timeline, min(number) FROM file WHERE kind = 'segment' GROUP BY timeline")}
 
     def histories(self) -> tuple[str, ...]:
-        """The names of all archived history files."""
+        """Return the names of all archived history files."""
         return tuple(file.name for file in self._index.files("history"))
 
     def runs(self, history: History) -> list[list[Row]]:
-        """The whole segments that recovery along this path can read one after the other, cut where it cannot go on."""
+        """Return the whole segments that recovery along this path can read one after the other, cut where it cannot go
+        on."""
         if history.timeline not in self._runs:
             self._runs[history.timeline] = list(unbroken(self._along(history)))
         return self._runs[history.timeline]
 
     def begun(self, history: History, number: int) -> Row | None:
-        """The unfinished segment of this path with that number; None where there is none, or when unfinished ones were
-        not asked for."""
+        """Return the unfinished segment of this path with that number; None if there is none, or if unfinished ones
+        were not asked for."""
         return self._begun_row(history.segment(number, self.size)) if self._partial else None
 
     def on_path(self, history: History) -> Iterator[Row]:
-        """All segments that there are of this path, in order; some between them may be missing."""
+        """Yield all segments of this path that exist, in order; some between them may be missing."""
         rows = self._along(history)
         begun = self._unfinished_segments() if self._partial else set()
         rows += [row for segment in begun if history.segment(segment.number, self.size) == segment
@@ -169,19 +170,20 @@ class WalSearch:
         return iter(sorted(rows, key=lambda row: row.number))
 
     def unfinished(self, history: History) -> Row | None:
-        """The unfinished segment at the end of this path; None when there is none."""
+        """Return the unfinished segment at the end of this path; None if there is none."""
         segments = [segment for segment in self._unfinished_segments() if segment.timeline == history.timeline]
         with suppress(PgvaultError):
             return self._begun_row(max(segments)) if segments else None
         return None
 
     def chunks(self, row: Row) -> Iterator[bytes]:
-        """The content of a segment, compared with its hash; NotFound when it has left the archive."""
+        """Yield the content of a segment, compared with its hash; NotFound if it has left the archive."""
         return row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
             read_verified(self._server, row.name)
 
     def left_out(self, history: History, row: Row) -> Row | None:
-        """The unfinished segment with which the WAL would go on behind `row`, the last one, were it asked for."""
+        """Return the unfinished segment with which the WAL would continue behind `row`, the last one, if it were asked
+        for."""
         following = history.segment(row.number + 1, self.size)
         if row.stops or self._index.has(following):
             return None
@@ -190,7 +192,7 @@ class WalSearch:
         return None
 
     def break_behind(self, history: History, row: Row) -> str:
-        """Why recovery ends with this segment though the archive has more of the path; empty when it has not."""
+        """Return why recovery ends with this segment though the archive has more of the path; empty if it has not."""
         if row.ends_by == DAMAGED:
             return f"segment {row.name} is damaged at {row.end}"
         following = history.segment(row.number + 1, self.size)
@@ -208,7 +210,7 @@ class WalSearch:
         return ""
 
     def transactions(self, row: Row) -> list[Transaction]:
-        """The ends of transactions recorded in this segment, in order; WalMissing when it cannot be read."""
+        """Return the ends of transactions recorded in this segment, in order; WalMissing if it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
         found = self._read(row, lambda: transactions_of(
             pieces(self.chunks(row), row.segment.start(self.size)), carry))
@@ -224,7 +226,7 @@ class WalSearch:
             raise WalMissing(f"segment {row.name} cannot be read", detail=f"{error}.") from None
 
     def numbers(self, history: History) -> list[int]:
-        """Of the archived segments of this path, in order; some between them may be missing."""
+        """Return the numbers of the archived segments of this path, in order; some between them may be missing."""
         found: list[int] = []
         for leg in history.legs:
             last = 1 << 62 if leg.end is None else leg.end // self.size - 1
@@ -234,8 +236,8 @@ class WalSearch:
         return found
 
     def effects(self, history: History, row: Row) -> list[tuple[int, Effect]]:
-        """What replay along this path does up to the end of this segment, from the first one on; of each the number of
-        its segment."""
+        """Return what replay along this path does up to the end of this segment, from the first one on, each with the
+        number of its segment."""
         found: list[tuple[int, Effect]] = []
         for leg in history.legs:
             first = leg.start // self.size
@@ -246,7 +248,8 @@ class WalSearch:
         return found
 
     def effects_within(self, row: Row) -> list[Effect]:
-        """All that the records of one segment do, read again: also what ends within it, which the index leaves out."""
+        """Return all that the records of one segment do, read again: also what ends within it, which the index leaves
+        out."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
         return self._read(row, lambda: effects_of(pieces(self.chunks(row), row.segment.start(self.size)), carry))
 
@@ -262,7 +265,7 @@ class WalSearch:
         return sorted(found, key=lambda point: point.lsn)
 
     def segments_with_points(self, since: int | None, until: int | None) -> set[Segment]:
-        """The archived segments with restore points of between these times, in microseconds since 1970."""
+        """Return the archived segments with restore points between these times, in microseconds since 1970."""
         return {Segment(*row) for row in self._index.connection.execute(
             "SELECT timeline, number FROM restore_point WHERE at >= coalesce(?, at) AND at <= coalesce(?, at)",
             (since, until))}
@@ -272,7 +275,7 @@ class WalSearch:
             "SELECT DISTINCT name FROM restore_point ORDER BY name")]
 
     def _unfinished_segments(self) -> set[Segment]:
-        """Those that are not archived whole."""
+        """Return those that are not archived whole."""
         return {segment for segment in unfinished_segments(self._server, self._index, self._identity)
                 if not self._index.has(segment)}
 
@@ -282,7 +285,7 @@ class WalSearch:
                 yield row
 
     def _begun_row(self, segment: Segment) -> Row | None:
-        """Looked at once, so that all that is found in it is of one moment."""
+        """Look at it once, so that all that is found in it is of one moment."""
         if segment not in self._begun:
             carry = carry_before(self._index, self.tree, segment, self._identity)
             found = look(self._server, segment, self._identity, carry)
@@ -290,11 +293,11 @@ class WalSearch:
         return self._begun[segment]
 
     def _along(self, history: History) -> list[Row]:
-        """The whole segments of this path."""
+        """Return the whole segments of this path."""
         return along(history, self.archived(), self.size)
 
     def archived(self) -> Mapping[int, list[Row]]:
-        """Every whole segment, by timeline and number."""
+        """Return every whole segment, by timeline and number."""
         if not self._rows:
             rows = map(Row._make, self._index.connection.execute(_ROWS, (self.size,)))
             self._rows.update((timeline, list(same)) for timeline, same in groupby(rows, itemgetter(0)))

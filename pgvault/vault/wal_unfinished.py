@@ -53,7 +53,7 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An unfinished segment, and what its records tell."""
+    """An unfinished segment, and what its records contain."""
 
     part: _Part
     end: Lsn
@@ -69,7 +69,7 @@ class Unfinished:
 
 
 def segments(server: ServerVault, index: WalIndex, identity: Identity) -> set[Segment]:
-    """All of which there is an unfinished copy."""
+    """Return all segments of which there is an unfinished copy."""
     found = {Segment(file.timeline, file.number) for file in index.files("partial") if file.number is not None}
     with suppress(FileNotFoundError, ValueError):
         found |= {Segment.parse(name, identity.segment_size) for name in partials(server)}
@@ -77,9 +77,9 @@ def segments(server: ServerVault, index: WalIndex, identity: Identity) -> set[Se
 
 
 def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry | None) -> Unfinished | None:
-    """The copy of this segment that reaches furthest; None when there is none with any WAL in it.
+    """Return the copy of this segment that reaches furthest; None if there is none with any WAL in it.
 
-    `carry` is what the segment before left. Corrupt when the archived copy is damaged.
+    `carry` is what the segment before left. Corrupt if the archived copy is damaged.
     """
     name = segment.name(identity.segment_size) + PARTIAL
     found = []

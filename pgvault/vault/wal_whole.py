@@ -14,7 +14,7 @@ from pgvault.vault.wal_index import archived_between
 
 
 def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
-    """Segments from the backup's begin to its end that are not in the archive."""
+    """Return the segments from the backup's begin to its end that are not in the archive."""
     begin, end, size = backup.begin_segment, backup.end_segment, backup.segment_size
     if begin is None or end is None:
         return []
@@ -23,8 +23,8 @@ def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
 
 
 def lacking(server: ServerVault, backup: Backup) -> Segment | None:
-    """The first segment from the backup's begin to its end that is missing, or that recovery cannot get past; None when
-    the backup can be restored. A segment that nobody has read yet counts as whole, as it does in `pgvault wal`."""
+    """Return the first segment from the backup's begin to its end that is missing, or that recovery cannot pass; None
+    if the backup can be restored. A segment that has not been read yet counts as whole, as it does in `pgvault wal`."""
     begin, end = backup.begin_segment, backup.end_segment
     if begin is None or end is None:
         return None
