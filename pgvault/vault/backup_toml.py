@@ -56,4 +56,7 @@ def _lsn(kind: type, value: Any) -> Lsn:
 def _utc(name: str, moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{name} is no time with a zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{name} is outside the calendar in UTC") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from desk import Desk, failure, press, screen, settle, write
+import asyncio
+
+from desk import Desk, Played, failure, press, screen, settle, write
 from recovery import (
     BACKUP,
     COMMAND,
@@ -32,6 +34,7 @@ from pgvault.console.screens.text_box import TextBox
 from pgvault.console.wizard.draft import Then, What
 from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.opening import open_wizard
+from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure, Level, Noted, PhaseStarted
 from pgvault.model.job import JobState
@@ -81,6 +84,32 @@ async def test_where_to_is_asked_anew_when_one_comes_back_to_it(desk: Desk) -> N
                   choices(spaces=(space("fast"),)))
         await press(pilot, "escape")
         assert "a place for it; it was in /mnt/fast" in screen(pilot)
+
+
+async def test_a_point_is_asked_anew_when_one_comes_back_to_it(desk: Desk) -> None:
+    """What was known of it before is not handed on to the next step, where it would take a place away again."""
+    ready(desk)
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        desk.says("restore main auto --target-lsn 0/E01ADF0 --exclusive --target-timeline 1 --choices",
+                  choices(spaces=(space("fast"),)))
+        await press(pilot, "escape", "escape", "enter")
+        assert wizard(pilot).draft.step is Step.WHERE
+        assert "a place for it; it was in /mnt/fast" in screen(pilot)
+
+
+async def test_an_answer_that_was_waited_for_takes_nobody_on_who_has_gone_back(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_POINT) as pilot:
+        asking = pilot.app.queries.commands
+        assert isinstance(asking, Played)
+        wizard(pilot).query_one(PointStep)._forget()
+        asking.held = asyncio.Event()
+        wizard(pilot).query_one(PointStep).come_up()
+        await pilot.press("enter", "escape")
+        assert wizard(pilot).draft.step is Step.WHAT
+        asking.held.set()
+        await settle(pilot)
+        assert (wizard(pilot).draft.step, wizard(pilot).draft.point) == (Step.WHAT, None)
 
 
 async def test_the_finder_names_the_newest_accident_first(desk: Desk) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pgvault.console.fields import Field, laid_out, wrapped
 from pgvault.console.wizard.accident import accident_of, rows, together
-from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, point_of
+from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, flaw_of_port, point_of
 from pgvault.console.wizard.drafts import DraftFile, from_document, to_document
 from pgvault.console.wizard.search import MASS, Search
 from pgvault.console.wizard.steps import Step, after, before, path, shown
@@ -99,6 +99,19 @@ def test_a_point_is_read_back_from_its_options(point: Point) -> None:
 def test_what_is_no_draft_is_refused(told: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"Expected|Invalid|missing"):
         from_document(told)
+
+
+@pytest.mark.parametrize("name", ["orders", "", "a.b." + "x" * 64, "a.b.\ud800"])
+def test_a_draft_that_expects_what_no_table_is_named_is_refused(name: str) -> None:
+    """Every step writes the draft's command, which would have to name it."""
+    with pytest.raises(ValueError, match="not a table's name"):
+        from_document(to_document(Draft("main")) | {"expect": [name]})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "9" * 5000])
+def test_what_is_no_port_is_left_out_of_the_command(port: str) -> None:
+    assert flaw_of_port(port).startswith("a port is a number from 1 to 65,535, not ")
+    assert "--port" not in Draft("main", port=port).words()
 
 
 def test_a_draft_of_an_earlier_version_is_read(tmp_path: Path) -> None:

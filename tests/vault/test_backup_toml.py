@@ -64,7 +64,9 @@ def test_times_are_in_utc() -> None:
     ('"0/28"', "28", "begin_lsn: expected str, got int"), (f'"{ID}"', '"20261122T200513Z"', "it is about backup"),
     ("segment_size = 16777216", "segment_size = 3", "segment_size cannot be 3"),
     ("started_at = 2026-11-22 20:05:12+00:00", "started_at = 2026-11-22 20:05:12",
-     "started_at is no time with a zone")])
+     "started_at is no time with a zone"),
+    ("started_at = 2026-11-22 20:05:12+00:00", "started_at = 0001-01-01 00:00:00+05:00",
+     "started_at is outside the calendar in UTC")])
 def test_what_is_wrong_is_named_with_its_field(written: str, instead: str, why: str) -> None:
     text = format_facts(BACKUP)
     assert written in text

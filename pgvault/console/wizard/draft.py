@@ -18,6 +18,8 @@ from pgvault.model.relation import parse_relation
 from pgvault.model.restore_request import LAST_PORT, RestoreRequest, parse_point, point_options
 from pgvault.model.target import AtTime, EndOfWal, Target, TargetAction
 
+_PORT = re.compile("[0-9]{1,5}")
+
 
 class What(Enum):
     """What happened."""
@@ -190,7 +192,7 @@ def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime
 
 def flaw_of_port(port: str) -> str:
     """Why this cannot be the port of a server, as one line; empty when it can, or none is named."""
-    if not port or (port.isascii() and port.isdigit() and 1 <= int(port) <= LAST_PORT):
+    if not port or (_PORT.fullmatch(port) and 1 <= int(port) <= LAST_PORT):
         return ""
     return f"a port is a number from 1 to {LAST_PORT:,}, not {port!r}"
 

@@ -23,6 +23,7 @@ from pgvault.config.state import state_directory
 from pgvault.console.wizard.draft import Draft, Point, Then, What, point_of
 from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import PgvaultError, from_os_error
+from pgvault.model.relation import parse_relation
 from pgvault.model.target import AtTime
 from pgvault.store.files import make_directory, write_durably
 from pgvault.store.leases import Concern
@@ -76,6 +77,8 @@ def _stored(point: Point) -> _StoredPoint:
 def from_document(document: Mapping[str, Any]) -> Draft:
     """Return the draft of such values; ValueError if they are none."""
     stored = msgspec.convert(document, _StoredDraft)
+    for name in stored.expect:
+        parse_relation(name)
     point = stored.point and point_of(stored.point.options, stored.point.label, stored.point.typed, stored.point.time)
     return Draft(**msgspec.structs.asdict(stored) | {"tablespaces": tuple(stored.tablespaces.items()), "point": point})
 

@@ -100,7 +100,7 @@ class PointStep(Stage):
     # Coming and going
 
     def come_up(self) -> None:
-        draft = self.session.draft
+        draft, self._answer = self.session.draft, None  # the WAL went on meanwhile
         self.strip.read(draft.server)
         if draft.what is not self._what or self._candidate is None:
             self._what = draft.what
@@ -112,6 +112,7 @@ class PointStep(Stage):
             self._find()
 
     def step_down(self) -> None:
+        self._take = False
         self.finder.stop()
         self.session.found.learn(self.finder.found)
 
