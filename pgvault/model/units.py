@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_SIZE = r"\s*([0-9]{1,12})(?:\.([0-9]{1,6}))?\s*([A-Za-z]+)\s*"
+_SIZE = r"\s*([0-9]{1,19})(?:\.([0-9]{1,6}))?\s*([A-Za-z]+)\s*"
 _FACTORS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _SPELLINGS = {"KB": "kB", "KiB": "kB", "MiB": "MB", "GiB": "GB", "TiB": "TB"}
 LARGEST = 2**63 - 1
