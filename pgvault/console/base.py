@@ -23,8 +23,8 @@ from pgvault.console.keys import Action, in_textual
 from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
 from pgvault.console.queries import Queries, run_query
+from pgvault.console.sparing import SparingStylesheet
 from pgvault.console.theme import THEMES, theme_for
-from pgvault.console.widgets.sparing import SparingStylesheet
 from pgvault.model.errors import PgvaultError
 from pgvault.model.job import JobState
 

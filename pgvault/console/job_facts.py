@@ -11,9 +11,9 @@ from pgvault.console import plan_facts
 from pgvault.console.command_words import in_words
 from pgvault.console.fields import Field, gap, heading
 from pgvault.console.glyphs import Glyphs
+from pgvault.console.jobline import job_name, state_part
 from pgvault.console.joblines import took
 from pgvault.console.journal_rows import ENDED
-from pgvault.console.widgets.jobline import job_name, state_part
 from pgvault.jobs.encoding import decode
 from pgvault.jobs.failures import failure_of
 from pgvault.jobs.journal import EVENTS, read_edges

@@ -1,4 +1,4 @@
-"""What lists of jobs say beside the line of `widgets.jobline`: two lines of a job at work, and times in columns."""
+"""What lists of jobs say beside the line of `jobline`: two lines of a job at work, and times in columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import job_name, silence, state_part
+from pgvault.console.jobline import job_name, silence, state_part
 from pgvault.model.job import Job, JobState
 from pgvault.model.text import Painted, Part, elapsed, width
 

@@ -10,8 +10,8 @@ from desk import NARROW, Desk, press
 from textual.pilot import Pilot
 
 from pgvault.console.commands import Answer
-from pgvault.console.wizard.draft import Draft
-from pgvault.console.wizard.drafts import draft_file
+from pgvault.console.recovery.draft import Draft
+from pgvault.console.recovery.drafts import draft_file
 from pgvault.console.wizard.screen import RecoveryScreen
 from pgvault.model.event import Checked, CommandRan, Level, Noted, PhaseStarted, Progressed
 from pgvault.model.job import JobKind

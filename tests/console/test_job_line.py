@@ -12,7 +12,7 @@ from shelf import at
 
 from pgvault.console.glyphs import ASCII, UNICODE
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import ended_lines, job_line, silence
+from pgvault.console.jobline import ended_lines, job_line, silence
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.pace import Progress
 from pgvault.model.text import age, ago, visible, width

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from workshop import Workshop
 
 from pgvault.console import jobbook
-from pgvault.console.cancelling import left
 from pgvault.console.commands import Answer, CommandLog
 from pgvault.console.job_news import JobNews
 from pgvault.console.jobbook import JobBook
 from pgvault.console.journal_rows import JournalRows
+from pgvault.console.screens.cancelling import left
 from pgvault.jobs.journal import Journal
 from pgvault.jobs.plan import write_plan
 from pgvault.jobs.registry import create_job, jobs_directory, next_id

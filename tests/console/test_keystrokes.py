@@ -10,7 +10,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.steps import Step
 
 
 async def burst(pilot: Pilot[None], *keys: str) -> None:

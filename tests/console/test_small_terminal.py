@@ -8,7 +8,7 @@ from test_wal import an_evening
 from textual.pilot import Pilot
 
 from pgvault.console.base import Change
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.steps import Step
 
 SMALL = 60, 15
 _EDGES = {"┏": "┓", "┗": "┛", "┌": "┐", "└": "┘", "┃": "┃", "│": "│"}

@@ -17,8 +17,8 @@ from textual.strip import Strip
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.base import Change
+from pgvault.console.sparing import SparingUpdate
 from pgvault.console.widgets.lineview import _difference
-from pgvault.console.widgets.sparing import SparingUpdate
 
 COLUMNS = 24
 TEXT = st.text(st.sampled_from("ab ━│é漢"), max_size=COLUMNS)

@@ -8,7 +8,7 @@ from desk import Desk, press, screen, write
 from recovery import choices, ready, recovering, wizard
 from textual.widgets import Input
 
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.steps import Step
 from pgvault.model.target import AtTime
 
 TO_TIME = ("down", "down", "down", "enter")

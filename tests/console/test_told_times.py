@@ -12,9 +12,9 @@ from shelf import Shelf, at, made_backup
 
 from pgvault.config.load import load
 from pgvault.console import backup_facts, server_status
-from pgvault.console.wizard.answer import Answer, Near, Reach, Stop
-from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.pointed import nearest, point_fields
+from pgvault.console.recovery.answer import Answer, Near, Reach, Stop
+from pgvault.console.recovery.draft import Draft, Point
+from pgvault.console.recovery.pointed import nearest, point_fields
 from pgvault.engine.catalogue import read_catalogue
 from pgvault.engine.overview import protection
 from pgvault.model.catalogue import Catalogue

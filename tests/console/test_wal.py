@@ -17,10 +17,10 @@ from textual.pilot import Pilot
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.base import Change
+from pgvault.console.recovery.search import Search
 from pgvault.console.screens.wal import WalScreen
 from pgvault.console.screens.wal_lists import accident_rows, transaction_rows
 from pgvault.console.timeline.cursor import recovery_point
-from pgvault.console.wizard.search import Search
 from pgvault.engine.event_names import WalObject
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError, WalMissing

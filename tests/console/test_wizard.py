@@ -29,13 +29,13 @@ from recovery import (
     wizard,
 )
 
+from pgvault.console.recovery.draft import Then, What
+from pgvault.console.recovery.drafts import draft_file
+from pgvault.console.recovery.steps import Step
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.wizard.draft import Then, What
-from pgvault.console.wizard.drafts import draft_file
 from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.point_step import PointStep
-from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure, Level, Noted, PhaseStarted
 from pgvault.model.job import JobState
 from pgvault.model.lsn import Lsn

@@ -12,15 +12,15 @@ from recovery import DIRECTORY, condition, draft_of, ready, recovering, running,
 from textual.widgets import Input
 
 from pgvault.console.commands import Answer
+from pgvault.console.recovery.afterwards import afterwards, copied
+from pgvault.console.recovery.draft import Draft, Then, What
+from pgvault.console.recovery.steps import Step
 from pgvault.console.restored_plans import bring_back_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.job import JobScreen
 from pgvault.console.screens.text_box import TextBox
-from pgvault.console.wizard.afterwards import afterwards, copied
-from pgvault.console.wizard.draft import Draft, Then, What
-from pgvault.console.wizard.steps import Step
 from pgvault.io.quoting import join
 from pgvault.model.event import PhaseStarted
 from pgvault.model.job import JobKind, JobState

@@ -11,10 +11,10 @@ from recovery import DROPPED, draft_of, ready, recovering, wizard
 from support.objects import identity_path
 from textual.pilot import Pilot
 
-from pgvault.console.wizard.drafts import draft_file
+from pgvault.console.recovery.drafts import draft_file
+from pgvault.console.recovery.steps import Step
 from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.screen import RecoveryScreen
-from pgvault.console.wizard.steps import Step
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn
 

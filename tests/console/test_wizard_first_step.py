@@ -9,9 +9,9 @@ from desk import NARROW, WIDE, Desk, failure, press, screen, settle
 from recovery import DROPPED, accident, choices, ready, recovering, wizard
 from textual.pilot import Pilot
 
-from pgvault.console.wizard.draft import Then, What
-from pgvault.console.wizard.search import Search, Stand
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.draft import Then, What
+from pgvault.console.recovery.search import Search, Stand
+from pgvault.console.recovery.steps import Step
 from pgvault.console.wizard.where_step import WhereStep
 
 

@@ -6,8 +6,8 @@ from desk import WIDE, Desk, press, screen, write
 from recovery import TOO_LATE, choices, ready, recovering, wizard
 from textual.widgets import Input
 
-from pgvault.console.wizard.steps import Step
-from pgvault.console.wizard.typed import Kind
+from pgvault.console.recovery.steps import Step
+from pgvault.console.recovery.typed import Kind
 
 TO_KINDS = ("enter", "end", "enter")
 """What happened, the last line of the accidents, and there are the kinds of points."""

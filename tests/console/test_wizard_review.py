@@ -23,9 +23,9 @@ from recovery import (
 )
 
 from pgvault.console.fields import laid_out, wrapped
-from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.planned import Planned, plan_fields, short_names
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.draft import Draft, Point
+from pgvault.console.recovery.planned import Planned, plan_fields, short_names
+from pgvault.console.recovery.steps import Step
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, EndOfWal
 from pgvault.model.text import size

@@ -9,8 +9,8 @@ from recovery import ready, recovering, running
 
 from pgvault.console.glyphs import UNICODE
 from pgvault.console.jobbook import Followed
-from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.running import Course, Phase, run_fields, to_come
+from pgvault.console.recovery.draft import Draft, Then
+from pgvault.console.recovery.running import Course, Phase, run_fields, to_come
 from pgvault.model.event import CommandRan, Noted, PhaseStarted, Progressed
 from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.pace import Progress

@@ -18,9 +18,9 @@ from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.options import Options
 from pgvault.console.queries import Queries
-from pgvault.console.restored import done_with
-from pgvault.console.wizard.drafts import draft_file
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.drafts import draft_file
+from pgvault.console.recovery.steps import Step
+from pgvault.console.screens.restored import done_with
 
 pytestmark = pytest.mark.xdist_group("wizard-server")  # one world for both
 WAIT_SECONDS = 120

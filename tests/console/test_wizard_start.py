@@ -23,9 +23,9 @@ from recovery import (
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pgvault.console.recovery.steps import Step
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.wizard.opening import open_wizard
-from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtTime

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgvault.console.fields import Field, laid_out, wrapped
-from pgvault.console.wizard.accident import accident_of, rows, together
-from pgvault.console.wizard.draft import Draft, Point, Then, What, flaw_of_path, flaw_of_port, point_of
-from pgvault.console.wizard.drafts import DraftFile, from_document, to_document
-from pgvault.console.wizard.search import MASS, Search
-from pgvault.console.wizard.steps import Step, after, before, path, shown
-from pgvault.console.wizard.typed import Kind, kind_of, read, readings, text_of
+from pgvault.console.recovery.accident import accident_of, rows, together
+from pgvault.console.recovery.draft import Draft, Point, Then, What, flaw_of_path, flaw_of_port, point_of
+from pgvault.console.recovery.drafts import DraftFile, from_document, to_document
+from pgvault.console.recovery.search import MASS, Search
+from pgvault.console.recovery.steps import Step, after, before, path, shown
+from pgvault.console.recovery.typed import Kind, kind_of, read, readings, text_of
 from pgvault.engine import events
 from pgvault.model.lsn import Lsn
 from pgvault.model.relation import RelationName, parse_relation

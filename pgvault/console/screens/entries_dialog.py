@@ -20,10 +20,10 @@ from textual.widgets import Input
 from pgvault.console.background import run_in_background
 from pgvault.console.entries import Entry, matching
 from pgvault.console.fields import wrapped
+from pgvault.console.jobline import job_name
 from pgvault.console.keys import ACTIONS, EVERYWHERE, MOVES, VIEWS, Action, keys_of, shown
 from pgvault.console.queries import run_query
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.widgets.jobline import job_name
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import placeholder

@@ -12,14 +12,15 @@ from textual.widget import Widget
 from pgvault.console import plan_facts
 from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
-from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import laid_out
 from pgvault.console.job_facts import Facts, ending, explained, job_fields, read_facts
 from pgvault.console.joblines import live
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.keys import Action
 from pgvault.console.queries import run_query
-from pgvault.console.restored import Made, done_with
+from pgvault.console.recovery.proven import is_thrown_away
+from pgvault.console.screens.cancelling import ask_to_cancel, why_not_cancel
+from pgvault.console.screens.restored import Made, done_with
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import bindings
 from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
@@ -27,7 +28,6 @@ from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.proven import is_thrown_away
 from pgvault.jobs.copies import made_a_server
 from pgvault.jobs.journal import EVENTS
 from pgvault.jobs.registry import jobs_directory

@@ -13,14 +13,14 @@ from textual.widget import Widget
 
 from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
-from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, describe_failure, failed
 from pgvault.console.job_facts import digest, explained, read_facts
+from pgvault.console.jobline import job_name, state_part
 from pgvault.console.joblines import brief, live, short_time, took
 from pgvault.console.journal_rows import JournalRows
 from pgvault.console.queries import run_query
+from pgvault.console.screens.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.screens.view import View, bindings
-from pgvault.console.widgets.jobline import job_name, state_part
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane

@@ -19,11 +19,11 @@ from textual.widgets import Input
 from pgvault.console.base import BaseView, Change
 from pgvault.console.head import head_parts
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
+from pgvault.console.sparing import SparingCompositor
 from pgvault.console.tabs import tabs
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.pane import FilterInput, ListPane
-from pgvault.console.widgets.sparing import SparingCompositor
 from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall, lacking
 from pgvault.model.text import Painted, Part, visible, width
 

@@ -16,6 +16,9 @@ from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import Queries, run_query
+from pgvault.console.recovery.accident import marks
+from pgvault.console.recovery.draft import What
+from pgvault.console.recovery.search import Search, Stand, search_words
 from pgvault.console.screens.server_view import ServerView
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import bindings
@@ -30,9 +33,6 @@ from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView
 from pgvault.console.widgets.too_small import WHOLE
-from pgvault.console.wizard.accident import marks
-from pgvault.console.wizard.draft import What
-from pgvault.console.wizard.search import Search, Stand, search_words
 from pgvault.model.errors import NotFound, PgvaultError
 from pgvault.model.lsn import Lsn
 from pgvault.model.protection import Protection

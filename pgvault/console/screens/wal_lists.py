@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pgvault.console.fields import wrapped
+from pgvault.console.recovery.accident import Accident, Row, marks, rows
+from pgvault.console.recovery.search import Search, Stand
 from pgvault.console.timeline.around import Around
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident, Row, marks, rows
-from pgvault.console.wizard.search import Search, Stand
 from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.errors import PgvaultError
 from pgvault.model.target import AtLsn

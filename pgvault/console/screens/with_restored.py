@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgvault.console.restored import Made, act
+from pgvault.console.screens.restored import Made, act
 from pgvault.console.screens.view import View
 
 ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "lift", "throw-away"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import ended_lines, job_line
+from pgvault.console.jobline import ended_lines, job_line
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.job import Job
 from pgvault.model.text import Painted

@@ -11,14 +11,14 @@ from textual.message import Message
 
 from pgvault.console.background import run_in_background
 from pgvault.console.queries import run_query
+from pgvault.console.recovery.accident import Accident, marks
+from pgvault.console.recovery.draft import Point
 from pgvault.console.room import STRIP
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Chart, chart_of
 from pgvault.console.timeline.cursor import Cursor
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.timeline import TimelineView, latest
-from pgvault.console.wizard.accident import Accident, marks
-from pgvault.console.wizard.draft import Point
 
 if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole

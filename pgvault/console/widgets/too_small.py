@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from pgvault.console.widgets.jobline import job_line
+from pgvault.console.jobline import job_line
 from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from pgvault.console.background import run_in_background
+from pgvault.console.recovery.accident import Accident, Row, rows
+from pgvault.console.recovery.search import Search, Stand
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.accident import Accident, Row, rows
-from pgvault.console.wizard.search import Search, Stand
 from pgvault.model.event import Failure
 from pgvault.model.text import Part
 

@@ -8,11 +8,11 @@ from textual import getters
 from textual.widget import Widget
 
 from pgvault.console.fields import Field
+from pgvault.console.recovery.answer import Answer, Fit
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.answer import Answer, Fit
 from pgvault.model.text import Painted, Part, size
 
 _COLUMNS = [Column("backup", 16), Column("", 8), Column("WAL", 9, right=True), Column("", 20, flexible=True)]

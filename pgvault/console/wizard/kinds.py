@@ -12,14 +12,14 @@ from textual.message import Message
 from textual.widgets import Input
 
 from pgvault.console.background import run_in_background
+from pgvault.console.recovery.draft import Point
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.draft import Point
 from pgvault.console.wizard.entry import Choice, Form, Typed
 from pgvault.console.wizard.restore_points import RestorePoints
-from pgvault.console.wizard.session import Session
-from pgvault.console.wizard.typed import Kind, is_after, kind_of, read, text_of
 from pgvault.model.errors import PgvaultError
 from pgvault.model.times import whole_time
 

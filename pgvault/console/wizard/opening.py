@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from pgvault.console.background import run_in_background
 from pgvault.console.base import BaseConsole
-from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.drafts import DraftFile, draft_file
+from pgvault.console.recovery.draft import Draft, Point
+from pgvault.console.recovery.drafts import DraftFile, draft_file
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
+from pgvault.console.recovery.typed import text_of
 from pgvault.console.wizard.resume import Resume
 from pgvault.console.wizard.screen import RecoveryScreen
-from pgvault.console.wizard.session import Session
-from pgvault.console.wizard.steps import Step
-from pgvault.console.wizard.typed import text_of
 from pgvault.model.errors import Locked
 from pgvault.model.target import AtTime, Target, describe
 

@@ -16,6 +16,12 @@ from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
+from pgvault.console.recovery.answer import Answer, Near
+from pgvault.console.recovery.draft import Draft, Point, What
+from pgvault.console.recovery.pointed import asked, nearest, point_fields
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
+from pgvault.console.recovery.typed import Kind
 from pgvault.console.room import HIGHEST_STRIP
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import Pane
@@ -23,15 +29,9 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.accident_finder import AccidentFinder
-from pgvault.console.wizard.answer import Answer, Near
 from pgvault.console.wizard.backup_choice import BackupChoice
-from pgvault.console.wizard.draft import Draft, Point, What
 from pgvault.console.wizard.kinds import Kinds
-from pgvault.console.wizard.pointed import asked, nearest, point_fields
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
-from pgvault.console.wizard.steps import Step
-from pgvault.console.wizard.typed import Kind
 from pgvault.model.event import Failure
 from pgvault.model.target import AtTime
 

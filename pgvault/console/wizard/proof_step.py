@@ -7,20 +7,20 @@ from dataclasses import replace
 from textual import getters
 from textual.app import ComposeResult
 
-from pgvault.console import restored
 from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
 from pgvault.console.fields import Field
 from pgvault.console.keys import BY_ID, keys_of, shown
 from pgvault.console.queries import run_query
-from pgvault.console.restored import Made
+from pgvault.console.recovery.afterwards import BRING_BACK, Next, copied
+from pgvault.console.recovery.proven import Ended, next_of, proof_fields
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
+from pgvault.console.screens import restored
+from pgvault.console.screens.restored import Made
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.afterwards import BRING_BACK, Next, copied
-from pgvault.console.wizard.proven import Ended, next_of, proof_fields
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage, Wizard
-from pgvault.console.wizard.steps import Step
 from pgvault.jobs.journal import read_events
 from pgvault.jobs.plan import read_plan
 from pgvault.jobs.registry import jobs_directory, read_job

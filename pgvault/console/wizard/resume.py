@@ -8,11 +8,11 @@ from textual import getters
 from textual.widget import Widget
 
 from pgvault.console.fields import Field
+from pgvault.console.recovery.draft import Draft
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
-from pgvault.console.wizard.draft import Draft
 
 _RESUME, _COPY, _ANEW = "take it up where it was left", "go on here with a copy of it, without saving", "start anew"
 

@@ -8,15 +8,15 @@ from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
+from pgvault.console.recovery.planned import Planned, here, plan_fields
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
 from pgvault.console.room import HIGHEST_STRIP
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading, ShortReading
 from pgvault.console.widgets.strip import Strip
-from pgvault.console.wizard.planned import Planned, here, plan_fields
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage, Wizard
-from pgvault.console.wizard.steps import Step
 from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
 from pgvault.model.text import Painted

@@ -10,19 +10,19 @@ from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
-from pgvault.console.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.fields import Field, laid_out
 from pgvault.console.jobbook import Followed
 from pgvault.console.journal_rows import COLUMNS, JournalRows
 from pgvault.console.queries import run_query
+from pgvault.console.recovery.running import Course, run_fields
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
+from pgvault.console.screens.cancelling import ask_to_cancel, why_not_cancel
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
-from pgvault.console.wizard.running import Course, run_fields
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage, Wizard
-from pgvault.console.wizard.steps import Step
 from pgvault.jobs.journal import EVENTS, Tail
 from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError

@@ -13,18 +13,18 @@ from textual.widget import Widget
 
 from pgvault.console.base import Change
 from pgvault.console.keys import Action
-from pgvault.console.restored import Made
+from pgvault.console.recovery.draft import Draft
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step, before, path, shown
+from pgvault.console.screens.restored import Made
 from pgvault.console.screens.view import bindings
 from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.bars import Bar
-from pgvault.console.wizard.draft import Draft
 from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.proof_step import ProofStep
 from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.console.wizard.run_step import RunStep
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage
-from pgvault.console.wizard.steps import Step, before, path, shown
 from pgvault.console.wizard.what_step import WhatStep
 from pgvault.console.wizard.where_step import WhereStep
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
 from pgvault.console.room import HIGHEST_STRIP, STRIP
-from pgvault.console.wizard.session import Session
-from pgvault.console.wizard.steps import Step
 
 if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole, Change
-    from pgvault.console.restored import Made
+    from pgvault.console.screens.restored import Made
     from pgvault.console.widgets.reading import Reading
 
 _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46

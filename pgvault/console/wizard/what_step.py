@@ -8,16 +8,16 @@ from textual.containers import Container, Vertical
 from textual.events import Resize
 
 from pgvault.console.fields import Field, gap
+from pgvault.console.recovery.draft import What
+from pgvault.console.recovery.search import Stand
+from pgvault.console.recovery.steps import Step
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.accident_finder import SURE, AccidentFinder
-from pgvault.console.wizard.draft import What
-from pgvault.console.wizard.search import Stand
 from pgvault.console.wizard.stage import Stage, lines_of_strip
-from pgvault.console.wizard.steps import Step
 
 _LEADS_TO = {
     What.TABLE: "pgvault looks for dropped and truncated tables in the archived WAL, newest first. You choose one, and "

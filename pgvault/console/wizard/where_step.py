@@ -12,15 +12,15 @@ from textual.widgets import Input
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed, gap
+from pgvault.console.recovery.answer import Answer, Space
+from pgvault.console.recovery.draft import Draft, Then, flaw_of_path, flaw_of_port
+from pgvault.console.recovery.session import Session
+from pgvault.console.recovery.steps import Step
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.strip import Strip
-from pgvault.console.wizard.answer import Answer, Space
-from pgvault.console.wizard.draft import Draft, Then, flaw_of_path, flaw_of_port
 from pgvault.console.wizard.entry import Choice, Form, Typed
-from pgvault.console.wizard.session import Session
 from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
-from pgvault.console.wizard.steps import Step
 from pgvault.model.event import Failure
 from pgvault.model.target import EndOfWal
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.steps import Step
 from pgvault.model.errors import UsageError
 from pgvault.model.relation import parse_relation
 from pgvault.model.restore_request import LAST_PORT, RestoreRequest, parse_point, point_options

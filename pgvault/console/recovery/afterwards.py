@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pgvault.console.wizard.draft import Draft, Then, What
+from pgvault.console.recovery.draft import Draft, Then, What
 from pgvault.model.identifier import sql_identifier
 from pgvault.model.relation import RelationName, parse_relation
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from pgvault.console.fields import Field
-from pgvault.console.wizard.answer import Answer, Near, Reach
-from pgvault.console.wizard.draft import Draft, Point
-from pgvault.console.wizard.typed import readings
+from pgvault.console.recovery.answer import Answer, Near, Reach
+from pgvault.console.recovery.draft import Draft, Point
+from pgvault.console.recovery.typed import readings
 from pgvault.model.target import AtTime
 from pgvault.model.text import elapsed, size, span, when
 from pgvault.model.times import exact, utc

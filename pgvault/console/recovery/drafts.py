@@ -20,8 +20,8 @@ import msgspec
 import tomli_w
 
 from pgvault.config.state import state_directory
-from pgvault.console.wizard.draft import Draft, Point, Then, What, point_of
-from pgvault.console.wizard.steps import Step
+from pgvault.console.recovery.draft import Draft, Point, Then, What, point_of
+from pgvault.console.recovery.steps import Step
 from pgvault.model.errors import PgvaultError, from_os_error
 from pgvault.model.relation import parse_relation
 from pgvault.model.target import AtTime

@@ -17,12 +17,12 @@ from pgvault.console.background import run_in_background
 from pgvault.console.commands import Answer, Document
 from pgvault.console.fields import Field
 from pgvault.console.jobbook import LOOKED_AT
+from pgvault.console.recovery.afterwards import by_database
 from pgvault.console.restored_plans import bring_back_fields, throw_away_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.asking import Asking
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
-from pgvault.console.wizard.afterwards import by_database
 from pgvault.model.event import Failure
 from pgvault.model.job import Job, JobKind
 from pgvault.model.relation import parse_relation

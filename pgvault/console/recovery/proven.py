@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgvault.console.fields import LABEL, Field, gap, heading
-from pgvault.console.wizard.afterwards import BRING_BACK, OPEN, Next, Shown, afterwards
-from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.planned import OUTCOME, describe_change, outcome_field
+from pgvault.console.recovery.afterwards import BRING_BACK, OPEN, Next, Shown, afterwards
+from pgvault.console.recovery.draft import Draft, Then
+from pgvault.console.recovery.planned import OUTCOME, describe_change, outcome_field
 from pgvault.jobs.copies import made_a_server
 from pgvault.model.event import Checked, Event, JobFinished, Level, Noted, PhaseStarted
 from pgvault.model.job import Job, JobKind, JobState

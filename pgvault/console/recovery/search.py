@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from pgvault.console.wizard.accident import Accident, accident_of, together
+from pgvault.console.recovery.accident import Accident, accident_of, together
 from pgvault.model.event import Failure
 
 if TYPE_CHECKING:

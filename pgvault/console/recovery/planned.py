@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from pgvault.console.fields import LABEL, Field
-from pgvault.console.wizard.answer import moment
-from pgvault.console.wizard.draft import Draft, Then
-from pgvault.console.wizard.typed import readings
+from pgvault.console.recovery.answer import moment
+from pgvault.console.recovery.draft import Draft, Then
+from pgvault.console.recovery.typed import readings
 from pgvault.model.identifier import sql_literal
 from pgvault.model.text import elapsed, size, span
 

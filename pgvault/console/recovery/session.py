@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pgvault.console.queries import Queries, run_query
-from pgvault.console.wizard.answer import Answer, answer_of
-from pgvault.console.wizard.draft import Draft
-from pgvault.console.wizard.drafts import DraftFile
-from pgvault.console.wizard.search import Search
+from pgvault.console.recovery.answer import Answer, answer_of
+from pgvault.console.recovery.draft import Draft
+from pgvault.console.recovery.drafts import DraftFile
+from pgvault.console.recovery.search import Search
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
 

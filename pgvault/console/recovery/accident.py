@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from pgvault.console.recovery.draft import Point, point_of
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Mark, MarkKind
-from pgvault.console.wizard.draft import Point, point_of
 from pgvault.model.identifier import sql_literal
 from pgvault.model.relation import RelationName, parse_relation
 from pgvault.model.target import AtLsn

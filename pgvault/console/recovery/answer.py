@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pgvault.console.wizard.draft import Point, point_of
+from pgvault.console.recovery.draft import Point, point_of
 
 
 @dataclass(frozen=True, slots=True)

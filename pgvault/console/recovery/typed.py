@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-from pgvault.console.wizard.draft import Point
+from pgvault.console.recovery.draft import Point
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.model.times import parse_time, utc

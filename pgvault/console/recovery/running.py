@@ -9,8 +9,8 @@ from datetime import datetime
 from pgvault.console.fields import LABEL, Field, gap
 from pgvault.console.glyphs import Glyphs
 from pgvault.console.jobbook import Followed
-from pgvault.console.widgets.jobline import bar
-from pgvault.console.wizard.draft import Draft, Then
+from pgvault.console.jobline import bar
+from pgvault.console.recovery.draft import Draft, Then
 from pgvault.model.event import Event, PhaseStarted, Progressed
 from pgvault.model.job import JobState
 from pgvault.model.pace import Progress
