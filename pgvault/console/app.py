@@ -127,10 +127,6 @@ class ConsoleApp(BaseConsole):
 
     # Acts that work everywhere
 
-    def do_restore(self) -> None:
-        """Where nothing more is selected than the server."""
-        self.open_recovery()
-
     async def do_view_overview(self) -> None:
         await self._show_view("overview")
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import getters
 from textual.screen import Screen
@@ -19,7 +19,7 @@ from pgvault.console.checks import Checks
 from pgvault.console.driver import TerminalDriver
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.job_news import JobNews
-from pgvault.console.keys import Action, in_textual
+from pgvault.console.keys import ACTIONS, EVERYWHERE, Action, in_textual, require_methods
 from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
 from pgvault.console.queries import Queries, run_query
@@ -56,6 +56,10 @@ class BaseConsole(Keystrokes):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-small"), (60, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (15, "-low"), (24, "-high")]
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        require_methods(cls, (each for each in ACTIONS if EVERYWHERE in each.where), BaseView)
 
     def __init__(self, queries: Queries, options: Options) -> None:
         theme = theme_for(os.environ)
@@ -205,6 +209,10 @@ class BaseView(Screen[None]):
     view: ClassVar[str] = ""
     """Its name in the table of keys."""
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        require_methods(cls, (each for each in ACTIONS if cls.view in each.where))
+
     def crumbs(self) -> list[str]:
         """Where one is, from the server on."""
         return [self.view]
@@ -239,3 +247,14 @@ class BaseView(Screen[None]):
 
     async def do(self, action_id: str) -> None:
         """Do it, or say why it cannot be done."""
+
+    # Acts that work in every view
+
+    def do_back(self) -> None:
+        """Go one level back; never quit."""
+
+    def do_next_pane(self) -> None:
+        self.focus_next()
+
+    def do_previous_pane(self) -> None:
+        self.focus_previous()

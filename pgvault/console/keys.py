@@ -6,7 +6,7 @@ in the configuration, by its id: `[console.keys]` with `check = "C"`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pgvault.config.problems import nearest
@@ -32,6 +32,11 @@ class Action(NamedTuple):
     """It changes something, be it by a job: gone with --read-only."""
     in_footer: bool = True
     destroys: bool = False
+
+    @property
+    def method(self) -> str:
+        """The method that does it, of the view or, for what works everywhere, of the console."""
+        return f"do_{self.id.replace('-', '_')}"
 
 
 def _view(number: int, name: str, meaning: str) -> Action:
@@ -139,6 +144,16 @@ def actions_of(view: str, *, read_only: bool) -> Iterator[Action]:
     for action in ACTIONS:
         if (view in action.where or EVERYWHERE in action.where) and not (read_only and action.mutates):
             yield action
+
+
+def require_methods(doer: type, actions: Iterable[Action], *others: type) -> None:
+    """Raise TypeError for an action that neither this class nor one of the others has a method for.
+
+    It is asked when the class is made, so that a forgotten one is noticed before anybody presses its key.
+    """
+    for action in actions:
+        if not any(callable(getattr(each, action.method, None)) for each in (doer, *others)):
+            raise TypeError(f"{doer.__name__} has no {action.method}, which the action \"{action.id}\" needs")
 
 
 def keys_of(action: Action, keymap: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from support.cli import pgvault
 from support.installation import REPOSITORY
 
 from pgvault.config.load import load
+from pgvault.console.base import BaseConsole
 from pgvault.console.entries import Entry, matching
 from pgvault.console.keys import ACTIONS, BY_ID, EVERYWHERE, MOVES, VIEWS, actions_of, problems, shown
 from pgvault.console.screens.entries_dialog import help_entries, palette_entries
@@ -168,3 +169,12 @@ def test_what_is_typed_finds_by_key_first_then_by_label_then_by_any_word() -> No
 
 def test_every_id_is_known() -> None:
     assert len(BY_ID) == len(ACTIONS)
+
+
+def test_an_action_without_its_method_is_noticed_when_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match='Mute has no do_follow, which the action "follow" needs'):
+        class Mute(View):
+            view = "logs"
+    with pytest.raises(TypeError, match='Deaf has no do_command, which the action "command" needs'):
+        class Deaf(BaseConsole):
+            pass

@@ -32,6 +32,10 @@ class ServerView(View):
             return "there is no other server"
         return ""
 
+    def do_restore(self) -> None:
+        """Recover where nothing more is selected than the server."""
+        self.app.open_recovery()
+
     def do_backup(self) -> None:
         from pgvault.console.screens.back_up import back_up
 

@@ -190,8 +190,7 @@ class View(BaseView):
         if reason := self.why_not(action_id):
             self.app.tell(reason, "warning")
             return
-        name = f"do_{action_id.replace('-', '_')}"
-        act = getattr(self, name, None) or getattr(self.app, name)
+        act = getattr(self, action.method, None) or getattr(self.app, action.method)
         result = act()
         if inspect.isawaitable(result):
             await result
@@ -214,12 +213,6 @@ class View(BaseView):
         pane = self.focused_list()
         if (pane is None or not pane.clear_filter()) and len(self.app.screen_stack) > 1:
             self.dismiss()
-
-    def do_next_pane(self) -> None:
-        self.focus_next()
-
-    def do_previous_pane(self) -> None:
-        self.focus_previous()
 
 
 def _joined(crumbs: list[str], word: str) -> list[Part]:
