@@ -95,19 +95,6 @@ class ConsoleApp(BaseConsole):
         """Textual's own ctrl+q, which no screen gets to see: it is left as by any other way."""
         self.leave()
 
-    def _handle_exception(self, error: Exception) -> None:
-        self.crash = self.crash or error
-        super()._handle_exception(error)
-
-    def stop_reading_keys(self) -> None:
-        """Where the terminal went away before Textual had tidied up, its thread would read from nowhere for ever."""
-        if event := getattr(self._driver, "exit_event", None):
-            event.set()
-
-    def _fatal_error(self) -> None:
-        """Textual's own prints a traceback with the values of all variables, secrets among them."""
-        self._close_messages_no_wait()
-
     def get_loading_widget(self) -> Widget:
         return Static("reading", markup=False)
 

@@ -16,14 +16,13 @@ from textual.screen import Screen
 
 from pgvault.console.background import run_in_background
 from pgvault.console.checks import Checks
-from pgvault.console.driver import TerminalDriver
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.job_news import JobNews
 from pgvault.console.keys import ACTIONS, EVERYWHERE, Action, in_textual, require_methods
 from pgvault.console.keystrokes import Keystrokes
 from pgvault.console.options import Options
 from pgvault.console.queries import Queries, run_query
-from pgvault.console.sparing import SparingStylesheet
+from pgvault.console.textual_private import SparingStylesheet, TerminalDriver
 from pgvault.console.theme import THEMES, theme_for
 from pgvault.model.errors import PgvaultError
 from pgvault.model.job import JobState
@@ -88,8 +87,6 @@ class BaseConsole(Keystrokes):
         """The recovery wizards that are open, by their servers: one each."""
         self.keeps_sandbox: bool | None = None
         """None: nobody said so. What runs in it is not ended with a terminal that goes away."""
-        self.crash: Exception | None = None
-        """What ended the console though it should not have."""
         self._stamps: dict[str, object] = {}
         for each in THEMES:
             self.register_theme(each)

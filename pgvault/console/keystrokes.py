@@ -15,6 +15,7 @@ from textual.events import Event, Key
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 
+from pgvault.console.textual_private import parent_of
 from pgvault.console.toasts import Toasts
 
 _AT_MOST = 2.0
@@ -61,7 +62,8 @@ class Keystrokes(Toasts):
         """Stand behind the key, and what it caused, in each queue that it goes through up to the app's."""
         if key is not self._at_work:  # it took too long, and is waited for no more
             return
-        if here is None or here is self or not here.call_later(self._follow, key, screen, target, here._parent, rounds):
+        if here is None or here is self or \
+                not here.call_later(self._follow, key, screen, target, parent_of(here), rounds):
             rest = rounds - 1
             self.call_later(*((self._follow, key, screen, target, target, rest) if rest else (self._done, key, screen)))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from textual.app import App
 from textual.events import Event, Key
 from textual.notifications import Notify
 
+from pgvault.console.textual_private import PrivateApp
 from pgvault.model.secrets import masked
 from pgvault.model.text import visible
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pgvault.console.glyphs import Glyphs
 
 
-class Toasts(App[None]):
+class Toasts(PrivateApp):
     """An app that tells things in passing; where they stand is said in console.tcss."""
 
     glyphs: Glyphs
@@ -31,8 +31,7 @@ class Toasts(App[None]):
 
     def on_notify(self, event: Notify) -> None:
         """Before Textual's own handler: of the same words only the last ones are kept."""
-        for same in [each for each in self._notifications if each.message == event.notification.message]:
-            self._unnotify(same, refresh=False)
+        self.forget_message(event.notification.message)
 
     async def on_event(self, event: Event) -> None:
         """Whoever presses a key has read what stood there, or wants to see what is below it."""

@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from pgvault.console.app import ConsoleApp
 from pgvault.console.base import Change
-from pgvault.console.sparing import SparingUpdate
+from pgvault.console.textual_private import SparingUpdate
 from pgvault.console.widgets.lineview import _difference
 
 COLUMNS = 24

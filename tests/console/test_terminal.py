@@ -20,7 +20,7 @@ from terminal import Terminal
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from workshop import VERB, Workshop, wait_until
 
-from pgvault.console.driver import TerminalFile
+from pgvault.console.textual_private import TerminalFile
 from pgvault.jobs.hold import is_alive
 from pgvault.vault import catalog
 

@@ -19,8 +19,8 @@ from textual.widgets import Input
 from pgvault.console.base import BaseView, Change
 from pgvault.console.head import head_parts
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
-from pgvault.console.sparing import SparingCompositor
 from pgvault.console.tabs import tabs
+from pgvault.console.textual_private import classes_of_size, compose_sparingly
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.lineview import cut
 from pgvault.console.widgets.pane import FilterInput, ListPane
@@ -46,7 +46,7 @@ class View(BaseView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = SparingCompositor()
+        compose_sparingly(self)
         self._was_shown = False
 
     def compose(self) -> ComposeResult:
@@ -142,7 +142,7 @@ class View(BaseView):
         """At once: Textual gives them with the first Resize, and then gives each widget its styles anew."""
         for length, classes in zip(self.app.size, (self.app.HORIZONTAL_BREAKPOINTS, self.app.VERTICAL_BREAKPOINTS),
                                    strict=True):
-            self.add_class(*self._get_breakpoint_classes(length, classes), update=False)
+            self.add_class(*classes_of_size(self, length, classes), update=False)
 
     def _mind_size(self) -> None:
         """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the
