@@ -122,11 +122,11 @@ def _check_timeline(server: ServerVault, file: WalFile, spooled: _Spooled, size:
         refuse_history(server, parse_history(spooled.head.decode(), timeline), size)
         return
     segment = Segment.parse(file.name[:24], size)
-    refuse_wal(server, segment, size, spooled.pages)
-    _bring_history(server, segment, size, spooled.pages)
+    refuse_wal(server, segment, size, spooled.pages, spooled.file.open)
+    _bring_history(server, segment, size, spooled)
 
 
-def _bring_history(server: ServerVault, segment: Segment, size: int, pages: PageOrder) -> None:
+def _bring_history(server: ServerVault, segment: Segment, size: int, spooled: _Spooled) -> None:
     """With the first WAL of a recovery that pgvault made, its history file, which PostgreSQL archives never: it was
     made while archiving was off. WAL that branched off elsewhere is of another server, which took the same number."""
     name = f"{segment.timeline:08X}.history"
@@ -138,7 +138,7 @@ def _bring_history(server: ServerVault, segment: Segment, size: int, pages: Page
     recovery = recoveries.find(server, segment.timeline)
     history = recovery.parsed if recovery else None
     if recovery and history and history.parent and segment.end(size) > history.parent.switch and \
-            not contradiction(history, segment, size, pages):
+            not contradiction(history, segment, size, spooled.pages, spooled.file.open):
         accept(server, name, io.BytesIO(recovery.history.encode()))
 
 

@@ -6,9 +6,13 @@ The history of one beside the WAL of the other would have a recovery go from one
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import BinaryIO
 
 from pgvault.model.errors import Corrupt, NotFound, Rejected
+from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, parse_history
 from pgvault.store.keys import Kind
@@ -16,20 +20,39 @@ from pgvault.vault.compression import decompressed
 from pgvault.vault.layout import ServerVault
 from pgvault.wal.pages import PageOrder
 
+Open = Callable[[], AbstractContextManager[BinaryIO]]
+"""Opens a segment as it is stored, compressed."""
+
 _HINT = ("Two servers have taken the same timeline. See which one archives here, and let the other archive elsewhere, "
          "or nowhere.")
 
 
-def contradiction(history: History, segment: Segment, size: int, pages: PageOrder) -> str:
+def contradiction(history: History, segment: Segment, size: int, pages: PageOrder, stored: Open) -> str:
     """Return why this segment is not of the timeline that the history describes; empty if they agree as far as can be
-    seen."""
+    seen.
+
+    The records are read only where the pages agree and the timeline is said to branch off in this segment.
+    """
     if history.parent is None:
         return ""
+    switch = history.parent.switch
     low, high = pages.forked(segment.timeline, size)
-    if low <= history.parent.switch <= high:
+    if not low <= switch <= high:
+        shown = f"between {low} and {high}" if low else f"before {high}"
+    elif segment.start(size) <= switch < segment.end(size) and (
+            exact := _branch_point(segment, size, stored)) not in (None, switch):
+        shown = f"at {exact}"
+    else:
         return ""
-    shown = f"between {low} and {high}" if low else f"before {high}"
-    return f"it branches off at {history.parent.switch}, and {segment.name(size)} shows that its WAL did {shown}"
+    return f"it branches off at {switch}, and {segment.name(size)} shows that its WAL did {shown}"
+
+
+def _branch_point(segment: Segment, size: int, stored: Open) -> Lsn | None:
+    from pgvault.wal.branch import branch_point
+
+    with suppress(NotFound, Corrupt), stored() as file:
+        return branch_point(b"".join(decompressed(file)), segment.start(size), segment.timeline)
+    return None
 
 
 def archived_history(server: ServerVault, timeline: int) -> History | None:
@@ -42,10 +65,10 @@ def archived_history(server: ServerVault, timeline: int) -> History | None:
     return None
 
 
-def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrder) -> None:
+def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrder, stored: Open) -> None:
     """Raise Rejected if the history of its timeline that is archived is another server's."""
     if segment.timeline > 1 and (history := archived_history(server, segment.timeline)) and (
-            why := contradiction(history, segment, size, pages)):
+            why := contradiction(history, segment, size, pages, stored)):
         raise Rejected(f"{segment.name(size)} is not of the timeline {segment.timeline} that is archived",
                        detail=f"The history of that says otherwise: {why}.", hint=_HINT)
 
@@ -59,10 +82,10 @@ def refuse_history(server: ServerVault, history: History, size: int) -> None:
     oldest = next((each.name for each in listed if len(each.name) == len(prefix) * 3), None)
     if oldest is None or is_archived(server, name):
         return
-    pages = PageOrder()
-    with suppress(NotFound, Corrupt), server.store.stream(key_of(server, oldest)) as file:
+    pages, stored = PageOrder(), partial(server.store.stream, key_of(server, oldest))
+    with suppress(NotFound, Corrupt), stored() as file:
         for piece in decompressed(file):
             pages.add(piece)
-        if why := contradiction(history, Segment.parse(oldest, size), size, pages):
+        if why := contradiction(history, Segment.parse(oldest, size), size, pages, stored):
             raise Rejected(f"{name} is not the history of the WAL of timeline {history.timeline} that is archived",
                            detail=f"As {name} has it, {why}.", hint=_HINT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
-from making_wal import MIB, forked_segment, names_on_disk, new_vault, paged_segment, put, quarantined
+from making_wal import MIB, SYSTEM, forked_segment, names_on_disk, new_vault, paged_segment, put, quarantined
 from support.objects import wal_path
+from wal_writer import XLOG, Writer, short
 
 from pgvault.engine.wal_status import wal_status
 from pgvault.model.errors import Rejected
@@ -117,3 +119,47 @@ def test_a_fork_in_the_last_page_that_was_written(server: ServerVault) -> None:
     begun = first()[:8192 * 10].ljust(MIB, b"\0")
     assert put(server, FIRST, begun).new
     assert wal_path(server, HISTORY).exists()
+
+
+END_OF_RECOVERY, FPW_CHANGE = 0x90, 0x80
+
+
+def promoted(before: int, first_writes: int | None = None) -> tuple[int, bytes]:
+    """A first segment of timeline 2 with its records: where it branched off, and its bytes."""
+    writer = Writer(3 * MIB, size=MIB)
+    for _ in range(before):
+        writer.append(short(bytes(100)))
+    branched = writer.at
+    if first_writes is not None:
+        writer.append(short(b"\1"), rmid=XLOG, info=first_writes)
+    writer.append(short(struct.pack("<QII", 0, 2, 1)), rmid=XLOG, info=END_OF_RECOVERY)
+    writer.timeline = 2
+    for _ in range(100):
+        writer.append(short(bytes(100)))
+    data = bytearray(writer.segments()[0][1])
+    struct.pack_into("<Q", data, 24, SYSTEM)
+    return branched, bytes(data)
+
+
+@pytest.mark.parametrize("first_writes", [None, FPW_CHANGE])
+@pytest.mark.parametrize("apart", [-128, 128])
+def test_a_throwaway_that_branched_off_in_the_same_page(server: ServerVault, apart: int,
+                                                        first_writes: int | None) -> None:
+    """The page shows its timeline only from the next on; the promotion's record shows where exactly."""
+    branched, data = promoted(5, first_writes)
+    throwaway(server, branched + apart)
+    assert put(server, FIRST, data).new
+    assert not wal_path(server, HISTORY).exists()
+    with pytest.raises(Rejected, match="is not the history of the WAL of timeline 2") as refused:
+        put(server, HISTORY, history(branched + apart))
+    assert f"{FIRST} shows that its WAL did at {Lsn(branched)}." in refused.value.detail
+    assert put(server, HISTORY, history(branched)).new
+
+
+@pytest.mark.parametrize("first_writes", [None, FPW_CHANGE])
+@pytest.mark.parametrize("before", [0, 5])
+def test_a_recovery_s_own_records_bring_its_history(server: ServerVault, before: int, first_writes: int | None) -> None:
+    branched, data = promoted(before, first_writes)
+    throwaway(server, branched)
+    assert put(server, FIRST, data).new
+    assert fetch(server, HISTORY) == history(branched)
