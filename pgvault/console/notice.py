@@ -11,14 +11,16 @@ def notice(options: Options, jobs: JobBook) -> str:
     """As it was given; once a restore has proven that what was lost is there, which one and where. Empty for none."""
     if not options.notice or not options.lost:
         return options.notice
-    ended = (job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if job.state is JobState.SUCCEEDED)
-    return next((_describe(job, options.lost) for job in ended if _has_recovered(job, options.lost)), options.notice)
+    ended = [job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if job.state is JobState.SUCCEEDED]
+    gone = {word for job in ended if job.kind is JobKind.THROW_AWAY for word in job.command.split()}
+    return next((_describe(job, options.lost) for job in ended
+                 if job.id not in gone and _has_recovered(job, options.lost)), options.notice)
 
 
 def _has_recovered(job: Job, lost: str) -> bool:
     """Whether the job proved that it is in a restored server, or brought it back into the live one."""
     return (job.kind is JobKind.RESTORE and f"{lost} is there" in job.verdict) or \
-        (job.kind is JobKind.BRING_BACK and lost in job.command.split())
+        (job.kind is JobKind.BRING_BACK and any(f".{word}".endswith(f".{lost}") for word in job.command.split()))
 
 
 def _describe(job: Job, lost: str) -> str:

@@ -272,7 +272,11 @@ async def test_the_notice_of_a_loss_ends_with_its_recovery(desk: Desk) -> None:
         await pilot.app.read_jobs()
         assert f"recovered to standby at 12:00:00Z by job {job}" in screen(pilot)
         assert "Press r" not in screen(pilot)
+        desk.job(desk.ended(f"thrown away: standby:{DIRECTORY}"), kind=JobKind.THROW_AWAY, started=desk.now,
+                 command=f"pgvault throw-away {job} --remove {DIRECTORY}")
+        await pilot.app.read_jobs()
+        assert "Press r to bring it back" in screen(pilot), "it is lost again with the only server that had it"
         back = desk.job(desk.ended("brought back into shop of main: orders (5 rows)"), kind=JobKind.BRING_BACK,
-                        started=desk.now, command=f"pgvault bring-back {job} orders")
+                        started=desk.now, command=f"pgvault bring-back {job} shop.public.orders")
         await pilot.app.read_jobs()
         assert f"orders was brought back into main by job {back}" in screen(pilot)

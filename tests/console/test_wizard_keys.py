@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from desk import WIDE, Desk, press, screen, write
 from recovery import TOO_LATE, choices, ready, recovering, wizard
 from textual.widgets import Input
 
+from pgvault.console.recovery.answer import answer_of
+from pgvault.console.recovery.draft import Draft, Point
+from pgvault.console.recovery.session import Session
 from pgvault.console.recovery.steps import Step
 from pgvault.console.recovery.typed import Kind
+from pgvault.model.target import AtTime
 
 TO_KINDS = ("enter", "end", "enter")
 """What happened, the last line of the accidents, and there are the kinds of points."""
@@ -81,3 +87,16 @@ async def test_a_large_terminal_shows_where_the_point_lies(desk: Desk) -> None:
         assert before
     async with recovering(desk, "down", "enter") as pilot:
         assert "where that is" not in screen(pilot)
+
+
+async def test_where_a_taken_point_lies_is_what_its_search_said(desk: Desk) -> None:
+    """Not the end of the archive, where the cursor begins."""
+    ready(desk)
+    async with desk.open() as pilot:
+        session = Session(pilot.app.queries, Draft("main"), None, lambda *_: None)
+        assert session.place == (1, None), "the end"
+        draft = session.draft.at(Point(AtTime(datetime(2026, 11, 23, 11, 45, tzinfo=UTC))))
+        session.change(draft)
+        assert session.place is None, "nobody asked yet"
+        session.take(draft, answer_of(choices()))
+        assert session.place == (1, datetime(2026, 11, 23, 11, 40, 12, tzinfo=UTC))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pgvault.console.recovery.draft import Point, point_of
+from pgvault.model.target import AtTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +120,11 @@ def _near(each: Mapping[str, Any]) -> Near:
 
 def moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def place_of(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
+    """Where on the line of time it is, or where it would be: in a gap, or behind the archive's end."""
+    if answer.stop:
+        return answer.stop.timeline, answer.stop.time or (point.time if point else None)
+    timeline = answer.reaches[-1].timeline if answer.reaches else 1
+    return timeline, point.target.time if point and isinstance(point.target, AtTime) else None

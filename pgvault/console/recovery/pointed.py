@@ -52,7 +52,8 @@ def _backup(draft: Draft, answer: Answer, stop: datetime | None) -> str:
     if stop and (began := _begin(answer.backup)) and stop >= began:
         parts.append(f"begun {elapsed(began, stop)} before the point")
     if (fit := answer.proposed) and fit.segments is not None:
-        parts.append(f"{size(fit.wal_bytes)} of WAL to replay ({fit.segments} segment{'s' * (fit.segments != 1)})")
+        segments = f"{fit.segments} segment{'s' * (fit.segments != 1)}"
+        parts.append(f"{segments} of WAL to replay, {size(fit.wal_bytes)} stored")
     return ", ".join(parts)
 
 

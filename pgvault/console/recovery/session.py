@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pgvault.console.queries import Queries, run_query
-from pgvault.console.recovery.answer import Answer, answer_of
-from pgvault.console.recovery.draft import Draft
+from pgvault.console.recovery.answer import Answer, answer_of, place_of
+from pgvault.console.recovery.draft import Draft, Point
 from pgvault.console.recovery.drafts import DraftFile
 from pgvault.console.recovery.search import Search
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Failure
+from pgvault.model.target import EndOfWal
 
 if TYPE_CHECKING:
     from pgvault.model.wal_picture import WalPicture
@@ -30,6 +32,8 @@ class Session:
         """The key of an accident that was chosen there."""
         self._taken: tuple[list[str], Answer] | None = None
         """The question of the point that was just taken, and what it came to."""
+        self._placed: tuple[Point | None, tuple[int, datetime | None]] | None = None
+        """The point that was taken, and where it is on the line of time."""
 
     # The draft and its file
 
@@ -92,6 +96,16 @@ class Session:
         """Take the draft's point, which came to this."""
         self.change(draft)
         self._taken = draft.question(), answer
+        self._placed = draft.point, place_of(draft.point, answer)
+
+    @property
+    def place(self) -> tuple[int, datetime | None] | None:
+        """The timeline and the time of the draft's point, without a time at the end; None where that is not known."""
+        if self._placed and self._placed[0] == self.draft.point:
+            return self._placed[1]
+        point = self.draft.point or Point(EndOfWal())
+        is_known = point.time or isinstance(point.target, EndOfWal)
+        return (point.timeline or 1, point.time) if is_known else None
 
     async def ask(self, draft: Draft) -> Answer | Failure:
         """What the draft's point comes to; asked of the vault each time, since its WAL goes on, but for the first time

@@ -12,7 +12,6 @@ from textual.message import Message
 from pgvault.console.background import run_in_background
 from pgvault.console.queries import run_query
 from pgvault.console.recovery.accident import Accident, marks
-from pgvault.console.recovery.draft import Point
 from pgvault.console.room import STRIP
 from pgvault.console.timeline.axis import microseconds
 from pgvault.console.timeline.chart import Chart, chart_of
@@ -84,12 +83,13 @@ class Strip(Pane):
             self._place = timeline, time
             self._go()
 
-    def show_point(self, server: str, point: Point | None, accidents: Iterable[Accident]) -> None:
-        """The archive with the accidents that were found, and the point that was chosen."""
-        self.read(server)
-        self.mark(accidents)
-        if point:
-            self.point_at(point.timeline or 1, point.time)
+    def show_point(self, server: str, place: tuple[int, datetime | None] | None, accidents: Iterable[Accident]) -> None:
+        """Show the archive with the accidents that were found, and the point; nothing where the point's place is not
+        known."""
+        if place:
+            self.read(server)
+            self.mark(accidents)
+            self.point_at(*place)
 
     def give_room(self, lines: int) -> None:
         """So many; none where it has no place."""

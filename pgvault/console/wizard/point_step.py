@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 
 from textual import getters
 from textual.app import ComposeResult
@@ -16,7 +15,7 @@ from textual.events import Resize
 
 from pgvault.console.background import run_in_background
 from pgvault.console.fields import Field, failed
-from pgvault.console.recovery.answer import Answer, Near
+from pgvault.console.recovery.answer import Answer, Near, place_of
 from pgvault.console.recovery.draft import Draft, Point, What
 from pgvault.console.recovery.pointed import asked, nearest, point_fields
 from pgvault.console.recovery.session import Session
@@ -33,7 +32,6 @@ from pgvault.console.wizard.backup_choice import BackupChoice
 from pgvault.console.wizard.kinds import Kinds
 from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
 from pgvault.model.event import Failure
-from pgvault.model.target import AtTime
 
 _PAUSE_SECONDS = 0.2
 """Before a point under a moving cursor is asked about."""
@@ -229,7 +227,7 @@ class PointStep(Stage):
             self.facts.show(failed(answer, retry="t"))
         elif answer:
             self.facts.show(point_fields(candidate, answer, self.session.zone))
-            self.strip.point_at(*_place(candidate.point, answer))
+            self.strip.point_at(*place_of(candidate.point, answer))
             self._show_nearest(answer.nearest)
             if self._take and answer.reachable:
                 self._accept()
@@ -318,14 +316,6 @@ class PointStep(Stage):
         if self._candidate:
             return self._candidate.question()
         return replace(self.session.draft, point=None).question() if self._is_typed else self.finder.found.words
-
-
-def _place(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
-    """Where on the line of time it is, or where it would be: in a gap, or behind the archive's end."""
-    if answer.stop:
-        return answer.stop.timeline, answer.stop.time or (point.time if point else None)
-    timeline = answer.reaches[-1].timeline if answer.reaches else 1
-    return timeline, point.target.time if point and isinstance(point.target, AtTime) else None
 
 
 def _same_place(one: Point, other: Point) -> bool:

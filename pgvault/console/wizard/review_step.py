@@ -57,7 +57,7 @@ class ReviewStep(Stage):
     def come_up(self) -> None:
         self.plan_text.focus()
         self.plan_text.go_to(0)
-        self.strip.show_point(self.session.draft.server, self.session.draft.point, self.session.found.newest_first)
+        self.strip.show_point(self.session.draft.server, self.session.place, self.session.found.newest_first)
         self._plan_anew()
 
     def on_resize(self, event: Resize) -> None:

@@ -89,7 +89,7 @@ class WhereStep(Stage):
             self.session.change(draft)
         self.means.can_focus = False
         self._show(draft)
-        self.strip.show_point(draft.server, draft.point, self.session.found.newest_first)
+        self.strip.show_point(draft.server, self.session.place, self.session.found.newest_first)
         self.host.focus()
         run_in_background(self, "backup", self._look_at_backup)
 
