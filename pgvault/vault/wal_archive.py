@@ -274,9 +274,17 @@ def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> 
 
 
 def _further(server: ServerVault, name: str, spooled: _Spooled) -> bool | None:
-    """Return whether the newcomer is the better of two copies of an unfinished segment; None if they differ, as any
-    other files do."""
-    if not isinstance(parse_wal_name(name), PartialFile):
+    """Return whether the newcomer is the better of two copies of an unfinished segment, or of two histories that differ
+    only in the reason, which PostgreSQL does not read; None if they differ, as any other files do."""
+    file = parse_wal_name(name)
+    if isinstance(file, HistoryFile):
+        from pgvault.model.timeline import parse_history
+        from pgvault.vault.wal_fork import archived_history
+
+        both = archived_history(server, file.timeline), parse_history(spooled.head.decode(), file.timeline)
+        stored, newcomer = ([each[:2] for each in history.ancestors] if history else None for history in both)
+        return True if stored == newcomer else None
+    if not isinstance(file, PartialFile):
         return None
     from pgvault.vault.wal_agreement import reaches_further
 

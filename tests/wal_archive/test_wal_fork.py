@@ -163,3 +163,18 @@ def test_a_recovery_s_own_records_bring_its_history(server: ServerVault, before:
     throwaway(server, branched)
     assert put(server, FIRST, data).new
     assert fetch(server, HISTORY) == history(branched)
+
+
+def test_a_history_of_the_same_branch_with_another_reason(server: ServerVault) -> None:
+    """A standby promoted by hand where the throwaway was, too. PostgreSQL reads the positions only, so both serve; the
+    server's own is accepted, lest its archiving stops."""
+    branched, data = promoted(5)
+    throwaway(server, branched)
+    put(server, FIRST, data)
+    own = f"1\t{Lsn(branched)}\tat restore point \"a\"\n".encode()
+    assert put(server, HISTORY, own).new
+    assert fetch(server, HISTORY) == own
+    assert not put(server, HISTORY, own).new
+    assert not quarantined(server)
+    with pytest.raises(Rejected, match="is archived already, with other content"):
+        put(server, HISTORY, history(branched + 8))
