@@ -87,9 +87,10 @@ async def test_all_about_the_one_under_the_cursor(desk: Desk) -> None:
     desk.protect(days=(21, 22), tablespaces=(Tablespace(16500, "fast", "/ssd/pg"),))
     async with desk.open(size=WIDE) as pilot:
         await press(pilot, "2", "j")
-        for said in ("2026-11-21 12:01:00Z to 2026-11-23 11:50:00Z", "26.9 MiB in 1,210 files; 2.7 MiB stored, 90% less",
-                     "0/2000028 to 0/20000B8, timeline 1", "000000010000000000000002 alone", "3 segments",
-                     "PostgreSQL 18.1 in /var/lib/postgresql/18/main", "fast in /ssd/pg", "took 1 min 00 s"):
+        for said in ("2026-11-21 12:01:00Z to 2026-11-23 11:50:00Z",
+                     "26.9 MiB in 1,210 files; 2.7 MiB stored, 90% less", "0/2000028 to 0/20000B8, timeline 1",
+                     "000000010000000000000002 alone", "3 segments", "PostgreSQL 18.1 in /var/lib/postgresql/18/main",
+                     "fast in /ssd/pg", "took 1 min 00 s"):
             assert said in words(pilot), said
 
 

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 from desk import Desk, press, screen, settle, write
-from recovery import DROPPED, draft_of, ready, recovering, wizard
+from recovery import DROPPED, VERDICT, draft_of, ready, recovering, running, wizard
 from support.objects import identity_path
 from textual.pilot import Pilot
 
@@ -15,6 +15,8 @@ from pgvault.console.recovery.drafts import draft_file
 from pgvault.console.recovery.steps import Step
 from pgvault.console.wizard.opening import open_wizard
 from pgvault.console.wizard.screen import RecoveryScreen
+from pgvault.jobs.journal import Journal
+from pgvault.jobs.registry import jobs_directory
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn
 
@@ -174,3 +176,25 @@ async def test_a_restore_that_is_being_started_is_not_left_by_the_key_of_a_view(
         assert wizard(pilot).draft.step is Step.REVIEW
         pilot.app.queries.commands.held.set()
         await settle(pilot)
+
+
+async def test_a_proof_that_came_while_another_view_was_looked_at_is_still_to_be_seen(desk: Desk) -> None:
+    ready(desk)
+    job = running(desk)
+    async with recovering(desk, "enter", "enter", "enter", "enter") as pilot:
+        recovery = wizard(pilot)
+        assert recovery.draft.step is Step.RUN
+        await press(pilot, "4")
+        desk.close()
+        journal = Journal(jobs_directory(desk.shelf.home) / job)
+        journal.emit(desk.ended(VERDICT))
+        journal.close()
+        while recovery.draft.step is Step.RUN:  # it looks at its job by its own clock
+            await pilot.app.read_jobs()
+            await pilot.pause(0.1)
+        await settle(pilot)
+        await press(pilot, "1")
+        assert "step" not in screen(pilot)
+        left = draft_of(desk)
+        assert left is not None
+        assert (left.step, left.job) == (Step.PROOF, job)

@@ -41,7 +41,9 @@ class ProofStep(Stage):
         super().__init__(session, wizard)
         self.ended: Ended | None = None
         self._since: list[Job] = []
-        """What was done with the restored server, as jobs tell it; newest first."""
+        """What was done with the restored server, by its jobs; newest first."""
+        self._was_on_screen = False
+        """A restore may end while another view is looked at; its draft stays until the proof was seen."""
 
     @property
     def enter_label(self) -> str:
@@ -75,6 +77,7 @@ class ProofStep(Stage):
         if self.ended:
             shown = self.console.queries.commands.shown
             self.text.show(proof_fields(self.ended, self.session.draft, self._since, shown, self._key))
+            self._was_on_screen = self._was_on_screen or self.screen.is_current
             self.wizard.update_frame()
 
     def _key(self, action: str) -> str:
@@ -98,7 +101,7 @@ class ProofStep(Stage):
 
     @property
     def is_done(self) -> bool:
-        return self.succeeded
+        return self.succeeded and self._was_on_screen
 
     def made(self) -> Made:
         draft = self.session.draft
