@@ -73,7 +73,8 @@ class ConsoleApp(BaseConsole):
             watch(self)
 
     def leave(self) -> None:
-        """As a person wishes it, who is asked first what becomes of a sandbox; leaving that question, too, keeps it."""
+        """Leave as the person wishes, who is asked first what becomes of a sandbox; leaving that question keeps it,
+        too."""
         from pgvault.console.screens.leave_demo import ask
 
         if self.options.sandbox is None:
@@ -82,7 +83,7 @@ class ConsoleApp(BaseConsole):
             ask(self, self.options.sandbox)
 
     def end(self) -> None:
-        """What runs goes on, and the person is told how to see it again."""
+        """End the console. What runs continues, and the person reads how to see it again."""
         if self.keeps_sandbox is None:
             self.keeps_sandbox = bool(self.queries.jobs.running or self.starting)
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
@@ -99,7 +100,7 @@ class ConsoleApp(BaseConsole):
         return Static("reading", markup=False)
 
     def _commands_changed(self) -> None:
-        """In whatever thread a command was noted."""
+        """React to a noted command, in whatever thread it was noted."""
         self.call_later(self._show_commands)
 
     def _show_commands(self) -> None:
@@ -130,7 +131,7 @@ class ConsoleApp(BaseConsole):
         await self._show_view("logs")
 
     async def _show_view(self, name: str) -> None:
-        """The view itself: what lies over it there is closed, as by q."""
+        """Show the view itself: what lies over it there is closed, as by q."""
         await self.switch_mode(name)
         for _ in self.screen_stack[1:]:
             if (view := self.view) and not view.why_not("leave"):

@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def rows(catalogue: Catalogue) -> list[Row]:
-    """The newest first, among them those that cannot be read."""
+    """Return the backups, newest first, including those that cannot be read."""
     found = [*map(Row, catalogue.backups), *map(Row, catalogue.unreadable)]
     return sorted(found, key=lambda row: row.id, reverse=True)
 
@@ -71,12 +71,12 @@ def state(entry: Catalogued) -> Painted:
 
 
 def verdict(entry: Catalogued) -> str:
-    """The retention policy's, as a word."""
+    """Return the retention policy's verdict as a word."""
     return entry.retention.state.value.lower().replace("_", " ")
 
 
 def flaw(entry: Catalogued) -> str:
-    """Why a complete backup cannot be restored, or not without harm; empty when it can."""
+    """Return why a complete backup cannot be restored, or not without harm; empty if it can."""
     backup = entry.backup
     if backup.status is not BackupStatus.DONE:
         return ""
@@ -86,7 +86,7 @@ def flaw(entry: Catalogued) -> str:
 
 
 def restorable(row: Row) -> str:
-    """Why it cannot be restored from; empty when it can."""
+    """Return why it cannot be restored from; empty if it can."""
     if not isinstance(row.found, Catalogued):
         return f"the facts of backup {row.id} cannot be read"
     status = row.found.backup.status
@@ -98,7 +98,7 @@ def restorable(row: Row) -> str:
 
 
 def backup_fields(row: Row, wal_problem: str = "") -> Iterator[Field]:
-    """All that is known of it, what is wrong first."""
+    """Yield all that is known of it, what is wrong first."""
     if not isinstance(row.found, Catalogued):
         yield _field("UNREADABLE", f"backup {row.id}: {row.found.reason}", "bad")
         yield _field("next step", "Bring its backup.toml back from a copy; until then it protects nothing.")

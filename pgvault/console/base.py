@@ -117,7 +117,7 @@ class BaseConsole(Keystrokes):
 
     @property
     def view(self) -> BaseView | None:
-        """The view on the screen, or below the dialog that is."""
+        """Return the view on the screen, or below the dialog that is."""
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, BaseView)), None)
 
     def select_server(self, server: str) -> None:
@@ -126,7 +126,7 @@ class BaseConsole(Keystrokes):
             self.tell_views(Change.SERVER)
 
     def tell_views(self, change: Change) -> None:
-        """Every view on the screen's stack; the others look when they come up."""
+        """Notify every view on the screen's stack; the others look when they come up."""
         if not self.is_running:  # it is ending, and what stood on the screens is being taken away
             return
         for screen in self.screen_stack:
@@ -194,7 +194,7 @@ class BaseConsole(Keystrokes):
         run_in_background(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
 
     def environment_of(self, server: str) -> str:
-        """The word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
+        """Return the word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
         config = self.queries.config.servers.get(server)
         return config.environment.upper() if config else ""
 
@@ -211,19 +211,19 @@ class BaseView(Screen[None]):
         require_methods(cls, (each for each in ACTIONS if cls.view in each.where))
 
     def crumbs(self) -> list[str]:
-        """Where one is, from the server on."""
+        """Return the path to this view, from the server on."""
         return [self.view]
 
     def why_not(self, action: str) -> str:
-        """Why an action cannot be done now, as a sentence without a full stop; empty when it can."""
+        """Return why an action cannot be done now, as a sentence without a full stop; empty if it can."""
         return ""
 
     def command_line(self) -> str | None:
-        """What `c` shows: a line that runs in a shell as it stands; None when there is none."""
+        """Return what `c` shows: a line that runs in a shell as it stands; None if there is none."""
         return None
 
     def copyable(self) -> str:
-        """What `y` copies: what is under the cursor."""
+        """Return what `y` copies: what is under the cursor."""
         return " / ".join(self.crumbs())
 
     def show_item(self, key: str) -> None:
@@ -239,7 +239,7 @@ class BaseView(Screen[None]):
         """Draw head, breadcrumb and keys as they are now."""
 
     def actions(self) -> Iterable[Action]:
-        """What works here, in the order of the footer."""
+        """Return what works here, in the order of the footer."""
         return ()
 
     async def do(self, action_id: str) -> None:

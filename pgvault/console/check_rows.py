@@ -60,14 +60,15 @@ class CheckTable(NamedTuple):
 
 
 def outcome_style(outcome: Outcome) -> tuple[str, str]:
-    """The outcome as a word, and the style that goes with it."""
+    """Return the outcome as a word, and its style."""
     _, style, word = _OUTCOMES[outcome]
     return word, style
 
 
 def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, columns: int, glyphs: Glyphs, *,
                 opened: bool = False) -> CheckTable:
-    """For a list of so many columns; `opened` shows each check that is well, below the line that counts them."""
+    """Return the rows for a list of so many columns; `opened` shows each check that is well, below the line that counts
+    them."""
     findings = worst_first(found.findings) if found else []
     stale = age(found.at, now) if found and missing else ""
     outcomes = [_outcome(each, glyphs, stale) for each in findings]
@@ -91,17 +92,17 @@ def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, 
 
 
 def first_failure(findings: Sequence[Finding]) -> Finding | None:
-    """The first cause."""
+    """Return the first cause."""
     return next((each for each in worst_first(findings) if each.outcome in (Outcome.FAILED, Outcome.WARNING)), None)
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """What is wrong, then what that blocks, then what is well, then what nobody asked for."""
+    """Sort: what is wrong, then what that blocks, then what is well, then what was not asked for."""
     return sorted(findings, key=_rank)
 
 
 def finding_text(finding: Finding) -> str:
-    """All of a finding, to be read and copied."""
+    """Return all of a finding, to be read and copied."""
     named = (("", finding.detail), ("cause: ", finding.cause), ("fix: ", finding.fix))
     return "\n".join([f"{finding.name}: {_OUTCOMES[finding.outcome][2]}", *(f"{n}{t}" for n, t in named if t)])
 
@@ -113,14 +114,14 @@ def _outcome(finding: Finding, glyphs: Glyphs, stale: str) -> Painted:
 
 
 def _counted(well: Sequence[Finding], outcome: Painted, columns: int, glyphs: Glyphs, *, opened: bool) -> CheckRow:
-    """All that is well, on one line."""
+    """Count all that is well, on one line."""
     title = f"{len(well)} checks"
     said = "enter folds them again" if opened else f"enter lists them: {', '.join(each.name for each in well)}"
     return CheckRow(WELL, (outcome, title, Painted(cut(said, columns, glyphs.ellipsis), "dim")), title, title)
 
 
 def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:
-    """What failed, why, what to do, and the code."""
+    """Describe what failed, why, what to do, and the code."""
     fields = tuple(failed(missing.failure))
     text = "\n".join(f"{field.name}: {field.text}" for field in fields)
     for number, field in enumerate(fields):

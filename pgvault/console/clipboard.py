@@ -41,7 +41,7 @@ async def copy(text: str, terminal: Callable[[str], None], environ: Mapping[str,
 
 
 async def _to_tmux(octets: bytes) -> Copied:
-    """With -w the terminal around tmux gets it, too; tmux before 3.2 does not know that."""
+    """Copy to tmux's buffer. With -w the terminal around tmux gets it, too; tmux before 3.2 does not know that."""
     problem = ""
     for options in (["-w"], []):
         if not (problem := await _load(octets, options)):
@@ -50,7 +50,7 @@ async def _to_tmux(octets: bytes) -> Copied:
 
 
 async def _load(octets: bytes, options: list[str]) -> str:
-    """Why tmux did not take it, in a few words; empty when it did."""
+    """Return why tmux did not take it, in a few words; empty if it did."""
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec("tmux", "load-buffer", *options, "-", stdin=pipe,

@@ -33,18 +33,18 @@ class Runs(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """The whole ones, each once: what told them apart may be left out of the few words."""
+        """Return the whole commands, each once: the short form may leave out what distinguishes them."""
         return list(dict.fromkeys(ran.command for ran in self.every))
 
     @property
     def took(self) -> str:
-        """All of them together; empty while one runs."""
+        """Return how long all of them took together; empty while one runs."""
         seconds = [ran.seconds for ran in self.every if ran.seconds is not None]
         return span(sum(seconds)) if len(seconds) == len(self.every) else ""
 
     @property
     def ended(self) -> Painted:
-        """The exit code in the colour of what it means: 3 is a check that found something."""
+        """Return the exit code in the colour of its meaning: 3 is a check that found something."""
         status = self.newest.status
         if self.newest.seconds is None:
             return Painted("runs", "dim")
@@ -63,7 +63,7 @@ def merged(newest_first: Iterable[Ran], own: str) -> list[Runs]:
 
 
 def in_short(runs: Runs) -> str:
-    """Where, when, how long and how, for a title."""
+    """Return where, when, how long and how, for a title."""
     count, ended = len(runs.every), runs.ended.text
     return ", ".join(filter(None, (
         runs.newest.where, f"{count} times" if count > 1 else "", stamp(runs.newest.at), runs.took,
@@ -71,7 +71,7 @@ def in_short(runs: Runs) -> str:
 
 
 def command_fields(runs: Runs) -> Iterator[Field]:
-    """All about them."""
+    """Yield all facts about them."""
     for number, command in enumerate(runs.commands):
         yield Field("" if number else "command", command, "bold")
     yield Field("where", runs.newest.where or "this machine")

@@ -58,7 +58,7 @@ class Answer:
 
     @property
     def document(self) -> Document:
-        """The only one, or the first; empty when there is none."""
+        """Return the only document, or the first; empty if there is none."""
         return self.documents[0] if self.documents else {}
 
 
@@ -109,11 +109,11 @@ class Commands:
         self._config, self._log = config, log
 
     def shown(self, words: Sequence[str]) -> str:
-        """The command line as a person types it; the words come after `pgvault`."""
+        """Return the command line as a person types it; the words come after `pgvault`."""
         return join(["pgvault", *self._where(), *words])
 
     def argv(self, words: Sequence[str]) -> list[str]:
-        """The same, to be run by this very installation."""
+        """Return the same, to be run by this very installation."""
         return [*_PROGRAM, *self._where(), *words]
 
     async def ask(self, *words: str, each: Callable[[Document], None] | None = None) -> Answer:
@@ -164,7 +164,7 @@ def _document(line: bytes) -> Document | None:
 
 
 def _failure(said: bytes, status: int) -> Failure | None:
-    """The error that a verb told on standard error; made up from what it wrote where it told none."""
+    """Return the error that a verb wrote to standard error; made of its other output if it wrote none."""
     for line in reversed(said.splitlines()):
         document = _document(line)
         if document and isinstance(error := document.get("error"), dict):

@@ -31,7 +31,7 @@ def save_screen(app: App[None], directory: Path, at: datetime) -> tuple[Path, Pa
 
 
 def screen_picture(app: App[None]) -> str:
-    """The screen as SVG."""
+    """Return the screen as SVG."""
     return self_contained(app.export_screenshot(title="pgvault"))
 
 
@@ -43,12 +43,12 @@ def self_contained(picture: str) -> str:
 
 
 def screen_text(app: App[None]) -> str:
-    """What stands on the screen, line by line."""
+    """Return the text of the screen, line by line."""
     return text_of(screen_picture(app), app.size.height)
 
 
 def text_of(picture: str, height: int) -> str:
-    """The text in a picture of the screen: both show the same moment."""
+    """Return the text in a picture of the screen: both show the same moment."""
     lines = [""] * height
     for element in ElementTree.fromstring(picture).iter(_TEXT):
         place = re.search(r"-line-(\d+)\)", element.get("clip-path", ""))

@@ -27,10 +27,8 @@ class Entry(NamedTuple):
 
 
 def matching(entries: Sequence[Entry], typed: str) -> list[Entry]:
-    """Those with every typed word; first the one with just that key, then those whose label begins so.
-
-    `!` in front leaves out what fits.
-    """
+    """Return those with every typed word; first the one with just that key, then those whose label begins so. `!` in
+    front leaves out what fits."""
     pattern = typed.strip()
     if not pattern:
         return list(entries)

@@ -38,7 +38,7 @@ def gap() -> Field:
 
 
 def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
-    """The lines, each of at most so many columns."""
+    """Yield the lines, each of at most so many columns."""
     lines: list[Line] = []
     for field in fields:
         indent = min(field.indent, max(0, columns - 20 - field.hang))
@@ -53,12 +53,12 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
 
 
 def paragraphs(text: str, columns: int) -> list[str]:
-    """Each of the text's lines wrapped by itself, as they may be pasted; one at least."""
+    """Wrap each of the text's lines by itself, as they may be pasted; return at least one."""
     return [line for each in text.split("\n") for line in wrapped(visible(each), columns) or [""]]
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """The text in lines, broken at blanks where it can be, and no amount before its unit; no character but blanks
+    """Return the text in lines, broken at blanks where possible, and no amount before its unit; no character but blanks
     at a break is lost."""
     columns = max(columns, 2)
     lines: list[str] = []
@@ -89,12 +89,12 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
 
 
 def describe_failure(lead: str, problem: Failure | PgvaultError) -> str:
-    """What stands in the place of what could not be read: why, a line each."""
+    """Return the fields in the place of what could not be read: why, a line each."""
     return "\n".join(filter(None, (f"{lead}: {problem.message}", problem.detail, problem.hint)))
 
 
 def failed(failure: Failure | PgvaultError, *, retry: str = "", indent: int = LABEL) -> Iterator[Field]:
-    """What failed, why, and what to do next; `retry` names the key that tries it again."""
+    """Yield what failed, why, and what to do next; `retry` names the key that tries it again."""
     yield Field("failed", failure.message, "bad", indent)
     if failure.detail:
         yield Field("cause", failure.detail, "", indent)

@@ -29,7 +29,7 @@ class FileRows:
         return len(self._files) if self._ids is None else len(self._ids)
 
     def entry(self, index: int) -> Entry | None:
-        """None when it could not be read."""
+        """Return the entry; None if it could not be read."""
         page, place = divmod(index, _PAGE)
         entries = self._pages.get(page, [])
         if place >= len(entries):
@@ -60,13 +60,13 @@ class FileRows:
 
 
 def modified(seconds: int) -> str:
-    """In UTC, to the minute; `-` for what is no time of our calendar."""
+    """Format in UTC, to the minute; `-` for what is no time of our calendar."""
     moment = of_epoch(seconds)
     return f"{moment:%Y-%m-%d %H:%MZ}" if moment else "-"
 
 
 def entry_text(entry: Entry) -> str:
-    """All about a file, to be read and copied."""
+    """Return all about a file, to be read and copied."""
     lines = [entry.path]
     if entry.link:
         lines.append(f"link to {entry.link}")

@@ -49,7 +49,7 @@ class Glyphs:
     """From few commits to many."""
 
     def text(self, text: str) -> str:
-        """What comes from outside, in this set: characters that it lacks are spelled out."""
+        """Return text from outside in this set: characters that it lacks are spelled out."""
         if not self.ascii_only or text.isascii():
             return text
         return text.encode("ascii", "backslashreplace").decode("ascii")
@@ -68,6 +68,6 @@ ASCII = Glyphs(
 
 
 def fitting(environ: Mapping[str, str]) -> Glyphs:
-    """By the locale: ASCII where it is not UTF-8 or the terminal is the console of a kernel."""
+    """Choose by the locale: ASCII if it is not UTF-8 or the terminal is the console of a kernel."""
     locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
     return UNICODE if "utf" in locale.lower() and environ.get("TERM") != "linux" else ASCII

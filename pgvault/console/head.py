@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def head_parts(app: BaseConsole) -> tuple[list[Part], list[Part]]:
-    """What it says at its left and its right; on a small terminal what does not change is left out."""
+    """Return what it shows at its left and its right; on a small terminal what does not change is left out."""
     mode = Painted("READ-ONLY", "warn") if app.options.read_only else Painted("ACTIVE", "bold")
     servers = len(app.queries.servers)
     clock = f"  {app.queries.now():%Y-%m-%d %H:%M}Z "

@@ -61,7 +61,7 @@ def _failed_command(journal: Path) -> CommandRan | None:
 
 
 def job_fields(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
-    """Of a job at work all but how far it is."""
+    """Yield the facts of a job, of one at work all but its progress."""
     job = facts.job
     yield from ending(facts, glyphs)
     if facts.failure:
@@ -81,7 +81,7 @@ def job_fields(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
 
 
 def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> Iterator[Field]:
-    """What decides, for a few lines below a list; `events` are the newest rows of its journal, newest first."""
+    """Yield what decides, for a few lines below a list; `events` are the newest rows of its journal, newest first."""
     job = facts.job
     yield from ending(facts, glyphs)
     if not job.state.final:
@@ -97,7 +97,7 @@ def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> It
 
 
 def ending(facts: Facts, glyphs: Glyphs) -> Iterator[Field]:
-    """How it ended and, of one that did not succeed, everything about why; nothing of one at work."""
+    """Yield how it ended and, of one that did not succeed, everything about why; nothing of one at work."""
     job, state = facts.job, state_part(facts.job.state, glyphs)
     if facts.failure:
         yield Field("state", f"{state.text}: {job_name(job)}", state.style)
@@ -107,7 +107,7 @@ def ending(facts: Facts, glyphs: Glyphs) -> Iterator[Field]:
 
 
 def _where(facts: Facts) -> str:
-    """The command that failed and its host; else what it was all about."""
+    """Return the command that failed and its host; else what the job was about."""
     if ran := facts.failed_command:
         return f"{ran.host or 'this machine'}: {in_words(ran.command)} (exit {ran.status})"
     server = f"server {facts.job.server}" if facts.job.server else "this machine"
@@ -115,7 +115,7 @@ def _where(facts: Facts) -> str:
 
 
 def explained(failure: Failure | PgvaultError, where: str = "") -> Iterator[Field]:
-    """What failed, where, why, what to do next, and the code by which it is explained."""
+    """Yield what failed, where, why, what to do next, and the code by which it is explained."""
     yield Field("what failed", failure.message, "bad")
     if where:
         yield Field("where", where)

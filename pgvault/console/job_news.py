@@ -32,7 +32,7 @@ class SeenJobs:
     at_work: frozenset[str]
 
     def is_news(self, job_id: str) -> bool:
-        """Whether this job, which has ended, had not ended then."""
+        """Return whether this job, which has ended, had not ended then."""
         return job_id > self.newest or job_id in self.at_work
 
 
@@ -49,11 +49,11 @@ class JobNews:
         return self._before is None
 
     def is_news(self, job_id: str) -> bool:
-        """Whether a job, which has ended, had not at the look before this one."""
+        """Return whether a job, which has ended, had not at the look before this one."""
         return self._before is not None and self._before.is_news(job_id)
 
     def mark_seen(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
-        """All jobs are being looked at as they are now; what is news stays so until `turn`."""
+        """Note that all jobs are being looked at as they are now; what is news stays so until `turn`."""
         look = SeenJobs(max(ids, default=""), frozenset(at_work))
         if look != self._kept:
             self._kept = look
@@ -78,7 +78,7 @@ class JobNews:
 
 
 def _kept(file: Path) -> dict[str, Any]:
-    """Of every vault; empty when it cannot be read."""
+    """Return the jobs seen, of every vault; empty if they cannot be read."""
     try:
         kept = json.loads(file.read_bytes())
     except (OSError, ValueError):
@@ -87,7 +87,8 @@ def _kept(file: Path) -> dict[str, Any]:
 
 
 def describe_news(news: JobNews, book: JobBook) -> str:
-    """What ended since anybody looked, in one line; empty when nothing did. At the very first look nothing is news."""
+    """Describe what ended since the last look, in one line; empty if nothing did. At the very first look nothing is
+    news."""
     if news.is_first:
         news.mark_seen(book.ids, (each.job.id for each in book.running))
         news.turn()

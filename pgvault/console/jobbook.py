@@ -161,11 +161,11 @@ class JobBook:
         return list(self._living.values())
 
     def followed(self, job_id: str) -> Followed | None:
-        """None when it has ended."""
+        """Return the job that is followed; None if it has ended."""
         return self._living.get(job_id)
 
     def _look_at(self, job_id: str) -> bool:
-        """False when it is not there any more."""
+        """Look at a job; return False if it is not there any more."""
         follower = self._followers.get(job_id)
         try:
             if follower is None:

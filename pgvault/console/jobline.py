@@ -55,13 +55,13 @@ def ended_lines(jobs: Sequence[Job], now: datetime, glyphs: Glyphs) -> list[Line
 
 
 def _even(texts: Sequence[str]) -> list[str]:
-    """Each with blanks behind it, as wide as the widest."""
+    """Pad each with blanks, to the width of the widest."""
     widths = [width(visible(text)) for text in texts]
     return [text + " " * (max(widths) - columns) for text, columns in zip(texts, widths, strict=True)]
 
 
 def state_part(state: JobState, glyphs: Glyphs, before: str = "") -> Painted:
-    """The state's word with its symbol; `before` stands between them, as in `✓ backup main-db  succeeded`."""
+    """Return the state's word with its symbol; `before` stands between them, as in `✓ backup main-db succeeded`."""
     name, style = _ENDED.get(state, ("running", "warn" if state is JobState.CANCELLING else "accent"))
     return Painted(" ".join(filter(None, (getattr(glyphs, name), f"{before} " * bool(before), state.value))), style)
 

@@ -15,14 +15,14 @@ _INDENT = "   "
 
 
 def took(job: Job, now: datetime) -> str:
-    """How long it ran, or runs; `-` where that is not known."""
+    """Return how long it ran, or runs; `-` if that is not known."""
     if job.state is JobState.LOST:
         return "-"
     return elapsed(job.started_at, job.finished_at or now)
 
 
 def short_time(moment: datetime, now: datetime) -> str:
-    """In twelve columns: `11-24 20:19Z`, or the day alone where the year is another."""
+    """Format in twelve columns: `11-24 20:19Z`, or the day alone if the year is another."""
     here = moment.astimezone(UTC)
     return f"{here:%m-%d %H:%MZ}" if here.year == now.year else f"{here:%Y-%m-%d}"
 
@@ -40,14 +40,14 @@ def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> lis
 
 
 def _heard(followed: Followed, now: datetime) -> str:
-    """When its last event came, unless the silence since is told."""
+    """Return when its last event came, unless the silence since is shown."""
     if followed.heard_at is None or silence(followed, now):
         return ""
     return f", heard {elapsed(followed.heard_at, now)} ago"
 
 
 def current(jobs: Iterable[Job]) -> list[Job]:
-    """Of jobs that have ended, the newest first, those that a newer success of the same kind did not overtake."""
+    """Return of jobs that have ended, newest first, those that a newer success of the same kind did not overtake."""
     kept, done = [], set()
     for job in jobs:
         what = job.kind, job.server
@@ -66,7 +66,8 @@ def brief(followed: Followed) -> str:
 
 
 def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Sequence[Part]:
-    """How far it is; once it has stood still for long, that, what it waits on, and what it said of that."""
+    """Describe its progress or, once it has stood still for long, that, what it waits for, and what it reported of
+    that."""
     if quiet := silence(followed, now):
         share = followed.progress.share if followed.progress else None
         far = f" {share:.0%}" if share is not None else ""

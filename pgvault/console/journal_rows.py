@@ -75,11 +75,11 @@ class JournalRows:
         return self._told(index, in_words)
 
     def last(self, count: int) -> list[Sequence[Part]]:
-        """The newest rows, newest first."""
+        """Return the newest rows, newest first."""
         return [self.cells(index) for index in reversed(range(len(self))[-count:])]
 
     def text(self, index: int) -> str:
-        """The whole row, with commands as they were run: for reading and copying."""
+        """Return the whole row, with commands as they were run: for reading and copying."""
         return "  ".join(filter(None, map(str, self._told(index, str))))
 
     def _told(self, index: int, command: Callable[[str], str]) -> Sequence[Part]:
@@ -91,7 +91,7 @@ class JournalRows:
         return [Painted(f"{event.at:%m-%d %H:%M:%SZ}", "dim"), word, text]
 
     def found(self, pattern: str) -> LazyRows[int]:
-        """Those that fit; reads all of them."""
+        """Return those that fit; this reads all of them."""
         fitting = [index for index in range(len(self)) if fits(pattern, self.text(index))]
         return LazyRows(fitting, self.cells, str)
 

@@ -140,7 +140,7 @@ def shown(key: str) -> str:
 
 
 def actions_of(view: str, *, read_only: bool) -> Iterator[Action]:
-    """What can be done in a view or dialog, in the order of the footer."""
+    """Return what can be done in a view or dialog, in the order of the footer."""
     for action in ACTIONS:
         if (view in action.where or EVERYWHERE in action.where) and not (read_only and action.mutates):
             yield action
@@ -157,7 +157,7 @@ def require_methods(doer: type, actions: Iterable[Action], *others: type) -> Non
 
 
 def keys_of(action: Action, keymap: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that the user gave it, or its own."""
+    """Return the keys that the user gave it, or its own."""
     given = keymap.get(action.id)
     if given is None:
         return action.keys
@@ -165,7 +165,7 @@ def keys_of(action: Action, keymap: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def in_textual(keymap: Mapping[str, str]) -> dict[str, str]:
-    """The user's keys as Textual names them."""
+    """Return the user's keys as Textual names them."""
     return {each: ",".join(keys_of(BY_ID[each], keymap)) for each in keymap if each in BY_ID}
 
 
@@ -193,7 +193,8 @@ def problems(keymap: Mapping[str, str]) -> list[KeyProblem]:
 
 
 def _also(action: Action, keymap: Mapping[str, str]) -> Iterator[tuple[str, Action, str]]:
-    """The keys of an action that mean another one, too, with a view in which both work; told of the later of two."""
+    """Yield the keys of an action that mean another one, too, with a view in which both work; reported of the later of
+    two."""
     given = list(keymap)
     for other in ACTIONS:
         if other is action or (other.id in given and given.index(other.id) > given.index(action.id)):
@@ -204,14 +205,14 @@ def _also(action: Action, keymap: Mapping[str, str]) -> Iterator[tuple[str, Acti
 
 
 def _together(one: Action, other: Action) -> tuple[str, ...]:
-    """Where both work."""
+    """Return where both work."""
     if EVERYWHERE in one.where:
         return other.where
     return one.where if EVERYWHERE in other.where else tuple(place for place in one.where if place in other.where)
 
 
 def reference() -> str:
-    """The table for people: how each action is named in the configuration, its keys, and what it does."""
+    """Return the table for people: how each action is named in the configuration, its keys, and what it does."""
     lines = [f"{action.id} = \"{','.join(map(shown, action.keys))}\"" for action in ACTIONS]
     column = max(map(len, lines)) + 2
     return "[console.keys]\n" + "\n".join(

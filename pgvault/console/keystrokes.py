@@ -43,7 +43,7 @@ class Keystrokes(Toasts):
 
     @property
     def taking_key(self) -> bool:
-        """What a key began is not done yet, and still waited for."""
+        """Wait also for what a key began and is not done yet."""
         return self._at_work is not None and time.monotonic() - self._since <= _AT_MOST
 
     async def _take_next(self) -> None:
@@ -68,7 +68,8 @@ class Keystrokes(Toasts):
             self.call_later(*((self._follow, key, screen, target, target, rest) if rest else (self._done, key, screen)))
 
     async def _done(self, key: Key, screen: Screen[object]) -> None:
-        """Where another screen came up, the next key is for it, once it stands and something has its focus."""
+        """Let the next key go on. If another screen came up, it is for that, once it stands and something has its
+        focus."""
         if key is not self._at_work:
             return
         if self.screen is screen or not self.screen.call_after_refresh(self.call_later, self._done, key, self.screen):

@@ -91,7 +91,7 @@ class FoundLines:
         return False
 
     def grew(self) -> None:
-        """The file has more lines: search those, too."""
+        """Search the lines that were added to the file, too."""
         while self._numbers and self._numbers[-1] >= self._searched:
             self._numbers.pop()
         self._search = self._begin()
@@ -110,7 +110,7 @@ class FoundLines:
 
 
 def painted(line: str) -> Part:
-    """By the level that stands in it."""
+    """Paint a line by its level."""
     head = line[:_LEVEL_WITHIN]
     style = next((style for word, style in _STYLES.items() if word in head), "")
     return Painted(line, style) if style else line

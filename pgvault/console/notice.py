@@ -8,7 +8,8 @@ from pgvault.model.job import Job, JobKind, JobState
 
 
 def notice(options: Options, jobs: JobBook) -> str:
-    """As it was given; once a restore has proven that what was lost is there, which one and where. Empty for none."""
+    """Return the notice as it was given; once a restore has proven that what was lost is there, which one and where.
+    Empty for none."""
     if not options.notice or not options.lost:
         return options.notice
     ended = [job for job in map(jobs.job, jobs.ids[:LOOKED_AT]) if job.state is JobState.SUCCEEDED]
@@ -18,7 +19,7 @@ def notice(options: Options, jobs: JobBook) -> str:
 
 
 def _has_recovered(job: Job, lost: str) -> bool:
-    """Whether the job proved that it is in a restored server, or brought it back into the live one."""
+    """Return whether the job proved that it is in a restored server, or brought it back into the live one."""
     return (job.kind is JobKind.RESTORE and f"{lost} is there" in job.verdict) or \
         (job.kind is JobKind.BRING_BACK and any(f".{word}".endswith(f".{lost}") for word in job.command.split()))
 

@@ -27,13 +27,13 @@ def destination(plan: Plan) -> str:
 
 
 def expected(plan: Plan) -> tuple[str, ...]:
-    """What a restore was made for, as DATABASE.SCHEMA.TABLE."""
+    """Return what a restore was made for, as DATABASE.SCHEMA.TABLE."""
     return tuple(str(RelationName(*(str(each.get(part, "")) for part in ("database", "schema", "name"))))
                  for each in _mappings(plan.get("expects")))
 
 
 def plan_fields(kind: JobKind, plan: Plan) -> Iterator[Field]:
-    """Each fact with its name."""
+    """Yield each fact with its name."""
     tell = {JobKind.BACKUP: _backup, JobKind.RESTORE: _restore, JobKind.BRING_BACK: _bring_back,
             JobKind.OPEN: _copy, JobKind.THROW_AWAY: _copy}.get(kind)
     facts = list(tell(plan)) if tell and "unreadable" not in plan else []
@@ -99,7 +99,7 @@ def _bring_back(plan: Plan) -> _Facts:
 
 
 def _copy(plan: Plan) -> _Facts:
-    """Of what is done to the copy itself."""
+    """Yield what is done to the copy itself."""
     yield "where", destination(plan), "bold"
     for each in _sequence(plan.get("tablespaces")):
         yield "", f"tablespace {each}", ""

@@ -22,7 +22,7 @@ _PORT = "5432"
 
 
 def watch(app: BaseConsole) -> None:
-    """From now on, until the console ends."""
+    """Watch from now on, until the console ends."""
     known: dict[str, bool | None] = {}
 
     def feel() -> None:
@@ -44,7 +44,7 @@ async def _feel(app: BaseConsole, known: dict[str, bool | None]) -> None:
 
 
 async def answers(conninfo: str) -> bool | None:
-    """Whether something listens at any of these addresses; None where none is named."""
+    """Return whether something listens at any of these addresses; None if none is named."""
     if not (places := list(_places(conninfo))):
         return None
     return any(await asyncio.gather(*(_listens(host, port) for host, port in places)))

@@ -52,7 +52,7 @@ class Queries:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """In the order of the configuration."""
+        """Return the servers in the order of the configuration."""
         return tuple(self.config.servers)
 
     def vault_of(self, server: str) -> ServerVault:
@@ -83,14 +83,14 @@ class Queries:
         return wal_picture(Vault.open(self.home).server(server))
 
     def transactions(self, server: str, timeline: int, lsn: Lsn, count: int) -> list[NearTransaction]:
-        """Those around a position, as many on either side; the WAL there is read."""
+        """Return those around a position, as many on either side; the WAL there is read."""
         from pgvault.engine.event_neighbours import transactions_near
 
         return transactions_near(self.vault_of(server), timeline, lsn, count)
 
 
 async def run_query(query: Callable[[], T], doing: str = "read the vault") -> T | PgvaultError:
-    """The answer of a query that blocks, or the error in its place, without secrets: it is drawn."""
+    """Return the answer of a query that blocks, or the error in its place, without secrets: it is drawn."""
     try:
         return await asyncio.to_thread(query)
     except PgvaultError as error:

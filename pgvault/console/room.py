@@ -19,7 +19,7 @@ class Wish(NamedTuple):
 
 
 def shared(lines: int, wishes: Iterable[Wish]) -> dict[str, int]:
-    """How high each part is. The first wishes come first; a part may wish for more further down."""
+    """Return how high each part is. The first wishes come first; a part may wish for more further down."""
     heights: dict[str, int] = {}
     for part, wanted, least in wishes:
         had = heights.get(part, 0)

@@ -31,7 +31,7 @@ _STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warn
 
 
 def state_of(known: Protection | PgvaultError, checked: Checked | None) -> ProtectionState:
-    """The vault's own, but never OK where a check failed: what is to come may not be stored."""
+    """Return the vault's own state, but never OK if a check failed: what is to come may not be stored."""
     if not isinstance(known, Protection):
         return ProtectionState.UNKNOWN
     has_failed = checked is not None and checked.outcome is Outcome.FAILED
@@ -47,21 +47,21 @@ def state_part(known: Known, checked: Checked | None, glyphs: Glyphs) -> Painted
 
 
 def counted(known: Iterable[tuple[Known, Checked | None]]) -> str:
-    """How many are in trouble, the worst first: `2 FAILED, 1 WARNING`; empty when none that was read is."""
+    """Count those in trouble, the worst first: `2 FAILED, 1 WARNING`; empty if none that was read is."""
     states = [state_of(each, checked) for each, checked in known if each]
     troubles = (ProtectionState.FAILED, ProtectionState.UNKNOWN, ProtectionState.WARNING)
     return ", ".join(f"{number:,} {state.value.upper()}" for state in troubles if (number := states.count(state)))
 
 
 def last_backup(known: Known, now: datetime) -> Part:
-    """Its age; `none` is a finding, `-` is not known."""
+    """Return its age; `none` is a finding, `-` is not known."""
     if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.last_backup):
         return Painted("-", "dim")
     return age(known.last_backup.finished_at, now) if known.last_backup else Painted("none", "bad")
 
 
 def reach(known: Known, now: datetime) -> Part:
-    """From when to when it can be restored: `3d to 10m ago`."""
+    """Return from when to when it can be restored: `3d to 10m ago`."""
     if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.window):
         return Painted("-", "dim")
     if known.window is None:
@@ -71,7 +71,7 @@ def reach(known: Known, now: datetime) -> Part:
 
 
 def wal(known: Known) -> Part:
-    """How WAL comes in, or what of it is missing."""
+    """Describe how WAL comes in, or what of it is missing."""
     if not isinstance(known, Protection):
         return Painted("-", "dim")
     if missing := sum(gap.missing for gap in known.gaps):
@@ -82,7 +82,7 @@ def wal(known: Known) -> Part:
 
 
 def check_part(checks: Checks, server: str, now: datetime) -> Painted:
-    """The outcome of the last check with its age; never good when there was none."""
+    """Return the outcome of the last check with its age; never good if there was none."""
     if server in checks.running:
         return Painted("running", "accent")
     if server in checks.missing:
@@ -98,7 +98,8 @@ def check_part(checks: Checks, server: str, now: datetime) -> Painted:
 
 def status_fields(known: Known, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None,
                   now: datetime, *, read_only: bool) -> Iterator[Field]:
-    """The worst reason and the next step, which have to be seen; then the other reasons and what can be restored."""
+    """Yield the worst reason and the next step, which have to be seen; then the other reasons and what can be restored.
+    """
     if known is None:
         yield Field("", "The vault is being read.", "dim", 1)
     elif isinstance(known, PgvaultError):
@@ -127,7 +128,8 @@ def _unknown(failure: PgvaultError | None, reason: str) -> Iterator[Field]:
 
 
 def _failed_check(checked: Checked | None, now: datetime) -> str:
-    """The first one as a reason, and when: the vault alone, and `pgvault status` now, may say something else."""
+    """Return the first failed check as a reason, and when: the vault alone, and `pgvault status` now, may show
+    something else."""
     worst = first_failure(checked.findings) if checked and checked.outcome is Outcome.FAILED else None
     if not checked or not worst:
         return ""
@@ -136,8 +138,8 @@ def _failed_check(checked: Checked | None, now: datetime) -> str:
 
 def next_step(known: Protection, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None, now: datetime,
               *, read_only: bool) -> str:
-    """What to do about the state; empty when there is nothing to do. A check without an answer comes before what the
-    one before it found."""
+    """Return what to do about the state; empty if there is nothing to do. A check without an answer comes before what
+    the one before it found."""
     back_up = f"pgvault backup {server.name}" if read_only else "b"
     if missing and state_of(known, checked) is not ProtectionState.OK:
         return missing.failure.hint or "the checks below say why the server could not be checked"

@@ -51,7 +51,7 @@ def open_console(config: Config, options: Options) -> Closed:
 
 
 def fits_terminal(environ: Mapping[str, str]) -> bool:
-    """Whether there is a terminal that can show it."""
+    """Return whether there is a terminal that can show it."""
     try:
         refuse_unfit_terminal(environ)
     except UsageError:
@@ -88,7 +88,7 @@ def check_keymap(config: Config) -> None:
 
 
 def key_problems(config: Config) -> list[ConfigProblem]:
-    """What is wrong in [console.keys], which only the console can know."""
+    """Return what is wrong in [console.keys], which only the console can know."""
     from pgvault.console.keys import problems
 
     found = []

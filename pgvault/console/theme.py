@@ -24,7 +24,7 @@ THEMES = (CALM, CONTRAST)
 
 
 def theme_for(environ: Mapping[str, str]) -> str:
-    """The terminal's own sixteen colours where it has no more, or where NO_COLOR asks for none."""
+    """Return the theme: the terminal's own sixteen colours if it has no more, or if NO_COLOR asks for none."""
     if wish := environ.get("PGVAULT_THEME"):
         return wish
     rich = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256color" in environ.get("TERM", "")

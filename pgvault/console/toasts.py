@@ -26,11 +26,11 @@ class Toasts(PrivateApp):
                     severity=cast("Any", severity), markup=False)
 
     def action_help_quit(self) -> None:
-        """For ctrl+c; Textual's own answer names no key of this console."""
+        """Answer ctrl+c; Textual's own answer names no key of this console."""
         self.tell("ctrl+c ends nothing here: q or ctrl+q leaves the console, X cancels a job, y copies")
 
     def on_notify(self, event: Notify) -> None:
-        """Before Textual's own handler: of the same words only the last ones are kept."""
+        """Act before Textual's own handler: of the same words only the last ones are kept."""
         self.forget_message(event.notification.message)
 
     async def on_event(self, event: Event) -> None:

@@ -192,8 +192,8 @@ def named(found: RelationName, *, deleted: int = 0, updated: int = 0) -> WalObje
 
 
 def beside_the_dropped(finding: Finding, names: NamesAt) -> tuple[WalObject, ...]:
-    """The relations that lost their files and were not dropped: rewritten or truncated, the tables among them; indexes
-    where there is no table. A table that is younger than all backups, and was rewritten before, is not known."""
+    """Return the relations that lost their files and were not dropped: rewritten or truncated, the tables among them;
+    indexes if there is no table. A table that is younger than all backups, and was rewritten before, is not known."""
     dropped = set(finding.oids)
     found: dict[int, WalObject] = {}
     for file in finding.files:
@@ -206,7 +206,8 @@ def beside_the_dropped(finding: Finding, names: NamesAt) -> tuple[WalObject, ...
 
 
 def dropped_schema(finding: Finding, names: NamesAt, objects: Sequence[WalObject]) -> str:
-    """The schema that was dropped; empty where that is not known. One was, and all that the backups know in it went."""
+    """Return the schema that was dropped; empty if that is not known. One was, and all that the backups know in it
+    went."""
     schemas = {each.schema for each in objects if each.is_main}
     if finding.schemas != 1 or len(schemas) != 1 or not all(each.name for each in objects if each.is_main):
         return ""

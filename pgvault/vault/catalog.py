@@ -174,7 +174,8 @@ def settle(server: ServerVault) -> list[Backup]:
 
 
 def _settle(server: ServerVault, backup_id: str) -> Backup | None:
-    """What is written stands on what was read: nothing is, when the facts have changed or are gone by then."""
+    """Write the state only on top of what was read: nothing is written if the facts have changed or are gone by then.
+    """
     key = _key(server, backup_id)
     facts = server.store.stat(key)
     try:

@@ -38,7 +38,7 @@ Levels above 3 look back further, and do better with the size that zstd gives th
 
 @cache
 def _contexts() -> Any:
-    """Of this thread, by level and size. put-wal has none, and does without the import."""
+    """Return this thread's contexts, by level and size. put-wal has none, and does without the import."""
     import threading
 
     return threading.local()

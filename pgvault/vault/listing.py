@@ -69,7 +69,7 @@ class Search:
         self._stopped = False
 
     def stop(self) -> None:
-        """From any thread: the walk ends at once, and gives no further block."""
+        """End the walk at once, from any thread; no further block comes."""
         with self._lock:
             self._stopped = True
             if self._db is not None:
@@ -103,7 +103,7 @@ class Search:
 
 
 def _pattern(text: str) -> bytes:
-    """For LIKE."""
+    """Return the pattern for LIKE."""
     for special in "\\%_":
         text = text.replace(special, f"\\{special}")
     return os.fsencode(f"%{text}%")

@@ -23,17 +23,17 @@ class Cache(NamedTuple):
 
     @property
     def frames(self) -> Path:
-        """Where each frame is: SQLite."""
+        """Return the index of where each frame is: SQLite."""
         return self.home / "frames.sqlite"
 
     @property
     def wal(self) -> Path:
-        """What is archived, and what its records contain: SQLite."""
+        """Return the index of what is archived, and what its records contain: SQLite."""
         return self.home / "wal.sqlite"
 
     @property
     def catalog(self) -> Path:
-        """The facts of the backups as they were last read."""
+        """Return the facts of the backups as they were last read."""
         return self.home / "catalog.cache"
 
     def fetched(self, store: Store, key: Key) -> Path:
@@ -61,12 +61,13 @@ class Spool(NamedTuple):
 
     @property
     def incoming(self) -> Path:
-        """Complete files that an archive_command or a person puts here; `pgvault archive-wal` archives them."""
+        """Return the directory of complete files that an archive_command or a person puts there; `pgvault archive-wal`
+        archives them."""
         return self.home / "incoming"
 
     @property
     def streaming(self) -> Path:
-        """Segments that `pgvault receive-wal` writes, `.partial` until they are complete."""
+        """Return the directory of segments that `pgvault receive-wal` writes, `.partial` until they are complete."""
         return self.home / "streaming"
 
     @property

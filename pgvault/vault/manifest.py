@@ -102,7 +102,7 @@ class ManifestWriter:
         """Of the manifest itself, once it is published."""
 
     def next_id(self) -> int:
-        """For an entry that is about to be added."""
+        """Return the id for an entry that is about to be added."""
         self._last_id += 1
         return self._last_id
 
@@ -155,7 +155,7 @@ class ManifestWriter:
         return row
 
     def has(self, path: str) -> bool:
-        """Whether there is a file or directory of this path."""
+        """Return whether there is a file or directory of this path."""
         with self._lock:
             return self._db.execute("SELECT 1 FROM file WHERE path = ?", (_to_sql(path),)).fetchone() is not None
 
@@ -252,7 +252,7 @@ class Manifest:
                                check_same_thread=False)
 
     def entries(self, under: str = "") -> Iterator[Entry]:
-        """In the order of the backup; `under` keeps a directory and what is below it."""
+        """Yield the entries in the order of the backup; `under` keeps a directory and what is below it."""
         where: str = ""
         values: Row = ()
         if under := under.strip("/"):
@@ -290,7 +290,7 @@ class Manifest:
         return dict(self._query("SELECT tablespace, sum(size) FROM file GROUP BY tablespace"))
 
     def stored_bytes(self) -> int:
-        """Of all frames that make up this backup, as stored, each time it is used."""
+        """Return the bytes of all frames that make up this backup, as stored, each time one is used."""
         self._locate()
         [row] = self._query(
             "SELECT coalesce(sum(f.stored), 0) + coalesce(sum(d.stored), 0) FROM run r"

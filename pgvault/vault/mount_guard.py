@@ -26,13 +26,13 @@ _NO_STATE = (OSError, RuntimeError, ValueError)
 
 
 def records(home: Path) -> list[Path]:
-    """The files of a place, one for each way to it: `# PATH`, then the ids of the vaults that are written to there, one
-    a line; to be removed by hand."""
+    """Return the files of a place, one for each path to it: `# PATH`, then the ids of the vaults that are written to
+    there, one a line; to be removed by hand."""
     return [_record(path) for path in _spellings(home)]
 
 
 def refuse_missing(home: Path) -> None:
-    """For a place where there is no vault."""
+    """Raise if there was a vault at a place where there is none now."""
     if known := _known(home):
         raise Refused(f"the vault in {home} is not there",
                       detail=f"This user has written to one there, with the id {_ids(known)[0]}, and there is none "
@@ -42,7 +42,7 @@ def refuse_missing(home: Path) -> None:
 
 
 def refuse_other(home: Path, vault_id: str) -> None:
-    """For the vault that is there; a copy of the one that was has its id."""
+    """Raise if another vault was there than the one that is; a copy of the one that was has its id."""
     known = _known(home)
     if known and vault_id not in _ids(known):
         raise Refused(f"the vault in {home} is not the one that was there before",
@@ -77,7 +77,7 @@ def _record(path: str) -> Path:
 
 
 def _known(home: Path) -> dict[Path, list[str]]:
-    """The ids in each file that has any."""
+    """Yield the ids in each file that has any."""
     with suppress(*_NO_STATE):
         return {file: ids for file in records(home) if (ids := _read(file))}
     return {}

@@ -114,7 +114,7 @@ class Names:
         return {oid for oid, in rows}
 
     def knows(self, database: int) -> bool:
-        """Whether it has the names of any relation in this database; for 0, those of databases themselves."""
+        """Return whether it has the names of any relation in this database; for 0, those of databases themselves."""
         if database:
             return self._row("SELECT 1 FROM relation WHERE database = ?", database) is not None
         return self._row("SELECT 1 FROM database") is not None

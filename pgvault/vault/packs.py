@@ -87,7 +87,7 @@ def pack_names(server: ServerVault) -> set[str]:
 
 
 def read_footer(server: ServerVault, name: str) -> Iterator[Location]:
-    """Every frame of a pack; Corrupt when the footer is not what was written."""
+    """Return every frame of a pack; Corrupt if the footer is not what was written."""
     key, pack = server.key(Kind.PACK, name), server.location(Kind.PACK, name)
     found = server.store.stat(key)
     size = found.size if found else 0
@@ -142,7 +142,7 @@ class PackReader:
         self._ranges.clear()
 
     def stored(self, pack: str, location: Location) -> bytes:
-        """The frame as it is stored: one zstd frame; Corrupt when it is not what was written."""
+        """Return the frame as it is stored: one zstd frame; Corrupt if it is not what was written."""
         try:
             stored = self._read(pack, location.offset, location.stored)
         except NotFound:
@@ -175,7 +175,7 @@ class PackReader:
         return _Range(offset, store.read(key, offset, length))
 
     def plain(self, pack: str, location: Location) -> bytes:
-        """The frame's plain bytes, checked against its SHA-256."""
+        """Return the frame's plain bytes, checked against its SHA-256."""
         return check_plain(self.stored(pack, location), location.id, location.plain, pack)
 
 

@@ -47,7 +47,7 @@ def set_aside_stored(server: ServerVault, name: str, reason: str, sha256: bytes 
 
 
 def copy_of(server: ServerVault, name: str, sha256: bytes) -> Path:
-    """Where `set_aside_once` keeps this content, if it came before."""
+    """Return where `set_aside_once` keeps this content, if it came before."""
     return server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
 
 

@@ -45,7 +45,7 @@ class Recovery:
 
     @property
     def parsed(self) -> History | None:
-        """None where no history is known, or none that can be read."""
+        """Return the history; None if none is known, or none that can be read."""
         try:
             return parse_history(self.history, self.timeline) if self.history else None
         except ValueError:
@@ -53,7 +53,8 @@ class Recovery:
 
 
 def find(server: ServerVault, timeline: int) -> Recovery | None:
-    """None when pgvault made no recovery of this timeline. One that cannot be read has its number all the same."""
+    """Return the recovery; None if pgvault made none of this timeline. One that cannot be read has its number all the
+    same."""
     try:
         facts = tomllib.loads(server.store.read(_key(server, timeline)).decode())
         return Recovery(timeline, int(facts["follows"]), *(str(facts.get(name, "")) for name in (
@@ -71,7 +72,7 @@ def of_job(server: ServerVault, job: str) -> Recovery | None:
 
 
 def next_timeline(server: ServerVault, follows: int) -> int:
-    """The first number behind all of which the vault knows anything, be it that a recovery was to take it.
+    """Return the first number behind all of which the vault knows anything, even if a recovery was only to take it.
 
     PostgreSQL counts by ones. A number that leaps far ahead is no timeline that it made, and would have a restore bring
     a placeholder for each number up to it.
@@ -129,7 +130,7 @@ def _has_wal(server: ServerVault, timeline: int) -> bool:
 
 def why_foreign(known: KnownTimeline, history: History | None, foreign: Container[int], *,
                 meant_to_archive: bool) -> str:
-    """Why WAL of this timeline, found in a data directory, is not the server's; empty when it is.
+    """Return why WAL of this timeline, found in a data directory, is not the server's; empty if it is.
 
     `history` is the one that the directory has, `foreign` the timelines that are not the server's, as far as is known.
     """
@@ -165,7 +166,7 @@ def _reserved(server: ServerVault) -> Iterator[int]:
 
 
 def _archived(server: ServerVault) -> Iterator[int]:
-    """Each timeline of which anything is archived; one listing for each, however much there is of it."""
+    """Yield each timeline of which anything is archived; one listing for each, however much there is of it."""
     after = ""
     while found := next(iter(server.store.list(Kind.WAL, server.name, after=after)), None):
         if _WAL_FILE.match(found.name):
@@ -174,7 +175,7 @@ def _archived(server: ServerVault) -> Iterator[int]:
 
 
 def _numbers(server: ServerVault) -> set[int]:
-    """From the names of what is archived, received and reserved."""
+    """Yield the numbers in the names of what is archived, received and reserved."""
     found = {*_archived(server), *_reserved(server)}
     for directory in (server.spool.streaming, server.spool.incoming):
         with suppress(FileNotFoundError):

@@ -76,7 +76,7 @@ def pad(path: Path, size: int) -> bool:
 
 
 def partials(server: ServerVault) -> list[str]:
-    """The names of the segments of which a part was streamed."""
+    """Return the names of the segments of which a part was streamed."""
     found = []
     for name in sorted(os.listdir(server.spool.streaming)):
         try:

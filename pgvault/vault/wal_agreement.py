@@ -31,7 +31,7 @@ Copy = Callable[[], BinaryIO]
 
 
 def reaches_further(newcomer: Copy, stored: Copy) -> bool | None:
-    """Whether the WAL of the newcomer reaches further; None when they are of different WAL."""
+    """Return whether the WAL of the newcomer reaches further; None if they are of different WAL."""
     reaches = [_reach(copy) for copy in (newcomer, stored)]
     common = min(reaches)
     if _digest(newcomer, common) != _digest(stored, common):
@@ -40,9 +40,9 @@ def reaches_further(newcomer: Copy, stored: Copy) -> bool | None:
 
 
 def mends(stored: Copy, newcomer: Copy, carry: Carry | None) -> bool:
-    """Whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
+    """Return whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
 
-    `carry` is what the segment before left, where that is known.
+    `carry` is what the segment before left, if that is known.
     """
     try:
         broken, other = _end(stored, carry), _end(newcomer, carry)
@@ -60,16 +60,16 @@ def _start(copy: Copy) -> Lsn:
 
 
 def _end(copy: Copy, carry: Carry | None = None) -> WalEnd | None:
-    """Where the WAL of a compressed segment ends before the segment does."""
+    """Return where the WAL of a compressed segment ends before the segment does."""
     start = _start(copy)
     with copy() as file:
         return skim_all(pieces(decompressed(file), start), carry, every_crc=True).end
 
 
 def _reach(copy: Copy) -> int:
-    """How many bytes of a compressed segment, from its beginning, are WAL.
+    """Return how many bytes of a compressed segment, from its beginning, are WAL.
 
-    Where its records cannot be read, all but the zeros at its end may be. A record that began in the segment before is
+    If its records cannot be read, all but the zeros at its end may be. A record that began in the segment before is
     passed over unseen, so the zeros do not count then either.
     """
     plain = written = 0

@@ -36,7 +36,7 @@ def current(server: ServerVault, identity: Identity, *, on_progress: OnProgress 
 
 
 def _brought_up_to_date(server: ServerVault, on_progress: OnProgress | None) -> bool:
-    """False where the vault is full."""
+    """Bring the index up to date; return False if the vault is full."""
     try:
         reconcile(server)
         read_facts(server, on_progress=on_progress)
@@ -46,7 +46,7 @@ def _brought_up_to_date(server: ServerVault, on_progress: OnProgress | None) -> 
 
 
 def _reconcile(index: WalIndex, server: ServerVault, identity: Identity) -> None:
-    """As `wal_rebuild.reconcile` does in a vault that may be written to."""
+    """Do what `wal_rebuild.reconcile` does in a vault that may be written to."""
     new, gone = differences(server, index)
     for name in gone:
         index.remove(name)

@@ -34,7 +34,7 @@ SELECT number, kind, facts FROM effect WHERE timeline = ? AND number BETWEEN ? A
 
 
 def store(connection: sqlite3.Connection, segment: Segment, effects: Iterable[Effect]) -> None:
-    """In the place of what was known of this segment; within the caller's transaction."""
+    """Replace what was known of this segment, within the caller's transaction."""
     connection.execute("DELETE FROM effect WHERE timeline = ? AND number = ?", segment)
     connection.executemany("INSERT OR REPLACE INTO effect VALUES (?,?,?,?,?)", [
         (segment.timeline, segment.number, each.lsn, _NAMES[type(each)], json.dumps(_facts(each)))
@@ -42,7 +42,7 @@ def store(connection: sqlite3.Connection, segment: Segment, effects: Iterable[Ef
 
 
 def load(connection: sqlite3.Connection, timeline: int, first: int, last: int) -> Iterator[tuple[int, Effect]]:
-    """Those of these segments, in order, each with its segment's number."""
+    """Return the effects of these segments, in order, each with its segment's number."""
     for number, kind, facts in connection.execute(_FOUND, (timeline, first, last)):
         yield number, _effect(kind, json.loads(facts), timeline)
 

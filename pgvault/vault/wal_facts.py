@@ -157,7 +157,7 @@ def _left_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity
 
 
 def _running(index: WalIndex, segment: Segment) -> dict[int, int] | None:
-    """As `SegmentFacts.running`; None when the segment was not read."""
+    """Return `SegmentFacts.running`; None if the segment was not read."""
     row = index.connection.execute("SELECT running FROM facts WHERE timeline = ? AND number = ?",
                                    (segment.timeline, segment.number)).fetchone()
     return None if row is None else {int(xid): rows for xid, rows in json.loads(row[0] or "{}").items()}

@@ -29,9 +29,9 @@ def one_moment(index: WalIndex) -> Iterator[None]:
 
 
 def picture_rows(index: WalIndex) -> Iterator[list[Row]]:
-    """In portions, every segment by timeline and number: the columns of `Archived`; when the first and the last of its
-    transactions ended, when it was accepted, how many commits it has (NOT_KNOWN where that is so); whether nobody has
-    read it yet."""
+    """Yield in portions, for every segment by timeline and number: the columns of `Archived`; when the first and the
+    last of its transactions ended, when it was accepted, how many commits it has (NOT_KNOWN if that is so); whether it
+    has not been read yet."""
     rows = archived_rows(index, *_OF_PICTURE)
     while portion := rows.fetchmany(_PORTION):
         yield portion

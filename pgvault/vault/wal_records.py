@@ -54,8 +54,8 @@ class RecordReader:
             raise WalMissing(f"{row.name} left the archive while it was being read", hint="Run this again.") from None
 
     def _carry(self, segment: Segment) -> Carry | None:
-        """What the segment before leaves, with all of a record that crosses the border; without it when that is gone.
-        """
+        """Return what the segment before leaves, with all of a record that crosses the border; without it if that is
+        gone."""
         carry = carry_before(self._index, self._search.tree, segment, self._identity)
         if carry is None or carry.unfinished is None:
             return carry
@@ -69,8 +69,8 @@ class RecordReader:
         return replace(carry, unfinished=None, skip=part.length - part.seen, previous=None)
 
     def _seen(self, segment: Segment, part: Unfinished, block: int) -> bytes:
-        """What the segment before holds of a record that goes on in this one; too little when it began even earlier.
-        """
+        """Return what the segment before holds of a record that continues in this one; too little if it began even
+        earlier."""
         size, start = self._search.size, segment.start(self._search.size)
         before = next(self._search.tree.history(segment.timeline).path(Lsn(start - 1), start, size))
         name = before.name(size)
@@ -86,7 +86,7 @@ def _is_whole(part: Unfinished) -> bool:
 
 
 def _tail(chunks: Iterable[bytes], offset: int) -> bytes:
-    """What comes behind the first `offset` bytes."""
+    """Yield what follows the first `offset` bytes."""
     tail, at = bytearray(), 0
     for chunk in chunks:
         tail += chunk[max(offset - at, 0):]
@@ -95,7 +95,7 @@ def _tail(chunks: Iterable[bytes], offset: int) -> bytes:
 
 
 def _content(data: bytes, start: int, lsn: int, block: int, size: int) -> bytes:
-    """What whole pages hold from the position `lsn` in the first of them on, without the pages' headers."""
+    """Return what whole pages hold from the position `lsn` in the first of them on, without the pages' headers."""
     parts = [data[lsn - start:block]]
     for at in range(block, len(data), block):
         header = LONG_HEADER if (start + at) % size == 0 else SHORT_HEADER

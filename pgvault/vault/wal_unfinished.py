@@ -38,7 +38,7 @@ class _Part(NamedTuple):
     length: int
 
     def chunks(self, server: ServerVault, size: int) -> Iterator[bytes]:
-        """Its content, as long as a whole segment."""
+        """Yield its content, as long as a whole segment."""
         if self.path is None:
             yield from read_verified(server, self.name)
             return
@@ -64,7 +64,7 @@ class Unfinished:
 
     @property
     def name(self) -> str:
-        """With `.partial`."""
+        """Return its name with `.partial`."""
         return self.part.name
 
 

@@ -84,12 +84,12 @@ class Accident:
 
     @property
     def expect(self) -> tuple[str, ...]:
-        """The tables that are there again at the point, where their names are known."""
+        """Return the tables that are there again at the point, as far as their names are known."""
         return tuple(loss.expect for loss in self.losses if loss.expect)[:_MOST_EXPECTED]
 
     @property
     def parts(self) -> tuple[Accident, ...]:
-        """Each object by itself, where there are several: the point is the same, and one table is looked for."""
+        """Return each object by itself, if there are several: the point is the same, and one table is looked for."""
         if len(self.losses) < 2:
             return ()
         return tuple(_pointed(replace(self, key=f"{self.key}/{number}", kind=loss.kind, losses=(loss,), schema=""))
@@ -110,7 +110,7 @@ class Row(NamedTuple):
 
 
 def accident_of(document: Mapping[str, Any]) -> Accident:
-    """The accident of one line of `pgvault --format json events`; ValueError when it offers no way back."""
+    """Return the accident of one line of `pgvault --format json events`; ValueError if it offers no recovery."""
     kind, time = document["kind"], datetime.fromisoformat(document["time"])
     database = document["database"]["name"] or f"database {document['database']['oid']}"
     return _pointed(Accident(f"{document['lsn']}/{document['time']}/{kind}", kind, time, database,
@@ -130,7 +130,7 @@ def together(found: Iterable[Accident]) -> list[Accident]:
 
 
 def rows(accidents: Iterable[Accident], opened: Collection[str]) -> Iterator[Row]:
-    """In a list, with the parts of those whose keys are `opened`."""
+    """Yield the rows of a list, with the parts of those whose keys are `opened`."""
     for each in accidents:
         yield Row(each, is_open=each.key in opened)
         if each.key in opened:
@@ -148,7 +148,7 @@ def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
 
 
 def _joined(group: Sequence[Accident]) -> Accident:
-    """What was found of one transaction; before it is where the first trace of it is."""
+    """Join what was found of one transaction; the point before it is before its first trace."""
     if len(group) == 1:
         return group[0]
     worst, *others = sorted(group, key=lambda each: _ORDER.index(each.kind))
@@ -158,12 +158,12 @@ def _joined(group: Sequence[Accident]) -> Accident:
 
 
 def _pointed(accident: Accident) -> Accident:
-    """With the point named after what it is before."""
+    """Name the point after what it is before."""
     return replace(accident, point=replace(accident.point, label=f"just before {accident.what}"))
 
 
 def _losses(document: Mapping[str, Any]) -> Iterator[Loss]:
-    """What happened to each object; indexes and the like go with their tables."""
+    """Yield what happened to each object; indexes and the like go with their tables."""
     kind, database = document["kind"], document["database"]
     where = database["name"] or f"database {database['oid']}"
     objects: Sequence[Mapping[str, Any]] = document["objects"]

@@ -32,7 +32,7 @@ class Next:
 
 
 def afterwards(draft: Draft, took: str) -> Iterator[Next]:
-    """What can be done once the restored server runs and was asked; `took` is how long the restore was."""
+    """Yield what can be done once the restored server runs and was queried; `took` is how long the restore took."""
     job = draft.job
     for same in by_database(map(parse_relation, draft.expect)):
         names = ", ".join(f"{sql_identifier(each.schema)}.{sql_identifier(each.name)}" for each in same)
@@ -54,14 +54,14 @@ def afterwards(draft: Draft, took: str) -> Iterator[Next]:
 
 
 def by_database(tables: Iterable[RelationName]) -> Iterator[list[RelationName]]:
-    """Those of one database come back together."""
+    """Group the tables: those of one database come back together."""
     every = list(tables)
     for database in dict.fromkeys(table.database for table in every):
         yield [table for table in every if table.database == database]
 
 
 def copied(steps: Iterable[Next], line: Shown) -> str:
-    """The commands as they may be pasted all at once: only those that bring tables back run, and they ask first. Others
-    are comments; what removes files is not there."""
+    """Return the commands as they may be pasted all at once: only those that bring tables back run, and they ask first.
+    Others are comments; what removes files is not there."""
     return "".join(f"# {each.name}\n{'' if each.action == BRING_BACK else '# '}{line(each.words)}\n"
                    for each in steps if each.words and each.action != THROW_AWAY)

@@ -93,12 +93,12 @@ class Answer:
 
     @property
     def reach(self) -> Reach | None:
-        """Of the timeline that is followed."""
+        """Return the bounds of the timeline that is followed."""
         return next((each for each in self.reaches if each.timeline == self.timeline), None)
 
 
 def answer_of(document: Mapping[str, Any]) -> Answer:
-    """The answer of its JSON document."""
+    """Return the answer of its JSON document."""
     stop = document["stop"]
     return Answer(
         stop=Stop(stop["lsn"], stop["replayed"], moment(stop["time"]), stop["timeline"]) if stop else None,

@@ -44,7 +44,8 @@ class What(Enum):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of events to look for in the WAL, as `pgvault events` names them; none: the person knows when."""
+        """Return the kinds of events to look for in the WAL, as `pgvault events` names them; none if the person knows
+        when."""
         return _KINDS.get(self, ())
 
 
@@ -80,7 +81,7 @@ class Point:
 
     @property
     def options(self) -> list[str]:
-        """The options of `pgvault restore` that name it."""
+        """Return the options of `pgvault restore` that name it."""
         return point_options(self.target, self.timeline, partial=self.partial)
 
 
@@ -128,13 +129,14 @@ class Draft:
         return f"{self.host or 'this machine'}:{self.directory}"
 
     def at(self, point: Point, *, backup: str | None = None, expect: Sequence[str] = ()) -> Draft:
-        """With another point; what only another one allows is put back to what is usual."""
+        """Return the draft with another point; what only the old one allowed gets its default."""
         then = _then(self.what, self.then, ends=isinstance(point.target, EndOfWal))
         return replace(self, point=point, backup=self.backup if backup is None else backup, then=then,
                        expect=tuple(expect))
 
     def after(self, what: What) -> Draft:
-        """With another answer to what happened: another accident has another point, and only a standby follows."""
+        """Return the draft with another answer to what happened: another accident has another point, and only a standby
+        follows."""
         if what is self.what:
             return self
         then = Then.STANDBY if what is What.STANDBY else Then.PROMOTE if self.then is Then.STANDBY else self.then
@@ -142,21 +144,21 @@ class Draft:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the restored server can be asked in the end: it was started and still runs."""
+        """Return whether the restored server can be queried in the end: it was started and still runs."""
         return self.start and self.then is not Then.SHUTDOWN
 
     # The command
 
     def question(self) -> list[str]:
-        """The words behind `pgvault` that ask what the point comes to; no host is touched."""
+        """Return the words behind `pgvault` that look up the point; no host is touched."""
         return ["restore", self.server, self.backup, *self._point_options(), "--choices"]
 
     def words(self) -> list[str]:
-        """The words behind `pgvault` that do what the draft says."""
+        """Return the words behind `pgvault` that do what the draft says."""
         return self.request().to_argv()[1:]
 
     def request(self) -> RestoreRequest:
-        """What the draft asks for. What is typed for a port and is none is left out."""
+        """Return what the draft asks for. A typed port that is none is left out."""
         point, is_standby = self.point or Point(EndOfWal()), self.then is Then.STANDBY
         return RestoreRequest(
             self.server, self.backup, self.host or "", self.directory, point.target, point.timeline,
@@ -179,9 +181,9 @@ def _then(what: What | None, then: Then, *, ends: bool) -> Then:
 
 
 def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime | None = None) -> Point:
-    """The point that these options of `pgvault restore` name, as `Point.options` writes them.
+    """Return the point that these options of `pgvault restore` name, as `Point.options` writes them.
 
-    ValueError when they name none.
+    ValueError if they name none.
     """
     try:
         target, timeline, partial = parse_point(options)
@@ -191,14 +193,14 @@ def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime
 
 
 def flaw_of_port(port: str) -> str:
-    """Why this cannot be the port of a server, as one line; empty when it can, or none is named."""
+    """Return why this cannot be the port of a server, as one line; empty if it can, or none is named."""
     if not port or (_PORT.fullmatch(port) and 1 <= int(port) <= LAST_PORT):
         return ""
     return f"a port is a number from 1 to {LAST_PORT:,}, not {port!r}"
 
 
 def flaw_of_path(path: str) -> str:
-    """Why this cannot be a directory to restore to, as one line; empty when it can."""
+    """Return why this cannot be a directory to restore to, as one line; empty if it can."""
     if not path:
         return "no directory is named"
     if not path.startswith("/"):

@@ -110,21 +110,21 @@ class DraftFile:
             raise from_os_error(error, "save the draft of this recovery") from error
 
     def read(self) -> Draft | None:
-        """None when there is none, or none that this version understands."""
+        """Return the draft; None if there is none, or none that this version understands."""
         try:
             return from_document(tomllib.loads(self.path.read_bytes().decode("utf-8", "surrogatepass")))
         except (OSError, ValueError):
             return None
 
     def remove(self) -> None:
-        """It was seen to its end, or is not wanted."""
+        """Remove the draft, which was completed or is not wanted."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def draft_file(home: Path, server: str) -> DraftFile | None:
-    """Of a server in the vault at `home`; None where it is not known which vault or cluster that is, or no state is
-    kept for this person."""
+    """Return the file for a server in the vault at `home`; None if it is not known which vault or cluster that is, or
+    no state is kept for this person."""
     try:
         vault_id = Vault(home).read_id()
         identity = read_identity(Vault(home).server(server))

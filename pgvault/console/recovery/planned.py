@@ -36,7 +36,7 @@ class Planned:
 
     @property
     def command(self) -> list[str]:
-        """The words behind `pgvault` that carry out this very plan."""
+        """Return the words behind `pgvault` that carry out this very plan."""
         return shlex.split(self.document["command"])[1:]
 
     @property
@@ -45,12 +45,13 @@ class Planned:
 
     @property
     def overwrites(self) -> str:
-        """What is replaced, in words; empty for nothing."""
+        """Describe what is replaced; empty for nothing."""
         return self.document["overwrites"] or ""
 
     @property
     def doubt(self) -> str:
-        """What to make sure of when a cluster is replaced that is not known to be a copy of the server; else empty."""
+        """Return what to make sure of if a cluster is replaced that is not known to be a copy of the server; else
+        empty."""
         name = "replaced cluster"
         return next((each["fix"] for each in self.document["preconditions"]
                      if each["name"] == name and each["outcome"] == "warning"), "")
@@ -65,12 +66,12 @@ class Planned:
 
     @property
     def act(self) -> str:
-        """The real effect, for the key that causes it."""
+        """Return the real effect, for the key that causes it."""
         return f"{'overwrite' if self.overwrites else 'restore to'} {self.place}"
 
 
 def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: datetime) -> Iterator[Field]:
-    """The review, from what decides to what is good to know; `command` is the line that a person would type."""
+    """Yield the review, from what decides to what is good to know; `command` is the line that a person would type."""
     document = plan.document
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
@@ -89,13 +90,13 @@ def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, 
 
 
 def here(advice: str) -> str:
-    """Where in the wizard that is chosen which an advice names as an option; empty where it names none."""
+    """Return where in the wizard an option of an advice is chosen; empty if the advice names none."""
     lines = [f'"{line}"' for option, line in _LINES.items() if option in advice]
     return f"Here: esc goes back to where this is chosen: {' or '.join(lines)}." if lines else ""
 
 
 def _place(plan: Planned) -> Iterator[Field]:
-    """Where to, and what that costs there: the first thing to be read."""
+    """Yield the destination and its cost: the first thing to read."""
     document = plan.document
     free = "" if plan.overwrites else "; nothing is overwritten"
     yield Field("to", f"{plan.place}{free}", "bold")
@@ -139,7 +140,7 @@ def _locks(locks: Sequence[str]) -> str:
 
 
 def short_names(first: str, last: str) -> str:
-    """The names of two segments from where they differ on: the timeline and what is before are said elsewhere."""
+    """Return the names of two segments from where they differ on: the timeline and what is before stand elsewhere."""
     if first[:_TIMELINE] != last[:_TIMELINE]:
         return f"{first} to {last}"
     same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
@@ -173,7 +174,7 @@ def _amounts(document: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
-    """How many hold; of the others only what has to be known, since those that fail stand on top."""
+    """Count those that hold; show of the others only what has to be known, since those that fail stand on top."""
     every = document["preconditions"]
     holding = sum(each["outcome"] == "ok" for each in every)
     yield Field("conditions", f"{holding} of {len(every)} hold", "good" if holding == len(every) else "warn")
@@ -195,7 +196,7 @@ def _named(condition: Mapping[str, Any]) -> str:
 
 
 def outcome_field(name: str, outcome: str, text: str) -> Field:
-    """What was looked at, behind the word of how it is."""
+    """Return what was checked, behind the word of its outcome."""
     return Field(name, f"{outcome.upper():<{OUTCOME}}{text}", _STYLES.get(outcome, "dim"), hang=OUTCOME)
 
 

@@ -20,7 +20,7 @@ _TENTH = 0.1
 
 
 def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
-    """For a point that was asked about; the nearest ones are a list of their own."""
+    """Yield the facts of a point that was looked up; the nearest ones are a list of their own."""
     if draft.point:
         yield from asked(draft.point, zone)
     if answer.stop is None:
@@ -41,7 +41,7 @@ def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Fie
 
 
 def asked(point: Point, zone: str | None) -> Iterator[Field]:
-    """What was asked for, a time on every clock."""
+    """Return what was asked for, a time on every clock."""
     yield Field("point", point.label, "bold")
     if isinstance(point.target, AtTime):
         yield Field("", "that is " + ", ".join(readings(point.target.time, zone)))
@@ -65,7 +65,7 @@ def _to_the_end(stop: datetime | None, reach: Reach) -> str:
 
 
 def _distance(seconds: float) -> str:
-    """From the point."""
+    """Return the distance from the point."""
     if seconds == 0:
         return "which is the point"
     side = "after the point" if seconds > 0 else "before the point"
@@ -85,7 +85,7 @@ def nearest(near: Near) -> str:
 
 
 def _begin(backup: str) -> datetime | None:
-    """When it was begun: its id says so."""
+    """Return when it was begun, by its id."""
     try:
         return datetime.strptime(backup, _STAMP).replace(tzinfo=UTC)
     except ValueError:

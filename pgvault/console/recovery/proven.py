@@ -79,7 +79,7 @@ _SINCE = {JobState.SUCCEEDED: "good", JobState.FAILED: "bad", JobState.LOST: "ba
 
 
 def _since(jobs: Sequence[Job]) -> Iterator[Field]:
-    """What was done with the restored server, the newest of each kind: done is only what its job has done."""
+    """Yield what was done with the restored server, the newest of each kind: only a job that ended well has done it."""
     for kind in dict.fromkeys(job.kind for job in jobs):
         job = next(each for each in jobs if each.kind is kind)
         said = job.verdict if job.state is JobState.SUCCEEDED else \
@@ -109,7 +109,7 @@ def _next(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown, key: Ca
 
 
 def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]:
-    """What can be done with the server that was restored; nothing where it cannot be asked, or is no more."""
+    """Return what can be done with the restored server; nothing if it cannot be queried, or is gone."""
     if not made_a_server(ended.job) or not draft.is_asked or draft.then is Then.STANDBY or \
             is_thrown_away(since):
         return []
@@ -141,7 +141,7 @@ def _failure(ended: Ended) -> Iterator[Field]:
 
 
 def _left(ended: Ended) -> Iterator[Field]:
-    """In which state the destination is."""
+    """Yield the state in which the destination is."""
     notes = [each for each in ended.events if isinstance(each, Noted)
              and (each.level is not Level.INFO or each.code in ("undone", *_DONE_BESIDES))
              and each.code not in ("cancelling", "internal-error")]

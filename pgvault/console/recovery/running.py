@@ -60,7 +60,7 @@ class Course:
 
 
 def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
-    """The phases that the draft's restore still has before it."""
+    """Return the phases that the draft's restore still has before it."""
     phases = ["copy", "flush"]
     if draft.start:
         phases += ["start", "recover"]
@@ -72,7 +72,7 @@ def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
 
 def run_fields(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
                columns: int, *, foremost: bool = False) -> Iterator[Field]:
-    """What is known of the draft's job; `followed` is None before it was first looked at. `foremost`: with what it
+    """Yield what is known of the draft's job; `followed` is None before it was first looked at. `foremost` puts what it
     does now on top, for where not all of it is seen."""
     job = (Field("job", f"pgvault job watch {draft.job}, from any terminal", ""),
            Field("", "it goes on when this screen, the console or the connection ends", "dim"))
@@ -99,7 +99,7 @@ def _said(phase: str) -> str:
 
 
 def _state(followed: Followed, now: datetime) -> Iterator[Field]:
-    """How it stands, and when it was last heard of: silence is said with what it waits on."""
+    """Describe its state, and when it was last heard of: silence is shown with what it waits for."""
     job = followed.job
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
     quiet = followed.stillness(now)
@@ -120,7 +120,8 @@ def _done(phases: Sequence[Phase]) -> Iterator[Field]:
 
 def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs: Glyphs,
              columns: int) -> Iterator[Field]:
-    """The events may be read further than the job was followed: the amount is told when both are in one phase."""
+    """Yield the phase that runs. The events may be read further than the job was followed: the amount is shown if both
+    are in one phase."""
     here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
     if here is None:
         return
@@ -130,7 +131,8 @@ def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs:
 
 
 def _progress(progress: Progress, glyphs: Glyphs, columns: int, *, moves: bool) -> str:
-    """Of what stands still only how far it came: its pace is past, and nobody knows what is left."""
+    """Describe the progress; of what stands still only how far it came: its pace is past, and what is left is not
+    known."""
     amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
     if not moves:
         return amount if progress.share is None else f"{progress.share:.0%}, {amount}"

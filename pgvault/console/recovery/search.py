@@ -57,7 +57,7 @@ class Search:
         return self._transactions
 
     def accident(self, key: str) -> Accident | None:
-        """The one with this key, or the part of one."""
+        """Return the one with this key, or the part of one."""
         for whole in self.newest_first:
             if whole.key == key:
                 return whole
@@ -73,12 +73,12 @@ class Search:
 
     @property
     def words(self) -> list[str]:
-        """Those behind `pgvault` that search for it, on whatever timeline it happened."""
+        """Return the words behind `pgvault` that search for it, on whatever timeline it happened."""
         return search_words(self.server, self.kinds, self.rows)
 
     @property
     def status(self) -> str:
-        """How far it is. That nothing was found is said of all archived WAL alone."""
+        """Describe the progress. Only of all archived WAL it reports that nothing was found."""
         count = f"{len(self.newest_first):,} found"
         match self.stand:
             case Stand.NEW:

@@ -53,12 +53,12 @@ class Session:
 
     @property
     def is_kept(self) -> bool:
-        """It has a file, by which it can be taken up again."""
+        """Return whether it has a file, by which it can be taken up again."""
         return self._file is not None
 
     @property
     def is_saved(self) -> bool:
-        """All that was said stands in the file."""
+        """Return whether all answers are in the file."""
         return self.is_kept and not self._unsaved
 
     def let_go(self) -> None:
@@ -75,12 +75,12 @@ class Session:
 
     @property
     def zone(self) -> str | None:
-        """The zone that the configuration gives the server."""
+        """Return the zone that the configuration gives the server."""
         return self.queries.config.server(self.draft.server).timezone
 
     @property
     def hosts(self) -> list[str]:
-        """The configured ones."""
+        """Return the configured hosts."""
         return list(self.queries.config.hosts)
 
     def describe_host(self, name: str) -> str:

@@ -36,7 +36,7 @@ def path(*, read_only: bool) -> tuple[Step, ...]:
 
 
 def after(step: Step, *, read_only: bool) -> Step | None:
-    """The next step; None behind the last one."""
+    """Return the next step; None behind the last one."""
     steps = path(read_only=read_only)
     index = steps.index(step) + 1
     return steps[index] if index < len(steps) else None

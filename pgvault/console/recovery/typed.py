@@ -28,17 +28,17 @@ class Kind(Enum):
 
     @property
     def has_digits(self) -> bool:
-        """Its text may begin with one."""
+        """Return whether its text may begin with a digit."""
         return self.has_text and self is not Kind.NAME
 
     @property
     def has_sides(self) -> bool:
-        """It is a place of which one may stop on either side."""
+        """Return whether it is a place on either side of which recovery may stop."""
         return self in (Kind.TIME, Kind.LSN, Kind.XID)
 
     @property
     def has_unfinished(self) -> bool:
-        """It may lie in the unfinished last segment."""
+        """Return whether it may be in the unfinished last segment."""
         return self is not Kind.BACKUP
 
     @property
@@ -51,9 +51,9 @@ _EXAMPLES = {Kind.TIME: "20:05, yesterday 9pm, or 2026-11-22 20:05:12 Europe/Par
 
 
 def read(kind: Kind, text: str, zone: str | None, *, after: bool = True) -> Point:
-    """The point that was typed; ValueError saying why it is none, with the readings that are possible.
+    """Return the point that was typed; ValueError says why it is none, with the readings that are possible.
 
-    `zone` is what the configuration says of times without one. `after`: the place itself is still replayed.
+    `zone` is the configured one of times without one. `after`: the place itself is still replayed.
     """
     text = text.strip()
     if kind.has_text and not text:
@@ -82,13 +82,13 @@ def _side(after: bool) -> str:
 
 
 def kind_of(target: Target) -> Kind:
-    """How this target would be typed."""
+    """Return how this target would be typed."""
     return {AtTime: Kind.TIME, AtLsn: Kind.LSN, AtXid: Kind.XID, AtName: Kind.NAME, EndOfWal: Kind.LATEST,
             Immediate: Kind.BACKUP}[type(target)]
 
 
 def text_of(target: Target) -> str:
-    """What would be typed for it."""
+    """Return what would be typed for it."""
     match target:
         case AtTime(time, _, typed):
             return typed or utc(time)
@@ -106,7 +106,8 @@ def is_after(target: Target) -> bool:
 
 
 def readings(time: datetime, zone: str | None) -> list[str]:
-    """The instant as clocks show it: in UTC, in the server's zone where it is known, and here where that is another."""
+    """Return the instant as clocks show it: in UTC, in the server's zone if it is known, and here if that is another.
+    """
     clocks = [("UTC", time.astimezone(UTC))]
     if zone and zone != "UTC":
         clocks.append((zone, time.astimezone(ZoneInfo(zone))))

@@ -92,7 +92,7 @@ class BackupScreen(View):
 
     @property
     def _entry(self) -> Entry | None:
-        """The one under the cursor."""
+        """Return the entry under the cursor."""
         index = self.files.listing.index
         return self._shown.entry(index) if self._shown and index < len(self._shown) else None
 
@@ -164,7 +164,7 @@ class BackupScreen(View):
             self.files.retitle("files")
 
     def _show_found(self, rows: FileRows, pattern: str, share: float) -> None:
-        """The pattern may have been cleared meanwhile: then all of them are shown already."""
+        """Show what was found. If the pattern was cleared meanwhile, all are shown already."""
         if self.files.pattern != pattern:
             return
         self.files.show_found(rows, complete=share >= 1)
@@ -175,5 +175,5 @@ class BackupScreen(View):
         self._look_after()
 
     def _look_after(self) -> None:
-        """What cannot be read shows itself when it is drawn."""
+        """Look again; what cannot be read shows itself when it is drawn."""
         self.call_after_refresh(lambda: self._show_facts() if self._failure is not self._told else None)

@@ -65,7 +65,7 @@ class BackupsScreen(ServerView):
 
     @property
     def row(self) -> Row | None:
-        """The one under the cursor."""
+        """Return the row under the cursor."""
         catalogue = self._read.get(self.app.server)
         if not isinstance(catalogue, Catalogue):
             return None
@@ -165,7 +165,8 @@ class BackupsScreen(ServerView):
         self._fit()
 
     def _fit(self) -> None:
-        """The details as high as they are, the line of time where there is room, and the list as high as can be."""
+        """Make the details as high as they are, show the line of time if there is room, and the list as high as
+        possible."""
         if not self.is_attached or not self.size:
             return
         rows, facts = len(self.backups.listing.rows), len(laid_out(self._fields, self.size.width - 2))

@@ -46,14 +46,14 @@ _OF_PHASE: Mapping[str, tuple[str, str]] = {
 
 
 def left(job: Job, phase: str) -> tuple[str, ...]:
-    """What cancelling does, and in what state things are left, by the kind of job and how far it is."""
+    """Describe what cancelling does, and in what state things are left, by the kind of job and its progress."""
     if job.kind is JobKind.RESTORE and (known := _OF_PHASE.get(phase)):
         return known
     return _LEFT[job.kind]
 
 
 def why_not_cancel(job: Job | None) -> str:
-    """Why it cannot be cancelled, in one line; empty when it can."""
+    """Return why it cannot be cancelled, in one line; empty if it can."""
     if job is None:
         return "no job is selected"
     if job.state.final:

@@ -71,7 +71,7 @@ class CommandLogScreen(View):
 
     @property
     def runs(self) -> Runs | None:
-        """Those under the cursor."""
+        """Return the runs under the cursor."""
         return self._runs.get(self.commands.listing.key or "")
 
     def crumbs(self) -> list[str]:
@@ -97,5 +97,5 @@ def _cells(runs: Runs) -> Sequence[Part]:
 
 
 def _text(runs: Runs) -> str:
-    """By which it is filtered: the whole commands, too."""
+    """Return the text by which it is filtered: the whole commands, too."""
     return " ".join([*map(str, _cells(runs)), *runs.commands])

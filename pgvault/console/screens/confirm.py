@@ -38,7 +38,7 @@ class Confirm(Dialog[bool]):
         self.keys = ("enter", "choose"), ("esc", "back")
 
     def body(self) -> Iterable[Widget]:
-        """The sentence that decides is whole, since no part of a name may be missed."""
+        """Yield the widgets. The sentence that decides is whole, since no part of a name may be missed."""
         yield ShortReading(self._fields)
         yield LineView(id="sentence")
         if self._typed:
@@ -55,7 +55,7 @@ class Confirm(Dialog[bool]):
 
     @property
     def _sentence(self) -> str:
-        """What a choice has no room for, and what is typed does."""
+        """Return what a choice has no room for, or what is to be typed."""
         if self._typed:
             return f"To {self._act}, type the whole directory, from its first / on:"
         is_cut = width(visible(self._act)) > self.columns - 2

@@ -42,7 +42,7 @@ class Dialog(ModalScreen[T]):
 
     @property
     def columns(self) -> int:
-        """Of a line in its box; see `.dialog` in console.tcss."""
+        """Return the columns of a line in its box; see `.dialog` in console.tcss."""
         return min(_WIDEST, self.size.width * 96 // 100) - 4
 
     @property
@@ -69,7 +69,7 @@ class Dialog(ModalScreen[T]):
             text.styles.max_height = max(1, room - self.lines_around)
 
     def show_keys(self, *keys: tuple[str, str]) -> None:
-        """Those that work now, where that changes; with those for a text that is longer than its place."""
+        """Show the keys that work now, where that changes, and those for a text that is longer than its place."""
         self.keys = keys
         reads = [("pgup pgdn", "read")] if any(text.can_focus for text in self.query(ShortReading)) else []
         self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in (*keys[:-1], *reads, *keys[-1:]))

@@ -109,7 +109,7 @@ class EntriesDialog(Dialog[Entry]):
 
     @property
     def entry(self) -> Entry | None:
-        """The one under the cursor."""
+        """Return the entry under the cursor."""
         key = self.listing.key
         return next((entry for entry in self._entries if entry.key == key), None)
 
@@ -169,7 +169,7 @@ async def _run(entry: Entry) -> None:
 
 
 def help_entries(view: BaseView) -> Iterator[Entry]:
-    """The keys of a view: its own first, then those for moving, then those that work everywhere."""
+    """Return the keys of a view: its own first, then those for moving, then those that work everywhere."""
     actions = list(view.actions())
     own = [action for action in actions if EVERYWHERE not in action.where]
     for action in own:
@@ -182,7 +182,7 @@ def help_entries(view: BaseView) -> Iterator[Entry]:
 
 
 def palette_entries(app: BaseConsole) -> Iterator[Entry]:
-    """Every action, those of the view first; then the servers and the jobs."""
+    """Return every action, those of the view first; then the servers and the jobs."""
     view = app.view
     here = [] if view is None else list(view.actions())
     if view:
@@ -236,7 +236,7 @@ def _go_to_job(app: BaseConsole, job_id: str) -> None:
 
 
 def _job_meaning(app: BaseConsole, job_id: str, number: int) -> str:
-    """Of those that were not read yet only that they are jobs: there may be tens of thousands."""
+    """Describe a job; of those that were not read yet only that they are jobs: there may be tens of thousands."""
     from pgvault.console.jobbook import LOOKED_AT
 
     if number >= LOOKED_AT:
@@ -246,7 +246,7 @@ def _job_meaning(app: BaseConsole, job_id: str, number: int) -> str:
 
 
 async def _backups(app: BaseConsole, server: str) -> list[Entry]:
-    """None of a server whose catalogue cannot be read: its view says why."""
+    """Yield the backups; none of a server whose catalogue cannot be read: its view shows why."""
     catalogue = await run_query(lambda: app.queries.catalogue(server))
     if isinstance(catalogue, PgvaultError):
         return []

@@ -74,7 +74,7 @@ class JobScreen(WithRestored):
             self._show_live()
 
     async def _read(self) -> None:
-        """Its facts, which may change until it has ended, and what came to the journal."""
+        """Read its facts, which may change until it has ended, and what came to the journal."""
         if self._facts is None or not self._facts.job.state.final:
             facts = await run_query(lambda: read_facts(self._directory), "read the job")
             if isinstance(facts, PgvaultError):
@@ -96,7 +96,7 @@ class JobScreen(WithRestored):
         self.update_frame()
 
     def _make_room(self, facts: Facts) -> None:
-        """Why a job did not succeed is seen whole, while the journal keeps a few lines."""
+        """Show whole why a job did not succeed, while the journal keeps a few lines."""
         lines = len(laid_out(ending(facts, self.app.glyphs), self.size.width - 2))
         self.about.styles.min_height = min(lines, self.size.height - _LEFT) + 2
 
@@ -125,8 +125,8 @@ class JobScreen(WithRestored):
         return (each for each in super().actions() if made or each.id not in ON_RESTORED)
 
     def made(self) -> Made | None:
-        """Of a restore that made a server, whether or not everything was there that was expected of it; None once that
-        was thrown away."""
+        """Return the server that a restore made, whether or not everything expected was there; None once that was
+        thrown away."""
         facts = self._facts
         if facts is None or not made_a_server(facts.job) or is_thrown_away(done_with(self.app, facts.job.id)):
             return None

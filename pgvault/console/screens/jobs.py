@@ -118,7 +118,7 @@ class JobsScreen(View):
         self.call_after_refresh(self._show_about)
 
     def _show_about(self) -> None:
-        """All about the selected one and, where they can no longer be read, why not."""
+        """Show all about the selected jobs and, if they can no longer be read, why not."""
         job, problem = self.job, self.app.jobs_problem
         self.selected.display = job is not None
         wanted = len(self.app.queries.jobs.ids) + _AROUND_ROWS

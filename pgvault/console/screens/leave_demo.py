@@ -59,7 +59,7 @@ class LeaveDemo(Dialog[Sandbox]):
 
 
 def ask(app: BaseConsole, place: Path) -> None:
-    """What is to become of the sandbox; whoever leaves the question, too, keeps it."""
+    """Ask what is to become of the sandbox; leaving the question keeps it, too."""
     def chosen(what: Sandbox | None) -> None:
         if what:
             app.keeps_sandbox = what is Sandbox.KEEP

@@ -137,7 +137,7 @@ class LogsScreen(View):
         self.update_frame()
 
     def _say(self, text: str) -> None:
-        """In place of lines, as long as there are none."""
+        """Show a text in place of lines, as long as there are none."""
         self.lines.listing.empty = text
         self.lines.listing.changed()
 
@@ -169,7 +169,7 @@ class LogsScreen(View):
         return ["logs", *([str(self.log_file)] if self.log_file else [])]
 
     def _text(self) -> str:
-        """Of the line under the cursor."""
+        """Return the text of the line under the cursor."""
         rows = self._shown
         return rows.text(self.lines.listing.index) if rows and len(rows) else ""
 
@@ -178,7 +178,7 @@ class LogsScreen(View):
         return self._found if self.lines.pattern else self._rows
 
     def command_line(self) -> str | None:
-        """What shows the same lines in a terminal."""
+        """Return the command that shows the same lines in a terminal."""
         if (path := self.log_file) is None:
             return None
         if pattern := self.lines.pattern:
@@ -217,7 +217,7 @@ class LogsScreen(View):
     # Writing it elsewhere
 
     def do_export(self) -> None:
-        """What the filter lets through or, without one, the lines on the screen."""
+        """Write what the filter lets through or, without one, the lines on the screen to a file."""
         rows, listing = self._shown, self.lines.listing
         assert rows
         indexes = range(len(rows)) if self.lines.pattern else \
@@ -246,7 +246,7 @@ def _lines(count: int) -> str:
 
 
 def _opened(path: Path) -> LineFile | None:
-    """None while there is no such file."""
+    """Open the file; None if it does not exist."""
     try:
         return LineFile(path)
     except FileNotFoundError:

@@ -42,12 +42,12 @@ class NewestBackups(ListPane):
 
     @property
     def row(self) -> Row | None:
-        """The one under the cursor."""
+        """Return the row under the cursor."""
         rows = backup_facts.rows(self._catalogue) if self._catalogue else []
         return next((row for row in rows if row.id == self.listing.key), None)
 
     def about(self) -> Iterator[Field]:
-        """The facts of the newest one."""
+        """Return the facts of the newest one."""
         rows = backup_facts.rows(self._catalogue) if self._catalogue else []
         if self._catalogue and rows:
             yield gap()
@@ -78,7 +78,7 @@ class NewestBackups(ListPane):
         self.show(ItemRows(rows, lambda row: backup_facts.cells(row, now), lambda row: row.id))
 
     def open(self) -> None:
-        """The files of the one under the cursor."""
+        """Open the files of the one under the cursor."""
         from pgvault.console.screens.backup import BackupScreen
 
         row = self.row

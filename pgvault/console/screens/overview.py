@@ -265,7 +265,7 @@ class OverviewScreen(ServerView):
 
     @property
     def _check_row(self) -> CheckRow | None:
-        """The one under the cursor."""
+        """Return the check under the cursor."""
         listing = self.checks.listing
         rows = listing.rows.items if isinstance(listing.rows, ItemRows) else ()
         return rows[listing.index] if listing.index < len(rows) else None
@@ -280,7 +280,7 @@ class OverviewScreen(ServerView):
         return (self.size.width // 2 if self._is_broad else self.size.width) - 2
 
     def _fit(self) -> None:
-        """Each pane as high as what is in it, the foremost first; with no server there is one pane."""
+        """Make each pane as high as its content, the foremost first; with no server there is one pane."""
         if not self.is_attached or not self.size:
             return
         any_server = bool(self.app.server)
@@ -317,7 +317,7 @@ class OverviewScreen(ServerView):
             self.time.give_room(lines)
 
     def _show_below(self) -> None:
-        """What there is room for is read."""
+        """Read and show what there is room for."""
         if self.time and self.time.has_room:
             self.time.read(self.app.server)
         self.newest.read()
@@ -330,8 +330,8 @@ class OverviewScreen(ServerView):
         self._fit()
 
     def _stacked(self, lines: int) -> dict[str, int]:
-        """All panes below each other. What runs comes before the checks where there is no room for both: the worst of
-        them is said above."""
+        """Lay out all panes below each other. What runs comes before the checks if there is no room for both: the worst
+        of them is shown above."""
         stand, found, below = self._stand(), self._found(), self._below()
         if self.size.height < WHOLE[1] and self.app.queries.jobs.running:
             found[:2] = reversed(found[:2])
@@ -342,7 +342,7 @@ class OverviewScreen(ServerView):
         return heights
 
     def _beside(self, lines: int) -> dict[str, int]:
-        """How the servers stand beside what was found and what runs, and the rest below them."""
+        """Lay out the state of the servers beside what was found and what runs, and the rest below them."""
         below = shared(lines - _UPPER, self._below()[:2])
         room = lines - sum(below.values())
         stand, found = shared(room, self._stand()), shared(room, self._found())

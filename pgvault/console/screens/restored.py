@@ -46,7 +46,7 @@ class Made:
 
 
 def done_with(app: BaseConsole, job_id: str) -> list[Job]:
-    """The jobs of what was done with the server of this restore, newest first."""
+    """Return the jobs that acted on the server of this restore, newest first."""
     later = [each for each in app.queries.jobs.ids[:LOOKED_AT] if each > job_id]
     return [job for job in map(app.queries.jobs.job, later)
             if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]

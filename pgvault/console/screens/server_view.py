@@ -9,7 +9,7 @@ from pgvault.model.protection import Protection
 
 class ServerView(View):
     def why_no_backup(self) -> str:
-        """Why none can be begun now; empty when one can."""
+        """Return why none can be begun now; empty if one can."""
         server = self.app.server
         if not server:
             return "no server is configured yet"
@@ -20,7 +20,8 @@ class ServerView(View):
         return known.refusal if isinstance(known, Protection) else ""
 
     def why_not_server(self, action: str) -> str:
-        """Why what concerns the selected server as a whole cannot be done now; empty when it can, and for all else."""
+        """Return why what concerns the selected server as a whole cannot be done now; empty if it can, and for all
+        else."""
         server = self.app.server
         if action in ("check", "restore", "next-server", "previous-server") and not server:
             return "no server is configured yet"
@@ -52,6 +53,6 @@ class ServerView(View):
         self._go_to_server(-1)
 
     def _go_to_server(self, by: int) -> None:
-        """Behind the last one comes the first."""
+        """Go to the next server; the first one follows the last."""
         servers = self.app.queries.servers
         self.app.select_server(servers[(servers.index(self.app.server) + by) % len(servers)])

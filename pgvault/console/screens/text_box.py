@@ -58,7 +58,7 @@ class TextBox(Dialog[None]):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """The text for this width; a box of another kind has no such area."""
+        """Lay out the text for this width; a box of another kind has no such area."""
         for area in self.query(TextArea):
             lines = [self.console.glyphs.text(visible(line)) for line in self._text.splitlines()]
             text = "\n".join(piece for line in lines for piece in pasteable(line, self.size.width - 1))

@@ -32,7 +32,7 @@ _BLIND = ("leave", "quit", "suspend")
 
 
 def bindings(view: str) -> list[Binding]:
-    """Of a view or dialog; those that change something are refused with --read-only."""
+    """Return the bindings of a view or dialog; those that change something are refused with --read-only."""
     return [Binding(",".join(action.keys), f"do('{action.id}')", action.label, show=False, id=action.id)
             for action in actions_of(view, read_only=False)]
 
@@ -58,11 +58,11 @@ class View(BaseView):
         yield TooSmall()
 
     def body(self) -> Iterable[Widget]:
-        """The screen's panes."""
+        """Yield the screen's panes."""
         return ()
 
     def command_words(self) -> list[str] | None:
-        """The words behind `pgvault` that do, or show, the same as what is selected; None when there are none."""
+        """Return the words behind `pgvault` that do, or show, the same as what is selected; None if there are none."""
         return None
 
     def command_line(self) -> str | None:
@@ -101,7 +101,7 @@ class View(BaseView):
         self.update_frame()
 
     def _show_keys(self) -> None:
-        """Where one types, letters are no keys."""
+        """Show the keys; where one types, letters are none."""
         if isinstance(self.focused, FilterInput):
             self.keybar.set_keys(FilterInput.keys)
         else:
@@ -113,7 +113,7 @@ class View(BaseView):
         return isinstance(self.focused, Input)
 
     def _beside_the_path(self) -> Iterator[Part]:
-        """The views as tabs, in the room that is left; before them, that a larger terminal would show more."""
+        """Return the views as tabs, in the room that is left; before them, that a larger terminal would show more."""
         paused = "refreshing is paused (p) " if self.app.paused else ""
         if paused:
             yield Painted(paused, "warn")
@@ -127,8 +127,8 @@ class View(BaseView):
                         dim=self._is_typing)
 
     def _path_parts(self) -> list[Part]:
-        """Where one is; behind a server's name stands the word of its environment. On a line that is too short for all
-        of it the longest name is shortened, so that its end is seen."""
+        """Return the path to this view; a server's name is followed by the word of its environment. On a line that is
+        too short the longest name is shortened, so that its end is seen."""
         crumbs = self.crumbs()
         word = self.app.environment_of(crumbs[0]) if crumbs else ""
         over = _columns(_joined(crumbs, word)) + 2 - self.size.width
@@ -139,7 +139,8 @@ class View(BaseView):
         return _joined(crumbs, word)
 
     def _take_classes_of_size(self) -> None:
-        """At once: Textual gives them with the first Resize, and then gives each widget its styles anew."""
+        """Set the classes at once: Textual sets them with the first Resize, and then gives each widget its styles anew.
+        """
         for length, classes in zip(self.app.size, (self.app.HORIZONTAL_BREAKPOINTS, self.app.VERTICAL_BREAKPOINTS),
                                    strict=True):
             self.add_class(*classes_of_size(self, length, classes), update=False)
@@ -152,7 +153,7 @@ class View(BaseView):
             self.post_message(Resize(size, size))
 
     def actions(self) -> Iterable[Action]:
-        """What works here, in the order of the footer."""
+        """Return what works here, in the order of the footer."""
         for action in actions_of(self.view, read_only=self.app.options.read_only):
             if action.id == "leave" and self._is_above_another:
                 action = action._replace(label="close")
@@ -197,7 +198,7 @@ class View(BaseView):
         self.update_frame()
 
     def focused_list(self) -> ListPane | None:
-        """The list pane that has the focus, or the first one."""
+        """Return the list pane that has the focus, or the first one."""
         panes = [pane for pane in self.query(ListPane) if pane.display]
         return next((pane for pane in panes if pane.has_focus_within), panes[0] if panes else None)
 

@@ -83,7 +83,7 @@ class WalScreen(ServerView):
 
     @property
     def chart(self) -> Chart | None:
-        """None before it was read, and when there is no WAL to show."""
+        """Return the chart; None before it was read, and if there is no WAL to show."""
         return self.timeline.chart
 
     def world_changed(self, change: Change) -> None:
@@ -173,7 +173,8 @@ class WalScreen(ServerView):
 
     @property
     def _room_for_details(self) -> int:
-        """Where there is too little for both, what has the focus counts: the line of time, or the list below it."""
+        """Give the room, if there is too little for both, to what has the focus: the line of time, or the list below
+        it."""
         if self._is_low:
             return 0 if self.nearby.listing.has_focus else _LEAST_DETAILS
         return _DETAILS
@@ -182,7 +183,7 @@ class WalScreen(ServerView):
         self.details.set_lines(laid_out(fields, self.details.size.width or 78))
 
     def _arrange(self) -> None:
-        """As many lanes as leave room for the list."""
+        """Show as many lanes as leave room for the list."""
         least = 2 if self._is_low else _LEAST_LIST
         self.timeline.set_room(self.size.height - 3 - 2 - max(self._room_for_details, _LEAST_DETAILS) - least)
         self.timeline.styles.height = self.timeline.height_wanted
@@ -199,7 +200,7 @@ class WalScreen(ServerView):
             self._rest = self.set_timer(_REST, self.read_around)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """What the list's cursor is on counts as soon as the list is entered."""
+        """Take over the row under the list's cursor as soon as the list is entered."""
         if self.nearby.listing.has_focus:
             self._follow(self.nearby.listing.key)
         if self._is_low:
@@ -230,12 +231,12 @@ class WalScreen(ServerView):
             self.nearby.refill(self.timeline.cursor)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
-        """The row that has the focus is the place that counts; as it is by now, since rows come meanwhile."""
+        """Take over the row that has the focus; as it is by now, since rows come meanwhile."""
         if event.listing.has_focus:
             self._follow(event.listing.key)
 
     def _follow(self, key: str) -> None:
-        """The timeline's cursor goes where the list's is."""
+        """Move the timeline's cursor to where the list's is."""
         if self.chart and (cursor := self.nearby.place(key)):
             self.timeline.go(cursor)
 
@@ -309,7 +310,8 @@ class WalScreen(ServerView):
 
     @property
     def _is_partial(self) -> bool:
-        """The cursor is on an accident that only the unfinished segment has, which is not in the picture."""
+        """Return whether the cursor is on an accident that only the unfinished segment has, which is not in the
+        picture."""
         accident = self.nearby.accident_at(self.timeline.cursor)
         return accident is not None and accident.point.partial
 
@@ -362,7 +364,7 @@ class WalScreen(ServerView):
 
 
 def _chart(queries: Queries, server: str) -> Chart | None:
-    """None when nothing of the server is in the vault yet."""
+    """Return the chart; None if nothing of the server is in the vault yet."""
     try:
         return chart_of(queries.picture(server))
     except NotFound:

@@ -100,7 +100,7 @@ class NearbyPane(ListPane):
         self.listing.changed()
 
     def put(self, cursor: Cursor) -> None:
-        """The list's cursor goes where the timeline's is, unless the list leads."""
+        """Move the list's cursor to where the timeline's is, unless the list leads."""
         if not self.has_focus_within:
             self._put(cursor)
 
@@ -121,14 +121,14 @@ class NearbyPane(ListPane):
             self.show(accident_rows(self.search.newest_first, self.opened))
 
     def _count(self) -> None:
-        """Below the accidents, what is none."""
+        """Count, below the accidents, what is none."""
         super()._count()
         if self.shows_accidents and not self.pattern:
             parts = "right opens one; " * any(each.parts for each in self.search.newest_first)
             self.say(f"{parts}fewer than {self.search.rows} rows left out: pgvault events --rows 1")
 
     def place(self, key: str) -> Cursor | None:
-        """Where the row with this key lies."""
+        """Return where the row with this key is."""
         if self.shows_accidents:
             accident = self.search.accident(key)
             return next((Cursor(timeline, mark.at, mark) for timeline, mark in marks([accident] if accident else [])),
@@ -143,7 +143,7 @@ class NearbyPane(ListPane):
                       f"the {end} of transaction {each.xid}; r stops before it")
 
     def told(self, key: str) -> tuple[str, str]:
-        """All of a row: its title, and its text."""
+        """Return all of a row: its title, and its text."""
         if accident := self.search.accident(key) if self.shows_accidents else None:
             tables = ["", "tables:", *accident.expect] if accident.expect else []
             return accident.what, "\n".join([f"{accident.what}, at {utc(accident.time)}", f"transaction {accident.xid}",
@@ -157,13 +157,13 @@ class NearbyPane(ListPane):
 
     @property
     def _accidents_title(self) -> str:
-        """How far the search is; where something was found, why it ended early has no other place."""
+        """Describe the search's progress; if something was found, why it ended early has no other place."""
         end = ", esc stops" if self.search.stand is Stand.RUNS else \
             f": {self.search.failure.message}" if self.search.failure else ""
         return f"accidents: {self.search.status}{end}"
 
     def _empty_text(self) -> str:
-        """What stands in an empty list: what belongs there, or why it is not there."""
+        """Return the text of an empty list: what belongs there, or why it is not there."""
         failure = self.search.failure if self.shows_accidents else self.problem
         if failure:
             texts = [failure.message, failure.detail, failure.hint]

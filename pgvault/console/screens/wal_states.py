@@ -37,7 +37,7 @@ def title(chart: Chart, cursor: Cursor, frame: Frame, is_whole: bool) -> str:
 
 
 def remark(chart: Chart, problem: PgvaultError | None, now: datetime) -> str:
-    """What limits the picture, in the lower border; empty when nothing does."""
+    """Return what limits the picture, for the lower border; empty if nothing does."""
     if problem:
         age = elapsed(chart.picture.read_at, now)
         return f"as it was {age} ago; now: {problem.message}"

@@ -11,7 +11,7 @@ ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "lift", "throw-away"
 
 class WithRestored(View):
     def made(self) -> Made | None:
-        """The server; None where there is none."""
+        """Return the server; None if there is none."""
         return None
 
     def do_bring_back(self) -> None:

@@ -31,20 +31,20 @@ class Around:
     is_last: bool
 
     def index_at(self, cursor: Cursor) -> int:
-        """Of the transaction at a place, or the last one before it; -1 when all are behind it."""
+        """Return the index of the transaction at a place, or the last one before it; -1 if all are behind it."""
         if (lsn := position(cursor)) is not None:
             return bisect_right(self.found, lsn, key=lambda each: each.lsn) - 1
         return bisect_right(self._times, cursor.at) - 1
 
     def holds(self, cursor: Cursor) -> bool:
-        """Whether what is around the place has been read."""
+        """Return whether what is around the place has been read."""
         if cursor.timeline != self.timeline:
             return False
         index = self.index_at(cursor)
         return (self.is_first or index >= _EDGE) and (self.is_last or index < len(self.found) - _EDGE)
 
     def exact(self, timeline: int) -> Exact | None:
-        """When the commits among them on one timeline were; None when there are too few to say anything."""
+        """Return when the commits among them on one timeline were; None if there are too few."""
         times = sorted(microseconds(each.time) for each in self.found if each.timeline == timeline)
         commits = sorted(microseconds(each.time) for each in self.found
                          if each.timeline == timeline and each.kind.commits)
@@ -52,7 +52,7 @@ class Around:
 
     @property
     def _times(self) -> list[int]:
-        """In the order of positions, made monotonic as on the timeline."""
+        """Return the times in the order of positions, made monotonic as on the timeline."""
         return list(accumulate((microseconds(each.time) for each in self.found), max))
 
 
@@ -76,7 +76,7 @@ def _asked(ask: Callable[[Lsn], Sequence[NearTransaction]], timeline: int, lsn: 
 
 
 def _nearer(found: Sequence[NearTransaction], at: int, behind: bool) -> Lsn:
-    """As far on as the time says, if WAL goes on being written as fast as among those that were found."""
+    """Estimate the position by the time, as if WAL went on being written as fast as among those that were found."""
     first, last = found[0], found[-1]
     times, bytes_ = microseconds(last.time) - microseconds(first.time), last.lsn - first.lsn
     edge = last if behind else first

@@ -26,7 +26,7 @@ class Label(NamedTuple):
 
 
 def moment(at: int) -> datetime:
-    """From microseconds since 1970; the ends of the calendar for what is outside of it."""
+    """Convert from microseconds since 1970; what is outside the calendar becomes its end."""
     try:
         return _EPOCH + timedelta(microseconds=at)
     except OverflowError:
@@ -38,7 +38,7 @@ def microseconds(time: datetime) -> int:
 
 
 def fraction_digits(step: int) -> int:
-    """How many digits of a second tell one column from the next."""
+    """Return how many digits of a second distinguish one column from the next."""
     return 0 if step >= _SECOND else 3 if step >= 1000 else 6
 
 
@@ -49,7 +49,7 @@ def clock(at: int, digits: int) -> str:
 
 
 def labels(frame: Frame) -> list[Label]:
-    """From left to right, with room between them; every label lies in the frame."""
+    """Yield the labels from left to right, with room between them; every label is in the frame."""
     if fixed := next((step for step in _STEPS if _fits(frame, step)), None):
         return _placed(frame, ((at, _clock_label(at, fixed)) for at in _multiples(frame, fixed)), dated=fixed < _DAY)
     months = next((count for count in _MONTHS if _fits(frame, count * 30 * _DAY)), _MONTHS[-1])
@@ -61,7 +61,7 @@ def _fits(frame: Frame, step: int) -> bool:
 
 
 def _columns(step: int, frame: Frame) -> int:
-    """Of a label; midnights are told by their date."""
+    """Return the columns of a label; midnights show their date."""
     if step >= _MINUTE:
         return 10 if step >= _DAY or frame.span > _DAY else 5
     return 8 if step >= _SECOND else 12 if step >= 1000 else 15
@@ -92,7 +92,8 @@ def _months(frame: Frame, count: int) -> Iterator[int]:
 
 
 def _placed(frame: Frame, ticks: Iterator[tuple[int, str]], *, dated: bool) -> list[Label]:
-    """With `dated` the date stands in front of the first clock time, and of the first one of another day."""
+    """Place the labels. With `dated`, the date is in front of the first clock time, and of the first one of another
+    day."""
     placed: list[Label] = []
     free, day = 0, ""
     for at, text in ticks:

@@ -80,12 +80,12 @@ class ChartLane:
     """By time."""
 
     def marks_in(self, begin: int, until: int) -> Sequence[Mark]:
-        """Those from one instant up to, not including, another."""
+        """Return those from one instant up to, not including, another."""
         low = bisect_left(self.marks, begin, key=_at)
         return self.marks[low:bisect_left(self.marks, until, lo=low, key=_at)]
 
     def gap_in(self, begin: int, until: int) -> GapSpan | None:
-        """The first gap that touches this time."""
+        """Return the first gap that touches this time."""
         for span in self.gaps[bisect_left(self.gaps, begin, key=_until):]:
             return span if span.begin < until else None
         return None
@@ -111,7 +111,7 @@ class Chart:
     """The time that there is something of; `until` is included."""
 
     def lane_of(self, timeline: int) -> int:
-        """Its place in `lanes`; the last one when there is no such timeline any more."""
+        """Return its place in `lanes`; the last one if there is no such timeline any more."""
         return next((i for i, lane in enumerate(self.lanes) if lane.timeline == timeline), len(self.lanes) - 1)
 
     def place(self, lane: int, at: int) -> Place:
@@ -130,7 +130,7 @@ class Chart:
         return Place(None, None)
 
     def with_accidents(self, accidents: Sequence[tuple[int, Mark]]) -> Chart:
-        """The same with these marks, each of a timeline, beside all others; those that were there are taken off."""
+        """Return the chart with these marks, each of a timeline, beside all others; earlier ones are removed."""
         def marked(lane: ChartLane) -> ChartLane:
             kept = [mark for mark in lane.marks if mark.kind is not MarkKind.ACCIDENT]
             new = [_settled(mark, lane.slots, self.picture.segment_size) for timeline, mark in accidents
@@ -177,7 +177,7 @@ def _lane(picture: WalPicture, slots: dict[int, Slots], timeline: int) -> ChartL
 
 
 def gap_name(gap: Gap, size: int) -> str:
-    """How many segments are missing, and behind which one."""
+    """Describe how many segments are missing, and behind which one."""
     return f"{gap.missing:,} segment{'s' * (gap.missing != 1)} missing behind {gap.after.name(size)}"
 
 
@@ -197,7 +197,8 @@ def _window_span(window: Window) -> WindowSpan:
 
 
 def _branch(history: History, slots: dict[int, Slots], size: int) -> int | None:
-    """When the timeline left its parent, by the parent's WAL, or else by the first of its own, which begins there."""
+    """Return when the timeline left its parent, by the parent's WAL, or else by the first of its own, which begins
+    there."""
     if history.parent is None:
         return None
     own = slots[history.timeline]
@@ -219,7 +220,7 @@ def _backup_marks(picture: WalPicture, timeline: int) -> Iterator[Mark]:
 
 
 def _timeline(picture: WalPicture, backup: Backup) -> int:
-    """Of a backup that failed before the server told it, the newest one."""
+    """Return a backup's timeline; of one that failed before the server reported it, the newest one."""
     return backup.timeline or max((lane.timeline for lane in picture.lanes), default=1)
 
 
@@ -257,7 +258,7 @@ def _instants(lane: ChartLane) -> Iterator[int]:
 
 
 def next_mark(marks: Sequence[Mark], current: Mark | None, at: int, *, back: bool = False) -> Mark | None:
-    """The mark behind, or before, the current one; without one, that nearest to an instant in this direction."""
+    """Return the mark behind, or before, the current one; without one, that nearest to an instant in this direction."""
     if current in marks:
         place = marks.index(current) + (-1 if back else 1)
     else:
@@ -274,7 +275,7 @@ def _by_time(mark: Mark) -> tuple[int, int]:
 
 
 def foremost(marks: Sequence[Mark]) -> Mark | None:
-    """Of several marks in a column, that which is drawn and snapped to."""
+    """Return, of several marks in a column, the one that is drawn and snapped to."""
     return min(marks, key=lambda mark: _ORDER[mark.kind], default=None)
 
 

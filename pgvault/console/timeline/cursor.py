@@ -52,13 +52,13 @@ def reach_of(chart: Chart, cursor: Cursor) -> Reach:
 
 
 def position(cursor: Cursor) -> Lsn | None:
-    """The exact one."""
+    """Return the exact position."""
     return cursor.lsn if cursor.lsn is not None else cursor.mark.lsn if cursor.mark else None
 
 
 def recovery_point(chart: Chart, cursor: Cursor) -> RecoveryPoint:
-    """At a backup's end, at a restore point, or at a position where one is known: whatever is judged by its position
-    is asked for by it. Before what is there, but after a restore point and after the last record."""
+    """Return the point at a backup's end, at a restore point, or at a position if one is known: whatever is judged by
+    its position is asked for by it. It is before what is there, but after a restore point and after the last record."""
     kind = cursor.mark.kind if cursor.mark else None
     if cursor.mark and kind is MarkKind.BACKUP:
         return RecoveryPoint(Immediate(), cursor.mark.text)

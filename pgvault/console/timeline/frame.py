@@ -18,7 +18,7 @@ class Frame:
 
     @classmethod
     def over(cls, begin: int, until: int, width: int) -> Frame:
-        """From one instant to another, or more where that is too little for so many columns."""
+        """Return the frame from one instant to another, or more if that is too little for so many columns."""
         width = max(width, 1)
         return cls(begin, max(until, begin + width), width)
 
@@ -32,7 +32,7 @@ class Frame:
         return max(1, self.span // self.width)
 
     def edge(self, column: int) -> int:
-        """The first instant of a column."""
+        """Return the first instant of a column."""
         return self.begin + self.span * column // self.width
 
     def column(self, at: int) -> int:
@@ -40,14 +40,14 @@ class Frame:
         return (self.width * (at - self.begin + 1) - 1) // self.span
 
     def middle(self, column: int) -> int:
-        """The instant in the middle of a column."""
+        """Return the instant in the middle of a column."""
         return (self.edge(column) + self.edge(column + 1) - 1) // 2
 
     def shows(self, at: int) -> bool:
         return self.begin <= at < self.until
 
     def widened(self, width: int) -> Frame:
-        """The same time on another number of columns."""
+        """Return the same time on another number of columns."""
         return Frame.over(self.begin, self.until, width)
 
     def zoomed(self, around: int, whole: Frame, *, out: bool = False) -> Frame:

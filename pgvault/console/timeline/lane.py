@@ -36,16 +36,17 @@ class Slots:
     """Segments before this one that were not read: one value more."""
 
     def index_at(self, at: int) -> int:
-        """Of the segment that was being written at an instant, or else the next one; their number when it is later."""
+        """Return the index of the segment that was being written at an instant, or else the next one; their number if
+        it is later."""
         return bisect_left(self.end, at)
 
     def covers(self, begin: int, until: int) -> bool:
-        """Whether a slot touches the time from `begin` up to, not including, `until`."""
+        """Return whether a slot touches the time from `begin` up to, not including, `until`."""
         index = self.index_at(begin)
         return index < len(self.begin) and self.begin[index] < until
 
     def committed_before(self, at: int) -> float:
-        """How many commits there were before an instant; within a segment they are thought of as evenly spread."""
+        """Return how many commits there were before an instant; within a segment they count as evenly spread."""
         index = self.index_at(at)
         if index == len(self.end):
             return float(self.commits[index])
@@ -54,7 +55,7 @@ class Slots:
         return before + there * max(0, at - since) / (until - since)
 
     def unread(self, begin: int, until: int) -> bool:
-        """Whether a slot in this time has transactions that are not known."""
+        """Return whether a slot in this time has transactions that are not known."""
         first = self.index_at(begin)
         last = first
         if first < len(self.begin) and self.begin[first] < until:
@@ -62,7 +63,7 @@ class Slots:
         return self.unknown[last] > self.unknown[first]
 
     def place_of(self, number: int) -> int | None:
-        """The place in the arrays of a segment, by its number; None when it is not archived."""
+        """Return the place in the arrays of a segment, by its number; None if it is not archived."""
         index = bisect_left(self.numbers, number)
         return index if index < len(self.numbers) and self.numbers[index] == number else None
 
@@ -110,7 +111,7 @@ def _sums(values: Iterator[int]) -> Iterator[int]:
 
 
 def _ends(lane: Lane, known: Mapping[int, int]) -> array[int]:
-    """When each segment ended: by its last commit, or where there is none, between those of its neighbours."""
+    """Return when each segment ended: by its last commit or, without one, between those of its neighbours."""
     ends = array("q", lane.latest)
     low, begin = NOT_KNOWN, 0
     for index, latest in enumerate(lane.latest):
@@ -127,7 +128,8 @@ def _ends(lane: Lane, known: Mapping[int, int]) -> array[int]:
 
 
 def _fill(lane: Lane, ends: array[int], begin: int, until: int, low: int, high: int | None) -> None:
-    """Those from `begin` to `until` ended between two known times: when they were accepted, if that is between."""
+    """Fill in those from `begin` to `until`, which ended between two known times: when they were accepted, if that is
+    between."""
     if begin == until:
         return
     high = None if high is None else max(low, high)
@@ -139,7 +141,7 @@ def _fill(lane: Lane, ends: array[int], begin: int, until: int, low: int, high: 
 
 
 def _between(lane: Lane, begin: int, until: int, low: int, high: int | None) -> Callable[[int], int]:
-    """The time of a segment by its number, as if all took equally long."""
+    """Return the time of a segment by its number, as if all took equally long."""
     if high is None or begin == 0:
         border = low if high is None else high
         return lambda index: border

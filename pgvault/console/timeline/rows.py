@@ -107,7 +107,7 @@ def _wal(lane: ChartLane, frame: Frame, glyphs: Glyphs, receiving_until: int | N
 
 
 def _named_gaps(lane: ChartLane, frame: Frame, wal: list[Cell], glyphs: Glyphs) -> list[Cell]:
-    """How many segments are missing, where the gap is wide enough to say so."""
+    """Write how many segments are missing, if the gap is wide enough."""
     cells = list(wal)
     for span in lane.gaps[bisect_left(lane.gaps, frame.begin, key=lambda span: span.until):]:
         if span.begin >= frame.until:
@@ -133,8 +133,8 @@ def _windows(lane: ChartLane, frame: Frame, glyphs: Glyphs) -> list[Cell]:
 
 
 def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact, rows: int) -> list[list[Cell]]:
-    """From few to many by the square root of their number: quiet hours beside busy ones are still seen. The lowest row
-    comes first."""
+    """Yield rows of commits, from few to many by the square root of their number: quiet hours beside busy ones are
+    still seen. The lowest row comes first."""
     edges = _edges(frame)
     counts = [_count(lane, begin, until, exact) for begin, until in pairwise(edges)]
     most, levels = max(1.0, *counts), len(glyphs.density)

@@ -27,7 +27,7 @@ class Bar(LineView):
 
     @property
     def text(self) -> str:
-        """All that it says, for tests and for copying."""
+        """Return all of its text, for tests and for copying."""
         return "".join(map(str, (*self._left, "  ", *self._right)))
 
     def line(self, y: int) -> Line:
@@ -57,7 +57,7 @@ class KeyBar(LineView):
         self._keys: tuple[Key, ...] = ()
 
     def set_keys(self, keys: Iterable[Key]) -> None:
-        """The last one, the help, is shown always."""
+        """Set the keys. The last one, the help, is always shown."""
         keys = tuple(keys)
         if keys != self._keys:
             self._keys = keys

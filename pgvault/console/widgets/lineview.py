@@ -62,11 +62,11 @@ class LineView(Widget):
         self.changed()
 
     def line(self, y: int) -> Line:
-        """What stands in row `y` of the widget, from 0; parts are joined and cut at the widget's width."""
+        """Return the content of row `y` of the widget, from 0; parts are joined and cut at the widget's width."""
         return self._lines[y] if y < len(self._lines) else ()
 
     def background(self, y: int) -> str:
-        """The name of a style that lies under the whole of row `y`; empty for none."""
+        """Return the name of a style that lies under the whole of row `y`; empty for none."""
         return ""
 
     def changed(self) -> None:
@@ -93,7 +93,7 @@ class LineView(Widget):
         return self.strip_of(self.line(y), self.background(y))
 
     def strip_of(self, line: Line, under: str = "") -> Strip:
-        """The line as it is drawn, exactly as wide as the widget."""
+        """Return the line as it is drawn, exactly as wide as the widget."""
         room, base = self.size.width, self.rich_style
         if under:
             base += self.get_component_rich_style(f"line--{under}", partial=True)
@@ -121,7 +121,7 @@ class LineView(Widget):
 
 
 def cut(text: str, columns: int, ellipsis: str) -> str:
-    """As much of the text as fits, with the ellipsis where something was cut off."""
+    """Return as much of the text as fits, with the ellipsis where something was cut off."""
     if width(text) <= columns:
         return text
     if columns <= 0:
@@ -136,15 +136,15 @@ def cut(text: str, columns: int, ellipsis: str) -> str:
 
 
 def padded(text: str, columns: int, ellipsis: str, *, right: bool = False) -> str:
-    """The text, cut or filled to exactly so many columns; set to the right where asked for."""
+    """Return the text, cut or filled to exactly so many columns; aligned to the right if asked for."""
     text = cut(text, columns, ellipsis)
     gap = " " * (columns - width(text))
     return gap + text if right else text + gap
 
 
 def _difference(one: Strip, other: Strip) -> tuple[int, int]:
-    """From which column up to which, not included, two strips differ; the whole line where columns are no characters.
-    """
+    """Return from which column up to which, not included, two strips differ; the whole line if columns are no
+    characters."""
     columns = max(one.cell_length, other.cell_length)
     if list(one) == list(other):
         return 0, 0

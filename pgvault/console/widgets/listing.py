@@ -98,7 +98,7 @@ class Listing(LineView, can_focus=True):
 
     @property
     def key(self) -> str:
-        """Of the row under the cursor; empty when there is none."""
+        """Return the key of the row under the cursor; empty if there is none."""
         return self._rows.key(self.index) if self.index < len(self._rows) else ""
 
     def show(self, rows: Rows) -> None:
@@ -131,11 +131,11 @@ class Listing(LineView, can_focus=True):
         self._wanted = key
 
     def keep_place(self) -> None:
-        """The row under the cursor is gone to again whenever it is there, until the cursor is moved."""
+        """Go to the row under the cursor again whenever it is there, until the cursor is moved."""
         self._wanted = self._wanted or self.key
 
     def _index_of(self, *keys: str) -> int:
-        """Of the first of the keys that is there; else the place where the cursor was."""
+        """Return the index of the first of the keys that is there; else the place where the cursor was."""
         if isinstance(self._rows, PlacedRows):
             for key in filter(None, keys):
                 if (place := self._rows.place_of(key)) is not None:
@@ -149,13 +149,13 @@ class Listing(LineView, can_focus=True):
         return max(1, self.size.height - self._headed)
 
     def _settle(self) -> None:
-        """The cursor's row is on the screen, and no room is wasted below the last one."""
+        """Scroll so that the cursor's row is on the screen, and no room is wasted below the last one."""
         self.top = min(self.top, self.index, max(0, len(self._rows) - self._page))
         self.top = max(self.top, self.index - self._page + 1, 0)
         self._measure()
 
     def _measure(self) -> None:
-        """How much room the flexible columns need for the rows on the screen."""
+        """Measure how much room the flexible columns need for the rows on the screen."""
         for index in range(self.top, min(self.top + self._page, len(self._rows))):
             for column, cell in zip(self.columns, self._rows.cells(index), strict=False):
                 if column.flexible:
@@ -193,7 +193,7 @@ class Listing(LineView, can_focus=True):
         return (Painted(f"{'':{indent}}{lines[y - first]}", "dim"),) if 0 <= y - first < len(lines) else ()
 
     def _columns_shown(self) -> list[Column]:
-        """All, or all but those for wide places."""
+        """Return all columns, or all but those for wide places."""
         need = sum(column.width + _GAP for column in self.columns)
         return [c for c in self.columns if not c.wide or need <= self.size.width]
 
@@ -212,8 +212,8 @@ class Listing(LineView, can_focus=True):
             yield Painted(text, cell.style) if isinstance(cell, Painted) else text
 
     def _rooms(self, columns: Sequence[Column]) -> list[int]:
-        """How wide each is: a flexible one as wide as its texts, so that what follows stays beside them; the last one
-        has all that is left."""
+        """Return how wide each is: a flexible one as wide as its texts, so that what follows stays beside them; the
+        last one has all that is left."""
         spare = max(0, self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1))
         rooms = [column.width for column in columns]
         flexible = [place for place, column in enumerate(columns) if column.flexible]

@@ -83,7 +83,7 @@ class Pane(Vertical):
 
 
 def placeholder(text: str) -> str:
-    """What stands in a line in which nothing was typed: in parentheses, since not each terminal makes it paler."""
+    """Return the text of a line in which nothing was typed: in parentheses, since not each terminal makes it paler."""
     return f"({text})" if text else ""
 
 
@@ -163,7 +163,7 @@ class ListPane(Pane):
         self._count()
 
     def show_found(self, rows: Rows, *, complete: bool = True) -> None:
-        """What was found of rows that are not filtered here; `complete`: there is no more."""
+        """Show what was found of rows that are not filtered here; `complete`: there is no more."""
         self.listing.is_searching = not complete
         self.listing.show(rows)
         self._count()

@@ -36,7 +36,7 @@ class Reading(LineView, can_focus=True):
 
     @property
     def text(self) -> str:
-        """All of it, for copying and for tests."""
+        """Return all of it, for copying and for tests."""
         return "\n".join("  ".join(filter(None, (field.name, field.text))) for field in self._fields)
 
     def show(self, fields: Iterable[Field]) -> None:

@@ -31,7 +31,7 @@ class Rows(Protocol):
         ...
 
     def key(self, index: int) -> str:
-        """What identifies the row when the list changes, so that the cursor stays on it."""
+        """Return what identifies the row when the list changes, so that the cursor stays on it."""
         ...
 
 
@@ -72,13 +72,13 @@ class ItemRows(LazyRows[T]):
         self.every = items if every is None else every
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
-        """Those that fit: see `fits`."""
+        """Return those that fit: see `fits`."""
         kept = [item for item in self.every if fits(pattern, self._text(item))]
         return ItemRows(kept, self._cells, self._key, self._text)
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Whether a filter lets a text through: it has the pattern in it, in any case; `!` in front inverts that."""
+    """Return whether a filter lets a text through: it contains the pattern, in any case; `!` in front inverts that."""
     inverted = pattern.startswith("!")
     wanted = pattern.removeprefix("!").casefold()
     return not wanted or (wanted in text.casefold()) is not inverted

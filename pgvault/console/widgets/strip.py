@@ -51,7 +51,7 @@ class Strip(Pane):
         self.timeline.can_focus = False
 
     def read(self, server: str) -> None:
-        """The archive of this server as it is now."""
+        """Read the archive of this server as it is now."""
         if server != self._server:
             self._server, self._stamp, self._chart, self._place = server, None, None, None
             self.has_nothing = False
@@ -78,14 +78,13 @@ class Strip(Pane):
         self._draw()
 
     def point_at(self, timeline: int, time: datetime | None) -> None:
-        """The cursor stands there; without a time where it was."""
+        """Put the cursor there; without a time it stays where it was."""
         if time:
             self._place = timeline, time
             self._go()
 
     def show_point(self, server: str, place: tuple[int, datetime | None] | None, accidents: Iterable[Accident]) -> None:
-        """Show the archive with the accidents that were found, and the point; nothing where the point's place is not
-        known."""
+        """Show the archive with the accidents that were found, and the point that was chosen."""
         if place:
             self.read(server)
             self.mark(accidents)

@@ -110,8 +110,8 @@ class TimelineView(LineView, can_focus=True):
                 self.changed()
 
     def set_room(self, lines: int, *, higher: bool = False) -> None:
-        """How many lines there are: lanes beside the one that is looked at have one each. With too few for all rows of
-        that one, the last are left out; `higher`: what is left makes its bars of commits higher."""
+        """Set how many lines there are: lanes beside the one that is looked at have one each. With too few for all rows
+        of that one, the last are left out; `higher`: what is left makes its bars of commits higher."""
         lanes = len(self.chart.lanes) if self.chart else 1
         rows, left = ROWS[:max(1, lines - 1)], lines - len(ROWS) - 1
         others = max(0, min(left, lanes - 1))
@@ -193,7 +193,7 @@ class TimelineView(LineView, can_focus=True):
         self._axis = None
 
     def _at_column(self, column: int) -> Cursor:
-        """What one comes to in a column: the foremost mark in it, or its middle."""
+        """Return the place of a column: the foremost mark in it, or its middle."""
         lane = self.lane
         begin, until = self._frame.edge(column), self._frame.edge(column + 1)
         mark = foremost(lane.marks_in(begin, until)) if lane else None
@@ -240,7 +240,7 @@ class TimelineView(LineView, can_focus=True):
         return [Painted(f"{name:<{LABEL}}", "dim"), *self._parts(drawing.summary)]
 
     def _names(self) -> Iterator[tuple[int, str]]:
-        """The lane and the row of each line, from the top; a lane on one line has no row."""
+        """Return the lane and the row of each line, from the top; a lane on one line has no row."""
         assert self.chart
         selected, count = self._selected, len(self.chart.lanes)
         first = max(0, min(selected - (self._others + 1) // 2, count - self._others - 1))
@@ -259,7 +259,7 @@ class TimelineView(LineView, can_focus=True):
         return drawing
 
     def _parts(self, cells: Sequence[Cell]) -> Iterator[Part]:
-        """The cells joined where they look alike, with the cursor's column laid over them."""
+        """Return the cells joined where they look alike, with the cursor's column laid over them."""
         column = self._frame.column(self.cursor.at)
         shown = list(cells)
         if 0 <= column < len(shown):
@@ -297,7 +297,7 @@ class TimelineView(LineView, can_focus=True):
 
 
 def latest(chart: Chart) -> Cursor:
-    """The last commit that can be restored of the newest timeline that has one; else what is last."""
+    """Return the last commit that can be restored of the newest timeline that has one; else what is last."""
     for lane in reversed(chart.lanes):
         if at := max((span.until for span in lane.windows), default=None):
             return Cursor(lane.timeline, at, foremost(lane.marks_in(at, at + 1)))
@@ -305,7 +305,7 @@ def latest(chart: Chart) -> Cursor:
 
 
 def _whole(chart: Chart, now: int, columns: int) -> Frame:
-    """All that there is something of, and the time up to now where that does not press it together."""
+    """Return the time of all that there is something of, up to now if that does not press it together."""
     span = chart.until - chart.begin
     until = now if 0 <= now - chart.until <= span // 4 else chart.until
     margin = max(_LEAST_MARGIN, span // _MARGIN_SHARE)

@@ -20,7 +20,7 @@ WHOLE = 80, 24
 
 
 def lacking(size: Size) -> str:
-    """What a terminal says that shows each screen, but not all of it at once; empty for one that does."""
+    """Return the note of a terminal that shows each screen, but not all of it at once; empty for one that does."""
     return "" if size.width >= WHOLE[0] and size.height >= WHOLE[1] else f"small: {WHOLE[0]}x{WHOLE[1]} shows more "
 
 

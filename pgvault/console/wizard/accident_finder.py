@@ -62,7 +62,7 @@ class AccidentFinder(ListPane):
         return self.found.failure
 
     def fit(self, most: int) -> None:
-        """As high as its rows are, with head and border, in at most so many lines."""
+        """Make it as high as its rows, with head and border, in at most so many lines."""
         self._most = most
         self._take_room()
 
@@ -82,7 +82,7 @@ class AccidentFinder(ListPane):
 
     @property
     def status(self) -> str:
-        """How far the search is, in words."""
+        """Describe the progress of the search."""
         unfolds = "; right opens one into its parts" if any(each.parts for each in self.accidents) else ""
         return self.found.status + unfolds
 

@@ -65,7 +65,7 @@ class Choice(LineView, can_focus=True):
         """Of the chosen value."""
 
     def offer(self, options: Sequence[tuple[str, str]], key: str) -> None:
-        """The values, each with its key, and the chosen one."""
+        """Offer the values, each with its key, and the chosen one."""
         self._options, self.key = tuple(options), key
         self.changed()
 

@@ -97,7 +97,7 @@ class Kinds(Pane):
         (self.text.input if self.kind.has_text else self.listing).focus()
 
     def read(self, *, take: bool = False) -> Aimed:
-        """What the entry comes to."""
+        """Return the point of the entry."""
         try:
             point = read(self.kind, self._whole(), self._session.zone, after=self.side.key != "before")
         except ValueError as error:
@@ -109,7 +109,7 @@ class Kinds(Pane):
         return self.Aimed(point, "", take)
 
     def _whole(self) -> str:
-        """What was typed, a time with its date and zone; ValueError where it lacks one."""
+        """Return what was typed, a time with its date and zone; ValueError if it lacks one."""
         if self.kind is not Kind.TIME:
             return self.text.value
         return whole_time(self.text.value, self._session.zone, self._session.queries.now())
@@ -129,7 +129,7 @@ class Kinds(Pane):
             self.post_message(self.read(take=True))
 
     def _fit(self) -> None:
-        """The entries that this kind needs."""
+        """Show the entries that this kind needs."""
         kind = self.kind
         self.text.display = kind.has_text
         self.side.display = kind.has_sides

@@ -39,7 +39,7 @@ def open_wizard(app: BaseConsole, server: str, *, backup: str = "auto", target: 
 
 
 def _pointed_at(fresh: Draft) -> str:
-    """What a recovery would begin with, in words; empty for nothing but the server."""
+    """Describe what a recovery would begin with; empty for nothing but the server."""
     if fresh.point:
         target = fresh.point.target
         return f"to {text_of(target) if isinstance(target, AtTime) else fresh.point.label}"

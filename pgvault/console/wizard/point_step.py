@@ -115,14 +115,14 @@ class PointStep(Stage):
         self.session.found.learn(self.finder.found)
 
     def on_resize(self, event: Resize) -> None:
-        """The line of time where there is room for all three."""
+        """Show the line of time if there is room for all three."""
         room, strip = self.size.height, lines_of_strip(self.size.height)
         self.set_class(strip == HIGHEST_STRIP, "-high")
         self.strip.give_room(strip)
         self.finder.fit(room - _LEAST_POINT - strip)
 
     def on_accident_finder_found(self, event: AccidentFinder.Found) -> None:
-        """What stands below the list says of the search what the list says."""
+        """Keep the text below the list in agreement with the list."""
         self.strip.mark(self.finder.accidents)
         if not self._is_typed and self.finder.chosen is None:
             self._under_cursor()
@@ -149,7 +149,7 @@ class PointStep(Stage):
         self._under_cursor()
 
     def back(self) -> bool:
-        """From typed points to the accidents."""
+        """Go back from typed points to the accidents."""
         what = self.session.draft.what
         if self._is_typed and what and what.kinds and what is not What.DEPLOY:
             self._show_kinds(False, self.session.draft)
@@ -312,7 +312,7 @@ class PointStep(Stage):
             self._ask(candidate, take=False)
 
     def words(self) -> list[str]:
-        """Those that ask about the point; without one, those that search for accidents."""
+        """Return the words that look up the point; without one, those that search for accidents."""
         if self._candidate:
             return self._candidate.question()
         return replace(self.session.draft, point=None).question() if self._is_typed else self.finder.found.words

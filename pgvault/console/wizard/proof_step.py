@@ -84,7 +84,7 @@ class ProofStep(Stage):
         return shown(keys_of(BY_ID[action], self.console.keymap)[0])
 
     def world_changed(self, change: Change) -> None:
-        """What is done with the restored server ends when its job says so."""
+        """Draw what was done with the restored server once its job has ended."""
         if change is Change.JOBS and self.ended:
             since = restored.done_with(self.console, self.session.draft.job)
             if since != self._since:
@@ -128,6 +128,6 @@ class ProofStep(Stage):
             self.wizard.go(Step.REVIEW)
 
     def words(self) -> list[str] | None:
-        """Of what most come for; y copies all of them."""
+        """Return the words of the act that is most wanted; y copies all of them."""
         first = next((each for each in self.steps if each.action == BRING_BACK and self.session.draft.expect), None)
         return list(first.words) if first else ["job", "show", self.session.draft.job]

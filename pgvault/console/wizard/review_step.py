@@ -61,7 +61,7 @@ class ReviewStep(Stage):
         self._plan_anew()
 
     def on_resize(self, event: Resize) -> None:
-        """The line of time only where it takes nothing from the plan."""
+        """Show the line of time only if it takes nothing from the plan."""
         self.strip.give_room(HIGHEST_STRIP if self.size.height >= _ROOM_FOR_STRIP else 0)
 
     def step_down(self) -> None:
@@ -95,7 +95,7 @@ class ReviewStep(Stage):
         self.wizard.update_frame()
 
     def _verdict(self) -> Painted:
-        """What Enter does, or why nothing; whole, since it decides."""
+        """Yield what Enter does, or why nothing; whole, since it decides."""
         plan = self._plan
         if self._failure:
             return Painted("nothing was changed", "bad")

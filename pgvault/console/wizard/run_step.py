@@ -75,7 +75,7 @@ class RunStep(Stage):
         self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
-        """What the job told last; once it has ended, the proof."""
+        """Draw the job's last news; once it has ended, the proof."""
         job_id, queries = self.session.draft.job, self.console.queries
         if not self.display or not job_id:
             return
@@ -89,7 +89,7 @@ class RunStep(Stage):
             run_in_background(self, "journal", self._read, job_id)
 
     def _show(self, followed: Followed | None) -> None:
-        """The phases in full where the newest events leave them room."""
+        """Show the phases in full if the newest events leave them room."""
         columns = self.text.size.width or self.console.size.width - 2
         room = max(_LEAST_PHASES, self.size.height - 2 - _LEAST_EVENTS)
 
@@ -104,7 +104,7 @@ class RunStep(Stage):
         self.text.show(shown)
 
     async def _read(self, job_id: str) -> None:
-        """What came since: the phases that ended, and the newest events."""
+        """Read what came since: the phases that ended, and the newest events."""
         if job_id != self._job:
             journal = jobs_directory(self.console.queries.home) / job_id / EVENTS
             self._job, self._course, self._tail, self._rows = job_id, Course(), Tail(journal), JournalRows(journal)

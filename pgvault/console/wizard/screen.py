@@ -81,7 +81,7 @@ class RecoveryScreen(WithRestored):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Of the draft, which may be taken up again from now on."""
+        """Let go of the draft, which may be taken up again from now on."""
         if self.app.recoveries.get(self.draft.server) is self:
             del self.app.recoveries[self.draft.server]
         self.session.let_go()
@@ -90,7 +90,7 @@ class RecoveryScreen(WithRestored):
 
     @property
     def stage(self) -> Stage | None:
-        """The one of this step, once it has come up."""
+        """Return the stage of this step, once it has come up."""
         stage = self._made.get(self.draft.step)
         return stage if stage in self._ready else None
 
@@ -121,7 +121,7 @@ class RecoveryScreen(WithRestored):
         self.go(Step.RUN)
 
     def finish(self) -> None:
-        """The proof was seen: the draft is of no more use."""
+        """Remove the draft once the proof was seen."""
         self.session.remove()
         self._close()
 

@@ -21,7 +21,7 @@ _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
 
 
 def lines_of_strip(room: int) -> int:
-    """How many of so many lines of a step the line of time has; 0 where it has no place."""
+    """Return how many of so many lines of a step the line of time has; 0 if it has no place."""
     return HIGHEST_STRIP if room >= _ROOM_FOR_HIGHEST else STRIP if room >= _ROOM_FOR_STRIP else 0
 
 
@@ -60,7 +60,7 @@ class Stage(Vertical):
 
     @property
     def explanation(self) -> Reading | None:
-        """The text that the page keys read on in, wherever the focus is."""
+        """Return the text that the page keys scroll, wherever the focus is."""
         return None
 
     def action_page(self, by: int) -> None:
@@ -69,12 +69,12 @@ class Stage(Vertical):
 
     @property
     def enter_label(self) -> str:
-        """What Enter does, for the footer."""
+        """Return what Enter does, for the footer."""
         return "go on"
 
     @property
     def acts(self) -> frozenset[str]:
-        """The wizard's own actions that make sense in it, besides going on and back."""
+        """Return the wizard's own actions that make sense in it, besides going on and back."""
         return frozenset()
 
     @property
@@ -82,7 +82,7 @@ class Stage(Vertical):
         return cast("BaseConsole", self.app)
 
     def come_up(self) -> None:
-        """It is shown, for the first time or again: draw the draft, ask what has to be asked, take the focus."""
+        """Draw the draft, ask what has to be asked, and take the focus: it is shown, for the first time or again."""
 
     def step_down(self) -> None:
         """Another step is shown: what is asked for this one alone ends."""
@@ -96,7 +96,7 @@ class Stage(Vertical):
 
     @property
     def is_done(self) -> bool:
-        """All was seen: whoever leaves now has no more use of the draft."""
+        """Return whether all was seen: whoever leaves now has no more use of the draft."""
         return False
 
     def retry(self) -> None:
@@ -109,19 +109,19 @@ class Stage(Vertical):
         """Ask whether the job is to be cancelled."""
 
     def made(self) -> Made | None:
-        """The server that the restore made; None before the proof."""
+        """Return the server that the restore made; None before the proof."""
         return None
 
     def why_not(self, action: str) -> str:
-        """Why an action cannot be done now; empty when it can."""
+        """Return why an action cannot be done now; empty if it can."""
         return ""
 
     def words(self) -> list[str] | None:
-        """The words behind `pgvault` that do the same; None before there is enough for that."""
+        """Return the words behind `pgvault` that do the same; None before there is enough for that."""
         return None
 
     def copyable(self) -> str:
-        """What `y` copies; empty for where one is."""
+        """Return what `y` copies; empty for the path to this view."""
         return ""
 
     def world_changed(self, change: Change) -> None:

@@ -116,7 +116,7 @@ class WhereStep(Stage):
         self._explain()
 
     async def _look_at_backup(self) -> None:
-        """What needs a place or a word, at the point: tablespaces of the backup and of the WAL behind it."""
+        """Find out what needs a place at the point: tablespaces of the backup and of the WAL behind it."""
         answer = await self.session.ask(self.session.draft)
         self._problem = answer if isinstance(answer, Failure) else None
         if isinstance(answer, Answer):
@@ -169,7 +169,7 @@ class WhereStep(Stage):
         self._show(draft)
 
     def _at_host(self, draft: Draft, host: str) -> Draft:
-        """With the directory that is usual there, unless another was typed."""
+        """Return the draft with the directory that is usual there, unless another was typed."""
         before = self.session.usual_directory(draft.host) if draft.host is not None else ""
         keeps = draft.directory not in ("", before)
         return replace(draft, host=host,
@@ -214,11 +214,11 @@ class WhereStep(Stage):
         return self._spaces is None and self._problem is None
 
     def flaw(self) -> str:
-        """What keeps it from going on, as one line."""
+        """Return what keeps it from going on, as one line."""
         return next((flaw for _, flaw in self._flaws()), "")
 
     def _flaws(self) -> Iterator[tuple[str, str]]:
-        """Each with the name of the line that it is about."""
+        """Yield each flaw with the name of its line."""
         draft = self.session.draft
         found = [("directory", flaw_of_path(draft.directory)), ("port", flaw_of_port(draft.port)),
                  ("not yet", "the tablespaces are still being looked up" if self._is_looking else ""),
@@ -259,7 +259,7 @@ class WhereStep(Stage):
 
 
 def _not_offered(draft: Draft) -> str:
-    """Why some of what a server can do at the point is not among the choices."""
+    """Return why some of what a server can do at the point is not among the choices."""
     if draft.then is Then.STANDBY:
         return "open, pause, shut down: a standby follows the original; choose otherwise in step 1"
     standby = "follow as a standby: chosen in step 1"

@@ -56,7 +56,7 @@ class Archiver:
 
     @property
     def fails(self) -> bool:
-        """Whether the last attempt failed."""
+        """Return whether the last attempt failed."""
         return self.last_failed_at is not None and (
             self.last_archived_at is None or self.last_failed_at > self.last_archived_at)
 
@@ -210,7 +210,7 @@ class ServerState:
 
     @property
     def is_archiving(self) -> bool:
-        """Whether PostgreSQL passes its finished segments to a command or library that keeps them."""
+        """Return whether PostgreSQL passes its finished segments to a command or library that keeps them."""
         settings = self.sql_facts.settings
         command = settings.get("archive_command", "").strip()
         return self.is_archive_mode_on and (bool(settings.get("archive_library"))
@@ -222,5 +222,5 @@ class ServerState:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether WAL is streamed, or should be: a receiver runs, or it has a slot."""
+        """Return whether WAL is streamed, or should be: a receiver runs, or it has a slot."""
         return self.vault.receiver is not None or self.sql_facts.slot is not None

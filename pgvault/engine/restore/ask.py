@@ -183,7 +183,7 @@ class RestoredServer:
         return ""
 
     def _tries(self) -> Iterator[tuple[LoginPath, str]]:
-        """What worked before comes first."""
+        """Yield the login paths; what worked before comes first."""
         every = [(way, name) for way in self._ways() for name in self._databases(way)]
         yield from dict.fromkeys([*([self._last] if self._last else []), *every])
 
@@ -196,7 +196,7 @@ class RestoredServer:
                 *(LoginPath(True, place, user) for user in people for place in self.places)]
 
     def _connecting(self) -> Iterator[LoginPath]:
-        """Those by libpq, as other people too: whoever may read all of it serves."""
+        """Yield connections by libpq, also of other roles: whichever may read all of it serves."""
         ways = [way for way in self._ways() if not way.by_psql]
         people = dict.fromkeys(way.user for way in self._ways() if way.user)
         yield from dict.fromkeys([*ways, *(replace(way, user=user) for way in ways if way.place for user in people)])
@@ -206,7 +206,7 @@ class RestoredServer:
         return self._config is not None and self._config.ssh is not None
 
     def _databases(self, way: LoginPath) -> Sequence[str]:
-        """Those that may be there: pg_database can be read in any of them, and not before."""
+        """Yield the databases that may be there: pg_database can be read in any of them, and not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
         return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
 

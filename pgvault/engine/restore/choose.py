@@ -28,7 +28,7 @@ class Choice:
 
     @property
     def history(self) -> History:
-        """The timeline that recovery follows, with its ancestors."""
+        """Return the timeline that recovery follows, with its ancestors."""
         return self.path.history
 
 

@@ -79,7 +79,7 @@ class Found:
 
     @property
     def amount(self) -> str:
-        """Its rows in words, and what else there is to say."""
+        """Describe its rows, and what else is known."""
         if self.rows is None:
             return self.detail
         count = f"{'' if self.exact else 'about '}{self.rows} row{'s' * (self.rows != 1)}"

@@ -118,7 +118,7 @@ async def what_hung_on(side: Side, found: Collection[Relation]) -> Mapping[str, 
 
 
 async def large_objects(side: Side) -> int:
-    """How many there are in its database."""
+    """Count those in its database."""
     [(count,)] = await side.rows("SELECT count(*) FROM pg_largeobject_metadata", {})
     return int(count)
 
