@@ -77,7 +77,7 @@ class Confirm(Dialog[bool]):
     def on_descendant_focus(self) -> None:
         if self._typed:
             is_typing = isinstance(self.focused, Input)
-            self.show_keys(("enter", self._act) if is_typing else ("type", "the name"), ("esc", "back"))
+            self.show_keys(("enter", self._act) if is_typing else ("type", "the directory"), ("esc", "back"))
 
     def on_key(self, event: Key) -> None:
         if self._typed and not isinstance(self.focused, Input) and event.is_printable and event.character:

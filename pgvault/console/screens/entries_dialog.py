@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import getters
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Input
@@ -102,7 +103,7 @@ class EntriesDialog(Dialog[Entry]):
 
     def _show_about(self) -> None:
         entry, count = self.entry, len(self.listing.rows)
-        self.query_one(".dialog").border_subtitle = f"{self.listing.index + 1}/{count}" if count else ""
+        self.query_one(".dialog").border_subtitle = Content(f"{self.listing.index + 1}/{count}" if count else "")
         text = "" if entry is None else f"not now: {entry.why_not}" if entry.why_not else entry.meaning
         self.about.set_lines([Painted(line, "warn" if entry and entry.why_not else "dim")]
                              for line in wrapped(text, self.columns))
