@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
@@ -96,11 +96,11 @@ class Backup:
     def end_segment(self) -> Segment | None:
         return None if self.end_lsn is None else Segment.ending(self.timeline, self.end_lsn, self.segment_size)
 
-    def moved_to(self, status: BackupStatus, **facts: Any) -> Backup:
-        """Return the backup in the next state, with the facts that come with it; ValueError if it may not follow."""
+    def moved_to(self, status: BackupStatus) -> Backup:
+        """Return the backup in the next state; ValueError if that may not follow."""
         if status not in NEXT[self.status]:
             raise ValueError(f"backup {self.id} is {self.status.value}, and cannot become {status.value}")
-        return replace(self, status=status, **facts)
+        return replace(self, status=status)
 
     def age(self, at: datetime) -> timedelta:
         """Return the time since the backup ended. It is never negative, even when the clocks disagree."""

@@ -52,7 +52,7 @@ class RestoreRequest:
     """NAME=PATH each."""
     overwrite: str = ""
     if_holds: str = ""
-    """What the directory has to hold, in the word of pgvault.model.holding; empty: what it holds now."""
+    """What the directory must hold, as a word of pgvault.model.holding; empty for what it holds now."""
     workers: int | None = None
     bandwidth_limit: int | None = None
     """Bytes per second."""
@@ -62,9 +62,9 @@ class RestoreRequest:
     allow_unread: bool = False
     """Replay WAL of which nobody knows whether it creates a tablespace."""
     expects: tuple[RelationName, ...] = ()
-    """What the started server is asked for."""
+    """The tables that the started server must have."""
     port: int | None = None
-    """That the restored server is to listen on; None for the host's, or else the one in its configuration."""
+    """The port of the restored server; None for the host's, or else the one in its configuration."""
 
     def check(self) -> None:
         """Raise UsageError if the parts contradict each other.
@@ -152,6 +152,7 @@ def read_options(args: argparse.Namespace, zone: str | None) -> RestoreRequest:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare on `parser` the options that `read_options` reads."""
     parser.add_argument("server", metavar="SERVER", help="the configured server whose backup to restore")
     parser.add_argument("backup", metavar="BACKUP", nargs="?", default="auto",
                         help="an id or a beginning of one, latest, oldest, or auto (default: chosen from the target)")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pgvault.model.backup import FROM_COPY, Backup, BackupStatus, Unreadable, is_backup_id
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
@@ -59,16 +60,16 @@ def create(server: ServerVault, backup: Backup) -> None:
     _put(server, backup, None)
 
 
-def advance(server: ServerVault, backup: Backup, status: BackupStatus, **facts: Any) -> Backup:
-    """Write down the next state of a backup, with the facts that come with it, and return it."""
-    moved = backup.moved_to(status, **facts)
+def advance(server: ServerVault, backup: Backup, status: BackupStatus) -> Backup:
+    """Write down the backup's facts with its next state, and return it; ValueError if that state may not follow."""
+    moved = backup.moved_to(status)
     write(server, moved)
     return moved
 
 
 def fail(server: ServerVault, backup: Backup, reason: str) -> None:
     """Write down that a backup failed, and remove its manifest, which would keep frames alive for nothing."""
-    advance(server, backup, BackupStatus.FAILED, finished_at=datetime.now(UTC), error=reason)
+    advance(server, replace(backup, finished_at=datetime.now(UTC), error=reason), BackupStatus.FAILED)
     server.store.delete(manifest_key(server, backup.id))
 
 

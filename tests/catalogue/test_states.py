@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -20,12 +21,12 @@ def test_only_these_states_follow(shelf: Shelf, before: BackupStatus, after: Bac
     server, backup = shelf.server(), made_backup(at(1), status=before)
     catalog.create(server, backup)
     if (before, after) in FOLLOW:
-        moved = catalog.advance(server, backup, after, error="why")
+        moved = catalog.advance(server, replace(backup, error="why"), after)
         assert (moved.status, moved.error) == (after, "why")
     else:
         moved = backup
         with pytest.raises(ValueError, match=f"is {before.value}, and cannot become {after.value}"):
-            catalog.advance(server, backup, after, error="why")
+            catalog.advance(server, replace(backup, error="why"), after)
     assert list(catalog.scan(server, save=False)) == [moved]
 
 

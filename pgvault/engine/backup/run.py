@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup.completeness import Comparison, fail_skipped, read_cluster
@@ -254,8 +253,8 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         for each in comparison.not_compared:
             emit(Noted(f"not compared with the server: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
-        backup = catalog.advance(server, backup, BackupStatus.WAITING_FOR_WALS,
-                                 **_copied(backup, stopped, store, manifest, digest))
+        backup = catalog.advance(server, _copied(backup, stopped, store, manifest, digest),
+                                 BackupStatus.WAITING_FOR_WALS)
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup
 
@@ -301,17 +300,17 @@ def _previous_manifest(server: ServerVault, scope: ExitStack) -> Manifest | None
     return None
 
 
-def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter,
-            digest: str) -> dict[str, Any]:
-    """Return the facts that are known once everything is copied."""
+def _copied(backup: Backup, stopped: Stopped, store: FrameStore, manifest: ManifestWriter, digest: str) -> Backup:
+    """Return the backup with the facts that are known once everything is copied."""
     if stopped.timeline != backup.timeline:
         raise PgvaultError("the server changed its timeline during the backup",
                            detail=f"It began on {backup.timeline} and ended on {stopped.timeline}.",
                            hint="Run the backup again.")
     corrupt = stopped.corrupt_files or (("unnamed",) if stopped.corrupt else ())
-    return {"end_lsn": stopped.lsn, "finished_at": datetime.now(UTC), "size_bytes": manifest.size_bytes,
-            "stored_bytes": store.stored_bytes + manifest.stored_bytes, "file_count": manifest.file_count,
-            "manifest_sha256": digest, "corrupt_pages": corrupt}
+    return replace(
+        backup, end_lsn=stopped.lsn, finished_at=datetime.now(UTC), size_bytes=manifest.size_bytes,
+        stored_bytes=store.stored_bytes + manifest.stored_bytes, file_count=manifest.file_count,
+        manifest_sha256=digest, corrupt_pages=corrupt)
 
 
 def _position(backup: Backup, lsn: int, *, end: bool = False) -> str:

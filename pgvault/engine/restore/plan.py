@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
@@ -13,7 +14,7 @@ from pgvault.engine.restore.choose import Choice, candidates, choose, needed, ti
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.directory_state import read_directory_state
 from pgvault.engine.restore.facts import check_facts
-from pgvault.engine.restore.fits import cluster_of, fit_conditions
+from pgvault.engine.restore.fits import Cluster, cluster_of, fit_conditions
 from pgvault.engine.restore.follow import ask_primary, follow_condition, timeline_to_follow
 from pgvault.engine.restore.listening import listens_on, socket_directories
 from pgvault.engine.restore.plan_conditions import (
@@ -29,6 +30,7 @@ from pgvault.engine.restore.prepared import named_prepared, read_replay
 from pgvault.engine.restore.recovery_path import RecoveryPaths, archive_of
 from pgvault.engine.restore.replay import creations_in
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
+from pgvault.engine.restore.settings import SafeSettings
 from pgvault.engine.restore.spaces import placed, spaces_of
 from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.host import Host
@@ -57,6 +59,26 @@ from pgvault.vault.packs import PackReader
 from pgvault.vault.wal_facts import OnProgress
 
 
+class _Found(NamedTuple):
+    """What the vault knows of a request."""
+
+    choice: Choice
+    need: WalNeed
+    replay: Replay
+    conditions: tuple[Precondition, ...]
+    """Those of the WAL."""
+
+
+class _Contents(NamedTuple):
+    """What the backup's own files decide."""
+
+    source: Source
+    destination: RestoreDestination
+    safe: SafeSettings
+    cluster: Cluster
+    stored_bytes: int
+
+
 async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit: Emit = discard) -> RestorePlan:
     """Return the plan, also if some of its preconditions do not hold; PgvaultError if there can be none."""
     settings = config.server(request.server)
@@ -68,41 +90,46 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     primary = await _primary(server, settings) if request.standby else None
     # In a thread, so that whoever made a request can take it back while days of WAL are read.
     try:
-        choice, need, replay, of_wal = await run_cancellable(
+        found = await run_cancellable(
             lambda cancelled: _from_vault(server, request, primary, reading_progress(emit, cancelled)))
     except WalMissing as error:
         raise await _naming_old_wal(error, request, host, directory, server) from None
-    backup = choice.backup
-    with ExitStack() as scope:
-        manifest = scope.enter_context(Manifest(server, backup, check=True))
-        packs = scope.enter_context(PackReader(server))
-        check_facts(backup, manifest, packs)
-        source = Source(backup, need, replay.limits, named_prepared(server, choice, replay.pending),
-                        request.allow_unread and bool(replay.unread))
-        point = _point(request, choice)
-        destination = RestoreDestination(
-            request.host, directory, placed(spaces_of(backup, replay, manifest.tablespace_sizes()), request.tablespaces,
-                                            backup),
-            request.port, request.start, tuple(dict.fromkeys(request.expects)))
-        safe = safe_settings(source, point, destination, manifest, packs, host_config,
-                             upstream_conninfo(settings.streaming_conninfo), "of this plan")
-        cluster = cluster_of(manifest, packs, safe.values, directory)
-        sent = manifest.stored_bytes()
+    backup, point = found.choice.backup, _point(request, found.choice)
+    source, destination, safe, cluster, stored = _contents(request, found, point, directory, server, settings,
+                                                           host_config)
     configuration = Configuration(safe.changed, safe.to_look_at, listens_on(safe.values))
     probed = await probe_for(destination, configuration, host, host_config, measure=True)
     state = read_directory_state(probed, vault, request.server)
-    cost = Cost(sent + need.bytes if probed.zstd else source.bytes, source.bytes,
+    cost = Cost(stored + source.wal.bytes if probed.zstd else source.bytes, source.bytes,
                 request.workers or settings.parallel_jobs, request.bandwidth_limit,
                 room(probed, destination, source.bytes, backup.segment_size))
     by_command = bool(host_config and host_config.start_command_for(directory))
     fits = await fit_conditions(host, probed, cluster, backup.major, is_certain=request.start and not by_command)
-    if request.overwrite and isinstance(request.target, EndOfWal) and (
-            names := await only_there(host, directory, server)):
-        of_wal = *of_wal, planned_without(names, request.server, directory)
+    old_wal = await only_there(host, directory, server) if request.overwrite and isinstance(request.target, EndOfWal) \
+        else ()
     plan = RestorePlan(request.server, source, point, destination, configuration,
                        replaced_by(request, directory, state, backup, probed.directory.real_path), cost)
-    return replace(plan, preconditions=(whole(backup), *of_wal, *passed_over(server, backup),
-                                        *destination_conditions(probed, state, plan, host_config), *fits))
+    return replace(plan, preconditions=(
+        whole(backup), *found.conditions,
+        *([planned_without(old_wal, request.server, directory)] if old_wal else []), *passed_over(server, backup),
+        *destination_conditions(probed, state, plan, host_config), *fits))
+
+
+def _contents(request: RestoreRequest, found: _Found, point: Point, directory: str, server: ServerVault,
+              settings: ServerConfig, host: HostConfig | None) -> _Contents:
+    choice, replay = found.choice, found.replay
+    backup = choice.backup
+    with Manifest(server, backup, check=True) as manifest, PackReader(server) as packs:
+        check_facts(backup, manifest, packs)
+        source = Source(backup, found.need, replay.limits, named_prepared(server, choice, replay.pending),
+                        request.allow_unread and bool(replay.unread))
+        spaces = placed(spaces_of(backup, replay, manifest.tablespace_sizes()), request.tablespaces, backup)
+        destination = RestoreDestination(request.host, directory, spaces, request.port, request.start,
+                                         tuple(dict.fromkeys(request.expects)))
+        safe = safe_settings(source, point, destination, manifest, packs, host,
+                             upstream_conninfo(settings.streaming_conninfo), "of this plan")
+        return _Contents(source, destination, safe, cluster_of(manifest, packs, safe.values, directory),
+                         manifest.stored_bytes())
 
 
 def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
@@ -145,7 +172,7 @@ async def _primary(server: ServerVault, settings: ServerConfig) -> History | Pgv
 
 
 def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
-                on_progress: OnProgress) -> tuple[Choice, WalNeed, Replay, tuple[Precondition, ...]]:
+                on_progress: OnProgress) -> _Found:
     """Return the backup, the timeline and the WAL, from what the vault knows, and the conditions of that WAL.
 
     The original server is not asked, except for the timeline of the `primary` that a standby is to follow.
@@ -164,7 +191,8 @@ def _from_vault(server: ServerVault, request: RestoreRequest, primary: History |
         replay, flaws = read_replay(server, choice)
         conditions = [*flaws, *wal_conditions(search, request, choice, rows),
                       *break_conditions(request, choice, rows[-1])]
-        return choice, need, replay, (*conditions, *([follow_condition(choice, primary)] if primary else []))
+        return _Found(choice, need, replay,
+                      (*conditions, *([follow_condition(choice, primary)] if primary else [])))
 
 
 def _point(request: RestoreRequest, choice: Choice) -> Point:
