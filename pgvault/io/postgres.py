@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from psycopg.abc import PQGen
 from psycopg.waiting import Ready
 
 from pgvault.config.schema import ServerConfig
-from pgvault.io.login import AbstractSockets, databases, for_psycopg, refused_database
+from pgvault.io.login import AbstractSockets, AsyncConnection, databases, for_psycopg, refused_database
 from pgvault.io.patience import POLL_SECONDS, IsCancelled, never, within
 from pgvault.io.pooler import at_the_console, is_console
 from pgvault.io.postgres_failure import translated, unreachable
@@ -49,6 +49,8 @@ _SESSION = {
     "default_transaction_deferrable": "off",
     "row_security": "off",  # an error instead of silently omitted rows
 }
+_TIMED_OUT = ("57014", "57P05", "25P03", "25P04")
+"""SQLSTATEs: statement_timeout, idle_session_timeout, idle_in_transaction_session_timeout, transaction_timeout."""
 
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3",
               "tcp_user_timeout": "60000"}
@@ -136,24 +138,45 @@ def connect(server: ServerConfig, *, replication: bool = False, database: str | 
         parameters["dbname"] = database
     deadline = None if seconds is None else time.monotonic() + seconds
     patience = LOGIN_SECONDS if seconds is None else seconds
-    try:
-        connection = _log_in_at(parameters, patience, cancelled, elsewhere=not replication and database is None)
-    except psycopg.OperationalError as error:
-        raise unreachable(server.name, error, parameters.get("user")) from None
-    except TimeoutError:
-        raise Unreachable(f"could not connect to {server.name}", detail=f"No answer came in {patience:.0f} seconds.",
-                          hint="Check the network, firewalls and name servers between here and the server.") from None
-    connection.server, connection.cancelled = server.name, cancelled
-    connection.patience, connection.deadline = ANSWER_SECONDS, deadline
-    if not replication:
+    give_up = time.monotonic() + patience
+
+    def log_in(parameters: dict[str, Any]) -> Connection:
         try:
-            _settle(connection, settings)
-        except psycopg.Error as error:
-            connection.close()
-            raise translated(server.name, error, "begin a session") from error
-        except BaseException:
-            connection.close()
-            raise
+            connection = _log_in_at(parameters, give_up - time.monotonic(), cancelled,
+                                    elsewhere=not replication and database is None)
+        except psycopg.OperationalError as error:
+            raise unreachable(server.name, error, parameters.get("user")) from None
+        except TimeoutError:
+            raise Unreachable(
+                f"could not connect to {server.name}", detail=f"No answer came in {patience:.0f} seconds.",
+                hint="Check the network, firewalls and name servers between here and the server.") from None
+        connection.server, connection.cancelled = server.name, cancelled
+        connection.patience, connection.deadline = ANSWER_SECONDS, deadline
+        return connection
+
+    return log_in(parameters) if replication else _open_session(server.name, log_in, parameters, settings)
+
+
+def _open_session(server: str, log_in: Callable[[dict[str, Any]], Connection], parameters: dict[str, Any],
+                  settings: Mapping[str, str]) -> Connection:
+    """Return a session with its settings: a second one if the site's timeouts ended the first before they were set."""
+    connection = log_in(parameters)
+    version = connection.info.server_version  # a lost connection has none
+    try:
+        return _begun(connection, settings)
+    except psycopg.Error as error:
+        if lasting := without_timeouts(parameters, version, error):
+            with suppress(Unreachable, psycopg.Error):  # such as a pooler's refusal of options: the first error counts
+                return _begun(log_in(lasting), settings)
+        raise translated(server, error, "begin a session") from error
+
+
+def _begun(connection: Connection, settings: Mapping[str, str]) -> Connection:
+    try:
+        _settle(connection, settings)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -187,11 +210,23 @@ def session_settings(version: int, settings: Mapping[str, str] = NO_SETTINGS, *,
     or replace the defaults. `local` limits them to one transaction.
 
     They are sent after the login and not in the connection's `options`: poolers refuse those, a server refuses unknown
-    ones, and event triggers on login expect the site's own settings.
+    ones, and event triggers on login expect the site's own settings. See `without_timeouts` for the exception.
     """
     timeouts = dict.fromkeys(facts_of(version // 10000).session_timeouts, "0")
     return "; ".join(f"SET {'LOCAL ' if local else ''}{name} = '{value}'"
                      for name, value in (_SESSION | timeouts | dict(settings)).items())
+
+
+def without_timeouts(parameters: Mapping[str, Any], version: int, error: psycopg.Error) -> dict[str, Any] | None:
+    """Return the parameters for a second login if one of the site's timeouts may have ended the session before its own
+    were set: with options that switch all of them off. None if the error is another one.
+    """
+    # A session that is ended while it is idle only looks lost: libpq passes on the server's reason as a notice.
+    is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    if not is_lost and error.sqlstate not in _TIMED_OUT:
+        return None
+    names = ("statement_timeout", "idle_in_transaction_session_timeout", *facts_of(version // 10000).session_timeouts)
+    return {**parameters, "options": " ".join([parameters.get("options", ""), *(f"-c {name}=0" for name in names)])}
 
 
 def _settle(connection: Connection, settings: Mapping[str, str]) -> None:
@@ -238,3 +273,32 @@ def session(server: ServerConfig, doing: str = "ask the server",
         raise translated(server.name, error, doing) from error
     finally:
         connection.close()
+
+
+async def begin(parameters: Mapping[str, Any], settings: Mapping[str, str], *, local: bool = False) -> AsyncConnection:
+    """Open a session for asyncio, in autocommit mode; with `local` in a transaction, to which the settings are limited.
+
+    The caller limits the time, and translates psycopg's errors.
+    """
+    connection = await _log_in_async(parameters, local)
+    version = connection.info.server_version  # a lost connection has none
+    try:
+        return await _begun_async(connection, settings, local)
+    except psycopg.Error as error:
+        if lasting := without_timeouts(parameters, version, error):
+            with suppress(psycopg.Error):
+                return await _begun_async(await _log_in_async(lasting, local), settings, local)
+        raise
+
+
+async def _log_in_async(parameters: Mapping[str, Any], local: bool) -> AsyncConnection:
+    return await AsyncConnection.connect(autocommit=not local, prepare_threshold=None, **for_psycopg(dict(parameters)))
+
+
+async def _begun_async(connection: AsyncConnection, settings: Mapping[str, str], local: bool) -> AsyncConnection:
+    try:
+        await connection.execute(session_settings(connection.info.server_version, settings, local=local).encode())
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

@@ -13,7 +13,9 @@ from support.postgres import Server
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.server_state import ask
 from pgvault.engine.switch import switch_wal
-from pgvault.io.postgres import connect, session, session_settings
+from pgvault.io.patience import run
+from pgvault.io.postgres import begin, connect, connection_parameters, session, session_settings
+from pgvault.model.majors import facts_of
 
 SITE = {
     "DateStyle": "German, DMY", "IntervalStyle": "sql_standard", "TimeZone": "<+0330>-3:30",
@@ -89,6 +91,35 @@ def test_a_replication_session_needs_none_of_them(odd: Server) -> None:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
         assert row
         assert row[1] == 1
+
+
+@pytest.fixture(params=["statement_timeout", "idle_session_timeout", "transaction_timeout"])
+def hasty(odd: Server, major: int, request: pytest.FixtureRequest) -> Server:
+    """The role also has one of the timeouts that can end a session before pgvault has set its own."""
+    if request.param not in ("statement_timeout", *facts_of(major).session_timeouts):
+        pytest.skip(f"PostgreSQL {major} has no {request.param}")
+    odd.sql(f"ALTER ROLE odd SET {request.param} = '1ms'")
+    return odd
+
+
+LASTING = "SELECT current_setting('work_mem'), pg_sleep(0.01)"
+
+
+def test_a_sites_timeout_ends_no_session_before_its_settings_take_hold(hasty: Server) -> None:
+    for _ in range(40):  # not every session is slow enough to be ended
+        with session(config(hasty, "options='-c work_mem=123kB'")) as sql:
+            assert sql.execute(LASTING).fetchone() == ("123kB", "")
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_nor_one_of_a_proof_or_a_bring_back(hasty: Server, local: bool) -> None:
+    async def ask() -> None:
+        for _ in range(40):
+            parameters = connection_parameters(config(hasty, "options='-c work_mem=123kB'").conninfo)
+            async with await begin(parameters, {"lock_timeout": "3s"}, local=local) as sql:
+                assert await (await sql.execute(LASTING)).fetchone() == ("123kB", "")
+
+    run(ask())
 
 
 def test_a_setting_that_a_server_does_not_know_is_not_set() -> None:

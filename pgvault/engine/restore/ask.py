@@ -25,8 +25,8 @@ from pgvault.config.conninfo import parse_conninfo
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.observation import NOTHING_SEEN, Observation
 from pgvault.io.host import Host
-from pgvault.io.login import AsyncConnection, databases, for_psycopg, server_message
-from pgvault.io.postgres import connection_parameters, session_settings
+from pgvault.io.login import AsyncConnection, databases, server_message
+from pgvault.io.postgres import begin, connection_parameters, session_settings
 from pgvault.model.errors import PgvaultError
 from pgvault.model.restored import RestoredCopy
 
@@ -221,10 +221,8 @@ class RestoredServer:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
                 parameters = await self._parameters(begun, way)
-                connection = await begun.enter_async_context(await AsyncConnection.connect(
-                    autocommit=True, prepare_threshold=None, **for_psycopg(parameters | {"dbname": database})))
-                await connection.execute(session_settings(connection.info.server_version, _settings(ANSWER_SECONDS))
-                                         .encode())
+                connection = await begun.enter_async_context(
+                    await begin(parameters | {"dbname": database}, _settings(ANSWER_SECONDS)))
                 await scope.enter_async_context(begun.pop_all())
         except TimeoutError:
             raise NotAnswered("it takes connections and does not answer") from None

@@ -11,8 +11,8 @@ import psycopg
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.restored.side import Side
-from pgvault.io.login import AsyncConnection, for_psycopg, refused_database
-from pgvault.io.postgres import LOGIN_SECONDS, connection_parameters, session_settings
+from pgvault.io.login import refused_database
+from pgvault.io.postgres import LOGIN_SECONDS, begin, connection_parameters
 from pgvault.io.postgres_failure import first_line, translated, unreachable
 from pgvault.model.errors import NotFound, PgvaultError, Unreachable
 
@@ -37,7 +37,7 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
     parameters |= {"dbname": database} | ({"user": user} if user else {})
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
-            connection = await AsyncConnection.connect(prepare_threshold=None, **for_psycopg(parameters))
+            connection = await begin(parameters, _SETTINGS, local=True)
     except psycopg.OperationalError as error:
         if message := refused_database(error):
             raise NotFound(
@@ -45,13 +45,14 @@ async def open_live(server: ServerConfig, database: str, user: str = "") -> Asyn
                 hint="Tables and schemas go into an existing database. For a whole one, pipe pg_dump -C of "
                      "the restored server into psql; or create an empty one and bring its schemas back.") from None
         raise unreachable(server.name, error, parameters.get("user"), chosen=bool(user)) from None
+    except psycopg.Error as error:
+        raise translated(server.name, error, "begin a session") from error
     except TimeoutError:
         raise Unreachable(f"could not connect to {server.name}", detail="No answer came in time.",
                           hint="Check the network, firewalls and name servers between here and the server.") from None
     side = Side(server.name, connection, f"bring it back into {server.name}",
                 f"See pg_locks and pg_stat_activity in {server.name} for who holds the lock, then run this again.")
     try:
-        await side.run(session_settings(connection.info.server_version, _SETTINGS, local=True))
         yield side
     finally:
         with suppress(psycopg.Error):
