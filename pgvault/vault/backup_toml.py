@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pgvault.model.backup import Backup
+from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
 
@@ -26,6 +26,13 @@ def format_facts(backup: Backup) -> str:
 
     facts = msgspec.to_builtins(backup, builtin_types=(datetime,), enc_hook=str)
     return tomli_w.dumps({name: value for name, value in facts.items() if name != _SERVER and value is not None})
+
+
+def with_status(text: str, status: BackupStatus) -> str:
+    """Return the text with another status, and with all else that it says: a newer pgvault may have written more."""
+    import tomli_w
+
+    return tomli_w.dumps(tomllib.loads(text) | {"status": status.value})
 
 
 def parse_facts(text: str, backup_id: str, server: str) -> Backup:

@@ -15,7 +15,7 @@ from pgvault.model.backup import FROM_COPY, Backup, BackupStatus, Unreadable, is
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
 from pgvault.store.keys import Key, Kind
 from pgvault.store.store import Facts, Listed
-from pgvault.vault.backup_toml import format_facts, parse_facts
+from pgvault.vault.backup_toml import format_facts, parse_facts, with_status
 from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
@@ -175,18 +175,20 @@ def settle(server: ServerVault) -> list[Backup]:
 
 
 def _settle(server: ServerVault, backup_id: str) -> Backup | None:
-    """Write the state only on top of what was read: nothing is written if the facts have changed or are gone by then.
-    """
+    """Write only the state, and only on top of what was read: nothing is written if the facts have changed or are gone
+    by then."""
     key = _key(server, backup_id)
-    facts = server.store.stat(key)
+    if (facts := server.store.stat(key)) is None:
+        return None
     try:
-        stored = parse_facts(server.store.read(key).decode(), backup_id, server.name) if facts else None
+        text = server.store.read(key).decode()
+        stored = parse_facts(text, backup_id, server.name)
     except (NotFound, ValueError):
         return None
-    if facts is None or stored is None or (backup := _settled(server, stored)) is stored:
+    if (backup := _settled(server, stored)) is stored:
         return None
     try:
-        _put(server, backup, facts)
+        server.store.put(key, with_status(text, backup.status).encode(), replaces=facts)
     except Conflict:
         return None
     return backup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from shelf import Shelf, at, made_backup
 
 from pgvault.model.backup import Backup, BackupStatus
+from pgvault.store.keys import Kind
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
 
@@ -47,3 +49,14 @@ def test_what_was_judged_is_not_written_over_what_came_meanwhile(shelf: Shelf, w
         patch.setattr(catalog, "_settled", settled)
         assert catalog.settle(server) == []
     assert catalog.read(server, waiting.id) == newer
+
+
+def test_what_a_newer_version_of_pgvault_wrote_stays(shelf: Shelf, waiting: Backup,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    server = shelf.server()
+    key = server.key(Kind.BACKUP, waiting.id)
+    written = server.store.read(key).decode() + '\n[incremental]\non = "20261101T000000Z"\n'
+    server.store.put(key, written.encode(), replaces=server.store.stat(key))
+    monkeypatch.setattr(catalog, "_settled", lambda _, stored: replace(stored, status=DONE))
+    assert [each.id for each in catalog.settle(server)] == [waiting.id]
+    assert tomllib.loads(server.store.read(key).decode()) == tomllib.loads(written) | {"status": "DONE"}
