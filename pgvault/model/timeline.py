@@ -42,6 +42,11 @@ class History(NamedTuple):
         return self.ancestors[-1] if self.ancestors else None
 
     @property
+    def branches(self) -> tuple[tuple[int, Lsn], ...]:
+        """The ancestors without the reasons, which PostgreSQL does not read."""
+        return tuple((each.timeline, each.switch) for each in self.ancestors)
+
+    @property
     def legs(self) -> tuple[Leg, ...]:
         """The path from the first timeline to this one."""
         legs: list[Leg] = []

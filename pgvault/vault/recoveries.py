@@ -138,7 +138,7 @@ def why_foreign(known: KnownTimeline, history: History | None, foreign: Containe
     if parents := [each.timeline for each in (history.ancestors if history else ()) if each.timeline in foreign]:
         return f"timeline {timeline} goes on from timeline {parents[-1]}, which is not the server's"
     if known.history and history:
-        if [each[:2] for each in known.history.ancestors] == [each[:2] for each in history.ancestors]:
+        if known.history.branches == history.branches:
             return ""
         return f"timeline {timeline} of the directory is another one than that of the archive"
     if timeline == 1 or known.has_wal or known.history or meant_to_archive:

@@ -281,9 +281,8 @@ def _further(server: ServerVault, name: str, spooled: _Spooled) -> bool | None:
         from pgvault.model.timeline import parse_history
         from pgvault.vault.wal_fork import archived_history
 
-        both = archived_history(server, file.timeline), parse_history(spooled.head.decode(), file.timeline)
-        stored, newcomer = ([each[:2] for each in history.ancestors] if history else None for history in both)
-        return True if stored == newcomer else None
+        stored, newcomer = archived_history(server, file.timeline), parse_history(spooled.head.decode(), file.timeline)
+        return True if stored and stored.branches == newcomer.branches else None
     if not isinstance(file, PartialFile):
         return None
     from pgvault.vault.wal_agreement import reaches_further
