@@ -60,9 +60,8 @@ def _setting(kind: Kind, meaning: str, *, default: Any = _MISSING, factory: Call
              shown: str | None = None, inherits: bool = False) -> Any:
     """Define a setting. `shown` describes a default whose value would not explain itself."""
     if default is not _MISSING:
-        factory = lambda: default  # noqa: E731
         shown = str(kind.write(default)).lower() if shown is None else shown
-    return Setting("", kind, meaning, factory, shown or "", inherits)
+    return Setting("", kind, meaning, factory if default is _MISSING else (lambda: default), shown or "", inherits)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(_setting,))

@@ -21,7 +21,7 @@ _ANSWERED = re.compile(r": *[^\s:]+:  (?=\S)")
 """The server's own text, in any language, follows its word for FATAL and two blanks."""
 
 
-class AbstractSockets:
+class AbstractSockets(psycopg.BaseConnection[tuple[Any, ...]]):
     """Mixin for a connection class: accepts hosts that `for_psycopg` has changed."""
 
     @classmethod
@@ -29,7 +29,7 @@ class AbstractSockets:
         parameters: dict[str, Any] = libpq.conninfo_to_dict(conninfo)
         if (host := str(parameters.get("host") or "")).startswith(_DRESSED):
             conninfo = libpq.make_conninfo(**{**parameters, "host": host.removeprefix("//")})
-        return super()._connect_gen(conninfo)  # type: ignore[misc,no-any-return]
+        return super()._connect_gen(conninfo)
 
 
 class AsyncConnection(AbstractSockets, psycopg.AsyncConnection[tuple[Any, ...]]):

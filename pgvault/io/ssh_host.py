@@ -91,9 +91,7 @@ class SshHost(Host):
                 process, running = SshProcess(self._where, self._marker, stdout_limit), set(self._running)
                 try:
                     async with asyncio.timeout(_SESSION_SECONDS):
-                        await self._connection.create_session(lambda p=process: p,  # type: ignore[misc]
-                                                              for_login_shell(command, self._marker),
-                                                              encoding=None, request_pty=False)
+                        await self._open_session(process, command)
                 except asyncssh.ChannelOpenError as error:
                     if self._connection.is_closed():
                         raise connection_lost(error, self._where) from error
@@ -107,6 +105,10 @@ class SshHost(Host):
                     self._running.add(task := asyncio.create_task(process.wait_gone()))
                     task.add_done_callback(self._ended)
                     return process
+
+    async def _open_session(self, process: SshProcess, command: str) -> None:
+        await self._connection.create_session(lambda: process, for_login_shell(command, self._marker), encoding=None,
+                                              request_pty=False)
 
     async def interact(self, argv: Sequence[str]) -> int:
         columns, lines = terminal_size()

@@ -25,7 +25,7 @@ class RestorePoint(NamedTuple):
     name: str
     timeline: int
     number: int
-    """Of its segment."""
+    """The number of its segment."""
     lsn: Lsn
     end_lsn: Lsn
     at: int

@@ -22,7 +22,7 @@ class WholeSegments(NamedTuple):
     tablespace: int
     number: int
     path: str
-    """Of the segment that did not arrive."""
+    """The path of the segment that did not arrive."""
     size: int
     """Bytes of those before it."""
     others: bool

@@ -99,7 +99,7 @@ class ManifestWriter:
         self.file_count = 0
         self.size_bytes = 0
         self.stored_bytes = 0
-        """Of the manifest itself, once it is published."""
+        """The stored size of the manifest itself, once it is published."""
 
     def next_id(self) -> int:
         """Return the id for an entry that is about to be added."""

@@ -51,7 +51,7 @@ class Location:
     stored: int
     plain: int
     crc32c: int
-    """Of the stored bytes."""
+    """The checksum of the stored bytes."""
 
 
 class PackWriter:

@@ -69,7 +69,7 @@ class StoredFile(NamedTuple):
     plain: int
     stored: int
     sha256: bytes
-    """Of the plain content."""
+    """The digest of the plain content."""
     accepted_at: int
     """Microseconds since 1970, UTC."""
 

@@ -230,7 +230,8 @@ def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop
 
 
 def _of_ends(refusals: Sequence[NoStop]) -> Iterator[NoStop]:
-    """Of each way and cause the newest and the oldest backup's where there are many: there may be ten thousand."""
+    """Yield those of the newest and of the oldest backup for each timeline and cause with more than a few: there may be
+    ten thousand backups."""
     by: dict[tuple[int, NoStopCause], list[NoStop]] = {}
     for each in refusals:
         by.setdefault((each.timeline, each.cause), []).append(each)

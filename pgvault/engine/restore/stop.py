@@ -36,15 +36,15 @@ class Stop:
     """The place at which recovery of one backup along one timeline will stop."""
 
     timeline: int
-    """On which it lies: an ancestor's, when it is before the branch."""
+    """The timeline of the place: an ancestor's if the place is before the branch."""
     lsn: Lsn
-    """Of the record that it stops at."""
+    """The position of the record at which recovery stops."""
     replayed: bool
     """Whether that record is the last one replayed, or the first one that is not."""
     until: Lsn
     """The end of the last WAL that has to be there."""
     time: datetime | None
-    """Of that record, where it has one."""
+    """The time of that record, if it has one."""
 
 
 class NoStopCause(Enum):

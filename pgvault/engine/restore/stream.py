@@ -42,7 +42,7 @@ class PackedFile:
 
     path: str
     size: int
-    """Of the plain content."""
+    """The size of the plain content."""
     stored: Callable[[], Iterable[bytes]]
     plain: Callable[[], Iterable[bytes]]
 
