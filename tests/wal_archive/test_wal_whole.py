@@ -108,6 +108,15 @@ def test_a_backup_that_was_done_before_its_wal_was_read_is_not(vault: ServerVaul
     assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
 
 
+def test_one_that_another_process_has_called_done_meanwhile_waits_again(vault: ServerVault) -> None:
+    archive(vault, damaged=3)
+    assert [each.id for each in catalog.settle(vault)] == [ID]
+    read_facts(vault)
+    with pytest.raises(WalMissing, match="its WAL is damaged"):
+        refuse_damaged(vault, replace(catalog.read(vault, ID), status=BackupStatus.WAITING_FOR_WALS))
+    assert catalog.read(vault, ID).status is BackupStatus.WAITING_FOR_WALS
+
+
 def test_damage_is_said_of_a_backup_that_waits_too_and_of_one_with_corrupt_pages(vault: ServerVault) -> None:
     """Whatever else there is to say: it does not become DONE by what it waits for."""
     archive(vault, damaged=2, without=4)

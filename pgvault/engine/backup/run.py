@@ -111,8 +111,9 @@ def refuse_damaged(server: ServerVault, backup: Backup, missing: Sequence[Segmen
     """Refuse a backup whose WAL is damaged, so that recovery cannot reach its end. Segments that are still `missing`
     are no damage, but may follow some."""
     if (segment := lacking(server, backup)) is not None and segment not in missing:
-        if backup.status is BackupStatus.DONE:
-            catalog.advance(server, backup, BackupStatus.WAITING_FOR_WALS)
+        stored = catalog.read(server, backup.id)  # another process may have settled it before its WAL was read
+        if stored.status is BackupStatus.DONE:
+            catalog.advance(server, stored, BackupStatus.WAITING_FOR_WALS)
         raise WalMissing(
             f"backup {backup.id} cannot be restored: its WAL is damaged",
             detail=f"Recovery cannot reach the end of segment {segment.name(backup.segment_size)}, and the backup "
