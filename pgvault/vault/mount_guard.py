@@ -42,7 +42,7 @@ def refuse_missing(home: Path) -> None:
 
 
 def refuse_other(home: Path, vault_id: str) -> None:
-    """Raise if another vault was there than the one that is; a copy of the one that was has its id."""
+    """Raise if this user has written to another vault there. A copy of that vault has its id, and is not another."""
     known = _known(home)
     if known and vault_id not in _ids(known):
         raise Refused(f"the vault in {home} is not the one that was there before",
@@ -77,7 +77,7 @@ def _record(path: str) -> Path:
 
 
 def _known(home: Path) -> dict[Path, list[str]]:
-    """Yield the ids in each file that has any."""
+    """Return the ids in each file that has any."""
     with suppress(*_NO_STATE):
         return {file: ids for file in records(home) if (ids := _read(file))}
     return {}

@@ -175,7 +175,7 @@ def _archived(server: ServerVault) -> Iterator[int]:
 
 
 def _numbers(server: ServerVault) -> set[int]:
-    """Yield the numbers in the names of what is archived, received and reserved."""
+    """Return the numbers in the names of what is archived, received and reserved."""
     found = {*_archived(server), *_reserved(server)}
     for directory in (server.spool.streaming, server.spool.incoming):
         with suppress(FileNotFoundError):

@@ -24,7 +24,8 @@ from pgvault.vault.wal_rebuild import differences, reconcile
 
 @contextmanager
 def current(server: ServerVault, identity: Identity, *, on_progress: OnProgress | None = None) -> Iterator[WalIndex]:
-    """Costs two listings, and about a twentieth of a second for each segment of 16 MiB that was not read yet."""
+    """Open the index, brought up to date. This takes two listings, and about a twentieth of a second for each segment
+    of 16 MiB that was not read yet."""
     if os.access(server.home, os.W_OK) and _brought_up_to_date(server, on_progress):
         with wal_index.reading(server) as index:
             yield index

@@ -141,7 +141,7 @@ class WalIndex:
             (segment.timeline, segment.number)).fetchone() is not None
 
     def segments(self) -> set[Segment]:
-        """Yield all that are complete."""
+        """Return all that are complete."""
         return {Segment(*row) for row in self.connection.execute(
             "SELECT timeline, number FROM file WHERE kind = 'segment'")}
 

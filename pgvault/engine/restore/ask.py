@@ -206,7 +206,7 @@ class RestoredServer:
         return self._config is not None and self._config.ssh is not None
 
     def _databases(self, way: LoginPath) -> Sequence[str]:
-        """Yield the databases that may be there: pg_database can be read in any of them, and not before."""
+        """Return the databases that may be there: pg_database can be read in any of them, and not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
         return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
 

@@ -72,7 +72,7 @@ def cluster_of(manifest: Manifest, packs: PackReader, values: Mapping[str, str],
 
 async def fit_conditions(host: Host, destination: Destination, cluster: Cluster, major: int, *,
                          is_certain: bool) -> tuple[Precondition, ...]:
-    """Yield the conditions. If not `is_certain`, another program or another host's may be the one that runs the
+    """Return the conditions. If not `is_certain`, another program or another host's may be the one that runs the
     cluster."""
     programs = next((each.directory for each in destination.installations if each.major == major), None)
     if programs is None:
