@@ -286,7 +286,7 @@ class RestorePlan:
 
     @property
     def stop_clock(self) -> str:
-        """Whose clock the time of the stop is from: the server's for a record, the vault's for the end of a backup."""
+        """The clock that the stop's time is from: the server's for a record, the vault's for the end of a backup."""
         return "vault" if self.point.stop_time == self.source.backup.finished_at else "server"
 
     @property

@@ -66,13 +66,10 @@ class Xids:
     oldest: int
     newest: int
 
-    def may_hold(self, xid: int) -> bool:
-        """Return False if this transaction certainly did not end in the segment."""
-        return may_hold(self.oldest, self.newest, xid)
-
 
 def may_hold(oldest: int, newest: int, xid: int) -> bool:
-    """As `Xids.may_hold`, without the object: there may be a hundred thousand segments to ask."""
+    """Return False if this transaction certainly did not end in a segment with this range. It makes no Xids: there may
+    be a hundred thousand segments to ask."""
     return (xid - oldest) % _ROUND <= (newest - oldest) % _ROUND
 
 
