@@ -225,8 +225,13 @@ def without_timeouts(parameters: Mapping[str, Any], version: int, error: psycopg
     is_lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
     if not is_lost and error.sqlstate not in _TIMED_OUT:
         return None
-    names = ("statement_timeout", "idle_in_transaction_session_timeout", *facts_of(version // 10000).session_timeouts)
-    return {**parameters, "options": " ".join([parameters.get("options", ""), *(f"-c {name}=0" for name in names)])}
+    return {**parameters, "options": f"{parameters.get('options', '')} {no_timeouts(version // 10000)}"}
+
+
+def no_timeouts(major: int) -> str:
+    """Return the `options` of a login to a server of this major that switch off all timeouts that can end a session."""
+    names = ("statement_timeout", "idle_in_transaction_session_timeout", *facts_of(major).session_timeouts)
+    return " ".join(f"-c {name}=0" for name in names)
 
 
 def _settle(connection: Connection, settings: Mapping[str, str]) -> None:

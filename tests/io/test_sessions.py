@@ -12,7 +12,9 @@ from support.postgres import Server
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.check.server_state import ask
+from pgvault.engine.restore.ask import _ByPsql
 from pgvault.engine.switch import switch_wal
+from pgvault.io.hosts import open_host
 from pgvault.io.patience import run
 from pgvault.io.postgres import begin, connect, connection_parameters, session, session_settings
 from pgvault.model.majors import facts_of
@@ -118,6 +120,17 @@ def test_nor_one_of_a_proof_or_a_bring_back(hasty: Server, local: bool) -> None:
             parameters = connection_parameters(config(hasty, "options='-c work_mem=123kB'").conninfo)
             async with await begin(parameters, {"lock_timeout": "3s"}, local=local) as sql:
                 assert await (await sql.execute(LASTING)).fetchone() == ("123kB", "")
+
+    run(ask())
+
+
+def test_nor_one_of_psql(hasty: Server) -> None:
+    async def ask() -> None:
+        async with await open_host("this machine", None) as host:
+            target = f"host=127.0.0.1 port={hasty.port} user=odd dbname=oddities"
+            for _ in range(15):
+                asked = _ByPsql(host, str(hasty.installation.program("psql").parent), target, hasty.major)
+                assert await asked.document("SELECT to_json(true) FROM pg_sleep(0.01)")
 
     run(ask())
 

@@ -26,7 +26,7 @@ from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.restore.observation import NOTHING_SEEN, Observation
 from pgvault.io.host import Host
 from pgvault.io.login import AsyncConnection, databases, server_message
-from pgvault.io.postgres import begin, connection_parameters, session_settings
+from pgvault.io.postgres import begin, connection_parameters, no_timeouts, session_settings
 from pgvault.model.errors import PgvaultError
 from pgvault.model.restored import RestoredCopy
 
@@ -277,7 +277,9 @@ class _ByLibpq(Session):
 
 class _ByPsql(Session):
     def __init__(self, host: Host, programs: str, target: str, major: int) -> None:
-        self._host, self._program, self._target, self._major = host, f"{programs}/psql", target, major
+        self._host, self._program, self._major = host, f"{programs}/psql", major
+        # No pooler stands between psql and the restored server, which would refuse the options.
+        self._target = f"{target} options={_quoted(no_timeouts(major))}"
 
     async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:
         settings = session_settings(self._major * 10000, _settings(seconds))
