@@ -1,3 +1,3 @@
 """pgvault: a recovery console for PostgreSQL."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

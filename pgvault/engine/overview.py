@@ -56,7 +56,7 @@ def stamp(server: ServerConfig, home: Path) -> Stamp:
     Take it before reading, so that changes in the meantime cause another read.
     """
     vault = Vault(home).server(server.name)
-    watched = (vault.spool.incoming, vault.quarantine, vault.spool.streaming, vault.cache.wal,
+    watched = (vault.spool.incoming, vault.spool.quarantine, vault.spool.streaming, vault.cache.wal,
                vault.cache.wal.with_name(f"{vault.cache.wal.name}-wal"))
     leases = (_held(vault, concern) for concern in (Concern.RECEIVE, Concern.BACKUP))
     return (*leases, *_times(watched), *_revisions(vault))

@@ -311,7 +311,7 @@ class Session:
                           detail=f"{rejection.detail} Two servers may archive under one name, or this one was restored "
                                  "to an earlier time.".strip(),
                           hint=f"Find out which server the archive belongs to. If it is another, give this one a new "
-                               f"name in the configuration. The received segment is in {self._vault.quarantine}.")
+                               f"name in the configuration. The received segment is in {self._vault.spool.quarantine}.")
 
     def _flush(self) -> None:
         """Make everything written so far survive a power failure. All before the open file is archived."""

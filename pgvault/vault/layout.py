@@ -100,10 +100,6 @@ class ServerVault(NamedTuple):
         return Spool(self.home)
 
     @property
-    def quarantine(self) -> Path:
-        return self.home / "quarantine"
-
-    @property
     def locks(self) -> Path:
         return self.home / "locks"
 
@@ -114,7 +110,7 @@ class ServerVault(NamedTuple):
     @property
     def directories(self) -> tuple[Path, ...]:
         """Return all directories in which something is written."""
-        return self.backups, self.packs, self.wal, *self.spool.directories, self.quarantine, self.locks
+        return self.backups, self.packs, self.wal, *self.spool.directories, self.locks
 
     def prepare(self) -> None:
         """Make the directories that are not there yet."""

@@ -1,7 +1,7 @@
 """What of one server is on this machine beside the objects of the store, whatever the store is.
 
 Its cache may be lost: it is made again from the objects, by `pgvault rebuild-index` or when it is next needed. Its
-spool is WAL that has arrived and is not archived yet, which may not.
+spool, WAL that has arrived and is not in the archive, may not.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Cache(NamedTuple):
 
 
 class Spool(NamedTuple):
-    """Where WAL arrives."""
+    """Where WAL arrives, and where it stays when the archive does not accept it."""
 
     home: Path
 
@@ -71,5 +71,10 @@ class Spool(NamedTuple):
         return self.home / "streaming"
 
     @property
-    def directories(self) -> tuple[Path, Path]:
-        return self.incoming, self.streaming
+    def quarantine(self) -> Path:
+        """Return the directory of WAL files that were refused or found damaged; `pgvault.vault.quarantine` fills it."""
+        return self.home / "quarantine"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        return self.incoming, self.streaming, self.quarantine

@@ -37,18 +37,18 @@ def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, re
 def set_aside_stored(server: ServerVault, name: str, reason: str, sha256: bytes | None = None) -> Path:
     """Keep a copy of an archived file; with the digest of its content, one only. It stays in the archive."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    kept = copy_of(server, name, sha256) if sha256 else server.quarantine / f"{moment}.{name}.zst"
+    kept = copy_of(server, name, sha256) if sha256 else server.spool.quarantine / f"{moment}.{name}.zst"
     if not kept.exists():
         _write_reason(server, kept, name, reason)
         with server.store.stream(server.key(Kind.WAL, name)) as stored:
             _copy(stored, kept)
-        fsync_directory(server.quarantine)
+        fsync_directory(server.spool.quarantine)
     return kept
 
 
 def copy_of(server: ServerVault, name: str, sha256: bytes) -> Path:
     """Return where `set_aside_once` keeps this content, if it came before."""
-    return server.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
+    return server.spool.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
 
 
 def forget(kept: Path) -> None:
@@ -58,7 +58,7 @@ def forget(kept: Path) -> None:
 
 
 def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str) -> Path:
-    kept = server.quarantine / new_name
+    kept = server.spool.quarantine / new_name
     _write_reason(server, kept, name, reason)
     if path.is_file() and not path.is_symlink():
         fsync_path(path)
@@ -70,13 +70,13 @@ def _move(server: ServerVault, path: Path, new_name: str, name: str, reason: str
         with path.open("rb") as file:
             _copy(file, kept)
         path.unlink()
-    fsync_directory(server.quarantine)
+    fsync_directory(server.spool.quarantine)
     fsync_directory(path.parent)
     return kept
 
 
 def _write_reason(server: ServerVault, kept: Path, name: str, reason: str) -> None:
-    make_directory(server.quarantine)
+    make_directory(server.spool.quarantine)
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     text = f"name: {name}\nwhen: {moment}\nwhy: {' '.join(reason.split())}\n"
     write_durably(kept.with_name(kept.name + REASON), text.encode(errors="backslashreplace"))

@@ -112,7 +112,7 @@ def test_a_standby_follows_after_restores_over_each_other(
         assert f"timeline {number} was given to the recovery to {copy.data} on far" in done.stderr, str(done)
         assert timelines(site) == [1]
         assert not wal_path(site.vault, f"{number:08X}.history").exists()
-        kept = [path.name for path in site.vault.quarantine.iterdir()]
+        kept = [path.name for path in site.vault.spool.quarantine.iterdir()]
         assert any(name.startswith(f"{number:08X}.history.") for name in kept)
         assert any(name.startswith(f"{number:08X}0000") for name in kept)
     site.server.sql("insert into t values (12)")

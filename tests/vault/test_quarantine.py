@@ -38,14 +38,14 @@ def reason_of(kept: Path) -> list[str]:
 
 def test_what_is_set_aside_is_moved_and_explained_in_three_lines(server: ServerVault, arrived: Path) -> None:
     kept = quarantine.set_aside(server, arrived, "not the name of\n  a file that \udcff PostgreSQL archives")
-    assert kept.parent == server.quarantine
+    assert kept.parent == server.spool.quarantine
     assert re.fullmatch(rf"{TIME}\.rejected", kept.name), "it is in sight"
     assert kept.read_bytes() == b"as it came"
     assert not arrived.exists()
     name, when, why = reason_of(kept)
     assert (name, why) == ("name: .rejected", r"why: not the name of a file that \udcff PostgreSQL archives")
     assert re.fullmatch(r"when: 2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", when)
-    assert sorted(path.name for path in server.quarantine.iterdir()) == [kept.name, f"{kept.name}.reason"]
+    assert sorted(path.name for path in server.spool.quarantine.iterdir()) == [kept.name, f"{kept.name}.reason"]
 
 
 def test_from_another_file_system_it_is_copied(
@@ -84,7 +84,8 @@ def test_links_and_directories_are_set_aside_as_they_are(server: ServerVault, ar
 def test_the_same_content_is_kept_once_and_forgotten_with_its_reason(server: ServerVault, arrived: Path) -> None:
     digest = sha256(b"plain").digest()
     kept = quarantine.set_aside_once(server, arrived, NAME, digest, "first")
-    assert kept == quarantine.copy_of(server, NAME, digest) == server.quarantine / f"{NAME}.{digest.hex()[:12]}.zst"
+    assert kept == quarantine.copy_of(server, NAME, digest)
+    assert kept == server.spool.quarantine / f"{NAME}.{digest.hex()[:12]}.zst"
     arrived.write_bytes(b"again")
     assert quarantine.set_aside_once(server, arrived, NAME, digest, "second") == kept
     assert kept.read_bytes() == b"as it came"
@@ -92,7 +93,7 @@ def test_the_same_content_is_kept_once_and_forgotten_with_its_reason(server: Ser
     assert (reason_of(kept)[0], reason_of(kept)[2]) == (f"name: {NAME}", "why: first")
     for _ in range(2):
         quarantine.forget(kept)
-        assert list(server.quarantine.iterdir()) == []
+        assert list(server.spool.quarantine.iterdir()) == []
 
 
 def test_of_an_archived_file_a_copy_is_kept(server: ServerVault) -> None:
@@ -107,4 +108,4 @@ def test_of_an_archived_file_a_copy_is_kept(server: ServerVault) -> None:
     for each, why in ((kept, "its WAL is damaged"), (other, "damaged")):
         assert each.read_bytes() == server.store.read(key) == b"stored"
         assert (reason_of(each)[0], reason_of(each)[2]) == (f"name: {NAME}", f"why: {why}")
-    assert len(list(server.quarantine.iterdir())) == 4
+    assert len(list(server.spool.quarantine.iterdir())) == 4

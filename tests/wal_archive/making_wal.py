@@ -63,5 +63,5 @@ def names_on_disk(server: ServerVault) -> list[str]:
 
 def quarantined(server: ServerVault) -> dict[str, str]:
     """The name of each file in quarantine, and its reason."""
-    return {path.name: path.with_name(path.name + ".reason").read_text() for path in server.quarantine.iterdir()
+    return {path.name: path.with_name(path.name + ".reason").read_text() for path in server.spool.quarantine.iterdir()
             if path.suffix != ".reason"}

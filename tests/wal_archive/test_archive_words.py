@@ -55,7 +55,7 @@ def test_why_a_file_is_not_taken(server: ServerVault, name: str, content: bytes,
 def test_what_is_no_name_of_wal_goes_nowhere(server: ServerVault) -> None:
     message, _, _ = said(Rejected, lambda: put(server, "postgresql.conf", b""))
     assert message == "not the name of a file that PostgreSQL archives: 'postgresql.conf'"
-    assert not server.quarantine.exists()
+    assert not server.spool.quarantine.exists()
 
 
 def test_other_content_under_a_name_is_not_taken(server: ServerVault) -> None:
@@ -104,7 +104,7 @@ def test_segments_of_every_size_are_taken_whole(server: ServerVault, size: int) 
 def test_a_file_is_set_apart_in_place_of_the_archive(server: ServerVault) -> None:
     server.prepare()
     kept = set_apart(server, ONE, BytesIO(segment(ONE)), "of a timeline that is not the server's")
-    assert kept.parent == server.quarantine
+    assert kept.parent == server.spool.quarantine
     assert "why: of a timeline that is not the server's\n" in quarantined(server)[kept.name]
     assert f"name: {ONE}\n" in quarantined(server)[kept.name]
     assert set_apart(server, ONE, BytesIO(segment(ONE)), "again") == kept

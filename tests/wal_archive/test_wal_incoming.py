@@ -91,7 +91,7 @@ def test_a_conflict_is_put_aside_and_the_stored_one_kept(server: ServerVault) ->
     drop(server, ONE, segment(ONE, seed=1))
     assert archive_waiting(server).rejected == (ONE,)
     [(kept, reason)] = quarantined(server).items()
-    assert (server.quarantine / kept).read_bytes() == segment(ONE, seed=1)
+    assert (server.spool.quarantine / kept).read_bytes() == segment(ONE, seed=1)
     assert "other content" in reason
     assert fetch(server, ONE) == segment(ONE)
 

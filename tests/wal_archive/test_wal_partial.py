@@ -375,7 +375,7 @@ def test_a_promoted_server_that_archives_and_is_received_from_is_rid_of_its_old_
         wait_until(lambda: (standby.scalar("select last_archived_wal from pg_stat_archiver") or "") >= new, seconds=60)
     assert standby.scalar("select failed_count from pg_stat_archiver") == 0
     assert not (standby.wal / "archive_status" / f"{old}.partial.ready").exists()
-    assert not vault.quarantine.exists() or quarantined(vault) == {}
+    assert not vault.spool.quarantine.exists() or quarantined(vault) == {}
     assert f"{old[:16]}/{old}.partial.zst" in names_on_disk(vault)
 
 

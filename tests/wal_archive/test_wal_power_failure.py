@@ -63,15 +63,15 @@ def test_a_good_copy_in_the_place_of_a_damaged_one(server: ServerVault, tmp_path
     put(server, ONE)
     wal_path(server, ONE).write_bytes(b"damaged")
     assert put(server, ONE).new
-    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.quarantine.iterdir())
+    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.spool.quarantine.iterdir())
 
 
 def test_what_was_rejected(server: ServerVault, tmp_path: Path, durability: Durability) -> None:
     put(server, ONE)
     with pytest.raises(Rejected):
         put(server, ONE, segment(ONE, seed=1))
-    assert len(list(server.quarantine.iterdir())) == 2
-    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.quarantine.iterdir())
+    assert len(list(server.spool.quarantine.iterdir())) == 2
+    assert_holds(durability, tmp_path, wal_path(server, ONE), *server.spool.quarantine.iterdir())
 
 
 def test_a_source_is_removed_when_the_archive_has_it(server: ServerVault, tmp_path: Path, durability: Durability,

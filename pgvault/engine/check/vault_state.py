@@ -57,7 +57,7 @@ def read_vault(server: ServerVault, home: Path, backups: tuple[Backup, ...],
         identity=known, backups=backups, unreadable=unreadable,
         wal=or_error(lambda: _read_wal(server, backups, known, segments), _DOING) if exists else _NOTHING_ARCHIVED,
         incoming=_count(server.spool.incoming),
-        quarantined=_count(server.quarantine, without=REASON), receiver=str(receiving) if receiving else None,
+        quarantined=_count(server.spool.quarantine, without=REASON), receiver=str(receiving) if receiving else None,
         heard_at=receiving.renewed_at if receiving else None, free_bytes=_free_bytes(_nearest(server.home)))
 
 
