@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgvault.model.target import Target
 
 def _mode(module: str, name: str) -> Callable[[], Screen[Any]]:
-    """A view, imported when it is first shown."""
+    """Return a mode's view, imported when it is first shown."""
     def make() -> Screen[Any]:
         from importlib import import_module
 
@@ -56,7 +56,7 @@ class ConsoleApp(BaseConsole):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """Once the first screen stands."""
+        """Start polling and checking once the first screen is up."""
         self.begun = True
         run_in_background(self, "jobs", self._first_look, exclusive=False)
         run_in_background(self, "vault", self._read_all)
@@ -73,8 +73,9 @@ class ConsoleApp(BaseConsole):
             watch(self)
 
     def leave(self) -> None:
-        """Leave as the person wishes, who is asked first what becomes of a sandbox; leaving that question keeps it,
-        too."""
+        """Leave as the person wishes. They are asked first what becomes of a sandbox; cancelling that question keeps
+        the console open, too.
+        """
         from pgvault.console.screens.leave_demo import ask
 
         if self.options.sandbox is None:
@@ -93,14 +94,14 @@ class ConsoleApp(BaseConsole):
         self.exit()
 
     async def action_quit(self) -> None:
-        """Textual's own ctrl+q, which no screen gets to see: it is left as by any other way."""
+        """Handle Textual's own ctrl+q, which no screen gets to see: it leaves as every other key for leaving does."""
         self.leave()
 
     def get_loading_widget(self) -> Widget:
         return Static("reading", markup=False)
 
     def _commands_changed(self) -> None:
-        """React to a noted command, in whatever thread it was noted."""
+        """React to a noted command, in whichever thread it was noted."""
         self.call_later(self._show_commands)
 
     def _show_commands(self) -> None:
@@ -131,14 +132,14 @@ class ConsoleApp(BaseConsole):
         await self._show_view("logs")
 
     async def _show_view(self, name: str) -> None:
-        """Show the view itself: what lies over it there is closed, as by q."""
+        """Show the view itself; what lies over it is closed, as by q."""
         await self.switch_mode(name)
         for _ in self.screen_stack[1:]:
             if (view := self.view) and not view.why_not("leave"):
                 await view.do("leave")
 
     def do_leave(self) -> None:
-        """Only from a top screen: below it, q goes one level back."""
+        """Leave from a top screen; below it, q goes one level back."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
         else:

@@ -1,4 +1,4 @@
-"""Doing something beside the screens, so that every key answers meanwhile; what nobody expected there is told."""
+"""Runs work in the background, so that every key answers meanwhile, and reports unexpected failures."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ Work = Callable[..., Coroutine[Any, Any, None]]
 
 
 def run_in_background(node: DOMNode, group: str, work: Work, *given: object, exclusive: bool = True) -> None:
-    """Do this beside the screens for as long as the node is there; with `exclusive` in place of what the node still
-    does in the same group.
+    """Run `work` in the background for as long as the node exists; with `exclusive` it replaces what the node still
+    runs in the same group.
 
-    A function and no coroutine: one that is replaced before it began is then not made, and nobody misses it.
+    It takes a function and not a coroutine: work that is replaced before it began never makes a coroutine that nothing
+    awaits.
     """
     node.run_worker(cast("Any", partial(_reporting_failures, node, group, work, *given)), group=group,
                     exclusive=exclusive, exit_on_error=False)
 
 
 async def _reporting_failures(node: DOMNode, group: str, work: Work, *given: object) -> None:
-    """Known errors are drawn by whoever asked; others must not fail in silence."""
+    """Run the work. The caller draws the errors that it knows; all others must not fail in silence."""
     try:
         await work(*given)
     except Exception as error:

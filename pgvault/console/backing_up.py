@@ -1,4 +1,4 @@
-"""A backup, told before it is begun, with the command that begins it. Pure."""
+"""A backup's plan as the console shows it before the backup begins, with the command that begins it. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def act(plan: BackupPlan) -> str:
 
 
 def backup_plan_fields(plan: BackupPlan, last: Backup | None, home: Path, command: str) -> Iterator[Field]:
-    """See `describe_backup_plan`; with the command that begins it."""
+    """Yield the fields of `describe_backup_plan`, and the command that begins the backup."""
     for name, text in backup_plan.describe_backup_plan(plan, last, str(home)):
         yield Field(name, text, "", _INDENT)
     yield Field("command", command, "bold", _INDENT)

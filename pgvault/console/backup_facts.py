@@ -1,7 +1,7 @@
 """Backups in the words and cells of the console: pure, from the catalogue.
 
-One that cannot be restored never looks like one that can: its state has a word of its own, and the reason stands in
-its details.
+A backup that cannot be restored never looks like one that can: its state has a word of its own, and its details give
+the reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMNS = (Column("backup", 16), Column("age", 4, right=True), Column("size", 9,
            Column("name", 5, flexible=True), Column("took", 10, right=True, wide=True),
            Column("WAL since", 9, right=True, wide=True))
 
-"""Of a list; see `cells`."""
+"""The columns of a list of backups; `cells` fills them."""
 _STATES = {BackupStatus.DONE: ("DONE", "good"), BackupStatus.STARTED: ("STARTED", "accent"),
            BackupStatus.WAITING_FOR_WALS: ("WAITING", "warn"), BackupStatus.FAILED: ("FAILED", "bad")}
 _UNREADABLE = Painted("UNREADABLE", "bad")
@@ -33,7 +33,7 @@ _VERDICTS = {Retention.VALID: "good", Retention.NEEDED: "good", Retention.KEPT: 
 
 
 class Row(NamedTuple):
-    """A backup in a list; an unreadable one has its id and its reason alone."""
+    """A backup in a list; an unreadable one has only its id and the reason."""
 
     found: Catalogued | Unreadable
 
@@ -53,7 +53,7 @@ def rows(catalogue: Catalogue) -> list[Row]:
 
 
 def cells(row: Row, now: datetime) -> Sequence[Part]:
-    """Id, age, size, stored, state, retention, name, took, WAL since."""
+    """Return id, age, size, stored, state, retention, name, took, WAL since."""
     if not isinstance(row.found, Catalogued):
         return row.id, "-", "-", "-", _UNREADABLE, Painted("not counted", "warn"), "", "-", "-"
     backup, entry = row.found.backup, row.found
@@ -64,7 +64,7 @@ def cells(row: Row, now: datetime) -> Sequence[Part]:
 
 
 def state(entry: Catalogued) -> Painted:
-    """DONE is said only of one that can be restored."""
+    """Return the state as a word and its style; only a backup that can be restored is DONE."""
     if flaw(entry) and entry.backup.status is BackupStatus.DONE:
         return Painted("BROKEN", "bad")
     return Painted(*_STATES[entry.backup.status])
@@ -86,7 +86,7 @@ def flaw(entry: Catalogued) -> str:
 
 
 def restorable(row: Row) -> str:
-    """Return why it cannot be restored from; empty if it can."""
+    """Return why the backup cannot be restored; empty if it can."""
     if not isinstance(row.found, Catalogued):
         return f"the facts of backup {row.id} cannot be read"
     status = row.found.backup.status
@@ -98,7 +98,7 @@ def restorable(row: Row) -> str:
 
 
 def backup_fields(row: Row, wal_problem: str = "") -> Iterator[Field]:
-    """Yield all that is known of it, what is wrong first."""
+    """Yield all that is known of the backup, what is wrong first."""
     if not isinstance(row.found, Catalogued):
         yield _field("UNREADABLE", f"backup {row.id}: {row.found.reason}", "bad")
         yield _field("next step", "Bring its backup.toml back from a copy; until then it protects nothing.")

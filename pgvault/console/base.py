@@ -41,9 +41,9 @@ class Change(Enum):
     SHOWN = auto()
     """The screen came up."""
     SERVER = auto()
-    """Another one was selected."""
+    """Another server was selected."""
     VAULT = auto()
-    """What the vault says of the selected server, or of any."""
+    """The vault's answers about the selected server, or about any, have changed."""
     JOBS = auto()
     CHECKS = auto()
     CLOCK = auto()
@@ -71,22 +71,24 @@ class BaseConsole(Keystrokes):
         self.checks = Checks(queries)
         self.job_news = JobNews(queries.home)
         self._job_changes: object = None
-        """As the last look counted them; None before the first one, which is news in any case."""
+        """The number of changes at the last look; None before the first one, which always counts as a change."""
         self.jobs_problem: PgvaultError | None = None
-        """Why the jobs are not known, or no longer."""
+        """Why the jobs could not be read; None while they can be."""
         self.begun = False
-        """The first screen stands, and what it shows is being read."""
+        """True once the first screen is up and its contents are being read."""
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
         self.starting = ""
-        """What is being started, so that nobody knows yet whether it runs."""
+        """What is being started, in words, before it is known whether it runs; empty for none."""
         self.announced: dict[str, str] = {}
-        """The jobs whose end is reported wherever one is then, with what was asked for."""
+        """The jobs that are reported on every screen when they end, with what was asked for."""
         self.recoveries: dict[str, BaseView] = {}
-        """The recovery wizards that are open, by their servers: one each."""
+        """The open recovery wizards by server, one each."""
         self.keeps_sandbox: bool | None = None
-        """None: nobody said so. What runs in it is not ended with a terminal that goes away."""
+        """Whether the person keeps the sandbox; None before they chose. What runs in it is not ended with a terminal
+        that goes away.
+        """
         self._stamps: dict[str, object] = {}
         for each in THEMES:
             self.register_theme(each)
@@ -100,24 +102,24 @@ class BaseConsole(Keystrokes):
                       partial: bool = False, expect: tuple[str, ...] = ()) -> None:
         """Open the recovery wizard for the selected server, with what is known of the point already.
 
-        `partial`: only the unfinished last segment has it. `expect` are relations, as DATABASE.SCHEMA.TABLE, that have
-        to be there when it is done.
+        With `partial`, only the unfinished last segment has the point. `expect` are relations, as
+        DATABASE.SCHEMA.TABLE, that have to be there when the restore is done.
         """
         raise NotImplementedError
 
     def leave(self) -> None:
-        """Leave the console as a person wishes it, who may be asked something first."""
+        """Leave the console, after a question to the person where one is needed."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """End the console at once; what runs goes on."""
+        """End the console at once; jobs run on."""
         raise NotImplementedError
 
     # What is known, and when it changes
 
     @property
     def view(self) -> BaseView | None:
-        """Return the view on the screen, or below the dialog that is."""
+        """Return the view on the screen, or the one below the open dialog."""
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, BaseView)), None)
 
     def select_server(self, server: str) -> None:
@@ -126,7 +128,7 @@ class BaseConsole(Keystrokes):
             self.tell_views(Change.SERVER)
 
     def tell_views(self, change: Change) -> None:
-        """Notify every view on the screen's stack; the others look when they come up."""
+        """Notify every view on the screen's stack; other views read the state when they come up."""
         if not self.is_running:  # it is ending, and what stood on the screens is being taken away
             return
         for screen in self.screen_stack:
@@ -135,7 +137,7 @@ class BaseConsole(Keystrokes):
                 screen.update_frame()
 
     def start_polling(self) -> None:
-        """Look from now on whether anything changed."""
+        """Begin to poll for changes."""
         self.set_interval(JOBS_SECONDS, self._poll_jobs)
         self.set_interval(VAULT_SECONDS, self._poll_vault)
 
@@ -170,7 +172,7 @@ class BaseConsole(Keystrokes):
             run_in_background(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
-        """Read again what has another stamp than when it was read, or is not well for a minute."""
+        """Read again what the vault has changed since it was read, or what has not been well for a minute."""
         moved, now = [], self.queries.now()
         for server in self.queries.servers:
             stamp = await run_query(partial(self.queries.stamp, server))
@@ -190,11 +192,11 @@ class BaseConsole(Keystrokes):
         self.tell_views(Change.CHECKS)
 
     def check(self, server: str) -> None:
-        """Check a server, or `all`; it goes on when another view is opened."""
+        """Check a server, or `all`; the check goes on when another view is opened."""
         run_in_background(self, "checks", self.checks.run, server, self._checks_changed, exclusive=False)
 
     def environment_of(self, server: str) -> str:
-        """Return the word that stands beside a server everywhere, such as PRODUCTION; empty for none."""
+        """Return the word that is shown with a server on every screen, such as PRODUCTION; empty for none."""
         config = self.queries.config.servers.get(server)
         return config.environment.upper() if config else ""
 
@@ -204,14 +206,14 @@ class BaseView(Screen[None]):
 
     app = getters.app(BaseConsole)
     view: ClassVar[str] = ""
-    """Its name in the table of keys."""
+    """The view's name in the table of keys."""
 
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
         require_methods(cls, (each for each in ACTIONS if cls.view in each.where))
 
     def crumbs(self) -> list[str]:
-        """Return the path to this view, from the server on."""
+        """Return the path to this view, beginning with the server."""
         return [self.view]
 
     def why_not(self, action: str) -> str:
@@ -219,7 +221,7 @@ class BaseView(Screen[None]):
         return ""
 
     def command_line(self) -> str | None:
-        """Return what `c` shows: a line that runs in a shell as it stands; None if there is none."""
+        """Return what `c` shows: a line that runs in a shell as it is; None if there is none."""
         return None
 
     def copyable(self) -> str:
@@ -227,23 +229,23 @@ class BaseView(Screen[None]):
         return " / ".join(self.crumbs())
 
     def show_item(self, key: str) -> None:
-        """Put the cursor on a row of the first list by its key: how the palette goes to a backup."""
+        """Put the cursor on a row of the first list by its key: the palette goes to a backup with it."""
 
     def world_changed(self, change: Change) -> None:
-        """Something that may be shown here has changed, or the screen came up: draw what differs."""
+        """Draw what differs; called when something that may be shown here has changed, or the screen came up."""
 
     def show_commands(self) -> None:
-        """Another command was noted, or has ended: draw the log of commands where it is shown."""
+        """Draw the log of commands where it is shown; called when a command was noted or has ended."""
 
     def update_frame(self) -> None:
         """Draw head, breadcrumb and keys as they are now."""
 
     def actions(self) -> Iterable[Action]:
-        """Return what works here, in the order of the footer."""
+        """Return the actions that work here, in the order of the footer."""
         return ()
 
     async def do(self, action_id: str) -> None:
-        """Do it, or say why it cannot be done."""
+        """Carry out an action, or report why it cannot be done."""
 
     # Acts that work in every view
 

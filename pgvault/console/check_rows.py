@@ -1,7 +1,7 @@
-"""The checks of one server as the rows of a list: pure, from what was found and from why nothing was.
+"""The checks of one server as the rows of a list: pure, from the findings or from the reason why there are none.
 
-What is wrong comes first, with its cause and fix in full; where no answer came, why not stands above what was found
-before, and that shows its age. What is well is one line that opens.
+What is wrong comes first, with its cause and fix in full. Where no answer came, the reason comes before the earlier
+findings, which show their age. All checks that are well are one line that opens.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _OUTCOMES = {Outcome.OK: ("good", "good", "OK"), Outcome.WARNING: ("warning", "w
              Outcome.FAILED: ("failed", "bad", "FAILED"), Outcome.SKIPPED: ("skipped", "dim", "not run")}
 _NO_ANSWER = "no answer"
 _LEAD, _GAP, _OUTCOME, _NAME = 1, 2, 9, 12
-"""Columns: of the list's cursor, between two columns, and of the first two at least."""
+"""Columns: the list's cursor, the gap between two columns, and the least width of the first two."""
 _NAME_AT_MOST = 28
-"""Of the name, where that is more than a third of all."""
+"""The greatest width of the name, where that is more than a third of the line."""
 _FOLDED = 2
-"""So many checks that are well, or more, are one line."""
+"""The number of checks that are well from which on they are folded into one line."""
 WELL = "well"
-"""The key of that line."""
+"""The key of the line into which they are folded."""
 
 
 class CheckRow(NamedTuple):
@@ -36,9 +36,9 @@ class CheckRow(NamedTuple):
 
     key: str
     cells: Sequence[Part]
-    """Outcome, name and detail; or a label and a text that has the room of name and detail."""
+    """Outcome, name and detail; or a label and a text that takes the columns of name and detail."""
     text: str
-    """All that the finding says, which Enter and `y` show, and in which the filter looks."""
+    """The whole finding, which Enter and `y` show, and which the filter searches."""
     title: str
 
 
@@ -46,16 +46,18 @@ class CheckTable(NamedTuple):
     columns: tuple[Column, ...]
     rows: tuple[CheckRow, ...]
     every: tuple[CheckRow, ...] = ()
-    """The same with what is folded away, for the filter."""
+    """The rows with nothing folded away, for the filter."""
 
     @property
     def foremost(self) -> int:
-        """Lines of what stands first, which is to be seen whole: why no answer came, or the worst finding."""
+        """Return the number of lines of the first entry, which has to be seen whole: why no answer came, or the worst
+        finding.
+        """
         return sum(row.title == self.rows[0].title for row in self.rows)
 
     @property
     def urgent(self) -> int:
-        """Lines up to the one that counts what is well: all that needs a hand."""
+        """Return the number of lines up to the one that counts what is well: all that needs attention."""
         return next((place for place, row in enumerate(self.rows, 1) if row.key == WELL), len(self.rows))
 
 
@@ -67,8 +69,9 @@ def outcome_style(outcome: Outcome) -> tuple[str, str]:
 
 def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, columns: int, glyphs: Glyphs, *,
                 opened: bool = False) -> CheckTable:
-    """Return the rows for a list of so many columns; `opened` shows each check that is well, below the line that counts
-    them."""
+    """Return the rows for a list of that many columns; `opened` shows each check that is well, below the line that
+    counts them.
+    """
     findings = worst_first(found.findings) if found else []
     stale = age(found.at, now) if found and missing else ""
     outcomes = [_outcome(each, glyphs, stale) for each in findings]
@@ -92,17 +95,17 @@ def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, 
 
 
 def first_failure(findings: Sequence[Finding]) -> Finding | None:
-    """Return the first cause."""
+    """Return the cause of the first failure."""
     return next((each for each in worst_first(findings) if each.outcome in (Outcome.FAILED, Outcome.WARNING)), None)
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Sort: what is wrong, then what that blocks, then what is well, then what was not asked for."""
+    """Sort the findings: what is wrong, then what that blocks, then what is well, then what was not asked for."""
     return sorted(findings, key=_rank)
 
 
 def finding_text(finding: Finding) -> str:
-    """Return all of a finding, to be read and copied."""
+    """Return the whole finding, to be read and copied."""
     named = (("", finding.detail), ("cause: ", finding.cause), ("fix: ", finding.fix))
     return "\n".join([f"{finding.name}: {_OUTCOMES[finding.outcome][2]}", *(f"{n}{t}" for n, t in named if t)])
 
@@ -121,7 +124,7 @@ def _counted(well: Sequence[Finding], outcome: Painted, columns: int, glyphs: Gl
 
 
 def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:
-    """Describe what failed, why, what to do, and the code."""
+    """Yield what failed, why, what to do, and the error code."""
     fields = tuple(failed(missing.failure))
     text = "\n".join(f"{field.name}: {field.text}" for field in fields)
     for number, field in enumerate(fields):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One server's check."""
+    """The result of one server's check, and when it was made."""
 
     at: datetime
     outcome: Outcome
@@ -26,26 +26,26 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why a server was not checked though it was asked for."""
+    """Why a check that was asked for brought no result."""
 
     at: datetime
     failure: Failure
 
 
 class Checks:
-    """What was found, what is being asked now, and why an answer is missing."""
+    """The findings, the checks that are running, and why an answer is missing."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self.found: dict[str, Checked] = {}
         self.running: dict[str, datetime] = {}
-        """Servers that are being checked, since when."""
+        """The servers that are being checked, each with the time when its check began."""
         self.missing: dict[str, NoAnswer] = {}
-        """Servers of which no answer came the last time; what was found before is still there."""
+        """The servers whose last check brought no answer; earlier findings are still there."""
 
     @property
     def in_doubt(self) -> set[str]:
-        """Servers of which something bad was found, or nothing: what was done since may have mended it."""
+        """Return the servers with a bad finding, or with none: something done since may have corrected it."""
         return {server for server, found in self.found.items() if found.outcome is not Outcome.OK} | self.missing.keys()
 
     async def run(self, server: str, changed: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
-"""Handing a text to whatever keeps copied texts here, and saying in words how far it came.
+"""Copies a text to the clipboard, and reports in words how far it came.
 
-A terminal answers nothing to OSC 52: it can only be said that the text was handed over. tmux as it comes drops OSC 52
-from the programs in it, so it is given the text by its own command, which does answer.
+A terminal does not answer OSC 52, so only the handing over can be reported. tmux by default drops OSC 52 from the
+programs in it, so it gets the text by its own command, which does answer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 AT_MOST = 64 * 1024
-"""Bytes handed to the terminal: some take no more."""
+"""The most bytes that are handed to the terminal: some take no more."""
 _PATIENCE = 2.0
-"""Seconds for tmux to answer."""
+"""How long tmux may take to answer, in seconds."""
 _BY_HAND = "select it here"
 
 
@@ -22,11 +22,11 @@ class Copied(NamedTuple):
     said: str
     """Where the text is now, or why it is not there."""
     arrived: bool
-    """False where it is known that it did not."""
+    """False if the text is known not to have arrived."""
 
 
 async def copy(text: str, terminal: Callable[[str], None], environ: Mapping[str, str]) -> Copied:
-    """`terminal` sends a text by OSC 52."""
+    """Copy a text, and return how far it came; `terminal` sends it by OSC 52."""
     octets = text.encode("utf-8", "backslashreplace")  # names that are no UTF-8 come as surrogates
     if environ.get("TMUX"):
         return await _to_tmux(octets)
@@ -41,7 +41,9 @@ async def copy(text: str, terminal: Callable[[str], None], environ: Mapping[str,
 
 
 async def _to_tmux(octets: bytes) -> Copied:
-    """Copy to tmux's buffer. With -w the terminal around tmux gets it, too; tmux before 3.2 does not know that."""
+    """Copy to tmux's buffer. With -w the terminal around tmux gets the text, too; tmux before 3.2 does not know that
+    option.
+    """
     problem = ""
     for options in (["-w"], []):
         if not (problem := await _load(octets, options)):

@@ -1,4 +1,4 @@
-"""The command log as it is drawn: equal commands one after the other are one row, with how often they were run."""
+"""The rows of the command log: equal commands that follow one another are one row, with the number of their runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HERE = "here"
 
 
 class Runs(NamedTuple):
-    """One command, or several that nothing but time tells apart in a row."""
+    """One command, or several in a row that differ only in their time."""
 
     said: str
-    """In a few words."""
+    """The command in a few words."""
     every: tuple[Ran, ...]
-    """Newest first."""
+    """The runs, newest first."""
 
     @property
     def newest(self) -> Ran:
@@ -28,12 +28,12 @@ class Runs(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Stays the same while more of them come."""
+        """A key that stays the same while further runs are added."""
         return str(self.every[-1].number)
 
     @property
     def commands(self) -> list[str]:
-        """Return the whole commands, each once: the short form may leave out what distinguishes them."""
+        """Return the different commands in full: the short form may leave out what distinguishes them."""
         return list(dict.fromkeys(ran.command for ran in self.every))
 
     @property
@@ -54,7 +54,9 @@ class Runs(NamedTuple):
 
 
 def merged(newest_first: Iterable[Ran], own: str) -> list[Runs]:
-    """`own` is what all commands of this console begin with, which is left out. What still runs stands alone."""
+    """Return the log's rows, without `own`, with which all commands of this console begin. A command that still runs is
+    a row of its own.
+    """
     def alike(ran: Ran) -> tuple[object, ...]:
         said = in_words(ran.command.removeprefix(own))
         return said, ran.where, ran.status, ran.number if ran.seconds is None else None
@@ -63,7 +65,7 @@ def merged(newest_first: Iterable[Ran], own: str) -> list[Runs]:
 
 
 def in_short(runs: Runs) -> str:
-    """Return where, when, how long and how, for a title."""
+    """Return host, time, duration and outcome, for a title."""
     count, ended = len(runs.every), runs.ended.text
     return ", ".join(filter(None, (
         runs.newest.where, f"{count} times" if count > 1 else "", stamp(runs.newest.at), runs.took,

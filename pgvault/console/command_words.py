@@ -1,7 +1,7 @@
-"""A command in a few words, for one line of a list; the whole of it is shown where there is room.
+"""Shortens a command to a few words for one line of a list; the full command is shown where there is room.
 
-A script of pgvault's begins with a comment that says what it does: that comment, and the paths it was given, say more
-than its first columns.
+A script of pgvault's begins with a comment that describes it: that comment, and the paths that it was given, are more
+useful than its first columns.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import shlex
 from pgvault.model.text import width
 
 PATH_COLUMNS = 36
-"""A longer path is shown by its end, which tells it apart."""
+"""The most columns of a path; a longer one is shortened to its end, which distinguishes it."""
 
 
 def in_words(command: str) -> str:
-    """`look at the destination /srv/data` for `sh -c '# look at the destination ...' pgvault /srv/data`; any other
-    command as it is."""
+    """Return `look at the destination /srv/data` for `sh -c '# look at the destination ...' pgvault /srv/data`; any
+    other command as it is.
+    """
     try:
         words = shlex.split(command)
     except ValueError:  # no shell's line, such as one that was cut
@@ -29,7 +30,7 @@ def in_words(command: str) -> str:
 
 
 def short_path(path: str) -> str:
-    """`.../17/main` for what takes more than PATH_COLUMNS."""
+    """Return `.../17/main` for a path of more than PATH_COLUMNS."""
     if width(path) <= PATH_COLUMNS:
         return path
     kept = ""

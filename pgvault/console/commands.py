@@ -1,7 +1,8 @@
-"""Running `pgvault` verbs as a person would, and what they answered: how the console asks servers and hosts.
+"""Runs `pgvault` verbs as a person would, and reads their answers: so the console asks servers and hosts.
 
-A verb runs in a process of its own, so that a server out of reach holds up nobody, a question no longer asked is
-ended, and the console needs none of the libraries that connect. Every command is remembered for the command log.
+A verb runs in a process of its own, so that an unreachable server blocks nothing, a question that is no longer asked
+ends with its process, and the console needs none of the libraries that connect. Every command is recorded in the
+command log.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pgvault.model.secrets import masked
 
 REMEMBERED = 1000
 _MOST_BYTES = 64 << 20
-"""Of an answer; no verb that is asked here prints as much."""
+"""The most bytes of an answer; no verb that is asked here prints as much."""
 Document = dict[str, Any]
 _PROGRAM = (sys.executable, "-P", "-m", "pgvault")
 
@@ -39,13 +40,13 @@ class Ran:
     number: int
     at: datetime
     where: str
-    """The host in words; empty for this machine."""
+    """The host's name; empty for this machine."""
     command: str
-    """Joined for a shell, secrets masked."""
+    """The command line joined for a shell, with secrets masked."""
     seconds: float | None = None
-    """None while it runs."""
+    """How long the command ran, in seconds; None while it runs."""
     status: int | None = None
-    """None while it runs, or when it was ended because nobody wanted the answer any more."""
+    """The exit code; None while the command runs, or if it was ended because its answer was no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +59,25 @@ class Answer:
 
     @property
     def document(self) -> Document:
-        """Return the only document, or the first; empty if there is none."""
+        """Return the first document, as a rule the only one; empty if there is none."""
         return self.documents[0] if self.documents else {}
 
 
 @dataclass(slots=True)
 class CommandLog:
-    """The newest commands, oldest first; told to whoever listens when one begins or ends."""
+    """The newest commands, oldest first; listeners are notified when one begins or ends."""
 
     ran: deque[Ran] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     on_change: Callable[[], None] = lambda: None
     _count: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
-    """Jobs are looked at in other threads, and what they ran is noted there."""
+    """Held while the log changes: threads that read the jobs record commands, too."""
 
     def begin(self, command: str, where: str = "") -> Ran:
         return self._append(now(), where, command)
 
     def record(self, command: str, where: str, at: datetime, seconds: float, status: int) -> None:
-        """One that ended already, such as those a job tells of; `at` is when it began."""
+        """Record a command that has ended, such as one in a job's journal; `at` is when it began."""
         self._append(at, where, command, seconds, status)
 
     @property
@@ -109,15 +110,15 @@ class Commands:
         self._config, self._log = config, log
 
     def shown(self, words: Sequence[str]) -> str:
-        """Return the command line as a person types it; the words come after `pgvault`."""
+        """Return the command line as a person types it; `words` come after `pgvault`."""
         return join(["pgvault", *self._where(), *words])
 
     def argv(self, words: Sequence[str]) -> list[str]:
-        """Return the same, to be run by this very installation."""
+        """Return the same command line with this very installation's program."""
         return [*_PROGRAM, *self._where(), *words]
 
     async def ask(self, *words: str, each: Callable[[Document], None] | None = None) -> Answer:
-        """Run a verb to its end; `each` is given every document as it comes. Cancelled, it ends the process."""
+        """Run a verb to its end; `each` gets every document as it comes. Cancelling ends the process."""
         ran, began = self._log.begin(self.shown(words)), time.monotonic()
         status: int | None = None
         try:
@@ -164,7 +165,7 @@ def _document(line: bytes) -> Document | None:
 
 
 def _failure(said: bytes, status: int) -> Failure | None:
-    """Return the error that a verb wrote to standard error; made of its other output if it wrote none."""
+    """Return the error that a verb wrote to standard error, or one made of its other output if it wrote none."""
     for line in reversed(said.splitlines()):
         document = _document(line)
         if document and isinstance(error := document.get("error"), dict):

@@ -1,4 +1,4 @@
-"""The screen as it is, for the incident record: a picture and its text."""
+"""Saves the screen for the incident record, as a picture and as text."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def screen_picture(app: App[None]) -> str:
 
 
 def self_contained(picture: str) -> str:
-    """A picture that Rich drew, without the fonts that a viewer would fetch from the net. The letters are as high as a
-    line, so that frames are whole in the viewer's own font, too; the columns stay where they are."""
+    """Return a picture drawn by Rich without the fonts that a viewer would fetch from the network. Letters are as high
+    as a line, so that frames are closed in the viewer's own font, too; columns stay where they are.
+    """
     picture = _WEB_FONT.sub("", picture)
     return picture.replace(f"font-size: {_FONT_SIZE}px", f"font-size: {_FONT_SIZE + 1}px", 1)
 
@@ -48,7 +49,7 @@ def screen_text(app: App[None]) -> str:
 
 
 def text_of(picture: str, height: int) -> str:
-    """Return the text in a picture of the screen: both show the same moment."""
+    """Return the text of a picture of the screen, so that both show the same moment."""
     lines = [""] * height
     for element in ElementTree.fromstring(picture).iter(_TEXT):
         place = re.search(r"-line-(\d+)\)", element.get("clip-path", ""))

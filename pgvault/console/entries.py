@@ -1,4 +1,4 @@
-"""What help and palette offer, and which of it fits what is typed. Pure."""
+"""The entries of help and palette, and the search among them. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Entry(NamedTuple):
     """One thing that can be done or gone to."""
 
     key: str
-    """What tells it from all others."""
+    """A key that is unique among all entries."""
     keys: str
-    """As a person presses them; empty for none."""
+    """The keys as a person presses them; empty for none."""
     label: str
     meaning: str
     run: Callable[[], Awaitable[None] | None]
     why_not: str = ""
-    """Why it cannot be done now; it is shown all the same."""
+    """Why the entry is unavailable now; it is shown all the same."""
 
     @property
     def text(self) -> str:
@@ -27,8 +27,9 @@ class Entry(NamedTuple):
 
 
 def matching(entries: Sequence[Entry], typed: str) -> list[Entry]:
-    """Return those with every typed word; first the one with just that key, then those whose label begins so. `!` in
-    front leaves out what fits."""
+    """Return the entries that contain every typed word; first the one with exactly that key, then those whose label
+    begins with it. A leading `!` excludes what fits.
+    """
     pattern = typed.strip()
     if not pattern:
         return list(entries)

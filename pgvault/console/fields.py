@@ -1,4 +1,4 @@
-"""Names and values laid out for a width: values are wrapped and never cut, since none of them may be missed."""
+"""Names and values laid out for a width: values are wrapped and never cut, since none of them may be lost."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pgvault.model.event import Failure
 from pgvault.model.text import Painted, Part, visible, width
 
 LABEL = 14
-"""Columns of the names."""
+"""The width of the names, in columns."""
 _BREAK = re.compile(r"(?<![0-9]) | (?!(?:[KMGT]iB|B|s|min|h|d)(?:/s)?(?![A-Za-z0-9]))")
-"""A blank at which a line may end: not between a number and its unit."""
+"""A blank at which a line may be broken: not one between a number and its unit."""
 Line = Sequence[Part]
 
 
 class Field(NamedTuple):
-    """One value with its name; without a name it goes on under the one before, or has the whole line."""
+    """One value with its name; without a name it continues the field above, or takes the whole line."""
 
     name: str
     text: str
     style: str = ""
     indent: int = LABEL
-    """Columns before the value."""
+    """The columns before the value."""
     hang: int = 0
-    """Characters at its beginning, such as a state's word, below which it does not go on."""
+    """The width of a prefix of the value, such as a state's word, by which further lines are indented."""
 
 
 def heading(text: str) -> Field:
@@ -38,7 +38,7 @@ def gap() -> Field:
 
 
 def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
-    """Yield the lines, each of at most so many columns."""
+    """Yield the lines, each of at most that many columns."""
     lines: list[Line] = []
     for field in fields:
         indent = min(field.indent, max(0, columns - 20 - field.hang))
@@ -53,13 +53,14 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
 
 
 def paragraphs(text: str, columns: int) -> list[str]:
-    """Wrap each of the text's lines by itself, as they may be pasted; return at least one."""
+    """Wrap each of the text's lines separately, so that they can be pasted; return at least one line."""
     return [line for each in text.split("\n") for line in wrapped(visible(each), columns) or [""]]
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return the text in lines, broken at blanks where possible, and no amount before its unit; no character but blanks
-    at a break is lost."""
+    """Return the text in lines, broken at blanks where possible and never between a number and its unit; only blanks
+    are lost at a break.
+    """
     columns = max(columns, 2)
     lines: list[str] = []
     line = ""
@@ -89,12 +90,12 @@ def _pieces(word: str, columns: int) -> Iterator[str]:
 
 
 def describe_failure(lead: str, problem: Failure | PgvaultError) -> str:
-    """Return the fields in the place of what could not be read: why, a line each."""
+    """Return the fields that replace what could not be read: the reason, a line each."""
     return "\n".join(filter(None, (f"{lead}: {problem.message}", problem.detail, problem.hint)))
 
 
 def failed(failure: Failure | PgvaultError, *, retry: str = "", indent: int = LABEL) -> Iterator[Field]:
-    """Yield what failed, why, and what to do next; `retry` names the key that tries it again."""
+    """Yield what failed, why, and what to do next; `retry` names the key that tries again."""
     yield Field("failed", failure.message, "bad", indent)
     if failure.detail:
         yield Field("cause", failure.detail, "", indent)

@@ -1,4 +1,5 @@
-"""The files of a backup as a list of any length: what is on the screen is read when it is drawn, a page at a time."""
+"""The files of a backup as a list of any length; the rows on the screen are read when they are drawn, a page at a time.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ from pgvault.vault.manifest import Entry, Kind
 
 _PAGE = 128
 _PAGES = 8
-"""Kept in memory."""
+"""The pages kept in memory."""
 
 
 class FileRows:
-    """All files, or with `ids` those that a search has found, which may still grow."""
+    """All files, or with `ids` those that a search has found, which may still grow in number."""
 
     def __init__(self, files: BackupFiles, ids: Sequence[int] | None = None, *,
                  failure: PgvaultError | None = None) -> None:
         self._files, self._ids = files, ids
         self._pages: dict[int, list[Entry]] = {}
         self.failure = failure
-        """Why rows could not be read or found, since the first that could not."""
+        """The first error by which rows could not be read or found; None if there was none."""
 
     def __len__(self) -> int:
         return len(self._files) if self._ids is None else len(self._ids)
@@ -60,13 +61,13 @@ class FileRows:
 
 
 def modified(seconds: int) -> str:
-    """Format in UTC, to the minute; `-` for what is no time of our calendar."""
+    """Format a time in UTC, to the minute; `-` for a time outside the calendar."""
     moment = of_epoch(seconds)
     return f"{moment:%Y-%m-%d %H:%MZ}" if moment else "-"
 
 
 def entry_text(entry: Entry) -> str:
-    """Return all about a file, to be read and copied."""
+    """Return all that is known of a file, to be read and copied."""
     lines = [entry.path]
     if entry.link:
         lines.append(f"link to {entry.link}")

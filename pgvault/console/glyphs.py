@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """None of them says anything by itself: a word or a position always stands with it."""
+    """The characters in use. None of them carries a meaning alone: a word or a position always goes with it."""
 
     ascii_only: bool
     good: str
@@ -21,17 +21,17 @@ class Glyphs:
     running: str
     skipped: str
     cursor: str
-    """In front of the line under the cursor."""
+    """The mark of the line under the cursor."""
     separator: str
     arrow: str
     ellipsis: str
     filled: str
     empty: str
-    """Of a progress bar."""
+    """The rest of a progress bar."""
     wal: str
     """Archived WAL, on the timeline."""
     streaming: str
-    """Received, not archived yet."""
+    """WAL that was received and is not archived yet, on the timeline."""
     gap: str
     backup: str
     restore_point: str
@@ -40,16 +40,16 @@ class Glyphs:
     window_begin: str
     window_end: str
     branch: str
-    """Where a timeline leaves its parent."""
+    """The place where a timeline leaves its parent."""
     place: str
-    """The cursor's column."""
+    """The cursor's column on the timeline."""
     tick: str
-    """In front of a label of the axis: that is the place it names."""
+    """The tick before a label of the axis, at the position that the label names."""
     density: str
-    """From few commits to many."""
+    """The steps from few commits to many."""
 
     def text(self, text: str) -> str:
-        """Return text from outside in this set: characters that it lacks are spelled out."""
+        """Return a text from outside in this set: characters that it lacks are spelled out."""
         if not self.ascii_only or text.isascii():
             return text
         return text.encode("ascii", "backslashreplace").decode("ascii")
@@ -68,6 +68,6 @@ ASCII = Glyphs(
 
 
 def fitting(environ: Mapping[str, str]) -> Glyphs:
-    """Choose by the locale: ASCII if it is not UTF-8 or the terminal is the console of a kernel."""
+    """Choose by the locale: ASCII if it is not UTF-8, or if the terminal is a kernel's console."""
     locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
     return UNICODE if "utf" in locale.lower() and environ.get("TERM") != "linux" else ASCII

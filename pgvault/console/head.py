@@ -1,4 +1,4 @@
-"""The first line of every screen: as whom and where one works, and whether anything runs."""
+"""The first line of every screen: who works where, and whether anything runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def head_parts(app: BaseConsole) -> tuple[list[Part], list[Part]]:
-    """Return what it shows at its left and its right; on a small terminal what does not change is left out."""
+    """Return the left and the right part of the line; a small terminal leaves out what does not change."""
     mode = Painted("READ-ONLY", "warn") if app.options.read_only else Painted("ACTIVE", "bold")
     servers = len(app.queries.servers)
     clock = f"  {app.queries.now():%Y-%m-%d %H:%M}Z "

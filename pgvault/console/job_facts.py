@@ -1,4 +1,4 @@
-"""Everything about one job as fields: how it stands, why it failed and what to do next, its command, its plan."""
+"""Everything about one job as fields: its state, why it failed and what to do next, its command, its plan."""
 
 from __future__ import annotations
 
@@ -25,22 +25,24 @@ from pgvault.model.job import Job
 from pgvault.model.text import Painted, Part, stamp
 
 _EVENT_TEXT = 15 + 2 + 8 + 2
-"""Columns before what an event says: its time and its word."""
+"""The columns before an event's text: its time and its word."""
 
 
 class Facts(NamedTuple):
-    """What a job's directory holds."""
+    """The contents of a job's directory."""
 
     job: Job
     failure: Failure | None
     failed_command: CommandRan | None
-    """The last one that failed, of a job that failed."""
+    """The last command that failed, of a job that failed."""
     plan: Mapping[str, Any]
     journal: Path
 
 
 def read_facts(directory: Path) -> Facts:
-    """PgvaultError or OSError when they cannot be read; of the plan only what can be."""
+    """Read a job's directory, and of the plan what can be read. Raises PgvaultError or OSError if the rest cannot be
+    read.
+    """
     job = read_job(directory)
     failure = failure_of(job.state, read_edges(directory)[1])
     try:
@@ -61,7 +63,7 @@ def _failed_command(journal: Path) -> CommandRan | None:
 
 
 def job_fields(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
-    """Yield the facts of a job, of one at work all but its progress."""
+    """Yield the facts of a job; of a running one all but its progress."""
     job = facts.job
     yield from ending(facts, glyphs)
     if facts.failure:
@@ -81,7 +83,9 @@ def job_fields(facts: Facts, now: datetime, glyphs: Glyphs) -> Iterator[Field]:
 
 
 def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> Iterator[Field]:
-    """Yield what decides, for a few lines below a list; `events` are the newest rows of its journal, newest first."""
+    """Yield the most important facts, for a few lines below a list; `events` are the newest rows of its journal, newest
+    first.
+    """
     job = facts.job
     yield from ending(facts, glyphs)
     if not job.state.final:
@@ -97,7 +101,7 @@ def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> It
 
 
 def ending(facts: Facts, glyphs: Glyphs) -> Iterator[Field]:
-    """Yield how it ended and, of one that did not succeed, everything about why; nothing of one at work."""
+    """Yield how the job ended and, unless it succeeded, everything about the cause; nothing for a running job."""
     job, state = facts.job, state_part(facts.job.state, glyphs)
     if facts.failure:
         yield Field("state", f"{state.text}: {job_name(job)}", state.style)
@@ -107,7 +111,7 @@ def ending(facts: Facts, glyphs: Glyphs) -> Iterator[Field]:
 
 
 def _where(facts: Facts) -> str:
-    """Return the command that failed and its host; else what the job was about."""
+    """Return the command that failed and its host, or else the job's subject."""
     if ran := facts.failed_command:
         return f"{ran.host or 'this machine'}: {in_words(ran.command)} (exit {ran.status})"
     server = f"server {facts.job.server}" if facts.job.server else "this machine"
@@ -115,7 +119,7 @@ def _where(facts: Facts) -> str:
 
 
 def explained(failure: Failure | PgvaultError, where: str = "") -> Iterator[Field]:
-    """Yield what failed, where, why, what to do next, and the code by which it is explained."""
+    """Yield what failed, where, why, what to do next, and the error code for `explain`."""
     yield Field("what failed", failure.message, "bad")
     if where:
         yield Field("where", where)

@@ -1,8 +1,8 @@
-"""Which jobs a person has seen the end of: kept beside their other state, for each vault.
+"""Remembers, for each vault, the jobs whose end a person has seen, in a file beside their other state.
 
-What is kept are the newest job and those at work when the jobs were last looked at; a job has ended unseen when it is
-newer than that, or was at work then. Nothing is kept of who looked, and a state that cannot be read or written is no
-reason to stop: then nothing counts as new.
+The file has the newest job, and those that ran when the jobs were last looked at. A job has ended unseen if it is
+newer, or ran then. The file does not record who looked, and one that cannot be read or written is no error: then no job
+counts as new.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def state_file() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class SeenJobs:
-    """How the jobs stood when somebody looked."""
+    """The jobs as they were when somebody looked."""
 
     newest: str
-    """A job's id; empty when there was none."""
+    """The newest job's id; empty if there was none."""
     at_work: frozenset[str]
 
     def is_news(self, job_id: str) -> bool:
-        """Return whether this job, which has ended, had not ended then."""
+        """Return whether this job, which has ended, had not ended at that time."""
         return job_id > self.newest or job_id in self.at_work
 
 
@@ -45,22 +45,22 @@ class JobNews:
 
     @property
     def is_first(self) -> bool:
-        """Nobody looked yet: then nothing is news."""
+        """True before anybody has looked; then no job is news."""
         return self._before is None
 
     def is_news(self, job_id: str) -> bool:
-        """Return whether a job, which has ended, had not at the look before this one."""
+        """Return whether a job, which has ended, had not ended at the look before this one."""
         return self._before is not None and self._before.is_news(job_id)
 
     def mark_seen(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
-        """Note that all jobs are being looked at as they are now; what is news stays so until `turn`."""
+        """Note that all jobs are being seen as they are now; what is news remains so until `turn`."""
         look = SeenJobs(max(ids, default=""), frozenset(at_work))
         if look != self._kept:
             self._kept = look
             self._write(look)
 
     def turn(self) -> None:
-        """Whoever looked has turned to something else."""
+        """Note that the person has turned to something else, so that what they saw is no longer news."""
         self._before = self._kept
 
     def _read(self) -> SeenJobs | None:
@@ -87,8 +87,9 @@ def _kept(file: Path) -> dict[str, Any]:
 
 
 def describe_news(news: JobNews, book: JobBook) -> str:
-    """Describe what ended since the last look, in one line; empty if nothing did. At the very first look nothing is
-    news."""
+    """Describe the jobs that ended since the last look, in one line; empty if none did. At the very first look
+    nothing is news.
+    """
     if news.is_first:
         news.mark_seen(book.ids, (each.job.id for each in book.running))
         news.turn()

@@ -1,7 +1,7 @@
-"""The jobs of a vault as a console follows them: read by their journals, so that any number of consoles may.
+"""The jobs of a vault as a console follows them: by reading their journals, so that any number of consoles can.
 
-Ended jobs are read once. Those that live are followed from their first event on, so that a console which was opened
-in the middle shows the whole history.
+Ended jobs are read once. Running ones are followed from their first event on, so that a console opened in the middle
+shows the whole history.
 """
 
 from __future__ import annotations
@@ -23,31 +23,32 @@ from pgvault.model.text import span
 from pgvault.vault.layout import Vault
 
 LOOKED_AT = 500
-"""The newest jobs of which it is asked whether they live, besides those that did; older ones ended long since."""
+"""How many of the newest jobs are examined, besides those that ran at the last look; older ones ended long ago."""
 SILENT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A job that lives, and what it told last."""
+    """A running job, and its last reports."""
 
     job: Job
     phase: str = ""
     phase_at: datetime | None = None
     progress: Progress | None = None
-    """None where the phase tells none: only the time that has passed is known then."""
+    """The last progress; None in a phase that reports none, of which only the elapsed time is known."""
     heard_at: datetime | None = None
-    """Of the last event."""
+    """The time of the last event."""
     moved_at: datetime | None = None
-    """Of the last event with which its progress grew, or its phase began."""
+    """The time of the last event that advanced the progress or began a phase."""
     said: str = ""
-    """The last thing that it said in words since then."""
+    """The last text that the job reported since then."""
     command: str = ""
-    """The last one that it ran, with its host."""
+    """The last command that it ran, with its host."""
 
     def stillness(self, now: datetime) -> str:
-        """`no news for 12 s`, or `nothing has moved for 40 s` of one that is heard of and yet gets no further; empty
-        while it goes on, and where its phase tells no progress."""
+        """Return `no news for 12 s`, or `nothing has moved for 40 s` for a job that reports events and no progress;
+        empty while it advances, and in a phase without progress.
+        """
         for since, words in ((self.heard_at or self.job.started_at, "no news"),
                              (self.moved_at if self.progress else None, "nothing has moved")):
             seconds = int((now - since).total_seconds()) if since else 0
@@ -63,7 +64,8 @@ class _Follower:
         self.state = Followed(read_job(directory))
 
     def look(self) -> None:
-        """Read what came. How it stands is asked first: of a job that has ended by then, all that it told is read."""
+        """Read new events. The job's state is read first, so that all events of a job that has ended by then are read.
+        """
         state = replace(self.state, job=read_job(self.directory))
         for event in self._tail.read():
             state = replace(self._after(state, event), heard_at=event.at)
@@ -91,9 +93,9 @@ class _Follower:
 
 
 class JobBook:
-    """All jobs, newest first, and those that live.
+    """All jobs, newest first, and those that run.
 
-    A look changes nothing that others see before it is through: whoever draws meanwhile sees all as of the look before.
+    A look publishes its result only when it is complete: until then readers see that of the look before.
     """
 
     def __init__(self, home: Path, log: CommandLog | None = None) -> None:
@@ -102,18 +104,18 @@ class JobBook:
         self._followers: dict[str, _Follower] = {}
         self._ended: dict[str, Job] = {}
         self._gone: dict[str, Job] = {}
-        """As they were last: those that ended before they began, and are forgotten."""
+        """The last known state of ended jobs whose directories are no longer there."""
         self._living: Mapping[str, Followed] = {}
         self.ids: tuple[str, ...] = ()
-        """Newest first."""
+        """The ids of all jobs, newest first."""
         self._looked = False
         self._changes = 0
 
     def look(self) -> int:
-        """Read what has changed; the number of changes so far, so that whoever asks late misses none.
+        """Read what has changed, and return the number of changes so far, by which a late caller misses none.
 
-        Blocks for as long as a few small files take, and while another thread looks. NotFound where there is no vault:
-        what was known of its jobs is left as it was, and is not known to hold.
+        Blocks while a few small files are read, and while another thread looks. Raises NotFound where there is no
+        vault: what was known of its jobs is kept, and is not known to be current.
         """
         with self._turn:
             self._changes += self._look()
@@ -135,7 +137,7 @@ class JobBook:
         return changed
 
     def job(self, job_id: str) -> Job:
-        """One that is forgotten meanwhile is told as it was last; NotFound when nobody ever saw it."""
+        """Return a job, or the last known state of one that is gone. Raises NotFound for one that was never seen."""
         if followed := self._living.get(job_id):
             return followed.job
         if job := self._ended.get(job_id):
@@ -152,12 +154,12 @@ class JobBook:
 
     @property
     def is_known(self) -> bool:
-        """They were looked at; before that nothing is known, not even that there are none."""
+        """True once the jobs were read; before that it is not even known whether there are any."""
         return self._looked
 
     @property
     def running(self) -> Sequence[Followed]:
-        """Newest first."""
+        """The running jobs, newest first."""
         return list(self._living.values())
 
     def followed(self, job_id: str) -> Followed | None:

@@ -1,6 +1,7 @@
-"""A job on one line: what it does, how far it is, and when nothing has been heard of it.
+"""A job on one line: what it does, how far it is, and for how long it has been silent.
 
-Pure. Of a job that lives the most important is said first, and what has no room is left out: never half of a value.
+Pure. For a running job the most important part comes first, and a part without room is left out whole, never half of a
+value.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _ENDED: Mapping[JobState, tuple[str, str]] = {
 class _Piece(NamedTuple):
     part: Part
     rank: int
-    """The lower, the longer it is kept."""
+    """The part's rank: the lower it is, the longer the part is kept."""
 
 
 def job_line(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) -> Line:
-    """A job that lives, in at most so many columns: `» backup main-db  copy  42%  110.0 MiB/s  12 s left`."""
+    """Return a running job in at most that many columns: `» backup main-db copy 42% 110.0 MiB/s 12 s left`."""
     job = followed.job
     lead = Painted(f"{glyphs.running} {job_name(job)}", "accent")
     pieces = [_Piece(lead, 0), *_state(job), *_how_far(followed, now)]
@@ -45,7 +46,7 @@ def job_line(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) ->
 
 
 def ended_lines(jobs: Sequence[Job], now: datetime, glyphs: Glyphs) -> list[Line]:
-    """Jobs that have ended, one below the other: `✓ backup main-db  succeeded  2h ago  20261122T120000Z is DONE`."""
+    """Return ended jobs, one below the other: `✓ backup main-db succeeded 2h ago 20261122T120000Z is DONE`."""
     names = _even([job_name(job) for job in jobs])
     states = _even([job.state.value for job in jobs])
     ages = _even([ago(job.finished_at or job.started_at, now) for job in jobs])
@@ -55,13 +56,13 @@ def ended_lines(jobs: Sequence[Job], now: datetime, glyphs: Glyphs) -> list[Line
 
 
 def _even(texts: Sequence[str]) -> list[str]:
-    """Pad each with blanks, to the width of the widest."""
+    """Pad each text with blanks to the width of the widest."""
     widths = [width(visible(text)) for text in texts]
     return [text + " " * (max(widths) - columns) for text, columns in zip(texts, widths, strict=True)]
 
 
 def state_part(state: JobState, glyphs: Glyphs, before: str = "") -> Painted:
-    """Return the state's word with its symbol; `before` stands between them, as in `✓ backup main-db succeeded`."""
+    """Return the state's word with its symbol; `before` comes between the two, as in `✓ backup main-db succeeded`."""
     name, style = _ENDED.get(state, ("running", "warn" if state is JobState.CANCELLING else "accent"))
     return Painted(" ".join(filter(None, (getattr(glyphs, name), f"{before} " * bool(before), state.value))), style)
 
@@ -71,7 +72,7 @@ def job_name(job: Job) -> str:
 
 
 def silence(followed: Followed, now: datetime) -> str:
-    """`no news for 12 s, waits on: copy`; empty while it goes on."""
+    """Return `no news for 12 s, waits on: copy`; empty while the job advances."""
     return ", ".join(_silence(followed, now))
 
 
@@ -106,7 +107,7 @@ def _how_far(followed: Followed, now: datetime) -> Iterator[_Piece]:
 
 
 def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
-    """`moving`: the rate of a job that is silent is not told, it is past."""
+    """Return the parts of the progress; the rate only with `moving`, since that of a silent job is past."""
     if progress.share is not None:
         yield _Piece(f"{progress.share:.0%}", 1)
     yield _Piece(size(progress.done) + (f" of {size(progress.total)}" if progress.total else ""),
@@ -118,7 +119,7 @@ def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
 
 
 def _kept(pieces: Sequence[_Piece], columns: int) -> list[_Piece]:
-    """Without the least important ones, until the rest has room."""
+    """Return the parts without the least important ones, so many that the rest has room."""
     kept = list(pieces)
     while len(kept) > 1 and _columns(kept) > columns:
         worst = max(kept[1:], key=lambda piece: piece.rank)

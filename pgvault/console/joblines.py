@@ -1,4 +1,4 @@
-"""What lists of jobs say beside the line of `jobline`: two lines of a job at work, and times in columns."""
+"""What lists of jobs show besides the line of `jobline`: two lines for a running job, and times in columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def short_time(moment: datetime, now: datetime) -> str:
 
 
 def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> list[Sequence[Part]]:
-    """Two lines of a job at work: what it is and for how long, and how far it is."""
+    """Return two lines of a running job: what it is and for how long, and how far it is."""
     job = followed.job
     left: list[Part] = [" ", state_part(job.state, glyphs), f"  {job_name(job)}  ", Painted(job.id, "dim")]
     room = columns - sum(width(str(part)) for part in left)
@@ -47,7 +47,7 @@ def _heard(followed: Followed, now: datetime) -> str:
 
 
 def current(jobs: Iterable[Job]) -> list[Job]:
-    """Return of jobs that have ended, newest first, those that a newer success of the same kind did not overtake."""
+    """Return the ended jobs, newest first, that no newer success of the same kind has superseded."""
     kept, done = [], set()
     for job in jobs:
         what = job.kind, job.server
@@ -60,14 +60,15 @@ def current(jobs: Iterable[Job]) -> list[Job]:
 
 
 def brief(followed: Followed) -> str:
-    """`copy 34%`."""
+    """Return a running job in brief, such as `copy 34%`."""
     share = followed.progress.share if followed.progress else None
     return " ".join(filter(None, (followed.phase, f"{share:.0%}" if share is not None else "")))
 
 
 def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Sequence[Part]:
-    """Describe its progress or, once it has stood still for long, that, what it waits for, and what it reported of
-    that."""
+    """Return the progress or, if it has not moved for long, that fact, what the job waits for, and its last text about
+    it.
+    """
     if quiet := silence(followed, now):
         share = followed.progress.share if followed.progress else None
         far = f" {share:.0%}" if share is not None else ""

@@ -1,6 +1,6 @@
 """A job's journal as the rows of a list: any number of events, each read from the file when it is shown.
 
-The steps of the progress, which may be tens of thousands, are left out: how far a job is is shown elsewhere.
+The steps of the progress, which may be tens of thousands, are left out: a job's progress is shown elsewhere.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from pgvault.model.text import Painted, Part, size, span
 
 COLUMNS = (Column("time", 15), Column("event", 8), Column("", 20, flexible=True))
 ENDED = "ended"
-"""The word of a job's end."""
+"""The word for a job's end."""
 _PROGRESS = b'{"event":"Progressed"'
 _LEVELS = {Level.INFO: "", Level.WARNING: "warn", Level.ERROR: "bad"}
 
 
 class JournalRows:
-    """Grows with `read`; a row is the event's number, so that the cursor stays where it is."""
+    """The rows of a journal, which grow with `read`; a row is the event's number, so that the cursor stays where it is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._read_to = path, 0
@@ -43,9 +44,10 @@ class JournalRows:
         self._starts, self._lengths = array("q"), array("q")
 
     def read(self) -> bool:
-        """Take in what was appended; True when there was something to show. A torn last line is left for later.
+        """Take in what was appended; return True if there was something to show. A torn last line is left for the next
+        time.
 
-        One thread at a time: whoever no longer waits for it leaves it running.
+        One thread reads at a time; a caller that no longer waits for it lets it finish.
         """
         before = len(self._starts)
         try:
@@ -91,7 +93,7 @@ class JournalRows:
         return [Painted(f"{event.at:%m-%d %H:%M:%SZ}", "dim"), word, text]
 
     def found(self, pattern: str) -> LazyRows[int]:
-        """Return those that fit; this reads all of them."""
+        """Return the rows that match the filter; this reads all of them."""
         fitting = [index for index in range(len(self)) if fits(pattern, self.text(index))]
         return LazyRows(fitting, self.cells, str)
 
@@ -104,7 +106,7 @@ class JournalRows:
 
 
 def event_parts(event: Event, command: Callable[[str], str]) -> tuple[Part, Part]:
-    """An event as a word and a text; `command` says how to tell one that was run."""
+    """Return an event as a word and a text; `command` formats a command that was run."""
     match event:
         case JobStarted():
             return "started", event.command

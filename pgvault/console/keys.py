@@ -1,7 +1,7 @@
-"""Every key of the console, once: bindings, footer, help, palette and docs/guide/console.md have them from here.
+"""Every key of the console, once: bindings, footer, help, palette and docs/guide/console.md are made from this table.
 
-Lower case looks or plans, upper case destroys (`G`, the end of a list, excepted). Users may give an action other keys
-in the configuration, by its id: `[console.keys]` with `check = "C"`.
+Lower case looks or plans, upper case destroys (except `G`, the end of a list). Users may give an action other keys in
+the configuration, by its id: `[console.keys]` with `check = "C"`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pgvault.config.problems import nearest
 
 EVERYWHERE = "everywhere"
 VIEWS = ("overview", "backups", "wal", "jobs", "logs")
-"""The views that a digit opens, in their order."""
+"""The views that digits open, in their order."""
 
 
 class Action(NamedTuple):
-    """Something a key does."""
+    """Something that a key does."""
 
     id: str
     keys: tuple[str, ...]
-    """As Textual names them; the first one is shown."""
+    """The keys by Textual's names; the first one is shown."""
     label: str
-    """In the footer: a word or two that tell the effect."""
+    """The label in the footer: a word or two that name the effect."""
     meaning: str
-    """In help and palette: what it does, as a sentence without a full stop."""
+    """The meaning, in help and palette: the effect, as a sentence without a full stop."""
     where: tuple[str, ...] = (EVERYWHERE,)
     """The views and dialogs in which it works."""
     mutates: bool = False
-    """It changes something, be it by a job: gone with --read-only."""
+    """True if it changes something, possibly by a job; it is absent with --read-only."""
     in_footer: bool = True
     destroys: bool = False
 
     @property
     def method(self) -> str:
-        """The method that does it, of the view or, for what works everywhere, of the console."""
+        """The method that carries it out, of the view or, for what works everywhere, of the console."""
         return f"do_{self.id.replace('-', '_')}"
 
 
@@ -111,14 +111,14 @@ ACTIONS: tuple[Action, ...] = (
 
 
 class Move(NamedTuple):
-    """Keys that move in what has the focus; they are the same everywhere and are not given to anything else."""
+    """Keys that move within the focused widget; they are the same everywhere and cannot be given to an action."""
 
     keys: str
-    """As they are shown."""
+    """The keys as they are shown."""
     label: str
     meaning: str
     names: tuple[str, ...]
-    """As Textual names them."""
+    """The keys by Textual's names."""
 
 
 MOVES = (
@@ -135,12 +135,12 @@ _NAMES = {sign: name for name, sign in _SHOWN.items()}
 
 
 def shown(key: str) -> str:
-    """A key as people write it: `?` for `question_mark`, `ctrl+p` as it is."""
+    """Return a key as people write it: `?` for `question_mark`, `ctrl+p` unchanged."""
     return _SHOWN.get(key, key)
 
 
 def actions_of(view: str, *, read_only: bool) -> Iterator[Action]:
-    """Return what can be done in a view or dialog, in the order of the footer."""
+    """Return the actions of a view or dialog, in the order of the footer."""
     for action in ACTIONS:
         if (view in action.where or EVERYWHERE in action.where) and not (read_only and action.mutates):
             yield action
@@ -149,7 +149,7 @@ def actions_of(view: str, *, read_only: bool) -> Iterator[Action]:
 def require_methods(doer: type, actions: Iterable[Action], *others: type) -> None:
     """Raise TypeError for an action that neither this class nor one of the others has a method for.
 
-    It is asked when the class is made, so that a forgotten one is noticed before anybody presses its key.
+    This is checked when the class is made, so that a forgotten method is noticed before its key is pressed.
     """
     for action in actions:
         if not any(callable(getattr(each, action.method, None)) for each in (doer, *others)):
@@ -157,7 +157,7 @@ def require_methods(doer: type, actions: Iterable[Action], *others: type) -> Non
 
 
 def keys_of(action: Action, keymap: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the keys that the user gave it, or its own."""
+    """Return the keys that the user gave an action, or its own."""
     given = keymap.get(action.id)
     if given is None:
         return action.keys
@@ -178,7 +178,8 @@ class KeyProblem(NamedTuple):
 
 
 def problems(keymap: Mapping[str, str]) -> list[KeyProblem]:
-    """An id that names no action, a key that moves the cursor, a key that does two things in one view."""
+    """Yield the problems: an id that names no action, a key that moves the cursor, a key with two meanings in one view.
+    """
     wrong = [KeyProblem(each, "the console has no such action", nearest(each, BY_ID))
              for each in keymap if each not in BY_ID]
     moving = {name: move for move in MOVES for name in move.names}
@@ -193,8 +194,9 @@ def problems(keymap: Mapping[str, str]) -> list[KeyProblem]:
 
 
 def _also(action: Action, keymap: Mapping[str, str]) -> Iterator[tuple[str, Action, str]]:
-    """Yield the keys of an action that mean another one, too, with a view in which both work; reported of the later of
-    two."""
+    """Yield the keys of an action that also mean another one, with a view in which both work; each pair is reported for
+    the later of the two.
+    """
     given = list(keymap)
     for other in ACTIONS:
         if other is action or (other.id in given and given.index(other.id) > given.index(action.id)):
@@ -205,7 +207,7 @@ def _also(action: Action, keymap: Mapping[str, str]) -> Iterator[tuple[str, Acti
 
 
 def _together(one: Action, other: Action) -> tuple[str, ...]:
-    """Return where both work."""
+    """Return a view or dialog in which both work."""
     if EVERYWHERE in one.where:
         return other.where
     return one.where if EVERYWHERE in other.where else tuple(place for place in one.where if place in other.where)

@@ -1,8 +1,8 @@
-"""Keys in the order in which they were pressed, each where it was meant for.
+"""Handles keys in the order in which they were pressed, each where it was meant for.
 
-Textual hands a key to whatever has the focus at that moment, while the keys before it are still on their way through
-the queues of the widgets: a letter overtakes a backspace, and what follows a key that opens something is typed into
-what was open before. Here a key waits until what the one before it did is done.
+Textual hands a key to whatever has the focus at that moment, while the keys before it are still passing through the
+queues of the widgets: a letter overtakes a backspace, and what follows a key that opens something is typed into what
+was open before. Here a key waits until the effect of the one before it is complete.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from pgvault.console.textual_private import parent_of
 from pgvault.console.toasts import Toasts
 
 _AT_MOST = 2.0
-"""Seconds. What takes longer goes on beside the keys that follow, as the one that ends the console."""
+"""The longest wait, in seconds. What takes longer continues while the next keys are handled, such as a key that ends
+the console.
+"""
 _ROUNDS = 2
-"""Through the queues from the widget up: the key itself, and then what was sent because of it."""
+"""The number of passes through the queues from the widget up: one for the key itself, one for the messages that it
+caused.
+"""
 
 
 class Keystrokes(Toasts):
-    """An app that takes one key after the other."""
+    """An app that handles one key after the other."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -43,7 +47,7 @@ class Keystrokes(Toasts):
 
     @property
     def taking_key(self) -> bool:
-        """Wait also for what a key began and is not done yet."""
+        """True while a key's effect is incomplete, for at most _AT_MOST."""
         return self._at_work is not None and time.monotonic() - self._since <= _AT_MOST
 
     async def _take_next(self) -> None:
@@ -59,7 +63,7 @@ class Keystrokes(Toasts):
 
     def _follow(self, key: Key, screen: Screen[object], target: MessagePump, here: MessagePump | None,
                 rounds: int) -> None:
-        """Stand behind the key, and what it caused, in each queue that it goes through up to the app's."""
+        """Queue behind the key and its messages in each queue that they pass, up to the app's."""
         if key is not self._at_work:  # it took too long, and is waited for no more
             return
         if here is None or here is self or \
@@ -68,8 +72,9 @@ class Keystrokes(Toasts):
             self.call_later(*((self._follow, key, screen, target, target, rest) if rest else (self._done, key, screen)))
 
     async def _done(self, key: Key, screen: Screen[object]) -> None:
-        """Let the next key go on. If another screen came up, it is for that, once it stands and something has its
-        focus."""
+        """Let the next key through. If another screen came up, the key is for that one, once it is up and something in
+        it has the focus.
+        """
         if key is not self._at_work:
             return
         if self.screen is screen or not self.screen.call_after_refresh(self.call_later, self._done, key, self.screen):

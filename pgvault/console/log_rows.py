@@ -1,4 +1,6 @@
-"""A log file as the rows of a list: its last lines at once, all of them when they are counted, or those that fit."""
+"""A log file as the rows of a list: its last lines at once, all of them once they are counted, or those that match a
+filter.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from pgvault.model.text import Painted, Part
 
 COLUMNS = (Column("", 20, flexible=True),)
 LAST_LINES = 500
-"""Shown before the file's lines are counted."""
+"""The number of lines that are shown before the file's lines are counted."""
 _STYLES = {" ERROR ": "bad", " WARNING ": "warn", " CRITICAL ": "bad", " DEBUG ": "dim"}
 _LEVEL_WITHIN = 60
-"""Columns at a line's beginning in which its level stands."""
+"""The first columns of a line, within which its level is found."""
 
 
 class LogRows(Protocol):
@@ -27,7 +29,7 @@ class LogRows(Protocol):
 
 
 class LastLines:
-    """Of a file whose lines are being counted."""
+    """The last lines of a file whose lines are being counted."""
 
     def __init__(self, file: LineFile) -> None:
         self._lines = file.tail(LAST_LINES)
@@ -46,7 +48,7 @@ class LastLines:
 
 
 class AllLines:
-    """As many as were there when it was made."""
+    """All lines, as many as there were when it was made."""
 
     def __init__(self, file: LineFile) -> None:
         self._file, self._count = file, file.count
@@ -68,7 +70,7 @@ class AllLines:
 
 
 class FoundLines:
-    """Those that a filter lets through; `go_on` finds further ones until there are no more."""
+    """The lines that match a filter; `go_on` finds further ones until there are no more."""
 
     def __init__(self, file: LineFile, pattern: str) -> None:
         self._file, self._numbers = file, array("q")
@@ -81,7 +83,7 @@ class FoundLines:
         return self._file.search(self.pattern.removeprefix("!"), invert=inverted, first=self._searched)
 
     def go_on(self, seconds: float = 0.2) -> bool:
-        """Search for about so long; whether there may be more. Blocks: call it in a thread."""
+        """Search for about that long, and return whether there may be more. Blocks: call it in a thread."""
         limit = time.monotonic() + seconds
         for numbers in self._search:
             self._numbers.extend(numbers)
@@ -91,7 +93,7 @@ class FoundLines:
         return False
 
     def grew(self) -> None:
-        """Search the lines that were added to the file, too."""
+        """Search the lines that were appended to the file, too."""
         while self._numbers and self._numbers[-1] >= self._searched:
             self._numbers.pop()
         self._search = self._begin()
@@ -117,7 +119,7 @@ def painted(line: str) -> Part:
 
 
 def _line(file: LineFile, number: int) -> str:
-    """Empty where the file was truncated meanwhile."""
+    """Return a line; empty if the file was truncated meanwhile."""
     try:
         return file.line(number)
     except (IndexError, OSError):

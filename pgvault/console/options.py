@@ -1,4 +1,4 @@
-"""How the console was asked to be."""
+"""The options with which the console was started."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Options:
     config: Path | None = None
-    """As given with --config; handed on to every command."""
+    """The value of --config, which every command gets, too."""
     read_only: bool = False
     ascii_only: bool = False
     mouse: bool = True
     animations: bool = False
-    """Also the usual rate of redrawing; without it a slow link is spared."""
+    """True for animations and the usual frame rate; without it a slow link is spared."""
     notice: str = ""
-    """Shown on the first screen: what the demonstration's visitor came for."""
+    """The text on the first screen that reminds the demonstration's visitor what they came for."""
     lost: str = ""
-    """The table that the notice is about: once a restore has proven that it is there, that is said instead."""
+    """The table of the notice: once a restore has proven that it is there, the notice reports that instead."""
     sandbox: Path | None = None
-    """Of the demonstration, whose end the person is asked about."""
+    """The demonstration's sandbox; leaving asks the person what becomes of it."""
     check_at_start: bool = True
-    """Run the checks of all servers once the first screen stands, and of one that begins or ceases to answer."""
+    """True to check all servers once the first screen is up, and each one when it begins or ceases to answer."""

@@ -1,6 +1,6 @@
-"""The stored plan of a job in words: what it read and wrote, where it was to stop, and how.
+"""The stored plan of a job in words: what it read and wrote, the target, and its options.
 
-A plan may be one of an older pgvault, or damaged: only what it holds is told, and nothing of it is relied upon.
+A plan may be one of an older pgvault, or damaged: only what it holds is shown, and no part of it is taken for granted.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _OUTCOMES = {"warning": "warn", "failed": "bad"}
 
 
 def destination(plan: Plan) -> str:
-    """`standby-db-server:/srv/pg/17/main`; empty for a plan that restores nothing."""
+    """Return `standby-db-server:/srv/pg/17/main`; empty for a plan that restores nothing."""
     directory = plan.get("directory")
     return f"{plan.get('host') or 'this machine'}:{directory}" if directory else ""
 
 
 def expected(plan: Plan) -> tuple[str, ...]:
-    """Return what a restore was made for, as DATABASE.SCHEMA.TABLE."""
+    """Return the relations that a restore was made for, as DATABASE.SCHEMA.TABLE."""
     return tuple(str(RelationName(*(str(each.get(part, "")) for part in ("database", "schema", "name"))))
                  for each in _mappings(plan.get("expects")))
 
@@ -99,7 +99,7 @@ def _bring_back(plan: Plan) -> _Facts:
 
 
 def _copy(plan: Plan) -> _Facts:
-    """Yield what is done to the copy itself."""
+    """Yield what is done to the restored server itself."""
     yield "where", destination(plan), "bold"
     for each in _sequence(plan.get("tablespaces")):
         yield "", f"tablespace {each}", ""
@@ -133,7 +133,7 @@ def _work(plan: Plan) -> _Facts:
 
 
 def _any(plan: Plan) -> Iterator[Field]:
-    """Whatever a plan of another kind holds, under names of any length."""
+    """Yield the contents of a plan of an unknown kind, with names of any length."""
     for name, value in plan.items():
         yield Field("", f"{str(name).replace('_', ' ')}: {_text(value)}", "", 1)
 

@@ -1,7 +1,7 @@
-"""Whether the servers still answer: so that what was found of one does not stand there as if it were now.
+"""Watches whether the servers answer, so that old findings are not shown as if they were current.
 
-Nothing is logged in to: it is only seen whether something listens where a server is configured. When that changes the
-server is checked, which says the rest.
+It does not log in: it only tests whether something listens where a server is configured. When that changes the server
+is checked, which reports the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PORT = "5432"
 
 
 def watch(app: BaseConsole) -> None:
-    """Watch from now on, until the console ends."""
+    """Begin to watch, until the console ends."""
     known: dict[str, bool | None] = {}
 
     def feel() -> None:
@@ -34,7 +34,7 @@ def watch(app: BaseConsole) -> None:
 
 
 async def _feel(app: BaseConsole, known: dict[str, bool | None]) -> None:
-    """Check those that began or ceased to answer since the last time."""
+    """Check the servers that began or ceased to answer since the last time."""
     servers = app.queries.servers
     found = await asyncio.gather(*(answers(app.queries.config.server(each).conninfo) for each in servers))
     changed = [server for server, now in zip(servers, found, strict=True) if now is not known.get(server, now)]
@@ -51,7 +51,8 @@ async def answers(conninfo: str) -> bool | None:
 
 
 def _places(conninfo: str) -> Iterator[tuple[str, str]]:
-    """Host, or the directory of the socket, and port of each; of one port for several hosts as libpq takes it."""
+    """Return host, or the directory of the socket, and port of each address; one port serves several hosts as in libpq.
+    """
     known = parse_conninfo(conninfo)
     hosts = [each for each in (known.get("hostaddr") or known.get("host") or "").split(",") if each]
     ports = (known.get("port") or _PORT).split(",")

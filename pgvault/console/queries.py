@@ -1,6 +1,6 @@
 """What the console knows: the configuration, and the engine's answers about the vault, read in threads.
 
-Nothing here is drawn, and nothing here changes anything.
+This module draws nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Queries:
 
     def __init__(self, config: Config, *, config_argument: Path | None = None,
                  clock: Callable[[], datetime] = utc_now) -> None:
-        """`config_argument` is what --config said, and is handed on to every command."""
+        """Open a vault's queries; `config_argument` is the value of --config, which every command gets, too."""
         self.config, self.config_argument, self.now = config, config_argument, clock
         self.log = CommandLog()
         self.commands = Commands(config_argument, self.log)
@@ -66,7 +66,7 @@ class Queries:
         return protection(self.config.server(server), self.home, self.now())
 
     def stamp(self, server: str) -> tuple[object, ...]:
-        """Other than before when what the vault says of this server may have changed."""
+        """Return a value that differs from before if the vault's answers about this server may have changed."""
         from pgvault.engine.overview import stamp
 
         return stamp(self.config.server(server), self.home)
@@ -83,7 +83,7 @@ class Queries:
         return wal_picture(Vault.open(self.home).server(server))
 
     def transactions(self, server: str, timeline: int, lsn: Lsn, count: int) -> list[NearTransaction]:
-        """Return those around a position, as many on either side; the WAL there is read."""
+        """Return the transactions around a position, as many on either side; the WAL there is read."""
         from pgvault.engine.event_neighbours import transactions_near
 
         return transactions_near(self.vault_of(server), timeline, lsn, count)
@@ -101,7 +101,7 @@ async def run_query(query: Callable[[], T], doing: str = "read the vault") -> T 
 
 
 def operator() -> str:
-    """user@host, as the screen's head and an incident's record name who sat there."""
+    """Return user@host: the screen's head and an incident record name the person who worked there."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The plans of acts on a restored server, as their verbs told them, line by line for the confirmation. Pure."""
+"""The plans of acts on a restored server, as their verbs report them, line by line for the confirmation. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgvault.console.fields import Field
 from pgvault.model.text import size
 
 _SHOWN = 4
-"""Of what is left out; the dialog has to fit the smallest screen."""
+"""How many of the entries that are left out are shown; the dialog has to fit the smallest screen."""
 
 
 def bring_back_fields(plan: Document) -> Iterator[Field]:

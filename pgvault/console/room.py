@@ -1,4 +1,4 @@
-"""How the lines of a screen are shared among its parts: pure."""
+"""Shares the lines of a screen among its parts: pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 STRIP, HIGHEST_STRIP = 8, 14
-"""Lines of a line of time with its border: at least, and where there is room for higher bars of commits."""
+"""The height of a timeline strip with its border: the least, and where there is room for higher bars of commits."""
 
 
 class Wish(NamedTuple):
-    """A part would be so high."""
+    """The height that a part asks for."""
 
     part: str
     lines: int
     least: int = 0
-    """With fewer lines it is of no use."""
+    """The least height with which it is of use."""
 
 
 def shared(lines: int, wishes: Iterable[Wish]) -> dict[str, int]:
-    """Return how high each part is. The first wishes come first; a part may wish for more further down."""
+    """Return the height of each part. The first wishes are met first; a part may have another wish further down."""
     heights: dict[str, int] = {}
     for part, wanted, least in wishes:
         had = heights.get(part, 0)

@@ -1,6 +1,6 @@
-"""How a server stands, in the words and cells of the console: pure, from what the vault and the checks say.
+"""The status of a server in the words and cells of the console: pure, from the reports of the vault and the checks.
 
-What is not known is never drawn as good: not read yet, not checked and no answer all look different from OK.
+What is unknown is never drawn as good: not read yet, not checked and no answer all look different from OK.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgvault.model.text import UNKNOWN, Painted, Part, age, ago, size, span
 from pgvault.model.times import exact
 
 Known = Protection | PgvaultError | None
-"""None: not read yet. An error: the question itself failed."""
+"""The protection as read: None before it was read, an error if the query failed."""
 INDENT = 12
 _WELL = "everything that was promised can be restored"
 _STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warning", "warn"),
@@ -31,7 +31,7 @@ _STATES = {ProtectionState.OK: ("good", "good"), ProtectionState.WARNING: ("warn
 
 
 def state_of(known: Protection | PgvaultError, checked: Checked | None) -> ProtectionState:
-    """Return the vault's own state, but never OK if a check failed: what is to come may not be stored."""
+    """Return the vault's own state, but never OK if a check failed: further WAL and backups may not be stored."""
     if not isinstance(known, Protection):
         return ProtectionState.UNKNOWN
     has_failed = checked is not None and checked.outcome is Outcome.FAILED
@@ -47,21 +47,21 @@ def state_part(known: Known, checked: Checked | None, glyphs: Glyphs) -> Painted
 
 
 def counted(known: Iterable[tuple[Known, Checked | None]]) -> str:
-    """Count those in trouble, the worst first: `2 FAILED, 1 WARNING`; empty if none that was read is."""
+    """Count the servers in trouble, the worst first: `2 FAILED, 1 WARNING`; empty if none that was read is."""
     states = [state_of(each, checked) for each, checked in known if each]
     troubles = (ProtectionState.FAILED, ProtectionState.UNKNOWN, ProtectionState.WARNING)
     return ", ".join(f"{number:,} {state.value.upper()}" for state in troubles if (number := states.count(state)))
 
 
 def last_backup(known: Known, now: datetime) -> Part:
-    """Return its age; `none` is a finding, `-` is not known."""
+    """Return the last backup's age; `none` is a finding, `-` is unknown."""
     if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.last_backup):
         return Painted("-", "dim")
     return age(known.last_backup.finished_at, now) if known.last_backup else Painted("none", "bad")
 
 
 def reach(known: Known, now: datetime) -> Part:
-    """Return from when to when it can be restored: `3d to 10m ago`."""
+    """Return the span to which the server can be restored: `3d to 10m ago`."""
     if not isinstance(known, Protection) or (known.state is ProtectionState.UNKNOWN and not known.window):
         return Painted("-", "dim")
     if known.window is None:
@@ -71,7 +71,7 @@ def reach(known: Known, now: datetime) -> Part:
 
 
 def wal(known: Known) -> Part:
-    """Describe how WAL comes in, or what of it is missing."""
+    """Describe how WAL arrives, or which WAL is missing."""
     if not isinstance(known, Protection):
         return Painted("-", "dim")
     if missing := sum(gap.missing for gap in known.gaps):
@@ -119,7 +119,7 @@ def status_fields(known: Known, server: ServerConfig, checked: Checked | None, m
 
 
 def _unknown(failure: PgvaultError | None, reason: str) -> Iterator[Field]:
-    """Drawn as every error is, but for the word: it is not the server that failed."""
+    """Return an unknown state. It is drawn as every error is, but for the word: the server did not fail."""
     yield Field("UNKNOWN", reason, "warn", INDENT)
     if failure:
         yield from (field for field in failed(failure, indent=INDENT) if field.name != "failed")
@@ -128,8 +128,9 @@ def _unknown(failure: PgvaultError | None, reason: str) -> Iterator[Field]:
 
 
 def _failed_check(checked: Checked | None, now: datetime) -> str:
-    """Return the first failed check as a reason, and when: the vault alone, and `pgvault status` now, may show
-    something else."""
+    """Return the first failed check as a reason, with its time: the vault alone, and `pgvault status` now, may report
+    something else.
+    """
     worst = first_failure(checked.findings) if checked and checked.outcome is Outcome.FAILED else None
     if not checked or not worst:
         return ""
@@ -138,8 +139,9 @@ def _failed_check(checked: Checked | None, now: datetime) -> str:
 
 def next_step(known: Protection, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None, now: datetime,
               *, read_only: bool) -> str:
-    """Return what to do about the state; empty if there is nothing to do. A check without an answer comes before what
-    the one before it found."""
+    """Return what to do about the state; empty if there is nothing to do. A check without an answer precedes the
+    findings of an earlier one.
+    """
     back_up = f"pgvault backup {server.name}" if read_only else "b"
     if missing and state_of(known, checked) is not ProtectionState.OK:
         return missing.failure.hint or "the checks below say why the server could not be checked"

@@ -1,4 +1,4 @@
-"""Opening the console: what has to be settled before Textual is imported, and what is said when it was left."""
+"""Opens the console: what has to be settled before Textual is imported, and the last lines for the person."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ if TYPE_CHECKING:
     from pgvault.console.options import Options
 
 _FRAMES = "30"
-"""A second, at most. A key's answer waits for the next frame, so 10 would be felt; only what changed is sent anyway."""
+"""The most frames per second. A key's answer waits for the next frame, so that 10 would be noticed; only changes are
+sent anyway.
+"""
 
 
 class Closed(NamedTuple):
-    """How the console was left."""
+    """The outcome of a console that was left."""
 
     exit_code: int
     farewell: tuple[str, ...]
-    """Lines for the person: what goes on without it."""
+    """Lines for the person: what continues without the console."""
     keeps_sandbox: bool
-    """The demonstration's is not to be removed."""
+    """True if the demonstration's sandbox is not to be removed."""
 
 
 def open_console(config: Config, options: Options) -> Closed:
-    """Run it until it is left. UsageError where there is no terminal that can show it; raises what it died of."""
+    """Run the console until it is left. Raises UsageError without a terminal that can show it, and the error that ended
+    it.
+    """
     refuse_unfit_terminal(os.environ)
     prepare(os.environ, options)
     check_keymap(config)
@@ -51,7 +55,7 @@ def open_console(config: Config, options: Options) -> Closed:
 
 
 def fits_terminal(environ: Mapping[str, str]) -> bool:
-    """Return whether there is a terminal that can show it."""
+    """Return whether there is a terminal that can show the console."""
     try:
         refuse_unfit_terminal(environ)
     except UsageError:
@@ -69,9 +73,9 @@ def refuse_unfit_terminal(environ: Mapping[str, str]) -> None:
 
 
 def prepare(environ: MutableMapping[str, str], options: Options) -> None:
-    """Textual reads these when it is imported: no animation, few frames, unless they were asked for.
+    """Set what Textual reads when it is imported: no animation and few frames, unless they were asked for.
 
-    A size that a shell has exported would stand above the terminal's own, which changes.
+    A size exported by a shell would take precedence over the terminal's own, which changes.
     """
     for name in ("COLUMNS", "LINES"):
         environ.pop(name, None)
@@ -82,13 +86,13 @@ def prepare(environ: MutableMapping[str, str], options: Options) -> None:
 
 
 def check_keymap(config: Config) -> None:
-    """ConfigError for the first of the keys that cannot be given so."""
+    """Raise ConfigError for the first key that cannot be assigned so."""
     if problems := key_problems(config):
         raise first_of(problems)
 
 
 def key_problems(config: Config) -> list[ConfigProblem]:
-    """Return what is wrong in [console.keys], which only the console can know."""
+    """Return the problems in [console.keys], which only the console can detect."""
     from pgvault.console.keys import problems
 
     found = []

@@ -1,4 +1,4 @@
-"""The views as tabs beside the breadcrumb: which there are, the key of each, and on which one is. Pure."""
+"""The views as tabs beside the breadcrumb: their names, their keys, and the current one. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pgvault.model.text import Painted, Part, width
 
 
 def tabs(here: str, room: int, keymap: Mapping[str, str], *, dim: bool = False) -> list[Part]:
-    """`1 overview [2 backups] 3 wal ...` in at most so many columns; with the names of the others left out where they
-    have no room, and nothing where not even that has any. `dim`: their keys would be typed now."""
+    """Return `1 overview [2 backups] 3 wal ...` in at most that many columns; without the other views' names where they
+    have no room, and nothing where even that has none. With `dim` their keys would be typed into a field now.
+    """
     for names in (VIEWS, (here,)):
         parts = _drawn(here, names, keymap, dim=dim)
         if sum(width(str(part)) for part in parts) <= room:

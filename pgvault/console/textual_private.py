@@ -1,10 +1,10 @@
-"""Every private name of Textual that the console uses, and why; no other module of it names one.
+"""Every private name of Textual that the console uses, and why; no other module uses one.
 
-Textual may change them in any release: tests/console/test_textual_private.py compares them with the one installed.
+Textual may change them in any release: tests/console/test_textual_private.py compares them with the installed release.
 
-Most are here to do no more than what changed needs. A link may be slow: Textual's own update of a part of the screen
-begins at the left edge of the widget, whatever the part. And the first frame is waited for: Textual parses every sheet
-again whenever it sets the theme, with the same colours, too.
+Most serve to do no more than a change needs. A link may be slow: Textual's own update of a part of the screen begins at
+the left edge of the widget, whatever the part. And the first frame has to be early: Textual parses every sheet again
+whenever it sets the theme, even with the same colours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from textual.screen import Screen
 
 
 class SparingUpdate(ChopsUpdate):
-    """The same update, of the columns that are asked for alone."""
+    """Textual's update, limited to the columns that are asked for."""
 
     def render_segments(self, console: Console) -> str:
         sequences: list[str] = []
@@ -44,7 +44,7 @@ class SparingCompositor(Compositor):
 
 
 class SparingStylesheet(Stylesheet):
-    """A sheet is parsed once, unless its colours change."""
+    """A stylesheet that is parsed once, unless its colours change."""
 
     def set_variables(self, variables: dict[str, str]) -> None:
         if variables != self._variables:
@@ -57,22 +57,22 @@ class SparingStylesheet(Stylesheet):
 
 
 def compose_sparingly(screen: Screen[Any]) -> None:
-    """Give a screen that has just been made the sparing compositor."""
+    """Give a newly made screen the sparing compositor."""
     screen._compositor = SparingCompositor()
 
 
 def classes_of_size(screen: Screen[Any], length: int, breakpoints: list[tuple[int, str]]) -> list[str]:
-    """The classes that a screen of this width or height has by the breakpoints."""
+    """Return the classes that a screen of this width or height has by the breakpoints."""
     return list(screen._get_breakpoint_classes(length, breakpoints))
 
 
 def parent_of(pump: MessagePump) -> MessagePump | None:
-    """Whose queue comes behind this one's; of the application none."""
+    """Return the node whose queue comes after this one's; None for the application."""
     return pump._parent
 
 
 class TerminalFile:
-    """What is written to it is dropped once nobody has the other end open any more."""
+    """A terminal; what is written to it is dropped once its other end is closed."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -90,7 +90,7 @@ class TerminalFile:
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, made to bear a terminal that goes away: whatever happens to it, the console comes to its end.
+    """Textual's driver, adapted to a terminal that goes away: whatever happens to it, the console ends in order.
 
     Textual writes from a thread that dies of the first write to a closed terminal, and then waits for ever for room in
     that thread's queue. A closed terminal also brings SIGCONT, which Textual takes for the return from a suspension: it
@@ -107,21 +107,23 @@ class TerminalDriver(LinuxDriver):
 
 
 class PrivateApp(App[None]):
-    """An app that says what it died of, without a traceback, and ends with its terminal."""
+    """An app that reports the error it died of without a traceback, and ends with its terminal."""
 
     crash: Exception | None = None
-    """What ended it though it should not have."""
+    """The error that ended the app; None if it ended as it should."""
 
     def _handle_exception(self, error: Exception) -> None:
         self.crash = self.crash or error
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        """Textual's own prints a traceback with the values of all variables, secrets among them."""
+        """Close without Textual's traceback, which shows the values of all variables, secrets among them."""
         self._close_messages_no_wait()
 
     def stop_reading_keys(self) -> None:
-        """Where the terminal went away before Textual had tidied up, its thread would read from nowhere for ever."""
+        """Stop the thread that reads keys: if the terminal goes away before Textual has tidied up, it would read for
+        ever.
+        """
         if event := getattr(self._driver, "exit_event", None):
             event.set()
 

@@ -1,4 +1,4 @@
-"""Colours: one calm theme, one of high contrast, and the terminal's own colours where it has few or wants none."""
+"""The colours: one calm theme, one of high contrast, and the terminal's own colours where it has few or wants none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said for a moment: a few words that stand until the next key, and never twice at the same time."""
+"""Short notices that stay until the next key, and never appear twice at the same time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Toasts(PrivateApp):
-    """An app that tells things in passing; where they stand is said in console.tcss."""
+    """An app with short notices; console.tcss sets their place."""
 
     glyphs: Glyphs
 
     def tell(self, text: str, severity: str = "information", *, title: str = "") -> None:
-        """A line that goes away by itself."""
+        """Show a line that disappears by itself."""
         self.notify(self.glyphs.text(visible(masked(text))), title=self.glyphs.text(visible(title)),
                     severity=cast("Any", severity), markup=False)
 
@@ -30,11 +30,11 @@ class Toasts(PrivateApp):
         self.tell("ctrl+c ends nothing here: q or ctrl+q leaves the console, X cancels a job, y copies")
 
     def on_notify(self, event: Notify) -> None:
-        """Act before Textual's own handler: of the same words only the last ones are kept."""
+        """Act before Textual's own handler: of notices with the same words only the last one is kept."""
         self.forget_message(event.notification.message)
 
     async def on_event(self, event: Event) -> None:
-        """Whoever presses a key has read what stood there, or wants to see what is below it."""
+        """Clear the notices at a key: its presser has read them, or wants to see what is below."""
         if isinstance(event, Key) and not event.is_forwarded:
             self.clear_notifications()
         await super().on_event(event)

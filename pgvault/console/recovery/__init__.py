@@ -1,6 +1,6 @@
-"""A recovery without a screen: what the wizard knows and decides.
+"""A recovery without a screen: the wizard's knowledge and decisions.
 
-The draft (`draft`), its file (`drafts`), the steps (`steps`) and what they share (`session`), what the engine answered
-(`answer`), accidents (`accident`) and the search for them (`search`), what follows a proof (`afterwards`), and how each
-is said (`typed`, `pointed`, `planned`, `running`, `proven`).
+The draft (`draft`), its file (`drafts`), the steps (`steps`) and what they share (`session`), the engine's answer
+(`answer`), accidents (`accident`) and the search for them (`search`), what follows a proof (`afterwards`), and the
+texts for each (`typed`, `pointed`, `planned`, `running`, `proven`).
 """

@@ -1,6 +1,7 @@
-"""What `pgvault events` found in the WAL, as a person recognizes it, and the point just before it.
+"""The findings of `pgvault events` in the WAL as a person recognizes them, each with the point just before it.
 
-What one transaction did is one accident, however many objects went: it is undone as a whole, and it has parts.
+The changes of one transaction are one accident, however many objects are gone: it is undone as a whole, and it has
+parts.
 """
 
 from __future__ import annotations
@@ -22,48 +23,50 @@ from pgvault.model.target import AtLsn
 _VERBS = {"drop": "DROP", "truncate": "TRUNCATE"}
 _DONE = {"drop-database": "dropped", "drop": "dropped", "truncate": "truncated", "rewrite": "rewrote"}
 _ORDER = ("drop-database", "drop", "truncate", "delete", "rewrite", "restore-point")
-"""Of what one transaction did, the worst first."""
+"""The kinds of events, the worst first."""
 _TABLES = frozenset({"table", "partitioned table", "materialized view", "relation"})
 _COUNTED = _TABLES | {"view", "foreign table"}
 _MOST_EXPECTED = 20
-"""Tables of one accident that the proof looks for."""
+"""The most tables of one accident that the proof looks for."""
 
 
 class Loss(NamedTuple):
-    """One object that something happened to."""
+    """One object, and what happened to it."""
 
     kind: str
-    """Of the event, as `pgvault events` names it."""
+    """The event's kind, as `pgvault events` names it."""
     title: str
-    """`DROP TABLE shop.public.orders`."""
+    """A title such as `DROP TABLE shop.public.orders`."""
     noun: str
-    """`table`."""
+    """The kind of object, such as `table`."""
     place: str
-    """The database and schema that it was in; empty where they are not known."""
+    """The object's database and schema; empty where they are not known."""
     rows: int = 0
     expect: str = ""
-    """The table that is there again before this, where its name is known."""
+    """The table that exists again before this point; empty if its name is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accident:
-    """What one transaction did, or a part of it; `key` tells it from all others of its server, and is the same on
-    timelines that share it."""
+    """The changes of one transaction, or a part of them; `key` is unique on the server, and the same on timelines that
+    share the accident.
+    """
 
     key: str
     kind: str
-    """Of the worst that it did."""
+    """The worst kind of its events."""
     time: datetime
     database: str
     losses: tuple[Loss, ...]
     point: Point
-    """Just before it."""
+    """The point just before it."""
     xid: int = 0
     prepared: str | None = None
-    """It was prepared earlier and committed then, under this name, empty where it is not known; None when it was not.
+    """The name under which the transaction was prepared earlier, empty where it is not known; None if it was not
+    prepared.
     """
     schema: str = ""
-    """The one that it dropped with all that was in it, where that is known."""
+    """The schema that it dropped with everything in it; empty if it dropped none, or the name is not known."""
 
     @property
     def clock(self) -> str:
@@ -77,19 +80,21 @@ class Accident:
 
     @property
     def _schema_dropped(self) -> str:
-        """`DROP SCHEMA shop.app3: 2 tables, 1 view`, where it did nothing else."""
+        """Return `DROP SCHEMA shop.app3: 2 tables, 1 view`, if the transaction did nothing else."""
         if not self.schema or any(loss.kind != "drop" for loss in self.losses):
             return ""
         return f"DROP SCHEMA {self.database}.{self.schema}: {_counted(loss.noun for loss in self.losses)}"
 
     @property
     def expect(self) -> tuple[str, ...]:
-        """Return the tables that are there again at the point, as far as their names are known."""
+        """Return the tables that exist again at the point, as far as their names are known."""
         return tuple(loss.expect for loss in self.losses if loss.expect)[:_MOST_EXPECTED]
 
     @property
     def parts(self) -> tuple[Accident, ...]:
-        """Return each object by itself, if there are several: the point is the same, and one table is looked for."""
+        """Return each object as an accident of its own, if there are several: the point is the same, and the proof
+        looks for one table.
+        """
         if len(self.losses) < 2:
             return ()
         return tuple(_pointed(replace(self, key=f"{self.key}/{number}", kind=loss.kind, losses=(loss,), schema=""))
@@ -120,7 +125,9 @@ def accident_of(document: Mapping[str, Any]) -> Accident:
 
 
 def together(found: Iterable[Accident]) -> list[Accident]:
-    """One for each transaction, the newest first; a transaction that did nothing but rewrite is no accident."""
+    """Return one accident for each transaction, the newest first; a transaction that only rewrote tables is no
+    accident.
+    """
     def transaction(each: Accident) -> tuple[datetime, int, str]:
         return each.time, each.xid, "" if each.xid else each.key
 
@@ -138,7 +145,7 @@ def rows(accidents: Iterable[Accident], opened: Collection[str]) -> Iterator[Row
 
 
 def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
-    """Their places on the line of time, each with the timeline that it is on."""
+    """Return the accidents' marks on the timeline strip, each with its timeline."""
     found = []
     for each in accidents:
         if isinstance(each.point.target, AtLsn):
@@ -148,7 +155,7 @@ def marks(accidents: Iterable[Accident]) -> list[tuple[int, Mark]]:
 
 
 def _joined(group: Sequence[Accident]) -> Accident:
-    """Join what was found of one transaction; the point before it is before its first trace."""
+    """Join the findings of one transaction; the point before it is the one before its first trace."""
     if len(group) == 1:
         return group[0]
     worst, *others = sorted(group, key=lambda each: _ORDER.index(each.kind))
@@ -158,12 +165,12 @@ def _joined(group: Sequence[Accident]) -> Accident:
 
 
 def _pointed(accident: Accident) -> Accident:
-    """Name the point after what it is before."""
+    """Name the point after the accident that it precedes."""
     return replace(accident, point=replace(accident.point, label=f"just before {accident.what}"))
 
 
 def _losses(document: Mapping[str, Any]) -> Iterator[Loss]:
-    """Yield what happened to each object; indexes and the like go with their tables."""
+    """Yield each object and what happened to it; indexes and the like belong to their tables."""
     kind, database = document["kind"], document["database"]
     where = database["name"] or f"database {database['oid']}"
     objects: Sequence[Mapping[str, Any]] = document["objects"]
@@ -205,7 +212,7 @@ def _rows(each: Mapping[str, Any]) -> str:
 
 
 def _describe_transaction(losses: Sequence[Loss], database: str, xid: int) -> str:
-    """One object by its name; several of one schema by what they are; else what was done to how many."""
+    """Describe a transaction: one object by its name; several of one schema by their kinds; otherwise by counts."""
     if len(losses) == 1:
         return losses[0].title
     kinds, places = {loss.kind for loss in losses}, {loss.place for loss in losses}
@@ -223,7 +230,7 @@ def _describe_transaction(losses: Sequence[Loss], database: str, xid: int) -> st
 
 
 def _counted(nouns: Iterable[str]) -> str:
-    """`2 tables, 1 materialized view`."""
+    """Return counts such as `2 tables, 1 materialized view`."""
     plural = {"index": "indexes"}
     return ", ".join(f"{count:,} {noun if count == 1 else plural.get(noun, f'{noun}s')}"
                      for noun, count in Counter(nouns).items())

@@ -1,6 +1,6 @@
-"""What comes after the proof: acts on the restored server, each with its key and with the command that does the same.
+"""The acts that follow the proof: on the restored server, each with its key and its command.
 
-Pure. Every name is quoted for whoever reads it: SQL's quoting for tables and, at the end, the shell's.
+Pure. Every name is quoted for its reader: by SQL's quoting for tables and, at the end, by the shell's.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pgvault.model.relation import RelationName, parse_relation
 
 LOOK, BRING_BACK, OPEN, LIFT, THROW_AWAY, OTHER_POINT = \
     "look", "bring-back", "open-copy", "lift", "throw-away", "retry"
-"""As the console's keys name them."""
+"""The names of the acts, as the console's keys have them."""
 Shown = Callable[[Sequence[str]], str]
-"""The command line of the words behind `pgvault`, for a shell."""
+"""Formats the words behind `pgvault` as a command line for a shell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """One thing that can be done now."""
+    """One act that is possible now."""
 
     action: str
     name: str
     says: str
-    """What for, in words."""
+    """Its purpose, in words."""
     words: tuple[str, ...] = ()
-    """Behind `pgvault`; none where it is an act of the console alone."""
+    """The words behind `pgvault`; empty for an act of the console alone."""
 
 
 def afterwards(draft: Draft, took: str) -> Iterator[Next]:
-    """Yield what can be done once the restored server runs and was queried; `took` is how long the restore took."""
+    """Yield the possible acts once the restored server runs and was queried; `took` is the duration of the restore."""
     job = draft.job
     for same in by_database(map(parse_relation, draft.expect)):
         names = ", ".join(f"{sql_identifier(each.schema)}.{sql_identifier(each.name)}" for each in same)
@@ -54,14 +54,15 @@ def afterwards(draft: Draft, took: str) -> Iterator[Next]:
 
 
 def by_database(tables: Iterable[RelationName]) -> Iterator[list[RelationName]]:
-    """Group the tables: those of one database come back together."""
+    """Group the tables by database: those of one database are brought back together."""
     every = list(tables)
     for database in dict.fromkeys(table.database for table in every):
         yield [table for table in every if table.database == database]
 
 
 def copied(steps: Iterable[Next], line: Shown) -> str:
-    """Return the commands as they may be pasted all at once: only those that bring tables back run, and they ask first.
-    Others are comments; what removes files is not there."""
+    """Return the commands so that they can be pasted all at once: only those that bring tables back run, and they ask
+    first. The others are comments; none removes files.
+    """
     return "".join(f"# {each.name}\n{'' if each.action == BRING_BACK else '# '}{line(each.words)}\n"
                    for each in steps if each.words and each.action != THROW_AWAY)

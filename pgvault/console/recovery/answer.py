@@ -1,4 +1,5 @@
-"""What `pgvault restore --choices` answered: where recovery stops, from which backup, what else fits, what is nearest.
+"""The answer of `pgvault restore --choices`: where recovery stops, from which backup, what else fits, and the nearest
+points.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pgvault.model.target import AtTime
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a backup fits; the reason goes on where the backup's name left off."""
+    """Whether a backup fits; the reason continues a sentence that begins with the backup's name."""
 
     backup: str
     fits: bool
@@ -29,22 +30,22 @@ class Near:
     """A point that can be reached in place of the one that was asked for."""
 
     when: str
-    """at, earlier or later."""
+    """One of at, earlier or later."""
     time: datetime | None
     reason: str
     point: Point
     backup: str
-    """`auto` where any will do."""
+    """The backup's id, or `auto` where any will do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Every instant between the two can be restored on this timeline."""
+    """A span of this timeline in which every instant can be restored."""
 
     timeline: int
     earliest: datetime | None
     latest: datetime | None
-    """Of the last commit; None when nothing was committed behind the first backup."""
+    """The time of the last commit; None when nothing was committed after the first backup."""
     latest_lsn: str
 
 
@@ -52,7 +53,7 @@ class Reach:
 class Stop:
     lsn: str
     replayed: bool
-    """Whether the record that lies there still is."""
+    """Whether the record at the stop is still replayed."""
     time: datetime | None
     timeline: int
 
@@ -64,16 +65,16 @@ class Space:
     name: str
     original: str
     is_new: bool
-    """Created after the backup began."""
+    """True if it was created after the backup began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     stop: Stop | None
-    """None: it cannot be reached, see `reason` and `nearest`."""
+    """Where recovery stops; None if the point cannot be reached: see `reason` and `nearest`."""
     reason: str
     backup: str
-    """The id of the proposed one."""
+    """The id of the proposed backup."""
     timeline: int | None
     nearest: tuple[Near, ...]
     fits: tuple[Fit, ...]
@@ -81,7 +82,7 @@ class Answer:
     reaches: tuple[Reach, ...]
     spaces: tuple[Space, ...] = ()
     unread: tuple[str, ...] = ()
-    """Segments of WAL on the way that could not be read."""
+    """The number of WAL segments on the recovery path that could not be read."""
 
     @property
     def reachable(self) -> bool:
@@ -93,12 +94,12 @@ class Answer:
 
     @property
     def reach(self) -> Reach | None:
-        """Return the bounds of the timeline that is followed."""
+        """Return the bounds of the timeline that recovery follows."""
         return next((each for each in self.reaches if each.timeline == self.timeline), None)
 
 
 def answer_of(document: Mapping[str, Any]) -> Answer:
-    """Return the answer of its JSON document."""
+    """Parse the answer from its JSON document."""
     stop = document["stop"]
     return Answer(
         stop=Stop(stop["lsn"], stop["replayed"], moment(stop["time"]), stop["timeline"]) if stop else None,
@@ -123,7 +124,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def place_of(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
-    """Where on the line of time it is, or where it would be: in a gap, or behind the archive's end."""
+    """Return the point's place on the timeline strip, or where it would be: in a gap, or behind the archive's end."""
     if answer.stop:
         return answer.stop.timeline, answer.stop.time or (point.time if point else None)
     timeline = answer.reaches[-1].timeline if answer.reaches else 1

@@ -1,6 +1,6 @@
-"""What a person has said so far in the recovery wizard, and the `pgvault restore` that it comes to.
+"""The answers that a person has given in the recovery wizard, and the `pgvault restore` that they make.
 
-A draft is a value: the screen holds one and replaces it with every entry, so going back never loses any. `drafts`
+A draft is a value: the screen holds one and replaces it with every entry, so that going back never loses any. `drafts`
 keeps it in a file.
 """
 
@@ -22,7 +22,7 @@ _PORT = re.compile("[0-9]{1,5}")
 
 
 class What(Enum):
-    """What happened."""
+    """The person's answer to what happened."""
 
     TABLE = "TABLE"
     ROWS = "ROWS"
@@ -39,13 +39,14 @@ class What(Enum):
 
     @property
     def takes_unfinished(self) -> bool:
-        """Everything is wanted, also what the unfinished last segment has."""
+        """True if everything is wanted, including what only the unfinished last segment has."""
         return self in (What.LOST, What.MOVE)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of events to look for in the WAL, as `pgvault events` names them; none if the person knows
-        when."""
+        the time.
+        """
         return _KINDS.get(self, ())
 
 
@@ -59,34 +60,34 @@ _WORDS = {
     What.STANDBY: "nothing: I want a standby that follows it",
     What.COPY: "nothing: I want a copy",
 }
-"""In a person's words."""
+"""The answers as a person would give them."""
 _KINDS = {What.TABLE: ("drop", "truncate", "rewrite"), What.ROWS: ("delete", "truncate"),
           What.DATABASE: ("drop-database",), What.DEPLOY: ("drop", "truncate", "delete", "drop-database", "rewrite")}
-"""Rewrites alone are no accident; they are told of a transaction that was one."""
+"""The kinds to look for. Rewrites alone are no accident; they are shown for a transaction that is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where recovery is to stop."""
+    """The point at which recovery is to stop."""
 
     target: Target
     timeline: int | None = None
-    """None: the newest that has it."""
+    """The timeline; None for the newest that has the point."""
     label: str = ""
     """What was chosen or typed, in the person's words."""
     partial: bool = False
-    """Only the unfinished last segment has it."""
+    """True if only the unfinished last segment has the point."""
     time: datetime | None = None
-    """When what was chosen happened, where that is known."""
+    """When what was chosen happened; None if that is not known."""
 
     @property
     def options(self) -> list[str]:
-        """Return the options of `pgvault restore` that name it."""
+        """Return the options of `pgvault restore` that name the point."""
         return point_options(self.target, self.timeline, partial=self.partial)
 
 
 class Then(Enum):
-    """What the server does when it is at the point."""
+    """What the server does at the point."""
 
     PROMOTE = "PROMOTE"
     PAUSE = "PAUSE"
@@ -105,38 +106,39 @@ class Draft:
     what: What | None = None
     point: Point | None = None
     backup: str = "auto"
-    """An id, or `auto`: chosen from the point."""
+    """An id, or `auto` for the one that suits the point."""
     host: str | None = None
-    """A configured name, empty for this machine; None: not chosen yet."""
+    """A configured name, empty for this machine; None if none is chosen yet."""
     directory: str = ""
     tablespaces: tuple[tuple[str, str], ...] = ()
-    """Names and the places that they get."""
+    """The tablespaces' names and new directories."""
     port: str = ""
-    """As it was typed; empty for the usual one."""
+    """The port as it was typed; empty for the default."""
     allow_unread: bool = False
-    """WAL that pgvault cannot read is replayed, too."""
+    """True if WAL that pgvault cannot read is replayed, too."""
     then: Then = Then.PROMOTE
     start: bool = True
     overwrite: bool = False
-    """The directory may hold something: it is renamed out of the way."""
+    """True if the directory may hold something: it is renamed out of the way."""
     expect: tuple[str, ...] = ()
-    """DATABASE.SCHEMA.TABLE that have to be there in the end."""
+    """The relations that have to be there in the end, as DATABASE.SCHEMA.TABLE."""
     job: str = ""
-    """The restore that was started from it."""
+    """The id of the restore that was started from the draft; empty for none."""
 
     @property
     def destination(self) -> str:
         return f"{self.host or 'this machine'}:{self.directory}"
 
     def at(self, point: Point, *, backup: str | None = None, expect: Sequence[str] = ()) -> Draft:
-        """Return the draft with another point; what only the old one allowed gets its default."""
+        """Return the draft with another point; settings that only the old point allowed return to their defaults."""
         then = _then(self.what, self.then, ends=isinstance(point.target, EndOfWal))
         return replace(self, point=point, backup=self.backup if backup is None else backup, then=then,
                        expect=tuple(expect))
 
     def after(self, what: What) -> Draft:
         """Return the draft with another answer to what happened: another accident has another point, and only a standby
-        follows."""
+        follows the primary.
+        """
         if what is self.what:
             return self
         then = Then.STANDBY if what is What.STANDBY else Then.PROMOTE if self.then is Then.STANDBY else self.then
@@ -144,7 +146,7 @@ class Draft:
 
     @property
     def is_asked(self) -> bool:
-        """Return whether the restored server can be queried in the end: it was started and still runs."""
+        """Return whether the restored server can be queried in the end: it is started and remains running."""
         return self.start and self.then is not Then.SHUTDOWN
 
     # The command
@@ -154,11 +156,11 @@ class Draft:
         return ["restore", self.server, self.backup, *self._point_options(), "--choices"]
 
     def words(self) -> list[str]:
-        """Return the words behind `pgvault` that do what the draft says."""
+        """Return the words behind `pgvault` that carry out the draft."""
         return self.request().to_argv()[1:]
 
     def request(self) -> RestoreRequest:
-        """Return what the draft asks for. A typed port that is none is left out."""
+        """Return the request that the draft makes. A typed port that is invalid is left out."""
         point, is_standby = self.point or Point(EndOfWal()), self.then is Then.STANDBY
         return RestoreRequest(
             self.server, self.backup, self.host or "", self.directory, point.target, point.timeline,
@@ -174,16 +176,16 @@ class Draft:
 
 
 def _then(what: What | None, then: Then, *, ends: bool) -> Then:
-    """A standby follows to the end, and only what stops somewhere can pause there."""
+    """Return what the server does at the point: a standby follows to the end, and only a recovery that stops can pause.
+    """
     if ends and what is What.STANDBY:
         return Then.STANDBY
     return Then.PROMOTE if (ends and then.needs_target) or (not ends and then is Then.STANDBY) else then
 
 
 def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime | None = None) -> Point:
-    """Return the point that these options of `pgvault restore` name, as `Point.options` writes them.
-
-    ValueError if they name none.
+    """Return the point that these options of `pgvault restore` name, as `Point.options` writes them. Raises ValueError
+    if they name none.
     """
     try:
         target, timeline, partial = parse_point(options)
@@ -193,7 +195,7 @@ def point_of(options: Sequence[str], label: str, typed: str = "", time: datetime
 
 
 def flaw_of_port(port: str) -> str:
-    """Return why this cannot be the port of a server, as one line; empty if it can, or none is named."""
+    """Return why this cannot be a server's port, as one line; empty if it can, or none is named."""
     if not port or (_PORT.fullmatch(port) and 1 <= int(port) <= LAST_PORT):
         return ""
     return f"a port is a number from 1 to {LAST_PORT:,}, not {port!r}"

@@ -1,9 +1,10 @@
-"""Unfinished drafts, one for each server, in the person's own state directory: a crash loses nothing.
+"""Unfinished drafts, one for each server, in the person's own state directory, so that a crash loses nothing.
 
-Not in the vault: it may belong to somebody else, and a draft is nobody else's business. A draft is of a vault by its id
-and of a cluster by its system identifier: what comes to the same path under the same name later is something else.
+They are not in the vault, which may belong to somebody else: a draft is private. A draft belongs to a vault by its id
+and to a cluster by its system identifier, so that neither is confused with another one that later has the same path or
+name.
 
-The file is TOML; `_StoredDraft` says what it holds, and msgspec converts it.
+The file is TOML; `_StoredDraft` is its contents, and msgspec converts it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _StoredPoint(msgspec.Struct, omit_defaults=True):
 
 
 class _StoredDraft(msgspec.Struct, omit_defaults=True):
-    """What the file holds. The fields with a default are left out where they have it."""
+    """The contents of the file. Fields that have their default are left out."""
 
     server: str
     step: Step
@@ -75,7 +76,7 @@ def _stored(point: Point) -> _StoredPoint:
 
 
 def from_document(document: Mapping[str, Any]) -> Draft:
-    """Return the draft of such values; ValueError if they are none."""
+    """Parse a draft from such values. Raises ValueError if they are none."""
     stored = msgspec.convert(document, _StoredDraft)
     for name in stored.expect:
         parse_relation(name)
@@ -84,7 +85,7 @@ def from_document(document: Mapping[str, Any]) -> Draft:
 
 
 class DraftFile:
-    """The draft of one server; whoever writes it takes it first, so that two wizards do not undo each other."""
+    """The draft of one server; a writer takes it first, so that two wizards do not undo each other's answers."""
 
     def __init__(self, server: str, vault_id: str, system_identifier: str,
                  environ: Mapping[str, str] = os.environ) -> None:
@@ -93,7 +94,9 @@ class DraftFile:
         self._lock = ExitStack()
 
     def take(self) -> None:
-        """Until `let_go`, or the end of this process; Locked, with the holder, where another console has it."""
+        """Take the draft until `let_go`, or the end of this process. Raises Locked, with the holder, if another console
+        has it.
+        """
         with suppress(OSError):  # nobody can write there: `save` says so
             self._lock.enter_context(LocalLeases(self.path.parent).hold(Concern.DRAFT, about=self._name))
 
@@ -101,7 +104,7 @@ class DraftFile:
         self._lock.close()
 
     def save(self, draft: Draft) -> None:
-        """Replace the server's draft; PgvaultError when that cannot be done."""
+        """Replace the server's draft. Raises PgvaultError if that fails."""
         text = tomli_w.dumps(to_document(draft))
         try:
             make_directory(self.path.parent)
@@ -117,14 +120,15 @@ class DraftFile:
             return None
 
     def remove(self) -> None:
-        """Remove the draft, which was completed or is not wanted."""
+        """Remove the draft, which is complete or no longer wanted."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def draft_file(home: Path, server: str) -> DraftFile | None:
-    """Return the file for a server in the vault at `home`; None if it is not known which vault or cluster that is, or
-    no state is kept for this person."""
+    """Return the file for a server in the vault at `home`; None if vault or cluster is not known, or this person has no
+    state directory.
+    """
     try:
         vault_id = Vault(home).read_id()
         identity = read_identity(Vault(home).server(server))

@@ -1,4 +1,4 @@
-"""The plan of a restore as `pgvault restore --dry-run` told it, said line by line for the review."""
+"""The plan of a restore, from `pgvault restore --dry-run`, as lines for the review."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pgvault.model.text import elapsed, size, span
 
 _STYLES = {"ok": "good", "warning": "warn", "failed": "bad"}
 OUTCOME = 9
-"""Columns of its word."""
+"""The width of the outcome's word, in columns."""
 _TIMELINE = 8
-"""Characters of a segment's name that name its timeline."""
+"""The first characters of a segment's name, which are its timeline."""
 _CHOSEN_HERE = {
     "unused WAL": "Here: esc leads back to the point, where \"the latest\" takes the unfinished last segment, too."}
-"""Where in the wizard that is chosen which a condition speaks of."""
+"""The step of the wizard in which the subject of a condition is chosen."""
 _LINES = {"--overwrite": "if not empty", "--allow-unread-wal": "unread WAL", "--port": "port", "--no-start": "start it",
           "--tablespace": "the tablespace's name", "--partial": "with, below the point"}
 """The lines of the steps before, by the options that a condition's fix names."""
@@ -36,7 +36,7 @@ class Planned:
 
     @property
     def command(self) -> list[str]:
-        """Return the words behind `pgvault` that carry out this very plan."""
+        """Return the words behind `pgvault` that carry out exactly this plan."""
         return shlex.split(self.document["command"])[1:]
 
     @property
@@ -45,13 +45,14 @@ class Planned:
 
     @property
     def overwrites(self) -> str:
-        """Describe what is replaced; empty for nothing."""
+        """Describe what is replaced; empty if nothing is."""
         return self.document["overwrites"] or ""
 
     @property
     def doubt(self) -> str:
-        """Return what to make sure of if a cluster is replaced that is not known to be a copy of the server; else
-        empty."""
+        """Return what to make sure of before replacing a cluster that is not known to be a copy of the server; else
+        empty.
+        """
         name = "replaced cluster"
         return next((each["fix"] for each in self.document["preconditions"]
                      if each["name"] == name and each["outcome"] == "warning"), "")
@@ -66,12 +67,12 @@ class Planned:
 
     @property
     def act(self) -> str:
-        """Return the real effect, for the key that causes it."""
+        """Return the effect of the key that carries out the plan, in words."""
         return f"{'overwrite' if self.overwrites else 'restore to'} {self.place}"
 
 
 def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, now: datetime) -> Iterator[Field]:
-    """Yield the review, from what decides to what is good to know; `command` is the line that a person would type."""
+    """Yield the review, the decisive facts first; `command` is the line that a person would type."""
     document = plan.document
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
@@ -90,13 +91,13 @@ def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, 
 
 
 def here(advice: str) -> str:
-    """Return where in the wizard an option of an advice is chosen; empty if the advice names none."""
+    """Return the step of the wizard in which an option named by a hint is chosen; empty if the hint names none."""
     lines = [f'"{line}"' for option, line in _LINES.items() if option in advice]
     return f"Here: esc goes back to where this is chosen: {' or '.join(lines)}." if lines else ""
 
 
 def _place(plan: Planned) -> Iterator[Field]:
-    """Yield the destination and its cost: the first thing to read."""
+    """Yield the destination and its cost, which have to be read first."""
     document = plan.document
     free = "" if plan.overwrites else "; nothing is overwritten"
     yield Field("to", f"{plan.place}{free}", "bold")
@@ -140,7 +141,7 @@ def _locks(locks: Sequence[str]) -> str:
 
 
 def short_names(first: str, last: str) -> str:
-    """Return the names of two segments from where they differ on: the timeline and what is before stand elsewhere."""
+    """Return the names of two segments without the timeline and the common beginning, which are shown elsewhere."""
     if first[:_TIMELINE] != last[:_TIMELINE]:
         return f"{first} to {last}"
     same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
@@ -174,7 +175,9 @@ def _amounts(document: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
-    """Count those that hold; show of the others only what has to be known, since those that fail stand on top."""
+    """Count the conditions that hold; show of the others only what a person has to know, since those that fail are at
+    the top.
+    """
     every = document["preconditions"]
     holding = sum(each["outcome"] == "ok" for each in every)
     yield Field("conditions", f"{holding} of {len(every)} hold", "good" if holding == len(every) else "warn")
@@ -196,7 +199,7 @@ def _named(condition: Mapping[str, Any]) -> str:
 
 
 def outcome_field(name: str, outcome: str, text: str) -> Field:
-    """Return what was checked, behind the word of its outcome."""
+    """Return what was checked, after the word of its outcome."""
     return Field(name, f"{outcome.upper():<{OUTCOME}}{text}", _STYLES.get(outcome, "dim"), hang=OUTCOME)
 
 
@@ -209,7 +212,7 @@ def _settings(document: Mapping[str, Any]) -> Iterator[Field]:
 
 
 def describe_change(change: Mapping[str, Any]) -> str:
-    """A setting in a file, and what is done about it."""
+    """Describe a setting in a file, and what is done about it."""
     if not change["line"]:
         return f"{change['file']}: {change['action']}"
     return f"{change['file']} line {change['line']}: {change['name']} = {change['was']} ({change['action']})"

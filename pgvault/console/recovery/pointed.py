@@ -1,4 +1,4 @@
-"""What a point comes to, said line by line: where recovery stops, from which backup, how far from both ends."""
+"""A point as lines: where recovery stops, from which backup, and how far the point is from both ends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pgvault.model.times import exact, utc
 _STAMP = "%Y%m%dT%H%M%SZ"
 _PARTIAL_HERE = 'Here that is the line "with" above: the unfinished last segment, too.'
 _TENTH = 0.1
-"""Seconds: the least that is told as a span."""
+"""The shortest span that is shown, in seconds."""
 
 
 def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
-    """Yield the facts of a point that was looked up; the nearest ones are a list of their own."""
+    """Yield the facts of a point that was looked up; the nearest points are a list of their own."""
     if draft.point:
         yield from asked(draft.point, zone)
     if answer.stop is None:
@@ -41,7 +41,7 @@ def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Fie
 
 
 def asked(point: Point, zone: str | None) -> Iterator[Field]:
-    """Return what was asked for, a time on every clock."""
+    """Return the point that was asked for, a time on every clock."""
     yield Field("point", point.label, "bold")
     if isinstance(point.target, AtTime):
         yield Field("", "that is " + ", ".join(readings(point.target.time, zone)))
@@ -78,14 +78,14 @@ def _span(reach: Reach) -> str:
 
 
 def nearest(near: Near) -> str:
-    """A point that can be taken instead, on one line."""
+    """Return a point that can be taken instead, as one line."""
     time = f"{exact(near.time)}  " if near.time else ""
     backup = f" (backup {near.backup})" if near.backup != "auto" else ""
     return f"{near.when:<7}  {time}{near.reason}{backup}"
 
 
 def _begin(backup: str) -> datetime | None:
-    """Return when it was begun, by its id."""
+    """Return when a backup began, by its id."""
     try:
         return datetime.strptime(backup, _STAMP).replace(tzinfo=UTC)
     except ValueError:

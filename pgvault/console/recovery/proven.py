@@ -1,4 +1,4 @@
-"""How a restore ended, said line by line: the verdict and what it rests on, or what failed and what to do next."""
+"""The end of a restore as lines: the verdict and its grounds, or what failed and what to do next."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from pgvault.model.job import Job, JobKind, JobState
 from pgvault.model.text import span
 
 _SAYS = " says: "
-"""In front of what the restored server's own log says."""
+"""The words before a line of the restored server's own log."""
 _DONE_BESIDES = ("salvaged", "kept")
-"""Codes of what was done with what is overwritten: its newest WAL is in the vault, it lies under another name."""
+"""Codes of what was done with the overwritten cluster: its newest WAL is in the vault, its directory has another name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Ended:
 
 def proof_fields(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown,
                  key: Callable[[str], str]) -> Iterator[Field]:
-    """`since` are the jobs of what was done with the restored server, newest first; `key` is an action's."""
+    """Yield the proof. `since` are the later jobs on the restored server, newest first; `key` returns an action's key.
+    """
     job = ended.job
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
@@ -79,7 +81,7 @@ _SINCE = {JobState.SUCCEEDED: "good", JobState.FAILED: "bad", JobState.LOST: "ba
 
 
 def _since(jobs: Sequence[Job]) -> Iterator[Field]:
-    """Yield what was done with the restored server, the newest of each kind: only a job that ended well has done it."""
+    """Yield what was done with the restored server, the newest of each kind: only a successful job counts."""
     for kind in dict.fromkeys(job.kind for job in jobs):
         job = next(each for each in jobs if each.kind is kind)
         said = job.verdict if job.state is JobState.SUCCEEDED else \
@@ -141,7 +143,7 @@ def _failure(ended: Ended) -> Iterator[Field]:
 
 
 def _left(ended: Ended) -> Iterator[Field]:
-    """Yield the state in which the destination is."""
+    """Yield the state of the destination."""
     notes = [each for each in ended.events if isinstance(each, Noted)
              and (each.level is not Level.INFO or each.code in ("undone", *_DONE_BESIDES))
              and each.code not in ("cancelling", "internal-error")]

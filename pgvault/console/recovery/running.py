@@ -1,4 +1,4 @@
-"""A restore that runs, said line by line: what is done, how far it is, what is to come, when it was last heard of."""
+"""A running restore as lines: what it does, how far it is, what is to come, and when it was last heard of."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHASES = {
     "recover": ("replays", "WAL up to the target, in the restored server"),
     "look": ("looks", "whether the expected tables are there"),
 }
-"""What the phases of a restore are, in words."""
+"""The phases of a restore, in words."""
 _WAITS = {"salvage": "the destination's disk", "copy": "the destination, or the way to it",
           "flush": "the destination's disks", "start": "the restored server to start",
           "recover": "the restored server, which replays WAL", "look": "the restored server to answer"}
@@ -35,14 +35,14 @@ class Phase:
     name: str
     began: datetime
     ended: datetime | None = None
-    """None: it is the one that runs."""
+    """When the phase ended; None if it is the running one."""
     done: int = 0
-    """Bytes; 0 where it counts none."""
+    """The bytes done; 0 in a phase that counts none."""
 
 
 @dataclass
 class Course:
-    """The phases so far, from the job's events as they come."""
+    """The phases so far, from the job's events as they arrive."""
 
     phases: list[Phase] = field(default_factory=list)
 
@@ -72,8 +72,9 @@ def to_come(draft: Draft, seen: Sequence[str]) -> list[str]:
 
 def run_fields(draft: Draft, followed: Followed | None, phases: Sequence[Phase], now: datetime, glyphs: Glyphs,
                columns: int, *, foremost: bool = False) -> Iterator[Field]:
-    """Yield what is known of the draft's job; `followed` is None before it was first looked at. `foremost` puts what it
-    does now on top, for where not all of it is seen."""
+    """Yield what is known of the draft's job; `followed` is None before the job was first looked at. With `foremost`
+    the present activity is on top, where not all lines are visible.
+    """
     job = (Field("job", f"pgvault job watch {draft.job}, from any terminal", ""),
            Field("", "it goes on when this screen, the console or the connection ends", "dim"))
     if followed is None:
@@ -99,7 +100,7 @@ def _said(phase: str) -> str:
 
 
 def _state(followed: Followed, now: datetime) -> Iterator[Field]:
-    """Describe its state, and when it was last heard of: silence is shown with what it waits for."""
+    """Describe the job's state, and when it was last heard of: a silent job is shown with what it waits for."""
     job = followed.job
     undoing = ": what was begun is being undone" if job.state is JobState.CANCELLING else ""
     quiet = followed.stillness(now)
@@ -120,8 +121,9 @@ def _done(phases: Sequence[Phase]) -> Iterator[Field]:
 
 def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs: Glyphs,
              columns: int) -> Iterator[Field]:
-    """Yield the phase that runs. The events may be read further than the job was followed: the amount is shown if both
-    are in one phase."""
+    """Yield the running phase. The events may have been read further than the job was followed: the amount is shown if
+    both are in one phase.
+    """
     here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
     if here is None:
         return
@@ -131,8 +133,7 @@ def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs:
 
 
 def _progress(progress: Progress, glyphs: Glyphs, columns: int, *, moves: bool) -> str:
-    """Describe the progress; of what stands still only how far it came: its pace is past, and what is left is not
-    known."""
+    """Describe the progress; of a phase without news only the amount: its rate is past, and the rest unknown."""
     amount = size(progress.done) + (f" of {size(progress.total)}" if progress.total else "")
     if not moves:
         return amount if progress.share is None else f"{progress.share:.0%}, {amount}"

@@ -1,4 +1,4 @@
-"""A search of one server's WAL for accidents: what it found and how far it is, in the same words wherever it is shown.
+"""A search of one server's WAL for accidents: its findings and its progress, in the same words wherever they are shown.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 MASS = 100
-"""Rows of a table that make an accident, as `pgvault events` has it without --rows."""
+"""The number of changed rows of a table that make an accident, the default of `pgvault events --rows`."""
 
 
 class Stand(Enum):
     NEW = auto()
     RUNS = auto()
     STOPPED = auto()
-    """Before its end, by the person."""
+    """The person stopped it before its end."""
     FAILED = auto()
     COMPLETE = auto()
 
 
 class Search:
-    """`begin` and then, beside the screens, `run`; what it found stays when it is begun again."""
+    """A search: `begin` and then, in the background, `run`; its findings stay when it begins again."""
 
     def __init__(self, server: str = "", kinds: Sequence[str] = (), rows: int = MASS) -> None:
-        """`rows` of a table that one transaction changed make an accident."""
+        """Make a search; `rows` of a table that one transaction changed make an accident."""
         self.server, self.kinds, self.rows = server, tuple(kinds), rows
         self._transactions: list[Accident] | None = None
         self._found: dict[str, Accident] = {}
@@ -40,8 +40,9 @@ class Search:
         self.failure: Failure | None = None
 
     def learn(self, other: Search) -> None:
-        """Take over what another search of this server found of the same kinds, and that it is over where that one
-        looked for all of them."""
+        """Take over the findings of another search of this server for the same kinds, and its end if it looked for all
+        of them.
+        """
         if other.server != self.server or other.rows != self.rows:
             return
         self._found |= {key: each for key, each in other._found.items() if each.kind in self.kinds}
@@ -51,13 +52,13 @@ class Search:
 
     @property
     def newest_first(self) -> list[Accident]:
-        """One for each transaction."""
+        """Return one accident for each transaction, the newest first."""
         if self._transactions is None:
             self._transactions = together(self._found.values())
         return self._transactions
 
     def accident(self, key: str) -> Accident | None:
-        """Return the one with this key, or the part of one."""
+        """Return the accident, or the part of one, with this key."""
         for whole in self.newest_first:
             if whole.key == key:
                 return whole
@@ -66,19 +67,19 @@ class Search:
         return None
 
     def with_fewer(self, rows: int) -> Search:
-        """One that finds smaller changes, too; what was found stays."""
+        """Return a search that finds smaller changes, too; the findings stay."""
         search = Search(self.server, self.kinds, rows)
         search._found = dict(self._found)
         return search
 
     @property
     def words(self) -> list[str]:
-        """Return the words behind `pgvault` that search for it, on whatever timeline it happened."""
+        """Return the words behind `pgvault` that search, on every timeline."""
         return search_words(self.server, self.kinds, self.rows)
 
     @property
     def status(self) -> str:
-        """Describe the progress. Only of all archived WAL it reports that nothing was found."""
+        """Describe the progress. Only a search of all archived WAL reports that nothing was found."""
         count = f"{len(self.newest_first):,} found"
         match self.stand:
             case Stand.NEW:
@@ -96,12 +97,12 @@ class Search:
         self.stand, self.failure = Stand.RUNS, None
 
     def stop(self) -> None:
-        """Whoever ran it does so no more."""
+        """Note that the search is no longer run."""
         if self.stand is Stand.RUNS:
             self.stand = Stand.STOPPED
 
     async def run(self, commands: Commands, words: Sequence[str], changed: Callable[[], None]) -> None:
-        """Until the verb has ended; `changed` is called for everything that it finds, and at the end."""
+        """Run the verb to its end; `changed` is called for each finding, and at the end."""
         def take(document: Document) -> None:
             self.take(document)
             changed()
@@ -118,7 +119,7 @@ class Search:
 
 
 def search_words(server: str, kinds: Sequence[str], rows: int = MASS) -> list[str]:
-    """See `Search.words`."""
+    """Return the words of a search, see `Search.words`."""
     fewer = [] if rows == MASS else ["--rows", str(rows)]
     chosen = [word for kind in kinds for word in ("--kind", kind)]
     return ["events", server, "--newest-first", "--all-timelines", "--partial", *chosen, *fewer]

@@ -1,4 +1,5 @@
-"""A recovery as it is planned: what was said and found so far, and what the steps ask. It knows no widget."""
+"""A recovery while it is planned: the answers and findings so far, and the questions of the steps. It knows no widget.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +23,25 @@ if TYPE_CHECKING:
 class Session:
     def __init__(self, queries: Queries, draft: Draft, file: DraftFile | None,
                  warn: Callable[[str, str], None]) -> None:
-        """`file` was taken for it; None: what is said is not saved. `warn` shows a text with its severity."""
+        """Begin a session. `file` was taken for it, or is None: then answers are not saved. `warn` shows a text with
+        its severity.
+        """
         self.queries, self.draft = queries, draft
         self._file, self._warn = file, warn
         self._unsaved = False
         self.found = Search()
-        """What the first step found in the WAL."""
+        """The findings of the first step in the WAL."""
         self.aimed_at = ""
-        """The key of an accident that was chosen there."""
+        """The key of the accident that was chosen in it."""
         self._taken: tuple[list[str], Answer] | None = None
-        """The question of the point that was just taken, and what it came to."""
+        """The question for the point that was just taken, and its answer."""
         self._placed: tuple[Point | None, tuple[int, datetime | None]] | None = None
-        """The point that was taken, and where it is on the line of time."""
+        """The point that was taken, and its place on the timeline strip."""
 
     # The draft and its file
 
     def change(self, draft: Draft) -> None:
-        """Take another draft, and save it, so that nothing of it is lost."""
+        """Take another draft and save it, so that none of it is lost."""
         if draft == self.draft:
             return
         self.draft = draft
@@ -53,7 +56,7 @@ class Session:
 
     @property
     def is_kept(self) -> bool:
-        """Return whether it has a file, by which it can be taken up again."""
+        """Return whether the draft has a file, from which it can be resumed."""
         return self._file is not None
 
     @property
@@ -62,12 +65,12 @@ class Session:
         return self.is_kept and not self._unsaved
 
     def let_go(self) -> None:
-        """Give the draft free, which may be taken up again from now on."""
+        """Release the draft, which can be resumed from now on."""
         if self._file:
             self._file.let_go()
 
     def remove(self) -> None:
-        """Remove the draft, which is of no more use."""
+        """Remove the draft, which is no longer needed."""
         if self._file:
             self._file.remove()
 
@@ -75,7 +78,7 @@ class Session:
 
     @property
     def zone(self) -> str | None:
-        """Return the zone that the configuration gives the server."""
+        """Return the time zone that is configured for the server."""
         return self.queries.config.server(self.draft.server).timezone
 
     @property
@@ -93,14 +96,16 @@ class Session:
     # What the vault says
 
     def take(self, draft: Draft, answer: Answer) -> None:
-        """Take the draft's point, which came to this."""
+        """Take the draft's point with its answer."""
         self.change(draft)
         self._taken = draft.question(), answer
         self._placed = draft.point, place_of(draft.point, answer)
 
     @property
     def place(self) -> tuple[int, datetime | None] | None:
-        """The timeline and the time of the draft's point, without a time at the end; None where that is not known."""
+        """Return the timeline and the time of the draft's point; the time is None at the end, and all is None where it
+        is not known.
+        """
         if self._placed and self._placed[0] == self.draft.point:
             return self._placed[1]
         point = self.draft.point or Point(EndOfWal())
@@ -108,8 +113,9 @@ class Session:
         return (point.timeline or 1, point.time) if is_known else None
 
     async def ask(self, draft: Draft) -> Answer | Failure:
-        """What the draft's point comes to; asked of the vault each time, since its WAL goes on, but for the first time
-        after it was taken."""
+        """Return the answer for the draft's point. It is asked of the vault each time, since WAL keeps arriving, except
+        for the first time after the point was taken.
+        """
         taken, self._taken = self._taken, None
         if taken and taken[0] == draft.question():
             return taken[1]

@@ -1,4 +1,4 @@
-"""The steps of a recovery: their order, and the line that shows where one is."""
+"""The steps of a recovery: their order, and the line that shows the current one."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ _PLANNING = (Step.WHAT, Step.POINT, Step.WHERE, Step.REVIEW)
 
 
 def path(*, read_only: bool) -> tuple[Step, ...]:
-    """A console that may change nothing plans and stops there."""
+    """Return the steps; a read-only console plans and stops there."""
     return _PLANNING if read_only else tuple(Step)
 
 
 def after(step: Step, *, read_only: bool) -> Step | None:
-    """Return the next step; None behind the last one."""
+    """Return the next step; None after the last one."""
     steps = path(read_only=read_only)
     index = steps.index(step) + 1
     return steps[index] if index < len(steps) else None
 
 
 def before(step: Step) -> Step | None:
-    """One step back; None where there is no way back: at the first, and once the restore runs."""
+    """Return the step before; None at the first, and once the restore runs."""
     return _PLANNING[step.number - 2] if step in _PLANNING and step is not Step.WHAT else None
 
 
 def shown(step: Step, *, read_only: bool, arrow: str, columns: int) -> list[Part]:
-    """`step 2 of 6`, and the whole path with this one marked; of a path that has no room, this one and the next."""
+    """Return `step 2 of 6` and the whole path with this step marked; where it has no room, this step and the next."""
     line = list(_shown(step, path(read_only=read_only), arrow))
     if sum(width(str(part)) for part in line) <= columns:
         return line

@@ -1,4 +1,4 @@
-"""Points that are typed: what kinds there are, and what a text comes to, or why it comes to nothing."""
+"""Points that are typed: their kinds, and the point that a text names, or why it names none."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Kind(Enum):
 
     @property
     def has_digits(self) -> bool:
-        """Return whether its text may begin with a digit."""
+        """Return whether the text may begin with a digit."""
         return self.has_text and self is not Kind.NAME
 
     @property
     def has_sides(self) -> bool:
-        """Return whether it is a place on either side of which recovery may stop."""
+        """Return whether it is a place before or after which recovery may stop."""
         return self in (Kind.TIME, Kind.LSN, Kind.XID)
 
     @property
@@ -51,9 +51,9 @@ _EXAMPLES = {Kind.TIME: "20:05, yesterday 9pm, or 2026-11-22 20:05:12 Europe/Par
 
 
 def read(kind: Kind, text: str, zone: str | None, *, after: bool = True) -> Point:
-    """Return the point that was typed; ValueError says why it is none, with the readings that are possible.
+    """Return the point that was typed. Raises ValueError, with the possible readings, if it is none.
 
-    `zone` is the configured one of times without one. `after`: the place itself is still replayed.
+    `zone` is the configured one of times without one. With `after` the place itself is still replayed.
     """
     text = text.strip()
     if kind.has_text and not text:
@@ -82,13 +82,13 @@ def _side(after: bool) -> str:
 
 
 def kind_of(target: Target) -> Kind:
-    """Return how this target would be typed."""
+    """Return the kind as which this target would be typed."""
     return {AtTime: Kind.TIME, AtLsn: Kind.LSN, AtXid: Kind.XID, AtName: Kind.NAME, EndOfWal: Kind.LATEST,
             Immediate: Kind.BACKUP}[type(target)]
 
 
 def text_of(target: Target) -> str:
-    """Return what would be typed for it."""
+    """Return the text that would be typed for it."""
     match target:
         case AtTime(time, _, typed):
             return typed or utc(time)
@@ -106,8 +106,7 @@ def is_after(target: Target) -> bool:
 
 
 def readings(time: datetime, zone: str | None) -> list[str]:
-    """Return the instant as clocks show it: in UTC, in the server's zone if it is known, and here if that is another.
-    """
+    """Return the instant as clocks show it: in UTC, in the server's zone if it is known, and here if that differs."""
     clocks = [("UTC", time.astimezone(UTC))]
     if zone and zone != "UTC":
         clocks.append((zone, time.astimezone(ZoneInfo(zone))))

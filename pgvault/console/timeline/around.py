@@ -1,4 +1,4 @@
-"""The transactions around a place: which were read, whether a place lies well among them, and where else to look."""
+"""The transactions around a place: those that were read, whether they surround a place, and where else to read."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from pgvault.engine.event_neighbours import NearTransaction
 from pgvault.model.lsn import Lsn
 
 COUNT = 100
-"""Asked for on either side."""
+"""How many are read on either side."""
 _TRIES = 6
 _EDGE = 10
-"""So near to the last one that was read, more are read."""
+"""The distance to the last one that was read within which more are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """Some neighbouring transactions on the way to a timeline, in order."""
+    """Some neighbouring transactions on the path to a timeline, in order."""
 
     timeline: int
     found: tuple[NearTransaction, ...]
     is_first: bool
-    """There is none before them, or none near."""
+    """True if there is none before them, or none near."""
     is_last: bool
 
     def index_at(self, cursor: Cursor) -> int:
-        """Return the index of the transaction at a place, or the last one before it; -1 if all are behind it."""
+        """Return the index of the transaction at a place, or of the last one before it; -1 if all are behind it."""
         if (lsn := position(cursor)) is not None:
             return bisect_right(self.found, lsn, key=lambda each: each.lsn) - 1
         return bisect_right(self._times, cursor.at) - 1
 
     def holds(self, cursor: Cursor) -> bool:
-        """Return whether what is around the place has been read."""
+        """Return whether the surroundings of the place have been read."""
         if cursor.timeline != self.timeline:
             return False
         index = self.index_at(cursor)
         return (self.is_first or index >= _EDGE) and (self.is_last or index < len(self.found) - _EDGE)
 
     def exact(self, timeline: int) -> Exact | None:
-        """Return when the commits among them on one timeline were; None if there are too few."""
+        """Return the times of their commits on one timeline; None if there are too few."""
         times = sorted(microseconds(each.time) for each in self.found if each.timeline == timeline)
         commits = sorted(microseconds(each.time) for each in self.found
                          if each.timeline == timeline and each.kind.commits)
@@ -57,7 +57,8 @@ class Around:
 
 
 def find(ask: Callable[[Lsn], Sequence[NearTransaction]], cursor: Cursor, guess: Lsn) -> Around:
-    """Ask at the cursor's position, or, where only its time is known, ever nearer to that, beginning with a guess."""
+    """Ask at the cursor's position or, where only its time is known, ever nearer to that, beginning with an estimate.
+    """
     lsn = exact if (exact := position(cursor)) is not None else guess
     around = _asked(ask, cursor.timeline, lsn)
     for _ in range(_TRIES):
@@ -76,7 +77,7 @@ def _asked(ask: Callable[[Lsn], Sequence[NearTransaction]], timeline: int, lsn: 
 
 
 def _nearer(found: Sequence[NearTransaction], at: int, behind: bool) -> Lsn:
-    """Estimate the position by the time, as if WAL went on being written as fast as among those that were found."""
+    """Estimate the position for the time, as if WAL had been written at the pace between those that were found."""
     first, last = found[0], found[-1]
     times, bytes_ = microseconds(last.time) - microseconds(first.time), last.lsn - first.lsn
     edge = last if behind else first

@@ -1,4 +1,4 @@
-"""The axis below the timeline: dates and clock times at round instants, as many as fit, never one over another."""
+"""The axis below the timeline: dates and clock times at round instants, as many as fit without overlap."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _STEPS = (*(factor * 10 ** power for power in range(6) for factor in (1, 2, 5)),
           *(_HOUR * each for each in (1, 2, 3, 6, 12)), *(_DAY * each for each in (1, 2, 7)))
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1200)
 _MONDAY = 4 * _DAY
-"""Weeks begin on one: 1970 began on a Thursday."""
+"""A Monday, on which weeks begin: 1970 began on a Thursday."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _APART = 2
-"""Columns between two labels."""
+"""The columns between two labels."""
 
 
 class Label(NamedTuple):
@@ -26,7 +26,7 @@ class Label(NamedTuple):
 
 
 def moment(at: int) -> datetime:
-    """Convert from microseconds since 1970; what is outside the calendar becomes its end."""
+    """Convert microseconds since 1970; a time outside the calendar becomes its end."""
     try:
         return _EPOCH + timedelta(microseconds=at)
     except OverflowError:
@@ -43,13 +43,13 @@ def fraction_digits(step: int) -> int:
 
 
 def clock(at: int, digits: int) -> str:
-    """`20:05:12.123`"""
+    """Return a clock time such as `20:05:12.123`."""
     time = moment(at)
     return f"{time:%H:%M:%S}" + (f".{time.microsecond:06d}"[:digits + 1] if digits else "")
 
 
 def labels(frame: Frame) -> list[Label]:
-    """Yield the labels from left to right, with room between them; every label is in the frame."""
+    """Yield the labels from left to right, with room between them; every label is within the frame."""
     if fixed := next((step for step in _STEPS if _fits(frame, step)), None):
         return _placed(frame, ((at, _clock_label(at, fixed)) for at in _multiples(frame, fixed)), dated=fixed < _DAY)
     months = next((count for count in _MONTHS if _fits(frame, count * 30 * _DAY)), _MONTHS[-1])
@@ -92,8 +92,9 @@ def _months(frame: Frame, count: int) -> Iterator[int]:
 
 
 def _placed(frame: Frame, ticks: Iterator[tuple[int, str]], *, dated: bool) -> list[Label]:
-    """Place the labels. With `dated`, the date is in front of the first clock time, and of the first one of another
-    day."""
+    """Place the labels. With `dated` the first clock time, and the first one of each further day, has its date in
+    front.
+    """
     placed: list[Label] = []
     free, day = 0, ""
     for at, text in ticks:

@@ -1,4 +1,4 @@
-"""All that is drawn of one picture of the WAL, laid onto time once; drawing then only looks things up."""
+"""All that is drawn of one picture of the WAL, laid onto time once, so that drawing only looks things up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgvault.model.window import Gap, Window
 
 
 class MarkKind(Enum):
-    """In the order in which one of several in a column is drawn."""
+    """The kinds of marks, in the order of precedence within a column."""
 
     ACCIDENT = "accident"
     RESTORE_POINT = "restore point"
@@ -40,15 +40,15 @@ _ORDER = {kind: place for place, kind in enumerate(MarkKind)}
 
 
 class Mark(NamedTuple):
-    """Something at one instant of a lane, to which one can go."""
+    """Something at one instant of a lane that the cursor can go to."""
 
     at: int
     kind: MarkKind
     text: str
-    """What it is, as a few words: of a restore point its name, of a backup its id."""
+    """A few words: the name of a restore point, the id of a backup."""
     lsn: Lsn | None = None
     key: str = ""
-    """Of an accident, that tells it from others."""
+    """An accident's key, which is unique; empty for other marks."""
 
 
 class GapSpan(NamedTuple):
@@ -60,27 +60,27 @@ class GapSpan(NamedTuple):
 class WindowSpan(NamedTuple):
     begin: int
     until: int
-    """Included."""
+    """The end, included."""
     window: Window
 
 
 @dataclass(frozen=True, slots=True)
 class ChartLane:
-    """One timeline."""
+    """One timeline, drawn as a lane."""
 
     timeline: int
     slots: Slots
     gaps: tuple[GapSpan, ...]
     windows: tuple[WindowSpan, ...]
-    """Of the way to this timeline: they may begin on an ancestor."""
+    """The recovery windows on the path to this timeline: they may begin on an ancestor."""
     parent: int | None
     branch: int | None
-    """When it left its parent."""
+    """When the timeline left its parent."""
     marks: tuple[Mark, ...]
-    """By time."""
+    """The marks in the order of time."""
 
     def marks_in(self, begin: int, until: int) -> Sequence[Mark]:
-        """Return those from one instant up to, not including, another."""
+        """Return the marks from one instant up to, not including, another."""
         low = bisect_left(self.marks, begin, key=_at)
         return self.marks[low:bisect_left(self.marks, until, lo=low, key=_at)]
 
@@ -92,12 +92,12 @@ class ChartLane:
 
 
 class Place(NamedTuple):
-    """What of the WAL was being written at an instant."""
+    """The WAL that was being written at an instant."""
 
     segment: Segment | None
-    """None outside of the archive and in a gap."""
+    """The segment; None outside of the archive and in a gap."""
     lsn: Lsn | None
-    """About; None outside of the archive."""
+    """The approximate position; None outside of the archive."""
     gap: Gap | None = None
 
 
@@ -105,17 +105,17 @@ class Place(NamedTuple):
 class Chart:
     picture: WalPicture
     lanes: tuple[ChartLane, ...]
-    """By timeline: all of which there is WAL or a backup."""
+    """The lanes by timeline: all that have WAL or a backup."""
     begin: int
     until: int
-    """The time that there is something of; `until` is included."""
+    """The end of the time for which there is anything; `until` is included."""
 
     def lane_of(self, timeline: int) -> int:
-        """Return its place in `lanes`; the last one if there is no such timeline any more."""
+        """Return a timeline's index in `lanes`; the last one if the timeline is gone."""
         return next((i for i, lane in enumerate(self.lanes) if lane.timeline == timeline), len(self.lanes) - 1)
 
     def place(self, lane: int, at: int) -> Place:
-        """On the way to a lane's timeline: before it branched off, that is its parent."""
+        """Return the place on the path to a lane's timeline: before that branched off, a place on its parent."""
         here = self.lanes[lane]
         if here.branch is not None and at < here.branch:
             parents = (i for i, each in enumerate(self.lanes) if each.timeline == here.parent)
@@ -130,7 +130,7 @@ class Chart:
         return Place(None, None)
 
     def with_accidents(self, accidents: Sequence[tuple[int, Mark]]) -> Chart:
-        """Return the chart with these marks, each of a timeline, beside all others; earlier ones are removed."""
+        """Return the chart with these marks, each of a timeline, added to all others; earlier accidents are removed."""
         def marked(lane: ChartLane) -> ChartLane:
             kept = [mark for mark in lane.marks if mark.kind is not MarkKind.ACCIDENT]
             new = [_settled(mark, lane.slots, self.picture.segment_size) for timeline, mark in accidents
@@ -140,7 +140,7 @@ class Chart:
 
 
 def chart_of(picture: WalPicture) -> Chart:
-    """A quarter of a second for a hundred thousand segments: call it in a thread."""
+    """Make the chart. It takes a quarter of a second for a hundred thousand segments: call it in a thread."""
     by_timeline = {lane.timeline: lane for lane in picture.lanes}
     timelines = sorted({*by_timeline, *(_timeline(picture, backup) for backup in picture.backups)})
     slots = {each: slots_of(by_timeline.get(each, Lane(each)), _known_ends(picture, each)) for each in timelines}
@@ -150,7 +150,8 @@ def chart_of(picture: WalPicture) -> Chart:
 
 
 def _known_ends(picture: WalPicture, timeline: int) -> dict[int, int]:
-    """Segments whose end is known without their commits: a backup's end and a restore point lie in them."""
+    """Return segments whose end is known without their commits: those that contain a backup's end or a restore point.
+    """
     ends = {point.number: point.at for point in picture.restore_points if point.timeline == timeline}
     for backup in picture.backups:
         if backup.timeline == timeline and backup.finished_at and backup.end_segment:
@@ -177,7 +178,7 @@ def _lane(picture: WalPicture, slots: dict[int, Slots], timeline: int) -> ChartL
 
 
 def gap_name(gap: Gap, size: int) -> str:
-    """Describe how many segments are missing, and behind which one."""
+    """Describe how many segments are missing, and after which one."""
     return f"{gap.missing:,} segment{'s' * (gap.missing != 1)} missing behind {gap.after.name(size)}"
 
 
@@ -197,8 +198,9 @@ def _window_span(window: Window) -> WindowSpan:
 
 
 def _branch(history: History, slots: dict[int, Slots], size: int) -> int | None:
-    """Return when the timeline left its parent, by the parent's WAL, or else by the first of its own, which begins
-    there."""
+    """Return when the timeline left its parent, by the parent's WAL, or else by the timeline's own first WAL, which
+    begins there.
+    """
     if history.parent is None:
         return None
     own = slots[history.timeline]
@@ -242,7 +244,7 @@ def _point_marks(picture: WalPicture, slots: Slots) -> Iterator[Mark]:
 
 
 def _settled(mark: Mark, slots: Slots, size: int) -> Mark:
-    """Within the slot of its segment, whatever its clock said."""
+    """Move the mark into the slot of its segment, whatever its clock was."""
     index = slots.place_of(mark.lsn // size) if mark.lsn is not None else None
     if index is None:
         return mark
@@ -258,7 +260,7 @@ def _instants(lane: ChartLane) -> Iterator[int]:
 
 
 def next_mark(marks: Sequence[Mark], current: Mark | None, at: int, *, back: bool = False) -> Mark | None:
-    """Return the mark behind, or before, the current one; without one, that nearest to an instant in this direction."""
+    """Return the mark after, or before, the current one; without one, the nearest to an instant in this direction."""
     if current in marks:
         place = marks.index(current) + (-1 if back else 1)
     else:
@@ -275,7 +277,7 @@ def _by_time(mark: Mark) -> tuple[int, int]:
 
 
 def foremost(marks: Sequence[Mark]) -> Mark | None:
-    """Return, of several marks in a column, the one that is drawn and snapped to."""
+    """Return, of several marks in a column, the one that is drawn and that the cursor snaps to."""
     return min(marks, key=lambda mark: _ORDER[mark.kind], default=None)
 
 

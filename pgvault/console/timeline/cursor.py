@@ -1,4 +1,4 @@
-"""The place that is looked at, and what is said of it: clocks, position, whether it can be restored."""
+"""The place under the cursor, and its description: clocks, position, whether it can be restored."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pgvault.model.text import size
 from pgvault.model.times import exact
 
 LABEL = 10
-"""Columns of the names at the left."""
+"""The width of the names at the left, in columns."""
 
 
 class Cursor(NamedTuple):
-    """A place on the way to a timeline."""
+    """A place on the path to a timeline."""
 
     timeline: int
     at: int
     mark: Mark | None = None
-    """It is on this one."""
+    """The mark that it is on; None for none."""
     lsn: Lsn | None = None
-    """Where it is known better than by the time: of the end of a transaction."""
+    """The exact position, where it is known better than by the time: of the end of a transaction."""
     what: str = ""
     """That transaction, in words."""
 
@@ -39,7 +39,7 @@ class Cursor(NamedTuple):
 
 
 class RecoveryPoint(NamedTuple):
-    """What a recovery from the cursor would be asked for."""
+    """The request that a recovery from the cursor would make."""
 
     target: Target
     backup: str = "auto"
@@ -57,8 +57,9 @@ def position(cursor: Cursor) -> Lsn | None:
 
 
 def recovery_point(chart: Chart, cursor: Cursor) -> RecoveryPoint:
-    """Return the point at a backup's end, at a restore point, or at a position if one is known: whatever is judged by
-    its position is asked for by it. It is before what is there, but after a restore point and after the last record."""
+    """Return the point at a backup's end, at a restore point, or at a position if one is known: what is judged by its
+    position is requested by it. The point is before what is there, but after a restore point and after the last record.
+    """
     kind = cursor.mark.kind if cursor.mark else None
     if cursor.mark and kind is MarkKind.BACKUP:
         return RecoveryPoint(Immediate(), cursor.mark.text)
@@ -75,7 +76,9 @@ def _is_only(chart: Chart, name: str) -> bool:
 
 def cursor_fields(chart: Chart, cursor: Cursor, step: int, zone: str | None,
                   here: tzinfo | None = None) -> Iterator[Field]:
-    """Five values. `step` is what a column stands for, in microseconds; `zone` the server's, `here` this machine's."""
+    """Return five values. `step` is the span of a column, in microseconds; `zone` is the server's, `here` this
+    machine's.
+    """
     digits = 6 if cursor.is_exact else fraction_digits(step)
     yield _field("time", "   ".join(clocks(cursor.at, digits, zone, here)), "bold")
     yield _field("position", _position(chart, cursor))
@@ -84,9 +87,9 @@ def cursor_fields(chart: Chart, cursor: Cursor, step: int, zone: str | None,
 
 
 def clocks(at: int, digits: int, zone: str | None, here: tzinfo | None = None) -> Iterator[str]:
-    """UTC, the server's zone where it is configured, and this machine's where that shows another time.
+    """Return UTC, the server's zone where it is configured, and this machine's where that shows another time.
 
-    The fraction of a second is the same on all of them, and stands with the first.
+    The fraction of a second is the same on all of them, and is shown with the first.
     """
     time = moment(at)
     yield f"{time:%Y-%m-%d} {clock(at, digits)}Z"

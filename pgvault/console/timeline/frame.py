@@ -1,4 +1,4 @@
-"""The stretch of time that the columns show, and the two ways between a column and an instant."""
+"""The span of time that the columns show, and the conversion between a column and an instant."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Frame:
 
     begin: int
     until: int
-    """Not included."""
+    """The end, not included."""
     width: int
 
     @classmethod
     def over(cls, begin: int, until: int, width: int) -> Frame:
-        """Return the frame from one instant to another, or more if that is too little for so many columns."""
+        """Return the frame from one instant to another, or a longer one if that is too short for the columns."""
         width = max(width, 1)
         return cls(begin, max(until, begin + width), width)
 
@@ -28,7 +28,7 @@ class Frame:
 
     @property
     def step(self) -> int:
-        """Microseconds a column, at least."""
+        """Return the least number of microseconds in a column."""
         return max(1, self.span // self.width)
 
     def edge(self, column: int) -> int:
@@ -36,7 +36,7 @@ class Frame:
         return self.begin + self.span * column // self.width
 
     def column(self, at: int) -> int:
-        """That of an instant; below 0, or `width` and more, when it is outside."""
+        """Return the column of an instant; below 0, or `width` and more, when it is outside."""
         return (self.width * (at - self.begin + 1) - 1) // self.span
 
     def middle(self, column: int) -> int:
@@ -51,13 +51,14 @@ class Frame:
         return Frame.over(self.begin, self.until, width)
 
     def zoomed(self, around: int, whole: Frame, *, out: bool = False) -> Frame:
-        """Half the time or twice as much; the instant keeps its column, as far as the whole of time lets it."""
+        """Return half the time or twice as much; the instant keeps its column, as far as the limits of time allow."""
         span = min(whole.span, self.span * ZOOM if out else max(self.width, self.span // ZOOM))
         begin = around - span * (around - self.begin) // self.span
         return replace(self, begin=begin, until=begin + span)._within(whole)
 
     def moved_to(self, at: int, whole: Frame) -> Frame:
-        """Moved, by a quarter of it or more, so that it shows the instant; itself when it does already."""
+        """Return the frame moved, by a quarter of it or more, so that it shows the instant; itself if it already does.
+        """
         if self.shows(at):
             return self
         quarter = self.span // 4

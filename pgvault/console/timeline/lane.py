@@ -1,6 +1,6 @@
-"""Where the segments of one timeline lie in time, and the way back from an instant to a position.
+"""Where the segments of one timeline lie in time, and the conversion of an instant to a position.
 
-Commit times are not in the order of positions, many segments have none, and what was not read yet has no known one. So
+Commit times are not in the order of positions, many segments have none, and those not yet read have no known one. So
 each segment is given a slot: slots follow each other as the segments do, and only a gap lies between two of them.
 """
 
@@ -20,24 +20,25 @@ def _longs() -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The archived segments of one timeline with the time of each; the same place in each array is the same one."""
+    """The archived segments of one timeline with their times; one index is the same segment in each array."""
 
     timeline: int
     numbers: array[int] = field(default_factory=_longs)
     begin: array[int] = field(default_factory=_longs)
-    """Where the slot before ended, or where WAL begins again behind a gap."""
+    """Where the previous slot ended, or where WAL begins again after a gap."""
     end: array[int] = field(default_factory=_longs)
-    """Never earlier than that of the segment before."""
+    """The end of the slot, never earlier than that of the previous one."""
     busy: array[int] = field(default_factory=_longs)
-    """Since when there are commits in the slot."""
+    """The first commit in the slot."""
     commits: array[int] = field(default_factory=_longs)
-    """Before the segment, in all: one value more than there are segments."""
+    """The commits before the segment, in all: one value more than there are segments."""
     unknown: array[int] = field(default_factory=_longs)
-    """Segments before this one that were not read: one value more."""
+    """The segments before this one that were not read: one value more."""
 
     def index_at(self, at: int) -> int:
-        """Return the index of the segment that was being written at an instant, or else the next one; their number if
-        it is later."""
+        """Return the index of the segment that was being written at an instant, or else of the next one; their number
+        if the instant is later.
+        """
         return bisect_left(self.end, at)
 
     def covers(self, begin: int, until: int) -> bool:
@@ -46,7 +47,7 @@ class Slots:
         return index < len(self.begin) and self.begin[index] < until
 
     def committed_before(self, at: int) -> float:
-        """Return how many commits there were before an instant; within a segment they count as evenly spread."""
+        """Return how many commits there were before an instant; within a segment they count as evenly distributed."""
         index = self.index_at(at)
         if index == len(self.end):
             return float(self.commits[index])
@@ -63,12 +64,12 @@ class Slots:
         return self.unknown[last] > self.unknown[first]
 
     def place_of(self, number: int) -> int | None:
-        """Return the place in the arrays of a segment, by its number; None if it is not archived."""
+        """Return a segment's index in the arrays, by its number; None if it is not archived."""
         index = bisect_left(self.numbers, number)
         return index if index < len(self.numbers) and self.numbers[index] == number else None
 
     def time_of(self, lsn: int, size: int) -> int | None:
-        """About when a position was written; at the border of the WAL that there is, when it lies outside."""
+        """Return about when a position was written; the nearest border of the WAL for one outside."""
         if not self.numbers:
             return None
         index = bisect_left(self.numbers, lsn // size)
@@ -78,14 +79,16 @@ class Slots:
         return begin + (end - begin) * max(0, lsn - start) // size
 
     def position_in(self, index: int, at: int, size: int) -> int:
-        """About the position that a segment's WAL had reached at an instant of its slot."""
+        """Return about the position that a segment's WAL had reached at an instant of its slot."""
         begin, end = self.begin[index], self.end[index]
         share = size * (min(max(at, begin), end) - begin) // (end - begin) if end > begin else size
         return self.numbers[index] * size + min(share, size - 1)
 
 
 def slots_of(lane: Lane, known: Mapping[int, int]) -> Slots:
-    """One pass. `known` are times at which segments, by number, are known to have ended, where no commit tells."""
+    """Return the slots, in one pass. `known` has the ends, by segment number, of segments without a commit that shows
+    them.
+    """
     slots = Slots(lane.timeline, lane.numbers, busy=array("q", lane.earliest))
     slots.end.extend(_ends(lane, known))
     previous, number_before = -1, None
@@ -128,8 +131,9 @@ def _ends(lane: Lane, known: Mapping[int, int]) -> array[int]:
 
 
 def _fill(lane: Lane, ends: array[int], begin: int, until: int, low: int, high: int | None) -> None:
-    """Fill in those from `begin` to `until`, which ended between two known times: when they were accepted, if that is
-    between."""
+    """Fill in those from `begin` to `until`, which ended between two known times: with the time of their archiving, if
+    that lies between.
+    """
     if begin == until:
         return
     high = None if high is None else max(low, high)

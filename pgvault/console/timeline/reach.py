@@ -1,6 +1,7 @@
-"""Whether an instant of a timeline can be restored: from which backup, or why not and what is nearest.
+"""Whether an instant of a timeline can be restored: from which backup, or why not and the nearest that can.
 
-By the recovery windows alone, at once and for every move of the cursor; a plan asks the WAL itself (`choices`).
+Decided by the recovery windows alone, immediately and for every move of the cursor; a plan reads the WAL itself
+(`choices`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pgvault.model.window import Gap
 
 
 class Reach(NamedTuple):
-    """`backup`, or else the reason."""
+    """The backup, or the reason why there is none."""
 
     backup: Backup | None
-    """The newest that ended before the instant."""
+    """The newest backup that ended before the instant."""
     segments: int | None
-    """That a restore from it would replay; None when the position is not known."""
+    """The number of segments that a restore from it would replay; None when the position is not known."""
     reason: str = ""
     earlier: int | None = None
     """The nearest instants that can be restored."""
@@ -29,7 +30,7 @@ class Reach(NamedTuple):
 
 
 def reach(chart: Chart, lane: int, at: int, lsn: Lsn | None = None) -> Reach:
-    """`lsn` is the position where it is known better than by the time."""
+    """Return whether an instant can be restored; `lsn` is its position where that is known exactly."""
     here = chart.lanes[lane]
     if window := next((span for span in reversed(here.windows) if _side(span, at, lsn) == 0), None):
         return _from_backup(chart, window, at, lsn, chart.place(lane, at).lsn if lsn is None else lsn)
@@ -40,7 +41,9 @@ def reach(chart: Chart, lane: int, at: int, lsn: Lsn | None = None) -> Reach:
 
 
 def at_end_of(chart: Chart, lane: int, backup_id: str) -> Reach | None:
-    """A backup can be restored to its own end, whatever is behind it; None when it is in no window of this timeline."""
+    """Return the answer for a backup's own end, which can be restored whatever follows it; None if no window of this
+    timeline has it.
+    """
     if not any(backup_id in span.window.backups for span in chart.lanes[lane].windows):
         return None
     backup = next(each for each in chart.picture.backups if each.id == backup_id)
@@ -63,7 +66,9 @@ def _begin(span: WindowSpan) -> int:
 
 
 def _from_backup(chart: Chart, span: WindowSpan, at: int, lsn: Lsn | None, about: Lsn | None) -> Reach:
-    """`about` is the position as far as it is known, `lsn` the exact one, by which alone a backup is chosen."""
+    """Return the answer within a window. `about` is the approximate position, `lsn` the exact one, which alone decides
+    the backup.
+    """
     ids = set(span.window.backups)
     ended = [backup for backup in chart.picture.backups if backup.id in ids and backup.finished_at
              and (microseconds(backup.finished_at) <= at if lsn is None else (backup.end_lsn or lsn) <= lsn)]
@@ -76,7 +81,7 @@ def _from_backup(chart: Chart, span: WindowSpan, at: int, lsn: Lsn | None, about
 
 
 def _segments(chart: Chart, backup: Backup, until: int) -> int:
-    """That recovery reads from the backup's begin to a position."""
+    """Return how many segments recovery reads from the backup's begin to a position."""
     size = chart.picture.segment_size
     return max(1, until // size - (backup.begin_lsn or until) // size + 1)
 
@@ -111,7 +116,7 @@ def _no_window(chart: Chart, here: ChartLane) -> str:
 
 
 def _gaps(chart: Chart, here: ChartLane) -> Iterator[Gap]:
-    """On the way to this timeline, in order."""
+    """Return the gaps on the path to this timeline, in order."""
     history = chart.picture.tree.history(here.timeline)
     size = chart.picture.segment_size
     for leg in history.legs:

@@ -1,4 +1,4 @@
-"""What stands in each column of a lane: one character and the name of its style."""
+"""The contents of each column of a lane: one character and the name of its style."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pgvault.console.timeline.chart import ChartLane, MarkKind, foremost
 from pgvault.console.timeline.frame import Frame
 
 ROWS = ("backups", "marks", "wal", "window", "commits")
-"""Of the lane that is looked at, from the top."""
+"""The rows of the selected lane, from the top."""
 HIGHER = "commits above"
-"""A row above that of the commits, where there is room for their bars to be higher: with its number behind it."""
+"""A row above that of the commits, followed by its number, where there is room for higher bars."""
 
 
 class Cell(NamedTuple):
@@ -28,7 +28,7 @@ BLANK = Cell(" ")
 
 
 class Exact(NamedTuple):
-    """Commits whose times were read, in order, and from when to when those are all."""
+    """Commits with exact times, in order, and the span in which they are complete."""
 
     times: Sequence[int] = ()
     begin: int = 0
@@ -36,17 +36,18 @@ class Exact(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """One lane on the columns of a frame."""
+    """One lane, drawn on the columns of a frame."""
 
     rows: dict[str, list[Cell]]
     summary: list[Cell]
-    """The lane on one row: its WAL, with the marks above it."""
+    """Return the lane on one row: its WAL, with the marks above it."""
 
 
 def draw(lane: ChartLane, frame: Frame, glyphs: Glyphs, *, exact: Exact | None = None,
          receiving_until: int | None = None, higher: int = 0) -> Drawing:
-    """`receiving_until` is now, while WAL of this timeline is being received; `higher`: so many rows more for the
-    commits."""
+    """Draw the rows. `receiving_until` is now, while WAL of this timeline is being received; `higher` is the number of
+    additional rows for the commits.
+    """
     marks = [foremost(lane.marks_in(begin, until)) for begin, until in pairwise(_edges(frame))]
     backups = [foremost([m for m in lane.marks_in(begin, until) if m.kind.is_backup])
                for begin, until in pairwise(_edges(frame))]
@@ -89,7 +90,7 @@ def _looks(glyphs: Glyphs) -> dict[MarkKind, Cell]:
 
 
 def _wal(lane: ChartLane, frame: Frame, glyphs: Glyphs, receiving_until: int | None) -> list[Cell]:
-    """A column that a gap touches is never drawn as covered."""
+    """Return the row of the WAL. A column that a gap touches is never drawn as covered."""
     cells: list[Cell] = []
     end = lane.slots.end[-1] if lane.slots.end else None
     for begin, until in pairwise(_edges(frame)):
@@ -133,8 +134,9 @@ def _windows(lane: ChartLane, frame: Frame, glyphs: Glyphs) -> list[Cell]:
 
 
 def _commits(lane: ChartLane, frame: Frame, glyphs: Glyphs, exact: Exact, rows: int) -> list[list[Cell]]:
-    """Yield rows of commits, from few to many by the square root of their number: quiet hours beside busy ones are
-    still seen. The lowest row comes first."""
+    """Yield rows of commits, from few to many by the square root of their number, so that quiet hours next to busy ones
+    remain visible. The lowest row comes first.
+    """
     edges = _edges(frame)
     counts = [_count(lane, begin, until, exact) for begin, until in pairwise(edges)]
     most, levels = max(1.0, *counts), len(glyphs.density)
