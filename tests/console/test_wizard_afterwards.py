@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +24,11 @@ from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.job import JobScreen
 from pgvault.console.screens.text_box import TextBox
+from pgvault.console.wizard import proof_step
+from pgvault.console.wizard.proof_step import ProofStep
+from pgvault.console.wizard.screen import RecoveryScreen
 from pgvault.io.quoting import join
+from pgvault.model.errors import PgvaultError
 from pgvault.model.event import PhaseStarted
 from pgvault.model.job import JobKind, JobState
 from pgvault.model.relation import RelationName, parse_objects, parse_relation
@@ -111,6 +118,57 @@ async def test_the_proof_leads_on(desk: Desk) -> None:
             assert [each.split()[3] for each in run] == ["bring-back"]  # all that pasting it does
             assert "throw-away" not in pilot.app.screen._text
             await press(pilot, "escape", "enter")
+
+
+async def test_before_the_result_is_read_enter_does_nothing_and_esc_keeps_the_draft(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Enter that is typed ahead would otherwise forget the job of a restore that succeeded."""
+    ready(desk)
+    job = succeeded(desk)
+    may_read, read = asyncio.Event(), proof_step.run_query
+
+    async def read_later(query: Callable[[], object], doing: str) -> object:
+        await may_read.wait()
+        return await read(query, doing)
+
+    monkeypatch.setattr(proof_step, "run_query", read_later)
+    async with recovering(desk, *PROOF[:-1]) as pilot:
+        await pilot.press("enter")
+        while not (isinstance(pilot.app.screen, RecoveryScreen) and isinstance(pilot.app.screen.stage, ProofStep)):
+            await pilot.pause(0.01)
+        await pilot.pause()
+        assert "change the plan" not in screen(pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "the job's result is still being read" in toasts(pilot)
+        assert (wizard(pilot).draft.step, wizard(pilot).draft.job) == (Step.PROOF, job)
+        may_read.set()
+        await settle(pilot)
+        assert "enter done" in screen(pilot)
+        monkeypatch.setattr(proof_step, "run_query", read)
+        await press(pilot, "enter")
+        assert draft_of(desk) is None
+
+
+async def test_a_job_that_cannot_be_read_is_read_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(desk)
+    job = succeeded(desk)
+
+    async def fail(query: Callable[[], object], doing: str) -> object:
+        return PgvaultError("could not read the job", detail="Input/output error.")
+
+    with monkeypatch.context() as context:
+        context.setattr(proof_step, "run_query", fail)
+        async with recovering(desk, *PROOF) as pilot:
+            assert "enter read it again" in screen(pilot)
+            await press(pilot, "escape")
+            assert not isinstance(pilot.app.screen, RecoveryScreen)
+            kept = draft_of(desk)
+            assert kept and kept.job == job
+            await press(pilot, "r", "enter")
+            context.undo()
+            await press(pilot, "enter")
+            assert "enter done" in screen(pilot)
 
 
 async def test_a_server_that_lacks_an_expected_table_can_be_looked_at_and_thrown_away(desk: Desk) -> None:

@@ -40,6 +40,9 @@ class ProofStep(Stage):
     def __init__(self, session: Session, wizard: Wizard) -> None:
         super().__init__(session, wizard)
         self.ended: Ended | None = None
+        """None: not read yet, so that nobody knows whether the restore succeeded."""
+        self._problem: PgvaultError | None = None
+        """Why the job could not be read."""
         self._since: list[Job] = []
         """What was done with the restored server, by its jobs; newest first."""
         self._was_on_screen = False
@@ -47,6 +50,8 @@ class ProofStep(Stage):
 
     @property
     def enter_label(self) -> str:
+        if self.ended is None:
+            return "read it again"
         return "done" if self.succeeded else "change the plan"
 
     @property
@@ -58,7 +63,12 @@ class ProofStep(Stage):
 
     def come_up(self) -> None:
         self.text.focus()
+        self._begin_reading()
+
+    def _begin_reading(self) -> None:
+        self._problem = None
         self.text.show([Field("", "reading what the job wrote", "dim", 1)])
+        self.wizard.update_frame()
         run_in_background(self, "proof", self._read)
 
     async def _read(self) -> None:
@@ -66,7 +76,9 @@ class ProofStep(Stage):
         found = await run_query(lambda: Ended(read_job(directory), read_events(directory), read_plan(directory)),
                                 "read the job")
         if isinstance(found, PgvaultError):
+            self._problem = found
             self.text.show([Field("unknown", found.message, "bad"), Field("cause", found.detail)])
+            self.wizard.update_frame()
             return
         self.ended = found
         self.frame.retitle(_TITLES.get(found.job.state, "the proof"))
@@ -107,7 +119,15 @@ class ProofStep(Stage):
         draft = self.session.draft
         return Made(draft.job, draft.server, draft.directory, draft.expect)
 
+    def why_not(self, action: str) -> str:
+        if action == "go-on" and self.ended is None and not self._problem:
+            return "the job's result is still being read"
+        return ""
+
     def back(self) -> bool:
+        """Esc does what Enter does; before the result is known it closes the wizard and keeps the draft."""
+        if self.ended is None:
+            return False
         self.go_on()
         return True
 
@@ -121,7 +141,9 @@ class ProofStep(Stage):
 
     def go_on(self) -> None:
         """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
-        if self.succeeded:
+        if self.ended is None:
+            self._begin_reading()
+        elif self.succeeded:
             self.wizard.finish()
         else:
             self.session.change(replace(self.session.draft, job=""))
