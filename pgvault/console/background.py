@@ -25,6 +25,11 @@ def run_in_background(node: DOMNode, group: str, work: Work, *given: object, exc
                     exclusive=exclusive, exit_on_error=False)
 
 
+def is_busy(node: DOMNode, group: str) -> bool:
+    """Return whether the node still does something in this group."""
+    return any(each.node is node and each.group == group and not each.is_finished for each in node.app.workers)
+
+
 async def _reporting_failures(node: DOMNode, group: str, work: Work, *given: object) -> None:
     """Run the work. The caller draws the errors that it knows; all others must not fail in silence."""
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import getters
 from textual.screen import Screen
 
-from pgvault.console.background import run_in_background
+from pgvault.console.background import is_busy, run_in_background
 from pgvault.console.checks import Checks
 from pgvault.console.glyphs import ASCII, fitting
 from pgvault.console.job_news import JobNews
@@ -142,7 +142,8 @@ class BaseConsole(Keystrokes):
         self.set_interval(VAULT_SECONDS, self._poll_vault)
 
     def _poll_jobs(self) -> None:
-        if not self.paused:
+        """A look that takes longer than the time between two is waited for."""
+        if not self.paused and not is_busy(self, "jobs"):
             run_in_background(self, "jobs", self.read_jobs, exclusive=False)
 
     async def read_jobs(self) -> None:
@@ -168,7 +169,7 @@ class BaseConsole(Keystrokes):
 
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
-        if not self.paused:
+        if not self.paused and not is_busy(self, "vault-poll"):  # on a slow vault each would end the one before
             run_in_background(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
@@ -184,8 +185,9 @@ class BaseConsole(Keystrokes):
 
     async def read_vault(self, servers: Iterable[str]) -> None:
         for server in servers:
-            self._stamps[server] = await run_query(partial(self.queries.stamp, server))
+            stamp = await run_query(partial(self.queries.stamp, server))
             self.protections[server] = await run_query(partial(self.queries.protection, server))
+            self._stamps[server] = stamp  # not before: one that is given up would never be read again
             self.tell_views(Change.VAULT)
 
     def _checks_changed(self) -> None:

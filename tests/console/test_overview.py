@@ -51,6 +51,30 @@ async def test_the_first_screen_says_how_the_server_stands(desk: Desk) -> None:
         assert "3 good, the last 20261122T120000Z in 1 min 00 s" in shown
 
 
+async def test_a_vault_that_is_read_for_longer_than_the_time_between_two_looks_is_seen(desk: Desk) -> None:
+    """Each look ended the one before, whose stamp was kept: the old state stood for good."""
+    desk.protect(days=(20, 21, 22))
+    async with desk.open() as pilot:
+        may_read, read = threading.Event(), pilot.app.queries.protection
+
+        def read_slowly(server: str) -> Protection:
+            may_read.wait()
+            return read(server)
+
+        pilot.app.queries.protection = read_slowly
+        try:
+            desk.commit("main", 14, NOW - timedelta(minutes=2))
+            for _ in range(3):
+                pilot.app._poll_vault()
+                await pilot.pause(0.05)
+        finally:
+            may_read.set()
+        await settle(pilot)
+        pilot.app._poll_vault()
+        await settle(pilot)
+        assert "2d to 2m ago" in lines(pilot, "▸main")[0]
+
+
 async def test_a_short_window_of_some_time_ago_is_not_rounded_away(desk: Desk) -> None:
     desk.protect(days=(23,), until=NOW + timedelta(minutes=3))
     desk.now = NOW + timedelta(minutes=113)

@@ -164,7 +164,8 @@ async def test_a_job_that_cannot_be_read_is_read_again(desk: Desk, monkeypatch: 
             await press(pilot, "escape")
             assert not isinstance(pilot.app.screen, RecoveryScreen)
             kept = draft_of(desk)
-            assert kept and kept.job == job
+            assert kept
+            assert kept.job == job
             await press(pilot, "r", "enter")
             context.undo()
             await press(pilot, "enter")
