@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 from desk import Desk, press, screen, settle, write
 from recovery import plan, planned, ready, recovering, running
+from textual._compositor import Compositor
+from textual.geometry import Size
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import TextArea
 
 from pgvault.console.base import Change
@@ -103,9 +106,8 @@ async def test_the_whole_directory_stands_in_what_is_confirmed(desk: Desk) -> No
     desk.says("restore main auto /srv", answer=planned(there))
     async with recovering(desk, "enter", "enter", "enter", "enter") as pilot:
         assert f"Tooverwritestandby:{DEEP},type" in joined(screen(pilot))
-        await press(pilot, "tab")
-        assert lines(pilot)[-1].startswith(" enter overwrite standby:/srv/postgresql")
         await write(pilot, DEEP)
+        assert lines(pilot)[-1].startswith(" enter overwrite standby:/srv/postgresql")
         await press(pilot, "escape")
         pilot.app.push_screen(Confirm("open", [], act=f"open the server in {DEEP}"))
         await settle(pilot)
@@ -164,12 +166,33 @@ async def test_a_question_that_is_longer_than_the_screen_is_read_with_the_keys_t
         assert "pgdn" not in lines(pilot)[-1]
 
 
+async def test_a_box_has_its_height_from_the_first_frame_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    heights, reflow = [], Compositor.reflow
+
+    def noted(self: Compositor, parent: Widget, size: Size) -> object:
+        found = reflow(self, parent, size)
+        if isinstance(parent, Confirm):
+            heights.append(self.full_map[parent.query_one(".dialog")].region.height)
+        return found
+
+    monkeypatch.setattr(Compositor, "reflow", noted)
+    async with desk.open() as pilot:
+        pilot.app.push_screen(Confirm("throw away", [], act=f"remove standby:{DEEP}", typed=DEEP))
+        await settle(pilot)
+        assert "fromitsfirst/on" in joined(screen(pilot))
+        assert len(set(heights)) == 1, heights
+
+
 async def test_what_is_to_be_typed_is_said_exactly(desk: Desk) -> None:
     """The act names the host, too, which is not part of the directory."""
     async with desk.open() as pilot:
         pilot.app.push_screen(Confirm("throw away", [], act="remove db2:/srv/pg", typed="/srv/pg"))
         await settle(pilot)
         assert "To remove db2:/srv/pg, type the whole directory, from its first / on:" in screen(pilot)
+        for typed, keys in (("/srv/p", "type the directory  esc back"), ("g", "enter remove db2:/srv/pg  esc back"),
+                            ("x", "type the directory  esc back")):
+            await write(pilot, typed)
+            assert lines(pilot)[-1].strip() == keys, "Enter does it only behind the whole directory"
 
 
 async def test_the_head_goes_along_with_the_size_of_the_terminal(full: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from textual.events import Key, Resize
+from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -61,23 +61,30 @@ class Confirm(Dialog[bool]):
         is_cut = width(visible(self._act)) > self.columns - 2
         return f"The second choice does: {self._act}." if is_cut else ""
 
-    def on_resize(self, event: Resize) -> None:
+    def fit(self) -> None:
         lines = laid_out([Field("", self._sentence, "bold", 0)], self.columns) if self._sentence else []
         sentence = self.query_one("#sentence", LineView)
         sentence.display = bool(lines)
         sentence.styles.height = len(lines)
         sentence.set_lines(lines)
         self.lines_around = len(lines) + bool(lines) + bool(self._typed) + len(self._choices) + 1
-        super().on_resize(event)
+        super().fit()
 
     def on_mount(self) -> None:
         self.query_one(Listing).show(ItemRows(self._choices, lambda text: [text], str))
         self.query_one(Listing).focus()
 
     def on_descendant_focus(self) -> None:
+        self._show_typed_keys()
+
+    def on_input_changed(self) -> None:
+        self._show_typed_keys()
+
+    def _show_typed_keys(self) -> None:
+        """Enter does the act only once the whole directory stands there."""
         if self._typed:
-            is_typing = isinstance(self.focused, Input)
-            self.show_keys(("enter", self._act) if is_typing else ("type", "the directory"), ("esc", "back"))
+            does = isinstance(self.focused, Input) and self.query_one(Input).value == self._typed
+            self.show_keys(("enter", self._act) if does else ("type", "the directory"), ("esc", "back"))
 
     def on_key(self, event: Key) -> None:
         if self._typed and not isinstance(self.focused, Input) and event.is_printable and event.character:

@@ -43,7 +43,7 @@ class Dialog(ModalScreen[T]):
     @property
     def columns(self) -> int:
         """Return the columns of a line in its box; see `.dialog` in console.tcss."""
-        return min(_WIDEST, self.size.width * 96 // 100) - 4
+        return min(_WIDEST, self.app.size.width * 96 // 100) - 4
 
     @property
     def console(self) -> BaseConsole:
@@ -60,10 +60,15 @@ class Dialog(ModalScreen[T]):
     def on_mount(self) -> None:
         self.console.clear_notifications()
         self.show_keys(*self.keys)
+        self.fit()
 
     def on_resize(self, event: Resize) -> None:
-        """Give the text the room that is left; where that is too little, it scrolls."""
-        room = self.size.height - _AROUND
+        self.fit()
+
+    def fit(self) -> None:
+        """Give the text the room that the terminal leaves, from the first frame on; where that is too little, it
+        scrolls."""
+        room = self.app.size.height - _AROUND
         self.query_one(".dialog").styles.max_height = room + _BORDER
         for text in self.query(ShortReading):
             text.styles.max_height = max(1, room - self.lines_around)

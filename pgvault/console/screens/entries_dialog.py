@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import getters
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -65,9 +64,9 @@ class EntriesDialog(Dialog[Entry]):
         self._typed = ""
         self._is_complete = more is None
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self.listing.styles.max_height = max(3, self.size.height - _BESIDE_LISTING)
+    def fit(self) -> None:
+        super().fit()
+        self.listing.styles.max_height = max(3, self.app.size.height - _BESIDE_LISTING)
 
     def body(self) -> Iterable[Widget]:
         typed = Input(placeholder=placeholder("a key or a word"))

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from textual.binding import Binding
 from textual.content import Content
-from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import TextArea
 
@@ -49,19 +48,15 @@ class TextBox(Dialog[None]):
         yield area
 
     def on_mount(self) -> None:
-        self._lay_out()
         if self._copy:
             self.action_copy()
 
-    def on_resize(self, event: Resize) -> None:
-        super().on_resize(event)
-        self._lay_out()
-
-    def _lay_out(self) -> None:
+    def fit(self) -> None:
         """Lay out the text for this width; a box of another kind has no such area."""
+        super().fit()
         for area in self.query(TextArea):
             lines = [self.console.glyphs.text(visible(line)) for line in self._text.splitlines()]
-            text = "\n".join(piece for line in lines for piece in pasteable(line, self.size.width - 1))
+            text = "\n".join(piece for line in lines for piece in pasteable(line, self.app.size.width - 1))
             if text != area.text:
                 area.text = text
 
