@@ -166,7 +166,7 @@ def _facts(known: Protection) -> Iterator[Field]:
         yield Field("restorable", f"{begin}{until}, timeline {window.timeline}", "", INDENT)
     if last := known.last_backup:
         took = f" in {span((last.finished_at - last.started_at).total_seconds())}" if last.finished_at else ""
-        good = f"{known.backup_count:,} good, the last {last.id}{took}"
-        yield Field("backups", f"{good}; {size(known.stored_bytes)} stored", "", INDENT)
+        good = f"{known.backup_count:,} good, last {last.id}{took}"
+        yield Field("backups", f"{good}; {size(known.stored_bytes)} with WAL", "", INDENT)
     if known.receiver:
         yield Field("receiver", known.receiver, "", INDENT)

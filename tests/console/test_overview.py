@@ -48,7 +48,7 @@ async def test_the_first_screen_says_how_the_server_stands(desk: Desk) -> None:
         shown = screen(pilot)
         assert "everything that was promised can be restored" in shown
         assert "2026-11-20 12:01:00Z to 2026-11-23 11:50:00Z, timeline 1" in shown
-        assert "3 good, the last 20261122T120000Z in 1 min 00 s" in shown
+        assert "3 good, last 20261122T120000Z in 1 min 00 s; 12.7 KiB with WAL " in shown
 
 
 async def test_a_vault_that_is_read_for_longer_than_the_time_between_two_looks_is_seen(desk: Desk) -> None:
@@ -174,6 +174,7 @@ async def test_what_is_well_is_one_line_that_opens_and_the_filter_finds_what_is_
     async with desk.open(app, size=WIDE) as pilot:
         row, = lines(pilot, "✓ OK       31 checks")
         assert "enter lists them: check 0, check 1" in row
+        assert lines(pilot, "1/4"), f"checks, not lines: {screen(pilot)}"
         assert not lines(pilot, "OK       check 0")
         assert screen(pilot).index("connection refused") < screen(pilot).index("31 checks") < screen(pilot).index("ssh")
         await press(pilot, "tab", "tab", "/", "2", "9", "enter")

@@ -232,7 +232,7 @@ class OverviewScreen(ServerView):
                                           opened=self._shows_all)
         self.checks.listing.columns = table.columns
         self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text,
-                                  every=table.every))
+                                  every=table.every, whole=lambda row: row.title))
         if missing is not self._missing:  # it stands at the top, wherever the cursor was
             self._missing = missing
             self.checks.listing.go_to(0)

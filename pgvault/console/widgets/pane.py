@@ -215,10 +215,14 @@ class ListPane(Pane):
         self._count()
 
     def _count(self) -> None:
-        shown, every = len(self.listing.rows), len(self._all)
+        rows, every, index = self.listing.rows, self._all, self.listing.index
+        shown, place, total = len(rows), index + 1, len(every)
+        if isinstance(rows, ItemRows):
+            shown, place = rows.count(rows.items), rows.count(rows.items[:index + 1])
+        if isinstance(every, ItemRows):
+            total = every.count(every.every if self.pattern else every.items)
         if self.pattern:
-            every = len(self._all.every) if isinstance(self._all, ItemRows) else every
             so_far = " so far" if self.listing.is_searching else ""
-            self.say(f"/{self.pattern}  {shown:,}{so_far} of {every:,}")
+            self.say(f"/{self.pattern}  {shown:,}{so_far} of {total:,}")
         else:
-            self.say(f"{self.listing.index + 1:,}/{every:,}" if every else "")
+            self.say(f"{place:,}/{total:,}" if total else "")

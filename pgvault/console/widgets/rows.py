@@ -65,16 +65,23 @@ class ItemRows(LazyRows[T]):
     """Values that are quickly drawn, and few enough to be filtered in place: by `text`, or by what is drawn of them."""
 
     def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str],
-                 text: Callable[[T], str] | None = None, *, every: Sequence[T] | None = None) -> None:
-        """`every` is what a filter looks through where some items are folded away."""
+                 text: Callable[[T], str] | None = None, *, every: Sequence[T] | None = None,
+                 whole: Callable[[T], str] | None = None) -> None:
+        """`every` is what a filter looks through where some items are folded away; `whole` names what an item is a line
+        of, where one thing has several lines."""
         super().__init__(items, cells, key)
+        self._whole = whole
         self._text = text or (lambda item: " ".join(map(str, cells(item))))
         self.every = items if every is None else every
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
         """Return those that fit: see `fits`."""
         kept = [item for item in self.every if fits(pattern, self._text(item))]
-        return ItemRows(kept, self._cells, self._key, self._text)
+        return ItemRows(kept, self._cells, self._key, self._text, whole=self._whole)
+
+    def count(self, items: Sequence[T]) -> int:
+        """Count things, not the lines that they have."""
+        return len(items) if self._whole is None else len(set(map(self._whole, items)))
 
 
 def fits(pattern: str, text: str) -> bool:
