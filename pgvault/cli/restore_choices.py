@@ -39,7 +39,7 @@ def show(found: Choices, out: Output) -> None:
             out.line(f"           {shlex.join(_words(found, each))}")
     out.line()
     words = {True: ("fits", "good"), False: ("no", "dim")}
-    out.table(["Backup", "", "Segments", "WAL", ""], [
+    out.table(["Backup", "", "Segments", "WAL stored", ""], [
         [fit.backup, out.paint(*(("proposed", "good") if fit.proposed else words[fit.fits])),
          "-" if fit.segments is None else str(fit.segments), size(fit.wal_bytes), fit.reason]
         for fit in found.fits], right={2, 3})

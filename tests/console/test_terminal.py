@@ -13,6 +13,7 @@ from threading import Thread
 from typing import IO, cast
 
 import pytest
+from desk import Desk
 from shelf import Shelf, at, made_backup
 from support.cli import environment, pgvault, pgvault_argv
 from support.installation import REPOSITORY
@@ -22,6 +23,8 @@ from workshop import VERB, Workshop, wait_until
 
 from pgvault.console.textual_private import TerminalFile
 from pgvault.jobs.hold import is_alive
+from pgvault.model.event import JobFinished
+from pgvault.model.job import JobKind, JobState
 from pgvault.vault import catalog
 
 QUIET_SECONDS = 7.0
@@ -176,6 +179,24 @@ def test_a_suspended_console_comes_back_whole(console: Callable[..., Terminal]) 
     terminal.screen.reset()
     os.kill(terminal.process.pid, signal.SIGCONT)
     terminal.wait_for(lambda text: text.splitlines()[1:] == before.splitlines()[1:])
+
+
+def test_a_look_at_a_restored_server_begins_on_a_terminal_of_its_own(console: Callable[..., Terminal],
+                                                                     workshop: Workshop) -> None:
+    """What stood there before the console, such as the demo's story, is no part of it."""
+    Desk(Shelf(workshop.home, workshop.config)).job(
+        JobFinished(JobState.SUCCEEDED, "restored to this machine:/srv/pg", None, at(21)), kind=JobKind.RESTORE,
+        server="main-db", command="pgvault restore main-db", started=at(21))
+    terminal = console()
+    terminal.type("4")
+    terminal.wait_for("restore main-db")
+    terminal.type("enter")
+    terminal.wait_for("s look")
+    terminal.type("s")
+    terminal.wait_for("Enter goes back")  # its plan names no place
+    assert terminal.text.splitlines()[0].startswith("The server in ")
+    terminal.type("enter")
+    terminal.wait_for("s look")
 
 
 def _state(process: subprocess.Popen[bytes]) -> str:

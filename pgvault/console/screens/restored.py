@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole
 
 _KINDS = (JobKind.BRING_BACK, JobKind.OPEN, JobKind.THROW_AWAY)
-_NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
+_TOP = "\x1b[H\x1b[J"
+"""Goes to the top of the terminal, and clears it from there."""
+_NO_JOB = Failure("the command named no job", "", "See whether one runs: pgvault job list", "failed", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,15 @@ def act(app: BaseConsole, action: str, made: Made) -> None:
 
 
 def lend_to_psql(app: BaseConsole, made: Made) -> None:
-    """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew."""
+    """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew. What stood on the
+    terminal before the console is scrolled away, not erased."""
     database = [f"--database={parse_relation(made.expect[0]).database}"] if made.expect else []
     words = ["look", made.job, *database]
     ran, began = app.queries.log.begin(app.queries.commands.shown(words)), time.monotonic()
     status: int | None = None
     try:
         with app.suspend():
+            sys.stdout.write("\n" * app.size.height + _TOP)
             sys.stdout.write(f"The server in {made.directory} is asked where it listens; psql opens then.\n")
             sys.stdout.flush()
             status = subprocess.run(app.queries.commands.argv(words), check=False).returncode
@@ -178,7 +182,7 @@ def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
     if failed:
         return Failure(f"the condition \"{failed[0]['name']}\" does not hold", failed[0]["detail"], failed[0]["fix"],
                        "refused", 5)
-    return answer.failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
+    return answer.failure or Failure("there is no plan", "The command gave none.", "", "failed", 1)
 
 
 async def _start(app: BaseConsole, words: Sequence[str], title: str) -> None:

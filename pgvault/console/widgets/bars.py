@@ -46,7 +46,8 @@ class Key(NamedTuple):
 
 class KeyBar(LineView):
     """The keys that work now, the most important first. What does not fit on one line is left to the help, those that
-    do not work first; the first one is shortened before it is left out."""
+    do not work first. Behind one that works and is left out, a shorter one may still have room. The first one is
+    shortened before it is left out."""
 
     DEFAULT_CSS = """
     KeyBar { height: 1; background: $panel; }
@@ -72,13 +73,17 @@ class KeyBar(LineView):
 
 
 def _fitting(keys: Sequence[Key], room: int, ellipsis: str) -> list[Key]:
-    kept = list(keys)
-    while len(kept) > 1 and sum(map(_columns, kept)) > room:
-        kept.pop(next((index for index in reversed(range(len(kept))) if not kept[index].available), -1))
-    if kept and (over := _columns(kept[0]) - room) > 0:
-        first = kept[0]
-        kept = [first._replace(label=cut(first.label, width(first.label) - over, ellipsis))]
-    return kept
+    order = sorted(range(len(keys)), key=lambda index: not keys[index].available)
+    if order and (over := _columns(first := keys[order[0]]) - room) > 0:
+        return [first._replace(label=cut(first.label, width(first.label) - over, ellipsis))]
+    kept = []
+    for index in order:
+        if (columns := _columns(keys[index])) <= room:
+            kept.append(index)
+            room -= columns
+        elif not keys[index].available:
+            break
+    return [keys[index] for index in sorted(kept)]
 
 
 def _columns(key: Key) -> int:

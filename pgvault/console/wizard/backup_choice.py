@@ -15,7 +15,7 @@ from pgvault.console.widgets.reading import Reading
 from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.text import Painted, Part, size
 
-_COLUMNS = [Column("backup", 16), Column("", 8), Column("WAL", 9, right=True), Column("", 20, flexible=True)]
+_COLUMNS = [Column("backup", 16), Column("", 8), Column("WAL stored", 10, right=True), Column("", 20, flexible=True)]
 _AUTO = "auto"
 
 
@@ -50,7 +50,7 @@ class BackupChoice(Dialog[str]):
     def _cells(self, backup: str) -> list[Part]:
         fit = self._fits.get(backup)
         if fit is None:
-            return ["automatic", Painted("best", "good"), "", "the one that is proposed for the point"]
+            return ["automatic", Painted("best", "good"), "", "the one proposed for the point"]
         word = Painted("fits", "good") if fit.fits else Painted("no", "dim")
         return [fit.backup, word, size(fit.wal_bytes) if fit.wal_bytes is not None else "-", fit.reason]
 

@@ -86,7 +86,7 @@ class ReviewStep(Stage):
         self._say()
 
     def _show_failure(self, failure: Failure | None, *lead: Field) -> None:
-        self._failure = failure or Failure("there is no plan", "The command told none.", "", "failed", 1)
+        self._failure = failure or Failure("there is no plan", "The command gave none.", "", "failed", 1)
         said = here(f"{self._failure.detail} {self._failure.hint}")
         self.plan_text.show([*lead, *failed(self._failure, retry="t"), *([Field("", said, "bold")] if said else [])])
 
