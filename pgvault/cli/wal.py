@@ -111,7 +111,7 @@ def archive_wal(args: argparse.Namespace, context: Context) -> int:
 def _archive_waiting(server: ServerConfig, vault: ServerVault, context: Context) -> int:
     from pgvault.cli.render import listener
     from pgvault.engine.incoming import Taken, archive_waiting
-    from pgvault.engine.wal_reading import reading_progress
+    from pgvault.engine.progress import reading_progress
     from pgvault.engine.wal_status import refresh
     from pgvault.vault.wal_archive import level_for, sweep
 

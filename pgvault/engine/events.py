@@ -16,7 +16,7 @@ from itertools import islice
 
 from pgvault.engine.event_names import NameBook, NamesAt, WalObject, beside_the_dropped, dropped_schema, in_order, named
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
-from pgvault.engine.wal_reading import reading_progress
+from pgvault.engine.progress import reading_progress
 from pgvault.model.errors import NotFound
 from pgvault.model.event import Emit, Level, Noted, discard
 from pgvault.model.lsn import Lsn

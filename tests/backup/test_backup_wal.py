@@ -247,7 +247,7 @@ def leave_room(server: Server, rest: int) -> None:
 
 def test_the_archived_wal_is_read_before_somebody_restores(small: Server, station: Callable[..., Station]) -> None:
     here = station(small)
-    _, err = finish(here.drive([{"set": "pgvault.engine.wal_reading:_WORTH_REPORTING", "to": 0}], "backup", NAME), 0)
+    _, err = finish(here.drive([{"set": "pgvault.engine.progress:_WORTH_REPORTING", "to": 0}], "backup", NAME), 0)
     assert "read WAL" in err
     with wal_index.reading(here.vault) as index:
         assert list(index.files("segment"))

@@ -14,12 +14,12 @@ from test_event_reading import archived
 from test_events_passed_over import next_segment
 
 from pgvault.config.load import load
-from pgvault.engine import wal_reading
+from pgvault.engine import progress
 from pgvault.engine.backup.run import BackupVerdict, _read_wal
 from pgvault.engine.events import find_events
+from pgvault.engine.progress import reading_progress
 from pgvault.engine.restore import plan
 from pgvault.engine.restore.plan import make_plan
-from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.local_host import LocalHost
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Cancelled
@@ -48,7 +48,7 @@ def left(vault: ServerVault) -> int:
 
 def test_long_readings_are_told_from_the_first_to_the_last_segment(vault: ServerVault,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal_reading, "_WORTH_REPORTING", 1)
+    monkeypatch.setattr(progress, "_WORTH_REPORTING", 1)
     told: list[Event] = []
     list(find_events(vault, emit=told.append))
     first, *_, last = told

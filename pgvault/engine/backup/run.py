@@ -23,8 +23,7 @@ from pgvault.engine.backup.names import NameCollector
 from pgvault.engine.backup.silence import Silence
 from pgvault.engine.backup.wal import WalReservation, connect_patiently, ensure_wal, names
 from pgvault.engine.cancellation import run_cancellable
-from pgvault.engine.progress import Progress
-from pgvault.engine.wal_reading import READ_LATER, reading_progress
+from pgvault.engine.progress import READ_LATER, Progress, reading_progress
 from pgvault.io.base_backup import CANCELLED_HINT, BaseBackup, Options, Started, Stopped
 from pgvault.io.postgres import Connection, session
 from pgvault.io.replication_stream import identify

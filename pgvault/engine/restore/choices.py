@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pgvault.config.load import Config
+from pgvault.engine.progress import reading_progress
 from pgvault.engine.restore.bounds import Bounds, bounds
 from pgvault.engine.restore.choose import (
     Choice,
@@ -28,7 +29,6 @@ from pgvault.engine.restore.replay import replay_of, space_names
 from pgvault.engine.restore.spaces import spaces_of, to_place
 from pgvault.engine.restore.stop import NoStop, Stop, find_stop
 from pgvault.engine.restore.stretch import Part
-from pgvault.engine.wal_reading import reading_progress
 from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.errors import Refused, WalMissing
 from pgvault.model.event import Emit, discard

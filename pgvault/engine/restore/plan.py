@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pgvault.config.load import Config
 from pgvault.config.schema import HostConfig, ServerConfig
 from pgvault.engine.cancellation import run_cancellable
+from pgvault.engine.progress import reading_progress
 from pgvault.engine.restore.choose import Choice, candidates, choose, needed, timelines, usable
 from pgvault.engine.restore.contents import safe_settings, upstream_conninfo
 from pgvault.engine.restore.directory_state import read_directory_state
@@ -32,7 +33,6 @@ from pgvault.engine.restore.replay import creations_in
 from pgvault.engine.restore.salvage import only_there, planned_without, unreachable_without
 from pgvault.engine.restore.settings import SafeSettings
 from pgvault.engine.restore.spaces import placed, spaces_of
-from pgvault.engine.wal_reading import reading_progress
 from pgvault.io.host import Host
 from pgvault.io.probe import Destination, probe_destination
 from pgvault.model.errors import PgvaultError, UsageError, WalMissing
