@@ -103,8 +103,7 @@ class Session:
 
     @property
     def place(self) -> tuple[int, datetime | None] | None:
-        """Return the timeline and the time of the draft's point; the time is None at the end, and all is None where it
-        is not known.
+        """Return the timeline and the time of the draft's point, None if they are not known; without a time at the end.
         """
         if self._placed and self._placed[0] == self.draft.point:
             return self._placed[1]

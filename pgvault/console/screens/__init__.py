@@ -1,1 +1,1 @@
-"""The console's screens: one file each. `view` is what they have in common."""
+"""The console's screens, one file each; `view` has what they share."""

@@ -1,4 +1,4 @@
-"""Asking for the name of a file that is to be written."""
+"""A dialog that asks for the name of a file to be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvault.console.widgets.reading import ShortReading
 
 
 class AskName(Dialog[Path]):
-    """Dismissed with a path that is not there yet; what is there is not written over."""
+    """Dismissed with a path that does not exist yet; an existing file is never overwritten."""
 
     DEFAULT_CSS = """
     AskName Input { margin-top: 1; }

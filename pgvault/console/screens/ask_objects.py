@@ -1,4 +1,4 @@
-"""Asking which tables and schemas are meant."""
+"""A dialog that asks for tables and schemas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ASKED = ("Which tables or schemas? DATABASE.SCHEMA.TABLE or DATABASE.SCHEMA, se
 
 
 class AskObjects(Dialog[tuple[str, ...]]):
-    """Dismissed with names that can be read, all of one database."""
+    """Dismissed with valid names, all of one database."""
 
     DEFAULT_CSS = """
     AskObjects Input { margin-top: 1; }

@@ -1,4 +1,4 @@
-"""What stands over a view while a verb is asked: what is waited for, and the way out."""
+"""A dialog over a view while a verb runs: it names what is awaited, and can be left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvault.console.widgets.reading import ShortReading
 
 
 class Asking(Dialog[Answer]):
-    """Dismissed with the verb's answer; left before that, nobody is asked any more."""
+    """Dismissed with the verb's answer; leaving it earlier ends the verb."""
 
     keys = (("esc", "do not wait"),)
 

@@ -1,4 +1,4 @@
-"""Backing up now: the plan is shown and confirmed, then the verb is started as a job of its own."""
+"""Backs up now: the plan is shown and confirmed, then the verb is started as a job of its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from pgvault.model.protection import Protection
 
 _NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
-"""So long it is waited whether a job is refused: by another backup that runs, or by the server."""
+"""How often, and how many seconds apart, a new job is read to see whether it is refused, by a running backup or by the
+server.
+"""
 
 
 def back_up(app: BaseConsole, server: str) -> None:
-    """Show the plan; what is confirmed is begun exactly as shown."""
+    """Show the plan; the confirmed backup is carried out exactly as shown."""
     plan = plan_backup(app.queries.config.server(server))
     known = app.protections.get(server)
     last = known.last_backup if isinstance(known, Protection) else None

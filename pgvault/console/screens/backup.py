@@ -1,4 +1,4 @@
-"""One backup: its facts and its files, a million of which open at once and are filtered as one types."""
+"""One backup: its facts and its files; a million of them open at once and are filtered as one types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pgvault.vault.manifest import Entry
 _COLUMNS = (Column("path", 20, flexible=True), Column("kind", 9), Column("size", 9, right=True),
             Column("modified", 17))
 _DRAWN_SECONDS = 0.2
-"""What a search has found is drawn so often."""
+"""The seconds between two drawings of what a search has found."""
 
 
 class BackupScreen(View):
@@ -41,12 +41,12 @@ class BackupScreen(View):
     files = getters.query_one("#files", ListPane)
 
     def __init__(self, server: str, row: Row, wal_problem: str = "") -> None:
-        """`row` is one whose facts can be read."""
+        """Open a backup; `row` is one that can be read."""
         super().__init__()
         self._server, self._row, self._wal_problem = server, row, wal_problem
         self._opened: BackupFiles | PgvaultError | None = None
         self._told: PgvaultError | None = None
-        """Why files cannot be listed, as far as the facts' pane says."""
+        """The error in listing files that the facts' pane shows; None for none."""
 
     def body(self) -> Iterable[Widget]:
         yield Pane(f"backup {self._row.id} of {self._server}", Reading(id="facts"), id="about")
@@ -143,7 +143,7 @@ class BackupScreen(View):
 
     @work(group="search", exclusive=True, exit_on_error=False)
     async def _search(self, opened: BackupFiles, pattern: str) -> None:
-        """Show what fits as it is found; cancelled by the next key, which ends the walk at once."""
+        """Show matching files as they are found; the next key cancels the search at once."""
         search = opened.search(pattern.removeprefix("!"), invert=pattern.startswith("!"))
         found, drawn = array("q"), 0.0
         self.files.listing.go_to(0)
@@ -175,5 +175,5 @@ class BackupScreen(View):
         self._look_after()
 
     def _look_after(self) -> None:
-        """Look again; what cannot be read shows itself when it is drawn."""
+        """Draw again soon; rows that cannot be read show the reason when they are drawn."""
         self.call_after_refresh(lambda: self._show_facts() if self._failure is not self._told else None)

@@ -1,4 +1,4 @@
-"""The backups of the selected server, the newest first, and all about the one under the cursor."""
+"""The backups of the selected server, the newest first, and the facts of the one under the cursor."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from pgvault.model.errors import PgvaultError
 _LEAST_ROWS, _ROWS = 3, 7
 _FACTS = 9
 _HIGH = 40
-"""Lines from which on there is plenty."""
+"""The height of a screen, in lines, from which on there is plenty of room."""
 _AROUND = 3
-"""Head, breadcrumb and keys."""
+"""The lines of head, breadcrumb and keys."""
 
 
 class BackupsScreen(ServerView):
@@ -44,11 +44,11 @@ class BackupsScreen(ServerView):
     def __init__(self) -> None:
         super().__init__()
         self._read: dict[str, Catalogue | PgvaultError] = {}
-        """By server: one that was looked at before is shown at once, and read again."""
+        """The rows by server: those of a server seen before are shown at once, and read again."""
         self._basis: dict[str, object] = {}
-        """What was known of the server's protection when it was read: it is read again when that is told anew."""
+        """The server's protection when the backups were read; they are read again when it changes."""
         self._fields: tuple[Field, ...] = ()
-        """The details."""
+        """The fields of the details."""
 
     def body(self) -> Iterable[Widget]:
         yield ListPane("backups", backup_facts.COLUMNS, id="backups")
@@ -165,8 +165,7 @@ class BackupsScreen(ServerView):
         self._fit()
 
     def _fit(self) -> None:
-        """Make the details as high as they are, show the line of time if there is room, and the list as high as
-        possible."""
+        """Give the details their height, show the timeline strip if there is room, and give the rest to the list."""
         if not self.is_attached or not self.size:
             return
         rows, facts = len(self.backups.listing.rows), len(laid_out(self._fields, self.size.width - 2))

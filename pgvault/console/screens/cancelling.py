@@ -1,4 +1,4 @@
-"""Cancelling a job: in two steps, with what it leaves behind said before, and its verdict after."""
+"""Cancels a job in two steps: it first says what the job leaves behind, and reports the verdict afterwards."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ _LEFT: Mapping[JobKind, tuple[str, ...]] = {
 _OF_PHASE: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("salvage", "copy"), (_UNDOES, _BEFORE)),
     **dict.fromkeys(("start", "recover", "look"), (_STOPS, _AFTER))}
-"""Of a restore that is known to be on one side; the flush may end at any moment."""
+"""What is left of a restore in a phase where that is certain; the flush may end at any moment."""
 
 
 def left(job: Job, phase: str) -> tuple[str, ...]:
-    """Describe what cancelling does, and in what state things are left, by the kind of job and its progress."""
+    """Describe what cancelling does, and the state that it leaves, by the kind of job and its progress."""
     if job.kind is JobKind.RESTORE and (known := _OF_PHASE.get(phase)):
         return known
     return _LEFT[job.kind]
 
 
 def why_not_cancel(job: Job | None) -> str:
-    """Return why it cannot be cancelled, in one line; empty if it can."""
+    """Return why the job cannot be cancelled, in one line; empty if it can."""
     if job is None:
         return "no job is selected"
     if job.state.final:
@@ -64,7 +64,7 @@ def why_not_cancel(job: Job | None) -> str:
 
 
 def ask_to_cancel(app: BaseConsole, job: Job) -> None:
-    """Say what will be, and do it when that is confirmed."""
+    """Show what cancelling does, and cancel when that is confirmed."""
     from pgvault.console.screens.confirm import Confirm
 
     followed = app.queries.jobs.followed(job.id)

@@ -1,4 +1,4 @@
-"""Every command that pgvault ran: from this console, and in the jobs that it saw at work, here or on hosts."""
+"""Every command that pgvault ran, here or on hosts: from this console, and in the jobs that ran while it was open."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ def _cells(runs: Runs) -> Sequence[Part]:
 
 
 def _text(runs: Runs) -> str:
-    """Return the text by which it is filtered: the whole commands, too."""
+    """Return the text that the filter searches, with the commands in full."""
     return " ".join([*map(str, _cells(runs)), *runs.commands])

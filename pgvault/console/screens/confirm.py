@@ -1,4 +1,4 @@
-"""Asking before something is done: its effect in words, and for what destroys, the name typed out."""
+"""A dialog that asks before an act: it names the effect, and an act that destroys needs its name typed out."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pgvault.model.text import visible, width
 
 
 class Confirm(Dialog[bool]):
-    """Dismissed with True only when the act was chosen, or with `typed`, a directory that the act names, when exactly
-    that was typed.
+    """Dismissed with True only if the act was chosen or, with `typed`, a directory that the act names, if exactly that
+    was typed.
 
-    The cursor begins on the choice that does nothing. Whatever is typed there begins the name, since nothing else can
-    be meant; Enter on an empty line, or on another name, does nothing.
+    The cursor begins on the choice that does nothing. Any typed letter begins the name, since nothing else can be
+    meant; Enter on an empty line, or on another name, does nothing.
     """
 
     DEFAULT_CSS = """
@@ -38,7 +38,7 @@ class Confirm(Dialog[bool]):
         self.keys = ("enter", "choose"), ("esc", "back")
 
     def body(self) -> Iterable[Widget]:
-        """Yield the widgets. The sentence that decides is whole, since no part of a name may be missed."""
+        """Yield the widgets. The deciding sentence is shown whole, since no part of a name may be missed."""
         yield ShortReading(self._fields)
         yield LineView(id="sentence")
         if self._typed:
@@ -55,7 +55,7 @@ class Confirm(Dialog[bool]):
 
     @property
     def _sentence(self) -> str:
-        """Return what a choice has no room for, or what is to be typed."""
+        """Return the text for which a choice has no room, or the text to be typed."""
         if self._typed:
             return f"To {self._act}, type the whole directory, from its first / on:"
         is_cut = width(visible(self._act)) > self.columns - 2

@@ -22,11 +22,11 @@ T = TypeVar("T")
 _WIDEST = 76
 _BORDER = 2
 _AROUND = 5
-"""Head and breadcrumb, which stay in sight, the box's border, and the keys."""
+"""The lines around the box: head and breadcrumb, which stay visible, the box's border, and the keys."""
 
 
 class Dialog(ModalScreen[T]):
-    """Gives `body`; dismissed with None by Esc, and by q where that is not typed."""
+    """A dialog with the widgets of `body`; dismissed with None by Esc, and by q where that is not typed as text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", show=False, id="dialog-leave"),
@@ -36,9 +36,9 @@ class Dialog(ModalScreen[T]):
     ]
     title_text: str = ""
     lines_around = 0
-    """Lines that the dialog needs besides what it tells, and which are never out of sight."""
+    """The lines that the dialog needs besides its text, which are always visible."""
     keys: tuple[tuple[str, str], ...] = (("esc", "back"),)
-    """Those that work in it, with what they do: they stand where the keys of a view do, which do nothing meanwhile."""
+    """The keys that work in it and their effects; they replace the keys of the view, which do nothing meanwhile."""
 
     @property
     def columns(self) -> int:
@@ -66,15 +66,15 @@ class Dialog(ModalScreen[T]):
         self.fit()
 
     def fit(self) -> None:
-        """Give the text the room that the terminal leaves, from the first frame on; where that is too little, it
-        scrolls."""
+        """Give the text the lines that the terminal leaves, from the first frame on; if those are too few, it scrolls.
+        """
         room = self.app.size.height - _AROUND
         self.query_one(".dialog").styles.max_height = room + _BORDER
         for text in self.query(ShortReading):
             text.styles.max_height = max(1, room - self.lines_around)
 
     def show_keys(self, *keys: tuple[str, str]) -> None:
-        """Show the keys that work now, where that changes, and those for a text that is longer than its place."""
+        """Show the keys that work now if they have changed, and those that scroll a text without enough room."""
         self.keys = keys
         reads = [("pgup pgdn", "read")] if any(text.can_focus for text in self.query(ShortReading)) else []
         self.query_one(KeyBar).set_keys(Key(key, label, True) for key, label in (*keys[:-1], *reads, *keys[-1:]))

@@ -1,7 +1,7 @@
-"""Help and palette: one dialog in which what is typed finds an entry, and Enter does it.
+"""Help and palette: one dialog in which typing finds an entry, and Enter carries it out.
 
 Help has the keys of the view below it. The palette has every action of every view, the servers, their backups and the
-jobs. Both come from the one table of keys, and what cannot be done now is shown with its reason.
+jobs. Both come from the one table of keys, and what is unavailable now is shown with the reason.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 _COLUMNS = (Column("", 11), Column("", 20), Column("", 20, flexible=True))
 _BESIDE_LISTING = 10
-"""Lines of the screen that are not for the entries."""
+"""The lines of the screen that the entries cannot use."""
 More = Callable[[], Awaitable[Sequence[Entry]]]
 
 
 class EntriesDialog(Dialog[Entry]):
-    """Dismissed with the chosen entry. `more` gives entries that take a moment to find."""
+    """Dismissed with the chosen entry. `more` yields entries that take a moment to find."""
 
     DEFAULT_CSS = """
     EntriesDialog Listing { height: 13; margin-top: 1; }
@@ -223,7 +223,7 @@ def _keys(app: BaseConsole, action: Action) -> str:
 
 
 async def _go_to_server(app: BaseConsole, server: str) -> None:
-    """Selected, and shown by a view of servers."""
+    """Select a server, and show it in a view of servers."""
     app.select_server(server)
     if app.view is None or app.view.view not in ("overview", "backups", "wal"):
         await app.switch_mode("overview")
@@ -236,7 +236,7 @@ def _go_to_job(app: BaseConsole, job_id: str) -> None:
 
 
 def _job_meaning(app: BaseConsole, job_id: str, number: int) -> str:
-    """Describe a job; of those that were not read yet only that they are jobs: there may be tens of thousands."""
+    """Describe a job; one that was not read yet is only called a job: there may be tens of thousands."""
     from pgvault.console.jobbook import LOOKED_AT
 
     if number >= LOOKED_AT:
@@ -246,7 +246,7 @@ def _job_meaning(app: BaseConsole, job_id: str, number: int) -> str:
 
 
 async def _backups(app: BaseConsole, server: str) -> list[Entry]:
-    """Yield the backups; none of a server whose catalogue cannot be read: its view shows why."""
+    """Yield the backups; none of a server with an unreadable catalogue, whose view shows why."""
     catalogue = await run_query(lambda: app.queries.catalogue(server))
     if isinstance(catalogue, PgvaultError):
         return []

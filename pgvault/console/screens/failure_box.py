@@ -14,7 +14,7 @@ from pgvault.model.event import Failure
 
 
 class FailureBox(TextBox):
-    """Names and values as errors are drawn everywhere; `y` copies them."""
+    """An error's fields, drawn as everywhere; `y` copies them."""
 
     def __init__(self, title: str, failure: Failure | PgvaultError) -> None:
         self._fields: tuple[Field, ...] = tuple(failed(failure))

@@ -1,4 +1,4 @@
-"""One job: how it stands or ended, what it was to do, and its whole journal, followed while it works."""
+"""One job: its state, what it was to do, and its whole journal, which is followed while the job runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.model.errors import PgvaultError
 
 _LEFT = 11
-"""Lines of a screen that a failure leaves for everything else."""
+"""The lines of the screen that a failure leaves for everything else."""
 
 
 class JobScreen(WithRestored):
@@ -55,7 +55,7 @@ class JobScreen(WithRestored):
         self.job_id, self._follows = job_id, follow
         self._facts: Facts | None = None
         self._shown = 0
-        """Rows of the journal."""
+        """How many rows of the journal were shown last."""
 
     def body(self) -> Iterable[Widget]:
         self._directory = jobs_directory(self.app.queries.home) / self.job_id
@@ -74,7 +74,7 @@ class JobScreen(WithRestored):
             self._show_live()
 
     async def _read(self) -> None:
-        """Read its facts, which may change until it has ended, and what came to the journal."""
+        """Read the job's facts, which may change until it has ended, and what was appended to the journal."""
         if self._facts is None or not self._facts.job.state.final:
             facts = await run_query(lambda: read_facts(self._directory), "read the job")
             if isinstance(facts, PgvaultError):
@@ -96,7 +96,7 @@ class JobScreen(WithRestored):
         self.update_frame()
 
     def _make_room(self, facts: Facts) -> None:
-        """Show whole why a job did not succeed, while the journal keeps a few lines."""
+        """Show in full why a job did not succeed, while the journal keeps a few lines."""
         lines = len(laid_out(ending(facts, self.app.glyphs), self.size.width - 2))
         self.about.styles.min_height = min(lines, self.size.height - _LEFT) + 2
 
@@ -125,8 +125,9 @@ class JobScreen(WithRestored):
         return (each for each in super().actions() if made or each.id not in ON_RESTORED)
 
     def made(self) -> Made | None:
-        """Return the server that a restore made, whether or not everything expected was there; None once that was
-        thrown away."""
+        """Return the server that a restore made, whether or not everything expected was there; None once it was thrown
+        away.
+        """
         facts = self._facts
         if facts is None or not made_a_server(facts.job) or is_thrown_away(done_with(self.app, facts.job.id)):
             return None
@@ -158,7 +159,7 @@ class JobScreen(WithRestored):
         self.journal.retitle("journal, following" if self._follows else "journal")
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
-        """Whoever goes back to read something is left there."""
+        """Stop following the end when the cursor goes back to an earlier row."""
         if self._follows and event.listing.index < len(event.listing.rows) - 1:
             self._follows = False
             self._say_follows()

@@ -1,4 +1,4 @@
-"""The jobs of the vault: those at work with how far they are, and below them all others, newest first."""
+"""The jobs of the vault: the running ones with their progress, and below them all others, newest first."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _EMPTY = """No jobs yet.
 Every backup and every restore is one: b on the overview makes the first backup.
 A job goes on when this console is closed, and is shown here again."""
 _SHOWN_LIVE = 3
-"""Jobs at work that are shown with their progress."""
+"""How many running jobs are shown with their progress."""
 _AROUND_ROWS = 3
 _HIGH = 40
-"""Lines from which on a short list leaves its room to what is selected."""
+"""The height, in lines, from which on a short list leaves its room to the selected job."""
 _SHOWN_EVENTS = 20
-"""Of the selected one."""
+"""How many events of the selected job are shown."""
 
 
 class JobsScreen(View):
@@ -61,7 +61,7 @@ class JobsScreen(View):
     def __init__(self) -> None:
         super().__init__()
         self._told: Job | None = None
-        """As the lower half tells it."""
+        """The fields that the lower half shows."""
         self._events = JournalRows(Path())
 
     def body(self) -> Iterable[Widget]:
@@ -118,7 +118,7 @@ class JobsScreen(View):
         self.call_after_refresh(self._show_about)
 
     def _show_about(self) -> None:
-        """Show all about the selected jobs and, if they can no longer be read, why not."""
+        """Show the facts of the selected job and, if the jobs can no longer be read, the reason."""
         job, problem = self.job, self.app.jobs_problem
         self.selected.display = job is not None
         wanted = len(self.app.queries.jobs.ids) + _AROUND_ROWS

@@ -1,4 +1,4 @@
-"""Leaving the demonstration: nothing of the sandbox is removed before that was chosen."""
+"""Leaves the demonstration: the sandbox is removed only if that is chosen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Sandbox(Enum):
-    """What becomes of it."""
+    """What becomes of the sandbox."""
 
     KEEP = "leave, and keep the sandbox running"
     REMOVE = "leave, and stop and remove the sandbox with all in it"
@@ -38,7 +38,7 @@ class LeaveDemo(Dialog[Sandbox]):
     keys = ("enter", "choose"), ("esc", "back")
 
     def __init__(self, place: Path, running: Iterable[str]) -> None:
-        """`running` are the jobs at work."""
+        """Make the dialog; `running` are the running jobs."""
         super().__init__()
         self._place, self._at_work = place, list(running)
 
@@ -59,7 +59,7 @@ class LeaveDemo(Dialog[Sandbox]):
 
 
 def ask(app: BaseConsole, place: Path) -> None:
-    """Ask what is to become of the sandbox; leaving the question keeps it, too."""
+    """Ask what is to become of the sandbox; cancelling the question keeps it, too."""
     def chosen(what: Sandbox | None) -> None:
         if what:
             app.keeps_sandbox = what is Sandbox.KEEP

@@ -28,7 +28,7 @@ from pgvault.model.errors import PgvaultError
 
 FOLLOW_SECONDS = 1.0
 _TAIL = "1000"
-"""Lines that the command shown by `c` prints of the end."""
+"""How many lines of the end the command shown by `c` prints."""
 _NOT_CONFIGURED = """No log file is configured.
 
 pgvault then logs nowhere but in the jobs' journals (4). Set it in {config}:
@@ -90,7 +90,7 @@ class LogsScreen(View):
     # Reading
 
     async def _read(self) -> None:
-        """Open the file where that is not done yet; take in what came to it."""
+        """Open the file if it is not open yet, and read what was appended."""
         async with self._reading:
             if self._file is None:
                 await self._open()
@@ -148,7 +148,7 @@ class LogsScreen(View):
             run_in_background(self, "filter", self._find, event.pattern, True)
 
     async def _find(self, pattern: str, afresh: bool) -> None:
-        """Show what the filter lets through as it is found."""
+        """Show matching lines as they are found."""
         file = self._file
         if file is None:
             return
@@ -210,14 +210,14 @@ class LogsScreen(View):
         self.lines.retitle("log, following" if follows else "log")
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
-        """Whoever goes back to read something is left there."""
+        """Stop following the end when the cursor goes back to an earlier line."""
         if self._follows and event.listing.index < len(event.listing.rows) - 1:
             self._follow(False)
 
     # Writing it elsewhere
 
     def do_export(self) -> None:
-        """Write what the filter lets through or, without one, the lines on the screen to a file."""
+        """Write the lines that match the filter or, without one, those on the screen to a file."""
         rows, listing = self._shown, self.lines.listing
         assert rows
         indexes = range(len(rows)) if self.lines.pattern else \

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class NewestBackups(ListPane):
-    """Read while it is on the screen, and again when the vault tells anything else of the server."""
+    """A pane that reads the backups while it is visible, and again when the server's protection changes."""
 
     DEFAULT_CSS = """
     NewestBackups { display: none; }
     """
 
     class Read(Message):
-        """What there is to show is known."""
+        """The backups were read."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__("backups, newest first", backup_facts.COLUMNS, id=id)
         self._catalogue: Catalogue | None = None
         self._basis: tuple[str, object] = ("", None)
-        """The server, and what was known of its protection when its backups were read."""
+        """The server, and its protection when its backups were read."""
 
     @property
     def console(self) -> BaseConsole:
@@ -47,7 +47,7 @@ class NewestBackups(ListPane):
         return next((row for row in rows if row.id == self.listing.key), None)
 
     def about(self) -> Iterator[Field]:
-        """Return the facts of the newest one."""
+        """Return the facts of the newest backup."""
         rows = backup_facts.rows(self._catalogue) if self._catalogue else []
         if self._catalogue and rows:
             yield gap()
@@ -78,7 +78,7 @@ class NewestBackups(ListPane):
         self.show(ItemRows(rows, lambda row: backup_facts.cells(row, now), lambda row: row.id))
 
     def open(self) -> None:
-        """Open the files of the one under the cursor."""
+        """Open the files of the backup under the cursor."""
         from pgvault.console.screens.backup import BackupScreen
 
         row = self.row

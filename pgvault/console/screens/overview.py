@@ -1,4 +1,4 @@
-"""The first view: is everything protected, how far back, does anything run, is anything wrong."""
+"""The first view: whether everything is protected, how far back, what runs, and what is wrong."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ if TYPE_CHECKING:
 
 _NAME_AT_MOST, _NAME_BESIDE_A_WORD = 20, 16
 _ENDED = 8
-"""Jobs that have ended and are still shown, where there is room."""
+"""How many ended jobs are shown, where there is room."""
 _LOOKED_AT = 16
-"""Of which those that something newer overtook are left out."""
+"""How many of the newest jobs are considered for that; those that a newer success superseded are left out."""
 _SERVERS = 4
-"""So many are seen on any terminal; how many are in trouble is said in the border."""
+"""How many servers are visible on any terminal; the border counts those in trouble."""
 _JOBS = 2
 _LEAST_REASONS, _REASONS, _REASONS_HIGH = 2, 8, 12
 _NO_CHECKS, _CHECKS, _CHECKS_WHOLE = 2, 4, 6
-"""Lines of the checks that are seen at least: when there are none, when there are some, and of the first of them."""
+"""The least lines of the checks: when there are none, when there are some, and for the first finding in full."""
 _NO_JOBS = "nothing runs; backups and restores are seen here while they do"
 _BACKUPS = 3
-"""Rows of the backups that are worth a pane."""
+"""The least rows of backups for which their pane is shown."""
 _UPPER = 12
-"""Lines of the upper half that are left to it where panes stand beside each other."""
+"""The lines that the upper half keeps where panes are side by side."""
 _HIGH = 40
-"""Lines from which on a reason may be long."""
+"""The height, in lines, from which on a reason may be long."""
 _LEAST = 3
-"""Lines of a pane with its border."""
+"""The least lines of a pane with its border."""
 _AROUND = 3
-"""Head, breadcrumb and keys."""
+"""The lines of head, breadcrumb and keys."""
 _BESIDE_CHECKS = 10
-"""Lines that jobs, backups and borders need where the checks are all listed."""
+"""The lines that jobs, backups and borders need where all checks are listed."""
 _BROAD = 160
-"""Columns from which on two panes stand beside each other."""
+"""The width, in columns, from which on two panes are side by side."""
 _NO_SERVERS = """No servers yet.
 
 Add a table to {path}:
@@ -93,11 +93,11 @@ class OverviewScreen(ServerView):
         super().__init__()
         self._table = CheckTable((), ())
         self._missing: NoAnswer | None = None
-        """The answer that the list says is missing."""
+        """The missing answer that the list reports; None for none."""
         self._lists_all: bool | None = None
-        """Each check that is well is shown, and not their number alone; None: where there is room for that."""
+        """Whether checks that are well are listed and not only counted; None to list them where there is room."""
         self.time: Strip | None = None
-        """The line of time, loaded and mounted where there is room for it for the first time."""
+        """The timeline strip, loaded and mounted when there is room for it for the first time."""
 
     def body(self) -> Iterable[Widget]:
         names, words = self.app.queries.servers, [*map(self.app.environment_of, self.app.queries.servers)]
@@ -276,11 +276,11 @@ class OverviewScreen(ServerView):
 
     @property
     def _pane_width(self) -> int:
-        """Columns in a pane that shares the screen with another one where it is broad."""
+        """Return the columns of a pane, which shares the screen with another one where it is broad."""
         return (self.size.width // 2 if self._is_broad else self.size.width) - 2
 
     def _fit(self) -> None:
-        """Make each pane as high as its content, the foremost first; with no server there is one pane."""
+        """Make each pane as high as its content, the most important first; without a server there is one pane."""
         if not self.is_attached or not self.size:
             return
         any_server = bool(self.app.server)
@@ -317,7 +317,7 @@ class OverviewScreen(ServerView):
             self.time.give_room(lines)
 
     def _show_below(self) -> None:
-        """Read and show what there is room for."""
+        """Read and show the panes for which there is room."""
         if self.time and self.time.has_room:
             self.time.read(self.app.server)
         self.newest.read()
@@ -330,8 +330,9 @@ class OverviewScreen(ServerView):
         self._fit()
 
     def _stacked(self, lines: int) -> dict[str, int]:
-        """Lay out all panes below each other. What runs comes before the checks if there is no room for both: the worst
-        of them is shown above."""
+        """Lay out all panes below each other. Jobs precede the checks if there is no room for both: the worst check is
+        shown above.
+        """
         stand, found, below = self._stand(), self._found(), self._below()
         if self.size.height < WHOLE[1] and self.app.queries.jobs.running:
             found[:2] = reversed(found[:2])
@@ -342,7 +343,7 @@ class OverviewScreen(ServerView):
         return heights
 
     def _beside(self, lines: int) -> dict[str, int]:
-        """Lay out the state of the servers beside what was found and what runs, and the rest below them."""
+        """Lay out the state of the servers to the left of checks and jobs, and the rest below them."""
         below = shared(lines - _UPPER, self._below()[:2])
         room = lines - sum(below.values())
         stand, found = shared(room, self._stand()), shared(room, self._found())

@@ -1,5 +1,6 @@
-"""The acts on a restored server, as the console does them: each by the verb that a person would type, what changes
-something as a job of its own, after its plan was seen and confirmed."""
+"""The console's acts on a restored server: each is the verb that a person would type; one that changes something runs
+as a job of its own, after its plan was shown and confirmed.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +45,11 @@ class Made:
     server: str
     directory: str
     expect: tuple[str, ...] = ()
-    """DATABASE.SCHEMA.TABLE that it was made for."""
+    """The relations that it was made for, as DATABASE.SCHEMA.TABLE."""
 
 
 def done_with(app: BaseConsole, job_id: str) -> list[Job]:
-    """Return the jobs that acted on the server of this restore, newest first."""
+    """Return the jobs that acted on this restore's server, newest first."""
     later = [each for each in app.queries.jobs.ids[:LOOKED_AT] if each > job_id]
     return [job for job in map(app.queries.jobs.job, later)
             if job.kind in _KINDS and f" {job_id} " in f"{job.command} "]
@@ -62,8 +63,9 @@ def act(app: BaseConsole, action: str, made: Made) -> None:
 
 
 def lend_to_psql(app: BaseConsole, made: Made) -> None:
-    """psql has the terminal until it ends; the console stands still meanwhile, and is drawn anew. What stood on the
-    terminal before the console is scrolled away, not erased."""
+    """Give the terminal to psql until it ends; the console pauses meanwhile, and is drawn anew. The terminal's earlier
+    contents are scrolled away, not erased.
+    """
     database = [f"--database={parse_relation(made.expect[0]).database}"] if made.expect else []
     words = ["look", made.job, *database]
     ran, began = app.queries.log.begin(app.queries.commands.shown(words)), time.monotonic()
@@ -86,18 +88,18 @@ def lend_to_psql(app: BaseConsole, made: Made) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An act whose verb is asked for its plan first."""
+    """An act that is preceded by its verb's plan."""
 
     words: tuple[str, ...]
     title: str
     asking: str
     told: Callable[[Document], Iterator[Field]]
     typed: Callable[[Document], str]
-    """What is to be typed to confirm it; empty for nothing."""
+    """The text to be typed to confirm it; empty for none."""
 
 
 def _bring_back(app: BaseConsole, made: Made) -> None:
-    """One plan, one confirmation and one job for each database."""
+    """Bring tables back, with one plan, one confirmation and one job for each database."""
     def wanted(names: Iterable[object]) -> _Wanted:
         return _Wanted(("bring-back", made.job, *map(str, names)), f"bring back into {made.server}",
                        "both servers are being asked; nothing is changed", bring_back_fields, lambda _: "")
@@ -147,7 +149,7 @@ def _throw_away(app: BaseConsole, made: Made) -> None:
 
 
 def _plan(app: BaseConsole, wanted: Sequence[_Wanted]) -> None:
-    """Ask for the plan of the first, begin exactly that when it is confirmed, and go on with the next."""
+    """Ask for the first act's plan, carry out exactly that once it is confirmed, and go on with the next act."""
     first, *rest = wanted
 
     def planned(answer: Answer | None) -> None:

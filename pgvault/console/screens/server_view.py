@@ -1,4 +1,4 @@
-"""What the views of the selected server share: to back it up, to check it, and to go to the next one."""
+"""The shared base of the views of the selected server: back it up, check it, recover it, go to the next one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgvault.model.protection import Protection
 
 class ServerView(View):
     def why_no_backup(self) -> str:
-        """Return why none can be begun now; empty if one can."""
+        """Return why no backup can begin now; empty if one can."""
         server = self.app.server
         if not server:
             return "no server is configured yet"
@@ -20,8 +20,9 @@ class ServerView(View):
         return known.refusal if isinstance(known, Protection) else ""
 
     def why_not_server(self, action: str) -> str:
-        """Return why what concerns the selected server as a whole cannot be done now; empty if it can, and for all
-        else."""
+        """Return why an action on the selected server as a whole is unavailable now; empty if it is available, and for
+        all other actions.
+        """
         server = self.app.server
         if action in ("check", "restore", "next-server", "previous-server") and not server:
             return "no server is configured yet"
@@ -34,7 +35,7 @@ class ServerView(View):
         return ""
 
     def do_restore(self) -> None:
-        """Recover where nothing more is selected than the server."""
+        """Recover the server, where nothing more particular is selected."""
         self.app.open_recovery()
 
     def do_backup(self) -> None:

@@ -1,7 +1,7 @@
-"""A text to be copied: into the clipboard where there is one, and by hand in any case, since many drop it.
+"""A dialog with a text to be copied: to the clipboard where there is one, and by hand in any case, since many drop it.
 
 Its lines reach from one edge of the screen to the other and hold nothing but the text, so that selecting them in the
-terminal takes no border and nothing of the view behind. A command that needs several lines can be pasted as it stands.
+terminal takes no border and nothing of the view behind. A command on several lines can be pasted as it is.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pgvault.console.screens.dialog import Dialog
 from pgvault.model.text import visible, width
 
 _WORD = re.compile(r"""(?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+""")
-"""Of a shell's line, with its quotes."""
+"""A word of a shell's line, with its quotes."""
 _PROGRAMS = frozenset({"pgvault", "psql", "pg_dump", "pg_ctl", "pg_restore", "ssh", "sudo"})
-"""A line that begins with one is a command."""
+"""The programs with which a line has to begin to count as a command."""
 
 
 class TextBox(Dialog[None]):
@@ -71,8 +71,9 @@ class TextBox(Dialog[None]):
 
 
 def pasteable(line: str, columns: int) -> list[str]:
-    """A shell's command in lines of at most so many columns, each but the last continued by a backslash; any other
-    line, and a word that is longer, as it is."""
+    """Return a shell's command in lines of at most that many columns, each but the last continued by a backslash;
+    another line, and a longer word, is returned unchanged.
+    """
     words = _WORD.findall(line)
     if width(line) <= columns or " ".join(words) != line or words[0].rpartition("/")[2] not in _PROGRAMS:
         return [line]

@@ -1,7 +1,7 @@
-"""What every screen has: the head, the breadcrumb, the keys, and one way in which a key comes to its act.
+"""The base of every screen: the head, the breadcrumb, the keys, and how a key is carried out.
 
-A key's act is `do_<id>` of the screen or, for what works everywhere, of the app. Before it is done `why_not` is
-asked; its answer, one line, is what the person is told instead.
+A key's act is `do_<id>` of the screen or, for what works everywhere, of the app. Before it is done `why_not` is asked;
+if it returns a reason, the person gets that line instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pgvault.console.widgets.too_small import COLUMNS, LINES, TooSmall, lacking
 from pgvault.model.text import Painted, Part, visible, width
 
 _BLIND = ("leave", "quit", "suspend")
-"""What can be done where the terminal is too small to see anything else."""
+"""The actions that work where the terminal is too small to show anything else."""
 
 
 def bindings(view: str) -> list[Binding]:
@@ -62,7 +62,7 @@ class View(BaseView):
         return ()
 
     def command_words(self) -> list[str] | None:
-        """Return the words behind `pgvault` that do, or show, the same as what is selected; None if there are none."""
+        """Return the words behind `pgvault` that do, or show, the same as the selection; None if there are none."""
         return None
 
     def command_line(self) -> str | None:
@@ -88,7 +88,7 @@ class View(BaseView):
         self.world_changed(Change.SHOWN)
 
     def update_frame(self) -> None:
-        """Head, breadcrumb and keys, as they are now; what did not change is not sent."""
+        """Draw head, breadcrumb and keys as they are now; only what changed is sent."""
         if not self.is_attached or not self.query("#head"):
             return
         self._mind_size()
@@ -101,7 +101,7 @@ class View(BaseView):
         self.update_frame()
 
     def _show_keys(self) -> None:
-        """Show the keys; where one types, letters are none."""
+        """Show the keys; letters are not among them while text is typed."""
         if isinstance(self.focused, FilterInput):
             self.keybar.set_keys(FilterInput.keys)
         else:
@@ -113,7 +113,8 @@ class View(BaseView):
         return isinstance(self.focused, Input)
 
     def _beside_the_path(self) -> Iterator[Part]:
-        """Return the views as tabs, in the room that is left; before them, that a larger terminal would show more."""
+        """Return the views as tabs in the room that is left, preceded by a note if a larger terminal would show more.
+        """
         paused = "refreshing is paused (p) " if self.app.paused else ""
         if paused:
             yield Painted(paused, "warn")
@@ -128,7 +129,8 @@ class View(BaseView):
 
     def _path_parts(self) -> list[Part]:
         """Return the path to this view; a server's name is followed by the word of its environment. On a line that is
-        too short the longest name is shortened, so that its end is seen."""
+        too short the longest name is shortened, so that its end is visible.
+        """
         crumbs = self.crumbs()
         word = self.app.environment_of(crumbs[0]) if crumbs else ""
         over = _columns(_joined(crumbs, word)) + 2 - self.size.width
@@ -139,21 +141,23 @@ class View(BaseView):
         return _joined(crumbs, word)
 
     def _take_classes_of_size(self) -> None:
-        """Set the classes at once: Textual sets them with the first Resize, and then gives each widget its styles anew.
+        """Set the classes at once: Textual sets them with the first Resize, and then computes each widget's styles
+        again.
         """
         for length, classes in zip(self.app.size, (self.app.HORIZONTAL_BREAKPOINTS, self.app.VERTICAL_BREAKPOINTS),
                                    strict=True):
             self.add_class(*classes_of_size(self, length, classes), update=False)
 
     def _mind_size(self) -> None:
-        """Two sizes in quick succession can reach a screen in the wrong order, and it would then keep the rules of the
-        older one: too small for a view, and yet showing it."""
+        """Apply the size that is current: two in quick succession can reach a screen in the wrong order, and it would
+        keep the rules of the older one: too small for a view, and yet showing it.
+        """
         size = self.app.size
         if (self.has_class("-small"), self.has_class("-short")) != (size.width < COLUMNS, size.height < LINES):
             self.post_message(Resize(size, size))
 
     def actions(self) -> Iterable[Action]:
-        """Return what works here, in the order of the footer."""
+        """Return the actions that work here, in the order of the footer."""
         for action in actions_of(self.view, read_only=self.app.options.read_only):
             if action.id == "leave" and self._is_above_another:
                 action = action._replace(label="close")
@@ -163,7 +167,7 @@ class View(BaseView):
 
     @property
     def goes_back(self) -> bool:
-        """Esc does something here."""
+        """True if Esc does something here."""
         pane = self.focused_list()
         return self._is_above_another or (pane is not None and bool(pane.pattern))
 
@@ -181,7 +185,7 @@ class View(BaseView):
         await self.do(action_id)
 
     async def do(self, action_id: str) -> None:
-        """Do it, or say why it cannot be done."""
+        """Carry out an action, or report why it cannot be done."""
         action = BY_ID[action_id]
         if self.query_one(TooSmall).display and action_id not in _BLIND:
             return

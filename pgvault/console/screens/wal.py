@@ -1,4 +1,4 @@
-"""The WAL view: what is archived, laid on a line of time, and what lies under the cursor; the way to a recovery."""
+"""The WAL view: the archive on a timeline, the place under the cursor, and the recovery that begins there."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import Vault
 
 _DETAILS, _LEAST_DETAILS = 5, 3
-"""Lines below the timeline."""
+"""The lines of details below the timeline: as a rule, and at least."""
 _LEAST_LIST = 6
-"""Lines of the list, with its border."""
+"""The least lines of the list, with its border."""
 _REST = 0.2
-"""Seconds that the cursor has to stand before the WAL there is read."""
+"""The seconds that the cursor has to rest before the WAL there is read."""
 _PROGRESS = 0.3
-"""Seconds between two showings of what a search found."""
+"""The seconds between two drawings of what a search found."""
 
 
 class WalScreen(ServerView):
@@ -64,11 +64,11 @@ class WalScreen(ServerView):
         self._server = ""
         self._stamp: object = None
         self._problem: PgvaultError | None = None
-        """Why it could not be read, or not again."""
+        """Why the WAL could not be read, or not again."""
         self._is_read = False
-        """The vault was asked about this server."""
+        """True once the vault was asked about this server."""
         self._accidents: dict[str, Search] = {}
-        """Of each server."""
+        """The search for accidents of each server."""
         self._rest: Timer | None = None
         self._progress: Timer | None = None
 
@@ -116,7 +116,9 @@ class WalScreen(ServerView):
         self._draw()
 
     async def _read_on(self, server: str) -> None:
-        """Have the verb read what is archived and not read yet, a portion at a time; the vault's change is seen."""
+        """Have the verb read archived WAL that was not read yet, a portion at a time; the view follows the vault's
+        change.
+        """
         await self.app.queries.commands.ask("wal", server)
 
     def _is_busy(self, group: str) -> bool:
@@ -173,8 +175,7 @@ class WalScreen(ServerView):
 
     @property
     def _room_for_details(self) -> int:
-        """Give the room, if there is too little for both, to what has the focus: the line of time, or the list below
-        it."""
+        """Give the room, if it is too little for both, to the focused one of the timeline and the list below it."""
         if self._is_low:
             return 0 if self.nearby.listing.has_focus else _LEAST_DETAILS
         return _DETAILS
@@ -210,7 +211,7 @@ class WalScreen(ServerView):
     # The transactions around the cursor
 
     def read_around(self) -> None:
-        """Read the WAL around the cursor, unless that was done."""
+        """Read the WAL around the cursor, unless it was read."""
         chart, cursor = self.chart, self.timeline.cursor
         if chart and chart.lanes and not (self.nearby.around and self.nearby.around.holds(cursor)):
             run_in_background(self, "wal-around", self._look_around, chart, cursor)
@@ -231,17 +232,17 @@ class WalScreen(ServerView):
             self.nearby.refill(self.timeline.cursor)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
-        """Take over the row that has the focus; as it is by now, since rows come meanwhile."""
+        """Take over the row under the list's cursor, as it is by now: rows arrive meanwhile."""
         if event.listing.has_focus:
             self._follow(event.listing.key)
 
     def _follow(self, key: str) -> None:
-        """Move the timeline's cursor to where the list's is."""
+        """Move the timeline's cursor to the list's row."""
         if self.chart and (cursor := self.nearby.place(key)):
             self.timeline.go(cursor)
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
-        """Enter shows all of a row, as everywhere; r recovers from it."""
+        """Show the whole row: Enter does so everywhere; r recovers from it."""
         self.app.push_screen(TextBox(*self.nearby.told(event.key)))
 
     @property
@@ -251,7 +252,7 @@ class WalScreen(ServerView):
     # Accidents
 
     def do_accidents(self) -> None:
-        """Show what was found, and search unless that is being done."""
+        """Show the findings, and search unless a search is running."""
         search = self.nearby.search
         if search.stand is not Stand.RUNS:
             search.begin()
@@ -310,8 +311,7 @@ class WalScreen(ServerView):
 
     @property
     def _is_partial(self) -> bool:
-        """Return whether the cursor is on an accident that only the unfinished segment has, which is not in the
-        picture."""
+        """Return whether the cursor is on an accident that only the unfinished segment has, which the picture lacks."""
         accident = self.nearby.accident_at(self.timeline.cursor)
         return accident is not None and accident.point.partial
 
@@ -340,7 +340,7 @@ class WalScreen(ServerView):
         self._go_to_mark(back=True)
 
     def _go_to_mark(self, *, back: bool) -> None:
-        """Marks are the timeline's: it leads from there on, and the list goes along."""
+        """Go to a mark of the timeline, which leads from then on; the list follows it."""
         self.set_focus(self.timeline)
         if not self.timeline.go_to_mark(back=back):
             self.app.tell(f"there is no mark {'earlier' if back else 'later'} than this")
@@ -364,7 +364,7 @@ class WalScreen(ServerView):
 
 
 def _chart(queries: Queries, server: str) -> Chart | None:
-    """Return the chart; None if nothing of the server is in the vault yet."""
+    """Return the chart; None if the vault has nothing of the server yet."""
     try:
         return chart_of(queries.picture(server))
     except NotFound:

@@ -1,4 +1,4 @@
-"""What the WAL view lists: the transactions around the cursor, or the accidents that a search finds."""
+"""The list of the WAL view: the transactions around the cursor, or the accidents that a search finds."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pgvault.model.text import Painted, Part
 from pgvault.model.times import utc
 
 _ROOM = 74
-"""Columns of a text in the list."""
+"""The columns of a text in the list."""
 _ENDS = {"COMMIT": "commit", "ABORT": "abort", "COMMIT_PREPARED": "commit prepared", "ABORT_PREPARED": "abort prepared"}
 _COLUMNS = (Column("time, UTC", 18), Column("xid", 10, right=True), Column("what", 40, flexible=True),
             Column("WAL position", 13, wide=True))
-"""The same for both lists."""
+"""The columns of both lists."""
 _TRANSACTIONS = "The transactions around the cursor appear here once it rests and the WAL there is read."
 _COMES = "Drops, truncations and mass deletes appear here as they are found, the newest first."
 _NO_ACCIDENT: Mapping[Stand, str] = {
     Stand.NEW: _COMES, Stand.RUNS: _COMES,
     Stand.STOPPED: "The search was stopped before its end; e searches again.",
     Stand.COMPLETE: "No drop, truncation or mass delete is in the archived WAL."}
-"""What stands in their place while there is none."""
+"""The text shown for the accidents while there is none."""
 
 
 def _time(time: datetime) -> str:
@@ -67,7 +67,7 @@ def _accident(row: Row) -> list[Part]:
 
 
 class NearbyPane(ListPane):
-    """One of the two lists, whose cursor goes with the timeline's."""
+    """The list, which shows one of the two; its cursor and the timeline's move together."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("transactions", _COLUMNS, empty=_TRANSACTIONS, id=id)
@@ -76,17 +76,17 @@ class NearbyPane(ListPane):
         """Why the transactions could not be read."""
         self.search = Search()
         self.opened: set[str] = set()
-        """Keys of the accidents whose parts are shown."""
+        """The keys of the accidents with visible parts."""
         self.shows_accidents = False
 
     def turn_to(self, cursor: Cursor, *, accidents: bool) -> None:
-        """Show the one list or the other, with its row at the cursor, else the newest accident."""
+        """Show one list or the other, with its row at the cursor, or else the newest accident."""
         self.shows_accidents = accidents
         self.show(accident_rows(()))
         self.refill(cursor)
 
     def refill(self, cursor: Cursor) -> None:
-        """Show what is known now. Who is in a list with rows leads; the first rows are shown around the cursor."""
+        """Show what is known now. A focused list with rows leads; the first rows are shown around the cursor."""
         leads = self.has_focus_within and len(self.listing.rows) > 0
         self.listing.empty = self._empty_text()
         if self.shows_accidents:
@@ -100,7 +100,7 @@ class NearbyPane(ListPane):
         self.listing.changed()
 
     def put(self, cursor: Cursor) -> None:
-        """Move the list's cursor to where the timeline's is, unless the list leads."""
+        """Move the list's cursor to the timeline's place, unless the list leads."""
         if not self.has_focus_within:
             self._put(cursor)
 
@@ -121,14 +121,14 @@ class NearbyPane(ListPane):
             self.show(accident_rows(self.search.newest_first, self.opened))
 
     def _count(self) -> None:
-        """Count, below the accidents, what is none."""
+        """Count the rows; below accidents, mention the changes that are too small to be listed."""
         super()._count()
         if self.shows_accidents and not self.pattern:
             parts = "right opens one; " * any(each.parts for each in self.search.newest_first)
             self.say(f"{parts}fewer than {self.search.rows} rows left out: pgvault events --rows 1")
 
     def place(self, key: str) -> Cursor | None:
-        """Return where the row with this key is."""
+        """Return the place of the row with this key."""
         if self.shows_accidents:
             accident = self.search.accident(key)
             return next((Cursor(timeline, mark.at, mark) for timeline, mark in marks([accident] if accident else [])),
@@ -157,13 +157,13 @@ class NearbyPane(ListPane):
 
     @property
     def _accidents_title(self) -> str:
-        """Describe the search's progress; if something was found, why it ended early has no other place."""
+        """Describe the search's progress; if something was found, only this line can say why it ended early."""
         end = ", esc stops" if self.search.stand is Stand.RUNS else \
             f": {self.search.failure.message}" if self.search.failure else ""
         return f"accidents: {self.search.status}{end}"
 
     def _empty_text(self) -> str:
-        """Return the text of an empty list: what belongs there, or why it is not there."""
+        """Return the text of an empty list: what belongs there, or why it is missing."""
         failure = self.search.failure if self.shows_accidents else self.problem
         if failure:
             texts = [failure.message, failure.detail, failure.hint]

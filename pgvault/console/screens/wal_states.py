@@ -1,4 +1,4 @@
-"""What the WAL view says where there is nothing to draw, and in the borders of its timeline."""
+"""The texts of the WAL view where there is nothing to draw, and in the borders of its timeline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def nothing_archived(server: str) -> Iterator[Field]:
 
 
 def title(chart: Chart, cursor: Cursor, frame: Frame, is_whole: bool) -> str:
-    """Whose WAL, which timeline, how much time."""
+    """Return the title: the server, the timeline, the span of time."""
     lanes = len(chart.lanes)
     which = f"timeline {cursor.timeline}" + (f" of {lanes}" if lanes > 1 else "")
     shown = span(max(1, round(frame.span / 1_000_000)) if frame.span >= 10_000_000 else frame.span / 1_000_000)
@@ -37,7 +37,7 @@ def title(chart: Chart, cursor: Cursor, frame: Frame, is_whole: bool) -> str:
 
 
 def remark(chart: Chart, problem: PgvaultError | None, now: datetime) -> str:
-    """Return what limits the picture, for the lower border; empty if nothing does."""
+    """Return the limits of the picture, for the lower border; empty if there are none."""
     if problem:
         age = elapsed(chart.picture.read_at, now)
         return f"as it was {age} ago; now: {problem.message}"

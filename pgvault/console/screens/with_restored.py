@@ -1,4 +1,4 @@
-"""What views have from which something can be done with a restored server."""
+"""The shared base of views from which a restored server can be acted on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "lift", "throw-away"
 
 class WithRestored(View):
     def made(self) -> Made | None:
-        """Return the server; None if there is none."""
+        """Return the restored server; None if there is none."""
         return None
 
     def do_bring_back(self) -> None:

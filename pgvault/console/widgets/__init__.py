@@ -1,1 +1,1 @@
-"""What screens are made of. Each draws its lines itself and sends only those that changed."""
+"""The widgets of the screens. Each draws its own lines and sends only those that changed."""

@@ -1,4 +1,4 @@
-"""The lines around every screen: what this is and where one is, and the keys that work now."""
+"""The lines around every screen: its title and path, and the keys that work now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgvault.model.text import Painted, Part, visible, width
 
 
 class Bar(LineView):
-    """One line: parts at the left, parts at the right, and between them what room there is."""
+    """One line: parts at the left, parts at the right, and a gap between."""
 
     DEFAULT_CSS = """
     Bar { height: 1; }
@@ -41,13 +41,14 @@ class Key(NamedTuple):
     key: str
     label: str
     available: bool
-    """False: it is shown in parentheses and dimmed, and says why when it is pressed."""
+    """False if its action is unavailable: the key is shown in parentheses and dimmed, and pressing it reports why."""
 
 
 class KeyBar(LineView):
-    """The keys that work now, the most important first. What does not fit on one line is left to the help, those that
-    do not work first. Behind one that works and is left out, a shorter one may still have room. The first one is
-    shortened before it is left out."""
+    """The keys that work now, the most important first. Keys without room on the one line are left to the help,
+    unavailable ones first; a shorter key may follow one that is left out. The first key is shortened before it is left
+    out.
+    """
 
     DEFAULT_CSS = """
     KeyBar { height: 1; background: $panel; }

@@ -1,4 +1,4 @@
-"""What runs now and what ended last, a line each."""
+"""The running jobs and those that ended last, a line each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgvault.model.text import Painted
 
 
 class JobStrip(LineView):
-    """As many of the jobs as there is room for: those that live first."""
+    """As many of the jobs as there is room for, the running ones first."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -24,11 +24,11 @@ class JobStrip(LineView):
 
     @property
     def wanted(self) -> int:
-        """Lines that it would fill."""
+        """Return the number of lines that it would fill."""
         return max(1, len(self._living) + len(self._ended))
 
     def show(self, living: Sequence[Followed], ended: Sequence[Job], now: datetime, *, empty: str) -> None:
-        """`empty` stands there while there is none."""
+        """Show jobs; `empty` is the text while there is none."""
         self._living, self._ended, self._now, self._empty = living, ended, now, empty
         self.changed()
 

@@ -1,8 +1,8 @@
-"""The base of everything that is drawn: lines of painted parts, of which only the changed ones are sent.
+"""The base of all that is drawn: lines of painted parts, of which only the changed ones are sent.
 
-A console is used over slow links, so a widget never redraws itself for one new number: it says `changed()`, each
-visible line is composed again, and those that differ from what stands on the screen are repainted. Text from outside
-passes `visible` here, once, and is never read as markup.
+A console is used over slow links, so a widget never redraws itself for one new number: it calls `changed()`, each
+visible line is composed again, and those that differ from the screen are repainted. Text from outside passes `visible`
+here, once, and is never read as markup.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Line = Sequence[Part]
 STYLES = ("good", "warn", "bad", "dim", "bold", "accent", "title", "cursor", "mark")
-"""Names of a part's style; each is a component class `line--NAME`."""
+"""The names of a part's style; each is a component class `line--NAME`."""
 
 
 class LineView(Widget):
-    """Some lines of parts; a subclass gives `line(y)` for those that are on the screen, or `set_lines` is enough."""
+    """Some lines of parts; a subclass implements `line(y)` for the visible ones, or `set_lines` is enough."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in STYLES}
     DEFAULT_CSS = """
@@ -70,7 +70,7 @@ class LineView(Widget):
         return ""
 
     def changed(self) -> None:
-        """Repaint what is no longer as it stands on the screen: of each visible line the columns that differ."""
+        """Repaint what differs from the screen: of each visible line the columns that changed."""
         if not self.is_attached or not self.size:
             return
         for y in [y for y in self._drawn if y >= self.size.height]:
@@ -121,7 +121,7 @@ class LineView(Widget):
 
 
 def cut(text: str, columns: int, ellipsis: str) -> str:
-    """Return as much of the text as fits, with the ellipsis where something was cut off."""
+    """Return as much of the text as fits, with the ellipsis where it was cut off."""
     if width(text) <= columns:
         return text
     if columns <= 0:
@@ -143,8 +143,9 @@ def padded(text: str, columns: int, ellipsis: str, *, right: bool = False) -> st
 
 
 def _difference(one: Strip, other: Strip) -> tuple[int, int]:
-    """Return from which column up to which, not included, two strips differ; the whole line if columns are no
-    characters."""
+    """Return from which column up to which, not included, two strips differ; the whole line if columns do not
+    correspond to characters.
+    """
     columns = max(one.cell_length, other.cell_length)
     if list(one) == list(other):
         return 0, 0
@@ -156,7 +157,7 @@ def _difference(one: Strip, other: Strip) -> tuple[int, int]:
 
 
 def _characters(strip: Strip) -> list[tuple[str, Style | None]]:
-    """One for each column; empty when a character takes more or less than one."""
+    """Return one character for each column; empty if one takes more or less than one column."""
     if not all(segment.text.isascii() or all(width(char) == 1 for char in segment.text) for segment in strip):
         return []
     return [(char, segment.style) for segment in strip for char in segment.text]

@@ -21,12 +21,12 @@ from pgvault.model.text import Painted, Part, visible, width
 
 _GAP = 2
 _HIGH = 40
-"""Lines of a list that is the better part of a large screen."""
+"""The height of a list, in lines, that is the better part of a large screen."""
 _NO_MATCH, _NO_MATCH_YET = "The filter lets nothing through; esc clears it.", "Searching; nothing was found so far."
 
 
 class Listing(LineView, can_focus=True):
-    """Posts `Moved` when another row is under the cursor, `Opened` for Enter."""
+    """A list; posts `Moved` when another row is under the cursor, `Opened` for Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", show=False, id="list-up"),
@@ -44,7 +44,7 @@ class Listing(LineView, can_focus=True):
     class Moved(Message):
         listing: Listing
         key: str
-        """Of the row under the cursor; empty when there is none."""
+        """The key of the row under the cursor; empty if there is none."""
 
         @property
         def control(self) -> Listing:
@@ -61,7 +61,7 @@ class Listing(LineView, can_focus=True):
 
     @dataclass
     class Sided(Message):
-        """Right, which unfolds a row that has parts, or left, which folds it."""
+        """Posted for right, which unfolds a row that has parts, and left, which folds it."""
 
         listing: Listing
         key: str
@@ -73,8 +73,9 @@ class Listing(LineView, can_focus=True):
 
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None,
                  headed: bool = True, pages: bool = True) -> None:
-        """`empty` says what belongs here and the key that makes the first one (it may have several lines). Without
-        `pages` the page keys are for a text beside it."""
+        """Make a list. `empty` says what belongs here and the key that makes the first one (it may have several lines).
+        Without `pages` the page keys scroll a neighbouring text.
+        """
         super().__init__(id=id)
         self._pages = pages
         self.columns, self.empty, self._headed = tuple(columns), empty, headed
@@ -82,13 +83,15 @@ class Listing(LineView, can_focus=True):
         self.index = 0
         self.top = 0
         self.is_filtered = False
-        """A filter is at work: it is the reason when there are no rows."""
+        """True while a filter is set: it may be the reason why there are no rows."""
         self.is_searching = False
-        """What the filter lets through is still being looked for."""
+        """True while the rows that match the filter are still being searched for."""
         self._wanted = ""
-        """The key of a row that is to be gone to once it is there."""
+        """The key of a row to go to once it exists; empty for none."""
         self._widest: dict[Column, int] = {}
-        """Columns that the texts seen so far need, in each flexible column: it never shrinks, so that nothing jumps."""
+        """The columns that the texts seen so far need, in each flexible column; it never shrinks, so that nothing
+        jumps.
+        """
 
     # What is shown
 
@@ -131,11 +134,11 @@ class Listing(LineView, can_focus=True):
         self._wanted = key
 
     def keep_place(self) -> None:
-        """Go to the row under the cursor again whenever it is there, until the cursor is moved."""
+        """Go to the row under the cursor again whenever it reappears, until the cursor is moved."""
         self._wanted = self._wanted or self.key
 
     def _index_of(self, *keys: str) -> int:
-        """Return the index of the first of the keys that is there; else the place where the cursor was."""
+        """Return the index of the first of the keys that exists; else the place where the cursor was."""
         if isinstance(self._rows, PlacedRows):
             for key in filter(None, keys):
                 if (place := self._rows.place_of(key)) is not None:
@@ -149,7 +152,7 @@ class Listing(LineView, can_focus=True):
         return max(1, self.size.height - self._headed)
 
     def _settle(self) -> None:
-        """Scroll so that the cursor's row is on the screen, and no room is wasted below the last one."""
+        """Scroll so that the cursor's row is visible, and no room is wasted below the last one."""
         self.top = min(self.top, self.index, max(0, len(self._rows) - self._page))
         self.top = max(self.top, self.index - self._page + 1, 0)
         self._measure()
@@ -212,8 +215,9 @@ class Listing(LineView, can_focus=True):
             yield Painted(text, cell.style) if isinstance(cell, Painted) else text
 
     def _rooms(self, columns: Sequence[Column]) -> list[int]:
-        """Return how wide each is: a flexible one as wide as its texts, so that what follows stays beside them; the
-        last one has all that is left."""
+        """Return the width of each column: a flexible one is as wide as its texts, so that what follows stays close;
+        the last one takes the rest.
+        """
         spare = max(0, self.size.width - 1 - sum(c.width for c in columns) - _GAP * (len(columns) - 1))
         rooms = [column.width for column in columns]
         flexible = [place for place, column in enumerate(columns) if column.flexible]

@@ -1,6 +1,6 @@
-"""A bordered part of a screen: its title, what is in it, and for a list the filter and where the cursor is.
+"""A bordered part of a screen with a title and a widget; for a list, also the filter and the cursor's place.
 
-The border of the pane with the focus is heavier; in ASCII, where there is one border only, its title is marked.
+The border of the focused pane is heavier; in ASCII, which has one border only, its title is marked.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Pane(Vertical):
             self.border_title = Content(marked)
 
     def say(self, text: str) -> None:
-        """A few words in the lower border."""
+        """Show a few words in the lower border."""
         text = self._outside(text)
         if str(self.border_subtitle or "") != text:
             self.border_subtitle = Content(text)
@@ -83,7 +83,7 @@ class Pane(Vertical):
 
 
 def placeholder(text: str) -> str:
-    """Return the text of a line in which nothing was typed: in parentheses, since not each terminal makes it paler."""
+    """Return the text of an input without a value: in parentheses, since not every terminal dims it."""
     return f"({text})" if text else ""
 
 
@@ -91,7 +91,7 @@ class FilterInput(Input):
     """The line in which a filter is typed."""
 
     keys: ClassVar[tuple[Key, ...]] = (Key("enter", "to the list", True), Key("esc", "show all", True))
-    """Those that work in it, for the footer."""
+    """The keys that work in it, for the footer."""
     DEFAULT_CSS = """
     FilterInput {
         height: 1; border: none; padding: 0 1; display: none; background: $surface;
@@ -120,10 +120,10 @@ class FilterInput(Input):
 
 
 class ListPane(Pane):
-    """A list in a border: `/` filters it at once as one types, Esc clears the filter.
+    """A list in a border: `/` filters it as one types, Esc clears the filter.
 
-    `show` gives it rows. Those in memory (`ItemRows`) are filtered here; for others `Filtered` is posted, and whoever
-    owns them answers with `show_found`.
+    `show` gives it rows. Those in memory (`ItemRows`) are filtered here; for others `Filtered` is posted, and their
+    owner answers with `show_found`.
     """
 
     @dataclass
@@ -152,7 +152,7 @@ class ListPane(Pane):
         self._count()
 
     def show(self, rows: Rows) -> None:
-        """Show these, as far as the filter lets them through."""
+        """Show rows, as far as they match the filter."""
         self._all = rows
         if not self.pattern:
             self.listing.show(rows)
@@ -163,13 +163,13 @@ class ListPane(Pane):
         self._count()
 
     def show_found(self, rows: Rows, *, complete: bool = True) -> None:
-        """Show what was found of rows that are not filtered here; `complete`: there is no more."""
+        """Show the matches of rows that are not filtered here; `complete` means that there are no more."""
         self.listing.is_searching = not complete
         self.listing.show(rows)
         self._count()
 
     def _ask(self) -> None:
-        """Whoever owns the rows answers with `show_found`; until then nothing of it is known."""
+        """Ask the rows' owner for matches; until it calls `show_found` none is known."""
         self.listing.is_searching = True
         self.post_message(self.Filtered(self, self.pattern))
 
@@ -178,7 +178,7 @@ class ListPane(Pane):
         self._input.focus()
 
     def clear_filter(self) -> bool:
-        """Show everything again; False when there was no filter."""
+        """Show everything again; return False if there was no filter."""
         if not self.pattern and not self._input.has_class("-open"):
             return False
         self._input.value = ""

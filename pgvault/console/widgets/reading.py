@@ -1,4 +1,4 @@
-"""A text of names and values: wrapped to the width, and scrolled where it is longer than its place."""
+"""A text of names and values: wrapped to the width, and scrolled where it is longer than its widget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgvault.console.widgets.pane import Pane
 
 
 class Reading(LineView, can_focus=True):
-    """Fields; in a pane, its lower border says how much more there is."""
+    """Names and values; in a pane, its lower border reports how much more there is."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_by(-1)", show=False, id="reading-up"),
@@ -36,11 +36,11 @@ class Reading(LineView, can_focus=True):
 
     @property
     def text(self) -> str:
-        """Return all of it, for copying and for tests."""
+        """Return the whole text, for copying and for tests."""
         return "\n".join("  ".join(filter(None, (field.name, field.text))) for field in self._fields)
 
     def show(self, fields: Iterable[Field]) -> None:
-        """Show these; the place in the text stays where it was."""
+        """Show fields; the place in the text stays where it was."""
         self._fields = tuple(fields)
         self._lay_out()
 
@@ -60,7 +60,7 @@ class Reading(LineView, can_focus=True):
         self.say(f"{below} more line{'s' * (below != 1)} below, pgdn" if below > 0 else "end" if self.top else "")
 
     def say(self, text: str) -> None:
-        """Show on the pane's lower border how much more there is."""
+        """Show in the pane's lower border how much more there is."""
         if isinstance(self.parent, Pane):
             self.parent.say(text)
 
@@ -84,15 +84,16 @@ class Reading(LineView, can_focus=True):
 
 
 class ShortReading(Reading):
-    """A text as high as its lines, in a dialog or beside something else. Its owner limits the height; the lower border
-    of a dialog says how much more there is."""
+    """A text as high as its lines, in a dialog or next to another widget. Its owner limits the height; a dialog's lower
+    border reports how much more there is.
+    """
 
     DEFAULT_CSS = """
     ShortReading { height: auto; }
     """
 
     class Placed(Message):
-        """Whether all of it is seen may be another now."""
+        """Posted when a different part of the text may be visible."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(laid_out(self._fields, width))

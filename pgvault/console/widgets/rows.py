@@ -1,4 +1,4 @@
-"""Where a list gets its rows from: a fixed list in memory, or anything that can answer for one row at a time."""
+"""The source of a list's rows: a fixed list in memory, or anything that can answer for one row at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 class Column(NamedTuple):
     title: str
     width: int
-    """Columns; of a flexible one the least."""
+    """The width in columns; of a flexible one the least."""
     right: bool = False
     flexible: bool = False
-    """Takes what room is left."""
+    """True if it takes the columns that are left."""
     wide: bool = False
-    """Shown only where there is room for it beside the others."""
+    """True if it is shown only where there is room for it, too."""
 
 
 class Rows(Protocol):
@@ -27,7 +27,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def cells(self, index: int) -> Sequence[Part]:
-        """One part for each column; with fewer of them, the last one has the room of all that are left."""
+        """Return one part for each column; if there are fewer, the last one takes the columns that are left."""
         ...
 
     def key(self, index: int) -> str:
@@ -37,13 +37,13 @@ class Rows(Protocol):
 
 @runtime_checkable
 class PlacedRows(Rows, Protocol):
-    """Rows that know where one is, so that the cursor stays on it when others come or a filter is cleared."""
+    """Rows that know the place of a key, so that the cursor stays on it when others arrive or a filter is cleared."""
 
     def place_of(self, key: str) -> int | None: ...
 
 
 class LazyRows(Generic[T]):
-    """Some values, each drawn by one function when it is on the screen. Whoever owns them filters them."""
+    """Some values, each drawn by a function when it is visible. Their owner filters them."""
 
     def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str]) -> None:
         self.items, self._cells, self._key = items, cells, key
@@ -62,30 +62,31 @@ class LazyRows(Generic[T]):
 
 
 class ItemRows(LazyRows[T]):
-    """Values that are quickly drawn, and few enough to be filtered in place: by `text`, or by what is drawn of them."""
+    """Values that are quickly drawn, and few enough to be filtered in place: by `text`, or by their cells."""
 
     def __init__(self, items: Sequence[T], cells: Callable[[T], Sequence[Part]], key: Callable[[T], str],
                  text: Callable[[T], str] | None = None, *, every: Sequence[T] | None = None,
                  whole: Callable[[T], str] | None = None) -> None:
-        """`every` is what a filter looks through where some items are folded away; `whole` names what an item is a line
-        of, where one thing has several lines."""
+        """Make the rows. A filter searches `every` where some items are folded away; `whole` returns the thing to which
+        an item belongs, where one thing has several lines.
+        """
         super().__init__(items, cells, key)
         self._whole = whole
         self._text = text or (lambda item: " ".join(map(str, cells(item))))
         self.every = items if every is None else every
 
     def narrowed(self, pattern: str) -> ItemRows[T]:
-        """Return those that fit: see `fits`."""
+        """Return the rows that match the filter, see `fits`."""
         kept = [item for item in self.every if fits(pattern, self._text(item))]
         return ItemRows(kept, self._cells, self._key, self._text, whole=self._whole)
 
     def count(self, items: Sequence[T]) -> int:
-        """Count things, not the lines that they have."""
+        """Return the number of things, which may have several lines each."""
         return len(items) if self._whole is None else len(set(map(self._whole, items)))
 
 
 def fits(pattern: str, text: str) -> bool:
-    """Return whether a filter lets a text through: it contains the pattern, in any case; `!` in front inverts that."""
+    """Return whether a filter matches a text: it contains the pattern, in any case; a leading `!` inverts that."""
     inverted = pattern.startswith("!")
     wanted = pattern.removeprefix("!").casefold()
     return not wanted or (wanted in text.casefold()) is not inverted

@@ -1,4 +1,4 @@
-"""The line of time where it only shows: where a point lies between the backups and the end of the archive."""
+"""A timeline on one strip that only shows: where a point lies between the backups and the end of the archive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Strip(Pane):
-    """Nothing is drawn where the archive cannot be read: what stands beside it says so."""
+    """The strip. It is empty where the archive cannot be read: its neighbours say so."""
 
     DEFAULT_CSS = f"""
     Strip {{ height: {STRIP}; display: none; }}
@@ -32,7 +32,7 @@ class Strip(Pane):
 
     @dataclass
     class Read(Message):
-        """The archive was read: whether there is anything to show is known."""
+        """Posted when the archive was read, and it is known whether there is anything to show."""
 
     def __init__(self, title: str, *, id: str | None = None) -> None:
         self.timeline = TimelineView()
@@ -44,7 +44,7 @@ class Strip(Pane):
         self._place: tuple[int, datetime] | None = None
         self.has_room = False
         self.has_nothing = False
-        """It was read, and there is nothing to show."""
+        """True if the archive was read, and there is nothing to show."""
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -78,7 +78,7 @@ class Strip(Pane):
         self._draw()
 
     def point_at(self, timeline: int, time: datetime | None) -> None:
-        """Put the cursor there; without a time it stays where it was."""
+        """Put the cursor at a time; without one it stays where it was."""
         if time:
             self._place = timeline, time
             self._go()
@@ -91,7 +91,7 @@ class Strip(Pane):
             self.point_at(*place)
 
     def give_room(self, lines: int) -> None:
-        """So many; none where it has no place."""
+        """Give the strip that many lines; with none it is hidden."""
         self.has_room = lines >= STRIP
         if self.has_room:
             self.styles.height = lines

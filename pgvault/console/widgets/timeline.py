@@ -1,7 +1,7 @@
-"""The WAL timeline: a lane for each timeline, the one that is looked at with all its rows, and a cursor over them.
+"""The WAL timeline: a lane for each timeline, the selected one with all its rows, and a cursor over them.
 
-Moving the cursor redraws nothing: the columns of a lane are drawn once for each stretch of time, and the cursor is laid
-over them. What is drawn, and where, is `console.timeline`'s.
+Moving the cursor redraws nothing: the columns of a lane are drawn once for each span of time, and the cursor is laid
+over them. `console.timeline` decides what is drawn, and where.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted, Part
 
 _MARGIN_SHARE = 40
-"""Of the whole time, left free at both ends."""
+"""The fraction of the whole time that is left free at both ends."""
 _LEAST_MARGIN = 1_000_000
-"""Microseconds."""
+"""The least margin, in microseconds."""
 
 
 class TimelineView(LineView, can_focus=True):
-    """Posts `Moved` when the cursor is at another place, or shows another stretch of time."""
+    """Lanes and a cursor; posts `Moved` when the cursor is at another place, or shows another span of time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", show=False, id="time-earlier"),
@@ -59,16 +59,16 @@ class TimelineView(LineView, can_focus=True):
         self._is_whole = True
         self._receiving: int | None = None
         self._rows: Sequence[str] = ROWS
-        """Those of the lane that is looked at."""
+        """The rows of the selected lane."""
         self._others = 0
-        """Lanes shown beside the one that is looked at."""
+        """The other lanes that are shown."""
         self._drawings: dict[int, Drawing] = {}
         self._axis: list[Cell] | None = None
 
     # What is shown
 
     def show(self, chart: Chart, now: int) -> None:
-        """Show this one; the cursor and the stretch of time stay, unless they were at the end of the one before."""
+        """Show a chart; cursor and span of time stay, unless they were at the end of the chart before."""
         was_last = self.chart is None or self.cursor == latest(self.chart)
         self.chart = chart
         self._whole = _whole(chart, now, self._columns)
@@ -82,7 +82,7 @@ class TimelineView(LineView, can_focus=True):
             self.go(self.cursor)
 
     def clear(self) -> None:
-        """Nothing is known, as of another server."""
+        """Show nothing, as for another server."""
         self.chart, self.exact, self._is_whole = None, None, True
         self._forget()
         self.changed()
@@ -94,14 +94,14 @@ class TimelineView(LineView, can_focus=True):
             self.changed()
 
     def set_exact(self, exact: Exact | None) -> None:
-        """Commits whose times are known, for the density of the lane that is looked at."""
+        """Set commits with known times, for the density of the selected lane."""
         if exact != self.exact:
             self.exact = exact
             self._drawings.pop(self._selected, None)
             self.changed()
 
     def set_receiving(self, until: int | None) -> None:
-        """WAL of the newest timeline is being received up to now."""
+        """Show that WAL of the newest timeline is being received up to now."""
         if self.chart and until != self._receiving:
             columns = [None if at is None else self._frame.column(at) for at in (until, self._receiving)]
             self._receiving = until
@@ -110,8 +110,9 @@ class TimelineView(LineView, can_focus=True):
                 self.changed()
 
     def set_room(self, lines: int, *, higher: bool = False) -> None:
-        """Set how many lines there are: lanes beside the one that is looked at have one each. With too few for all rows
-        of that one, the last are left out; `higher`: what is left makes its bars of commits higher."""
+        """Set the number of lines: every lane but the selected one has one. If they are too few for all rows of that
+        one, the last rows are left out; `higher` gives the rest to its bars of commits.
+        """
         lanes = len(self.chart.lanes) if self.chart else 1
         rows, left = ROWS[:max(1, lines - 1)], lines - len(ROWS) - 1
         others = max(0, min(left, lanes - 1))
@@ -149,7 +150,7 @@ class TimelineView(LineView, can_focus=True):
     # Where the cursor is
 
     def go(self, cursor: Cursor) -> None:
-        """Go to a place; the stretch of time moves with it."""
+        """Go to a place; the span of time moves with it."""
         at = max(self._whole.begin, min(cursor.at, self._whole.until - 1))
         before, self.cursor = self.cursor, cursor._replace(at=at)
         if before.timeline != cursor.timeline:
@@ -159,7 +160,7 @@ class TimelineView(LineView, can_focus=True):
         self.post_message(self.Moved(self))
 
     def go_to_mark(self, *, back: bool) -> bool:
-        """Go to the next mark, or the one before; False when there is none."""
+        """Go to the next mark, or the one before; return False if there is none."""
         if (lane := self.lane) is None:
             return False
         mark = next_mark(lane.marks, self.cursor.mark, self.cursor.at, back=back)
@@ -179,7 +180,7 @@ class TimelineView(LineView, can_focus=True):
 
     @property
     def is_closest(self) -> bool:
-        """Nothing is closer: a column is a microsecond."""
+        """True at the closest zoom, where a column is a microsecond."""
         return self._frame.span <= self._frame.width
 
     def _set_frame(self, frame: Frame) -> None:
@@ -259,7 +260,7 @@ class TimelineView(LineView, can_focus=True):
         return drawing
 
     def _parts(self, cells: Sequence[Cell]) -> Iterator[Part]:
-        """Return the cells joined where they look alike, with the cursor's column laid over them."""
+        """Return the cells, joined where they look alike, with the cursor's column laid over them."""
         column = self._frame.column(self.cursor.at)
         shown = list(cells)
         if 0 <= column < len(shown):
@@ -297,7 +298,7 @@ class TimelineView(LineView, can_focus=True):
 
 
 def latest(chart: Chart) -> Cursor:
-    """Return the last commit that can be restored of the newest timeline that has one; else what is last."""
+    """Return the last restorable commit of the newest timeline that has one, or else the last place."""
     for lane in reversed(chart.lanes):
         if at := max((span.until for span in lane.windows), default=None):
             return Cursor(lane.timeline, at, foremost(lane.marks_in(at, at + 1)))
@@ -305,7 +306,7 @@ def latest(chart: Chart) -> Cursor:
 
 
 def _whole(chart: Chart, now: int, columns: int) -> Frame:
-    """Return the time of all that there is something of, up to now if that does not press it together."""
+    """Return the span of everything, up to now unless that compresses it."""
     span = chart.until - chart.begin
     until = now if 0 <= now - chart.until <= span // 4 else chart.until
     margin = max(_LEAST_MARGIN, span // _MARGIN_SHARE)

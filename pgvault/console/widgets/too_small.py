@@ -1,4 +1,6 @@
-"""What a terminal shows that is too small for a screen: what is needed, the jobs at work, and how to leave."""
+"""The contents of a terminal that is too small for a screen: the size that is needed, the running jobs, and how to
+leave.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,18 @@ if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole
 
 COLUMNS, LINES = 60, 15
-"""The least in which a screen can be worked with."""
+"""The least size in which a screen can be used."""
 WHOLE = 80, 24
-"""The least in which every screen is complete."""
+"""The least size in which every screen is complete."""
 
 
 def lacking(size: Size) -> str:
-    """Return the note of a terminal that shows each screen, but not all of it at once; empty for one that does."""
+    """Return the note for a terminal that shows each screen, but not all of it at once; empty for one that does."""
     return "" if size.width >= WHOLE[0] and size.height >= WHOLE[1] else f"small: {WHOLE[0]}x{WHOLE[1]} shows more "
 
 
 class TooSmall(LineView):
-    """Hidden while there is room; `View` shows it in front of everything else."""
+    """The note, hidden while there is room; `View` shows it in front of everything else."""
 
     DEFAULT_CSS = """
     TooSmall { display: none; layer: front; dock: top; width: 100%; height: 100%; background: $background; }

@@ -1,4 +1,4 @@
-"""Accidents in the WAL, as they are found: the newest first, so that the one that was just noticed stands on top."""
+"""Accidents in the WAL, as they are found: the newest first, so that the one that was just noticed is at the top."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 OTHER = "other"
 FEWER = "fewer"
 SURE = ("drop", "truncate", "rewrite", "drop-database")
-"""Kinds that nobody does by chance a thousand times a day, so that the first step may search for them unasked."""
+"""The kinds that nobody causes by chance a thousand times a day, so that the first step may search for them unasked."""
 _COLUMNS = [Column("when", 20), Column("what happened", 20, flexible=True)]
 _AROUND = 3
-"""Lines beside the rows: the head, and the border."""
+"""The lines that are not rows: the head, and the border."""
 _LEAST = 4
 _STEP = 10
-"""By which fewer rows make an accident."""
+"""The divisor for the number of rows that make an accident, when a person asks for smaller ones."""
 _Row = Row | str
-"""A key is one of the last rows: fewer rows, another point."""
+"""The key of one of the last rows: fewer rows, another point."""
 
 
 class AccidentFinder(ListPane):
-    """Runs `pgvault events` and lists what it tells. With `asks` the last row leads to points that are typed."""
+    """Runs `pgvault events` and lists what it finds. With `asks` the last row leads to typed points."""
 
     @dataclass
     class Failed(Message):
@@ -43,7 +43,7 @@ class AccidentFinder(ListPane):
 
     @dataclass
     class Found(Message):
-        """Something more, or all."""
+        """Posted when something more, or all, was found."""
 
     def __init__(self, title: str = "what the WAL says happened, newest first", *, asks: bool = True,
                  id: str = "finder") -> None:
@@ -62,7 +62,7 @@ class AccidentFinder(ListPane):
         return self.found.failure
 
     def fit(self, most: int) -> None:
-        """Make it as high as its rows, with head and border, in at most so many lines."""
+        """Make the list as high as its rows, with head and border, in at most that many lines."""
         self._most = most
         self._take_room()
 
@@ -72,12 +72,12 @@ class AccidentFinder(ListPane):
 
     @property
     def chosen(self) -> Accident | None:
-        """Under the cursor; None on the last rows."""
+        """Return the accident under the cursor; None on the last rows."""
         return self.found.accident(self.listing.key)
 
     @property
     def may_find(self) -> bool:
-        """Nothing was found yet, and the search goes on."""
+        """True while nothing was found yet, and the search goes on."""
         return not self.accidents and self.found.stand in (Stand.NEW, Stand.RUNS)
 
     @property
@@ -87,8 +87,9 @@ class AccidentFinder(ListPane):
         return self.found.status + unfolds
 
     def search(self, server: str, kinds: tuple[str, ...], known: Search | None = None) -> None:
-        """Look for these kinds of events, unless that was done; what was found before stays when the question is the
-        same, and so does what the search `known` has of it."""
+        """Search for these kinds of events, unless that was done; the findings stay if the question is the same, and
+        those of the search `known` are taken over.
+        """
         if (self.found.server, self.found.kinds) != (server, kinds):
             self.found = Search(server, kinds)
         if known:
@@ -96,14 +97,14 @@ class AccidentFinder(ListPane):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Search, unless all was."""
+        """Continue the search, unless it is complete."""
         if self.found.stand is not Stand.COMPLETE:
             self.found.begin()
             run_in_background(self, "events", self._search, self.found, self.found.words)
         self._draw()
 
     def stop(self) -> None:
-        """Search no further; what was found stays."""
+        """Stop the search; its findings stay."""
         self.workers.cancel_group(self, "events")
         self.found.stop()
 
@@ -117,7 +118,7 @@ class AccidentFinder(ListPane):
         self._draw()
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
-        """That fewer rows are enough, too, is asked for here; what else is opened is the step's."""
+        """Search for changes of fewer rows if that row was opened; the step handles the others."""
         if event.key == FEWER:
             event.stop()
             self.stop()
@@ -146,7 +147,7 @@ class AccidentFinder(ListPane):
 
     @property
     def _fewer(self) -> int:
-        """Rows that make an accident when fewer are asked for."""
+        """Return the number of rows that make an accident when smaller ones are asked for."""
         return max(1, self.found.rows // _STEP)
 
     def _count(self) -> None:

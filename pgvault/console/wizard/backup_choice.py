@@ -20,7 +20,7 @@ _AUTO = "auto"
 
 
 class BackupChoice(Dialog[str]):
-    """Dismissed with a backup's id, or `auto`: the one that is proposed for the point."""
+    """Dismissed with a backup's id, or `auto` for the one that is proposed for the point."""
 
     DEFAULT_CSS = """
     BackupChoice Listing { height: auto; max-height: 12; }

@@ -1,4 +1,4 @@
-"""Lines of a form: a value among a few, and a text that is typed. Enter goes on to the next step from either."""
+"""The lines of a form: a choice among a few values, and a typed text. Enter in either goes on to the next step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Form(ScrollableContainer, can_focus=False):
 
 
 class Choice(LineView, can_focus=True):
-    """One of a few values; left and right, or space, go through them."""
+    """One of a few values; left and right, or space, change it."""
 
     DEFAULT_CSS = """
     Choice { height: 1; }
@@ -62,7 +62,7 @@ class Choice(LineView, can_focus=True):
         self._label = label
         self._options: tuple[tuple[str, str], ...] = ()
         self.key = ""
-        """Of the chosen value."""
+        """The key of the chosen value."""
 
     def offer(self, options: Sequence[tuple[str, str]], key: str) -> None:
         """Offer the values, each with its key, and the chosen one."""
@@ -128,7 +128,7 @@ class Typed(Horizontal):
         return self.input.value
 
     def put(self, text: str, *, label: str = "", hint: str = "") -> None:
-        """Show this text, and where given another name and example."""
+        """Show this text and, where given, another name and example."""
         if label:
             self._label.set_lines([[f" {label}"]])
         if hint:

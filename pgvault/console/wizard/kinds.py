@@ -1,4 +1,4 @@
-"""Points that a person names: which kind, the text, and on which side of it recovery stops."""
+"""Points that a person names: the kind, the text, and whether recovery stops before or after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UNFINISHED = (("no", "whole segments only"), ("yes", "the unfinished last segme
 
 
 class Kinds(Pane):
-    """The kinds as a list, with the entry for their text below. Says `Aimed` as the person chooses and types."""
+    """The kinds as a list, with the entry for their text below. Posts `Aimed` as the person chooses and types."""
 
     DEFAULT_CSS = """
     Kinds { height: 11; }
@@ -45,12 +45,12 @@ class Kinds(Pane):
 
     @dataclass
     class Aimed(Message):
-        """`point` is None where the text names none, and `problem` says why."""
+        """Posted for a point; `point` is None where the text names none, and `problem` says why."""
 
         point: Point | None
         problem: str
         take: bool
-        """Enter was pressed: go on with it when it can be reached."""
+        """True if Enter was pressed: go on with the point if it can be reached."""
 
     listing = getters.query_one("#kind", Listing)
     text = getters.query_one("#text-line", Typed)
@@ -61,10 +61,10 @@ class Kinds(Pane):
         super().__init__("stop at", id="kinds")
         self._session = session
         self._texts: dict[Kind, str] = {}
-        """What was typed for each kind."""
+        """The typed text of each kind."""
         self._sides: dict[Kind, str] = {Kind.XID: "before"}
         self._picked: tuple[str, int] | None = None
-        """A restore point that was chosen from the list, and its timeline."""
+        """The restore point that was chosen from the list, and its timeline."""
         self._is_partial = False
 
     def compose(self) -> ComposeResult:
@@ -83,8 +83,9 @@ class Kinds(Pane):
         return Kind[self.listing.key] if self.listing.key else Kind.LATEST
 
     def show_point(self, point: Point | None, kind: Kind, *, partial: bool) -> None:
-        """Show this point as if it had been typed, or without one begin with a kind; `partial`: the latest is then
-        that of the unfinished last segment."""
+        """Show this point as if it had been typed, or without one begin with a kind; `partial` means that the latest
+        point is that of the unfinished last segment.
+        """
         self._is_partial = point.partial if point else partial
         if point:
             kind = kind_of(point.target)
@@ -109,14 +110,14 @@ class Kinds(Pane):
         return self.Aimed(point, "", take)
 
     def _whole(self) -> str:
-        """Return what was typed, a time with its date and zone; ValueError if it lacks one."""
+        """Return the typed text, a time with its date and zone. Raises ValueError if it lacks one."""
         if self.kind is not Kind.TIME:
             return self.text.value
         return whole_time(self.text.value, self._session.zone, self._session.queries.now())
 
     @property
     def is_said_short(self) -> bool:
-        """Enter makes it whole first: what it is taken for is seen before it counts."""
+        """True if the text is abbreviated: Enter completes it first, so that its reading is seen before it counts."""
         try:
             return self._whole() != self.text.value
         except ValueError:
@@ -148,11 +149,11 @@ class Kinds(Pane):
 
     @property
     def asks_for_text(self) -> bool:
-        """Enter leads into the field, where something has to be typed before there is a point."""
+        """True if the kind needs a text before there is a point; Enter leads into its field."""
         return self.listing.has_focus and self.kind.has_text and self.read().point is None
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
-        """A kind with a text is never left in the list, where what is typed would be taken for shortcuts."""
+        """Handle Enter: a kind with a text is never left in the list, where typing would trigger shortcuts."""
         event.stop()
         if self.kind.has_text:
             self.text.input.focus()
@@ -162,7 +163,7 @@ class Kinds(Pane):
             self._take()
 
     def on_key(self, event: Key) -> None:
-        """A digit on a kind whose text has digits begins that text; nobody means another view by it there."""
+        """Let a digit begin the text of a kind with digits; there nobody means another view by it."""
         digit = event.character or ""
         if self.listing.has_focus and self.kind.has_digits and digit.isascii() and digit.isdigit():
             event.stop()

@@ -1,4 +1,4 @@
-"""Opening the recovery wizard: one for each server, whoever has its draft, and whatever was said of it before."""
+"""Opens the recovery wizard: one for each server, whichever console has its draft, and whatever was answered before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgvault.model.target import AtTime, Target, describe
 
 def open_wizard(app: BaseConsole, server: str, *, backup: str = "auto", target: Target | None = None,
                 timeline: int | None = None, partial: bool = False, expect: tuple[str, ...] = ()) -> None:
-    """Recover a server; an unfinished recovery of it is offered first, and one that is open here is gone to.
+    """Recover a server. An unfinished recovery of it is offered first; if its wizard is open here, that is shown.
 
     With a target the wizard begins at the point, where it is checked; `partial` and `expect` are as in
     `BaseConsole.open_recovery`.
@@ -39,7 +39,7 @@ def open_wizard(app: BaseConsole, server: str, *, backup: str = "auto", target: 
 
 
 def _pointed_at(fresh: Draft) -> str:
-    """Describe what a recovery would begin with; empty for nothing but the server."""
+    """Describe the point of a new recovery; empty if only the server is selected."""
     if fresh.point:
         target = fresh.point.target
         return f"to {text_of(target) if isinstance(target, AtTime) else fresh.point.label}"
@@ -47,7 +47,7 @@ def _pointed_at(fresh: Draft) -> str:
 
 
 def _go_there(app: BaseConsole, there: RecoveryScreen, fresh: Draft) -> None:
-    """To the one that is open; what was pointed at meanwhile may begin there anew."""
+    """Show the open wizard; it may begin anew at the point selected meanwhile."""
     def show(resume: bool | None) -> None:
         if resume is None:
             return
@@ -65,7 +65,9 @@ def _go_there(app: BaseConsole, there: RecoveryScreen, fresh: Draft) -> None:
 
 
 def _open(app: BaseConsole, fresh: Draft) -> None:
-    """A new one, with what was kept where that is wanted; without saving where another console has the draft."""
+    """Open a new wizard, resuming the kept draft where that is wanted; without saving where another console has the
+    draft.
+    """
     file = draft_file(app.queries.home, fresh.server)
     holder = _take(file) if file else ""
     kept = file.read() if file else None
@@ -78,7 +80,7 @@ def _open(app: BaseConsole, fresh: Draft) -> None:
 
 
 def _take(file: DraftFile) -> str:
-    """Who has it, in a sentence; empty when it was taken."""
+    """Take the draft. Return who has it, in a sentence; empty if it was taken."""
     try:
         file.take()
     except Locked as error:

@@ -1,6 +1,7 @@
-"""Step 2: the point. An accident that is chosen means just before it; any other point is named, and checked at once.
+"""Step 2: the point. Choosing an accident means the point just before it; any other point is named, and checked at
+once.
 
-A point that cannot be reached cannot be chosen: the nearest ones that can be stand below the reason, one Enter away.
+A point that cannot be reached cannot be chosen: the nearest ones that can follow the reason, one Enter away.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from pgvault.console.wizard.stage import Stage, Wizard, lines_of_strip
 from pgvault.model.event import Failure
 
 _PAUSE_SECONDS = 0.2
-"""Before a point under a moving cursor is asked about."""
+"""The seconds before the point under a moving cursor is looked up."""
 _LEAST_POINT = 10
-"""Lines that the facts of the point need, with their border."""
+"""The least lines for the facts of the point, with their border."""
 _BEGIN_WITH = {What.DEPLOY: Kind.TIME}
 
 
@@ -57,13 +58,13 @@ class PointStep(Stage):
     def __init__(self, session: Session, wizard: Wizard) -> None:
         super().__init__(session, wizard)
         self._candidate: Draft | None = None
-        """The draft with the point under the cursor, or as it is typed; None while that is none."""
+        """The draft with the point under the cursor, or as it is typed; None while there is none."""
         self._answer: Answer | Failure | None = None
         self._take = False
-        """Go on as soon as the candidate is known to be reachable."""
+        """True to go on as soon as the candidate is known to be reachable."""
         self._what: What | None = None
         self._is_sure = False
-        """Another point was asked for though nothing has been found yet."""
+        """True if a typed point was asked for though nothing has been found yet."""
 
     @property
     def explanation(self) -> Reading:
@@ -115,14 +116,14 @@ class PointStep(Stage):
         self.session.found.learn(self.finder.found)
 
     def on_resize(self, event: Resize) -> None:
-        """Show the line of time if there is room for all three."""
+        """Show the timeline strip if there is room for all three."""
         room, strip = self.size.height, lines_of_strip(self.size.height)
         self.set_class(strip == HIGHEST_STRIP, "-high")
         self.strip.give_room(strip)
         self.finder.fit(room - _LEAST_POINT - strip)
 
     def on_accident_finder_found(self, event: AccidentFinder.Found) -> None:
-        """Keep the text below the list in agreement with the list."""
+        """Update the text below the list for the list's new rows."""
         self.strip.mark(self.finder.accidents)
         if not self._is_typed and self.finder.chosen is None:
             self._under_cursor()

@@ -40,13 +40,15 @@ class ProofStep(Stage):
     def __init__(self, session: Session, wizard: Wizard) -> None:
         super().__init__(session, wizard)
         self.ended: Ended | None = None
-        """None: not read yet, so that nobody knows whether the restore succeeded."""
+        """The restore's end; None before it was read, while it is not known whether the restore succeeded."""
         self._problem: PgvaultError | None = None
         """Why the job could not be read."""
         self._since: list[Job] = []
-        """What was done with the restored server, by its jobs; newest first."""
+        """The jobs that acted on the restored server, newest first."""
         self._was_on_screen = False
-        """A restore may end while another view is looked at; its draft stays until the proof was seen."""
+        """True if the step was visible: a restore may end while another view is open; its draft stays until the proof
+        was seen.
+        """
 
     @property
     def enter_label(self) -> str:
@@ -132,7 +134,7 @@ class ProofStep(Stage):
         return True
 
     def retry(self) -> None:
-        """Another point, after a look at this one: everything else is as it was said."""
+        """Choose another point, after a look at this one: all other answers stay."""
         self.session.change(replace(self.session.draft, job=""))
         self.wizard.go(Step.POINT)
 
@@ -140,7 +142,7 @@ class ProofStep(Stage):
         return copied(self.steps, self.console.queries.commands.shown)
 
     def go_on(self) -> None:
-        """Seen: the draft is of no more use after a success; after a failure the plan can be changed."""
+        """Close: after a success the draft is no longer needed; after a failure go back to change the plan."""
         if self.ended is None:
             self._begin_reading()
         elif self.succeeded:
@@ -150,6 +152,6 @@ class ProofStep(Stage):
             self.wizard.go(Step.REVIEW)
 
     def words(self) -> list[str] | None:
-        """Return the words of the act that is most wanted; y copies all of them."""
+        """Return the words of the most likely act; y copies all acts."""
         first = next((each for each in self.steps if each.action == BRING_BACK and self.session.draft.expect), None)
         return list(first.words) if first else ["job", "show", self.session.draft.job]

@@ -1,4 +1,4 @@
-"""The restore points that the archived WAL has, to choose one from."""
+"""The restore points in the archived WAL, to choose one from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EMPTY = "No restore point is in the archived WAL.\nOne is made with SELECT pg_c
 
 
 class RestorePoints(Dialog["RestorePoint"]):
-    """Dismissed with the chosen one; the newest stand on top."""
+    """Dismissed with the chosen one; the newest are at the top."""
 
     DEFAULT_CSS = """
     RestorePoints ListPane { height: 14; border: none; }
@@ -37,7 +37,7 @@ class RestorePoints(Dialog["RestorePoint"]):
     points = getters.query_one(ListPane)
 
     def __init__(self, points: Sequence[RestorePoint], problem: PgvaultError | None = None) -> None:
-        """`problem` is why they are not known."""
+        """Make the dialog; `problem` is why the restore points are not known."""
         super().__init__()
         self._problem = problem
         self._points = {str(number): point for number, point in enumerate(sorted(points, key=_at, reverse=True))}

@@ -1,4 +1,4 @@
-"""An unfinished recovery was found, or is open elsewhere: take it up again, or start anew."""
+"""A dialog for an unfinished recovery, or one that is open elsewhere: resume it, or start anew."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _RESUME, _COPY, _ANEW = "take it up where it was left", "go on here with a copy 
 class Resume(Dialog[bool]):
     """Dismissed with True to resume, False to start anew, None to do neither.
 
-    Enter alone takes what was pointed at when the recovery was asked for, unless the older one was begun already.
+    Enter alone takes the point that was selected when the recovery was asked for, unless the older recovery has begun
+    already.
     """
 
     DEFAULT_CSS = """
@@ -32,8 +33,9 @@ class Resume(Dialog[bool]):
     said = getters.query_one(Reading)
 
     def __init__(self, draft: Draft | None, pointed_at: str = "", *, server: str, holder: str = "") -> None:
-        """`pointed_at` is what the new one would begin with, in words; empty for nothing but the server. `holder` says
-        who has the draft in another console, which alone saves it then; nothing may be known of it yet."""
+        """Make the dialog. `pointed_at` describes the point of the new one; empty if only the server is selected.
+        `holder` says who has the draft in another console, which alone saves it then; nothing may be known of it yet.
+        """
         super().__init__()
         self._pointed_at, self._holder = pointed_at, holder
         self.title_text = f"an unfinished recovery of {server}"

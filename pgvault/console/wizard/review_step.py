@@ -22,7 +22,7 @@ from pgvault.model.event import Failure
 from pgvault.model.text import Painted
 
 _ROOM_FOR_STRIP = 50
-"""Lines of the step."""
+"""The least lines of the step with room for the timeline strip."""
 
 
 class ReviewStep(Stage):
@@ -61,7 +61,7 @@ class ReviewStep(Stage):
         self._plan_anew()
 
     def on_resize(self, event: Resize) -> None:
-        """Show the line of time only if it takes nothing from the plan."""
+        """Show the timeline strip only if it takes no room from the plan."""
         self.strip.give_room(HIGHEST_STRIP if self.size.height >= _ROOM_FOR_STRIP else 0)
 
     def step_down(self) -> None:
@@ -95,7 +95,7 @@ class ReviewStep(Stage):
         self.wizard.update_frame()
 
     def _verdict(self) -> Painted:
-        """Yield what Enter does, or why nothing; whole, since it decides."""
+        """Yield what Enter does, or why nothing, in full, since it decides."""
         plan = self._plan
         if self._failure:
             return Painted("nothing was changed", "bad")
@@ -157,7 +157,8 @@ class ReviewStep(Stage):
             run_in_background(self, "start", self._start, plan)
 
     async def _start(self, plan: Planned) -> None:
-        """Exactly the plan's command; when the world has moved since, it stops there and says what changed."""
+        """Start exactly the plan's command; if conditions have changed since, it stops there and reports what changed.
+        """
         self.console.starting = f"a restore to {plan.place}"
         try:
             answer = await self.console.queries.commands.ask(*plan.command, "--yes", "--detach")

@@ -1,4 +1,4 @@
-"""Step 5: the restore runs as a job of its own; this only follows it, as any other terminal may."""
+"""Step 5: the restore runs as a job of its own; this step only follows it, as any other terminal may."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pgvault.model.errors import PgvaultError
 _REDRAW_SECONDS = 1.0
 _LEAST_PHASES = 3
 _LEAST_EVENTS = 5
-"""Lines for the newest events, with their border."""
+"""The least lines for the newest events, with their border."""
 
 
 class RunStep(Stage):
@@ -45,7 +45,7 @@ class RunStep(Stage):
     def __init__(self, session: Session, wizard: Wizard) -> None:
         super().__init__(session, wizard)
         self._job = ""
-        """Whose events the two below are of."""
+        """The job whose events the phases and rows below are."""
         self._is_reading = False
         self._course, self._tail, self._rows = Course(), Tail(Path()), JournalRows(Path())
 
@@ -104,7 +104,7 @@ class RunStep(Stage):
         self.text.show(shown)
 
     async def _read(self, job_id: str) -> None:
-        """Read what came since: the phases that ended, and the newest events."""
+        """Read what is new: the phases that ended, and the newest events."""
         if job_id != self._job:
             journal = jobs_directory(self.console.queries.home) / job_id / EVENTS
             self._job, self._course, self._tail, self._rows = job_id, Course(), Tail(journal), JournalRows(journal)

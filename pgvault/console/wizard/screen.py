@@ -31,7 +31,7 @@ from pgvault.console.wizard.where_step import WhereStep
 _STAGES: dict[Step, type[Stage]] = {
     each.step: each for each in (WhatStep, PointStep, WhereStep, ReviewStep, RunStep, ProofStep)}
 _OWN = frozenset({"other-backup", "retry", "cancel"}) | ON_RESTORED
-"""Actions of which a step has only some."""
+"""The actions that only some steps have."""
 
 
 class RecoveryScreen(WithRestored):
@@ -57,10 +57,10 @@ class RecoveryScreen(WithRestored):
         super().__init__()
         self.session = session
         self.mode = ""
-        """The console's view over which it is open."""
+        """The console's view over which the wizard is open."""
         self._made: dict[Step, Stage] = {}
         self._ready: set[Stage] = set()
-        """Those that have come up and can be asked."""
+        """The stages that have come up and can be asked."""
 
     @property
     def draft(self) -> Draft:
@@ -81,7 +81,7 @@ class RecoveryScreen(WithRestored):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Let go of the draft, which may be taken up again from now on."""
+        """Release the draft, which can be resumed from now on."""
         if self.app.recoveries.get(self.draft.server) is self:
             del self.app.recoveries[self.draft.server]
         self.session.let_go()
@@ -106,7 +106,7 @@ class RecoveryScreen(WithRestored):
         self.call_later(self._come_up, self._made[step])
 
     async def _come_up(self, stage: Stage) -> None:
-        """Show it, unless another step was gone to meanwhile."""
+        """Show the step, unless another one was selected meanwhile."""
         if stage.step is not self.draft.step:
             return
         if stage.parent is None:
@@ -130,7 +130,7 @@ class RecoveryScreen(WithRestored):
         self.dismiss()
 
     async def begin_anew(self, draft: Draft) -> None:
-        """Forget what was said, and begin where this draft does."""
+        """Discard the answers, and begin where this draft does."""
         self._ready.clear()
         made, self._made = self._made, {}
         for stage in made.values():
@@ -189,7 +189,7 @@ class RecoveryScreen(WithRestored):
             self.stage.go_on()
 
     def do_back(self) -> None:
-        """One step back, never out of the console; from the first step, and while the restore runs, out of here."""
+        """Go one step back; from the first step, and while the restore runs, leave the wizard, never the console."""
         stage = self.stage
         if (pane := self.focused_list()) and pane.clear_filter():
             return
@@ -201,7 +201,7 @@ class RecoveryScreen(WithRestored):
             self.do_leave()
 
     def do_leave(self) -> None:
-        """Out of the wizard; what was said is kept."""
+        """Leave the wizard; the answers are kept."""
         stage, draft = self.stage, self.draft
         if stage and stage.is_done:
             self.finish()

@@ -1,4 +1,4 @@
-"""What the steps' widgets have in common: one is on the screen, and is told when it comes up and when to go on."""
+"""The common base of the steps' widgets: one is on the screen, and is notified when it comes up and when to go on."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from pgvault.console.widgets.reading import Reading
 
 _ROOM_FOR_STRIP, _ROOM_FOR_HIGHEST = 30, 46
-"""Lines of a step from which on it has room for the line of time, too, and for its higher bars."""
+"""The least lines of a step with room for the timeline strip, and for the strip's higher bars."""
 
 
 def lines_of_strip(room: int) -> int:
-    """Return how many of so many lines of a step the line of time has; 0 if it has no place."""
+    """Return how many of a step's lines the timeline strip gets; 0 if there is no room for it."""
     return HIGHEST_STRIP if room >= _ROOM_FOR_HIGHEST else STRIP if room >= _ROOM_FOR_STRIP else 0
 
 
 class Wizard(Protocol):
-    """What a step asks of the screen that shows it."""
+    """The requests of a step to the screen that shows it."""
 
     def go(self, step: Step) -> None:
         """Show this step; the draft is saved with it."""
 
     def started(self, job: str) -> None:
-        """Follow the restore, which runs as this job."""
+        """Follow the restore that runs as this job."""
 
     def finish(self) -> None:
-        """Close the wizard: the proof was seen, and the draft is of no more use."""
+        """Close the wizard: the proof was seen, and the draft is no longer needed."""
 
     def update_frame(self) -> None:
-        """Draw what stands around the step anew: what can be done has changed."""
+        """Draw the frame around the step anew: the available actions have changed."""
 
 
 class Stage(Vertical):
@@ -69,12 +69,12 @@ class Stage(Vertical):
 
     @property
     def enter_label(self) -> str:
-        """Return what Enter does, for the footer."""
+        """Return the effect of Enter, for the footer."""
         return "go on"
 
     @property
     def acts(self) -> frozenset[str]:
-        """Return the wizard's own actions that make sense in it, besides going on and back."""
+        """Return the wizard's own actions that work in the step, besides going on and back."""
         return frozenset()
 
     @property
@@ -82,21 +82,21 @@ class Stage(Vertical):
         return cast("BaseConsole", self.app)
 
     def come_up(self) -> None:
-        """Draw the draft, ask what has to be asked, and take the focus: it is shown, for the first time or again."""
+        """Draw the draft, ask what has to be asked, and take the focus; called whenever the step is shown."""
 
     def step_down(self) -> None:
-        """Another step is shown: what is asked for this one alone ends."""
+        """End what was asked for this step alone; called when another step is shown."""
 
     def go_on(self) -> None:
-        """Enter: go to the next step, or say what is missing."""
+        """Handle Enter: go to the next step, or report what is missing."""
 
     def back(self) -> bool:
-        """Go back within the step, or where else than to the step before; False where it does neither."""
+        """Go back within the step, or to another than the step before; return False if it does neither."""
         return False
 
     @property
     def is_done(self) -> bool:
-        """Return whether all was seen: whoever leaves now has no more use of the draft."""
+        """Return whether all was seen, so that leaving the wizard discards the draft."""
         return False
 
     def retry(self) -> None:
@@ -117,7 +117,7 @@ class Stage(Vertical):
         return ""
 
     def words(self) -> list[str] | None:
-        """Return the words behind `pgvault` that do the same; None before there is enough for that."""
+        """Return the words behind `pgvault` that do the same; None before the answers suffice for it."""
         return None
 
     def copyable(self) -> str:

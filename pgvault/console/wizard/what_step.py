@@ -1,4 +1,4 @@
-"""Step 1: what happened, in the person's words, beside what the WAL says of it already."""
+"""Step 1: what happened, in the person's words, next to what was found in the WAL already."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LEADS_TO = {
 _SAFE = ("The original server is not touched: the restore goes to another directory or host, its plan is shown first, "
          "and nothing is written before you say so.")
 _SHORT = 3
-"""Lines that what comes then needs alone."""
+"""The lines that the second list needs by itself."""
 
 
 class WhatStep(Stage):

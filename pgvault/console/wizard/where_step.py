@@ -1,4 +1,4 @@
-"""Step 3: where the restore goes, and what the server does when it is there."""
+"""Step 3: where the restore goes, and what the server does then."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _START = (("yes", "yes, and prove that it arrived"), ("no", "no, only restore it
 _UNREAD = (("no", "refuse"), ("yes", "replay it"))
 _OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
 _ROOM_FOR_COMMAND = 30
-"""Lines of what the choices mean, from which on the command that they come to stands there, too."""
+"""The least lines, below the choices, with room for their command, too."""
 
 
 class WhereStep(Stage):
@@ -54,14 +54,14 @@ class WhereStep(Stage):
     def __init__(self, session: Session, wizard: Wizard) -> None:
         super().__init__(session, wizard)
         self._spaces: tuple[Space, ...] | None = None
-        """Those that need a place; None while they are not known."""
+        """The tablespaces that need a place; None while they are not known."""
         self._unread: tuple[str, ...] = ()
-        """Segments that pgvault could not read."""
+        """The number of segments that pgvault could not read."""
         self._problem: Failure | None = None
-        """Why they are not."""
+        """Why the tablespaces are not known."""
         self._showing = False
         self._goes_on = False
-        """Enter was pressed before the tablespaces were known."""
+        """True if Enter was pressed before the tablespaces were known."""
 
     @property
     def explanation(self) -> Reading:
@@ -116,7 +116,7 @@ class WhereStep(Stage):
         self._explain()
 
     async def _look_at_backup(self) -> None:
-        """Find out what needs a place at the point: tablespaces of the backup and of the WAL behind it."""
+        """Look up which tablespaces need a place at the point: those of the backup and of the WAL behind it."""
         answer = await self.session.ask(self.session.draft)
         self._problem = answer if isinstance(answer, Failure) else None
         if isinstance(answer, Answer):
@@ -135,7 +135,7 @@ class WhereStep(Stage):
         self.unread.offer(_UNREAD, "yes" if self.session.draft.allow_unread else "no")
 
     async def _offer_spaces(self, spaces: tuple[Space, ...]) -> None:
-        """One line for each; a place that was typed before stays."""
+        """Show one line for each tablespace; a place that was typed before stays."""
         draft = self.session.draft
         given = dict(draft.tablespaces)
         self._spaces = spaces
@@ -169,7 +169,7 @@ class WhereStep(Stage):
         self._show(draft)
 
     def _at_host(self, draft: Draft, host: str) -> Draft:
-        """Return the draft with the directory that is usual there, unless another was typed."""
+        """Return the draft with the host's usual directory, unless another was typed."""
         before = self.session.usual_directory(draft.host) if draft.host is not None else ""
         keeps = draft.directory not in ("", before)
         return replace(draft, host=host,
@@ -202,7 +202,7 @@ class WhereStep(Stage):
     # Going on
 
     def go_on(self) -> None:
-        """Enter before the tablespaces are known is not lost: it counts when they are, and need no place."""
+        """Go on. Enter before the tablespaces are known is not lost: it counts when they are, and need no place."""
         self._goes_on = self._is_looking
         if flaw := self.flaw():
             self.console.tell(flaw, "warning")
@@ -214,7 +214,7 @@ class WhereStep(Stage):
         return self._spaces is None and self._problem is None
 
     def flaw(self) -> str:
-        """Return what keeps it from going on, as one line."""
+        """Return why the step cannot go on, as one line; empty if it can."""
         return next((flaw for _, flaw in self._flaws()), "")
 
     def _flaws(self) -> Iterator[tuple[str, str]]:
@@ -259,7 +259,7 @@ class WhereStep(Stage):
 
 
 def _not_offered(draft: Draft) -> str:
-    """Return why some of what a server can do at the point is not among the choices."""
+    """Return why some of a server's actions at the point are not among the choices."""
     if draft.then is Then.STANDBY:
         return "open, pause, shut down: a standby follows the original; choose otherwise in step 1"
     standby = "follow as a standby: chosen in step 1"
