@@ -1,1 +1,3 @@
-"""Restoring: the plan, the streams to the destination, starting the server there, the proof that it is where asked."""
+"""Restoring: the plan, the streams to the destination, starting the server there, and the proof that it reached its
+target.
+"""

@@ -1,7 +1,7 @@
-"""Whether a restored server is where it was asked to be: pure rules on what was seen of it.
+"""Whether a restored server has reached its target: pure rules on what was observed of it.
 
 Positions decide, not words: "paused" is an arrival only at the target, since PostgreSQL also pauses where a setting is
-too small or where someone asks for it, and promotes where its WAL ends. What nobody can see is never an arrival.
+too small or where someone asks for it, and promotes where its WAL ends. What cannot be observed is never an arrival.
 """
 
 from __future__ import annotations
@@ -20,38 +20,42 @@ from pgvault.model.target import EndOfWal, Immediate, TargetAction
 PROMOTED, PAUSED, SHUT_DOWN, FOLLOWING = "promoted", "paused", "shut down", "following"
 
 _PAGE, _PAGE_HEADER = 8192, 40
-"""A record that ends at the end of a page is followed by one behind the next page's header, which is no more WAL."""
+"""The sizes of a page and of its header: a record that ends at the end of a page is followed by one after the next
+page's header, which is no further WAL.
+"""
 _LIMITS = MappingProxyType({
     "max_connections": "max_connections setting", "max_worker_processes": "max_worker_processes setting",
     "max_wal_senders": "max_wal_senders setting", "max_prepared_transactions": "max_prepared_xacts setting",
     "max_locks_per_transaction": "max_locks_per_xact setting"})
-"""What a hot standby needs as large as the WAL's, and how pg_controldata names the WAL's."""
+"""The settings that a hot standby needs at least as large as the WAL's, each with pg_controldata's name for the WAL's
+value.
+"""
 _TOO_SMALL = re.compile(rf"({'|'.join(_LIMITS)})\b\D*(\d+)\D+(\d+)")
-"""How PostgreSQL reports it in any language: the name, the value here, the value in the WAL."""
+"""PostgreSQL's report of it in any language: the name, the value here, the value in the WAL."""
 _STOPPED = re.compile(r"recovery stopping|pausing at the end of recovery")
 _RESUME = "pg_wal_replay_resume()"
-"""What makes a paused server go on; its log names it when it pauses, in any language."""
+"""The function that resumes a paused server; the log names it when the server pauses, in any language."""
 _QUOTED = re.compile(r"[\"'»«„“”‘’「]\s?([0-9A-F]{1,8}/[0-9A-F]{1,8})\b")
-"""A target's position, which every language puts in quotes of its own; other positions stand without."""
+"""A target's position, which every language quotes in its own manner; other positions are not quoted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where the plan sends the server."""
+    """The place to which the plan sends the server."""
 
     action: TargetAction = TargetAction.PROMOTE
     standby: bool = False
     stop: Lsn | None = None
-    """The position of the record at which replay stops, or the end of the last one; None where nobody knows it."""
+    """The position of the record at which replay stops, or the end of the last one; None if it is not known."""
     replayed: bool = False
-    """That record is the last one that is replayed."""
+    """True if that record is the last one that is replayed."""
     ends: bool = False
-    """`stop` is the end of all WAL or of the backup: being there is enough."""
+    """True if `stop` is the end of all WAL or of the backup, so that reaching it is enough."""
     is_immediate: bool = False
 
     @property
     def never_pauses(self) -> bool:
-        """Not by itself, unless a setting is too small."""
+        """True if the server does not pause by itself, unless a setting is too small."""
         return self.standby or self.action is not TargetAction.PAUSE
 
     @classmethod
@@ -61,7 +65,7 @@ class Goal:
                    isinstance(point.target, EndOfWal | Immediate), isinstance(point.target, Immediate))
 
     def is_reached_at(self, replayed_to: Lsn) -> bool:
-        """`replayed_to` is the end of the last replayed record."""
+        """Return whether the target is reached; `replayed_to` is the end of the last replayed record."""
         if self.stop is None:
             return True
         if self.replayed and not self.ends:
@@ -70,13 +74,13 @@ class Goal:
 
 
 def _boundary(lsn: Lsn) -> int:
-    """Return one number for a position at the end of a page and for the one behind the next page's header."""
+    """Return the same number for a position at the end of a page and for the one after the next page's header."""
     return lsn - lsn % _PAGE if lsn % _PAGE <= _PAGE_HEADER else lsn
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the server says of itself by SQL."""
+    """The server's report about itself, by SQL."""
 
     in_recovery: bool
     lsn: Lsn | None = None
@@ -84,39 +88,40 @@ class Report:
     last_commit: datetime | None = None
     paused: bool = False
     asked_to_pause: bool = False
-    """It pauses before the next record, and has not come there."""
+    """True if it is to pause before the next record, which it has not reached."""
     timeline: int | None = None
-    """The one that it writes; None in recovery."""
+    """The timeline that it writes; None in recovery."""
     lag_bytes: int | None = None
-    """How much of what the original server has sent is not replayed yet; None while nothing comes from it."""
+    """How many bytes that the original server has sent are not replayed yet; None while it sends nothing."""
     lag_seconds: float | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
-    """The settings of `_LIMITS`."""
+    """The settings of `_LIMITS`, with their values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
     state: str
-    """promoted, paused, shut down, following"""
+    """One of promoted, paused, shut down, following."""
     lsn: Lsn | None = None
     timeline: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Astray:
-    """The server stopped somewhere else than it was asked to."""
+    """The server stopped elsewhere than it was asked to."""
 
     state: str
     lsn: Lsn | None = None
     reason: str = ""
-    """Why it paused, where something tells."""
+    """Why it paused, where that is known."""
     step: str = ""
-    """What makes it go on."""
+    """The command that resumes it."""
 
 
 def assess_arrival(goal: Goal, sight: Observation, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
     """Return the verdict; None while the server is on its way, or while nothing shows where it is. Without a report,
-    files and the log decide: for a server that has ended, or (`refused`) one that accepts no login."""
+    files and the log decide: for a server that has ended, or (`refused`) for one that accepts no login.
+    """
     if report is not None:
         return _by_report(goal, sight, report)
     if not sight.alive:
@@ -173,9 +178,9 @@ def _promoted(goal: Goal, lsn: Lsn | None, timeline: int | None) -> Arrived | As
 
 
 def _log_shows_stop(goal: Goal, sight: Observation) -> bool:
-    """Return whether the log reports the stop in English, or names the position of the target once when recovery begins
-    and once more. A target without a position is reached when the server accepts logins: before that nothing is
-    consistent."""
+    """Return whether the log reports the stop in English, or has the target's position twice: when recovery begins, and
+    once more. A target without a position is reached when the server accepts logins: before that nothing is consistent.
+    """
     if any(map(_STOPPED.search, sight.log)):
         return True
     if goal.is_immediate:
@@ -196,7 +201,8 @@ def _paused_too_soon(goal: Goal, sight: Observation, lsn: Lsn | None, limits: Ma
 
 def too_small(sight: Observation, limits: Mapping[str, int]) -> dict[str, int]:
     """Return the settings that are smaller than replay needs, with the values that it needs: by pg_control, which
-    follows the WAL, where the server's own values are known; else by its log."""
+    follows the WAL, if the server's own values are known; else by its log.
+    """
     wanted = {}
     for name, key in _LIMITS.items():
         written = sight.control.get(key, "")
@@ -209,5 +215,7 @@ def too_small(sight: Observation, limits: Mapping[str, int]) -> dict[str, int]:
 
 
 def restarts_too_often(replayers: Sequence[int]) -> bool:
-    """`replayers` are the processes that replayed, one after the other: PostgreSQL starts again after a crash."""
+    """Return whether the server keeps crashing: `replayers` are the processes that replayed, one after the other, and
+    PostgreSQL starts a new one after a crash.
+    """
     return len(dict.fromkeys(replayers)) > 3

@@ -1,10 +1,10 @@
-"""Sessions with a restored server, through whatever lets one in.
+"""Sessions with a restored server, by whichever login succeeds.
 
 pgvault's own role is tried first, by the host's configured conninfo or through the connection to the host; then the
-host's psql as the operating system's user, which `peer` lets in where a role of pgvault's own is refused, and which
-needs no forwarding. Each is tried in several databases and at every place where the server listens.
+host's psql as the operating system's user, which `peer` accepts where pgvault's role is refused, and which needs no
+forwarding. Each is tried in several databases and at every address where the server listens.
 
-All questions are queries whose answer is JSON, so that they read the same by libpq and by psql and mean the same
+All questions are queries whose answer is JSON, so that they read the same by libpq and by psql, and mean the same
 whatever DateStyle the site has.
 """
 
@@ -31,17 +31,19 @@ from pgvault.model.errors import PgvaultError
 from pgvault.model.restored import RestoredCopy
 
 ANSWER_SECONDS = 10.0
-"""How long a question may take unless it says otherwise."""
+"""The default timeout of a query, in seconds."""
 LOCK_SECONDS = 3.0
-"""How long it may wait for a lock."""
+"""How long a query may wait for a lock, in seconds."""
 _CONNECT_SECONDS = 5
 _ALL_WAYS_SECONDS = 30.0
-"""How long all attempts to ask one question may take together."""
+"""The timeout of all attempts at one query together, in seconds."""
 _AFTER = 5.0
-"""Seconds in which a server that was asked to stop a query should have."""
+"""The seconds within which a server should have stopped a query after the request."""
 
 _STARTING_SECONDS = 5.0
-"""A server's own start time is a little later than the one in its postmaster.pid, which is whole seconds."""
+"""The greatest difference, in seconds, between the server's own start time and the slightly earlier one in its
+postmaster.pid, which has whole seconds.
+"""
 _WHO = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS directory,
   extract(epoch FROM pg_postmaster_start_time())::float8 AS started"""
 
@@ -58,7 +60,8 @@ _AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the se
 
 class NotAnswered(Exception):
     """A query failed. `sqlstate` gives the reason; it is empty if the session was lost or could not be opened. `hint`
-    is the next step, where it is known."""
+    is the next step, if it is known.
+    """
 
     def __init__(self, text: str, sqlstate: str = "", hint: str = "") -> None:
         super().__init__(text)
@@ -81,25 +84,26 @@ class Session(ABC):
 
 @dataclass(frozen=True, slots=True)
 class LoginPath:
-    """How a session can be opened."""
+    """A way to open a session."""
 
     by_psql: bool
     place: tuple[str, int] | None
     """Where the server listens on its host; None for the configured conninfo."""
     user: str = ""
-    """Empty: the one that libpq takes."""
+    """The role; empty for libpq's default."""
 
 
 class RestoredServer:
-    """Opens sessions with the restored server. Where it listens is not known before `seen`."""
+    """Opens sessions with the restored server. Where it listens is not known before `seen` is called."""
 
     def __init__(self, host: Host, config: HostConfig | None, server: ServerConfig, copy: RestoredCopy,
                  programs: str = "") -> None:
-        """`programs` is the directory of PostgreSQL's programs on the host, if it is known."""
+        """Make it without a session; `programs` is the directory of PostgreSQL's programs on the host, if it is known.
+        """
         self._host, self._config, self._server, self._copy, self._programs = host, config, server, copy, programs
         self.places: list[tuple[str, int]] = []
         self._last: tuple[LoginPath, str] | None = None
-        """What let us in last, and into which database."""
+        """The login path that last succeeded, and its database."""
         self._sight = NOTHING_SEEN
         self._is_known = False
 
@@ -119,8 +123,9 @@ class RestoredServer:
         self.places = [(each, sight.port) for each in dict.fromkeys([*places, *addresses])]
 
     async def ask(self, sql: str) -> list[dict[str, Any]]:
-        """Return the rows of a query about the whole server, from the first session that answers it; NotAnswered if
-        none does."""
+        """Return the rows of a query about the whole server, from the first session that answers. Raises NotAnswered if
+        none does.
+        """
         try:
             async with asyncio.timeout(_ALL_WAYS_SECONDS):
                 return await self._ask(sql)
@@ -142,7 +147,8 @@ class RestoredServer:
 
     async def sessions(self, database: str) -> AsyncGenerator[Session, None]:
         """Yield all sessions that can be opened in this database, one after the other: another role may have more
-        rights. NotAnswered if there is none."""
+        privileges. Raises NotAnswered if there is none.
+        """
         failures, found = [], False
         for way in dict.fromkeys([*([self._last[0]] if self._last else []), *self._ways()]):
             async with AsyncExitStack() as scope:
@@ -157,8 +163,9 @@ class RestoredServer:
             raise NotAnswered(_most_telling(failures) or "where it listens is not known")
 
     async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, LoginPath]:
-        """Open a connection for more than queries, which the scope closes; return it with the path by which it was
-        opened. NotAnswered if there is none."""
+        """Open a connection that is not limited to queries, and that the scope closes; return it with its login path.
+        Raises NotAnswered if there is none.
+        """
         failures: dict[str, str] = {}
         for way in self._connecting():
             async with AsyncExitStack() as trying:
@@ -183,7 +190,7 @@ class RestoredServer:
         return ""
 
     def _tries(self) -> Iterator[tuple[LoginPath, str]]:
-        """Yield the login paths; what worked before comes first."""
+        """Yield the login paths, the one that last succeeded first."""
         every = [(way, name) for way in self._ways() for name in self._databases(way)]
         yield from dict.fromkeys([*([self._last] if self._last else []), *every])
 
@@ -196,7 +203,7 @@ class RestoredServer:
                 *(LoginPath(True, place, user) for user in people for place in self.places)]
 
     def _connecting(self) -> Iterator[LoginPath]:
-        """Yield connections by libpq, also of other roles: whichever may read all of it serves."""
+        """Yield connections by libpq, also of other roles: the one that may read everything is used."""
         ways = [way for way in self._ways() if not way.by_psql]
         people = dict.fromkeys(way.user for way in self._ways() if way.user)
         yield from dict.fromkeys([*ways, *(replace(way, user=user) for way in ways if way.place for user in people)])
@@ -206,7 +213,7 @@ class RestoredServer:
         return self._config is not None and self._config.ssh is not None
 
     def _databases(self, way: LoginPath) -> Sequence[str]:
-        """Return the databases that may be there: pg_database can be read in any of them, and not before."""
+        """Return the databases that may exist: pg_database can be read in any of them, but not before."""
         named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
         return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
 
@@ -233,7 +240,9 @@ class RestoredServer:
         return connection
 
     async def _recognise(self, session: Session) -> None:
-        """A configured conninfo may lead elsewhere, to the old server for one: what answers there proves nothing."""
+        """Check the server's identity. A configured conninfo may lead elsewhere, for example to the old server, whose
+        answers prove nothing.
+        """
         who, sight = (await session.rows(_WHO))[0], self._sight
         directory, started = who["directory"], who["started"]
         self._is_known = directory in (self._copy.directory, sight.directory) if directory else (
@@ -329,7 +338,7 @@ def _one_line(text: str) -> str:
 
 
 def _most_telling(failures: Sequence[str]) -> str:
-    """Return what the server itself reported, rather than why it was not reached."""
+    """Return the server's own error, in preference to one in reaching it."""
     said = next((each for each in failures if server_message(each)), failures[0] if failures else "")
     return " ".join(said.split())
 

@@ -1,4 +1,4 @@
-"""What is wrong with a restored server that does not arrive, with the next step."""
+"""The errors of a restored server that does not arrive, with the next step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgvault.model.target import EndOfWal
 from pgvault.model.text import span
 
 _FULL = "No space left on device"
-"""Where its file system is full it may not say so itself."""
+"""The cause shown for a full file system, which the server itself may be unable to report."""
 
 
 def went_astray(watch: Watch, found: Astray) -> PgvaultError:
@@ -61,7 +61,7 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 
 
 def ended(watch: Watch, what: str) -> PgvaultError:
-    """Return the error of a server that ended. `what` it did reads as in "did not start"."""
+    """Return the error of a server that ended. `what` completes the sentence, as in "did not start"."""
     said = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
     gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.sight.log else ""
     return PgvaultError(

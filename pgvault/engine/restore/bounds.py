@@ -1,4 +1,4 @@
-"""From when to when can be restored: the ends of each recovery window, as a person chooses between them."""
+"""The bounds of what can be restored: the ends of each recovery window, for a person to choose between."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ class Bound:
     time: datetime | None
     lsn: Lsn
     timeline: int
-    """On which it lies: at the beginning of a window it may be an ancestor."""
+    """The timeline on which it lies: at the beginning of a window it may be an ancestor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Every instant between the two can be restored on `timeline`."""
+    """A span in which every instant can be restored on `timeline`."""
 
     timeline: int
     earliest: Bound
     """The end of the window's oldest backup."""
     latest: Bound
-    """The end of the WAL that follows without a gap, and the time of the last commit: none when there was none."""
+    """The end of the WAL that follows without a gap, with the time of the last commit; None if nothing was committed.
+    """
     backups: tuple[str, ...]
-    """Their ids, oldest first."""
+    """The backups' ids, oldest first."""
 
 
 def bounds(paths: RecoveryPaths, archive: Archive, backups: Sequence[Backup]) -> Iterator[Bounds]:
-    """Yield the bounds of every window that these backups open, including the unfinished segment behind it if that is
-    used."""
+    """Yield the bounds of every window that these backups open, including the unfinished segment after it if that is
+    used.
+    """
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
     search = paths.search
     for window in windows_of(search.runs, search.archived(), search.tree, backups, search.size,

@@ -1,7 +1,7 @@
-"""What a target comes to before anything is planned: where recovery would stop, from which backup, and what else.
+"""What a target means before anything is planned: where recovery would stop, from which backup, and the alternatives.
 
-Asked by the recovery wizard and by `restore --choices`, of the vault alone: no host is touched. It is the choice that
-a plan makes (`choose`), with a word on every other backup and, where there is no choice, with the `nearest` targets.
+The recovery wizard and `restore --choices` ask it, of the vault alone: no host is contacted. It is the choice that a
+plan makes (`choose`), with a remark on every other backup and, where there is no choice, with the `nearest` targets.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from pgvault.vault.layout import Vault
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a backup fits the target. The sentence continues the backup's name."""
+    """Whether a backup fits the target. The reason continues a sentence that begins with the backup's name."""
 
     backup: str
     fits: bool
     proposed: bool
     reason: str
     segments: int | None = None
-    """Of WAL that recovery would read, where it fits."""
+    """The number of WAL segments that recovery would read; 0 if the backup does not fit."""
     wal_bytes: int | None = None
-    """As they are stored."""
+    """Their stored size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +62,27 @@ class Choices:
     server: str
     target: Target
     timeline: int | None
-    """That was asked for."""
+    """The timeline that was asked for."""
     backup: str | None
-    """The id of the proposed one."""
+    """The id of the proposed backup."""
     stop: Stop | None
     followed: int | None
-    """The timeline to whose end the way leads: what `--target-timeline` names."""
+    """The timeline whose end the recovery path leads to, which `--target-timeline` names."""
     reason: str
     nearest: tuple[Nearest, ...]
     fits: tuple[Fit, ...]
     """Every backup of the server, newest first."""
     windows: tuple[Bounds, ...]
     spaces: tuple[TablespacePlace, ...] = ()
-    """Tablespaces that need a place at the destination."""
+    """The tablespaces that need a place at the destination."""
     unread: tuple[str, ...] = ()
-    """Segments on the way that nobody could read: whether they create a tablespace is not known."""
+    """The number of segments on the recovery path that could not be read: whether they create a tablespace is not
+    known.
+    """
 
 
 def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discard) -> Choices:
-    """Return the answer; NotFound if there is no such server or backup, or the vault holds nothing of it yet."""
+    """Return the answer. Raises NotFound if there is no such server or backup, or the vault has nothing of it yet."""
     config.server(request.server)
     server = Vault.open(config.vault.home).server(request.server)
     with archive_of(server, reading_progress(emit)) as archive:
@@ -88,7 +90,7 @@ def list_choices(request: RestoreRequest, config: Config, *, emit: Emit = discar
 
 
 class Question:
-    """One request, asked of one archive."""
+    """One request to one archive."""
 
     def __init__(self, archive: Archive, request: RestoreRequest) -> None:
         self._archive, self._request = archive, request

@@ -1,4 +1,4 @@
-"""Which backup, along which timeline: chosen from the target, or refused with what is possible instead."""
+"""Chooses backup and timeline for a target, or refuses with what is possible instead."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A target with all that makes it one place."""
+    """A target made unambiguous."""
 
     target: Target
     timeline: int | None = None
     backup: str = ""
-    """Its id, where no other one will do."""
+    """A backup's id, if no other one will do."""
     partial: bool = False
-    """The unfinished last segment is needed."""
+    """True if the unfinished last segment is needed."""
     reason: str = ""
     """Why it is offered in place of another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoChoice:
-    """Why nothing is chosen."""
+    """Why no backup is chosen."""
 
     error: Refused | WalMissing
     reason: str
-    """In one sentence."""
+    """The reason, in one sentence."""
     readings: tuple[Reading, ...] = ()
-    """What may be meant, where it is several places."""
+    """What may be meant, if the target names several places."""
     refusals: tuple[NoStop, ...] = ()
 
 
 def choose(search: WalSearch, backups: Sequence[Backup], target: Target, timeline: int | None) -> Choice:
     """Return the newest usable backup that ends before the target, on an ancestor of the target's timeline.
 
-    `backups` are those to choose from, oldest first. Refused if the target is on several branches and none is named, or
-    is several positions on one; WalMissing if it cannot be reached.
+    `backups` are the candidates, oldest first. Raises Refused if the target is on several branches and none is named,
+    or has several positions on one; WalMissing if it cannot be reached.
     """
     found = find_choice(RecoveryPaths(search), backups, target, timeline)
     if isinstance(found, NoChoice):
@@ -94,7 +94,8 @@ def find_choice(paths: RecoveryPaths, backups: Sequence[Backup], target: Target,
 
 
 def candidates(server: ServerVault, found: catalog.Found, wanted: str) -> Sequence[Backup]:
-    """Return the backups to choose from: all that were found, or the named one; NotFound, or Refused if none is usable.
+    """Return the backups to choose from: all that were found, or the named one. Raises NotFound, or Refused if none is
+    usable.
     """
     if wanted == "auto":
         if found.unreadable and not usable(found.backups):
@@ -125,7 +126,7 @@ def timelines(paths: RecoveryPaths, backups: Sequence[Backup]) -> list[int]:
 
 
 def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice | list[NoStop]:
-    """Return the choice on this path, or why there is none, beginning with the newest backup's reason."""
+    """Return the choice on this path, or why there is none, the newest backup's reason first."""
     refusals: list[NoStop] = []
     is_late = False
     on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
@@ -150,8 +151,9 @@ def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice
 
 
 def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> int:
-    """Return the place of the last backup before which a backup ended, or a transaction was committed, at the target's
-    time or later, though it is behind: a clock was put back. -1 if there is none."""
+    """Return the index of the last backup that follows, in the WAL, a backup's end or a commit at the target's time or
+    later: a clock was put back. -1 if there is none.
+    """
     if not isinstance(target, AtTime):
         return -1
     moment = microseconds(target.time)
@@ -167,7 +169,7 @@ def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Ta
 
 
 def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
-    """Return one choice for each position: a stop before a branch is the same position on both sides of it."""
+    """Return one choice for each position: a stop before a branch point is the same position on both branches."""
     places: dict[tuple[int, int], Choice] = {}
     for choice in choices:
         key = (choice.stop.timeline, choice.stop.lsn)
@@ -179,12 +181,12 @@ def _distinct(choices: list[Choice], target: Target) -> list[Choice]:
 
 
 def _continues(one: Choice, other: Choice) -> bool:
-    """Return whether `other` continues where `one` ends: then `one` is no branch of its own."""
+    """Return whether `other` continues where `one` ends, so that `one` is no branch of its own."""
     return any(a.timeline == one.history.timeline and one.stop.until <= a.switch for a in other.history.ancestors)
 
 
 def _unknown_branch(search: WalSearch, choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
-    """Refuse if WAL of a timeline without a history file may continue from here: to pass over it could lose data."""
+    """Refuse if WAL of a timeline without a history file may continue from here: ignoring it could lose data."""
     next_segment = (choice.stop.until // search.size + 1) * search.size
     rooted = {1, *(b.timeline for b in backups), *(h.timeline for h in search.tree.histories)}
     for timeline, begin in search.beginnings().items():
@@ -208,8 +210,9 @@ def _none_usable(backups: Sequence[Backup]) -> NoChoice:
 
 def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop],
                  backups: Sequence[Backup]) -> NoChoice:
-    """Return the refusal with what is nearest on both sides: where the WAL before it ends, and the next backup behind
-    it."""
+    """Return the refusal with the nearest places on both sides: where the WAL before the target ends, and the next
+    backup after it.
+    """
     readings: list[Reading] = []
     by = {cause: list(dict.fromkeys(r.reason for r in _of_ends(refusals) if r.cause is cause)) for cause in NoStopCause}
     early, late = by[NoStopCause.TOO_EARLY], by[NoStopCause.TOO_LATE]
@@ -230,8 +233,9 @@ def _unreachable(paths: RecoveryPaths, target: Target, refusals: Sequence[NoStop
 
 
 def _of_ends(refusals: Sequence[NoStop]) -> Iterator[NoStop]:
-    """Yield those of the newest and of the oldest backup for each timeline and cause with more than a few: there may be
-    ten thousand backups."""
+    """Yield, for each timeline and cause with more than a few backups, only the newest and the oldest: there may be ten
+    thousand.
+    """
     by: dict[tuple[int, NoStopCause], list[NoStop]] = {}
     for each in refusals:
         by.setdefault((each.timeline, each.cause), []).append(each)
@@ -244,7 +248,7 @@ _LATER = ("Choose an earlier one, or restore to the end of the archived WAL with
 
 
 def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) -> tuple[list[str], list[Reading]]:
-    """Return what the archive knows of a name or a transaction at which recovery does not stop."""
+    """Return what the archive has of a name or a transaction at which recovery does not stop."""
     search = paths.search
     if isinstance(target, AtName):
         if points := search.restore_points(target.name)[-3:]:
@@ -264,7 +268,7 @@ def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) 
 
 
 def _several_points(choice: Choice, backups: Sequence[Backup], target: Target) -> NoChoice | None:
-    """Refuse a name that several restore points have: which one is meant cannot be guessed."""
+    """Refuse a name that several restore points have, since the intended one cannot be guessed."""
     if not isinstance(target, AtName):
         return None
     path = choice.path

@@ -1,5 +1,6 @@
-"""In which condition a restored server is once it has arrived: databases that nobody can open, and transactions that
-were prepared and never ended, which keep their locks until a person ends them."""
+"""The condition of a restored server that has arrived: databases that cannot be opened, and transactions that were
+prepared and never ended, which keep their locks until a person ends them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from pgvault.model.prepared import Prepared
 from pgvault.model.window import instant
 
 _LONGEST = 60.0
-"""Seconds for all databases together."""
+"""The timeout for all databases together, in seconds."""
 _DATABASES = """SELECT datname::text AS name FROM pg_database WHERE datallowconn AND datconnlimit <> -2
 ORDER BY oid LIMIT 1000"""
 _PREPARED = """SELECT gid, owner::text AS owner, database::text AS database,
@@ -29,7 +30,7 @@ WHERE p.database = current_database() AND l.mode <> 'AccessShareLock'
 ORDER BY c.oid LIMIT 200"""
 _FIRST = {PAUSED: "Once it is promoted. ", SHUT_DOWN: "Once it is started and promoted. ",
           FOLLOWING: "The original server ends it, here too. There: "}
-"""What has to be before one can be ended."""
+"""What has to be done before a prepared transaction can be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class Closed:
 
 
 async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, ...]:
-    """Return the databases that a missing locale, library or file keeps closed; a login that is refused there is not
-    meant."""
+    """Return the databases that a missing locale, library or file keeps closed; those that only refuse the login do not
+    count.
+    """
     found: list[Closed] = []
     with suppress(NotAnswered, TimeoutError):
         async with asyncio.timeout(_LONGEST):
@@ -60,7 +62,8 @@ async def closed_databases(server: RestoredServer, emit: Emit) -> tuple[Closed, 
 
 async def prepared_transactions(server: RestoredServer) -> tuple[Prepared, ...] | None:
     """Return the transactions that are prepared and not ended; None if no session can query them. A server that replays
-    WAL shows none."""
+    WAL shows none.
+    """
     try:
         rows = await server.ask(_PREPARED)
     except NotAnswered:
@@ -74,7 +77,7 @@ async def prepared_transactions(server: RestoredServer) -> tuple[Prepared, ...] 
 
 
 def report_prepared(found: tuple[Prepared, ...], state: str, emit: Emit) -> None:
-    """Report each with the commands that end it, and when they can be used."""
+    """Report each transaction with the commands that end it, and when they can be used."""
     first = _FIRST.get(state, "")
     for each in found:
         emit(Checked("prepared transactions", "warning", str(each), f"{first}{each.step}"))

@@ -1,4 +1,5 @@
-"""What is sent for one restore, in its order: directories, then WAL and files, then what makes it startable."""
+"""The items that one restore sends, in order: directories, then WAL and files, then what makes the cluster startable.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +38,14 @@ RECOVERY_END_COMMAND = f"rm -rf {WAL_DIRECTORY}"
 
 PG_CONTROL, _ORIGINS = "global/pg_control", "pg_logical/replorigin_checkpoint"
 HELD_BACK = "global/pg_control.pgvault"
-"""Its name until all else is on disk: PostgreSQL starts nothing without it."""
+"""The name of pg_control until everything else is on disk: PostgreSQL cannot start without it."""
 LOG_FILE = "pgvault-recovery.log"
-"""What the restored server says while it recovers."""
+"""The log of the restored server while it recovers."""
 _LEFT_OUT = frozenset({"tablespace_map", "recovery.signal", "standby.signal", "backup_manifest",
                        MARKER, HELD_BACK, LOG_FILE})
-"""The links are made from the plan; the manifest describes the files as they were before they were made safe; and a
-server that was itself restored may still have what its restore left."""
+"""Files that are not sent: the links are made from the plan; the manifest describes the files before they were made
+safe; and a restored server may still have what its own restore left.
+"""
 
 
 def recovery_settings(source: Source, point: Point, destination: RestoreDestination) -> dict[str, str]:
@@ -130,6 +132,6 @@ def _is_old_wal(entry: Entry) -> bool:
 
 
 def upstream_conninfo(text: str) -> str:
-    """Return a primary_conninfo for a standby of the server that this connection string leads to."""
+    """Return a primary_conninfo for a standby of the server to which this connection string leads."""
     known = {k: v for k, v in parse_conninfo(text).items() if k not in ("dbname", "application_name", "password")}
     return " ".join(f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" for key, value in known.items())

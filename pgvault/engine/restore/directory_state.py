@@ -1,7 +1,7 @@
-"""What the data directory holds when a restore comes, whose it is, and whether that is what the plan said.
+"""The contents of the destination's data directory, the cluster they belong to, and whether they agree with the plan.
 
-Renaming another cluster out of the way in the belief that it is an old copy is the classical disaster; the system
-identifier that `initdb` gave the cluster tells them apart.
+The classical disaster is to replace another cluster that was mistaken for an old copy; the system identifier that
+`initdb` gave the cluster distinguishes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pgvault.vault.identity import servers_of
 from pgvault.vault.layout import Vault
 
 OURS = frozenset({MARKER, "lost+found"})
-"""What may be in a directory that counts as empty."""
+"""The entries that a directory may have and still count as empty."""
 
 
 def read_directory_state(destination: Destination, vault: Vault, server: str) -> DirectoryState:
@@ -34,7 +34,7 @@ def read_directory_state(destination: Destination, vault: Vault, server: str) ->
 
 
 def _holds(destination: Destination) -> str:
-    """Return the word for the content; empty if it is no directory or cannot be read, which refuses every plan."""
+    """Return the word for the contents; empty if it is no directory or cannot be read, which refuses every plan."""
     place = destination.directory
     if place.contents in (Contents.NOT_A_DIRECTORY, Contents.UNREADABLE):
         return ""
@@ -46,7 +46,7 @@ def _holds(destination: Destination) -> str:
 
 
 def describe_contents(state: DirectoryState, server: str, backup: Backup, where: str = "") -> str:
-    """Describe the content. `where` ("in /srv/data") follows the first noun."""
+    """Describe the contents. `where` ("in /srv/data") follows the first noun."""
     where = f" {where}" if where else ""
     if state.holds == NO_CLUSTER:
         return f"files{where} that are no cluster: {', '.join(state.entries)}{_in_brackets(_size(state))}"
@@ -78,8 +78,9 @@ def _in_brackets(*facts: str) -> str:
 
 
 def held_conditions(state: DirectoryState, plan: RestorePlan) -> Iterator[Precondition]:
-    """Yield the conditions that the directory holds what the plan was made for, and that a cluster set aside is one of
-    this server."""
+    """Yield the conditions that the directory holds what the plan was made for, and that a cluster to be set aside is
+    one of this server.
+    """
     backup, replaced = plan.source.backup, plan.replaced
     if replaced.if_holds and state.holds not in ("", replaced.if_holds):
         yield Precondition(

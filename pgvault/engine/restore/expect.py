@@ -1,9 +1,9 @@
-"""Looking for what a restore was made for: is each table there, can it be read, and how many rows has it.
+"""Checks for what a restore was made for: whether each table exists, can be read, and how many rows it has.
 
-A table that only stands in the catalogue is not there: its files are opened, those of its partitions and of its long
-values too. The names are data: they are compared in the catalogue as literals, and go into a statement as quoted
-identifiers. Nothing of the restored database is run: views are only looked up, and only PostgreSQL's own functions are
-called.
+A table that is only in the catalogue does not count: its files are opened, and those of its partitions and TOAST
+tables. The names are data: they are compared in the catalogue as literals, and go into a statement as quoted
+identifiers. Nothing of the restored database is executed: views are only looked up, and only PostgreSQL's own functions
+are called.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pgvault.model.identifier import sql_literal
 from pgvault.model.relation import RelationName
 
 COUNT_SECONDS = 20.0
-"""How long the rows of one table are counted; then there is the planner's estimate."""
+"""How long the rows of one table are counted, in seconds; afterwards the planner's estimate is used."""
 _LOOK_SECONDS = 90.0
-"""How long all that is asked of one table may take."""
+"""The timeout of all queries about one table, in seconds."""
 _DATABASE = """SELECT datallowconn AS allowed, datconnlimit <> -2 AS valid FROM pg_database
 WHERE datname = {}"""
 _RELATION = """SELECT c.oid::int8 AS oid, c.relkind::text AS kind, c.relpersistence::text AS persistence,
@@ -36,13 +36,13 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind = 't' AS to
 FROM below b JOIN pg_class m ON m.oid = b.oid JOIN pg_class c ON c.oid IN (m.oid, m.reltoastrelid)
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 't') ORDER BY c.oid LIMIT 5000"""
-"""The tables that it consists of, partitions and heirs included, and those of their long values."""
+"""The tables that a table consists of, including partitions and inheriting tables, and their TOAST tables."""
 _HOLDERS = """SELECT l.mode, p.gid, p.owner::text AS owner, pg_is_in_recovery() AS replays
 FROM pg_locks l LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction
 WHERE l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.relation = {}::oid
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1"""
 _UNREAD = {"v": "a view, which was looked up and not run", "f": "a foreign table, which was looked up and not read"}
-"""What has no rows of its own here: views compute theirs, foreign tables ask elsewhere."""
+"""Relations without rows of their own here: views compute theirs, foreign tables query elsewhere."""
 _CANCELED, _LOCKED, _FORBIDDEN, _IN_RECOVERY = "57014", "55P03", "42501", "0A000"
 
 
@@ -50,22 +50,22 @@ class Presence(Enum):
     THERE = "there"
     MISSING = "missing"
     UNKNOWN = "unknown"
-    """It could not be looked for."""
+    """It could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of one expected table."""
+    """What was found of one expected table."""
 
     relation: RelationName
     presence: Presence
     rows: int | None = None
     exact: bool = False
-    """Whether the rows were counted, not estimated."""
+    """True if the rows were counted, False if they were estimated."""
     detail: str = ""
-    """Why it is missing or unknown; what else there is to say of it."""
+    """Why it is missing or unknown; else what there is to add."""
     locked_by_replay: bool = False
-    """Whether it can be read once the recovery has ended."""
+    """True if it can be read once the recovery has ended."""
 
     def __str__(self) -> str:
         match self.presence:
@@ -79,7 +79,7 @@ class Found:
 
     @property
     def amount(self) -> str:
-        """Describe its rows, and what else is known."""
+        """Describe the number of rows, and what else is known."""
         if self.rows is None:
             return self.detail
         count = f"{'' if self.exact else 'about '}{self.rows} row{'s' * (self.rows != 1)}"
@@ -87,7 +87,7 @@ class Found:
 
 
 async def find_expected(relations: Sequence[RelationName], server: RestoredServer, emit: Emit) -> tuple[Found, ...]:
-    """Return what was found of each table, in their order. It never raises for a table that it does not find."""
+    """Return what was found of each table, in their order. A missing table raises no error."""
     found = []
     for relation in relations:
         each = await _look(relation, server)
@@ -119,7 +119,7 @@ async def _flaw_of_database(relation: RelationName, server: RestoredServer) -> F
 
 
 async def _look_in(relation: RelationName, server: RestoredServer) -> Found:
-    """Look by the first role that may read it."""
+    """Check with the first role that may read it."""
     forbidden = Found(relation, Presence.UNKNOWN)
     async with aclosing(server.sessions(relation.database)) as sessions:
         async for session in sessions:
@@ -154,7 +154,9 @@ async def _look_by(session: Session, relation: RelationName) -> Found:
 
 
 async def _read(session: Session, relation: RelationName, described: dict[str, Any]) -> Found:
-    """Count its rows or, if that takes too long, read the first page of each part; its long values always so."""
+    """Count the rows or, if that takes too long, read the first page of each part; of TOAST tables always the first
+    page.
+    """
     table = f"{_identifier(relation.schema)}.{_identifier(relation.name)}"
     try:
         count = (await session.rows(f"SELECT count(*) AS rows FROM {table}", seconds=COUNT_SECONDS))[0]["rows"]

@@ -1,7 +1,8 @@
-"""A backup's facts against its content: `backup.toml` has no checksum, but the manifest that it names by hash has.
+"""Checks a backup's facts against its contents: `backup.toml` has no checksum, but the manifest that it names by hash
+has.
 
-PostgreSQL's own manifest tells from where to where the WAL has to be replayed (documentation 72.1, "WAL-Ranges"), and
-our manifest which tablespaces there are. A wrong number in `backup.toml` would choose the wrong WAL.
+PostgreSQL's own manifest records the WAL that has to be replayed (documentation 72.1, "WAL-Ranges"), and pgvault's
+manifest the tablespaces. A wrong number in `backup.toml` would choose the wrong WAL.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading single files of a backup: configuration, labels, version."""
+"""Reads single files of a backup: configuration, labels, version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_length(entry: Entry, run: StoredRun) -> int:
 
 
 def plain_run(entry: Entry, run: StoredRun, packs: PackReader) -> bytes:
-    """Return a run's bytes, checked; Corrupt names the file if they are not what was backed up."""
+    """Return a run's bytes, checked. Raises Corrupt, naming the file, if they are not what was backed up."""
     length = run_length(entry, run)
     if run.frame is None:
         return bytes(length)
@@ -53,8 +53,9 @@ def read_small(path: str, manifest: Manifest, packs: PackReader) -> bytes | None
 
 
 def conf_files(directory: str, manifest: Manifest) -> list[str] | None:
-    """Return the `*.conf` files of a directory of the backup, as `include_dir` takes them: sorted, without hidden ones.
-    None if the backup has no such directory."""
+    """Return the `*.conf` files of a directory of the backup in the order of `include_dir`: sorted, without hidden
+    ones. None if the backup has no such directory.
+    """
     at_root = posixpath.normpath(directory) == "."
     prefix = "" if at_root else directory.rstrip("/") + "/"
     if not at_root and ((entry := manifest.find(directory)) is None or entry.kind is not Kind.DIRECTORY):

@@ -1,7 +1,7 @@
-"""Whether the programs on a host can run the cluster that comes there: rules on what they say of it.
+"""Whether the programs on a host can run the restored cluster: rules on what the programs report.
 
-A server of another page size, a locale or a library that the host lacks, a setting that its programs do not take: each
-shows only when everything was copied, unless it is asked for before.
+A server with another page size, a locale or a library that the host lacks, a setting that its programs do not accept:
+each would show only after everything was copied, unless it is checked before.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a restored cluster needs from its host, as far as the backup knows it."""
+    """The requirements of a restored cluster, as far as the backup shows them."""
 
     control: ControlFile | None
     values: Mapping[str, str]
@@ -51,13 +51,13 @@ class Cluster:
     """Its data directory."""
     locales: tuple[Named, ...] = ()
     libraries: tuple[Named, ...] = ()
-    """Of functions, as `pg_proc.probin` has them."""
+    """The libraries of functions, as in `pg_proc.probin`."""
     subscriptions: tuple[Named, ...] = ()
     publications: tuple[Named, ...] = ()
 
 
 def cluster_of(manifest: Manifest, packs: PackReader, values: Mapping[str, str], directory: str) -> Cluster:
-    """Return the needs of a backup's cluster, with the settings that it will have in this data directory."""
+    """Return the requirements of a backup's cluster, with the settings that it will have in this data directory."""
     control = read_control_file(read_small(PG_CONTROL, manifest, packs) or b"")
     with closing(Names(manifest.path)) as names:
         traits = [(each.kind, Named(names.database(each.database) or str(each.database), each.value))
@@ -72,8 +72,9 @@ def cluster_of(manifest: Manifest, packs: PackReader, values: Mapping[str, str],
 
 async def fit_conditions(host: Host, destination: Destination, cluster: Cluster, major: int, *,
                          is_certain: bool) -> tuple[Precondition, ...]:
-    """Return the conditions. If not `is_certain`, another program or another host's may be the one that runs the
-    cluster."""
+    """Return the conditions. Without `is_certain`, another program, or another host's, may be the one that runs the
+    cluster.
+    """
     programs = next((each.directory for each in destination.installations if each.major == major), None)
     if programs is None:
         return tuple(_replication(cluster))
@@ -145,7 +146,7 @@ def _replication(cluster: Cluster) -> Iterator[Precondition]:
 
 
 def _settings(cluster: Cluster) -> dict[str, str]:
-    """Return the settings that the programs are asked about: none of a library's own, and no secret."""
+    """Return the settings to try with the programs: none of a library's own, and no secret."""
     return {name: value for name, value in cluster.values.items()
             if "." not in name and name not in _NEVER_ASKED and masked(f"{name} = {value}") == f"{name} = {value}"}
 
@@ -172,7 +173,7 @@ def _of_functions(cluster: Cluster) -> list[str]:
 
 
 def _plain(library: str) -> str:
-    """Return the name relative to `$libdir`, where a name without directories is looked for."""
+    """Return the name relative to `$libdir`, in which PostgreSQL searches for a name without directories."""
     name = library.strip('"').removeprefix("$libdir/")
     return name.removesuffix(".so") if not name.startswith("/") else name
 

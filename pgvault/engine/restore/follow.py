@@ -1,6 +1,6 @@
-"""Which timeline a standby follows: the one that its primary is on, by the primary's own word where it can be had.
+"""The timeline that a standby follows: its primary's, by the primary's own report where it can be reached.
 
-The archive may hold timelines that the primary never was on: of servers that were restored from it, tried and thrown
+The archive may have timelines on which the primary never was: of servers that were restored from it, tried and thrown
 away. A standby that takes one of these for the newest waits for ever for WAL that its primary does not have.
 """
 
@@ -19,7 +19,7 @@ _NAME = "timeline of the original server"
 
 
 def ask_primary(server: ServerConfig, system_identifier: str) -> History:
-    """Return the timeline that the server is on, with its ancestors; PgvaultError if it does not report it."""
+    """Return the server's timeline with its ancestors. Raises PgvaultError if the server does not report it."""
     from pgvault.io.postgres import connect  # only a standby's plan asks a server
     from pgvault.io.replication_stream import identify, timeline_history
 
@@ -45,7 +45,7 @@ def timeline_to_follow(primary: History, known: Container[int]) -> int | None:
 
 
 def follow_condition(choice: Choice, primary: History | PgvaultError) -> Precondition:
-    """Return whether the primary continues from where the archived WAL leads the standby."""
+    """Return the condition that the primary continues from where the archived WAL leads the standby."""
     here, stop = choice.history.timeline, choice.stop
     if isinstance(primary, PgvaultError):
         return Precondition(_NAME, Outcome.WARNING, f"It was not learnt: {primary.message}. The standby follows "

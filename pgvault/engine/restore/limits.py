@@ -1,8 +1,8 @@
 """How large some settings have to be for recovery: pure rules.
 
-A hot standby, and so a recovery that pauses, needs five settings at least as large as the server that wrote the WAL had
-them, wherever it was given them: in files that are not in the backup, on its command line. PostgreSQL 14 and later
-pauses for ever otherwise, 13 ends.
+A hot standby, and so a recovery that pauses, needs five settings at least as large as those of the server that wrote
+the WAL, wherever they were set there: in files that are not in the backup, on its command line. Otherwise PostgreSQL 14
+and later pauses for ever, and 13 ends.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from pgvault.model.majors import Major, facts_of
 _ORIGIN_BYTES: Final = 16
 _WHOLE: Final = re.compile(r"(?P<octal>0[0-7]*)|0[xX][0-9a-fA-F]+|[1-9][0-9]*")
 _REAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
-"""How a whole number may be written (`parse_int` in guc.c)."""
+"""A whole number as PostgreSQL accepts it (`parse_int` in guc.c)."""
 
 
 class Raised(NamedTuple):
-    """A setting that has to be larger than in the configuration."""
+    """A setting that has to be larger than configured."""
 
     name: str
     value: str
     was: str
-    """Empty where no file of the backup sets it."""
+    """The configured value; empty if no file of the backup sets it."""
     why: str
 
 
 def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], major: int) -> Iterator[Raised]:
-    """Yield the settings to raise. `limits` are the original's, `origins` counts the replication origins that it kept,
-    `values` are the configured ones."""
+    """Yield the settings to raise. `limits` are the original's, `origins` is the number of its replication origins,
+    `values` are the configured ones.
+    """
     facts = facts_of(major)
     for name, needed in limits.items():
         if (_number(values, name, facts) or 0) < needed:
@@ -45,7 +46,8 @@ def raised(limits: Mapping[str, int], origins: int, values: Mapping[str, str], m
 
 
 def replication_origins(checkpoint: bytes) -> int:
-    """Return how many are in `pg_logical/replorigin_checkpoint`: a magic number, an entry each, a checksum (origin.c).
+    """Return the number of replication origins in `pg_logical/replorigin_checkpoint`: a magic number, one entry each, a
+    checksum (origin.c).
     """
     return max(len(checkpoint) - 8, 0) // _ORIGIN_BYTES
 

@@ -1,7 +1,7 @@
-"""Where the restored server will listen, by the configuration that it will have, and whether it can: pure rules.
+"""Where the restored server will listen by its configuration, and whether it can: pure rules.
 
-PostgreSQL does not start when another server has its socket's lock file or none of its addresses can be had, and where
-one address of several is taken it runs half deaf; none of that shows before everything was copied.
+PostgreSQL does not start if another server has its socket's lock file or none of its addresses is available. If only
+some are available it starts and listens on those. Neither would show before everything was copied.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ def listens_on(values: Mapping[str, str]) -> Listening:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """Split a list as PostgreSQL does: at commas; what is in double quotes is taken as it is."""
+    """Split a list as PostgreSQL does: at commas; text in double quotes is taken literally."""
     names = (quoted.replace('""', '"') if quoted else plain.strip() for quoted, plain in _NAME.findall(value))
     return tuple(name for name in names if name)
 
 
 def socket_directories(listening: Listening) -> tuple[str, ...] | None:
-    """Return those that can be examined: not the abstract ones, nor those below the data directory, which does not
-    exist yet."""
+    """Return the directories that can be examined: not abstract sockets, nor those below the data directory, which does
+    not exist yet.
+    """
     if listening.socket_directories is None:
         return None
     return tuple(each for each in listening.socket_directories if each.startswith("/"))
@@ -85,9 +86,10 @@ def _taken_by(destination: Destination, listening: Listening) -> str:
 
 
 def takes(address: str, wanted: str) -> bool:
-    """Return whether a listener on `address`, as the kernel writes it, leaves none of the `wanted` addresses. A server
-    on every IPv6 address may have every IPv4 one too; and whatever address a host's name has, a listener on every
-    address has it."""
+    """Return whether a listener on `address`, in the kernel's notation, occupies all of the `wanted` addresses. A
+    server on every IPv6 address may have every IPv4 one too; and whatever address a host's name has, a listener on
+    every address has it.
+    """
     match wanted:
         case "*":
             return True

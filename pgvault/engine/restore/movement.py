@@ -1,4 +1,4 @@
-"""Whether a restored server moves: how far its replay is, and since when nothing shows that it does anything."""
+"""Whether a restored server makes progress: how far its replay is, and for how long nothing has changed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.text import span
 
 _MENTION_SECONDS = 30.0
-"""After so long without a movement a person hears of it, and again each time it has doubled."""
+"""The seconds without a change after which that is reported, and again each time they have doubled."""
 
 
 class Advance:
-    """Reports how far the replay is, once a second, and since when it stands still."""
+    """Reports how far the replay is, once a second, and for how long it has not moved."""
 
     def __init__(self, emit: Emit, begin: Lsn, stop: Lsn | None) -> None:
         self._emit, self._begin, self._stop = emit, begin, stop
@@ -40,12 +40,16 @@ class Advance:
             self._report(lsn)
 
     def _report(self, lsn: Lsn) -> None:
-        """Replay may run past the stop by what belongs to no record, and a standby does: never more than all."""
+        """Report the bytes, at most the total: replay may run past the stop by what belongs to no record, and a standby
+        does.
+        """
         self._emit(Progressed(max(min(lsn, self._stop or lsn) - self._begin, 0)))
 
 
 class Stillness:
-    """Since when nothing moves. A server that does the same again and again, as after crashes, does not move."""
+    """The time since the last change. A server that does the same again and again, as after crashes, does not count as
+    changing.
+    """
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -57,7 +61,7 @@ class Stillness:
         return time.monotonic() - self._moved
 
     def look(self, signs: Iterable[str], lsn: Lsn | None, doing: str) -> bool:
-        """Return whether something moved since the last look."""
+        """Return whether something changed since the last call."""
         if new := set(signs) - self._seen:
             self._seen |= new
             self._moved, self._mention = time.monotonic(), _MENTION_SECONDS

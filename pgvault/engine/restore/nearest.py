@@ -1,4 +1,4 @@
-"""What can be reached in place of a target that cannot, on either side of it.
+"""What can be reached in place of a target that cannot, before it and after it.
 
 Every target that is offered was itself looked up, so that choosing it leads to a plan.
 """
@@ -18,10 +18,10 @@ from pgvault.model.target import AtLsn, AtTime, Immediate, Target, describe
 
 
 class When(Enum):
-    """On which side of the target that was asked for a nearest target is."""
+    """Whether a nearest target is before or after the one that was asked for."""
 
     AT = "at"
-    """It is that target, said so that it is one place that can be reached."""
+    """The same target, made unambiguous and reachable."""
     EARLIER = "earlier"
     LATER = "later"
 
@@ -44,8 +44,8 @@ def nearest(found: NoChoice, asked: Reading, candidates: Sequence[Backup], whole
             paths: Callable[[bool], RecoveryPaths]) -> list[Nearest]:
     """Return the target itself, then what is earlier and what is later, the nearest first.
 
-    `candidates` are the backups that were asked for, `whole` all that are usable, oldest first; `paths` returns the
-    paths with or without the unfinished segments.
+    `candidates` are the backups that were asked for, `whole` all usable ones, oldest first; `paths` returns the paths
+    with or without the unfinished segments.
     """
     places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' path, what was found first
     for when, readings in _offers(found, asked, whole):
@@ -57,7 +57,7 @@ def nearest(found: NoChoice, asked: Reading, candidates: Sequence[Backup], whole
 
 
 def _offers(found: NoChoice, asked: Reading, whole: Sequence[Backup]) -> Iterator[tuple[When, Sequence[Reading]]]:
-    """Aims by preference: the first of each that can be reached is meant."""
+    """Yield offers by preference: the first of each kind that can be reached counts."""
     for reading in found.readings:
         yield When.AT, [reading]
     if isinstance(asked.target, Immediate):
@@ -80,7 +80,7 @@ def _offers(found: NoChoice, asked: Reading, whole: Sequence[Backup]) -> Iterato
 
 
 def _before(refusal: NoStop, timeline: int) -> Iterator[Reading]:
-    """Return the last commit that can be replayed or, if there was none behind the backup, the backup's end."""
+    """Return the last commit that can be replayed or, if none followed the backup, the backup's end."""
     if refusal.last:
         yield Reading(AtTime(refusal.last), timeline,
                       reason=f"the last commit that can be reached on timeline {timeline}")

@@ -1,7 +1,7 @@
-"""What a restored server shows of itself without a login: its files, its processes, pg_controldata and its log.
+"""What a restored server shows without a login: its files, its processes, pg_controldata and its log.
 
-Everything here holds in any language: states come from pg_controldata, which the host runs in English, from
-postmaster.pid and from process titles, which PostgreSQL does not translate.
+All of this works in any language: states come from pg_controldata, which the host runs in English, from postmaster.pid
+and from process titles, which PostgreSQL does not translate.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ say log "$(
   read -r kind current 2>/dev/null <current_logfiles && tail -n "$lines" "$current" 2>/dev/null)"
 say end yes
 """
-"""Where its log is: what pg_ctl writes, what the server's own collector writes, and wherever a start command of the
-host's own sends it, which only a running server shows; $4 is where that was seen before."""
+"""The places of its log: pg_ctl's file, the server's own collector's, and wherever the host's start command sends it,
+which only a running server shows; $4 is where an earlier look found it.
+"""
 
 _PAIR = re.compile(r"(\S.*?):\s+(.*)")
 _STARTED = re.compile(r"PostgreSQL \d\S* .*compiled by")
@@ -69,11 +70,12 @@ _REPLAYS = re.compile(r"\bstartup\b.*?\b(?:recovering|waiting for) [0-9A-F]{24}"
 _STREAMS = re.compile(r"\bwalreceiver\b.*\bstreaming ([0-9A-F]+/[0-9A-F]+)")
 _WORKS = re.compile(r"\b(?:startup|checkpointer)\b")
 _LASTS = re.compile(r"\d+[.,]\d\d s\b.*")
-"""What long steps report now and then: "syncing data directory (fsync), elapsed time: 10.00 s, current path: ..."."""
+"""The reports of long steps, such as "syncing data directory (fsync), elapsed time: 10.00 s, current path: ..."."""
 _ROOM = 1024
-"""A server that has fewer KiB cannot even write down why it does not start."""
+"""The free KiB below which a server cannot even log why it does not start."""
 _TICKS = 10
-"""Processor time in hundredths of a second that counts as work: one that waits and wakes each second uses less."""
+"""Processor time in hundredths of a second that counts as work: a process that waits and wakes each second uses less.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +85,36 @@ class Process:
     pid: int
     title: str
     ticks: int = 0
-    """Processor time that it used; 0 where the host does not show it."""
+    """Its processor time, in ticks; 0 if the host does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one look found."""
+    """The result of one look."""
 
     alive: bool = False
-    """Its postmaster runs."""
+    """True if its postmaster runs."""
     status: str = ""
-    """As postmaster.pid has it: starting, stopping, ready (it takes logins) or standby (it runs and takes none)."""
+    """The state in postmaster.pid: starting, stopping, ready (it accepts logins) or standby (it runs and accepts none).
+    """
     started: int | None = None
-    """Seconds since 1970."""
+    """Its start time, in seconds since 1970."""
     port: int | None = None
     places: tuple[str, ...] = ()
     """Where it listens: a directory of Unix sockets, an abstract one (@...), or an address."""
     directory: str = ""
-    """Its data directory, without links."""
+    """Its data directory, with symbolic links resolved."""
     control: Mapping[str, str] = field(default_factory=dict)
-    """pg_controldata's lines."""
+    """The lines of pg_controldata."""
     processes: tuple[Process, ...] = ()
     log: tuple[str, ...] = ()
-    """Its last lines since it was started."""
+    """The last lines of its log since it was started."""
     branch: tuple[int, Lsn] | None = None
     """The newest timeline that it knows, and where that began."""
     elsewhere: str = ""
-    """The file that its messages go to, when it is neither pg_ctl's nor its collector's."""
+    """The file of its messages, if it is neither pg_ctl's nor its collector's."""
     free: int | None = None
-    """KiB on the file system of its data directory; None when that was not told."""
+    """The free KiB on the file system of its data directory; None if unknown."""
 
     @property
     def is_full(self) -> bool:
@@ -140,7 +143,7 @@ class Observation:
 
     @property
     def doing(self) -> str:
-        """Return what the startup process, which replays, reports."""
+        """Return what the startup process, which replays, reports in its title."""
         return next((each.title.strip() for each in self.processes if re.search(r"\bstartup\b", each.title)), "")
 
     @property
@@ -148,8 +151,9 @@ class Observation:
         return next((each.pid for each in self.processes if re.search(r"\bstartup\b", each.title)), None)
 
     def signs_of_life(self) -> set[str]:
-        """Return facts of which a new one shows that something moved. What the log reports of logins and of lost
-        connections is not among them: those come while nothing moves."""
+        """Return facts of which a new one shows that something changed. The log's reports of logins and lost
+        connections are not among them: they occur while nothing else does.
+        """
         signs = {self.state, self.status, self.control.get("Latest checkpoint location", ""),
                  self.control.get("Minimum recovery ending location", "")}
         for each in self.processes:
@@ -164,14 +168,15 @@ NOTHING_SEEN = Observation()
 
 
 async def observe_server(host: Host, directory: str, programs: str, elsewhere: str = "") -> Observation:
-    """Look at the server. `programs` is the directory of pg_controldata, or empty; `elsewhere` is what an earlier look
-    found."""
+    """Look at the server. `programs` is the directory of pg_controldata, or empty; `elsewhere` is the log that an
+    earlier look found.
+    """
     done = await host.run_script(_LOOK, programs, directory, str(_LOG_LINES), elsewhere)
     return sight_of([record.decode("utf-8", "surrogateescape") for record in done.stdout.split(b"\0")[:-1]])
 
 
 def sight_of(records: Sequence[str]) -> Observation:
-    """Parse what the script printed."""
+    """Parse the script's output."""
     pairs = [(key, value) for key, _, value in (record.partition("=") for record in records)]
     facts = dict(pairs)
     pid_file = [line.strip() for line in facts.get("postmaster.pid", "").splitlines()] + [""] * 8

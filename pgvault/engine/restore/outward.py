@@ -1,8 +1,8 @@
-"""By which settings a server acts on the world outside its data directory: pure rules on names and values.
+"""The settings by which a server acts on the world outside its data directory: pure rules on names and values.
 
-A copy that is restored beside its original must not archive, follow, log, schedule or replicate in its original's
-place. What a default makes harmless is commented out; background workers that reach out, or that run jobs by
-themselves, are not loaded; and where the data cannot be read without the library, its workers are switched off.
+A copy that runs beside its original must not archive, follow, log, schedule or replicate in the original's place.
+Settings that a default makes harmless are commented out; background workers that act on the outside, or that run jobs
+by themselves, are not loaded; and if the data cannot be read without the library, its workers are switched off.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NEUTRALISED: Final = frozenset({
     "data_directory", "external_pid_file", "synchronous_standby_names", "synchronized_standby_slots",
     "sync_replication_slots", "bonjour", "pg_partman_bgw.dbname", "squeeze.worker_autostart",
 })
-"""Commented out wherever they stand."""
+"""Settings that are commented out in every file."""
 WRITTEN: Final = frozenset({"log_directory", "log_filename", "stats_temp_directory"})
-"""Paths that the server writes to; relative ones are in the data directory, unless they lead out of it."""
+"""Paths to which the server writes; relative ones are in the data directory, unless they lead out of it."""
 PATHS: Final = frozenset({
     "hba_file", "ident_file", "krb_server_keyfile", "log_directory", "ssl_ca_file", "ssl_cert_file", "ssl_crl_dir",
     "ssl_crl_file", "ssl_dh_params_file", "ssl_key_file", "stats_temp_directory",
@@ -33,11 +33,13 @@ REPORTED: Final = PATHS | {
     "dynamic_library_path", "huge_pages", "listen_addresses", "local_preload_libraries", "session_preload_libraries",
     "shared_preload_libraries", "ssl_passphrase_command", "unix_socket_directories", "unix_socket_group",
 }
-"""Left as they are, and named: they may not fit another host."""
+"""Settings that are left unchanged and reported: they may not fit another host."""
 LIBRARIES: Final = "shared_preload_libraries"
 
 ALWAYS: Final = {"max_logical_replication_workers": "0"}
-"""A subscription's worker would take changes from the publisher's slot in the live subscriber's place."""
+"""Settings that are always written. A subscription's worker would take changes from the publisher's slot in the live
+subscriber's place.
+"""
 WHY: Final = "so that the copy acts on nothing outside"
 _REACH_OUT: Final = {
     "bdr": "replicates", "pglogical": "replicates", "spock": "replicates", "pg_failover_slots": "copies slots",
@@ -46,30 +48,30 @@ _REACH_OUT: Final = {
     "pg_net": "sends requests", "vectorize": "sends requests", "bgw_replstatus": "answers for the original",
     "pgautofailover": "watches other servers", "percona_pg_telemetry": "reports about the server",
 }
-"""Libraries whose workers act by themselves, and which nothing needs to read the data."""
+"""Libraries whose workers act by themselves, and which are not needed to read the data."""
 _SWITCHED_OFF: Final = {
     "timescaledb": {"timescaledb.max_background_workers": "0"},
     "citus": {"citus.recover_2pc_interval": "-1", "citus.distributed_deadlock_detection_factor": "-1",
               "citus.defer_shard_delete_interval": "-1"},
 }
-"""Libraries without which the data cannot be read: what stops their workers."""
+"""Libraries without which the data cannot be read, with the settings that stop their workers."""
 _NAME = re.compile(r'\s*("(?:[^"]|"")*"|[^,]*?)\s*(?:,|$)')
 
 
 def is_outside(name: str, value: str) -> bool:
-    """Return whether what the server writes there, relative to its data directory, is outside of it."""
+    """Return whether a path to which the server writes, relative to its data directory, is outside of it."""
     if name == "log_filename":
         return "/" in value
     return value.startswith("/") or ".." in value.split("/")
 
 
 def logs_elsewhere(value: str) -> bool:
-    """Return whether this log_destination sends the log to the host's own, where it would be the original's."""
+    """Return whether this log_destination sends the log to the host's own, the same as the original's."""
     return bool({"syslog", "eventlog"} & {name.strip().strip('"').lower() for name in value.split(",")})
 
 
 def without_workers(libraries: str) -> tuple[str, tuple[str, ...]]:
-    """Return the list without the libraries whose workers act by themselves, and what was removed with what it does."""
+    """Return the list without the libraries whose workers act by themselves, and each removed one with what it does."""
     names = libraries_of(libraries)
     kept = [name for name in names if _library(name) not in _REACH_OUT]
     return ", ".join(kept), tuple(f"{name} {_REACH_OUT[name]}" for name in map(_library, names) if name in _REACH_OUT)
@@ -83,7 +85,8 @@ def switched_off(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def lifted_by_reset(changes: Iterable[SettingChange]) -> tuple[str, ...]:
-    """Return the settings that a restore added for this alone: without them the configuration is the original's again.
+    """Return the settings that a restore added for this purpose alone: without them the configuration is the original's
+    again.
     """
     return tuple(each.name for each in changes if not each.line and WHY in each.action)
 
@@ -94,5 +97,5 @@ def libraries_of(libraries: str) -> list[str]:
 
 
 def _library(name: str) -> str:
-    """Return `pg_cron` for "$libdir/pg_cron.so" in a list."""
+    """Return the library's name: `pg_cron` for "$libdir/pg_cron.so"."""
     return name.strip('"').rpartition("/")[2].removesuffix(".so")

@@ -1,8 +1,8 @@
-"""What is done to the destination's directories: marked before the first byte, unmarked after the last.
+"""Prepares and publishes the destination's directories: marked before the first byte, unmarked after the last.
 
 `global/pg_control` is sent under another name and gets its own after everything else is on disk; until then PostgreSQL
-cannot start there. The mark is a file that says whose restore it is, so that a second run knows what is its own to
-remove: the job, whether the restore made the directory, and the data directory that it belongs to.
+cannot start there. The mark is a file that identifies the restore, so that a second run knows what it may remove: it
+has the job, whether the restore made the directory, and the data directory that it belongs to.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Site:
     directory: str
     """The data directory, with symbolic links resolved: what is renamed is the directory, not a link to it."""
     tablespaces: tuple[tuple[int, str], ...]
-    """OID and location."""
+    """The OID and the location of each tablespace."""
     job: str
     sets_aside: bool
     left_by: str = ""

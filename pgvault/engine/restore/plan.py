@@ -1,4 +1,4 @@
-"""Making a restore plan: everything that can be known before the first byte is written, and nothing written yet."""
+"""Makes a restore plan: everything that can be known before the first byte is written, without writing anything."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ from pgvault.vault.wal_facts import OnProgress
 
 
 class _Found(NamedTuple):
-    """What the vault knows of a request."""
+    """What the vault knows about a request."""
 
     choice: Choice
     need: WalNeed
     replay: Replay
     conditions: tuple[Precondition, ...]
-    """Those of the WAL."""
+    """The conditions of the WAL."""
 
 
 class _Contents(NamedTuple):
-    """What the backup's own files decide."""
+    """What the backup's own files determine."""
 
     source: Source
     destination: RestoreDestination
@@ -80,7 +80,7 @@ class _Contents(NamedTuple):
 
 
 async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit: Emit = discard) -> RestorePlan:
-    """Return the plan, also if some of its preconditions do not hold; PgvaultError if there can be none."""
+    """Return the plan, even if some of its preconditions do not hold. Raises PgvaultError if there can be none."""
     settings = config.server(request.server)
     host_config = config.host(request.host) if request.host else None
     directory = directory_of(request, host_config)
@@ -133,7 +133,7 @@ def _contents(request: RestoreRequest, found: _Found, point: Point, directory: s
 
 
 def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
-    """Return the data directory to restore to; UsageError if none is named."""
+    """Return the data directory to restore to. Raises UsageError if none is named."""
     directory = request.directory or (host.data_directory if host else None) or ""
     if not directory:
         raise UsageError("no directory to restore to", hint="Name it: pgvault restore SERVER BACKUP DIRECTORY")
@@ -144,7 +144,7 @@ def directory_of(request: RestoreRequest, host: HostConfig | None) -> str:
 
 async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host, directory: str,
                           server: ServerVault) -> WalMissing:
-    """Return why there is no plan, also if the directory that is to be replaced may contain what is missing."""
+    """Return why there is no plan, and mention that the directory to be replaced may contain what is missing."""
     names: tuple[str, ...] = ()
     if request.overwrite:
         with suppress(PgvaultError):  # what is missing is the news
@@ -154,7 +154,7 @@ async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host
 
 async def probe_for(destination: RestoreDestination, configuration: Configuration, host: Host,
                     config: HostConfig | None, *, measure: bool = False) -> Destination:
-    """Return the destination as it is now, in all that its conditions are about."""
+    """Return the destination's present state, as far as conditions depend on it."""
     listens = configuration.listens
     return await probe_destination(
         host, destination.directory, [s.location for s in destination.placed], (config and config.bin_directory) or "",
@@ -173,7 +173,7 @@ async def _primary(server: ServerVault, settings: ServerConfig) -> History | Pgv
 
 def _from_vault(server: ServerVault, request: RestoreRequest, primary: History | PgvaultError | None,
                 on_progress: OnProgress) -> _Found:
-    """Return the backup, the timeline and the WAL, from what the vault knows, and the conditions of that WAL.
+    """Return the backup, the timeline and the WAL, as the vault has them, and the conditions of that WAL.
 
     The original server is not asked, except for the timeline of the `primary` that a standby is to follow.
     """

@@ -1,4 +1,4 @@
-"""What a plan has to say of its backup, of the WAL on the way and of what it replaces, and what of it refuses the plan.
+"""The remarks and refusals of a plan about its backup, the WAL on its recovery path and what it replaces.
 
 The destination's own conditions are in `preconditions`.
 """
@@ -25,7 +25,7 @@ from pgvault.vault.wal_search import Row, WalSearch
 
 
 def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:
-    """Yield the warning of a restore to the end if the archive continues behind a place that no recovery passes."""
+    """Yield the warning of a restore to the end if the archive continues beyond a place that no recovery passes."""
     if not isinstance(request.target, EndOfWal) or not (why := choice.path.break_behind(last)):
         return
     if request.standby and last.ends_by == MINIMAL:
@@ -37,14 +37,16 @@ def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iter
 
 def histories_for(search: WalSearch, request: RestoreRequest, choice: Choice) -> tuple[str, ...]:
     """Return all histories, so that the new timeline gets an unused number. A standby takes the newest that it finds
-    for its primary's, so it gets none that is newer than the one it follows."""
+    for its primary's, so it gets none that is newer than the one it follows.
+    """
     newest = choice.history.timeline
     return tuple(name for name in search.histories() if not request.standby or int(name[:8], 16) <= newest)
 
 
 def replaced_by(request: RestoreRequest, directory: str, state: DirectoryState, backup: Backup,
                 real_path: str) -> Replaced:
-    """Return what becomes of what is in the data directory; UsageError if `--overwrite` names another directory."""
+    """Return what becomes of the data directory's contents. Raises UsageError if `--overwrite` names another directory.
+    """
     if_holds = request.if_holds or state.holds
     if state.incomplete_restore is not None:
         return Replaced(state, if_holds, describe_contents(state, request.server, backup))
@@ -81,7 +83,7 @@ def wal_conditions(search: WalSearch, request: RestoreRequest, choice: Choice,
 
 
 def _unread(row: Row, request: RestoreRequest) -> Precondition:
-    """Return the condition of WAL that was not read: a person has to allow what a plan cannot show."""
+    """Return the condition for unread WAL: a person has to allow what a plan cannot show."""
     return Precondition(
         "unread WAL", Outcome.WARNING if request.allow_unread else Outcome.FAILED,
         f"{row.name} was not read: {row.problem}. Whether it creates a tablespace is not known; replay would do that "

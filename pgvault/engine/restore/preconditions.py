@@ -1,6 +1,6 @@
-"""What must hold at the destination before anything is written there: pure rules on what the probe saw.
+"""What must hold at the destination before anything is written there: pure rules on the probe's findings.
 
-A condition has the name of a thing, so that it reads right whether it holds or has failed.
+A condition is named by a noun, so that its name suits both outcomes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from pgvault.model.restore_plan import DirectoryState, Precondition, RestoreDest
 from pgvault.model.text import size
 
 RECOVERY_SEGMENTS = 3
-"""What a server writes in pg_wal before it is up: the segment it replays, the new timeline's first, and the next."""
+"""What a server writes in pg_wal before it is up: the segment that it replays, the new timeline's first, and the next.
+"""
 
 
 def destination_conditions(probed: Destination, state: DirectoryState, plan: RestorePlan,
                            host: HostConfig | None) -> tuple[Precondition, ...]:
-    """Return every condition with its outcome; the plan stands if none has failed. `state` is the state of the
-    directory that was probed."""
+    """Return every condition with its outcome; the plan stands if none has failed. `state` is the state of the probed
+    directory.
+    """
     backup = plan.source.backup
     return (
         *held_conditions(state, plan),
@@ -51,7 +53,7 @@ def _running(probed: Destination, plan: RestorePlan, host: HostConfig | None) ->
 
 
 def _stop(probed: Destination, plan: RestorePlan, host: HostConfig | None) -> str:
-    """Return the command to type there."""
+    """Return the command that a person types to stop the server."""
     if command := host and host.stop_command_for(plan.destination.directory, probed.directory.real_path):
         return command
     programs = [each for each in probed.installations if each.has_pg_ctl]
@@ -93,7 +95,7 @@ def _directory(probed: Destination, state: DirectoryState, plan: RestorePlan) ->
 
 
 def _renaming(place: Place) -> Precondition:
-    """Return whether what is there can be set aside."""
+    """Return the condition that the directory can be renamed."""
     name, parent = "directory", posixpath.dirname(place.real_path)
     if place.is_mount_point:
         return fails(name, f"{place.real_path} is a mount point, which cannot be renamed.",
@@ -128,8 +130,9 @@ def _owner(probed: Destination, plan: RestorePlan) -> Precondition:
 
 
 def room(probed: Destination, destination: RestoreDestination, total: int, segment_size: int) -> tuple[Room, ...]:
-    """Return needed and free space for each file system: needs on one add up, and recovery needs space of its own in
-    pg_wal. `total` is what is written in all, in bytes."""
+    """Return required and free space for each file system: requirements on one add up, and recovery needs space of its
+    own in pg_wal. `total` is the number of bytes written in all.
+    """
     spaces = destination.placed
     wanted = [(probed.directory, total - sum(each.size_bytes for each in spaces) + RECOVERY_SEGMENTS * segment_size),
               *((place, space.size_bytes) for space, place in zip(spaces, probed.tablespaces, strict=True))]
@@ -140,7 +143,9 @@ def room(probed: Destination, destination: RestoreDestination, total: int, segme
 
 
 def _room(places: Sequence[tuple[Place, int]]) -> Room:
-    """Count what an incomplete restore left as free: it is removed before anything is written."""
+    """Return the room on one file system. The remains of an incomplete restore count as free: they are removed before
+    anything is written.
+    """
     first = places[0][0]
     left = sum(place.left_bytes for place, _ in places)
     free = None if first.free_bytes is None else first.free_bytes + left

@@ -1,4 +1,4 @@
-"""Prepared transactions at the stop: those that the backup has the files of, and what the pending ones hold."""
+"""Prepared transactions at the stop: those in the backup's own files, and the locks that the pending ones hold."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_replay(server: ServerVault, choice: Choice) -> tuple[Replay, tuple[Prec
 
 
 def named_prepared(server: ServerVault, choice: Choice, pending: Iterable[PreparedTransaction]) -> tuple[Prepared, ...]:
-    """Return those that are pending at the stop, with the names that the backups around it know."""
+    """Return the transactions pending at the stop, with the names that the backups around it have."""
     pending = tuple(pending)
     if not pending:
         return ()
@@ -57,8 +57,9 @@ def _named(each: PreparedTransaction, names: NamesAt) -> Prepared:
 
 
 def _locks(each: PreparedTransaction, names: NamesAt) -> Iterator[str]:
-    """Return the locks that others meet, on what users made; not on indexes and TOAST tables, which follow their
-    tables."""
+    """Return the locks that others wait for, on users' relations; not on indexes and TOAST tables, which follow their
+    tables.
+    """
     for database, oid, mode in sorted(each.locks):
         if mode == _ACCESS_SHARE or database != each.database or oid < _FIRST_OF_USERS:
             continue

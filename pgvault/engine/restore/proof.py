@@ -1,4 +1,4 @@
-"""What a restored server showed of itself when it had arrived."""
+"""What a restored server reported of itself when it had arrived."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from pgvault.model.times import utc
 @dataclass(frozen=True, slots=True)
 class Proof:
     state: str
-    """promoted, paused, shut down, following"""
+    """One of promoted, paused, shut down, following."""
     last_commit: datetime | None
     timeline: int | None
     lsn: Lsn | None
     log: tuple[str, ...]
     """The log's own lines on where recovery stopped."""
     lag_bytes: int | None = None
-    """Of a standby: how much of what the original server has sent is not replayed yet."""
+    """For a standby, how many bytes that the original server has sent are not replayed yet."""
     lag_seconds: float | None = None
-    """How old its newest replayed commit is while there is such WAL, else 0."""
+    """The age of its newest replayed commit while there is such WAL, else 0."""
     expected: tuple[Found, ...] = ()
-    """What became of each table that was asked for."""
+    """What was found of each expected table."""
     prepared: tuple[Prepared, ...] = ()
-    """Transactions that wait for their end."""
+    """The transactions that are prepared and not ended."""
     closed: tuple[Closed, ...] = ()
-    """Databases that cannot be opened."""
+    """The databases that cannot be opened."""
     refusal: str = ""
-    """Why it could not be asked, when its files and its log are all that the proof rests on."""
+    """Why it could not be queried, so that the proof rests on its files and its log alone; else empty."""
 
     @property
     def lacking(self) -> tuple[Found | Closed, ...]:
         return *self.closed, *(found for found in self.expected if found.presence is not Presence.THERE)
 
     def next_step(self, server: str, job: str) -> str:
-        """Return the next step if something is lacking after this restore of the server."""
+        """Return the next step if something is missing after this restore of the server."""
         if self.closed:
             return self.closed[0].step
         if any(found.locked_by_replay for found in self.expected):

@@ -1,8 +1,8 @@
-"""Waiting until the restored server is where it was asked to be, and what it shows of itself there.
+"""Waits until the restored server has reached its target, and collects what it reports there.
 
-Success is what PostgreSQL reports, not that files were copied: it left recovery, paused, or shut down at the target,
-on which timeline, after which commit, and what its log says of it. The waiting ends in a verdict or an error: as long
-as something moves it goes on, however long; where nothing does it has a limit.
+Success is what PostgreSQL reports, not that files were copied: it left recovery, paused, or shut down at the target, on
+which timeline, after which commit, and what its log has about it. The wait ends in a verdict or an error: it goes on as
+long as something changes, however long that takes; without a change it has a limit.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.restore_plan import RestorePlan
 
 SILENT_SECONDS = 300.0
-"""How long nothing may move: no position, no file, no process at work."""
+"""The longest time without a change of a position, a file, or a working process, in seconds."""
 REFUSED_SECONDS = 20.0
-"""The same, when nobody is let in and only files and processes can be looked at."""
+"""The same if no login succeeds and only files and processes can be examined."""
 FOLLOW_SECONDS = 60.0
-"""How long a standby that replays nothing more may take to reach the original server,"""
+"""How long a standby that replays nothing more may take to reach the original server, in seconds."""
 FAILING_SECONDS = 15.0
-"""and when its log shows that it tried more than once and failed."""
+"""The same if its log shows that it tried more than once and failed."""
 _POLL_SECONDS, _SLOWEST_POLL = 0.3, 5.0
 
 
 async def prove(host: Host, config: HostConfig | None, server: ServerConfig, plan: RestorePlan, begin: Lsn,
                 emit: Emit, *, started: Started) -> Proof:
-    """Wait until the started server has reached the target, then look for what the restore was made for.
+    """Wait until the started server has reached the target, then check for what the restore was made for.
 
-    PgvaultError with the server's log if it cannot arrive or nothing moves any more. What is expected and not there is
-    reported, not raised.
+    Raises PgvaultError with the server's log if it cannot arrive or nothing changes any more. An expected table that is
+    missing is reported, and raises nothing.
     """
     try:
         watch = await Watch.begin(host, config, server, plan, started)

@@ -1,4 +1,4 @@
-"""The archived WAL on the way to the end of one timeline, as recovery reads it, read once for all who ask."""
+"""The archived WAL on the path to the end of one timeline, in the order of recovery, read once for all callers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 _XIDS = 1 << 32
 _FAR_ENOUGH = 32
-"""Segments that are read in search of a subtransaction's transaction, which ends soon after it nearly always."""
+"""How many segments are searched for a subtransaction's top-level transaction, which nearly always ends soon after it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Archive:
 
 @contextmanager
 def archive_of(server: ServerVault, on_progress: OnProgress) -> Iterator[Archive]:
-    """Open the archive; NotFound if the vault holds nothing of the server. The original server is not asked.
+    """Open the archive. Raises NotFound if the vault has nothing of the server. The original server is not asked.
 
     WAL that has not been read yet is read first; `on_progress` gets the progress.
     """
@@ -65,8 +66,7 @@ class RecoveryPath:
         self._read: tuple[str, list[Transaction]] = ("", [])
 
     def wal_from(self, begin: Lsn) -> Stretch | None:
-        """Return what recovery can read from `begin` on, up to the first segment that is missing; None if it is the
-        first."""
+        """Return what recovery can read from `begin` on, up to the first missing segment; None if that is the first."""
         number = begin // self.size
         firsts, runs = self.once("runs", self._runs)
         place = bisect_right(firsts, number) - 1
@@ -95,8 +95,9 @@ class RecoveryPath:
         return self._read[1]
 
     def first_late(self, row: Row, first: int, begin: Lsn) -> tuple[bool, Transaction] | None:
-        """Return the first end of a transaction in this segment, at `begin` or behind it, whose time is `first` or
-        later; and whether one before it is in time. Recovery does not meet what is before a backup's begin."""
+        """Return the first end of a transaction in this segment, at `begin` or after it, that is at `first` or later;
+        and whether one before it is earlier. Recovery does not read what precedes a backup's begin.
+        """
         def find() -> tuple[bool, Transaction] | None:
             in_time = False
             for each in self.transactions(row):
@@ -114,7 +115,7 @@ class RecoveryPath:
             (each for each in self.transactions(row) if each.xid == xid), None))
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
-        """Return what `find` found at the first call with this key."""
+        """Return what `find` returned at the first call with this key."""
         if key not in self._found:
             self._found[key] = find()
         return cast("T", self._found[key])

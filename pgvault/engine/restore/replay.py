@@ -1,4 +1,4 @@
-"""What replay does behind a plan's back, found in the archived WAL from the backup's begin to the stop."""
+"""The effects of replay beyond the data files, found in the archived WAL from the backup's begin to the stop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pgvault.vault.wal_search import Row
 
 def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
               names: Mapping[int, str] | None = None) -> Replay:
-    """What recovery of the chosen backup does up to the chosen stop; ask while the archive is open.
+    """Return what recovery of the chosen backup does up to the chosen stop; call it while the archive is open.
 
-    `held` are the prepared transactions of which the backup has the files (pg_twophase, `read_two_phase`), `names` the
-    names of tablespaces by OID as other backups and catalogue snapshots know them. WalMissing when the segment in which
-    recovery stops has to be read and cannot be.
+    `held` are the prepared transactions whose files are in the backup (pg_twophase, `read_two_phase`), `names` the
+    names of tablespaces by OID as other backups and catalogue snapshots have them. Raises WalMissing if the segment in
+    which recovery stops has to be read and cannot be.
     """
     path, stop, begin = choice.path, choice.stop, choice.backup.begin_lsn or Lsn(0)
     rows = needed(path, choice.backup, stop).rows
@@ -30,19 +30,20 @@ def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),
 
 
 def space_names(backups: Iterable[Backup]) -> dict[int, str]:
-    """Return the names of tablespaces by OID, as the backups know them."""
+    """Return the names of tablespaces by OID, from the backups."""
     return {space.oid: space.name for backup in backups for space in backup.tablespaces}
 
 
 def creations_in(path: RecoveryPath, rows: Sequence[Row]) -> tuple[Lsn, ...]:
-    """Return where these segments create tablespaces, also behind the stop: a person may let recovery continue."""
+    """Return where these segments create tablespaces, also after the stop: a person may let recovery continue."""
     return tuple(effect.lsn for _, effect in path.effects(rows[-1])
                  if isinstance(effect, TablespaceCreated) and effect.segment >= rows[0].segment.number)
 
 
 def _effects(path: RecoveryPath, rows: Sequence[Row], begin: Lsn, stop: Stop) -> Iterator[Effect]:
     """Return the effects of the unbroken WAL around `begin`, up to the stop: a transaction may have been prepared long
-    before."""
+    before.
+    """
     last, first = rows[-1], begin // path.size
     exact = path.effects_within(last) if last.passed and not last.problem else None
     found = path.effects(last)

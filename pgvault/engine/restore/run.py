@@ -1,8 +1,8 @@
-"""Running a restore plan: exactly what it says, or nothing.
+"""Executes a restore plan exactly, or not at all.
 
-The destination is looked at again first; when the world has moved it stops there and says what changed. Then: mark,
-WAL and files in parallel streams, configuration made safe, everything flushed, `global/pg_control` in its place and
-the mark removed, the server started and asked whether it arrived.
+The destination is examined again first; if it has changed, the restore stops and reports what changed. Then: mark, WAL
+and files in parallel streams, configuration made safe, everything flushed, `global/pg_control` in its place and the
+mark removed, the server started and queried whether it arrived.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _FLUSH_SECONDS = 2.0
 class RestoreVerdict:
     plan: RestorePlan
     proof: Proof | None
-    """None when the server was not to be started."""
+    """The proof; None if the server was not to be started."""
 
     def __str__(self) -> str:
         where = self.plan.destination.place
@@ -70,7 +70,7 @@ class RestoreVerdict:
 
 async def run_restore(plan: RestorePlan, config: Config, *, job: str, emit: Emit,
                       host: Host | None = None) -> RestoreVerdict:
-    """Carry out the plan. Raise what stopped it, with the state in which the destination is.
+    """Carry out the plan. On failure, raise the cause with the state of the destination.
 
     `host` is the connection over which the plan was made, to be used again; the caller closes it.
     """
@@ -110,7 +110,7 @@ async def _arrive(scope: AsyncExitStack, host: Host | None, look: _Look, emit: E
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Checks whether the destination is as the plan says, right before what cannot be undone."""
+    """Checks whether the destination agrees with the plan, right before what cannot be undone."""
 
     plan: RestorePlan
     vault: Vault
@@ -130,7 +130,7 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Restore:
-    """What one restore works with, and its two halves: writing the files, starting the server."""
+    """The state of one restore, and its two halves: writing the files, starting the server."""
 
     plan: RestorePlan
     config: Config
@@ -191,7 +191,7 @@ class _Restore:
         progress.report()
 
     async def _prepare(self, site: Site) -> None:
-        """Prepare the directories. A failure undoes itself, unless the host cannot be reached any more."""
+        """Prepare the directories. A failure undoes itself, unless the host can no longer be reached."""
         try:
             await site.prepare()
         except Unreachable:
@@ -235,11 +235,11 @@ class _Restore:
             raise
 
     def _note(self, text: str) -> None:
-        """Report the state in which the destination is left."""
+        """Report the state of the destination."""
         self.emit(Noted(text, Level.WARNING, "incomplete"))
 
     async def start(self, recovery: Recovery) -> Proof:
-        """Start the server; return what it reports of itself when it has arrived."""
+        """Start the server; return its report when it has arrived."""
         from pgvault.engine.restore.prove import prove  # and with it psycopg: nobody waits for the job to begin for it
 
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)

@@ -1,11 +1,11 @@
-"""Bringing WAL that only an old data directory has into the vault, before that directory is set aside.
+"""Brings WAL that only an old data directory has into the vault, before that directory is set aside.
 
-What the server had not archived is in its pg_wal: finished segments, and the one that it was writing, which holds the
-newest commits and is kept as a `.partial`, as PostgreSQL does at the end of a timeline. A segment there is real when
-its first page carries its own position; a recycled one, waiting to be used, carries that of its earlier life.
+What the server had not archived is in its pg_wal: finished segments, and the unfinished one, which has the newest
+commits and is kept as a `.partial`, as PostgreSQL does at the end of a timeline. A segment there is genuine if its
+first page has its own position; a recycled one, waiting to be used, has that of its earlier life.
 
 The directory may be that of a copy which was restored, looked at and is no longer wanted. Its timelines are not the
-server's: were they archived, standbys and restores would follow them. They go to quarantine.
+server's: if they were archived, standbys and restores would follow them. They go to quarantine.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class _Found:
     name: str
     head: bytes
     finished: bool
-    """PostgreSQL has said that it is complete."""
+    """True if PostgreSQL has marked it as complete."""
     waits: bool = False
-    """For an archive_command, so this server is meant to archive."""
+    """True if it waits for an archive_command, so that this server is meant to archive."""
 
     @property
     def timeline(self) -> int:
@@ -74,10 +74,10 @@ class _Found:
 
 
 async def salvage(host: Host, directory: str, server: ServerVault, *, level: int, emit: Emit) -> tuple[str, ...]:
-    """Archive what the old data directory has and the vault has not; return the names under which it was stored.
+    """Archive what the old data directory has and the vault lacks; return the names under which it was stored.
 
-    Raises if something could not be read or stored: then the directory must stay as it is. A file that the archive
-    refuses because it has another one of that name is in quarantine, which loses nothing; it is reported.
+    Raises an error if something could not be read or stored: then the directory must not be changed. A file that the
+    archive refuses because it has another one of that name is in quarantine, so that nothing is lost; it is reported.
     """
     identity = read_identity(server)
     found = await _look(host, directory)
@@ -101,7 +101,7 @@ async def salvage(host: Host, directory: str, server: ServerVault, *, level: int
 
 
 async def only_there(host: Host, directory: str, server: ServerVault) -> tuple[str, ...]:
-    """Return the names under which `salvage` would archive what only this directory has. Raises like that."""
+    """Return the names under which `salvage` would archive what only this directory has. Raises the same errors."""
     found = await _look(host, directory)
     wanted = _wanted(found, read_identity(server))
     foreign = await _foreign(host, directory, server, [found[source] for source in wanted.values()])
@@ -119,7 +119,7 @@ def planned_without(names: Sequence[str], server: str, directory: str) -> Precon
 
 
 def unreachable_without(error: WalMissing, names: Sequence[str], server: str, directory: str) -> WalMissing:
-    """Return the error of a target that may be in WAL that only the directory has, which has not been read."""
+    """Return the error for a target that may be in WAL that only the directory has, which has not been read."""
     return WalMissing(error.message, detail=f"{error.detail} {_listed(names, directory)}; it was not looked into.",
                       hint=f"If the target is in there, {_first(server, directory)}, and plan again, with --partial "
                            f"for a .partial. Otherwise: {error.hint}")
@@ -181,7 +181,7 @@ async def _look(host: Host, directory: str) -> dict[str, _Found]:
 
 
 def _wanted(found: Mapping[str, _Found], identity: Identity | None) -> dict[str, str]:
-    """Return under which name to archive which file: histories first, then segments in the order of their names."""
+    """Return the name under which to archive each file: histories first, then segments in the order of their names."""
     wanted: dict[str, str] = {}
     for name in sorted(found, key=lambda n: (not n.endswith(".history"), n)):
         try:
@@ -200,7 +200,7 @@ def _wanted(found: Mapping[str, _Found], identity: Identity | None) -> dict[str,
 
 
 def _holds(found: _Found, identity: Identity | None) -> bool:
-    """Return whether the file holds the WAL of its name, of this cluster."""
+    """Return whether the file has the WAL of its name, of this cluster."""
     try:
         header = read_header(found.head)
         segment = Segment.parse(found.name[:24], header.segment_size)
@@ -212,8 +212,9 @@ def _holds(found: _Found, identity: Identity | None) -> bool:
 
 async def _bring(host: Host, path: str, name: str, server: ServerVault, identity: Identity | None, foreign: str,
                  level: int, emit: Emit) -> str:
-    """Store what the vault has not, in the archive or, with the reason of `foreign`, in quarantine; return its name,
-    empty for nothing."""
+    """Store what the vault lacks, in the archive or, with the reason in `foreign`, in quarantine; return its name,
+    empty if nothing was stored.
+    """
     with tempfile.TemporaryFile(dir=server.home) as copy:
         with naming(server.home):
             await _copy(host, path, copy, identity.segment_size if identity else 0)
@@ -231,9 +232,10 @@ async def _bring(host: Host, path: str, name: str, server: ServerVault, identity
 
 
 def _name_by_content(name: str, copy: BinaryIO) -> str:
-    """Return the name that the content has. A restore with an unfinished segment leaves that under the name of a whole
-    one, and recovery marks it as done. Archived as that, it would be taken for all the WAL that the server has written
-    there."""
+    """Return the name that the contents have. A restore with an unfinished segment leaves that under the name of a
+    complete one, and recovery marks it as done. Archived so, it would be taken for all the WAL that the server has
+    written there.
+    """
     if not isinstance(parse_wal_name(name), SegmentFile):
         return name
     copy.seek(0)

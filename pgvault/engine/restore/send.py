@@ -1,4 +1,4 @@
-"""Sending tar streams to a host: several at once, each into a `tar -x` of its own over there."""
+"""Sends tar streams to a host: several at once, each into a `tar -x` of its own there."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ case $(tar --version 2>/dev/null) in
   bsdtar*) exec tar -x -p -P -f - ;; # else it follows no link to a tablespace
   *) exec tar -x -p -f - ;;
 esac"""
-"""It stands in the directory that it writes to, by which a later restore recognises it."""
+"""The command that extracts a stream. It contains its directory, by which a later restore recognizes it."""
 _AHEAD_SECONDS = 0.2
-"""How far the limit may be exceeded for a moment, so that small blocks do not wait one by one."""
+"""How far ahead of the limit the streams may be, in seconds, so that small blocks do not wait one by one."""
 
 
 class RateLimit:
@@ -64,8 +64,9 @@ class Sender:
                 await sink.finish()
 
     async def _feed(self, blocks: Iterator[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Read the next block in a thread while this one is sent. However it ends, no thread is still reading then: the
-        packs and the manifest are closed next."""
+        """Read the next block in a thread while this one is sent. When it ends, for whatever reason, no thread is
+        reading: packs and manifest are closed next.
+        """
         ahead = asyncio.create_task(asyncio.to_thread(next, blocks, b""))
         try:
             while block := await asyncio.shield(ahead):

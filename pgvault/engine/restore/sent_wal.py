@@ -1,8 +1,8 @@
 """The archived WAL as it is sent to be replayed: no record in it creates a tablespace at a path of its own.
 
-Replay takes a tablespace's place from the record that creates it, over a link that is there. A restore takes the path
-away (`wal.rewrite`), in every segment that it sends: what lies behind the stop is replayed when a person later lets
-recovery go on.
+Replay takes a tablespace's place from the record that creates it, replacing an existing link. A restore removes the
+path (`wal.rewrite`) in every segment that it sends: WAL after the stop is replayed when a person later lets recovery
+continue.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pgvault.wal.pieces import Piece, pieces
 from pgvault.wal.rewrite import Change, record_at, rewritten, without_path
 
 _PAGES = 4
-"""A record that creates a tablespace never spans more: a path has less than 1024 bytes, and so has no page."""
+"""The most pages of a record that creates a tablespace: a path has less than 1024 bytes, which no page has."""
 
 
 class SentWal:
@@ -72,7 +72,9 @@ class SentWal:
                           hint="Make the plan again.") from None
 
     def _newest(self, name: str) -> bytes:
-        """Send it under the name that PostgreSQL asks for; what was added to it since the plan was made only helps."""
+        """Send the unfinished segment under the name that PostgreSQL asks for; what was added to it since the plan was
+        made does no harm.
+        """
         content = newest_content(self._server, name, self._size)
         if content is None:
             raise WalMissing(f"nothing is left of {name} since the plan was made", hint="Make the plan again.")

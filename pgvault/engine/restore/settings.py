@@ -1,10 +1,10 @@
-"""Making a restored cluster's configuration safe before a server reads it.
+"""Makes a restored cluster's configuration safe before a server reads it.
 
-Settings by which it would act in the place of the server that it was made from (pgvault.engine.restore.outward) are
-commented out wherever they stand, included files too; paths into the old data directory become paths into the new one;
-includes of files that are not in the backup, whose content nobody knows, are commented out. What recovery needs is
-written at the end of postgresql.auto.conf, which PostgreSQL reads last. What else may not fit the new host is reported
-with file and line. Syntax: documentation 20.1.2 and 20.1.5; `guc-file.l`.
+Settings by which it would act in the place of its original (pgvault.engine.restore.outward) are commented out in all
+files, included ones too; paths into the old data directory become paths into the new one; includes of files that are
+not in the backup, whose contents are unknown, are commented out. What recovery needs is written at the end of
+postgresql.auto.conf, which PostgreSQL reads last. What else may not fit the new host is reported with file and line.
+Syntax: documentation 20.1.2 and 20.1.5; `guc-file.l`.
 """
 
 from __future__ import annotations
@@ -42,31 +42,32 @@ _ESCAPE = re.compile(r"''|\\([0-7]{1,3})|\\(.)")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 IN_PLACE = "allow_in_place_tablespaces"
-"""Without it recovery ends with a PANIC where a tablespace is a directory in the data directory and not a link
-(`CheckTablespaceDirectory` in xlogrecovery.c). A server that runs needs it no more."""
+"""The setting without which recovery ends with a PANIC if a tablespace is a directory in the data directory and not a
+link (`CheckTablespaceDirectory` in xlogrecovery.c). A running server no longer needs it.
+"""
 _OF_RECOVERY = frozenset({"hot_standby", IN_PLACE})
 _COMMANDS = frozenset({"restore_command", "recovery_end_command"})
 WAL_DIRECTORY = "pgvault_wal"
-"""Where the WAL that recovery reads is put, in the data directory; removed when recovery ends."""
+"""The directory of the WAL that recovery reads, in the data directory; removed when recovery ends."""
 
 HEADING = "pgvault: restore of"
-"""How the comment begins above what a restore adds to postgresql.auto.conf."""
+"""The beginning of the comment above what a restore adds to postgresql.auto.conf."""
 
 ReadFile = Callable[[str], bytes | None]
-"""A file of the cluster by its path relative to the data directory; None when the backup has none."""
+"""Returns a file of the cluster by its path relative to the data directory; None if the backup has none."""
 ListDirectory = Callable[[str], list[str] | None]
-"""Paths of the `*.conf` files of a directory, in PostgreSQL's order; None when the backup has no such directory."""
+"""Returns the `*.conf` files of a directory, in PostgreSQL's order; None if the backup has no such directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a cluster needs for recovery, by its own files and its WAL."""
+    """The requirements of a cluster for recovery, by its own files and its WAL."""
 
     major: int
     limits: Mapping[str, int]
-    """The least of the settings that a hot standby compares."""
+    """The least values of the settings that a hot standby compares."""
     origins: int
-    """Of replication, that it kept."""
+    """The number of its replication origins."""
 
 
 NOTHING_MORE = Needs(0, {}, 0)
@@ -75,15 +76,15 @@ NOTHING_MORE = Needs(0, {}, 0)
 @dataclass(frozen=True, slots=True)
 class SafeSettings:
     files: Mapping[str, bytes]
-    """Path to new content, for each configuration file that has to differ from the backup's."""
+    """The new contents, by path, of each configuration file that has to differ from the backup's."""
     changed: tuple[SettingChange, ...]
     to_look_at: tuple[SettingChange, ...]
     values: Mapping[str, str]
-    """What is set, as far as the cluster's own files tell, after the change."""
+    """The settings after the change, as far as the cluster's own files have them."""
 
 
 def quote(value: str) -> str:
-    """Return the value as a configuration file holds it: the one place that quotes for PostgreSQL's parser."""
+    """Return the value as it is written in a configuration file; all quoting for PostgreSQL's parser is done here."""
     if "\0" in value:
         raise ValueError("a setting's value has no NUL")
     escaped = value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n").replace("\r", "\\r")
@@ -100,8 +101,7 @@ def unquote(value: str) -> str:
 
 def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, str], *, old_directory: str,
               new_directory: str, heading: str, needs: Needs = NOTHING_MORE) -> SafeSettings:
-    """Return the configuration as it has to be; `additions` are written last, with what the cluster `needs` beside
-    them."""
+    """Return the safe configuration; `additions` are written last, with what the cluster `needs`."""
     walk = _Walk(read, list_conf, old_directory.rstrip("/"), new_directory.rstrip("/"))
     for root in (_CONF, AUTO_CONF):
         walk.file(root, 0)
@@ -127,8 +127,8 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
 def without_recovery(auto_conf: bytes) -> bytes:
     """Return postgresql.auto.conf of a server whose recovery is over: without what `make_safe` added for it.
 
-    Left there, a standby made as a copy of this server would try to recover to the same target. ALTER SYSTEM writes the
-    file anew without comments, so without the heading too; what stood there before a restore was commented out.
+    Otherwise a standby made as a copy of this server would try to recover to the same target. ALTER SYSTEM rewrites the
+    file without comments, so without the heading too; what it had before the restore was commented out.
     """
     lines = auto_conf.decode("utf-8", "surrogateescape").splitlines(keepends=True)
     start = next((n for n in reversed(range(len(lines))) if lines[n].startswith(f"# {HEADING}")), 0)
@@ -144,7 +144,7 @@ def _is_of_recovery(setting: re.Match[str]) -> bool:
 
 
 class _Walk:
-    """Goes through the configuration as PostgreSQL would, included files in their place."""
+    """Walks through the configuration as PostgreSQL does, included files in their place."""
 
     def __init__(self, read: ReadFile, list_conf: ListDirectory, old: str, new: str) -> None:
         self._read, self._list, self._old, self._new = read, list_conf, old, new
@@ -174,7 +174,7 @@ class _Walk:
             self.files[path] = "\n".join(safe).encode("utf-8", "surrogateescape")
 
     def _line(self, path: str, number: int, line: str, depth: int) -> str:
-        """Return the line as it has to be."""
+        """Return the safe form of a line."""
         match = _LINE.match(line)
         if not match:
             return line
@@ -203,7 +203,7 @@ class _Walk:
         return line
 
     def _include(self, at: _At, line: str, match: re.Match[str], depth: int) -> str:
-        """Go through what is included; return the line as it has to be."""
+        """Walk through what is included; return the safe form of the line."""
         inside = self._relative(at)
         members = None if inside is None else self._members(at.name, inside)
         if inside is None or (members is None and not (at.name == "include_if_exists" and not at.is_absolute)):
@@ -229,7 +229,7 @@ class _Walk:
         return line[:match.end("name")] + gap + quote(value) + line[match.end("value"):]
 
     def _relative(self, at: _At) -> str | None:
-        """Return what is included, relative to the data directory; None if it is outside."""
+        """Return the path of what is included, relative to the data directory; None if it is outside."""
         if at.is_absolute:
             return self._inside_old(at.value)
         path = posixpath.normpath(posixpath.join(posixpath.dirname(at.path), at.value))
@@ -245,7 +245,7 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """A setting and where it stands."""
+    """A setting and its place."""
 
     path: str
     number: int

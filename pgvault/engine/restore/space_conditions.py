@@ -1,4 +1,4 @@
-"""What must hold of the places of tablespaces before anything is written there: pure rules on what the probe saw."""
+"""What must hold at the places of tablespaces before anything is written there: pure rules on the probe's findings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def minor_conditions(installations: Sequence[Installation], major: int) -> Iterator[Precondition]:
-    """Older minors replay the creation of a tablespace only with its path, and cannot have one in the data directory.
+    """Yield the condition of the host's minor version: older minors replay the creation of a tablespace only with its
+    path, and cannot have one in the data directory.
     """
     least = facts_of(major).pathless_minor
     if not least:

@@ -1,8 +1,8 @@
-"""Where tablespaces go: those in the backup, and those that replay creates on its way to the target.
+"""Where tablespaces go: those in the backup, and those that replay creates before the target.
 
-Replay makes a tablespace's directory at its original path, whatever else is there by now. So each that is there at the
-target is asked for by name, and the WAL that is sent has no path (`wal.rewrite`). One that is gone again at the target
-needs no place: it lies inside the data directory until replay drops it.
+Replay makes a tablespace's directory at its original path, whatever else is there by now. So each one that exists at
+the target is asked for by name, and the WAL that is sent has no path (`wal.rewrite`). One that is dropped before the
+target needs no place: it is inside the data directory until replay drops it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ def spaces_of(backup: Backup, replay: Replay, sizes: Mapping[int | None, int]) -
 
 
 def to_place(spaces: Sequence[TablespacePlace]) -> tuple[TablespacePlace, ...]:
-    """Return those that need a place at the destination."""
+    """Return the tablespaces that need a place at the destination."""
     return tuple(space for space in spaces if not space.is_gone and not space.is_in_place)
 
 
 def placed(spaces: Sequence[TablespacePlace], asked: Sequence[str], backup: Backup) -> tuple[TablespacePlace, ...]:
-    """Return them with the places that a person asked for as NAME=PATH, or as OID=PATH if another one has the name."""
+    """Return the tablespaces with the places that a person asked for as NAME=PATH, or as OID=PATH if another one has
+    the name.
+    """
     names = {each.oid: each.name for each in sorted(spaces, key=lambda each: each.is_gone, reverse=True)}
     by_name = {name: oid for oid, name in names.items()}
     oids = by_name | {str(oid): oid for oid in names if str(oid) not in by_name}
@@ -54,7 +56,9 @@ def placed(spaces: Sequence[TablespacePlace], asked: Sequence[str], backup: Back
 
 
 def _cut(text: str, known: Collection[str]) -> tuple[str, str]:
-    """A name may have `=` in it, even `=/`, and a path is absolute: the first cut that leads to a known name counts."""
+    """Split NAME=PATH. A name may contain `=`, even `=/`, and a path is absolute: the first split that yields a known
+    name counts.
+    """
     cuts = [(text[:at], text[at + 1:]) for at in range(1, len(text)) if text.startswith("=/", at)]
     name, _, path = text.partition("=")
     return next((cut for cut in cuts if cut[0] in known), cuts[0] if cuts else (name, path))

@@ -1,4 +1,4 @@
-"""Starting the restored server: with the host's own command, or with pg_ctl of the right major."""
+"""Starts the restored server: with the host's own command, or with pg_ctl of the right major."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from pgvault.model.errors import PgvaultError, Refused, Unreachable
 
 _SECONDS = 120.0
 _WATCHED_SECONDS = "3"
-"""How long pg_ctl sees whether the server ends at once; one that cannot write its log says nothing else. What replays
-for longer takes no logins yet, and is no failure."""
+"""How long pg_ctl watches whether the server ends at once, in seconds; a server that cannot write its log reports
+nothing else. One that replays for longer accepts no logins yet, which is no failure.
+"""
 
 
 class Started(NamedTuple):
     line: str
-    """What a person would type to start it again."""
+    """The command that a person would type to start it again."""
     gave_up: str = ""
-    """What pg_ctl said when it saw the server end. Why is in the server's log, unless that could not be written."""
+    """The output of pg_ctl if it saw the server end; else empty. The cause is in the server's log, unless that could
+    not be written.
+    """
 
 
 async def start_server(host: Host, config: HostConfig | None, directory: str, major: int) -> Started:
-    """Start the server. PgvaultError if the host's own command fails."""
+    """Start the server. Raises PgvaultError if the host's own command fails."""
     if command := config and config.start_command_for(directory):
         return await _by_command(host, directory, command)
     destination = await probe_destination(host, directory, (), (config and config.bin_directory) or "")
@@ -58,12 +61,13 @@ async def _by_command(host: Host, directory: str, command: str) -> Started:
 
 async def _runs(host: Host, directory: str) -> bool:
     """Return whether the server runs. Commands that wait until a server accepts logins give up on one that replays for
-    longer; it continues all the same."""
+    longer; it continues all the same.
+    """
     return (await observe_server(host, directory, "")).alive
 
 
 def programs_for(destination: Destination, major: int) -> Installation:
-    """Return PostgreSQL's programs of this major on the host; Refused if there are none."""
+    """Return the directory of PostgreSQL's programs of this major on the host. Raises Refused if there are none."""
     for installation in destination.installations:
         if installation.major == major and installation.has_pg_ctl:
             return installation

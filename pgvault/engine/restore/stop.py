@@ -1,10 +1,10 @@
-"""Where recovery will stop: a target, looked up in the archived WAL before a byte is moved.
+"""Where recovery will stop: looks a target up in the archived WAL before a byte is moved.
 
-PostgreSQL stops for times and transaction ids only at commits and aborts, in the order of their positions, beginning
-at the backup's start; it ends with FATAL when it meets the target before the backup is consistent, or never. So a
-target fits a backup when what it stops at lies behind the backup's end and before the first missing segment
-(`recoveryStopsBefore` and `recoveryStopsAfter` in `access/transam/xlogrecovery.c`). What is found is a position, and
-that is what PostgreSQL is then told to stop at.
+PostgreSQL stops for times and transaction ids only at commits and aborts, in the order of their positions, beginning at
+the backup's start; it ends with FATAL if it meets the target before the backup is consistent, or never. So a target
+fits a backup if the record at which it stops lies after the backup's end and before the first missing segment
+(`recoveryStopsBefore` and `recoveryStopsAfter` in `access/transam/xlogrecovery.c`). The result is a position, which is
+then given to PostgreSQL as the target.
 """
 
 from __future__ import annotations
@@ -62,22 +62,22 @@ class NoStopCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NoStop:
-    """Why recovery will not stop there, in words too."""
+    """Why recovery does not stop for the target, with the reason in words."""
 
     cause: NoStopCause
     reason: str
-    """Said of the target."""
+    """The reason, with the target as its subject."""
     of_backup: str = ""
-    """Said of the backup: it goes on where its name left off."""
+    """The reason as the continuation of a sentence that begins with the backup's name."""
     backup: Backup | None = None
     timeline: int = 0
-    """To whose end the way leads."""
+    """The timeline whose end the path leads to."""
     last: datetime | None = None
-    """TOO_LATE: of the last commit behind the backup that can be replayed."""
+    """For TOO_LATE, the last commit after the backup that can be replayed."""
 
 
 def find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoStop:
-    """Return where the recovery of `backup` along `path` stops for this target; it is looked for once."""
+    """Return where the recovery of `backup` along `path` stops for this target; it is searched for once."""
     return path.once(("stop", backup.id, target), lambda: _find_stop(path, backup, target))
 
 
@@ -97,8 +97,9 @@ def _find_stop(path: RecoveryPath, backup: Backup, target: Target) -> Stop | NoS
 
 
 def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -> Stop | NoStop:
-    """Stop before the first commit or abort that is too late; at the very time of the archive's newest, after the last;
-    at the very time of the backup's end, there or after the last, if none is later."""
+    """Stop before the first commit or abort that is too late. At exactly the time of the archive's newest, stop after
+    the last; at exactly the time of the backup's end, stop there or, if none is later, after the last.
+    """
     begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # the first too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
     for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
@@ -174,9 +175,9 @@ def _immediate(path: RecoveryPath, wal: Stretch, backup: Backup, target: Immedia
 
 
 def _end_of_wal(path: RecoveryPath, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
-    """Stop at the end. Of a last segment that was not read, only the beginning is sure to be reached. A gap is no end;
-    the last place that a whole segment can be replayed to is one, since no segment that the archive may still get
-    continues from it."""
+    """Stop at the end. Of an unread last segment only the beginning is certain to be reached. A gap is no end; the last
+    place to which a complete segment can be replayed is one, since no segment that may still arrive continues from it.
+    """
     last, minimal = wal.last, wal.last.ends_by == MINIMAL
     if (last.unfinished or not last.stops) and path.break_behind(last):
         return _too_late(path, wal, backup)
@@ -194,7 +195,7 @@ def _at_transaction(path: RecoveryPath, transaction: Transaction, *, replayed: b
 
 
 def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | None:
-    """Return the latest time of a commit or abort at `begin` or behind it."""
+    """Return the latest time of a commit or abort at `begin` or after it."""
     latest = wal.latest(-(-begin // path.size))
     parted = wal.row(begin // path.size) if begin % path.size else None
     if parted and parted.latest is not None and parted.latest > latest:
@@ -228,7 +229,7 @@ def _unknown(path: RecoveryPath, wal: Stretch, backup: Backup, reason: str) -> N
 
 
 def _left_out(path: RecoveryPath, wal: Stretch) -> str:
-    """Describe, as the end of a sentence, an unfinished segment that was not asked for."""
+    """Describe, as the end of a sentence, an unfinished segment that was not requested."""
     row = path.left_out(wal.last)
     return f"; with --partial {reach_of(row)}" if row else ""
 

@@ -1,9 +1,9 @@
-"""A backup's files as tar streams, made of stored frames as they are or of plain bytes.
+"""A backup's files as tar streams, made of stored frames unchanged or of plain bytes.
 
-A host with zstd gets the stored frames untouched: independent zstd frames one after the other are one valid stream,
-so a tar header, packed as a frame of its own, goes before each file's frames, and `zstd -d | tar -x` does the rest.
-Every stored frame is compared with its CRC-32C as it is read, and zstd checks its content checksum over there; plain
-streams are compared with each frame's SHA-256.
+A host with zstd gets the stored frames unchanged: independent zstd frames one after the other are one valid stream, so
+a tar header, packed as a frame of its own, precedes each file's frames, and `zstd -d | tar -x` does the rest. Every
+stored frame is compared with its CRC-32C as it is read, and zstd checks its content checksum on the host; plain streams
+are compared with each frame's SHA-256.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from pgvault.vault.manifest import Entry, Kind, Manifest, StoredRun
 from pgvault.vault.packs import FRAME_SIZE, PackReader
 
 _LEVEL = -1
-"""For what is made anew: headers, and runs put together from a frame and a delta. On the way only, so fast."""
+"""The zstd level of headers and of runs put together from a frame and a delta. They are only transferred and not
+stored, so it is a fast one.
+"""
 _BLOCK_SIZE = 256 << 10
-"""Bytes gathered before they are handed on: per-block costs vanish, and memory stays small."""
+"""The bytes that are gathered before they are passed on: few enough to keep memory small, and enough to make costs per
+block negligible.
+"""
 
 _KINDS = {Kind.FILE: MemberKind.FILE, Kind.DIRECTORY: MemberKind.DIRECTORY, Kind.LINK: MemberKind.LINK}
 
 
 @dataclass(frozen=True, slots=True)
 class SmallFile:
-    """A file whose content is at hand: a changed configuration file, a signal file, a label."""
+    """A file with its content in memory: a changed configuration file, a signal file, a label."""
 
     path: str
     content: bytes
@@ -63,7 +67,7 @@ class TarStream:
 
     def __init__(self, packs: PackReader, runs: Callable[[Entry], Iterable[StoredRun]], *, packed: bool,
                  wrote: Callable[[int, int], None]) -> None:
-        """`wrote(bytes, files)` counts what was put into the stream, in plain bytes."""
+        """Make a stream. `wrote(bytes, files)` counts what was put into it, in plain bytes."""
         self._packs, self._runs, self._packed, self._wrote = packs, runs, packed, wrote
         self._parts: list[bytes] = []
         self._plain: list[bytes] = []
@@ -126,7 +130,7 @@ class TarStream:
             self._text(bytes(-size % BLOCK))
 
     def _text(self, plain: bytes) -> None:
-        """Plain bytes: gathered, so that padding and the next header become one frame."""
+        """Gather plain bytes, so that padding and the next header become one frame."""
         self._plain.append(plain)
         if not self._packed:
             self._size += len(plain)
@@ -158,7 +162,7 @@ class TarStream:
 
 
 class Shared(Iterator[Item]):
-    """Hands out items to several streams, each once."""
+    """Distributes items among several streams, each item once."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)

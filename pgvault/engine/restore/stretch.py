@@ -1,8 +1,8 @@
-"""Unbroken WAL, asked about by every backup of a vault: what many would have to count is counted once for all.
+"""Unbroken WAL, shared by all backups of a vault: what many would have to count is counted once.
 
-Ten thousand backups may lie in a run of a hundred thousand segments. So what a question looks for is looked up by
-halving, in lists that the run makes when the first one asks: running totals of bytes, the latest time from each segment
-on, and the places of the segments that may hold a target.
+Ten thousand backups may lie in a run of a hundred thousand segments. So a question is answered by binary search, in
+lists that the run makes when they are first needed: running totals of bytes, the latest time from each segment on, and
+the indexes of the segments that may contain a target.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Run:
         return self._stored[behind] - self._stored[first]
 
     def latest(self, first: int) -> int:
-        """Return the latest time of a commit or abort in the segments from a place on; -1 if there is none."""
+        """Return the latest time of a commit or abort in the segments from an index on; -1 if there is none."""
         if not self._latest:
             times = (-1 if row.latest is None else row.latest for row in reversed(self.rows))
             self._latest = list(accumulate(times, max, initial=-1))[::-1]
         return self._latest[first]
 
     def places(self, key: Hashable, fits: Fits) -> list[int]:
-        """Return the places of the segments that fit; they are looked through for each key once."""
+        """Return the indexes of the segments that fit; they are examined once for each key."""
         if key not in self._places:
             self._places[key] = [place for place, row in enumerate(self.rows) if fits(row)]
         return self._places[key]
@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
     @property
     def stored(self) -> int:
-        """Return the bytes that they take in the archive."""
+        """Return their stored size in bytes."""
         return self.run.stored(self.first, self.behind)
 
 
@@ -72,7 +72,7 @@ class Stretch(NamedTuple):
 
     run: Run
     first: int
-    """The place of that segment in the run."""
+    """The index of that segment in the run."""
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -88,7 +88,7 @@ class Stretch(NamedTuple):
         return Part(self.run, self.first, max(behind, self.first))
 
     def place(self, number: int) -> int:
-        """Return where in the run the segment of this number is, or would be."""
+        """Return the index in the run at which the segment of this number is, or would be."""
         return number - self.run.rows[0].number
 
     def row(self, number: int) -> Row | None:
@@ -101,12 +101,12 @@ class Stretch(NamedTuple):
         return self.run.latest(min(max(self.place(number), self.first), len(self.run.rows)))
 
     def fitting(self, key: Hashable, fits: Fits) -> Iterator[int]:
-        """Yield the places of the segments that fit, in order; `key` identifies `fits`."""
+        """Yield the indexes of the segments that fit, in order; `key` identifies `fits`."""
         places = self.run.places(key, fits)
         return (places[at] for at in range(bisect_left(places, self.first), len(places)))
 
     def next(self, key: Hashable, fits: Fits) -> int | None:
-        """Return the first place of them."""
+        """Return the first index of them."""
         places = self.run.places(key, fits)
         at = bisect_left(places, self.first)
         return places[at] if at < len(places) else None
@@ -118,11 +118,12 @@ class Stretch(NamedTuple):
 
     @property
     def unread(self) -> int | None:
-        """Return the first place whose records were not read."""
+        """Return the first index whose records were not read."""
         return self.next("unread", _is_unread)
 
     def refuse_unread(self, until: int | None = None) -> None:
-        """Raise WalMissing at the first segment whose records were not read, up to and with a place, or at all."""
+        """Raise WalMissing at the first segment whose records were not read, up to and including an index, or at all.
+        """
         place = self.unread
         if place is not None and (until is None or place <= until):
             row = self.run.rows[place]

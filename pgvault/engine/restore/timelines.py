@@ -1,9 +1,9 @@
 """The timeline that a restored server takes when it promotes: one that nothing in the vault has, whatever was archived.
 
-PostgreSQL takes the number after the highest one that it finds a history file of, looking from the timeline that it
-recovers along upwards until one is missing. So a restore brings a history file for each number that is taken. Those
-without one in the archive are placeholders, of which PostgreSQL only asks whether they are there, as long as the
-timeline to recover along is named (`findNewestTimeLine`, `access/transam/timeline.c`).
+PostgreSQL takes the number after the highest one for which it finds a history file, counting upwards from the timeline
+that it recovers along until one is missing. So a restore brings a history file for each number that is taken. Those
+that the archive lacks are placeholders, which PostgreSQL only tests for existence, as long as the timeline to recover
+along is named (`findNewestTimeLine`, `access/transam/timeline.c`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pgvault.vault.recoveries import Recovery
 
 
 def reserve_timeline(server: ServerVault, plan: RestorePlan, job: str, emit: Emit) -> Recovery:
-    """Reserve the number. A vault that cannot be written to works too; there it is noted nowhere."""
+    """Reserve the number. In a vault that cannot be written to, the number is used without being recorded."""
     wanted = Recovery(0, plan.point.timeline, job, plan.destination.host, plan.destination.directory)
     try:
         return recoveries.reserve(server, wanted)
@@ -43,13 +43,13 @@ def placeholders(recovery: Recovery, histories: tuple[str, ...]) -> Mapping[str,
 
 async def follow_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
                            emit: Emit) -> None:
-    """Do what a server that left its recovery needs: its configuration without it, its history in the vault."""
+    """Complete a server that left its recovery: remove the recovery settings, and record its history in the vault."""
     await _end_recovery(host, directory, emit)
     await _note_promotion(host, directory, server, recovery, timeline, emit)
 
 
 async def _end_recovery(host: Host, directory: str, emit: Emit) -> None:
-    """Remove the recovery settings: the server needs them no more, and a standby of it must not get them."""
+    """Remove the recovery settings: the server no longer needs them, and a standby of it must not get them."""
     path = f"{directory}/{AUTO_CONF}"
     try:
         await host.write_file(path, without_recovery(await host.read_file(path)))
@@ -62,7 +62,7 @@ async def _end_recovery(host: Host, directory: str, emit: Emit) -> None:
 
 async def _note_promotion(host: Host, directory: str, server: ServerVault, recovery: Recovery, timeline: int | None,
                           emit: Emit) -> None:
-    """Keep the history file that the promotion wrote; `timeline` is the one that the server reports, where it does."""
+    """Keep the history file that the promotion wrote; `timeline` is the one that the server reports, if it does."""
     number = timeline or recovery.timeline
     name = f"{number:08X}.history"
     path = f"{directory}/pg_wal/{name}"

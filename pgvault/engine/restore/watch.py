@@ -1,4 +1,4 @@
-"""Looking at a restored server while it recovers: at its files and processes each time, by SQL when it takes logins."""
+"""Observes a restored server while it recovers: its files and processes each time, and SQL once it accepts logins."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from pgvault.model.restored import copy_of
 from pgvault.model.window import instant
 
 ABSENT_SECONDS = 60.0
-"""How long a start command that claimed success may take to bring a server."""
+"""How long a start command that reported success may take to bring a server up, in seconds."""
 SURE_LOOKS = 3
-"""One look may fall between two moments of a server that starts or ends."""
+"""The number of looks that make an observation certain: one may fall between two moments of a server that starts or
+ends.
+"""
 _ASK_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Between the attempts to log in where that is refused: each leaves lines in the server's log."""
+"""The seconds between attempts to log in where that is refused: each leaves lines in the server's log."""
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
                       r"|selected new timeline|redo done|recovery has paused|shutting down")
 
@@ -59,7 +61,7 @@ class Watch:
         self.sight: Observation = NOTHING_SEEN
         self.report: Report | None = None
         self.refusal = ""
-        """What was said when nothing let us in."""
+        """The refusal, if no login succeeded."""
         self._refusals, self._ask_at = 0, 0.0
         self._seen_alive = False
         self._dead_looks, self._began = 0, time.monotonic()
@@ -74,7 +76,7 @@ class Watch:
 
     @property
     def is_refused(self) -> bool:
-        """Return whether it accepts logins and has refused ours more than once."""
+        """Return whether it accepts logins and has refused pgvault's more than once."""
         return self._refusals > 1
 
     @property
@@ -86,7 +88,7 @@ class Watch:
         return self.report.lsn if self.report is not None else self.sight.consistent_to
 
     async def look(self) -> None:
-        """Look once; a host that is too slow to answer is looked at again, as long as the limits allow."""
+        """Look once; a host that is too slow to answer is asked again, as long as the limits allow."""
         try:
             self.sight = await observe_server(self.host, self.directory, self._programs, self.sight.elsewhere)
         except Unreachable:

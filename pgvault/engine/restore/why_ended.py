@@ -16,7 +16,7 @@ _CAUSE = re.compile(r"\b(FATAL|PANIC|ERROR|WARNING|HINT|DETAIL)\b|\bLOG\b.*(coul
                     r"cannot|outside the valid range|is not supported)")
 _PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?(?=\b[A-Z]{3,9}:  )")
 _OWN = re.compile(r"\b[A-Z]{3,11} ?:  |^\s")
-"""PostgreSQL's own lines, and the further ones of a message. All others are of programs that it runs."""
+"""A line of PostgreSQL's own, or the continuation of a message. All others are of programs that it runs."""
 _LINES = 4
 
 _BUILD = (r"\b(BLCKSZ|RELSEG_SIZE|XLOG_BLCKSZ|SLRU_PAGES_PER_SEGMENT|MAXALIGN|NAMEDATALEN|INDEX_MAX_KEYS|LOBLKSIZE|"
