@@ -39,7 +39,7 @@ class _Expected(msgspec.Struct):
 
 
 class _StoredPlan(msgspec.Struct):
-    """What is read of a restore's plan, as its job stores it."""
+    """The part of a restore's stored plan that is read."""
 
     server: str
     host: str

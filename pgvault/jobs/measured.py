@@ -17,7 +17,7 @@ from pgvault.model.job import JobKind, JobState
 _JOBS = 500
 """Number of the newest jobs that are considered."""
 _RESTORES = 10
-"""Number of restores among them whose journals are read."""
+"""The number of restores among them whose journals are read."""
 _COPY = frozenset({"copy", "flush"})
 _REPLAY = frozenset({"recover"})
 

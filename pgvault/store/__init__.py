@@ -1,1 +1,1 @@
-"""Where the objects of a vault are kept: whole objects under keys, on a file system or, later, in an object store."""
+"""The place of a vault's objects: whole objects under keys, on a file system or, later, in an object store."""

@@ -17,7 +17,7 @@ from pgvault.model.errors import PgvaultError, Unreachable, from_os_error
 
 TEMPORARY = ".tmp-"
 WRITE, READ = "write to the vault", "read from the vault"
-"""What could not be done, in the words of its errors."""
+"""What failed, in the words of its errors."""
 _AMPLE = 1 << 20
 _PROBED = 64 << 10
 _BUFFER = 256 << 10
@@ -88,15 +88,15 @@ def make_directory(directory: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name beside `path` that no other process uses."""
+    """Return a name in the directory of `path` that no other process uses."""
     return path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
 
 def publish(temporary: Path, path: Path) -> None:
     """Give a complete file, or a directory whose files are durable, its name; both are durable when this returns.
 
-    The order is the rule that every promise of a vault stands on: flush, rename, flush the directory. Anything else
-    leaves an empty file under the name, or no file, after a power failure.
+    Every promise of a vault depends on this order: flush, rename, flush the directory. Anything else leaves an empty
+    file under the name, or no file, after a power failure.
     """
     fsync_path(temporary)
     os.replace(temporary, path)
@@ -104,10 +104,10 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 class SpoolFile:
-    """The content of an object while it is made, on this machine and private.
+    """The contents of an object while it is made, on this machine and private.
 
-    `Store.put` takes it over. Leaving its scope removes it, whatever happened, so that a caller need not tell apart how
-    far it came.
+    `Store.put` takes it over. Leaving its scope removes it, whatever happened, so that a caller need not know how far
+    it came.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,7 +126,9 @@ class SpoolFile:
             self._file.write(data)
 
     def close(self) -> None:
-        """All that was written is in the file when this returns; it is not flushed to the disk. Again is no error."""
+        """Close the file: all that was written is in it when this returns, though not flushed to the disk. Closing
+        again is no error.
+        """
         with os_errors(WRITE, self.path):
             self._file.close()
 
@@ -186,9 +188,10 @@ def remove_tree(directory: Path) -> None:
 
 
 def sweep_dead(directory: Path, *, is_in_use: Callable[[Path], bool] = lambda _: False) -> None:
-    """Remove what processes that are gone left; what living ones are writing or removing stays.
+    """Remove the files of processes that have ended; what running ones are writing or removing stays.
 
-    Processes are told by their numbers, so by `is_in_use` where those of other machines or containers may write too.
+    Processes are recognized by their numbers, so by `is_in_use` where those of other machines or containers may write
+    too.
     """
     for path in directory.glob(f"{TEMPORARY}*"):
         if is_in_use(path):

@@ -20,7 +20,7 @@ _NAMES = re.compile(f"{_NAME}/(?:{_NAME})?")
 
 
 class Kind(Enum):
-    """What an object is. The value is its path below the root of the store."""
+    """The kind of an object. The value is its path below the root of the store."""
 
     VAULT = "vault.toml"
     """The mark of a vault: its format and id. Where it is, absence can be proven."""
@@ -36,12 +36,12 @@ class Kind(Enum):
     def __init__(self, path: str) -> None:
         parts = path.split("/")
         self.is_of_vault = len(parts) == 1
-        """Whether it belongs to the vault itself, and to no server."""
+        """True if it belongs to the vault itself, and to no server."""
         self.is_named = "{name}" in path
         self.directory = parts[1] if self.is_named else ""
-        """That of all objects of the kind, below the server's; empty where that itself is it."""
+        """The directory of all objects of the kind, below the server's; empty for the server's own."""
         self.suffix = path.rpartition("}")[2]
-        """What follows the last of server and name in the path."""
+        """The end of the path, after the last of server and name."""
 
 
 class Key(NamedTuple):
@@ -50,7 +50,7 @@ class Key(NamedTuple):
     kind: Kind
     server: str = ""
     name: str = ""
-    """What tells it from others of its kind: a backup's or pack's id, the name of a WAL file, a timeline."""
+    """The name, unique within its kind: a backup's or pack's id, the name of a WAL file, a timeline."""
 
     @property
     def path(self) -> str:

@@ -1,7 +1,7 @@
-"""Leases: one writer per server and concern, many readers; whoever is refused learns who holds it.
+"""Leases: one writer per server and concern, many readers; a caller that is refused learns who holds the lease.
 
-They stand beside the store and guard what its conditional puts do not: acts of many objects. There is `local_leases`
-(flock on this machine); a lease object in an object store would keep the same promises.
+They complement the store: its conditional puts do not guard acts on many objects. `local_leases` implements them (flock
+on this machine); a lease object in an object store would keep the same promises.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Concern(Enum):
     DRAFT = "draft"
     """Saying what to recover, in a console."""
     PACKS = "packs"
-    """Shared by whoever reads frames, exclusive for whoever removes or moves them."""
+    """Shared by readers of frames, exclusive for those who remove or move them."""
 
 
 class Holder(NamedTuple):
-    """Who holds a lease alone."""
+    """The exclusive holder of a lease."""
 
     job: str
     """Empty for what is no job."""
@@ -46,9 +46,9 @@ class Held(NamedTuple):
     """A lease that somebody holds alone."""
 
     holder: Holder | None
-    """None before the holder has signed."""
+    """The holder; None before it has signed."""
     renewed_at: datetime
-    """When it was taken, or renewed last."""
+    """When the lease was taken, or last renewed."""
 
     def __str__(self) -> str:
         return str(self.holder or "a process that has not signed yet")
@@ -66,8 +66,9 @@ class Leases(Protocol):
         """
 
     def held(self, concern: Concern) -> Held | None:
-        """Return who holds it alone; None if nobody does, or if that cannot be found out. It makes and waits for
-        nothing."""
+        """Return the exclusive holder; None if there is none, or if that cannot be determined. This creates and waits
+        for nothing.
+        """
 
     def renew(self, concern: Concern) -> None:
         """Note that the holder, who calls this, is alive now. Failing does no harm."""

@@ -37,7 +37,7 @@ from pgvault.store.keys import Key, Kind, wal_group
 from pgvault.store.store import Facts, Listed, Properties, absent, changed, cut_short, exists_already
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What file systems without hard links answer."""
+"""The errors of file systems without hard links."""
 _LASTING = (Kind.BACKUP, Kind.MANIFEST, Kind.PACK, Kind.WAL)
 """Kinds of which every server that has an identity has the directory, though it be empty."""
 _MOUNT = "Its file system may not be mounted; check [vault] home."
@@ -175,7 +175,7 @@ class LocalStore:
         return self._root if kind.is_of_vault else self._root / server / kind.directory
 
     def _names(self, kind: Kind, server: str, prefix: str, after: str) -> Iterator[str]:
-        """In their order; of what is before `after` or has another prefix, no more than is easy to leave out."""
+        """Return the names in order. Those before `after` or with another prefix are left out where that is easy."""
         directory = self._directory(kind, server)
         if kind is Kind.IDENTITY:
             self._prove_absence(Key(kind))  # an empty root looks like a vault without servers
@@ -235,7 +235,8 @@ class LocalStore:
             raise
 
     def _replace(self, temporary: Path, path: Path, facts: Facts) -> None:
-        """While the object is locked nobody else replaces it; one that waited for the lock finds another in its place.
+        """Replace the object while it is locked, so that nobody else does; a process that waited for the lock finds
+        another object.
         """
         try:
             with _locked(path, os.O_RDWR) as descriptor:
@@ -284,7 +285,9 @@ def _locked(path: Path, mode: int) -> Iterator[int]:
 
 
 def _exists(path: Path) -> Conflict:
-    """Whoever put it may have died before it was durable, and what it says is relied on."""
+    """Make an existing object durable: the process that put it may have died before that, and its existence is relied
+    upon.
+    """
     fsync_path(path)
     fsync_directory(path.parent)
     return exists_already(str(path))

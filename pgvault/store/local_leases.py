@@ -1,7 +1,7 @@
 """Leases of one machine: `flock(2)` on `<directory>/<concern>.lock`.
 
-The kernel frees the lock when its holder dies, however it dies, so a dead holder never blocks. The file's text says who
-holds it, for people.
+The kernel frees the lock when its holder dies, however it dies, so a dead holder never blocks. The file's text names
+the holder, for people.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LocalLeases:
             os.close(descriptor)
 
     def renew(self, concern: Concern) -> None:
-        """Nothing is flushed: the file's time is all that changes."""
+        """Renew the lease. Nothing is flushed: only the file's time changes."""
         with suppress(OSError):
             os.utime(self._path(concern), (now := time.time(), now))
 
@@ -108,7 +108,7 @@ def _refusal(descriptor: int) -> str:
 
 
 def _signature(descriptor: int) -> Holder | None:
-    """Return the signature; None if nobody has signed, or only a holder that died: another has it since."""
+    """Return the signature; None if nobody has signed, or only a holder that died: another one has the lease since."""
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""What a vault asks of the place where its objects are kept.
+"""The protocol of a store: what a vault needs from the place of its objects.
 
 An object is put whole and read by ranges; nothing is written in place. There is `local` (a directory) and `memory` (for
 tests); all pass one suite, tests/store/test_store.py. What adds to a store (retries, faults for tests) wraps it and is
@@ -25,11 +25,11 @@ from pgvault.store.keys import Key, Kind
 
 
 class Facts(NamedTuple):
-    """What a store knows of an object without reading it."""
+    """What a store knows about an object without reading it."""
 
     size: int
     modified: int
-    """When its content was written, in nanoseconds since 1970."""
+    """When its contents were written, in nanoseconds since 1970."""
     version: str
     """Differs whenever the content may: what `put` compares. An inode and its times, or an entity tag."""
 
@@ -37,17 +37,18 @@ class Facts(NamedTuple):
 class Listed(NamedTuple):
     name: str
     facts: Facts | None = None
-    """None where a listing does not tell them; `stat` does."""
+    """The object's facts; None if a listing does not have them: `stat` does."""
 
 
 class Properties(NamedTuple):
-    """What a store can promise; what relies on a promise asks for it."""
+    """The promises of a store; code that relies on a promise checks for it."""
 
     conditional_puts: bool
-    """Of several that put one key at once, one succeeds and every other gets Conflict. Else the caller's lease is all
-    that keeps them apart."""
+    """True if of several puts of one key at once, one succeeds and every other raises Conflict. Otherwise only the
+    caller's lease keeps them apart.
+    """
     atomic_replace: bool
-    """Whoever reads while an object is replaced gets the old content or the new, whole."""
+    """True if reading while an object is replaced returns the old contents or the new, complete."""
 
 
 class Store(Protocol):
@@ -57,12 +58,12 @@ class Store(Protocol):
     def properties(self) -> Properties: ...
 
     def put(self, key: Key, content: bytes | SpoolFile, *, replaces: Facts | None = None) -> None:
-        """Store an object: durable when this returns, not there at all when it raises.
+        """Store an object: durable when this returns, absent when it raises.
 
         Without `replaces` the key must be free; with it the object must be the one that had these facts; otherwise
-        Conflict, and what is there is durable, too. A SpoolFile is taken over and gone afterwards; after Conflict it is
-        still the caller's. After any other error the object may be there all the same, as when an answer got lost:
-        whoever puts again meets Conflict then, and compares.
+        Conflict is raised, and the existing object is durable, too. A SpoolFile is taken over and gone afterwards;
+        after Conflict it is still the caller's. After any other error the object may exist all the same, as when an
+        answer got lost: a caller that puts again then gets Conflict, and compares.
         """
 
     def stat(self, key: Key) -> Facts | None:

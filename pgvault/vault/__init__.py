@@ -1,1 +1,1 @@
-"""The repository on disk: frames, packs, manifests, the catalogue, the WAL archive, locks."""
+"""The repository: frames, packs, manifests, the catalogue, the WAL archive, locks."""

@@ -1,4 +1,6 @@
-"""What arrived of a backup's relations and what did not, asked of its manifest in portions, however many there are."""
+"""Which of a backup's relations arrived and which did not, queried from its manifest in portions, however many there
+are.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ _SEGMENT = re.compile(r"(?P<first>(?:base|pg_tblspc/(?P<tablespace>\d+)/[^/]+)/(
 
 
 class WholeSegments(NamedTuple):
-    """A relation of which whole segments arrived and no other behind them: either it ends there, or one is missing."""
+    """A relation of which only complete segments arrived: either it ends there, or the next segment is missing."""
 
     database: int
     tablespace: int
@@ -24,14 +26,15 @@ class WholeSegments(NamedTuple):
     path: str
     """The path of the segment that did not arrive."""
     size: int
-    """Bytes of those before it."""
+    """The bytes of the segments before it."""
     others: bool
-    """Later ones arrived."""
+    """True if later segments arrived."""
 
 
 def relations_without_file(manifest: ManifestWriter, database: int, places: Iterable[str]) -> Iterator[RelationName]:
-    """Return those of a database that have a file in the catalogue and none in the backup: neither in `base` nor in
-    another of these directories of databases."""
+    """Return the relations of a database that have a file in the catalogue and none in the backup: neither in `base`
+    nor in another of these directories of databases.
+    """
     where, values = ["r.number > 0"], []
     for place in ("base", *places):
         for fork in ("", "_init"):  # of an unlogged relation only that is backed up
@@ -48,8 +51,7 @@ def relations_without_file(manifest: ManifestWriter, database: int, places: Iter
 
 
 def ends_of_whole_segments(manifest: ManifestWriter, segment_bytes: int) -> Iterator[WholeSegments]:
-    """Return the last segments of all relations of which a segment is as large as it can be, and no next one is there.
-    """
+    """Return the last segments of all relations of which a segment has the maximum size and the next one is missing."""
     last = 0
     while rows := manifest.rows("SELECT id, path FROM file WHERE id > ? AND size = ? AND kind = 'file'"
                                 f" ORDER BY id LIMIT {PORTION}", [last, segment_bytes]):

@@ -1,6 +1,6 @@
 """The facts of a backup as text: `backup.toml`, described in docs/vault-format.md.
 
-`Backup` itself says which facts there are and of what type; msgspec converts them. Those that may be missing are None.
+`Backup` itself declares the facts and their types; msgspec converts them. Facts that may be missing are None then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
 
 _SERVER = "server"
-"""The directory says whose backup it is."""
+"""The fact that is not in the file: the directory names the server."""
 _REQUIRED = [field.name for field in fields(Backup) if field.name != _SERVER and field.default is not None]
 
 
@@ -29,14 +29,14 @@ def format_facts(backup: Backup) -> str:
 
 
 def with_status(text: str, status: BackupStatus) -> str:
-    """Return the text with another status, and with all else that it says: a newer pgvault may have written more."""
+    """Return the text with another status, and everything else unchanged: a newer pgvault may have written more."""
     import tomli_w
 
     return tomli_w.dumps(tomllib.loads(text) | {"status": status.value})
 
 
 def parse_facts(text: str, backup_id: str, server: str) -> Backup:
-    """Return the backup; ValueError says what is wrong, unless every fact is there and of its type."""
+    """Return the backup. Raises ValueError, with the problem, unless every fact is there and of its type."""
     facts = tomllib.loads(text)
     if missing := next((name for name in _REQUIRED if name not in facts), ""):
         raise ValueError(f"{missing} is missing")

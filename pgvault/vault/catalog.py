@@ -1,6 +1,6 @@
-"""The backups of a server: reading and finding their `backup.toml`, and writing down each state that they reach.
+"""The backups of a server: reads and finds their `backup.toml`, and records each state that they reach.
 
-Reading TOML takes 0.3 ms a backup, so `scan` keeps what it read in a cache; `read` always reads the file.
+Reading TOML takes 0.3 ms a backup, so `scan` caches what it read; `read` always reads the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _key(server: ServerVault, backup_id: str, kind: Kind = Kind.BACKUP) -> Key:
 
 
 def location(server: ServerVault, backup_id: str) -> str:
-    """Return where all objects of a backup are, for people."""
+    """Return the place of all objects of a backup, for people."""
     return server.store.location(_key(server, backup_id)).rpartition("/")[0]
 
 
@@ -46,8 +46,9 @@ def manifest_key(server: ServerVault, backup_id: str) -> Key:
 
 
 def write(server: ServerVault, backup: Backup) -> None:
-    """Durably replace the backup's facts. Whoever takes a backup holds its lease and knows most of it: what `settle`
-    wrote meanwhile is replaced, too."""
+    """Durably replace the backup's facts. The process that takes a backup holds its lease and has its latest facts:
+    what `settle` wrote meanwhile is replaced, too.
+    """
     for _ in range(_ATTEMPTS):
         with suppress(Conflict):
             _put(server, backup, server.store.stat(_key(server, backup.id)))
@@ -61,14 +62,14 @@ def create(server: ServerVault, backup: Backup) -> None:
 
 
 def advance(server: ServerVault, backup: Backup, status: BackupStatus) -> Backup:
-    """Write down the backup's facts with its next state, and return it; ValueError if that state may not follow."""
+    """Record the backup's facts with its next state, and return it. Raises ValueError if that state may not follow."""
     moved = backup.moved_to(status)
     write(server, moved)
     return moved
 
 
 def fail(server: ServerVault, backup: Backup, reason: str) -> None:
-    """Write down that a backup failed, and remove its manifest, which would keep frames alive for nothing."""
+    """Record that a backup failed, and remove its manifest, which would retain frames for nothing."""
     advance(server, replace(backup, finished_at=datetime.now(UTC), error=reason), BackupStatus.FAILED)
     server.store.delete(manifest_key(server, backup.id))
 
@@ -150,7 +151,7 @@ def _read_cached(server: ServerVault, listed: Listed, cache: CatalogCache) -> Ba
 
 
 def read_all(server: ServerVault, *, save: bool = True) -> Found:
-    """Return what `scan` yields, readable and unreadable apart."""
+    """Return what `scan` yields, with readable and unreadable backups separated."""
     found = list(scan(server, save=save))
     return Found(tuple(each for each in found if isinstance(each, Backup)),
                  tuple(each for each in found if isinstance(each, Unreadable)))
@@ -168,15 +169,16 @@ def has_waiting(server: ServerVault) -> bool:
 
 
 def settle(server: ServerVault) -> list[Backup]:
-    """Write down which backups became DONE because their WAL has arrived, and return these."""
+    """Record which backups became DONE because their WAL has arrived, and return these."""
     waiting = [each.id for each in list(_scan_stored(server, True))
                if isinstance(each, Backup) and each.status is BackupStatus.WAITING_FOR_WALS]
     return [backup for backup_id in waiting if (backup := _settle(server, backup_id))]
 
 
 def _settle(server: ServerVault, backup_id: str) -> Backup | None:
-    """Write only the state, and only on top of what was read: nothing is written if the facts have changed or are gone
-    by then."""
+    """Record only the state, and only if the facts are those that were read: nothing is written if they have changed or
+    are gone by then.
+    """
     key = _key(server, backup_id)
     if (facts := server.store.stat(key)) is None:
         return None
@@ -195,7 +197,7 @@ def _settle(server: ServerVault, backup_id: str) -> Backup | None:
 
 
 def _settled(server: ServerVault, stored: Backup) -> Backup:
-    """A backup that waits for WAL is DONE as soon as the WAL is there, whoever brought it and whoever asks."""
+    """Return the backup as DONE if the WAL that it waits for has arrived, however it came."""
     if stored.status is not BackupStatus.WAITING_FOR_WALS:
         return stored
     from pgvault.vault.wal_whole import lacking  # few wait
@@ -206,7 +208,9 @@ def _settled(server: ServerVault, stored: Backup) -> Backup:
 
 
 def find(server: ServerVault, wanted: str) -> Backup:
-    """Return a backup by its id, a unique beginning of one, `latest`, `oldest` or `last-failed`; NotFound otherwise."""
+    """Return a backup by its id, a unique beginning of one, `latest`, `oldest` or `last-failed`. Raises NotFound
+    otherwise.
+    """
     hint = f"pgvault list-backups {server.name}"
     if is_backup_id(wanted):
         return read(server, wanted)
@@ -231,12 +235,14 @@ def find(server: ServerVault, wanted: str) -> Backup:
 
 
 def newest_copied(server: ServerVault) -> Backup | None:
-    """Return the newest that was copied whole, whether its WAL is there or still to come; None if there is none."""
+    """Return the newest backup that was copied completely, whether its WAL is there or still to come; None if there is
+    none.
+    """
     return _first(server, reversed(ids(server)), lambda backup: backup.status.copied)
 
 
 def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backup], bool]) -> Backup | None:
-    """Return the first that fits; one that cannot be read is passed over."""
+    """Return the first backup that fits; unreadable ones are skipped."""
     for backup_id in candidates:
         try:
             if fits(backup := read(server, backup_id)):

@@ -1,7 +1,7 @@
-"""The facts of a server's backups as they were last read: `catalog.cache`, beside the directory `backups`.
+"""The facts of a server's backups as they were last read: `catalog.cache`, next to the directory `backups`.
 
-A thousand backup.toml take a third of a second to read, their cache a hundredth. It is a cache only: an entry counts
-while its object has the same version, the whole counts while its checksum is right, and deleting it loses nothing.
+A thousand backup.toml take a third of a second to read, their cache a hundredth. It is only a cache: an entry is valid
+while its object has the same version, the whole file while its checksum is right, and deleting it loses nothing.
 
 The first line is `pgvault catalog 2 <fields> <CRC-32 of the rest>`, where the fields are those of a Backup; the rest is
 JSON: {backup id: [version, backup]}.
@@ -26,14 +26,15 @@ from pgvault.vault.layout import ServerVault
 
 _FIELDS = ",".join(field.name for field in fields(Backup))
 _SETTLED = 2_000_000_000
-"""Nanoseconds for which an object must not have changed: before, another change may leave its version as it is."""
+"""The nanoseconds for which an object must have been unchanged: before, another change may leave its version the same.
+"""
 _ABANDONED = 60
-"""Seconds after which a half-written cache is taken to be that of a process that died."""
+"""The age in seconds after which a half-written cache counts as left by a process that died."""
 _Entries = dict[str, tuple[str, Backup]]
 
 
 class CatalogCache:
-    """What was cached, and what is found to be current."""
+    """The cached facts, and those that are found to be current."""
 
     def __init__(self, server: ServerVault) -> None:
         """Read the cache; it is empty if there is none, or none that can be used."""
@@ -63,7 +64,7 @@ class CatalogCache:
             self._is_changed = True
 
     def save(self) -> None:
-        """Replace the file if that changes anything; a vault that cannot be written to has none."""
+        """Replace the file if anything has changed; a vault that cannot be written to has none."""
         if self._now.keys() == self._known.keys() and not self._is_changed:
             return
         text = msgspec.json.encode(self._now, enc_hook=int)
@@ -80,7 +81,9 @@ def _lsn(_: type, value: int) -> Lsn:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Not flushed: after a power failure the checksum tells. One temporary name, so crashes leave one file at most."""
+    """Write the file without flushing it: the checksum shows damage after a power failure. There is one temporary name,
+    so crashes leave at most one file.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         descriptor = open_private(temporary)

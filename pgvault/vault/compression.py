@@ -20,7 +20,7 @@ else:
     from compression import zstd
 
 PIECE = 256 << 10
-"""Bytes that are read at a time: few enough that each takes the memory of the one before, warm as it is."""
+"""The bytes that are read at a time: few enough that each piece reuses the memory of the one before, warm as it is."""
 
 _PARAMETER = zstd.CompressionParameter
 
@@ -32,8 +32,9 @@ _LARGE_OPTIONS: dict[int, dict[int, int]] = {
 }
 
 _JOB = 512 << 10
-"""Bytes that one of zstd's threads takes at a time: the fewest it can, so that both soon have some, in little memory.
-Levels above 3 look back further, and do better with the size that zstd gives them."""
+"""The bytes that one of zstd's threads takes at a time: as few as possible, so that both threads soon have work, in
+little memory. Levels above 3 look back further, and do better with zstd's own size.
+"""
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Page deltas: a run told by the pages in which it differs from a frame that is stored already.
+"""Page deltas: a run as the pages in which it differs from a frame that is stored already.
 
-Scattered updates touch a few pages in nearly every run of a table; a delta stores just those. Its plain form is a
-bitmap of 128 pages (bit n of byte n/8: page n), then the changed pages in order. The parent is always a whole frame,
-so that one delta is all there is to apply.
+Scattered updates change a few pages in nearly every run of a table; a delta stores only those. Its plain form is a
+bitmap of 128 pages (bit n of byte n/8: page n), then the changed pages in order. The parent is always a whole frame, so
+that at most one delta has to be applied.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 PAGE_SIZE = 8192
 _BITMAP = 16
 WORTHWHILE = 0.6
-"""Above this share of changed pages a whole frame is stored instead."""
+"""The share of changed pages above which a whole frame is stored instead."""
 
 
 def make(parent: bytes, run: bytes) -> bytes | None:
-    """Return the delta that turns `parent` into `run`; None if a whole frame is better, or their lengths differ."""
+    """Return the delta that turns `parent` into `run`; None if a whole frame is better, or if their lengths differ."""
     if len(parent) != len(run) or len(run) % PAGE_SIZE:
         return None
     count = len(run) // PAGE_SIZE
@@ -29,7 +29,7 @@ def make(parent: bytes, run: bytes) -> bytes | None:
 
 
 def apply(parent: bytes, delta: bytes) -> bytes:
-    """Return the run; ValueError if the delta does not fit the parent."""
+    """Return the run. Raises ValueError if the delta does not fit the parent."""
     if len(delta) < _BITMAP:
         raise ValueError("the page delta does not fit its frame")
     run, position = bytearray(parent), _BITMAP

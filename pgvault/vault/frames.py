@@ -1,6 +1,6 @@
 """The frames of one server: which are stored, where, and adding more.
 
-`frames.sqlite` maps a frame's id to its place in a pack. It is a cache: the packs' footers say the same, and
+`frames.sqlite` maps a frame's id to its place in a pack. It is a cache: the packs' footers have the same data, and
 `rebuild_index` makes it again from them.
 """
 
@@ -32,11 +32,11 @@ CREATE TABLE IF NOT EXISTS frame (
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild found in the packs."""
+    """The result of a rebuild."""
 
     frames: int
     damaged: tuple[str, ...]
-    """Packs whose footer cannot be read: what they hold is left out, the rest is unaffected."""
+    """The packs with an unreadable footer: their frames are left out, the rest is unaffected."""
 
 
 def rebuild_index(server: ServerVault) -> Rebuilt:
@@ -68,7 +68,7 @@ def _in_words(server: ServerVault) -> AbstractContextManager[None]:
 
 
 def ensure_index(server: ServerVault) -> None:
-    """Make the index again if it is missing; NotFound if the vault may not be written to."""
+    """Make the index again if it is missing. Raises NotFound if the vault may not be written to."""
     if server.cache.frames.exists():
         return
     if not os.access(server.home, os.W_OK):
@@ -79,7 +79,8 @@ def ensure_index(server: ServerVault) -> None:
 
 def _add_packs(server: ServerVault, index: sqlite3.Connection, names: Iterable[str]) -> Rebuilt:
     """Add the packs, oldest first, so that of a frame that is stored twice the newer copy counts: it was stored because
-    the older one was found damaged."""
+    the older one was found damaged.
+    """
     count, damaged = 0, []
     for name in sorted(names):
         try:
@@ -110,7 +111,7 @@ class FrameStore:
         sweep_dead(server.home)
         server.store.sweep(Kind.PACK, server.name, alone=True)
         self.damaged: tuple[str, ...] = ()
-        """Packs that cannot be read; their frames count as not stored."""
+        """The packs that cannot be read; their frames count as not stored."""
         self._index = self._open()
         self._lock = threading.Lock()
         self._recent: set[bytes] = set()
@@ -119,7 +120,7 @@ class FrameStore:
         self._flushing: Future[None] | None = None
         self._flushing_pack: PackWriter | None = None
         self.stored_bytes = 0
-        """What this store has added so far."""
+        """The bytes that this store has added so far."""
 
     def __enter__(self) -> FrameStore:
         return self
@@ -172,7 +173,7 @@ class FrameStore:
             return frame_id in self._recent or self._find(frame_id) is not None
 
     def add(self, frame_id: bytes, stored: bytes, plain_length: int) -> None:
-        """Store a frame unless it is there; durable only after `flush`."""
+        """Store a frame unless it is stored already; it is durable only after `flush`."""
         with self._lock:
             if frame_id in self._recent or self._find(frame_id) is not None:
                 return
@@ -196,7 +197,7 @@ class FrameStore:
             return self._find(frame_id)
 
     def forget(self, frame_id: bytes) -> None:
-        """Count a frame whose stored form is damaged as not stored, so that `add` stores it anew."""
+        """Count a frame with a damaged stored form as not stored, so that `add` stores it anew."""
         with self._lock, self._index:
             self._index.execute("DELETE FROM frame WHERE id = ?", (frame_id,))
 

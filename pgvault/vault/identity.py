@@ -1,7 +1,7 @@
-"""Which cluster a server's part of the vault belongs to.
+"""Identifies the cluster to which a server's part of the vault belongs.
 
-The system identifier that `initdb` gave the cluster decides, never the name: two clusters in one place would make
-each other's backups unrestorable.
+The system identifier that `initdb` gave the cluster decides, never the name: two clusters in one place would make each
+other's backups unrestorable.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pgvault.vault.layout import ServerVault, Vault
 class Identity(NamedTuple):
     system_identifier: str
     segment_size: int
-    """Bytes of a WAL segment."""
+    """The size of a WAL segment in bytes."""
 
 
 def read_identity(server: ServerVault) -> Identity | None:
-    """Return the identity; None if nothing of this server is in the vault yet."""
+    """Return the identity; None if the vault has nothing of this server yet."""
     try:
         facts = tomllib.loads(server.store.read(server.key(Kind.IDENTITY)).decode())
         identity = Identity(facts["system_identifier"], facts["segment_size"])
@@ -45,8 +45,9 @@ def _unreadable(server: ServerVault, reason: str) -> PgvaultError:
 
 
 def servers_of(vault: Vault, system_identifier: str) -> list[str]:
-    """Return the servers of the vault that are this cluster or a copy of it; one whose identity cannot be read is left
-    out."""
+    """Return the servers of the vault that are this cluster or a copy of it; one with an unreadable identity is left
+    out.
+    """
     found = []
     for each in vault.store.list(Kind.IDENTITY):
         with suppress(PgvaultError, ValueError):
@@ -57,7 +58,7 @@ def servers_of(vault: Vault, system_identifier: str) -> list[str]:
 
 
 def claim(server: ServerVault, cluster: Identity) -> None:
-    """Make sure that this vault holds, or from now on will hold, this very cluster; Refused otherwise."""
+    """Make sure that this vault has, or from now on will have, exactly this cluster. Raises Refused otherwise."""
     known = read_identity(server)
     if known is None:
         import tomli_w  # once in a vault's life

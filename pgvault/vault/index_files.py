@@ -1,8 +1,8 @@
-"""The SQLite files of a vault: private from their first byte, read without writing, their errors in pgvault's words.
+"""The SQLite files of a vault: private from their first byte, read without writing, and with errors in pgvault's words.
 
-In WAL mode SQLite writes beside a database that it reads. Where it cannot, because the file system is read-only or
-full to the last byte, the database is read as it stands; or as a copy elsewhere, when its log holds what the database
-lacks. A full file system never makes an index look damaged, since what looks damaged is thrown away and made again.
+In WAL mode SQLite writes files next to a database that it reads. Where it cannot, because the file system is read-only
+or completely full, the database is read as it is; or as a copy elsewhere, if its log has what the database lacks. A
+full file system never makes an index look damaged, since a damaged index is thrown away and made again.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from pgvault.model.errors import Corrupt, Locked, PgvaultError, from_os_error
 from pgvault.store.files import is_full, open_private
 
 DatabaseError = sqlite3.Error
-"""What SQLite raises, for those above the vault: they do not know what its databases are made of."""
+"""SQLite's error, for the layers above the vault, which do not know its database."""
 BUSY_SECONDS = 30
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY = "/dev/shm"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, 0)
-"""Also what an index of another format leads to: a table or a column that is not there. 0: raised by pgvault."""
+"""SQLite's codes for damage, and for an index of another format: a missing table or column. 0 is raised by pgvault."""
 
 
 def make_private(path: Path) -> None:
-    """Make the file before SQLite does, which uses the umask; its -wal and -shm take over its mode."""
+    """Create the file before SQLite does, which uses the umask; its -wal and -shm get its mode."""
     with suppress(FileExistsError):
         os.close(open_private(path))
 
 
 def reading_uri(path: Path, scratch: ExitStack, *, mode: str = "ro") -> str:
-    """Return what to open the database by for reading; a copy that has to be made lasts as long as `scratch`."""
+    """Return the URI by which to open the database for reading; a copy that has to be made lasts as long as `scratch`.
+    """
     if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK) and not is_full(path.parent):
         return f"{path.absolute().as_uri()}?mode={mode}"
     log = path.with_name(f"{path.name}-wal")
@@ -76,7 +77,7 @@ def telling_full(path: Path) -> Iterator[None]:
 
 @contextmanager
 def in_words(path: Path, remedy: str) -> Iterator[None]:
-    """Turn SQLite's errors on an index into pgvault's; only one that `remedy` would mend is Corrupt."""
+    """Turn SQLite's errors on an index into pgvault's; only one that `remedy` would correct is Corrupt."""
     try:
         with telling_full(path):
             yield
@@ -104,5 +105,5 @@ def is_out_of_space(error: sqlite3.Error) -> bool:
 
 
 def is_duplicate(error: sqlite3.Error) -> bool:
-    """Return whether a row was to be added that may be there only once."""
+    """Return whether the error is about a row that may exist only once."""
     return _code(error) == sqlite3.SQLITE_CONSTRAINT

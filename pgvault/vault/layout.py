@@ -1,4 +1,4 @@
-"""Where things are in a vault: every path is made here, from validated names.
+"""The layout of a vault: every path is made here, from validated names.
 
     HOME/vault.toml, README, jobs/<job id>/, locks/
     HOME/<server>/identity.toml
@@ -66,7 +66,7 @@ a restore_command finds them, create recovery.signal, start PostgreSQL of the sa
 
 
 class ServerVault(NamedTuple):
-    """One server's part of the vault: its objects in the store, and what is beside them on this machine."""
+    """One server's part of the vault: its objects in the store, and its files on this machine."""
 
     name: str
     home: Path
@@ -76,7 +76,7 @@ class ServerVault(NamedTuple):
         return Key(kind, self.name, name)
 
     def location(self, kind: Kind, name: str = "") -> str:
-        """Return where an object of this server is, or would be, for people."""
+        """Return the place of an object of this server, for people."""
         return self.store.location(self.key(kind, name))
 
     @property
@@ -109,25 +109,27 @@ class ServerVault(NamedTuple):
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """Return all directories in which something is written."""
+        """Return all directories that are written to."""
         return self.backups, self.packs, self.wal, *self.spool.directories, self.locks
 
     def prepare(self) -> None:
-        """Make the directories that are not there yet."""
+        """Make the directories that do not exist yet."""
         for directory in self.directories:
             make_directory(directory)
 
 
 def _is_begun(home: Path, name: str) -> bool:
-    """Return whether this may be in a directory that becomes a vault: what a first run that was cut short, or one that
-    runs beside this one, has made already, or an `incoming` that a person made for rsync before the first backup."""
+    """Return whether this may be in a directory that becomes a vault: the remains of an interrupted first run, the
+    files of one that is running, or an `incoming` that a person made for rsync before the first backup.
+    """
     return name in ("lost+found", "jobs", "README") or name.startswith(TEMPORARY) or \
         ((home / name / "incoming").is_dir() and os.listdir(home / name) == ["incoming"])
 
 
 def refuse_other_owner(home: Path) -> None:
-    """Raise Refused for root in another user's vault: what root writes there the owner cannot read, and backups and
-    archiving would fail from then on. A vault that cannot be written to may be read by whoever can."""
+    """Raise Refused for root in another user's vault: the owner could not read what root writes, so backups and
+    archiving would fail from then on. Every user may read a vault that cannot be written to, if its files allow it.
+    """
     with suppress(FileNotFoundError):
         owner = home.stat().st_uid
         if owner != os.geteuid() and os.access(home, os.W_OK):
@@ -145,8 +147,9 @@ def user_name(uid: int) -> str:
 
 
 class Vault:
-    """The repository under one home directory: objects in a store, which is that directory unless another is given;
-    and on this machine, in any case, its caches, spool, jobs and leases."""
+    """The repository under one home directory: objects in a store, by default that directory, and its caches, spool,
+    jobs and leases, which are always on this machine.
+    """
 
     def __init__(self, home: Path, store: Store | None = None) -> None:
         self.home = home
@@ -158,7 +161,7 @@ class Vault:
 
     @property
     def leases(self) -> Leases:
-        """Return the leases of what concerns no single server, as the destinations of restores."""
+        """Return the leases of what concerns no single server, such as the destinations of restores."""
         return LocalLeases(self.home / "locks")
 
     @property
@@ -170,8 +173,9 @@ class Vault:
 
     @classmethod
     def open(cls, home: Path) -> Vault:
-        """Open it for reading and writing what exists; NotFound if there is no vault, Refused if it is another user's,
-        or if this user had one there."""
+        """Open an existing vault for reading and writing. Raises NotFound if there is none, Refused if it is another
+        user's, or if this user had one there.
+        """
         vault = cls(home)
         refuse_other_owner(home)
         vault.read_id()
@@ -179,7 +183,7 @@ class Vault:
 
     @classmethod
     def open_or_create(cls, home: Path) -> Vault:
-        """Open it, and make it if there is none, unless `writable` raises."""
+        """Open the vault, or create it if there is none, unless `writable` raises an error."""
         vault, vault_id = cls(home), cls.writable(home)
         if vault_id is None:
             vault._create()
@@ -190,9 +194,12 @@ class Vault:
 
     @classmethod
     def writable(cls, home: Path) -> str | None:
-        """Return the id of the vault that may be written to in `home`; None if one may be made. It makes nothing, and
-        raises if neither is so: the vault is another user's or another one than before, or is not there any more, or
-        there is something else."""
+        """Return the id of the vault that may be written to in `home`; None if one may be created. This creates
+        nothing.
+
+        Raises an error if neither is possible: the vault is another user's, another one than before, or gone, or the
+        directory has other contents.
+        """
         vault = cls(home)
         refuse_other_owner(home)
         if vault.is_there:
@@ -211,11 +218,11 @@ class Vault:
         return None
 
     def refuse_other(self) -> None:
-        """Raise Refused if it is not the one to which this user has written here."""
+        """Raise Refused if this is not the vault to which this user has written here."""
         mount_guard.refuse_other(self.home, self.read_id())
 
     def read_id(self) -> str:
-        """Return the id by which it differs from every other one, wherever it is; NotFound if there is no vault."""
+        """Return the id that is unique to this vault, wherever it is. Raises NotFound if there is no vault."""
         try:
             facts = tomllib.loads(self.store.read(_MARK).decode())
         except NotFound:
@@ -231,8 +238,9 @@ class Vault:
         return str(facts.get("id"))
 
     def _create(self) -> None:
-        """Make it. Of two that make it at once one is first, and the other finds it made: an id that was read once
-        stays."""
+        """Create the vault. Of two processes that create it at once one is first, and the other finds its vault: an id
+        that was read once does not change.
+        """
         import tomli_w  # only for a new vault
 
         make_directory(self.home)

@@ -1,5 +1,7 @@
-"""A manifest as a list to look at: a portion of its entries at a time, and a search that tells what it finds as it
-goes. Made for manifests of a million files, of which no more is read than is shown.
+"""A manifest as a list for people: a portion of its entries at a time, and a search that yields what it finds as it
+goes.
+
+Made for manifests of a million files, of which no more is read than is shown.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.manifest import Entry, Manifest, entry_of
 
 _BLOCK = 20_000
-"""Entries that are searched at a time: some milliseconds' worth."""
+"""The number of entries that are searched at a time: some milliseconds' worth."""
 _LONGEST = 4096
-"""Characters: a longer text is in no path, nor is its beginning; SQLite does not take patterns of any length."""
+"""The longest text to search for, in characters: a longer one is in no path; SQLite does not accept patterns of any
+length.
+"""
 
 
 class Listing(Manifest):
     """Entries in the order of the backup, which is that of their ids: 1 to the number of entries."""
 
     def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
-        """Open the manifest; Corrupt if it is missing, or can be seen to be damaged without reading it whole."""
+        """Open the manifest. Raises Corrupt if it is missing, or visibly damaged without reading it completely."""
         super().__init__(server, backup, check=check)
         try:
             [(self._count,)] = self._query("SELECT coalesce(max(id), 0) FROM file")
@@ -38,12 +42,12 @@ class Listing(Manifest):
         return int(self._count)
 
     def entries_at(self, first: int, limit: int) -> list[Entry]:
-        """Return at most `limit` of them from place `first` on; places are counted from 0."""
+        """Return at most `limit` entries from index `first` on, counted from 0."""
         return [entry_of(row) for row in self._query(
             "SELECT * FROM file WHERE id > ? ORDER BY id LIMIT ?", (first, limit))]
 
     def entries_of(self, ids: Sequence[int]) -> list[Entry]:
-        """Return the entries in the order of `ids`; what is no entry's id is passed over."""
+        """Return the entries in the order of `ids`; ids without an entry are skipped."""
         query = "SELECT * FROM file WHERE id = ?"
         return [entry_of(row) for each in ids for row in self._query(query, (each,))]
 
@@ -54,22 +58,22 @@ class Listing(Manifest):
 
 
 class Search:
-    """The ids of what fits, in blocks and in order, some of them empty: each is a step through the manifest.
+    """The ids of the matching entries in order, in blocks, some of them empty: each is a step through the manifest.
 
-    It has a connection of its own, so any thread may walk through it while another looks at the list.
+    It has a connection of its own, so any thread may iterate over it while another reads the list.
     """
 
     def __init__(self, listing: Listing, text: str, invert: bool) -> None:
         self._listing, self._invert = listing, invert
         self._pattern = _pattern(text[:_LONGEST])
         self.searched = 0
-        """How many entries, up to now."""
+        """The number of entries searched so far."""
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._stopped = False
 
     def stop(self) -> None:
-        """End the walk at once, from any thread; no further block comes."""
+        """End the search at once, from any thread; no further block follows."""
         with self._lock:
             self._stopped = True
             if self._db is not None:

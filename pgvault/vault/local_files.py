@@ -1,6 +1,6 @@
-"""What of one server is on this machine beside the objects of the store, whatever the store is.
+"""The files of one server that are on this machine and not in the store, whatever the store is.
 
-Its cache may be lost: it is made again from the objects, by `pgvault rebuild-index` or when it is next needed. Its
+The cache may be lost: it is made again from the objects, by `pgvault rebuild-index` or when it is next needed. The
 spool, WAL that has arrived and is not in the archive, may not.
 """
 
@@ -17,18 +17,18 @@ from pgvault.store.store import Store, absent
 
 
 class Cache(NamedTuple):
-    """Indexes, and objects that were fetched."""
+    """Indexes, and fetched objects."""
 
     home: Path
 
     @property
     def frames(self) -> Path:
-        """Return the index of where each frame is: SQLite."""
+        """Return the index of the place of each frame: SQLite."""
         return self.home / "frames.sqlite"
 
     @property
     def wal(self) -> Path:
-        """Return the index of what is archived, and what its records contain: SQLite."""
+        """Return the index of the archived files and of what their records contain: SQLite."""
         return self.home / "wal.sqlite"
 
     @property
@@ -37,8 +37,10 @@ class Cache(NamedTuple):
         return self.home / "catalog.cache"
 
     def fetched(self, store: Store, key: Key) -> Path:
-        """An object as a file on this machine, for what reads no streams, as SQLite: the object's own file where the
-        store is a directory here, else a copy of this very version, which is fetched once. NotFound as `Store.read`."""
+        """Return an object as a file on this machine, for readers that need a file, such as SQLite: the object's own
+        file if the store is a directory here, else a copy of this version, which is fetched once. Raises NotFound as
+        `Store.read`.
+        """
         if isinstance(store, LocalStore):
             return store.path(key)
         found = store.stat(key)
@@ -55,7 +57,7 @@ class Cache(NamedTuple):
 
 
 class Spool(NamedTuple):
-    """Where WAL arrives, and where it stays when the archive does not accept it."""
+    """The place where WAL arrives, and where it stays if the archive does not accept it."""
 
     home: Path
 

@@ -54,12 +54,12 @@ class Entry:
 
     id: int
     path: str
-    """Bytes that are not UTF-8 are surrogate-escaped, as everywhere in Python."""
+    """The path; bytes that are not UTF-8 are surrogate-escaped, as everywhere in Python."""
     kind: Kind
     size: int
     mode: int
     mtime: int
-    """Seconds since 1970."""
+    """The time of the last modification, in seconds since 1970."""
     crc32c: int | None = None
     tablespace: int | None = None
     link: str | None = None
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one 1 MiB run of a file is made of; all None: zeros."""
+    """The parts of one 1 MiB run of a file; all are None for zeros."""
 
     frame: bytes | None = None
     delta: bytes | None = None
@@ -80,7 +80,7 @@ ZEROS = Run()
 class ManifestWriter:
     """Builds a manifest under a temporary name; `publish` makes it the backup's.
 
-    For one thread, but that the names of things may come from another.
+    It is for one thread, except that the names of things may come from another.
     """
 
     def __init__(self, server: ServerVault, backup_id: str) -> None:
@@ -94,7 +94,7 @@ class ManifestWriter:
         self._runs: list[Row] = []
         self._lock = threading.Lock()
         self.failure: PgvaultError | sqlite3.Error | None = None
-        """Why it can no longer become a manifest, in whichever thread that was met."""
+        """The error, from whichever thread, for which it can no longer become a manifest; None if there is none."""
         self._last_id = 0
         self.file_count = 0
         self.size_bytes = 0
@@ -102,7 +102,7 @@ class ManifestWriter:
         """The stored size of the manifest itself, once it is published."""
 
     def next_id(self) -> int:
-        """Return the id for an entry that is about to be added."""
+        """Return the id of the next entry."""
         self._last_id += 1
         return self._last_id
 
@@ -142,30 +142,32 @@ class ManifestWriter:
                                  ((each.database, each.kind, _to_sql(each.value)) for each in traits))
 
     def index_paths(self) -> None:
-        """Call when every entry is added: the rest looks files up by path."""
+        """Index the paths. Call it when every entry is added: the rest looks files up by path."""
         self._write()
         with self._writing():
             self._db.execute("CREATE UNIQUE INDEX file_path ON file (path)")
 
     def find(self, path: str) -> tuple[int, int | None] | None:
-        """Size and CRC-32C of a file by its path."""
+        """Return size and CRC-32C of a file by its path."""
         with self._lock:
             row: tuple[int, int | None] | None = self._db.execute(
                 "SELECT size, crc32c FROM file WHERE path = ? AND kind = 'file'", (_to_sql(path),)).fetchone()
         return row
 
     def has(self, path: str) -> bool:
-        """Return whether there is a file or directory of this path."""
+        """Return whether there is a file or directory with this path."""
         with self._lock:
             return self._db.execute("SELECT 1 FROM file WHERE path = ?", (_to_sql(path),)).fetchone() is not None
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
-        """What a question about the entries and names so far has for an answer: a portion of it where it is long."""
+        """Return the rows of a query about the entries and names so far; a long result comes in portions."""
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
     def publish(self) -> str:
-        """Durable under its name when this returns; the SHA-256 of the file, hexadecimal."""
+        """Publish the manifest; it is durable under its name when this returns. Return the SHA-256 of the file,
+        hexadecimal.
+        """
         self._write()
         with self._writing():
             self._db.execute("COMMIT")
@@ -181,8 +183,9 @@ class ManifestWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One thread at a time. SQLite gives the whole transaction up when the disk is full: whoever writes afterwards
-        gets the same error, lest a manifest be published that lacks what was in it before."""
+        """Let one thread write at a time. SQLite rolls the whole transaction back if the disk is full: later writes
+        raise the same error, so that no manifest is published that lacks earlier entries.
+        """
         with self._lock:
             if self.failure:
                 raise self.failure
@@ -209,7 +212,7 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run and where its parts are in the packs; `frame` None: zeros."""
+    """A run and the places of its parts in the packs; `frame` is None for zeros."""
 
     number: int
     frame: tuple[str, Location] | None
@@ -217,10 +220,10 @@ class StoredRun:
 
 
 class Manifest:
-    """A published manifest, for reading. Nothing of it is loaded whole."""
+    """A published manifest, for reading; it is never loaded whole."""
 
     def __init__(self, server: ServerVault, backup: Backup, *, check: bool = False) -> None:
-        """`check` compares the whole file with its hash first; Corrupt when it is not what was written."""
+        """Open the manifest. `check` compares the whole file with its hash first, and raises Corrupt if they differ."""
         key = catalog.manifest_key(server, backup.id)
         try:
             self.path = server.cache.fetched(server.store, key)
@@ -247,7 +250,7 @@ class Manifest:
         self._scratch.close()
 
     def connect(self) -> sqlite3.Connection:
-        """Another connection, for another thread. Read-only, or SQLite would make the file if it were missing."""
+        """Return another connection, for another thread. It is read-only, or SQLite would create a missing file."""
         return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True,
                                check_same_thread=False)
 
@@ -267,14 +270,14 @@ class Manifest:
         return None if row is None else entry_of(row)
 
     def run(self, path: str, number: int) -> Run | None:
-        """One run of a file, by its path: what the next backup compares with."""
+        """Return one run of a file, by its path: the next backup compares with it."""
         row = next(self._query(
             "SELECT r.frame, r.delta, r.plain FROM file f JOIN run r ON r.file = f.id"
             " WHERE f.path = ? AND r.number = ?", (_to_sql(path), number)), None)
         return None if row is None else Run(*row)
 
     def runs(self, entry: Entry) -> Iterator[StoredRun]:
-        """A file's runs in order, each with its place; Corrupt when a frame is in no pack."""
+        """Yield a file's runs in order, each with its place. Raises Corrupt if a frame is in no pack."""
         self._locate()
         rows = self._query(
             "SELECT r.number, r.frame, p.name, f.offset, f.stored, f.plain, f.crc32c,"
@@ -286,11 +289,12 @@ class Manifest:
             yield StoredRun(row[0], self._place(row[1:7], entry), self._place(row[7:13], entry))
 
     def tablespace_sizes(self) -> dict[int | None, int]:
-        """Bytes of the files of each tablespace by its oid; of the data directory itself under None."""
+        """Return the bytes of the files of each tablespace by its OID; those of the data directory itself under None.
+        """
         return dict(self._query("SELECT tablespace, sum(size) FROM file GROUP BY tablespace"))
 
     def stored_bytes(self) -> int:
-        """Return the bytes of all frames that make up this backup, as stored, each time one is used."""
+        """Return the stored bytes of all frames of this backup, each counted as often as it is used."""
         self._locate()
         [row] = self._query(
             "SELECT coalesce(sum(f.stored), 0) + coalesce(sum(d.stored), 0) FROM run r"
@@ -321,7 +325,7 @@ class Manifest:
             raise self.unreadable(error) from None
 
     def unreadable(self, error: sqlite3.DatabaseError) -> Corrupt:
-        """SQLite's error in pgvault's words."""
+        """Return SQLite's error in pgvault's words."""
         files = f"{self.path}, with {self._server.cache.frames}" if self._located else str(self.path)
         return Corrupt(f"could not read the manifest of backup {self._backup.id}", detail=f"{files}: {error}.",
                        hint=f"pgvault rebuild-index {self._server.name}; if that does not help, use another backup.")

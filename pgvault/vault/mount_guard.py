@@ -1,14 +1,14 @@
-"""Which vault this user writes to in a place, so that an empty mount point is not taken for room for a new one.
+"""Remembers the vault that this user writes to in a place, so that no new one is created in an empty mount point.
 
 A vault is made at first use, and where its file system is not mounted there is an empty directory: WAL would be
-acknowledged that lies on the wrong disk. So the id of a vault is kept with the user's own state once it was written to,
+acknowledged that is on the wrong disk. So the id of a vault is kept with the user's own state once it was written to,
 in a file for each place, and no other vault is made there or written to. Devices cannot be compared instead: their
 numbers change from one start of the machine to the next; and a setting would guard only those who know of it.
 
 A place is known by the path as it is spelled, since a link on the file system itself leads nowhere without it, and by
 the one that its links lead to, which is the same however it is spelled.
 
-A state that cannot be read or written is no reason to stop: then nothing is known.
+A state that cannot be read or written is no error: then nothing is known.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _NO_STATE = (OSError, RuntimeError, ValueError)
 
 def records(home: Path) -> list[Path]:
     """Return the files of a place, one for each path to it: `# PATH`, then the ids of the vaults that are written to
-    there, one a line; to be removed by hand."""
+    there, one a line; they are removed by hand.
+    """
     return [_record(path) for path in _spellings(home)]
 
 
 def refuse_missing(home: Path) -> None:
-    """Raise if there was a vault at a place where there is none now."""
+    """Raise an error if there was a vault at a place where there is none now."""
     if known := _known(home):
         raise Refused(f"the vault in {home} is not there",
                       detail=f"This user has written to one there, with the id {_ids(known)[0]}, and there is none "
@@ -42,7 +43,8 @@ def refuse_missing(home: Path) -> None:
 
 
 def refuse_other(home: Path, vault_id: str) -> None:
-    """Raise if this user has written to another vault there. A copy of that vault has its id, and is not another."""
+    """Raise an error if this user has written to another vault there. A copy of that vault has its id, and is the same.
+    """
     known = _known(home)
     if known and vault_id not in _ids(known):
         raise Refused(f"the vault in {home} is not the one that was there before",
@@ -52,7 +54,8 @@ def refuse_other(home: Path, vault_id: str) -> None:
 
 
 def remember(home: Path, vault_id: str) -> None:
-    """Written once in a vault's life for each way to it; otherwise nothing but small files are read."""
+    """Note the vault. This is written once in a vault's life for each path to it; otherwise only small files are read.
+    """
     with suppress(*_NO_STATE):
         for path in _spellings(home):
             file = _record(path)
@@ -62,7 +65,7 @@ def remember(home: Path, vault_id: str) -> None:
 
 
 def forget(home: Path) -> None:
-    """Whoever removes a vault says so."""
+    """Forget the vault at a place; called when a vault is removed."""
     with suppress(*_NO_STATE):
         for file in records(home):
             file.unlink(missing_ok=True)

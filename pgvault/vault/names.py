@@ -1,7 +1,7 @@
-"""What things were called when a backup was taken: tables in its manifest.
+"""The names of databases, roles and relations when a backup was taken: tables in its manifest.
 
-WAL speaks of databases, roles and relations in numbers, and after a drop nobody can be asked. Tables `database` and
-`role` have every one; table `relation` what users made in the databases, and those catalogs whose files are not
+WAL speaks of databases, roles and relations in numbers, and after a drop no server has their names. Tables `database`
+and `role` have every one; table `relation` what users made in the databases, and those catalogs whose files are not
 initdb's; table `trait` what a restored copy of a database needs or would do. Backups of earlier versions of pgvault
 lack some or all of them.
 """
@@ -41,11 +41,15 @@ class RelationName(NamedTuple):
     database: int
     oid: int
     number: int | None
-    """Of its file (relfilenode); None for a relation without one, such as a view. Another after each rewrite."""
+    """The number of its file (relfilenode), which changes with each rewrite; None for a relation without one, such as a
+    view.
+    """
     schema: str
     name: str
     kind: str
-    """As pg_class.relkind: r table, p partitioned table, m materialized view, v view, S sequence, i index, ..."""
+    """The kind, as pg_class.relkind: r table, p partitioned table, m materialized view, v view, S sequence, i index,
+    ...
+    """
 
 
 class Trait(NamedTuple):
@@ -53,13 +57,14 @@ class Trait(NamedTuple):
 
     database: int
     kind: str
-    """collate, ctype: a locale. library: one of a function, as `pg_proc.probin`. subscription: one that is enabled.
-    publication."""
+    """One of collate and ctype, a locale; library, that of a function, as `pg_proc.probin`; subscription, an enabled
+    one; publication.
+    """
     value: str
 
 
 def to_sql(name: str) -> str | bytes:
-    """A text, or a blob when it is not UTF-8."""
+    """Return a text, or a blob if it is not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -72,20 +77,20 @@ def from_sql(name: str | bytes) -> str:
 
 
 class Names:
-    """The names in one manifest, for looking up. sqlite3.Error when it cannot be read."""
+    """The names in one manifest. Raises sqlite3.Error if it cannot be read."""
 
     def __init__(self, manifest: Path) -> None:
         # Published manifests never change; and read-only, or SQLite would make the file if it were missing.
         self._db = sqlite3.connect(f"{manifest.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         tables = self._db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('database', 'relation')")
         self.there = tables.fetchone()[0] == 2
-        """False in a backup of an earlier version."""
+        """False in a backup of an earlier version, which has no names."""
 
     def close(self) -> None:
         self._db.close()
 
     def traits(self) -> list[Trait]:
-        """Empty, too, in a backup of a version that kept none."""
+        """Return the traits; also empty in a backup of a version that stored none."""
         if not self._has("trait"):
             return []
         return [Trait(database, kind, from_sql(value)) for database, kind, value
@@ -106,7 +111,7 @@ class Names:
         return self._relation("number", database, number)
 
     def in_schema(self, database: int, schema: str) -> set[int]:
-        """OIDs of the tables, views and foreign tables in it."""
+        """Return the OIDs of the tables, views and foreign tables in a schema."""
         if not self.there:
             return set()
         rows = self._db.execute("SELECT oid FROM relation WHERE database = ? AND schema = ? AND kind IN "
@@ -120,7 +125,7 @@ class Names:
         return self._row("SELECT 1 FROM database") is not None
 
     def rewritten(self, oids: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        """(database, OID, number of its file) of these catalogs, where it is not initdb's."""
+        """Return (database, OID, number of its file) of those catalogs with a file that is not initdb's."""
         if not self.there:
             return []
         marks = ", ".join("?" * len(oids))

@@ -24,9 +24,9 @@ from pgvault.vault.compression import decompress
 from pgvault.vault.layout import ServerVault
 
 FRAME_SIZE = 1 << 20
-"""Plain bytes of a whole frame."""
+"""The plain bytes of a whole frame."""
 PACK_SIZE = 64 << 20
-"""Stored bytes after which a pack is closed."""
+"""The stored bytes after which a pack is closed."""
 
 MAGIC = b"PGVPACK1"
 END_MAGIC = b"PGVPEND1"
@@ -34,19 +34,19 @@ _ENTRY = struct.Struct("<32sQIII")
 _TRAILER = struct.Struct("<QQ8s")
 
 _TAIL = 64 << 10
-"""Bytes at the end of a pack that hold the footer of most."""
+"""The bytes at the end of a pack that contain the footer of most packs."""
 _AHEAD = 4 << 20
 """The most bytes that are read at once."""
 _PACKS_AT_ONCE = 2
-"""Those of the frames, and of the parents of their deltas."""
+"""The number of packs that stay open: those of the frames, and those of their deltas' parents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a frame's stored form is, and what it must be."""
+    """The place of a frame's stored form, and its expected contents."""
 
     id: bytes
-    """SHA-256 of the plain bytes."""
+    """The SHA-256 of the plain bytes."""
     offset: int
     stored: int
     plain: int
@@ -72,7 +72,7 @@ class PackWriter:
         self.size += len(stored)
 
     def publish(self) -> None:
-        """Durable under its name when this returns."""
+        """Publish the pack; it is durable under its name when this returns."""
         footer = b"".join(_ENTRY.pack(e.id, e.offset, e.stored, e.plain, e.crc32c) for e in self.entries)
         self._spool.write(footer + hashlib.sha256(footer).digest())
         self._spool.write(_TRAILER.pack(self.size, len(self.entries), END_MAGIC))
@@ -87,7 +87,7 @@ def pack_names(server: ServerVault) -> set[str]:
 
 
 def read_footer(server: ServerVault, name: str) -> Iterator[Location]:
-    """Return every frame of a pack; Corrupt if the footer is not what was written."""
+    """Return every frame of a pack. Raises Corrupt if the footer is not what was written."""
     key, pack = server.key(Kind.PACK, name), server.location(Kind.PACK, name)
     found = server.store.stat(key)
     size = found.size if found else 0
@@ -121,16 +121,17 @@ class _Range(NamedTuple):
 
 
 class PackReader:
-    """Reads stored frames, each checked against its CRC-32C. Not for several threads.
+    """Reads stored frames, each checked against its CRC-32C. It is not for several threads.
 
-    Frames are mostly asked for as they lie: a file's one after the other, and the parents of its deltas likewise in an
-    older pack. So where one is asked for that follows the one before, those behind it are read with it, in one range.
+    Frames are mostly read in the order of their places: a file's one after the other, and the parents of its deltas
+    likewise in an older pack. So a frame that follows the previous one is read together with those after it, in one
+    range.
     """
 
     def __init__(self, server: ServerVault) -> None:
         self._server = server
         self._ranges: dict[str, _Range] = {}
-        """What was read last of each pack; the pack that was used last stands last."""
+        """The last range read of each pack; the most recently used pack is last."""
 
     def __enter__(self) -> PackReader:
         return self
@@ -142,7 +143,7 @@ class PackReader:
         self._ranges.clear()
 
     def stored(self, pack: str, location: Location) -> bytes:
-        """Return the frame as it is stored: one zstd frame; Corrupt if it is not what was written."""
+        """Return the frame as it is stored, one zstd frame. Raises Corrupt if it is not what was written."""
         try:
             stored = self._read(pack, location.offset, location.stored)
         except NotFound:
@@ -180,7 +181,7 @@ class PackReader:
 
 
 def check_plain(stored: bytes, frame_id: bytes, plain_length: int, pack: str) -> bytes:
-    """Unpack a stored frame; Corrupt when the plain bytes are not those its id names."""
+    """Unpack a stored frame. Raises Corrupt if the plain bytes are not those that its id names."""
     plain = decompress(stored, plain_length)
     if hashlib.sha256(plain).digest() != frame_id:
         raise Corrupt(f"pack {pack} is damaged", detail=f"Frame {frame_id.hex()} does not match its SHA-256.",

@@ -1,8 +1,8 @@
-"""What arrived and could not be accepted, or was found damaged: kept for a person to look at, with the reason.
+"""Files that arrived and could not be accepted, or were found damaged: kept for a person to examine, with the reason.
 
-Beside each file lies `<file>.reason`, a text that says in one line each: what it was called, when and why. Nothing here
-is read by pgvault again; it may be deleted when it has been understood. That a copy is here tells a sender's second
-attempt from its first.
+Each file has a text `<file>.reason` with one line each for its name, the time and the reason. pgvault never reads them
+again; they may be deleted once they are understood. The copy here distinguishes a sender's second attempt from its
+first.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ REASON = ".reason"
 
 
 def set_aside(server: ServerVault, path: Path, reason: str) -> Path:
-    """Move a file out of its place, durably; where it is now."""
+    """Move a file to quarantine, durably; return its new place."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return _move(server, path, f"{moment}.{path.name.lstrip('.')}", path.name, reason)
 
 
 def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, reason: str) -> Path:
-    """Keep the compressed copy of what came as `name`; the same content again, as retries bring it, adds none."""
+    """Keep the compressed copy of what came as `name`; the same contents again, as retries bring them, add none."""
     kept = copy_of(server, name, sha256)
     if kept.exists():
         return kept
@@ -35,7 +35,7 @@ def set_aside_once(server: ServerVault, path: Path, name: str, sha256: bytes, re
 
 
 def set_aside_stored(server: ServerVault, name: str, reason: str, sha256: bytes | None = None) -> Path:
-    """Keep a copy of an archived file; with the digest of its content, one only. It stays in the archive."""
+    """Keep a copy of an archived file, which stays in the archive; with the digest of its contents, only one."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     kept = copy_of(server, name, sha256) if sha256 else server.spool.quarantine / f"{moment}.{name}.zst"
     if not kept.exists():
@@ -47,7 +47,7 @@ def set_aside_stored(server: ServerVault, name: str, reason: str, sha256: bytes 
 
 
 def copy_of(server: ServerVault, name: str, sha256: bytes) -> Path:
-    """Return where `set_aside_once` keeps this content, if it came before."""
+    """Return the place where `set_aside_once` keeps these contents, if they came before."""
     return server.spool.quarantine / f"{name}.{sha256.hex()[:12]}.zst"
 
 

@@ -1,10 +1,10 @@
-"""The recoveries that pgvault made, and the timeline that each was given: `<server>/recoveries/<8 hex>.toml`.
+"""The recoveries that pgvault made, and the timeline of each: `<server>/recoveries/<8 hex>.toml`.
 
-A restored server forks a timeline when it promotes, with archiving off, so its history file is archived by nobody and
-the next recovery would take the same number. So a number is reserved here before a restore writes its first byte, for
-good, whatever becomes of that restore; and the history that the promotion wrote is kept here. It becomes part of the
-archive with the first WAL of that timeline that arrives, since then the restored server is in service. Until then
-nothing follows the timeline, as nothing may follow a copy that was only looked at.
+A restored server forks a timeline when it promotes, with archiving off, so its history file is never archived, and the
+next recovery would take the same number. So a number is reserved here before a restore writes its first byte, for good,
+whatever becomes of that restore; and the history that the promotion wrote is kept here. It becomes part of the archive
+with the first WAL of that timeline that arrives, since then the restored server is in service. Until then nothing
+follows the timeline, since a copy may only have been looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pgvault.vault.layout import ServerVault
 
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
 _WAL_FILE = re.compile(r"[0-9A-F]{8}([0-9A-F]{8}|\.history)")
-"""How the names of segments and of histories begin."""
+"""The beginning of the name of a segment or of a history."""
 _LEAP = 1000
 
 
@@ -32,12 +32,12 @@ _LEAP = 1000
 class Recovery:
     timeline: int
     follows: int
-    """The timeline that it recovers along."""
+    """The timeline along which it recovers."""
     job: str = ""
     host: str = ""
     directory: str = ""
     history: str = ""
-    """The text of the history file that its promotion wrote; empty as long as that is not known."""
+    """The text of the history file that its promotion wrote; empty while it is not known."""
 
     @property
     def place(self) -> str:
@@ -53,8 +53,7 @@ class Recovery:
 
 
 def find(server: ServerVault, timeline: int) -> Recovery | None:
-    """Return the recovery; None if pgvault made none of this timeline. One that cannot be read has its number all the
-    same."""
+    """Return the recovery; None if pgvault made none with this timeline. An unreadable one still has its number."""
     try:
         facts = tomllib.loads(server.store.read(_key(server, timeline)).decode())
         return Recovery(timeline, int(facts["follows"]), *(str(facts.get(name, "")) for name in (
@@ -66,13 +65,13 @@ def find(server: ServerVault, timeline: int) -> Recovery | None:
 
 
 def of_job(server: ServerVault, job: str) -> Recovery | None:
-    """That which this job made; None when it is noted nowhere."""
+    """Return the recovery of this job; None if none is recorded."""
     found = (find(server, timeline) for timeline in _reserved(server))
     return next((each for each in found if each is not None and each.job == job), None)
 
 
 def next_timeline(server: ServerVault, follows: int) -> int:
-    """Return the first number behind all of which the vault knows anything, even if a recovery was only to take it.
+    """Return the first number after all timelines that the vault knows of, even if a recovery was only to take one.
 
     PostgreSQL counts by ones. A number that leaps far ahead is no timeline that it made, and would have a restore bring
     a placeholder for each number up to it.
@@ -85,7 +84,8 @@ def next_timeline(server: ServerVault, follows: int) -> int:
 
 
 def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
-    """Give a recovery the first number that nothing in this vault has, for good; `wanted.timeline` does not matter."""
+    """Give a recovery the first number that nothing in this vault has, permanently; `wanted.timeline` does not matter.
+    """
     with server.leases.hold(Concern.ARCHIVE, wait=True):
         recovery = replace(wanted, timeline=next_timeline(server, wanted.follows))
         server.store.put(_key(server, recovery.timeline), _document(recovery))
@@ -93,7 +93,7 @@ def reserve(server: ServerVault, wanted: Recovery) -> Recovery:
 
 
 def note_history(server: ServerVault, recovery: Recovery, history: str) -> Recovery:
-    """Keep what the promotion wrote. ValueError when it is no history of this timeline."""
+    """Record the history that the promotion wrote. Raises ValueError if it is no history of this timeline."""
     parse_history(history, recovery.timeline)
     noted, key = replace(recovery, history=history), _key(server, recovery.timeline)
     server.store.put(key, _document(noted), replaces=server.store.stat(key))
@@ -102,13 +102,13 @@ def note_history(server: ServerVault, recovery: Recovery, history: str) -> Recov
 
 @dataclass(frozen=True, slots=True)
 class KnownTimeline:
-    """What the vault knows of one timeline."""
+    """What the vault knows about one timeline."""
 
     timeline: int
     has_wal: bool
-    """The archive has WAL of it, or WAL of it is being received."""
+    """True if the archive has WAL of it, or WAL of it is being received."""
     history: History | None
-    """As it is archived."""
+    """The archived history."""
     recovery: Recovery | None
 
 
@@ -132,7 +132,7 @@ def why_foreign(known: KnownTimeline, history: History | None, foreign: Containe
                 meant_to_archive: bool) -> str:
     """Return why WAL of this timeline, found in a data directory, is not the server's; empty if it is.
 
-    `history` is the one that the directory has, `foreign` the timelines that are not the server's, as far as is known.
+    `history` is the one in the directory, `foreign` the timelines that are known not to be the server's.
     """
     timeline = known.timeline
     if parents := [each.timeline for each in (history.ancestors if history else ()) if each.timeline in foreign]:
@@ -166,7 +166,7 @@ def _reserved(server: ServerVault) -> Iterator[int]:
 
 
 def _archived(server: ServerVault) -> Iterator[int]:
-    """Yield each timeline of which anything is archived; one listing for each, however much there is of it."""
+    """Yield each timeline of which anything is archived, with one listing for each, however large it is."""
     after = ""
     while found := next(iter(server.store.list(Kind.WAL, server.name, after=after)), None):
         if _WAL_FILE.match(found.name):

@@ -18,9 +18,9 @@ PARTIAL = ".partial"
 
 
 class StreamedSegment:
-    """The segment that is being written. `written` is how far it is, `flushed` what a power failure leaves.
+    """The segment that is being written. `written` is how far it is, `flushed` how far it survives a power failure.
 
-    Its directory is not made here: where it has gone, so has the vault's file system.
+    Its directory is not created here: if it is gone, so is the vault's file system.
     """
 
     def __init__(self, server: ServerVault, segment: Segment, size: int) -> None:
@@ -36,7 +36,7 @@ class StreamedSegment:
         return self.written == self.segment.end(self._size)
 
     def write(self, data: bytes | memoryview) -> int:
-        """Take what fits, in order of position; how many bytes that was."""
+        """Write what fits, in order of position; return how many bytes that was."""
         rest = memoryview(data)[:self.segment.end(self._size) - self.written]
         taken = len(rest)
         with naming(self.path):
@@ -53,7 +53,7 @@ class StreamedSegment:
             self.flushed = self.written
 
     def finish(self) -> Path:
-        """A full segment's file under the name that says so, durably."""
+        """Give a full segment the name of a complete one, durably, and return its file."""
         self.close()
         publish(self.path, self._complete)
         self.flushed = self.written
@@ -66,7 +66,9 @@ class StreamedSegment:
 
 
 def pad(path: Path, size: int) -> bool:
-    """Make a partial segment as long as a whole one, with zeros, as PostgreSQL's own are; False when it is empty."""
+    """Extend a partial segment with zeros to the length of a whole one, as PostgreSQL's own are; return False if it is
+    empty.
+    """
     with naming(path), path.open("r+b") as file:
         if not file.seek(0, os.SEEK_END):
             return False
@@ -76,7 +78,7 @@ def pad(path: Path, size: int) -> bool:
 
 
 def partials(server: ServerVault) -> list[str]:
-    """Return the names of the segments of which a part was streamed."""
+    """Return the names of partly streamed segments."""
     found = []
     for name in sorted(os.listdir(server.spool.streaming)):
         try:

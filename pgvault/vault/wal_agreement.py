@@ -1,10 +1,11 @@
-"""Two copies of one segment: whether they are of the same WAL, and which of them is worth more.
+"""Compares two copies of one segment: whether they have the same WAL, and which of them is to be kept.
 
 At a promotion the receiver archives the end of the old timeline as far as it came, padded with zeros, and so does the
 promoted server, whose file may be a recycled one: what follows the end of the WAL is then of an earlier life. Bytes
-behind the end of the WAL say nothing, so copies that agree up to the end of the shorter one agree.
+after the end of the WAL do not count, so copies that agree up to the end of the shorter one agree.
 
-A whole segment that arrived damaged is no end of the WAL: the copy that goes on there is the one that the server wrote.
+A whole segment that arrived damaged is no end of the WAL: the copy that continues there is the one that the server
+wrote.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Cause, WalEnd
 
 _PADDING = 7
-"""At most so many bytes behind a record belong to nothing; its CRC vouches for its own last ones."""
+"""The most bytes after a record that belong to nothing; its CRC covers its own last ones."""
 
 
 Copy = Callable[[], BinaryIO]
@@ -42,7 +43,7 @@ def reaches_further(newcomer: Copy, stored: Copy) -> bool | None:
 def mends(stored: Copy, newcomer: Copy, carry: Carry | None) -> bool:
     """Return whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
 
-    `carry` is what the segment before left, if that is known.
+    `carry` is that of the previous segment, if it is known.
     """
     try:
         broken, other = _end(stored, carry), _end(newcomer, carry)
@@ -86,7 +87,7 @@ def _reach(copy: Copy) -> int:
 
 
 def _digest(copy: Copy, length: int) -> bytes:
-    """SHA-256 of the first bytes of its plain content."""
+    """Return the SHA-256 of the first bytes of its plain contents."""
     digest = hashlib.sha256()
     with copy() as file:
         for piece in decompressed(file):

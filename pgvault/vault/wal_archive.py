@@ -1,10 +1,10 @@
-"""The WAL archive: accepting a file so that it is never lost, and giving it back so that it is never wrong.
+"""The WAL archive: accepts a file so that it is never lost, and returns it so that it is never wrong.
 
-Everything that brings WAL comes through `accept`: put-wal, the incoming directory and the receiver. Its order is the
-rule that archiving stands on: durable in the store, then a row in the index; only then does it return, and only then
-may the caller acknowledge the file or remove its source.
+Everything that brings WAL comes through `accept`: put-wal, the incoming directory and the receiver. Archiving depends
+on its order: durable in the store, then a row in the index; only then does it return, and only then may the caller
+acknowledge the file or remove its source.
 
-PostgreSQL waits for put-wal, so what only a rare file needs is imported there.
+PostgreSQL waits for put-wal, so modules that only a rare file needs are imported where they are used.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ LARGEST_SEGMENT = 1 << 30
 class Accepted(NamedTuple):
     name: str
     new: bool
-    """False when the archive had this very file already."""
+    """False if the archive already had exactly this file."""
 
 
 class _Spooled(NamedTuple):
-    """What arrived, compressed under a temporary name."""
+    """Arrived data, compressed under a temporary name."""
 
     file: SpoolFile
     plain: int
     sha256: bytes
     head: bytes
-    """Its first bytes: a first page, or all of a text file."""
+    """The first bytes: of a first page, or all of a text file."""
     pages: PageOrder
 
 
 def key_of(server: ServerVault, name: str) -> Key:
-    """Return the key of an archived file. ValueError if PostgreSQL archives nothing of this name."""
+    """Return the key of an archived file. Raises ValueError if PostgreSQL archives nothing of this name."""
     parse_wal_name(name)
     return server.key(Kind.WAL, name)
 
 
 def is_archived(server: ServerVault, name: str) -> bool:
-    """Return whether it is archived; False only if that is proven. ValueError as `key_of`."""
+    """Return whether it is archived; False only if that is proven. Raises ValueError as `key_of`."""
     return server.store.stat(key_of(server, name)) is not None
 
 
@@ -69,11 +69,11 @@ def level_for(configured: int) -> int:
 
 def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, keep_rejected: bool = True,
            comes_again: bool = False) -> Accepted:
-    """Archive what `source` holds, durably, under `name`.
+    """Archive the data of `source`, durably, under `name`.
 
-    Rejected when it does not belong there, or when other content is archived under the name; a copy of it is then in
-    quarantine (with `keep_rejected`). Whatever is raised, the archive is as it was, and the sender must keep the file.
-    With `comes_again` the sender tries again, and what lacks a page is refused once (rule 11b).
+    Raises Rejected if it does not belong there, or if other contents are archived under the name; a copy of it is then
+    in quarantine (with `keep_rejected`). After any error the archive is as it was, and the sender must keep the file.
+    With `comes_again` the sender tries again, and a file that lacks a page is refused once (rule 11b).
     """
     try:
         file = parse_wal_name(name)
@@ -102,7 +102,7 @@ def accept(server: ServerVault, name: str, source: BinaryIO, *, level: int = 1, 
 
 
 def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, level: int = 1) -> Path:
-    """Put what `source` contains into quarantine instead of the archive; return where it is then."""
+    """Put the data of `source` into quarantine instead of the archive; return its place."""
     from pgvault.vault.quarantine import set_aside_once
 
     with server.store.spool(server.key(Kind.WAL, name)) as spool:
@@ -110,7 +110,7 @@ def set_apart(server: ServerVault, name: str, source: BinaryIO, reason: str, *, 
 
 
 def _check_timeline(server: ServerVault, file: WalFile, spooled: _Spooled, size: int) -> None:
-    """Rule 47: Rejected when the WAL and the history of a timeline are not of one server."""
+    """Raise Rejected if the WAL and the history of a timeline are not of one server (rule 47)."""
     timeline = int(file.name[:8], 16)
     if timeline == 1 or isinstance(file, LabelFile):
         return
@@ -127,8 +127,10 @@ def _check_timeline(server: ServerVault, file: WalFile, spooled: _Spooled, size:
 
 
 def _bring_history(server: ServerVault, segment: Segment, size: int, spooled: _Spooled) -> None:
-    """With the first WAL of a recovery that pgvault made, its history file, which PostgreSQL archives never: it was
-    made while archiving was off. WAL that branched off elsewhere is of another server, which took the same number."""
+    """Archive the history file together with the first WAL of a recovery that pgvault made. PostgreSQL never archives
+    it: it was made while archiving was off. WAL that branched off elsewhere is of another server, which took the same
+    number.
+    """
     name = f"{segment.timeline:08X}.history"
     if is_archived(server, name):
         return
@@ -143,7 +145,7 @@ def _bring_history(server: ServerVault, segment: Segment, size: int, spooled: _S
 
 
 def _spool(source: BinaryIO, spool: SpoolFile, limit: int, level: int) -> _Spooled:
-    """Read at most one byte more than `limit`, so that what is too long is seen to be."""
+    """Read at most one byte more than `limit`, so that excess data is noticed."""
     digest, compression, plain, head, pages = hashlib.sha256(), Compression(level), 0, b"", PageOrder()
     while plain <= limit and (piece := source.read(min(PIECE, limit + 1 - plain))):
         plain += len(piece)
@@ -157,8 +159,9 @@ def _spool(source: BinaryIO, spool: SpoolFile, limit: int, level: int) -> _Spool
 
 
 def _check(server: ServerVault, file: WalFile, spooled: _Spooled, identity: Identity | None) -> Identity | None:
-    """Check whether this content belongs under this name, in this cluster (rule 12). At first contact the content
-    decides."""
+    """Check whether these contents belong under this name, in this cluster (rule 12). At first contact the contents
+    decide.
+    """
     name = file.name
     try:
         if isinstance(file, HistoryFile):
@@ -188,7 +191,7 @@ def _whole_text(spooled: _Spooled) -> str:
 
 
 def _check_label(text: str, file: LabelFile) -> None:
-    """What `pg_backup_stop` writes says in which segment the backup starts (`access/transam/xlogbackup.c`)."""
+    """Check the segment in which the backup starts, according to `pg_backup_stop` (`access/transam/xlogbackup.c`)."""
     if not text.startswith("START WAL LOCATION: ") or f"(file {file.segment})" not in text.splitlines()[0]:
         raise ValueError("it does not say where the backup of this name starts")
 
@@ -207,8 +210,10 @@ def _publish(server: ServerVault, name: str, spooled: _Spooled, identity: Identi
 
 
 def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity: Identity | None) -> Accepted:
-    """Rule 11b: refused once, since what was damaged on its way arrives whole then. What comes again the same is so on
-    the server, for ever: it is archived, lest the server's disk fills up, and the WAL ends before the damage."""
+    """Refuse a damaged segment once, since one that was damaged in transit arrives whole then (rule 11b). If it comes
+    again the same, it is damaged on the server, permanently: it is archived, so that the server's disk does not fill
+    up, and the WAL ends before the damage.
+    """
     from pgvault.vault.quarantine import copy_of, forget, set_aside_once
 
     copy = copy_of(server, name, spooled.sha256)
@@ -225,10 +230,11 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
 
 
 def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:
-    """Rule 11: the digest of the stored file where it stays, None where the newcomer has taken its place.
+    """Compare a file with the stored one of the same name (rule 11). Return the digest of the stored file if that
+    stays, None if the newcomer has replaced it.
 
     The stored file itself is read, not its row: only what can be read is worth an acknowledgement. It stays in its
-    place until the newcomer takes that: nobody may find the segment absent meanwhile.
+    place until the newcomer replaces it, so that the segment is never found absent meanwhile.
     """
     key = key_of(server, name)
     facts = server.store.stat(key)
@@ -247,8 +253,9 @@ def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:
 
 
 def _digest_of(server: ServerVault, name: str) -> bytes | None:
-    """Return the digest of the plain content of what is stored; None if that is no WAL any more, of which a copy is
-    kept aside."""
+    """Return the digest of the stored plain contents; None if they are no WAL any more, of which a copy is then kept in
+    quarantine.
+    """
     try:
         with server.store.stream(key_of(server, name)) as file:
             return digest_of(file)
@@ -260,7 +267,9 @@ def _digest_of(server: ServerVault, name: str) -> bytes | None:
 
 
 def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> bool:
-    """Return whether the newcomer is the whole segment of which the stored one is a damaged copy, kept aside then."""
+    """Return whether the newcomer is the whole segment of which the stored one is a damaged copy; that copy is then
+    kept in quarantine.
+    """
     if not isinstance(parse_wal_name(name), SegmentFile):
         return False
     from pgvault.vault.quarantine import set_aside_stored
@@ -275,7 +284,8 @@ def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> 
 
 def _further(server: ServerVault, name: str, spooled: _Spooled) -> bool | None:
     """Return whether the newcomer is the better of two copies of an unfinished segment, or of two histories that differ
-    only in the reason, which PostgreSQL does not read; None if they differ, as any other files do."""
+    only in the reason, which PostgreSQL does not read; None if they differ, as any other files do.
+    """
     file = parse_wal_name(name)
     if isinstance(file, HistoryFile):
         from pgvault.model.timeline import parse_history
@@ -304,7 +314,9 @@ def _other_content(name: str) -> Rejected:
 
 
 def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> None:
-    """Add the row of a file that is in the archive; NotFound if it is not. The caller holds the archive's lease."""
+    """Add the row of an archived file. Raises NotFound if the file is not archived. The caller holds the archive's
+    lease.
+    """
     found = server.store.stat(key := key_of(server, name))
     if found is None:
         raise absent(server.store.location(key))
@@ -325,7 +337,7 @@ def _add_row(server: ServerVault, row: wal_index.StoredFile) -> None:
 
 
 def digest_of(file: BinaryIO) -> bytes:
-    """Return SHA-256 of an archived file's plain content; Corrupt if it is damaged."""
+    """Return the SHA-256 of an archived file's plain contents. Raises Corrupt if it is damaged."""
     digest = hashlib.sha256()
     for piece in decompressed(file):
         digest.update(piece)
@@ -333,5 +345,5 @@ def digest_of(file: BinaryIO) -> bytes:
 
 
 def sweep(server: ServerVault) -> None:
-    """Remove the temporary files of processes that are gone."""
+    """Remove the temporary files of processes that have ended."""
     server.store.sweep(Kind.WAL, server.name)

@@ -1,7 +1,7 @@
-"""The index of the WAL archive as the files are now, with the records of every segment read: what plans are made from.
+"""The index of the WAL archive, brought up to date and with the records of every segment read, as plans require.
 
-Where the vault cannot be written to (a copy on a read-only medium, a full disk), a copy of the index in memory is
-brought up to date in its place.
+If the vault cannot be written to (a copy on a read-only medium, a full disk), a copy of the index in memory is brought
+up to date in its place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pgvault.vault.wal_rebuild import differences, reconcile
 @contextmanager
 def current(server: ServerVault, identity: Identity, *, on_progress: OnProgress | None = None) -> Iterator[WalIndex]:
     """Open the index, brought up to date. This takes two listings, and about a twentieth of a second for each segment
-    of 16 MiB that was not read yet."""
+    of 16 MiB that was not read yet.
+    """
     if os.access(server.home, os.W_OK) and _brought_up_to_date(server, on_progress):
         with wal_index.reading(server) as index:
             yield index

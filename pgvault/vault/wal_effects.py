@@ -1,4 +1,5 @@
-"""The effects of replay in the WAL index: what a plan has to know of the WAL on its way, beside its end."""
+"""The effects of replay in the WAL index: the facts that a plan needs of the WAL on its recovery path, besides its end.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ SELECT number, kind, facts FROM effect WHERE timeline = ? AND number BETWEEN ? A
 
 
 def store(connection: sqlite3.Connection, segment: Segment, effects: Iterable[Effect]) -> None:
-    """Replace what was known of this segment, within the caller's transaction."""
+    """Replace the effects of this segment, within the caller's transaction."""
     connection.execute("DELETE FROM effect WHERE timeline = ? AND number = ?", segment)
     connection.executemany("INSERT OR REPLACE INTO effect VALUES (?,?,?,?,?)", [
         (segment.timeline, segment.number, each.lsn, _NAMES[type(each)], json.dumps(_facts(each)))

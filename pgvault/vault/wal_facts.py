@@ -1,8 +1,8 @@
-"""What the archived records tell, read once and kept in the index: commits and their times, restore points, the end.
+"""The facts of the archived records, read once and kept in the index: commits and their times, restore points, the end.
 
 Archiving does not wait for this; it is done at the end of a backup, by the receiver while it is idle, by archive-wal,
-and by whoever is about to answer from it. Segments are read in the order of their positions, because a record that
-begins in one ends in the next: what one leaves unfinished is kept beside its facts for the reading of the following.
+and before a query is answered from it. Segments are read in the order of their positions, because a record that begins
+in one ends in the next: the unfinished part is kept with the facts, for reading the next segment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from pgvault.wal.pieces import pieces
 
 OnProgress = Callable[[int, int], None]
 """Called before the first segment and after each, with the bytes read so far and those of all that were unread when it
-began; both 0 where all were read, some of which may be read again. What it raises ends the reading, and loses nothing.
+began; both 0 where all were read, some of which may be read again. An error that it raises ends the reading, and loses
+nothing.
 """
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,8 +53,9 @@ def moment(microseconds: int) -> datetime:
 
 
 def timeline_tree(server: ServerVault, index: WalIndex) -> TimelineTree:
-    """Return the tree of the archived history files; one that cannot be read is an error, since nothing is sure without
-    it."""
+    """Return the tree of the archived history files. An unreadable one raises an error, since nothing is certain
+    without it.
+    """
     histories = []
     for file in index.files("history"):
         text = b"".join(read_verified(server, file.name))
@@ -67,9 +69,9 @@ def unread(index: WalIndex) -> int:
 
 
 def read_facts(server: ServerVault, *, limit: int | None = None, on_progress: OnProgress | None = None) -> int:
-    """Read the segments that were not read yet, at most `limit` of them; return how many were.
+    """Read unread segments, at most `limit` of them; return how many were read.
 
-    One that was read without the end of the segment before, which arrived later, is read again.
+    A segment that was read without the end of the previous one, which arrived later, is read again.
     """
     identity = read_identity(server)
     if identity is None:
@@ -123,7 +125,7 @@ def _read_one(server: ServerVault, index: WalIndex, segment: Segment, identity: 
 
 
 def carry_before(index: WalIndex, tree: TimelineTree, segment: Segment, identity: Identity) -> Carry | None:
-    """Return what the segment before, on this timeline or on the one it branched from, left unfinished."""
+    """Return what the previous segment, on this timeline or on the one it branched from, left unfinished."""
     left = _left_before(index, tree, segment, identity)
     return None if left is None else left.carry
 
@@ -164,7 +166,9 @@ def _running(index: WalIndex, segment: Segment) -> dict[int, int] | None:
 
 
 def _read_again(index: WalIndex, segment: Segment) -> None:
-    """What was found in it, or its like on a timeline that branched off before it, rests on what no longer holds."""
+    """Mark this segment, and its copies on timelines that branched off before it, to be read again: their facts may rest
+    on what no longer holds.
+    """
     with index.connection as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE facts SET joined = 0 WHERE timeline >= ? AND number = ?", segment)

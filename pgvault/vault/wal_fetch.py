@@ -1,8 +1,8 @@
-"""Giving archived WAL back, whole and verified, or saying for certain that it is not there.
+"""Returns archived WAL, whole and verified, or proves that it is absent.
 
-PostgreSQL takes "not there" as the end of all WAL and promotes, so `find` returns None only when the archive itself
-answered: it could be listed, nothing of that name is in it or waits to enter it, and its index knows of none. All else
-is an error, from which get-wal makes an exit code that stops PostgreSQL.
+PostgreSQL takes an absent file for the end of all WAL and promotes, so absence is reported only if the archive itself
+answered: it could be listed, nothing of that name is in it or waits to enter it, and its index has none. Everything
+else is an error, from which get-wal makes an exit code that stops PostgreSQL.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pgvault.wal.pages import check_segment, read_header
 
 
 def find(server: ServerVault, name: str, *, level: int = 1) -> bool:
-    """Return whether the file is archived; False if it is proven absent. What waits in streaming or incoming is
-    archived first."""
+    """Return whether the file is archived; False if it is proven absent. Files that wait in streaming or incoming are
+    archived first.
+    """
     try:
         if is_archived(server, name):
             return True
@@ -57,8 +58,9 @@ def fetch(server: ServerVault, name: str, *, level: int = 1) -> bytes | None:
 
 
 def read_verified(server: ServerVault, name: str) -> Iterator[bytes]:
-    """Yield the plain content in pieces; Corrupt at the latest after the last one, so use none before all have come.
-    NotFound if it is not archived."""
+    """Yield the plain contents in pieces. Raises Corrupt, at the latest after the last one, so use none before all have
+    come; NotFound if it is not archived.
+    """
     digest = hashlib.sha256()
     for piece in read_checked(server, name):
         digest.update(piece)
@@ -71,7 +73,7 @@ def read_verified(server: ServerVault, name: str) -> Iterator[bytes]:
 
 
 def read_checked(server: ServerVault, name: str) -> Iterator[bytes]:
-    """Do the same without the index: zstd's checksum, and for WAL the first page, prove it."""
+    """Do the same without the index: zstd's checksum and, for WAL, the first page are the proof."""
     identity = read_identity(server)
     plain, head = 0, b""
     try:
@@ -107,7 +109,7 @@ def _damaged(server: ServerVault, name: str, detail: str) -> Corrupt:
 
 
 def _indexed_digest(server: ServerVault, name: str) -> bytes | None:
-    """Return the digest in the index; a missing index has none. InDoubt if it cannot be read."""
+    """Return the digest in the index; a missing index has none. Raises InDoubt if it cannot be read."""
     try:
         with wal_index.reading(server) as index:
             row = index.find(name)

@@ -1,7 +1,7 @@
-"""Whether a history and WAL of its timeline are of one server: where the timeline branched off shows in both.
+"""Checks whether a history and WAL of its timeline are of one server: both show where the timeline branched off.
 
 Two servers may take the same number, such as a copy that was only looked at, and a standby that was promoted by hand.
-The history of one beside the WAL of the other would have a recovery go from one server's WAL to the other's.
+With the history of one and the WAL of the other, a recovery would pass from one server's WAL to the other's.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _HINT = ("Two servers have taken the same timeline. See which one archives here,
 
 
 def contradiction(history: History, segment: Segment, size: int, pages: PageOrder, stored: Open) -> str:
-    """Return why this segment is not of the timeline that the history describes; empty if they agree as far as can be
-    seen.
+    """Return why this segment is not of the timeline that the history describes; empty if they agree, as far as they
+    show.
 
-    The records are read only where the pages agree and the timeline is said to branch off in this segment.
+    The records are read only if the pages agree and the timeline branched off in this segment by its history.
     """
     if history.parent is None:
         return ""
@@ -56,7 +56,9 @@ def _branch_point(segment: Segment, size: int, stored: Open) -> Lsn | None:
 
 
 def archived_history(server: ServerVault, timeline: int) -> History | None:
-    """Return it; None if there is none, or none that can be read: whoever needs it reports the damage."""
+    """Return the archived history; None if there is none, or none that can be read: code that needs it reports the
+    damage.
+    """
     from pgvault.vault.wal_archive import key_of
 
     name = f"{timeline:08X}.history"
@@ -66,7 +68,7 @@ def archived_history(server: ServerVault, timeline: int) -> History | None:
 
 
 def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrder, stored: Open) -> None:
-    """Raise Rejected if the history of its timeline that is archived is another server's."""
+    """Raise Rejected if the archived history of its timeline is another server's."""
     if segment.timeline > 1 and (history := archived_history(server, segment.timeline)) and (
             why := contradiction(history, segment, size, pages, stored)):
         raise Rejected(f"{segment.name(size)} is not of the timeline {segment.timeline} that is archived",
@@ -74,7 +76,7 @@ def refuse_wal(server: ServerVault, segment: Segment, size: int, pages: PageOrde
 
 
 def refuse_history(server: ServerVault, history: History, size: int) -> None:
-    """Raise Rejected if the WAL of its timeline that is archived is another server's: the oldest shows it best."""
+    """Raise Rejected if the archived WAL of its timeline is another server's: the oldest segment shows it best."""
     from pgvault.vault.wal_archive import is_archived, key_of
 
     name, prefix = f"{history.timeline:08X}.history", f"{history.timeline:08X}"

@@ -1,8 +1,8 @@
-"""The index of a server's WAL archive: `wal.sqlite`, a cache of what the files under `wal/` are and hold.
+"""The index of a server's WAL archive: `wal.sqlite`, a cache of the files under `wal/` and their contents.
 
-Table `file` has one row for every archived file. Table `facts` has what reading a segment's records told; it is
-filled later (see `wal_facts`), because reading costs ten times what archiving does. Deleting the index loses nothing.
-Times are microseconds since 1970 in UTC, positions are bytes.
+Table `file` has one row for every archived file. Table `facts` has the facts of a segment's records; it is filled later
+(see `wal_facts`), because reading takes ten times as long as archiving. Deleting the index loses nothing. Times are
+microseconds since 1970 in UTC, positions are bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgvault.model.window import Archived
 
 FORMAT = 4
-"""Of 2 and 3 the table of files is the same; what the records tell has to be read again."""
+"""The version of the index. Versions 2 and 3 have the same table of files; the records have to be read again."""
 _SAME_FILES = (2, 3)
 
 _FILES = """
@@ -54,7 +54,7 @@ PRAGMA user_version = {FORMAT};
 
 
 _OF_RECORDS = ("facts", "restore_point", "effect")
-"""The tables of what the records of a segment tell."""
+"""The tables with the facts of a segment's records."""
 
 
 class StoredFile(NamedTuple):
@@ -62,10 +62,10 @@ class StoredFile(NamedTuple):
 
     name: str
     kind: str
-    """segment, partial, label or history"""
+    """One of segment, partial, label and history."""
     timeline: int
     number: int | None
-    """The segment's; None for a history file."""
+    """The segment's number; None for a history file."""
     plain: int
     stored: int
     sha256: bytes
@@ -75,7 +75,7 @@ class StoredFile(NamedTuple):
 
 
 def describe(found: Facts, name: str, segment_size: int | None, plain: int, sha256: bytes) -> StoredFile:
-    """Return the row for a file that is in the archive. `segment_size` is None before the first segment came."""
+    """Return the row for a file in the archive. `segment_size` is None before the first segment came."""
     file = parse_wal_name(name)
     stored, at = found.size, found.modified // 1000
     if isinstance(file, HistoryFile):
@@ -105,7 +105,7 @@ class WalIndex:
                 file.accepted_at))
 
     def remove(self, name: str) -> None:
-        """Remove the row and the facts of a file that left the archive."""
+        """Remove the row and the facts of a file that has left the archive."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
             self._forget(name)
@@ -121,8 +121,8 @@ class WalIndex:
         return {name for (name,) in self.connection.execute("SELECT name FROM file")}
 
     def names_in(self, directory: str) -> list[str]:
-        """Return the files that one directory of the archive contains, in order: a timeline's history is in its first
-        one."""
+        """Return the files in one directory of the archive, in order; a timeline's history is in its first directory.
+        """
         first = f"{directory[:8]}." if directory.endswith("00000000") else directory
         return [name for (name,) in self.connection.execute(
             "SELECT name FROM file WHERE name BETWEEN ? AND ? ORDER BY name", (first, f"{directory}~"))]
@@ -131,7 +131,7 @@ class WalIndex:
         return int(self.connection.execute("SELECT count(*) FROM file").fetchone()[0])
 
     def files(self, kind: str) -> Iterator[StoredFile]:
-        """Yield all of a kind, by timeline and number."""
+        """Yield all files of a kind, by timeline and number."""
         return (StoredFile(*row) for row in self.connection.execute(
             "SELECT * FROM file WHERE kind = ? ORDER BY timeline, number", (kind,)))
 
@@ -141,7 +141,7 @@ class WalIndex:
             (segment.timeline, segment.number)).fetchone() is not None
 
     def segments(self) -> set[Segment]:
-        """Return all that are complete."""
+        """Return all complete segments."""
         return {Segment(*row) for row in self.connection.execute(
             "SELECT timeline, number FROM file WHERE kind = 'segment'")}
 
@@ -170,7 +170,7 @@ _BETWEEN = "kind = 'segment' AND file.timeline = ? AND file.number BETWEEN ? AND
 
 
 def archived_segments(index: WalIndex) -> list[Archived]:
-    """Return every segment by timeline and number, with what recovery planning has to know of it."""
+    """Return every segment by timeline and number, with the facts that recovery planning needs."""
     from pgvault.model.window import Archived  # put-wal and get-wal do without
 
     return [Archived._make(row) for row in archived_rows(index)]
@@ -182,7 +182,7 @@ def archived_rows(index: WalIndex, *more: str) -> sqlite3.Cursor:
 
 
 def archived_between(index: WalIndex, first: Segment, last: Segment) -> list[Archived]:
-    """Return those of one timeline, by number."""
+    """Return the segments of one timeline, by number."""
     from pgvault.model.window import Archived
 
     return [Archived._make(row) for row in index.connection.execute(
@@ -196,7 +196,7 @@ def has_breaks(index: WalIndex) -> bool:
 
 @contextmanager
 def writing(server: ServerVault) -> Iterator[WalIndex]:
-    """Open the index for changing it, and make it if it is missing; what is committed survives a power failure."""
+    """Open the index for writing, and create it if it is missing; committed changes survive a power failure."""
     with _in_words(server):
         make_private(server.cache.wal)
         with closing(sqlite3.connect(server.cache.wal, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
@@ -209,8 +209,9 @@ def writing(server: ServerVault) -> Iterator[WalIndex]:
 
 @contextmanager
 def reading(server: ServerVault) -> Iterator[WalIndex]:
-    """Open the index for queries, also in a vault that may not be written to, or that is full. NotFound if there is
-    none."""
+    """Open the index for queries, also in a vault that may not be written to, or that is full. Raises NotFound if there
+    is none.
+    """
     if not server.cache.wal.exists():
         raise NotFound(f"the index {server.cache.wal} is missing",
                        hint=f"It is a cache; make it again: {_remedy(server)}")
@@ -242,8 +243,9 @@ def copied(server: ServerVault) -> Iterator[WalIndex]:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """Make the tables, once, whoever comes first. An index of another format is a cache: it loses what the records
-    contained, and its files too if they were described otherwise."""
+    """Create the tables, once, whichever process is first. An index of another format is a cache: it loses the facts of
+    records, and also its files if their columns were different.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -260,7 +262,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def discard(server: ServerVault) -> None:
-    """Move an unusable index out of the way; the caller holds the archive's lock. `rebuild` makes it again."""
+    """Move an unusable index aside; the caller holds the archive's lock. `rebuild` makes it again."""
     for suffix in ("-wal", "-shm", "", "-journal"):
         server.cache.wal.with_name(server.cache.wal.name + suffix).unlink(missing_ok=True)
 

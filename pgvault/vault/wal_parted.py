@@ -1,4 +1,4 @@
-"""The segment in which a backup ends, where its times alone do not tell which lie behind that end."""
+"""The segment in which a backup ends, if its times alone do not show which commits follow that end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgvault.wal.transactions import transactions_of
 
 
 def latest_between(server: ServerVault) -> LatestBetween:
-    """Reads an archived segment again. What cannot be read is not known, and so no time is told of it."""
+    """Return a function that reads an archived segment again. A segment that cannot be read has no known time."""
 
     def read(segment: Segment, begin: Lsn, end: Lsn) -> int | None:
         try:

@@ -1,4 +1,4 @@
-"""What pictures, lists and checks ask of the WAL index, so that nobody above it knows its tables."""
+"""The queries of pictures, lists and checks to the WAL index, so that the layers above do not know its tables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pgvault.vault.wal_index import StoredFile, WalIndex, archived_rows
 _OF_PICTURE = (*(f"coalesce({column}, {NOT_KNOWN})" for column in ("earliest", "latest")), "accepted_at",
                f"coalesce(commits, {NOT_KNOWN})", "joined IS NULL")
 _PORTION = 8192
-"""Rows."""
+"""The number of rows in a portion."""
 
 Row = tuple[int, ...]
 
 
 @contextmanager
 def one_moment(index: WalIndex) -> Iterator[None]:
-    """Answer all queries within as of one moment."""
+    """Answer all queries within the scope as of one moment."""
     index.connection.execute("BEGIN")
     try:
         yield
@@ -30,8 +30,9 @@ def one_moment(index: WalIndex) -> Iterator[None]:
 
 def picture_rows(index: WalIndex) -> Iterator[list[Row]]:
     """Yield in portions, for every segment by timeline and number: the columns of `Archived`; when the first and the
-    last of its transactions ended, when it was accepted, how many commits it has (NOT_KNOWN if that is so); whether it
-    has not been read yet."""
+    last of its transactions ended, when it was accepted, how many commits it has (NOT_KNOWN if that is unknown);
+    whether it has not been read yet.
+    """
     rows = archived_rows(index, *_OF_PICTURE)
     while portion := rows.fetchmany(_PORTION):
         yield portion
@@ -45,13 +46,13 @@ def restore_points(index: WalIndex) -> tuple[RestorePoint, ...]:
 
 
 def segment_sizes(index: WalIndex) -> list[Row]:
-    """Return timeline, number, and bytes plain and stored, of every segment by timeline and number."""
+    """Return timeline, number, plain and stored bytes of every segment, by timeline and number."""
     return index.connection.execute(
         "SELECT timeline, number, plain, stored FROM file WHERE +kind = 'segment' ORDER BY name").fetchall()
 
 
 def segments_between(index: WalIndex, timeline: int, first: int, last: int) -> Iterator[StoredFile]:
-    """Return those with these numbers, by number."""
+    """Return the segments with these numbers, by number."""
     return (StoredFile(*row) for row in index.connection.execute(
         "SELECT * FROM file WHERE kind = 'segment' AND timeline = ? AND number BETWEEN ? AND ?"
         " ORDER BY timeline, number", (timeline, first, last)))
@@ -62,7 +63,7 @@ def has_histories(index: WalIndex) -> bool:
 
 
 def newest_accepted(index: WalIndex) -> int | None:
-    """Return when the newest segment came, in microseconds since 1970; None if there is none."""
+    """Return when the newest segment was accepted, in microseconds since 1970; None if there is none."""
     [at] = index.connection.execute("SELECT max(accepted_at) FROM file WHERE kind = 'segment'").fetchone()
     return None if at is None else int(at)
 

@@ -1,4 +1,4 @@
-"""Making the WAL archive's index agree with the files again: after a crash, a copy, or the loss of the index."""
+"""Makes the WAL archive's index agree with the files again: after a crash, a copy, or the loss of the index."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What was done to the index."""
+    """The changes made to the index."""
 
     added: int
     removed: int
     damaged: tuple[Damaged, ...]
-    """Files that cannot be read: they are left where they are, and out of the index."""
+    """The files that cannot be read: they are left where they are, and out of the index."""
 
 
 class Differences(NamedTuple):
-    """Between the files of the archive and the index, by name."""
+    """The differences between the archive's files and the index, by name."""
 
     new: set[str]
-    """Files that the index does not know."""
+    """The files that the index lacks."""
     gone: set[str]
-    """Those it knows that are not there."""
+    """The files that only the index has."""
 
 
 def differences(server: ServerVault, index: WalIndex) -> Differences:
-    """A group with the very files that the index has of it, as nearly all are, is compared as a whole: there may be a
-    hundred thousand names, and looking into each takes most of the time."""
+    """Return the differences. A group that has exactly the files of the index, as nearly all have, is compared as a
+    whole: there may be a hundred thousand names, and examining each takes most of the time.
+    """
     new, gone, known, groups = set[str](), set[str](), 0, set[str]()
     for group, listed in groupby((each.name for each in server.store.list(Kind.WAL, server.name)), wal_group):
         names, indexed = list(listed), index.names_in(group)
@@ -75,9 +76,9 @@ def _is_wal(name: str) -> bool:
 
 
 def reconcile(server: ServerVault) -> Reconciled:
-    """Add the rows of files that the index does not know, and remove those of files that are gone.
+    """Add the rows of files that the index lacks, and remove those of files that are gone.
 
-    Costs two listings where nothing is amiss. Files are read outside the lock, so that archiving goes on meanwhile.
+    This takes two listings if nothing differs. Files are read outside the lock, so that archiving continues meanwhile.
     """
     with wal_index.writing(server) as index:
         new, gone = differences(server, index)
@@ -86,7 +87,7 @@ def reconcile(server: ServerVault) -> Reconciled:
 
 
 def rebuild(server: ServerVault) -> Reconciled:
-    """Make the index again from the files, each read and checked; their facts have to be read again after it."""
+    """Make the index again from the files, each read and checked; afterwards their facts have to be read again."""
     try:
         with wal_index.writing(server) as index:
             index.forget_facts()

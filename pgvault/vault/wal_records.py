@@ -1,7 +1,7 @@
-"""Reading any record of the archived WAL, segment by segment, in any order of the segments.
+"""Reads any record of the archived WAL, segment by segment, in any order of the segments.
 
-What the index keeps of a record that crosses into the next segment serves transactions only (see `wal_facts`); here
-the other records are made whole too, from the end of the segment before.
+The part of a record that the index keeps at a segment's end serves transactions only (see `wal_facts`); here other
+records are completed too, from the end of the previous segment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pgvault.wal.records import Reading
 
 
 class RecordReader:
-    """The records of some resource managers."""
+    """Reads the records of some resource managers."""
 
     def __init__(self, server: ServerVault, index: WalIndex, identity: Identity, search: WalSearch,
                  rmgrs: Collection[int]) -> None:
@@ -35,9 +35,9 @@ class RecordReader:
         self._rmgrs = rmgrs
 
     def readings(self, row: Row, carry: Carry | None = None) -> Iterator[Reading]:
-        """The segment's records, in a reading for each piece of bounded size; go through each before the next.
+        """Yield the segment's records, in one reading for each piece of bounded size; exhaust each before the next.
 
-        `carry` is that of the reading of the segment before, where that was read just now. WalMissing when the segment
+        `carry` is that of the previous segment's reading, if that was just done. Raises WalMissing if the segment
         cannot be read; ValueError from a reading means the same.
         """
         start = row.segment.start(self._search.size)
@@ -54,8 +54,9 @@ class RecordReader:
             raise WalMissing(f"{row.name} left the archive while it was being read", hint="Run this again.") from None
 
     def _carry(self, segment: Segment) -> Carry | None:
-        """Return what the segment before leaves, with all of a record that crosses the border; without it if that is
-        gone."""
+        """Return what the previous segment leaves, with all of a record that crosses the boundary; without that if the
+        segment is gone.
+        """
         carry = carry_before(self._index, self._search.tree, segment, self._identity)
         if carry is None or carry.unfinished is None:
             return carry
@@ -69,8 +70,9 @@ class RecordReader:
         return replace(carry, unfinished=None, skip=part.length - part.seen, previous=None)
 
     def _seen(self, segment: Segment, part: Unfinished, block: int) -> bytes:
-        """Return what the segment before holds of a record that continues in this one; too little if it began even
-        earlier."""
+        """Return the previous segment's part of a record that continues in this one; too little if it began even
+        earlier.
+        """
         size, start = self._search.size, segment.start(self._search.size)
         before = next(self._search.tree.history(segment.timeline).path(Lsn(start - 1), start, size))
         name = before.name(size)
@@ -95,7 +97,7 @@ def _tail(chunks: Iterable[bytes], offset: int) -> bytes:
 
 
 def _content(data: bytes, start: int, lsn: int, block: int, size: int) -> bytes:
-    """Return what whole pages hold from the position `lsn` in the first of them on, without the pages' headers."""
+    """Return the contents of whole pages from position `lsn` in the first of them on, without the pages' headers."""
     parts = [data[lsn - start:block]]
     for at in range(block, len(data), block):
         header = LONG_HEADER if (start + at) % size == 0 else SHORT_HEADER

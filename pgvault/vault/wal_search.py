@@ -1,7 +1,7 @@
-"""Finding things in the archived WAL: which segments follow each other, which transaction ended where.
+"""Searches the archived WAL: which segments follow each other, which transaction ended where.
 
 The index narrows a question to a segment; only that segment is unpacked and read. Unfinished segments, which the index
-does not describe, are read when they are asked for.
+lacks, are read when they are needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SELECT f.timeline, f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN '
        coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0),
        CASE WHEN a.end_cause <> 'switched' THEN a.end_cause ELSE '' END, a.whole, NULL
 FROM file f LEFT JOIN facts a USING (timeline, number) WHERE +f.kind = 'segment' ORDER BY f.name"""
-"""By timeline and number, as `wal_index.archived_rows`."""
+"""The rows by timeline and number, as from `wal_index.archived_rows`."""
 
 
 class Row(NamedTuple):
@@ -56,29 +56,29 @@ class Row(NamedTuple):
     name: str
     stored: int
     problem: str | None
-    """Why its records could not be read."""
+    """Why its records could not be read; empty if they could."""
     earliest: int | None
-    """The times of its commits and aborts; None without any."""
+    """The earliest and the latest time of its commits and aborts; None if it has none."""
     latest: int | None
     oldest_xid: int | None
     newest_xid: int | None
     last_at: int | None
-    """As `last_lsn`."""
+    """See `last_lsn`."""
     end_at: int
-    """As `end`."""
+    """See `end`."""
     stops: bool
-    """Recovery cannot go on behind it: its WAL ends there, and not because the server closed the segment."""
+    """True if recovery cannot continue behind it: its WAL ends there, and not because the server closed the segment."""
     removals: int | None = None
     most_rows: int | None = None
-    """As in `wal.losses.Losses`; None when it is not known."""
+    """The most rows that one commit changed, as `wal.losses.Losses.most_rows`; None if unknown."""
     passed: int = 0
-    """Transactions that were prepared and ended within it; the index does not have them."""
+    """The number of transactions that were prepared and ended within it, which the index lacks."""
     ends_by: str = ""
     """Why its WAL ends before the segment does: a value of `wal.records.Cause`, or MINIMAL."""
     whole: int | None = None
-    """The end of its last whole record, where recovery comes to when nothing follows."""
+    """The end of its last complete record, which recovery reaches if nothing follows."""
     unfinished: Unfinished | None = None
-    """Where it is no whole segment."""
+    """The unfinished segment; None for a complete one."""
 
     @property
     def segment(self) -> Segment:
@@ -135,7 +135,7 @@ class WalSearch:
         return search
 
     def timelines(self) -> list[int]:
-        """Return those of which there is WAL, even if only an unfinished segment."""
+        """Return the timelines with WAL, even if that is only an unfinished segment."""
         begun = {segment.timeline for segment in self._unfinished_segments()}
         return sorted(begun.union(t for (t,) in self._index.connection.execute(
             "SELECT DISTINCT timeline FROM file WHERE kind = 'segment'")))
@@ -150,15 +150,17 @@ class WalSearch:
         return tuple(file.name for file in self._index.files("history"))
 
     def runs(self, history: History) -> list[list[Row]]:
-        """Return the whole segments that recovery along this path can read one after the other, cut where it cannot go
-        on."""
+        """Return the complete segments that recovery along this path can read one after the other, split where it
+        cannot continue.
+        """
         if history.timeline not in self._runs:
             self._runs[history.timeline] = list(unbroken(self._along(history)))
         return self._runs[history.timeline]
 
     def begun(self, history: History, number: int) -> Row | None:
         """Return the unfinished segment of this path with that number; None if there is none, or if unfinished ones
-        were not asked for."""
+        were not requested.
+        """
         return self._begun_row(history.segment(number, self.size)) if self._partial else None
 
     def on_path(self, history: History) -> Iterator[Row]:
@@ -177,13 +179,14 @@ class WalSearch:
         return None
 
     def chunks(self, row: Row) -> Iterator[bytes]:
-        """Yield the content of a segment, compared with its hash; NotFound if it has left the archive."""
+        """Yield the contents of a segment, compared with its hash. Raises NotFound if it has left the archive."""
         return row.unfinished.part.chunks(self._server, self.size) if row.unfinished else \
             read_verified(self._server, row.name)
 
     def left_out(self, history: History, row: Row) -> Row | None:
-        """Return the unfinished segment with which the WAL would continue behind `row`, the last one, if it were asked
-        for."""
+        """Return the unfinished segment with which the WAL would continue after `row`, the last one, if it were
+        requested.
+        """
         following = history.segment(row.number + 1, self.size)
         if row.stops or self._index.has(following):
             return None
@@ -192,7 +195,7 @@ class WalSearch:
         return None
 
     def break_behind(self, history: History, row: Row) -> str:
-        """Return why recovery ends with this segment though the archive has more of the path; empty if it has not."""
+        """Return why recovery ends with this segment though the archive has more of the path; empty if it does not."""
         if row.ends_by == DAMAGED:
             return f"segment {row.name} is damaged at {row.end}"
         following = history.segment(row.number + 1, self.size)
@@ -210,7 +213,7 @@ class WalSearch:
         return ""
 
     def transactions(self, row: Row) -> list[Transaction]:
-        """Return the ends of transactions recorded in this segment, in order; WalMissing if it cannot be read."""
+        """Return the ends of transactions in this segment, in order. Raises WalMissing if it cannot be read."""
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
         found = self._read(row, lambda: transactions_of(
             pieces(self.chunks(row), row.segment.start(self.size)), carry))
@@ -248,8 +251,9 @@ class WalSearch:
         return found
 
     def effects_within(self, row: Row) -> list[Effect]:
-        """Return all that the records of one segment do, read again: also what ends within it, which the index leaves
-        out."""
+        """Return all effects of one segment's records, read again: including what ends within it, which the index
+        lacks.
+        """
         carry = carry_before(self._index, self.tree, row.segment, self._identity)
         return self._read(row, lambda: effects_of(pieces(self.chunks(row), row.segment.start(self.size)), carry))
 
@@ -275,7 +279,7 @@ class WalSearch:
             "SELECT DISTINCT name FROM restore_point ORDER BY name")]
 
     def _unfinished_segments(self) -> set[Segment]:
-        """Return those that are not archived whole."""
+        """Return the segments that are not archived complete."""
         return {segment for segment in unfinished_segments(self._server, self._index, self._identity)
                 if not self._index.has(segment)}
 
@@ -285,7 +289,7 @@ class WalSearch:
                 yield row
 
     def _begun_row(self, segment: Segment) -> Row | None:
-        """Look at it once, so that all that is found in it is of one moment."""
+        """Return the row of an unfinished segment. It is read once, so that all of its facts are of one moment."""
         if segment not in self._begun:
             carry = carry_before(self._index, self.tree, segment, self._identity)
             found = look(self._server, segment, self._identity, carry)
@@ -293,11 +297,11 @@ class WalSearch:
         return self._begun[segment]
 
     def _along(self, history: History) -> list[Row]:
-        """Return the whole segments of this path."""
+        """Return the complete segments of this path."""
         return along(history, self.archived(), self.size)
 
     def archived(self) -> Mapping[int, list[Row]]:
-        """Return every whole segment, by timeline and number."""
+        """Return every complete segment, by timeline and number."""
         if not self._rows:
             rows = map(Row._make, self._index.connection.execute(_ROWS, (self.size,)))
             self._rows.update((timeline, list(same)) for timeline, same in groupby(rows, itemgetter(0)))

@@ -1,8 +1,8 @@
-"""Segments of which only the beginning is there: the end of a timeline that was archived as `.partial`, or what the
-receiver has of the segment that the server is writing.
+"""Segments of which only the beginning exists: the end of a timeline that was archived as `.partial`, or the receiver's
+part of the segment that the server is writing.
 
-They count for nothing unless a person asks for them (rule 14): what a server may still be writing is no promise. But
-after the loss of a server they hold its last commits. A file that is being streamed is only ever read.
+They count only on request (rule 14): the server may still be writing them. But after the loss of a server they have its
+last commits. A file that is being streamed is only ever read.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from pgvault.wal.pieces import pieces
 
 
 class _Part(NamedTuple):
-    """One copy, as long as it was when it was looked at: a streamed one grows, and no more of it is read."""
+    """One copy, as long as it was when it was examined: a streamed one grows, and the rest is not read."""
 
     name: str
     path: Path | None
-    """None: it is archived."""
+    """The streamed file; None if the copy is archived."""
     length: int
 
     def chunks(self, server: ServerVault, size: int) -> Iterator[bytes]:
-        """Yield its content, as long as a whole segment."""
+        """Yield the contents, as long as a whole segment."""
         if self.path is None:
             yield from read_verified(server, self.name)
             return
@@ -53,11 +53,11 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An unfinished segment, and what its records contain."""
+    """An unfinished segment and the facts of its records."""
 
     part: _Part
     end: Lsn
-    """Behind its last record; where its segment ends when its records cannot be read."""
+    """The end of its last record; the end of the segment if its records cannot be read."""
     facts: SegmentFacts | None
     problem: str
     """Why its records cannot be read."""
@@ -69,7 +69,7 @@ class Unfinished:
 
 
 def segments(server: ServerVault, index: WalIndex, identity: Identity) -> set[Segment]:
-    """Return all segments of which there is an unfinished copy."""
+    """Return all segments with an unfinished copy."""
     found = {Segment(file.timeline, file.number) for file in index.files("partial") if file.number is not None}
     with suppress(FileNotFoundError, ValueError):
         found |= {Segment.parse(name, identity.segment_size) for name in partials(server)}
@@ -77,9 +77,9 @@ def segments(server: ServerVault, index: WalIndex, identity: Identity) -> set[Se
 
 
 def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry | None) -> Unfinished | None:
-    """Return the copy of this segment that reaches furthest; None if there is none with any WAL in it.
+    """Return the copy of this segment that reaches furthest; None if none has any WAL.
 
-    `carry` is what the segment before left. Corrupt if the archived copy is damaged.
+    `carry` is that of the previous segment. Raises Corrupt if the archived copy is damaged.
     """
     name = segment.name(identity.segment_size) + PARTIAL
     found = []
@@ -92,10 +92,11 @@ def look(server: ServerVault, segment: Segment, identity: Identity, carry: Carry
 
 
 def newest_content(server: ServerVault, name: str, size: int) -> bytes | None:
-    """All that there is now of the segment `name`, zeros behind it: the whole one when it has become that meanwhile.
+    """Return everything that exists now of segment `name`, followed by zeros; the complete segment if it has become
+    complete meanwhile.
 
-    None when nothing is left of it. The order matters: from streaming it goes on to a whole segment or, as it is, into
-    the archive, so nothing that moves on meanwhile is missed.
+    Return None if nothing is left of it. The order matters: from streaming the file goes on to a complete segment or,
+    unchanged, into the archive, so nothing that moves on meanwhile is missed.
     """
     copies = []
     with suppress(FileNotFoundError), (server.spool.streaming / (name + PARTIAL)).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Whether a backup can be restored by its WAL: the judgement of `model.window`, for those who ask about one backup."""
+"""Whether a backup can be restored by its WAL: the rule of `model.window`, for a single backup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgvault.vault.wal_index import archived_between
 
 
 def missing_wal(server: ServerVault, backup: Backup) -> list[Segment]:
-    """Return the segments from the backup's begin to its end that are not in the archive."""
+    """Return the segments from the backup's begin to its end that are not archived."""
     begin, end, size = backup.begin_segment, backup.end_segment, backup.segment_size
     if begin is None or end is None:
         return []

@@ -106,7 +106,7 @@ class _Looked:
         yield await self._unused(use)
 
     async def _whose(self) -> Precondition:
-        """Check that the files are those of this restore, and nothing newer."""
+        """Check that the files belong to this restore, and to nothing newer."""
         if self._is_incomplete:
             return holds("this restore's", f"an incomplete copy of {self.copy.server}, marked as this restore's")
         if not self.copy.is_whole:
@@ -126,7 +126,9 @@ class _Looked:
 
     @property
     def _is_incomplete(self) -> bool:
-        """Whether its restore or its removal was interrupted: the mark says whose files they are."""
+        """Return whether its restore or its removal was interrupted: the mark names the restore that the files belong
+        to.
+        """
         return self.there.incomplete_restore == self.copy.job
 
     async def _use(self) -> dict[str, object]:
