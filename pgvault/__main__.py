@@ -1,7 +1,7 @@
-"""Where `pgvault` and `python -m pgvault` begin.
+"""The entry point of `pgvault` and `python -m pgvault`.
 
 PostgreSQL takes an exit status of 1 from its restore_command for "there is no such WAL" and promotes. A program that
-cannot even be loaded must not say that, so get-wal then ends with 200, which stops recovery.
+cannot even be loaded must not report that, so get-wal then ends with 200, which stops recovery.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 from typing import NoReturn
 
 GARBAGE = (20_000, 20, 20)
-"""When garbage is looked for: the usual 700 costs short commands a tenth of their time."""
+"""The allocations between two garbage collections: with the usual 700 short commands spend a tenth of their time on
+them.
+"""
 
 
 def main() -> int:
@@ -31,7 +33,8 @@ def main() -> int:
 
 
 def _exit_at_once(status: int) -> NoReturn:
-    """PostgreSQL waits for each segment, and what the interpreter tidies up at its end costs a tenth of the whole."""
+    """Exit without the interpreter's cleanup, which takes a tenth of the whole time: PostgreSQL waits for each segment.
+    """
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # as it is where nobody opened one

@@ -1,6 +1,6 @@
-"""What widgets and screens know of the console: its state, what it reads and when, and what an open view is.
+"""The base of the console for widgets and screens: its state, what it reads and when, and the base of its views.
 
-`app.py` makes a console of it: it wires modes, actions and the screens that they open.
+`app.py` completes it with modes, actions and the screens that they open.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VAULT_SECONDS = 5.0
 
 
 class Change(Enum):
-    """What a screen may have to draw anew."""
+    """The changes after which a screen may have to be drawn again."""
 
     SHOWN = auto()
     """The screen came up."""

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 def matching(entries: Sequence[Entry], typed: str) -> list[Entry]:
     """Return the entries that contain every typed word; first the one with exactly that key, then those whose label
-    begins with it. A leading `!` excludes what fits.
+    begins with it. A leading `!` inverts the search.
     """
     pattern = typed.strip()
     if not pattern:

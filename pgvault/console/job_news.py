@@ -1,4 +1,4 @@
-"""Remembers, for each vault, the jobs whose end a person has seen, in a file beside their other state.
+"""Remembers, for each vault, the jobs whose end a person has seen, in a file among that person's other state.
 
 The file has the newest job, and those that ran when the jobs were last looked at. A job has ended unseen if it is
 newer, or ran then. The file does not record who looked, and one that cannot be read or written is no error: then no job

@@ -1,4 +1,4 @@
-"""The views as tabs beside the breadcrumb: their names, their keys, and the current one. Pure."""
+"""The views as tabs next to the breadcrumb: their names, their keys, and the current one. Pure."""
 
 from __future__ import annotations
 

@@ -166,8 +166,8 @@ def _running(index: WalIndex, segment: Segment) -> dict[int, int] | None:
 
 
 def _read_again(index: WalIndex, segment: Segment) -> None:
-    """Mark this segment, and its copies on timelines that branched off before it, to be read again: their facts may rest
-    on what no longer holds.
+    """Mark this segment, and its copies on timelines that branched off before it, to be read again: their facts may be
+    based on what no longer holds.
     """
     with index.connection as connection:
         connection.execute("BEGIN IMMEDIATE")

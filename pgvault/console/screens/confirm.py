@@ -81,7 +81,7 @@ class Confirm(Dialog[bool]):
         self._show_typed_keys()
 
     def _show_typed_keys(self) -> None:
-        """Enter does the act only once the whole directory stands there."""
+        """Show the key that carries out the act only once the whole directory is typed."""
         if self._typed:
             does = isinstance(self.focused, Input) and self.query_one(Input).value == self._typed
             self.show_keys(("enter", self._act) if does else ("type", "the directory"), ("esc", "back"))

@@ -34,7 +34,8 @@ class Resume(Dialog[bool]):
 
     def __init__(self, draft: Draft | None, pointed_at: str = "", *, server: str, holder: str = "") -> None:
         """Make the dialog. `pointed_at` describes the point of the new one; empty if only the server is selected.
-        `holder` says who has the draft in another console, which alone saves it then; nothing may be known of it yet.
+        `holder` names the owner of the draft in another console, which alone saves it then; the draft may still be
+        unknown.
         """
         super().__init__()
         self._pointed_at, self._holder = pointed_at, holder

@@ -51,7 +51,7 @@ class ServerManifest:
     def compare(self, manifest: ManifestWriter, beside: int = 0) -> None:
         """Check that every listed file arrived with its size and CRC-32C; PgvaultError names the first that did not.
 
-        `beside` is the number of files that came in another way.
+        `beside` is the number of files that arrived otherwise.
         """
         self._text.seek(0)
         digest, stated, listed = hashlib.sha256(), "", 0
