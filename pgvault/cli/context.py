@@ -47,7 +47,7 @@ class Context:
 
     @property
     def has_config(self) -> bool:
-        """Whether the configuration was read already."""
+        """Return whether the configuration was read already."""
         return "config" in self.__dict__
 
     @property

@@ -32,7 +32,7 @@ class ActPlan(Protocol):
 
     @property
     def act(self) -> str:
-        """The effect, in words."""
+        """Return the effect, in words."""
 
 
 def settle(plan: ActPlan, context: Context, show: Callable[[bool], None], *, dry_run: bool) -> int | None:

@@ -96,7 +96,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _refuse_after(pairs: list[tuple[str, str]]) -> None:
-    """A secret before the syntax error is the more serious error, and often its cause."""
+    """Refuse a secret among the parameters before a syntax error: it is the more serious error, and often the cause."""
     for keyword, _ in pairs:
         if keyword in SECRETS:
             _check_keyword(keyword, uri=False)

@@ -142,7 +142,7 @@ class BaseConsole(Keystrokes):
         self.set_interval(VAULT_SECONDS, self._poll_vault)
 
     def _poll_jobs(self) -> None:
-        """A look that takes longer than the time between two is waited for."""
+        """Read the jobs, unless the previous reading still runs."""
         if not self.paused and not is_busy(self, "jobs"):
             run_in_background(self, "jobs", self.read_jobs, exclusive=False)
 

@@ -26,7 +26,7 @@ class Account:
         return self.uid == os.geteuid()
 
     def popen_options(self) -> dict[str, Any]:
-        """Arguments that make subprocess run a program as this account."""
+        """Return the arguments with which subprocess runs a program as this account."""
         return {} if self.is_me else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def environment(self, home: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ class BackupFiles:
     """
 
     def __init__(self, vault: ServerVault, backup: Backup) -> None:
-        """Corrupt if the manifest is missing, or visibly damaged without reading it completely."""
+        """Open the manifest. Raises Corrupt if it is missing, or visibly damaged without reading it completely."""
         self._vault, self._backup = vault, backup
         self._listing = Listing(vault, backup)
 

@@ -157,7 +157,8 @@ class NamesAt:
         return self._first(database, lambda names: names.by_number(database, number))
 
     def in_schema(self, database: int, schema: str) -> set[int]:
-        """OIDs of what was in it, but for what hangs on tables, in the nearest backup before that knows this database.
+        """Return the OIDs of a schema's objects, without dependents of tables, in the nearest earlier backup that knows
+        this database.
         """
         before, _ = self._sides
         nearest = next((each for each in before if self._book.knows(each, database)), None)

@@ -41,7 +41,7 @@ class Stop:
             os.write(self._write, b"x")
 
     def fileno(self) -> int:
-        """The descriptor becomes readable when the request is set."""
+        """Return a descriptor that becomes readable when the request is set."""
         return self._read
 
     def wait(self, seconds: float) -> None:

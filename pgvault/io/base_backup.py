@@ -94,7 +94,9 @@ class BaseBackup:
 
     def __init__(self, server: str, connection: Connection, options: Options,
                  silent: Callable[[float], None]) -> None:
-        """`silent` is called repeatedly during a silence, with its duration in seconds. It raises to end the backup."""
+        """Make a run. `silent` is called repeatedly during a silence, with its duration in seconds, and raises to end
+        the backup.
+        """
         self._server, self._connection, self._silent = server, connection, silent
         self._pgconn = connection.pgconn
         self._options = options

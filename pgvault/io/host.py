@@ -253,7 +253,9 @@ class Sink:
         self._host.report(self._argv, self._started, status)
 
     async def _ended_early(self) -> PgvaultError:
-        """The command reads no more input, so it is about to end. Its status and messages may still be on the way."""
+        """Return the error of a command that reads no more input, so that it is about to end. Its status and messages
+        may still be on the way.
+        """
         try:
             async with asyncio.timeout(10):
                 status = await self._process.wait_exit()

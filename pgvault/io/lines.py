@@ -48,7 +48,7 @@ class LineFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """OSError if it cannot be opened."""
+        """Open the file. Raises OSError if that fails."""
         self.path = path
         self._lock = threading.RLock()
         self._file = -1

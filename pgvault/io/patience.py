@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 
 
 def never() -> bool:
-    """Never cancel."""
+    """Return False: the default for work that is never cancelled."""
     return False
 
 

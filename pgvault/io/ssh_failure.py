@@ -45,7 +45,9 @@ def no_terminal(error: Exception, where: str) -> Refused:
 
 
 def not_forwarded(error: Exception, where: str, to: str) -> Unreachable:
-    """OpenSSH answers the same for a Unix socket on which nobody listens and for one that it may not forward to."""
+    """Return the error of a refused forwarding. OpenSSH answers the same for a Unix socket on which nothing listens and
+    for one to which it may not forward.
+    """
     setting = "AllowStreamLocalForwarding" if to.startswith("/") else "AllowTcpForwarding"
     return Unreachable(f"the ssh server on {where} does not forward to {to}: its sshd_config has DisableForwarding or "
                        f"{setting} no, its authorized_keys restrict, or PostgreSQL does not listen there",

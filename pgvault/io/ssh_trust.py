@@ -23,14 +23,14 @@ class Trust:
     """The known hosts of one connection. It remembers a refused key, to explain it."""
 
     def __init__(self, files: Sequence[str | Path]) -> None:
-        """`files` are in ssh's order; a new key would be added to the first."""
+        """Remember the files, in ssh's order; a new key would be added to the first."""
         self.files = [Path(file).expanduser() for file in files] or [Path("~/.ssh/known_hosts").expanduser()]
         self.known: Sequence[asyncssh.SSHKey] = ()
         self.refused: asyncssh.SSHKey | None = None
         self._label = ""
 
     def lookup(self, host: str, addr: str, port: int | None) -> tuple[Any, Any, Any]:
-        """asyncssh's `known_hosts` callback: returns trusted, certifying and revoked keys of a host."""
+        """Return trusted, certifying and revoked keys of a host, as asyncssh's `known_hosts` callback."""
         readable = [str(file) for file in (*self.files, _SYSTEM_FILE) if file.is_file()]
         known_hosts = asyncssh.read_known_hosts(readable)
         keys, authorities, revoked, *_ = known_hosts.match(host, addr, port)

@@ -107,7 +107,9 @@ def _reached(phase: str, events: Sequence[Event]) -> bool:
 
 
 def _overlaps(plan: Mapping[str, Any], copy: RestoredCopy, config: Config) -> bool:
-    """Compare the machines too, since one host may be configured under several names."""
+    """Return whether the places overlap. Machines are compared too, since one host may be configured under several
+    names.
+    """
     if not plan or _machine(plan.get("host", ""), config) != _machine(copy.host, config):
         return False
     places = [plan.get("directory"), *(each.get("location") for each in plan.get("tablespaces", ()))]

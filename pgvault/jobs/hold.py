@@ -2,8 +2,8 @@
 
 The lock is taken before the directory gets its name, and belongs to the open file. It passes without interruption from
 the process that creates the job to the one that runs it. The kernel releases it when the last of them ends, also across
-pid namespaces. So a job without a final event whose lock is free is LOST, and a reused pid misleads nobody. The content
-of the file is for people.
+pid namespaces. So a job without a final event whose lock is free is LOST, and a reused pid does not mislead. The
+content of the file is for people.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Hold:
     descriptor: int
 
     def __str__(self) -> str:
-        """The value for the process that inherits the descriptor; see `inherited`."""
+        """Return the value for the process that inherits the descriptor; see `inherited`."""
         return f"{self.descriptor}:{self.directory}"
 
     def say(self, **facts: object) -> None:

@@ -102,4 +102,4 @@ EVENT_TYPES: tuple[type[Event], ...] = (JobStarted, PhaseStarted, Progressed, Co
 
 
 def discard(event: Event) -> None:
-    """An `Emit` for callers that do not listen."""
+    """Ignore an event: the `Emit` for callers that do not listen."""

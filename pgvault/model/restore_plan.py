@@ -291,7 +291,7 @@ class RestorePlan:
 
     @property
     def request(self) -> RestoreRequest:
-        """What asks for this same plan: it names the backup and the timeline."""
+        """The request that makes this same plan: it names the backup and the timeline."""
         point, destination = self.point, self.destination
         return RestoreRequest(
             self.server, self.source.backup.id, destination.host, destination.directory, point.target, point.timeline,

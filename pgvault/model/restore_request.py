@@ -60,7 +60,7 @@ class RestoreRequest:
     partial: bool = False
     """Use the unfinished last segment of the timeline too."""
     allow_unread: bool = False
-    """Replay WAL of which nobody knows whether it creates a tablespace."""
+    """Replay WAL that may create tablespaces unnoticed, because pgvault could not read it."""
     expects: tuple[RelationName, ...] = ()
     """The tables that the started server must have."""
     port: int | None = None

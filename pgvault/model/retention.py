@@ -111,7 +111,8 @@ def _add_needed(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup]
 
 def _add_window(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], length: timedelta, now: datetime,
                 tree: TimelineTree) -> None:
-    """Every backup that ended in the window, and for each timeline that may reach into it the newest one before."""
+    """Add every backup that ended in the window and, for each timeline that may reach into it, the newest one before.
+    """
     start = now - length
     before = []
     for backup in counted:

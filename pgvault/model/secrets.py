@@ -26,7 +26,7 @@ _PLAIN = r"""(?:(?![,;)]+(?:\s|\Z))[^\s'"\\]|\\(?:.|\Z))"""
 
 
 def _to_its_end(quoted: str) -> str:
-    """A value up to its closing quote, or to the end of the text if it has none."""
+    """Return the pattern of a value up to its closing quote, or to the end of the text if it has none."""
     return rf"""(?:(?:{quoted}|{_PLAIN})(?:{quoted}|{_PLAIN}|['"])*|['"].*)"""
 
 
@@ -53,7 +53,9 @@ _WORD_IN_QUOTES = rf"(?P<word>(?<![\w\\]){_QUOTED_BY_SHELL}(?:{_QUOTED_BY_SHELL}
 
 @cache
 def _any() -> re.Pattern[str]:
-    """Compiled when the first text comes: it takes longer than a short command should, and many show none."""
+    """Return the pattern of all secrets. It is compiled on first use: that takes longer than a short command should,
+    and many show no text.
+    """
     return re.compile("|".join([*_SHAPES.values(), _WORD_IN_QUOTES]), re.IGNORECASE | re.DOTALL)
 
 

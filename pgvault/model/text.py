@@ -101,7 +101,7 @@ def in_words(duration: timedelta) -> str:
 
 
 def age(moment: datetime | None, now: datetime, *, minutes_below: int = 100) -> str:
-    """Format in as few columns as tell it: `<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for None.
+    """Format in as few columns as possible: `<1m`, `5m`, `90m`, `3h`, `47h`, `5d`; `-` for None.
 
     It counts the minutes of the clock: all ages on a screen grow together with the minute that the head shows, so that
     an idle screen rests in between. A time yet to come is `<1m`, too.

@@ -133,7 +133,7 @@ class SpoolFile:
             self._file.close()
 
     def open(self) -> BinaryIO:
-        """The content so far, for reading it again."""
+        """Open the contents so far for reading."""
         self.close()
         with os_errors(READ, self.path):
             return self.path.open("rb")

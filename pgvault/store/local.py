@@ -128,7 +128,9 @@ class LocalStore:
             raise os_error(error, READ) from error
 
     def revision(self, kind: Kind, server: str) -> str:
-        """The time of the kind's directory: spool files come and go there with each put, whatever is below it."""
+        """Return the time of the kind's directory: each put creates and removes spool files in it, whatever is below
+        it.
+        """
         try:
             return str(os.stat(self._directory(kind, server)).st_mtime_ns)
         except FileNotFoundError:
@@ -168,7 +170,7 @@ class LocalStore:
         return self._prefix + key.path
 
     def path(self, key: Key) -> Path:
-        """The object's file. Only what cannot do with a stream asks for it, as SQLite."""
+        """Return the object's file, for code that cannot use a stream, such as SQLite."""
         return self._root / key.path
 
     def _directory(self, kind: Kind, server: str) -> Path:
@@ -189,8 +191,9 @@ class LocalStore:
                               if name.endswith(kind.suffix) and not name.startswith(TEMPORARY))
 
     def _prove_absence(self, key: Key) -> None:
-        """A file that is not there is absent where the vault is, and the directory that it would be in; else a file
-        system may not be mounted."""
+        """Raise Unreachable unless the absence of a file is proven: the vault must be there, and the directory that the
+        file would be in; otherwise a file system may not be mounted.
+        """
         if key.kind.is_of_vault:
             return
         mark, directory = self._root / Kind.VAULT.suffix, self._directory(key.kind, key.server)
@@ -219,7 +222,7 @@ class LocalStore:
         temporary.unlink()
 
     def _publish_with_directory(self, temporary: Path, path: Path) -> None:
-        """A backup's directory appears with its facts in it, or not at all."""
+        """Publish a backup's facts together with its directory, or neither."""
         directory = temporary_name(path.parent)
         make_directory(directory)
         try:
@@ -248,7 +251,9 @@ class LocalStore:
 
 
 def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
-    """The names of a group begin as the group does, or sort before the names that do: groups sort as their names."""
+    """Yield the names, group by group. They begin as their group does, or sort before the names that do, so this is
+    their order.
+    """
     suffix = Kind.WAL.suffix
     for group in sorted(os.listdir(directory)):
         if group[:8] < after[:8] or not group.startswith(prefix[:8]) or not (directory / group).is_dir():

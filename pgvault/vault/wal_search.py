@@ -117,7 +117,8 @@ class WalSearch:
     """Answers questions about one server's archive. Bring its index up to date first (`wal_current.current`)."""
 
     def __init__(self, server: ServerVault, index: WalIndex, identity: Identity, *, partial: bool = False) -> None:
-        """With `partial`, the unfinished end of a timeline counts too (rule 14: only if asked for)."""
+        """Read the timelines. With `partial`, the unfinished end of a timeline counts too (rule 14: only on request).
+        """
         self._server, self._index, self.size = server, index, identity.segment_size
         self._partial = partial
         self._identity = identity

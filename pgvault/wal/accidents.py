@@ -120,7 +120,7 @@ def find_accidents(ended: Ended, rows: int, known: Known = nothing_known) -> lis
 
 
 def _dropped_databases(transaction: Transaction, acts: Acts) -> list[Finding]:
-    """ALTER DATABASE SET TABLESPACE removes files too, but only a drop deletes the row."""
+    """Find the dropped databases. ALTER DATABASE SET TABLESPACE removes files too, but only a drop deletes the row."""
     dropped = {each.database for each in transaction.dropped if each.kind == _DATABASE_STATISTICS}
     found = []
     for oid, lsn in acts.removed.items():

@@ -50,7 +50,7 @@ class PageHeader(NamedTuple):
     block_size: int
 
     def known_major(self) -> int:
-        """The major version. It raises UnknownWal, so callers use it before they read records."""
+        """Return the major version. Raises UnknownWal, so callers use it before they read records."""
         if self.major is None:
             raise UnknownWal(
                 "the WAL of a newer PostgreSQL is not known to this version",
@@ -100,8 +100,9 @@ class PageOrder:
         self._own_from: int | None = None
 
     def forked(self, timeline: int, size: int) -> tuple[Lsn, Lsn]:
-        """Between which positions this timeline, of a segment of `size` bytes, branched off. The page in which it did
-        bears the number of the one before; of the page behind it, it is the first own one."""
+        """Return two positions between which the timeline of a segment of `size` bytes branched off. The page in which
+        it did has the number of the previous timeline; the page after it is the timeline's first.
+        """
         start = Lsn(self._start)
         if not self._block:
             return Lsn(0), Lsn((1 << 64) - 1)

@@ -31,7 +31,7 @@ class Confirm(Dialog[bool]):
 
     def __init__(self, title: str, fields: Iterable[Field], *, act: str, back: str = "back, and change nothing",
                  typed: str = "") -> None:
-        """`act` names the real effect: "overwrite /srv/pg on db2"."""
+        """Make the dialog; `act` names the real effect: "overwrite /srv/pg on db2"."""
         super().__init__()
         self.title_text, self._fields = title, tuple(fields)
         self._act, self._back, self._typed = act, back, typed

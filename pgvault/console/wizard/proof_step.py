@@ -127,7 +127,7 @@ class ProofStep(Stage):
         return ""
 
     def back(self) -> bool:
-        """Esc does what Enter does; before the result is known it closes the wizard and keeps the draft."""
+        """Do what Enter does; before the result is known, let the wizard close and keep the draft."""
         if self.ended is None:
             return False
         self.go_on()

@@ -107,7 +107,7 @@ class Comparison:
 
     def __init__(self, server: ServerConfig, before: Cluster, after: Cluster, manifest: ManifestWriter,
                  initial: Mapping[int, Collection[tuple[int, int]]]) -> None:
-        """`initial` has, by database, the OIDs and files of the relations in initdb's files."""
+        """Begin a comparison; `initial` has, by database, the OIDs and files of the relations in initdb's files."""
         self._server, self._before, self._manifest, self._initial = server, before, manifest, initial
         self._databases = [each for oid, each in before.databases.items() if after.databases.get(oid) == each]
         self._tablespaces = {oid: name for oid, name in before.tablespaces.items() if oid in after.tablespaces

@@ -88,7 +88,7 @@ class NameCollector:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Nothing is written after this returns; a connection may take a moment longer to close."""
+        """Stop: nothing is written after this returns, though a connection may take a moment longer to close."""
         with self._lock:
             self._over = True
 

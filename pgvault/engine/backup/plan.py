@@ -8,7 +8,8 @@ from pgvault.model.backup_plan import BackupPlan
 
 def plan_backup(server: ServerConfig, *, name: str = "", full: bool = False, immediate_checkpoint: bool | None = None,
                 workers: int | None = None, bandwidth_limit: int | None = None, wait_lock: bool = False) -> BackupPlan:
-    """Options that are None come from the server's settings. `bandwidth_limit` is in bytes per second."""
+    """Plan a backup. Options that are None come from the server's settings; `bandwidth_limit` is in bytes per second.
+    """
     return BackupPlan(
         server=server.name, name=name, full=full,
         immediate_checkpoint=server.immediate_checkpoint if immediate_checkpoint is None else immediate_checkpoint,

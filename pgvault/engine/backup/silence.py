@@ -30,7 +30,7 @@ class Silence:
     """Called repeatedly with the duration of a silence in seconds; raises Unreachable if it has lasted too long."""
 
     def __init__(self, server: ServerConfig, pid: int, cancelled: IsCancelled) -> None:
-        """`pid` is that of the server process that sends the backup."""
+        """Begin with no silence; `pid` is that of the server process that sends the backup."""
         self._server, self._pid, self._cancelled = server, pid, cancelled
         self.copying = False
         """Whether the server has begun to send files, so that neither a checkpoint nor a measurement delays it."""

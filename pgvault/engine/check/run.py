@@ -28,7 +28,7 @@ class Report:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """Failures, then warnings, without the checks that failures block."""
+        """Return the failures, then the warnings, without the checks that failures block."""
         return tuple(finding for outcome in (Outcome.FAILED, Outcome.WARNING)
                      for finding in self.findings if finding.outcome is outcome)
 
