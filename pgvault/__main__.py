@@ -37,7 +37,7 @@ def _exit_at_once(status: int) -> NoReturn:
     """
     try:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # as it is where nobody opened one
+            if stream is not None:  # the caller closed it
                 stream.flush()
     except OSError:
         status = 200

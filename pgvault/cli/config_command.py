@@ -85,7 +85,7 @@ class Shown:
 
     key: str
     value: str | int | bool | None
-    """As a TOML value; None if it is not set."""
+    """The value as TOML has it; None if it is not set."""
     origin: str
     """`file:line`, or `default`."""
     in_words: str

@@ -23,7 +23,7 @@ class SshAddress(NamedTuple):
     host: str
     """A name (also an alias in ssh's configuration) or an address; an IPv6 address has no brackets here."""
     user: str | None = None
-    """None leaves the choice to ssh's configuration."""
+    """The user; None leaves the choice to ssh's configuration."""
     port: int | None = None
 
     @classmethod

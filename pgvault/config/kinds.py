@@ -126,7 +126,7 @@ def _time_zone(value: str) -> str:
 
 
 def _retention_policy(value: str) -> RetentionPolicy:
-    from pgvault.model.retention_policy import parse_retention_policy  # put-wal and get-wal seldom need it
+    from pgvault.model.retention_policy import parse_retention_policy  # put-wal and get-wal rarely need it
 
     return parse_retention_policy(value)
 

@@ -25,7 +25,7 @@ class ConfigProblem(NamedTuple):
 
     path: Path
     line: int
-    """From 1; 0 if the problem is with the file as a whole."""
+    """The line, counted from 1; 0 if the problem is with the file as a whole."""
     key: str
     """Dotted, as in `servers.main.slot_name`; empty if no key is concerned."""
     message: str

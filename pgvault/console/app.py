@@ -153,7 +153,7 @@ class ConsoleApp(BaseConsole):
 
     def do_pause(self) -> None:
         self.paused = not self.paused
-        if not self.paused:  # that it is stands beside the breadcrumb
+        if not self.paused:  # the breadcrumb's line shows the pause
             self.tell("refreshing again")
 
     async def do_help(self) -> None:

@@ -115,7 +115,7 @@ class BaseConsole(Keystrokes):
         """End the console at once; jobs run on."""
         raise NotImplementedError
 
-    # What is known, and when it changes
+    # State, and its changes
 
     @property
     def view(self) -> BaseView | None:
@@ -129,7 +129,7 @@ class BaseConsole(Keystrokes):
 
     def tell_views(self, change: Change) -> None:
         """Notify every view on the screen's stack; other views read the state when they come up."""
-        if not self.is_running:  # it is ending, and what stood on the screens is being taken away
+        if not self.is_running:  # it is ending, and its screens are being removed
             return
         for screen in self.screen_stack:
             if isinstance(screen, BaseView) and screen.is_mounted:
@@ -169,7 +169,7 @@ class BaseConsole(Keystrokes):
 
     def _poll_vault(self) -> None:
         self.tell_views(Change.CLOCK)
-        if not self.paused and not is_busy(self, "vault-poll"):  # on a slow vault each would end the one before
+        if not self.paused and not is_busy(self, "vault-poll"):  # on a slow vault each reading would end the one before
             run_in_background(self, "vault-poll", self._look_at_vault)
 
     async def _look_at_vault(self) -> None:
@@ -187,7 +187,7 @@ class BaseConsole(Keystrokes):
         for server in servers:
             stamp = await run_query(partial(self.queries.stamp, server))
             self.protections[server] = await run_query(partial(self.queries.protection, server))
-            self._stamps[server] = stamp  # not before: one that is given up would never be read again
+            self._stamps[server] = stamp  # not before: after an abandoned reading it would never be read again
             self.tell_views(Change.VAULT)
 
     def _checks_changed(self) -> None:

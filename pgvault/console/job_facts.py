@@ -56,7 +56,7 @@ def _failed_command(journal: Path) -> CommandRan | None:
     try:
         with open(journal, "rb") as file:
             lines = [line for line in file if line.startswith(b'{"event":"CommandRan"')]
-    except FileNotFoundError:  # lost before it began
+    except FileNotFoundError:  # it was lost before it began
         return None
     events = (decode(line) for line in reversed(lines))
     return next((event for event in events if isinstance(event, CommandRan) and event.status), None)
@@ -94,7 +94,7 @@ def digest(facts: Facts, events: Iterable[Sequence[Part]], glyphs: Glyphs) -> It
     if place := plan_facts.destination(facts.plan):
         yield Field("to", place)
     yield Field("command", job.command or "-")
-    shown = (each for each in events if str(each[1]) != ENDED)  # its end stands above
+    shown = (each for each in events if str(each[1]) != ENDED)  # its end is shown above
     for number, (at, word, text) in enumerate(shown):
         style = text.style if isinstance(text, Painted) else ""
         yield Field("" if number else "last events", f"{at!s:<15}  {word!s:<8}  {text}", style, hang=_EVENT_TEXT)

@@ -148,7 +148,7 @@ class JobBook:
             if job_id not in self._gone:
                 raise
             return self._gone[job_id]
-        if job.state.final and job_id in self.ids:  # those that a look has yet to see are its business
+        if job.state.final and job_id in self.ids:  # the others are left to the next look
             self._ended.setdefault(job_id, job)
         return job
 

@@ -58,7 +58,7 @@ class Queries:
     def vault_of(self, server: str) -> ServerVault:
         return Vault(self.home).server(server)
 
-    # The engine's queries. Each blocks for milliseconds to tenths of a second: call them through `look`.
+    # The engine's queries. Each blocks for milliseconds to tenths of a second: call them through `run_query`.
 
     def protection(self, server: str) -> Protection:
         from pgvault.engine.overview import protection

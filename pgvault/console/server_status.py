@@ -93,7 +93,7 @@ def check_part(checks: Checks, server: str, now: datetime) -> Painted:
     return Painted(f"{word} {age(found.at, now)}", style)
 
 
-# Why it stands so
+# Details
 
 
 def status_fields(known: Known, server: ServerConfig, checked: Checked | None, missing: NoAnswer | None,

@@ -41,10 +41,10 @@ class WalObject:
     """A relation in an event, as far as it is known."""
 
     kind: str
-    """In words, as in `KINDS`; also "toast index", and "relation" if it is unknown."""
+    """The kind in words, as in `KINDS`; also "toast index", and "relation" if it is unknown."""
     schema: str
     name: str
-    """Both are empty if no backup knows the relation."""
+    """Schema and name; both are empty if no backup knows the relation."""
     oid: int
     """0 if neither the WAL nor a backup has it."""
     number: int
@@ -52,7 +52,7 @@ class WalObject:
     number."""
     deleted: int = 0
     updated: int = 0
-    """Rows in a `delete` event."""
+    """The updated rows, in a `delete` event."""
 
     @property
     def is_main(self) -> bool:

@@ -40,10 +40,10 @@ class Rules:
     emit: Emit
     """Receives reports about what could not be decoded and is skipped."""
     rows: int
-    """Rows of one relation that make a mass deletion."""
+    """The number of rows of one relation that make a mass deletion."""
     known: KnownAt
     rewritten: frozenset[tuple[int, int]]
-    """As passed to `Ledger`."""
+    """The rewritten catalogs, as passed to `Ledger`."""
 
 
 R = TypeVar("R")

@@ -35,7 +35,7 @@ from pgvault.wal.bodies import Relation
 from pgvault.wal.transaction_changes import RMGRS
 
 MASS = 100
-"""Rows of one relation, deleted or updated by one transaction, that make it an event."""
+"""The number of rows of one relation, deleted or updated by one transaction, that make it an event."""
 SHOWN = frozenset(EventKind) - {EventKind.REWRITE}
 """The kinds that are returned by default."""
 _REMOVALS = frozenset((EventKind.DROP, EventKind.TRUNCATE, EventKind.REWRITE, EventKind.DROP_DATABASE))
@@ -46,7 +46,7 @@ class Database:
     oid: int
     """0 if the event concerns no database."""
     name: str
-    """Empty if no backup knows it."""
+    """The database's name; empty if no backup knows it."""
 
     def __str__(self) -> str:
         return self.name or str(self.oid)

@@ -37,7 +37,7 @@ class Change(Enum):
     GREW = "grew"
     """Lines were added, and the last one may have become longer."""
     REPLACED = "replaced"
-    """It is another file, or was truncated: nothing that was read from it is valid."""
+    """The file is another one, or was truncated: nothing that was read from it is valid."""
 
 
 class LineFile:
@@ -68,7 +68,7 @@ class LineFile:
                 self._file = -1
                 self._generation += 1
 
-    # --- what is known
+    # --- state
 
     @property
     def size(self) -> int:

@@ -50,7 +50,7 @@ class Place:
     """Equal for places on the same file system, whose needs add up."""
     mounted_on: str
     free_bytes: int | None
-    """Bytes that may still be written there; None if the host does not report it."""
+    """The bytes that may still be written there; None if the host does not report it."""
     left_bytes: int
     """Size of an incomplete restore's files there, which the next restore removes first."""
     can_be_renamed: bool = True
@@ -91,13 +91,13 @@ class Postmaster:
     """A `postmaster.pid` found in the data directory."""
 
     pid: int | None
-    """None if the file cannot be parsed."""
+    """The process id; None if the file cannot be parsed."""
     alive: bool
     """Whether a process with that pid runs, of any user."""
     program: str
     """The name of that process."""
     started: int | None
-    """Seconds since 1970, from the file."""
+    """The start time in the file, in seconds since 1970."""
     port: int | None
     socket_directory: str
 

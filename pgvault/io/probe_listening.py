@@ -64,8 +64,9 @@ class SocketPlace:
     writable: bool
     """Whether it is a directory in which the login may create files."""
     taken_by: str
-    """In words, "process 888 (postgres) of /srv/data", if the port's lock file exists and PostgreSQL would not remove
-    it; empty if nothing prevents the socket."""
+    """A description such as "process 888 (postgres) of /srv/data", if the port's lock file exists and PostgreSQL would
+    not remove it; empty if nothing prevents the socket.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Listener:
     address: str
     """The address as the kernel writes it: hexadecimal digits of /proc/net/tcp or tcp6."""
     process: str
-    """In words: "process 888 (postgres)"."""
+    """A description such as "process 888 (postgres)"."""
 
 
 Records = Sequence[tuple[str, str]]

@@ -9,7 +9,9 @@ from typing import IO, Final, Protocol
 TAIL: Final = 64 << 10
 """Bytes kept of an output that only explains a failure."""
 PIPE_BYTES: Final = 1 << 20
-"""With Linux's default of 64 KiB, reader and writer would wake each other 256 times for one WAL segment."""
+"""The size of a pipe: with Linux's default of 64 KiB, reader and writer would wake each other 256 times for one WAL
+segment.
+"""
 
 
 def widen(pipe: int | IO[str]) -> None:

@@ -10,7 +10,7 @@ from pgvault.model.majors import NEWEST, OLDEST
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE
 
 if TYPE_CHECKING:
-    from pgvault.io.postgres import Connection  # and with it psycopg, which whoever only judges facts does not need
+    from pgvault.io.postgres import Connection  # it imports psycopg, which rules on facts do not need
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ServerFacts:
     segment_size: int
     """Size of a WAL segment in bytes."""
     data_directory: str
-    """Empty if the role may not see it."""
+    """The data directory; empty if the role may not see it."""
     in_recovery: bool
 
     @property

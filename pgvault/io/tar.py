@@ -41,7 +41,7 @@ class Member:
     size: int
     mode: int
     mtime: int
-    """Seconds since 1970."""
+    """The time of the last modification, in seconds since 1970."""
     link: str = ""
 
 

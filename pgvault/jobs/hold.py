@@ -100,7 +100,7 @@ def read_facts(directory: Path) -> Facts:
     with suppress(OSError, ValueError, TypeError):
         for line in (directory / _ALIVE).read_bytes().splitlines():
             facts |= json.loads(line)
-    import msgspec  # what starts a job and holds it needs none
+    import msgspec  # starting and holding a job needs none
 
     try:
         return msgspec.convert(facts, Facts)

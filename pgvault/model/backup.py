@@ -134,7 +134,7 @@ class Unreadable(NamedTuple):
 
     id: str
     reason: str
-    """With the path."""
+    """Why it cannot be read, with the path."""
     fix: str = FROM_COPY
     """What to do, as a sentence."""
 

@@ -15,10 +15,10 @@ from typing import Final
 from pgvault.model.majors import CONTROL_LAYOUTS
 
 HEAD: Final = max(layout.wal_block_size for layout in CONTROL_LAYOUTS.values()) + 4
-"""Bytes of the file that hold everything read here."""
+"""The number of bytes at the file's start that contain everything read here."""
 
 _IDENTIFIED: Final = 12
-"""Bytes that hold the identifier and the version."""
+"""The number of bytes that contain the identifier and the version."""
 _END_OF_TIME: Final = 253402300800
 """The end of Python's dates, in seconds. A damaged file can hold any number."""
 LIMITS: Final = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions",

@@ -59,8 +59,7 @@ def one_line(error: PgvaultError) -> str:
 
 
 class UnknownWal(PgvaultError):
-    """The WAL was written by a PostgreSQL version whose records are not known. It is not read, rather than guessed
-    at."""
+    """The WAL was written by a PostgreSQL version with unknown records. It is not read, rather than guessed at."""
 
     code = "unknown-wal"
 

@@ -11,7 +11,9 @@ from pgvault.model.text import size, span
 
 UNKNOWN = "no restore has been measured yet"
 SIGNIFICANT = 16 << 20
-"""Bytes of WAL. Replaying less takes mostly the time to start the server, so it says nothing about more."""
+"""The least amount of WAL in bytes. Replaying less takes mostly the time to start the server, so it does not show the
+rate.
+"""
 _GIB = 1 << 30
 
 
@@ -23,7 +25,7 @@ class Measured:
     host: str
     """The configured name; empty for the vault's own machine."""
     copied: float | None
-    """Bytes per second written to the destination."""
+    """The rate of writing to the destination, in bytes per second."""
     replayed: float | None
     """Seconds for each byte of WAL; None also for less WAL than `SIGNIFICANT`."""
 
@@ -31,7 +33,7 @@ class Measured:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     seconds: float | None
-    """None if no usable measurement exists."""
+    """The duration in seconds; None if no usable measurement exists."""
     basis: str
     """What the estimate is based on, in words."""
 

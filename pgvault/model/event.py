@@ -38,7 +38,7 @@ class JobStarted:
 class PhaseStarted:
     phase: str
     total_bytes: int | None = None
-    """None if it cannot be known beforehand."""
+    """The size of the whole phase in bytes; None if it cannot be known beforehand."""
     at: datetime = field(default_factory=now)
 
 

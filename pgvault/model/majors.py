@@ -81,7 +81,7 @@ MAJORS: Mapping[int, Major] = {each.number: each for each in (_13, _14, _15, _16
 OLDEST = min(MAJORS)
 NEWEST = max(MAJORS)
 CONTROL_LAYOUTS: Mapping[int, ControlLayout] = {each.control.version: each.control for each in MAJORS.values()}
-"""By PG_CONTROL_VERSION."""
+"""The layouts by PG_CONTROL_VERSION."""
 
 
 def facts_of(major: int) -> Major:

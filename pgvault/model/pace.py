@@ -21,7 +21,7 @@ class Progress:
     done: int
     total: int | None
     rate: float | None
-    """Bytes per second over the last seconds; None if it is not known yet."""
+    """The rate over the last seconds, in bytes per second; None if it is not known yet."""
 
     @property
     def share(self) -> float | None:

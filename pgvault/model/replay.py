@@ -41,7 +41,7 @@ class TablespaceCreated:
 
     oid: int
     path: str
-    """Empty for a tablespace inside the data directory (allow_in_place_tablespaces)."""
+    """The directory's path; empty for a tablespace inside the data directory (allow_in_place_tablespaces)."""
     lsn: Lsn
     timeline: int
     """The timeline of the archived segment in which the record ends, if it was read from the archive."""
@@ -49,7 +49,7 @@ class TablespaceCreated:
     """Number of the segment in which the record begins. The record may end in the next one."""
     end_lsn: Lsn
     name: str | None = None
-    """None if the WAL does not show it."""
+    """The tablespace's name; None if the WAL does not show it."""
 
 
 @dataclass(frozen=True, slots=True)

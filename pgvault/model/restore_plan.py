@@ -27,7 +27,7 @@ class TablespacePlace:
     original: str
     """Its path on the server; relative if it is inside the data directory there."""
     location: str
-    """Empty if it is restored inside the data directory."""
+    """The directory to restore it to; empty for one inside the data directory."""
     size_bytes: int
     """Size in the backup."""
     is_new: bool = False
@@ -112,7 +112,7 @@ class Listening:
     addresses: tuple[str, ...]
     """TCP addresses as in listen_addresses; empty if it listens on no TCP port."""
     socket_directories: tuple[str, ...] | None = None
-    """None for the compiled-in default of the host's programs."""
+    """The directories of its Unix sockets; None for the compiled-in default of the host's programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class Cost:
     bytes_to_write: int
     workers: int
     bandwidth_limit: int | None = None
-    """Bytes per second."""
+    """The limit in bytes per second; None for no limit."""
     room: tuple[Room, ...] = ()
 
 

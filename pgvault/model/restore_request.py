@@ -43,7 +43,7 @@ class RestoreRequest:
     host: str = ""
     """A configured host; empty for this machine."""
     directory: str = ""
-    """Empty: the host's data_directory."""
+    """The data directory; empty for the host's data_directory."""
     target: Target = field(default_factory=EndOfWal)
     timeline: int | None = None
     action: TargetAction = TargetAction.PROMOTE
@@ -55,7 +55,7 @@ class RestoreRequest:
     """What the directory must hold, as a word of pgvault.model.holding; empty for what it holds now."""
     workers: int | None = None
     bandwidth_limit: int | None = None
-    """Bytes per second."""
+    """The limit in bytes per second; None for no limit."""
     start: bool = False
     partial: bool = False
     """Use the unfinished last segment of the timeline too."""

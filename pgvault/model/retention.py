@@ -33,15 +33,15 @@ class Keep(Enum):
 
 class Retention(Enum):
     VALID = "VALID"
-    """The policy requires it."""
+    """The policy requires the backup."""
     NEEDED = "NEEDED"
     """A backup or target that the policy requires depends on it."""
     KEPT = "KEPT"
-    """A person asked to keep it."""
+    """A person asked to keep the backup."""
     NOT_COUNTED = "NOT_COUNTED"
-    """It protects nothing, but is not expired either while the policy reaches back to it."""
+    """The backup protects nothing, but is not expired either while the policy reaches back to it."""
     OBSOLETE = "OBSOLETE"
-    """Nothing needs it. It may be deleted."""
+    """Nothing needs the backup. It may be deleted."""
 
 
 class RetentionVerdict(NamedTuple):

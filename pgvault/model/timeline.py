@@ -27,7 +27,7 @@ class Leg(NamedTuple):
     timeline: int
     start: Lsn
     end: Lsn | None
-    """None on the path's last timeline."""
+    """The end; None on the path's last timeline."""
 
 
 class History(NamedTuple):

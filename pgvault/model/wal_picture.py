@@ -59,9 +59,9 @@ class WalPicture:
     survey: Survey
     tree: TimelineTree
     lanes: tuple[Lane, ...]
-    """By timeline; only timelines with segments."""
+    """The lanes by timeline; only timelines with segments have one."""
     restore_points: tuple[RestorePoint, ...]
-    """By timeline and position."""
+    """The restore points by timeline and position."""
     backups: tuple[Backup, ...]
     """All readable backups, oldest first."""
     unread: int

@@ -139,7 +139,7 @@ class SpoolFile:
             return self.path.open("rb")
 
     def discard(self) -> None:
-        with suppress(OSError):  # the disk may be too full for what is still buffered
+        with suppress(OSError):  # the disk may be too full for the buffered data
             self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -212,7 +212,7 @@ def sweep_temporaries(directory: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        import shutil  # a directory is seldom removed, and put-wal does without
+        import shutil  # directories are rarely removed, and put-wal never does
 
         shutil.rmtree(path)
     else:

@@ -33,7 +33,7 @@ class Holder(NamedTuple):
     """The exclusive holder of a lease."""
 
     job: str
-    """Empty for what is no job."""
+    """The holder's job; empty if it is no job."""
     process: int
     host: str
     since: datetime

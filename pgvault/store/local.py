@@ -145,7 +145,7 @@ class LocalStore:
             path.unlink()
             fsync_directory(path.parent)
             if key.kind in (Kind.BACKUP, Kind.MANIFEST):
-                with suppress(OSError):  # unless there is more of it
+                with suppress(OSError):  # unless more follows
                     path.parent.rmdir()
             os.utime(self._directory(key.kind, key.server))  # see `revision`
 
@@ -162,7 +162,7 @@ class LocalStore:
         directory, swept = self._directory(kind, server), sweep_temporaries if alone else sweep_dead
         with os_errors(WRITE, directory):
             swept(directory)
-            if kind is Kind.BACKUP:  # earlier versions of pgvault had theirs beside the objects
+            if kind is Kind.BACKUP:  # earlier versions of pgvault had their spool files among the objects
                 for name in self._names(kind, server, "", ""):
                     swept(directory / name)
 
@@ -209,7 +209,7 @@ class LocalStore:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            if not os.path.samefile(temporary, path):  # NFS may answer so to a link that it has made
+            if not os.path.samefile(temporary, path):  # NFS may report this for a link that it has made
                 raise _exists(path) from None
         except OSError as error:
             if error.errno not in _NO_LINKS:
@@ -229,11 +229,11 @@ class LocalStore:
             publish(temporary, directory / path.name)
             publish(directory, path.parent)
         except OSError as error:
-            with suppress(FileNotFoundError):  # it never came there
+            with suppress(FileNotFoundError):  # it was not moved there
                 os.rename(directory / path.name, temporary)
             with suppress(OSError):  # it has its own name already
                 directory.rmdir()
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():  # another was faster
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():  # another process was faster
                 raise _exists(path) from None
             raise
 
@@ -260,7 +260,7 @@ def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
             continue
         with suppress(FileNotFoundError):  # removed since it was listed
             names = [file[:-len(suffix)] for file in os.listdir(directory / group) if file.endswith(suffix)]
-            # Nearly all are segments of the group, which is seen at once: there may be a hundred thousand.
+            # Nearly all are segments of the group, which this test shows quickly: there may be a hundred thousand.
             yield from sorted([name for name in names
                                if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
 

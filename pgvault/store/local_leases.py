@@ -49,7 +49,7 @@ class LocalLeases:
             try:
                 yield
             finally:
-                os.ftruncate(descriptor, 0)  # so that nobody takes a later reader's lock for this one
+                os.ftruncate(descriptor, 0)  # so that a later reader's lock is not mistaken for this one
         finally:
             os.close(descriptor)
 
@@ -87,7 +87,7 @@ def _lock(descriptor: int, concern: Concern, how: int, wait: bool) -> None:
 
 def _sign(descriptor: int, job: str) -> None:
     """Write who holds it. Only people read this, so a full disk does not matter."""
-    # Nothing in it needs escaping, and put-wal would import `json` for this alone.
+    # Nothing in it needs escaping, and put-wal would import `json` only for this.
     text = (f'{{"job": "{job}", "pid": {os.getpid()}, "host": "{os.uname().nodename}", '
             f'"since": "{datetime.now(UTC).isoformat(timespec="seconds")}"}}')
     os.ftruncate(descriptor, 0)

@@ -37,7 +37,7 @@ def relations_without_file(manifest: ManifestWriter, database: int, places: Iter
     """
     where, values = ["r.number > 0"], []
     for place in ("base", *places):
-        for fork in ("", "_init"):  # of an unlogged relation only that is backed up
+        for fork in ("", "_init"):  # the only fork of an unlogged relation that is backed up
             where.append("NOT EXISTS (SELECT 1 FROM file WHERE path = ? || r.database || '/' || r.number || ?)")
             values += [f"{place}/", fork]
     where.append("NOT EXISTS (SELECT 1 FROM file WHERE path = 'global/' || r.number)")

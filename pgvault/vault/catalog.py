@@ -142,7 +142,7 @@ def _read_cached(server: ServerVault, listed: Listed, cache: CatalogCache) -> Ba
     except PgvaultError:
         facts = None
     if facts is None:
-        return _read_stored(server, listed.name)  # which says what is wrong with it
+        return _read_stored(server, listed.name)  # its error names the problem
     backup = cache.get(listed.name, facts)
     if backup is None:
         backup = _read_stored(server, listed.name)
@@ -200,7 +200,7 @@ def _settled(server: ServerVault, stored: Backup) -> Backup:
     """Return the backup as DONE if the WAL that it waits for has arrived, however it came."""
     if stored.status is not BackupStatus.WAITING_FOR_WALS:
         return stored
-    from pgvault.vault.wal_whole import lacking  # few wait
+    from pgvault.vault.wal_whole import lacking  # few backups wait
 
     if lacking(server, stored) is not None:
         return stored

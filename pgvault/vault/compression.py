@@ -24,7 +24,7 @@ PIECE = 256 << 10
 
 _PARAMETER = zstd.CompressionParameter
 
-# What zstd knows of a run ends with it, so it gets larger tables than the level has: with these, runs of 1 MiB pack as
+# zstd starts anew with each run, so it gets larger tables than the level has: with these, runs of 1 MiB pack as
 # small as one long stream of level 3 does, at the same speed. Filling them costs small frames more than it saves.
 _LARGE = 256 << 10
 _LARGE_OPTIONS: dict[int, dict[int, int]] = {

@@ -160,7 +160,7 @@ class FrameStore:
             with _in_words(self._server):
                 index.execute("PRAGMA journal_mode = wal")
                 index.executescript(_SCHEMA)
-        except Corrupt:  # `_open` meets it again, and makes the index anew
+        except Corrupt:  # `_open` gets the same error, and makes the index again
             pass
         except BaseException:
             index.close()

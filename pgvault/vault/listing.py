@@ -86,11 +86,11 @@ class Search:
             try:
                 yield from self._blocks(db)
             finally:
-                with self._lock:  # it is not to be interrupted when it is closed
+                with self._lock:  # a closed connection must not be interrupted
                     self._db = None
 
     def _blocks(self, db: sqlite3.Connection) -> Iterator[array[int]]:
-        # As text: SQLite's LIKE may have been made to find nothing in bytes, which is what paths that are no UTF-8 are.
+        # As text: SQLite may be compiled so that LIKE finds nothing in blobs, which paths that are not UTF-8 are.
         fits = f"CAST(path AS TEXT) {'NOT ' * self._invert}LIKE CAST(? AS TEXT) ESCAPE '\\'"
         query = f"SELECT id FROM file WHERE id BETWEEN ? AND ? AND {fits}"
         for first in range(1, len(self._listing) + 1, _BLOCK):

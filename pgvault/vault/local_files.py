@@ -48,7 +48,7 @@ class Cache(NamedTuple):
             raise absent(store.location(key))
         copy = self.home / "fetched" / sha256(f"{key.path} {found.version}".encode()).hexdigest()
         if not copy.exists():
-            import shutil  # put-wal does without
+            import shutil  # put-wal does not need it
 
             make_directory(copy.parent)
             with replacing(copy) as temporary, open(open_private(temporary), "wb") as file, store.stream(key) as stored:

@@ -174,7 +174,7 @@ class ManifestWriter:
         self._db.close()
         digest = file_sha256(self._spool.path)
         self.stored_bytes = self._spool.path.stat().st_size
-        self._store.put(self._key, self._spool, replaces=self._store.stat(self._key))  # one of an earlier attempt
+        self._store.put(self._key, self._spool, replaces=self._store.stat(self._key))  # an earlier attempt's manifest
         return digest
 
     def abandon(self) -> None:
@@ -259,7 +259,7 @@ class Manifest:
         where: str = ""
         values: Row = ()
         if under := under.strip("/"):
-            # As bytes: SQLite finds no blob equal to a text, and what is below may not be UTF-8 though `under` is.
+            # As bytes: to SQLite no blob equals a text, and paths below `under` may not be UTF-8 though it is.
             prefix = os.fsencode(under) + b"/"
             where, values = "WHERE path = ? OR substr(CAST(path AS BLOB), 1, ?) = ?", (
                 _to_sql(under), len(prefix), prefix)

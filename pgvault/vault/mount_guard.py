@@ -97,6 +97,6 @@ def _read(file: Path) -> list[str]:
 
 
 def _quoted(path: Path) -> str:
-    from shlex import quote  # only to refuse
+    from shlex import quote  # only a refusal needs it
 
     return quote(str(path))

@@ -80,7 +80,7 @@ class Names:
     """The names in one manifest. Raises sqlite3.Error if it cannot be read."""
 
     def __init__(self, manifest: Path) -> None:
-        # Published manifests never change; and read-only, or SQLite would make the file if it were missing.
+        # Published manifests never change; read-only, or SQLite would create a missing file.
         self._db = sqlite3.connect(f"{manifest.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         tables = self._db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('database', 'relation')")
         self.there = tables.fetchone()[0] == 2

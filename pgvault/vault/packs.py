@@ -171,7 +171,7 @@ class PackReader:
     def _read_range(self, pack: str, offset: int, length: int, *, ahead: bool) -> _Range:
         store, key = self._server.store, self._server.key(Kind.PACK, pack)
         if ahead and length < _AHEAD and (found := store.stat(key)):
-            with suppress(PgvaultError):  # what lies behind it may be damaged, and is not asked for yet
+            with suppress(PgvaultError):  # the following frames may be damaged, and are not needed yet
                 return _Range(offset, store.read(key, offset, min(max(found.size - offset, length), _AHEAD)))
         return _Range(offset, store.read(key, offset, length))
 

@@ -83,7 +83,7 @@ def _write_reason(server: ServerVault, kept: Path, name: str, reason: str) -> No
 
 
 def _copy(file: BinaryIO, kept: Path) -> None:
-    import shutil  # seldom
+    import shutil  # it is rarely needed
 
     with replacing(kept) as temporary, open(open_private(temporary), "wb") as out:
         shutil.copyfileobj(file, out)

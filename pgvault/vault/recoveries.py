@@ -171,7 +171,7 @@ def _archived(server: ServerVault) -> Iterator[int]:
     while found := next(iter(server.store.list(Kind.WAL, server.name, after=after)), None):
         if _WAL_FILE.match(found.name):
             yield int(found.name[:8], 16)
-        after = f"{found.name[:8]}~"  # behind every name of this timeline
+        after = f"{found.name[:8]}~"  # sorts after every name of this timeline
 
 
 def _numbers(server: ServerVault) -> set[int]:

@@ -219,7 +219,7 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
     copy = copy_of(server, name, spooled.sha256)
     if not copy.exists() and not is_archived(server, name):
         reason = f"{name} is damaged: the WAL page at {spooled.pages.broken_at} is missing within it"
-        with suppress(OSError):  # without a copy nobody would know that it comes again
+        with suppress(OSError):  # only the copy shows that it comes again
             set_aside_once(server, spooled.file.path, name, spooled.sha256, reason)
             raise Rejected(reason, detail="A copy of it is in quarantine.",
                            hint="PostgreSQL sends it again. What comes the same is damaged on the server, and archived "
@@ -325,7 +325,7 @@ def add_to_index(server: ServerVault, name: str, plain: int, sha256: bytes) -> N
     row = wal_index.describe(found, name, size, plain, sha256)
     try:
         _add_row(server, row)
-    except Corrupt:  # a cache must not stop the archiving; what it lost is found again by `reconcile`
+    except Corrupt:  # a cache must not stop the archiving; `reconcile` adds what is missing in it
         wal_index.discard(server)
         _add_row(server, row)
 

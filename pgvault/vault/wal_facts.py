@@ -201,7 +201,7 @@ def _replace(index: WalIndex, segment: Segment, row: Mapping[str, object],
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         if not index.has(segment):
-            return  # it left the archive meanwhile
+            return  # the segment left the archive meanwhile
         connection.execute("DELETE FROM restore_point WHERE timeline = ? AND number = ?",
                            (segment.timeline, segment.number))
         connection.execute(f"INSERT OR REPLACE INTO facts ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",

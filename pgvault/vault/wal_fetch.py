@@ -42,7 +42,7 @@ def find(server: ServerVault, name: str, *, level: int = 1) -> bool:
                 return True
         except FileNotFoundError:
             continue
-    if is_archived(server, name):  # it entered while we looked where it came from
+    if is_archived(server, name):  # it was archived while its sources were searched
         return True
     if _is_indexed(server, name):
         raise InDoubt(f"{name} was archived, and its file is gone",
@@ -66,7 +66,7 @@ def read_verified(server: ServerVault, name: str) -> Iterator[bytes]:
         digest.update(piece)
         yield piece
     expected = None
-    with suppress(InDoubt):  # zstd's checksum has proved the content already
+    with suppress(InDoubt):  # zstd's checksum has proved the contents already
         expected = _indexed_digest(server, name)
     if expected is not None and expected != digest.digest():
         raise _damaged(server, name, "Its content is not what was archived.")

@@ -159,7 +159,7 @@ class WalIndex:
                 self.connection.execute(f"DELETE FROM {table} WHERE timeline = ? AND number = ?", position)
 
 
-# By name is by timeline and number; with the plus, rows are read as they lie instead of through the index.
+# The order of names is that of timeline and number; the plus makes SQLite read the table instead of the index.
 _ARCHIVED = """
 SELECT file.timeline, file.number, earliest, latest, whole, coalesce(end_cause, 'switched') <> 'switched',
        last_lsn, end_cause {}
@@ -171,7 +171,7 @@ _BETWEEN = "kind = 'segment' AND file.timeline = ? AND file.number BETWEEN ? AND
 
 def archived_segments(index: WalIndex) -> list[Archived]:
     """Return every segment by timeline and number, with the facts that recovery planning needs."""
-    from pgvault.model.window import Archived  # put-wal and get-wal do without
+    from pgvault.model.window import Archived  # put-wal and get-wal do not need it
 
     return [Archived._make(row) for row in archived_rows(index)]
 
@@ -220,7 +220,7 @@ def reading(server: ServerVault) -> Iterator[WalIndex]:
             reading_uri(server.cache.wal, scratch, mode="rw"), timeout=BUSY_SECONDS, isolation_level=None, uri=True)))
         connection.execute("PRAGMA temp_store = MEMORY")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found in _SAME_FILES:  # until someone writes, a copy in memory is read as the index will be then
+        if found in _SAME_FILES:  # until the next writer, a copy in memory shows the index as that writer will make it
             older, connection = connection, scratch.enter_context(
                 closing(sqlite3.connect(":memory:", isolation_level=None)))
             older.backup(connection)

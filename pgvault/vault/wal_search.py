@@ -191,7 +191,7 @@ class WalSearch:
         following = history.segment(row.number + 1, self.size)
         if row.stops or self._index.has(following):
             return None
-        with suppress(PgvaultError):  # a damaged one reaches nowhere, and nobody asked for it
+        with suppress(PgvaultError):  # a damaged one adds nothing, and was not asked for
             return self._begun_row(following)
         return None
 

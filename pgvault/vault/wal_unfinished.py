@@ -126,7 +126,7 @@ def _read(server: ServerVault, part: _Part, segment: Segment, identity: Identity
         header = read_header(head := next(chunks, b""))
         if (header.address, str(header.system_identifier)) != (start, identity.system_identifier):
             return None
-    except ValueError:  # nothing of it was written yet
+    except ValueError:  # none of it was written yet
         return None
     try:
         facts = skim_all(pieces(chain([head], chunks), start), carry, every_crc=True)

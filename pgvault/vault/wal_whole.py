@@ -35,5 +35,5 @@ def lacking(server: ServerVault, backup: Backup) -> Segment | None:
         with wal_index.reading(server) as index:
             there |= {each.number: each for each in archived_between(index, begin, end) if each.number in there}
     except (NotFound, Corrupt):
-        pass  # the index is a cache: without it nobody has read this WAL
+        pass  # the index is a cache: without it this WAL counts as unread
     return survey(there.values(), TimelineTree(()), [backup], backup.segment_size).lacking(backup.id)

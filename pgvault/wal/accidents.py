@@ -31,7 +31,7 @@ _PG_NAMESPACE = 2615
 """OID, and the number of the file until that is rewritten."""
 _DATABASE_STATISTICS, _RELATION_STATISTICS = 1, 2
 _NEAR = 1 << 20
-"""Bytes. An unreadable mark must be at most this far before the deletion it belongs to."""
+"""The greatest distance in bytes of an unreadable mark before the deletion that it belongs to."""
 
 
 class EventKind(Enum):

@@ -50,9 +50,9 @@ class PageImage:
     hole_offset: int
     hole_length: int
     compression: str
-    """Empty, or the method: pglz, lz4, zstd."""
+    """The method: pglz, lz4, zstd; empty if it is not compressed."""
     applied: bool
-    """False if it serves consistency checks only."""
+    """True if replay uses it, False if it serves consistency checks only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Effects:
         return tuple(self._found.values())
 
     def name_tablespaces(self, data: bytes | bytearray | memoryview, start: int, carry: Carry | None) -> None:
-        """Search the same WAL for the rows that name tablespaces whose names are missing."""
+        """Search the same WAL for the rows with the missing names of tablespaces."""
         nameless = {each.oid: each for each in self._found.values()
                     if isinstance(each, TablespaceCreated) and each.name is None}
         if not nameless:

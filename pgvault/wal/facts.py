@@ -90,7 +90,7 @@ class SegmentFacts:
     removals: int
     most_rows: int
     running: Mapping[int, int]
-    """As in `Losses`, at the segment's end. It is correct if that of the previous segment was passed."""
+    """See `Losses.rows`; its state at the segment's end. It is correct if that of the previous segment was passed."""
     effects: tuple[Effect, ...]
     """Effects of replay beyond the data files, without transactions that were prepared and ended in the segment."""
     passed: int

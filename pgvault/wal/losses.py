@@ -72,6 +72,6 @@ class Losses:
                 assert transaction
                 self.removals += commits and bool(transaction.relations or has & _FORCED)
                 return transaction.xid, *transaction.subxids
-        except (ValueError, error):  # the search meets the error again and reports it
+        except (ValueError, error):  # the search gets the same error and reports it
             self.removals += 1
         return (record.xid,)

@@ -97,7 +97,7 @@ class DraftFile:
         """Take the draft until `let_go`, or the end of this process. Raises Locked, with the holder, if another console
         has it.
         """
-        with suppress(OSError):  # nobody can write there: `save` says so
+        with suppress(OSError):  # the directory is not writable: `save` reports it
             self._lock.enter_context(LocalLeases(self.path.parent).hold(Concern.DRAFT, about=self._name))
 
     def let_go(self) -> None:

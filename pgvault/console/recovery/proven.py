@@ -118,7 +118,7 @@ def next_of(ended: Ended, draft: Draft, since: Sequence[Job] = ()) -> list[Next]
     steps = list(afterwards(draft, _span(ended.job)))
     if ended.job.state is JobState.SUCCEEDED:
         return steps
-    return sorted(steps, key=lambda each: each.action != OPEN)  # what could not be read is locked until it is opened
+    return sorted(steps, key=lambda each: each.action != OPEN)  # an unreadable table is locked until OPEN
 
 
 def _made_safe(ended: Ended) -> Iterator[Field]:

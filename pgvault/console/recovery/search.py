@@ -112,7 +112,7 @@ class Search:
         changed()
 
     def take(self, document: Document) -> None:
-        with suppress(ValueError, KeyError, TypeError):  # it offers no way back, or is a newer version's
+        with suppress(ValueError, KeyError, TypeError):  # it offers no recovery, or is a newer version's
             accident = accident_of(document)
             self._found[accident.key] = accident
             self._transactions = None

@@ -74,7 +74,7 @@ class Session:
         if self._file:
             self._file.remove()
 
-    # What the configuration says
+    # From the configuration
 
     @property
     def zone(self) -> str | None:
@@ -93,7 +93,7 @@ class Session:
     def usual_directory(self, host: str) -> str:
         return (self.queries.config.host(host).data_directory or "") if host else ""
 
-    # What the vault says
+    # From the vault
 
     def take(self, draft: Draft, answer: Answer) -> None:
         """Take the draft's point with its answer."""

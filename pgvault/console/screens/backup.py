@@ -65,7 +65,7 @@ class BackupScreen(View):
     def crumbs(self) -> list[str]:
         return [self._server, "backups", self._row.id, "files"]
 
-    # What can be done
+    # Actions
 
     def why_not(self, action: str) -> str:
         if action == "restore":
@@ -100,7 +100,7 @@ class BackupScreen(View):
         if entry := self._entry:
             self.app.push_screen(TextBox("file of the backup", entry_text(entry)))
 
-    # What is shown
+    # Display
 
     def world_changed(self, change: Change) -> None:
         self._show_facts()

@@ -72,7 +72,7 @@ class BackupsScreen(ServerView):
         key = self.backups.listing.key
         return next((row for row in backup_facts.rows(catalogue) if row.id == key), None)
 
-    # What can be done
+    # Actions
 
     def why_not(self, action: str) -> str:
         server, row = self.app.server, self.row
@@ -114,7 +114,7 @@ class BackupsScreen(ServerView):
         elif (row := self.row) and isinstance(catalogue := self._read[self.app.server], Catalogue):
             self.app.push_screen(BackupScreen(self.app.server, row, catalogue.wal_problem))
 
-    # What is shown
+    # Display
 
     def world_changed(self, change: Change) -> None:
         server = self.app.server
@@ -178,7 +178,7 @@ class BackupsScreen(ServerView):
             Wish("list", rows + 3), Wish("time", HIGHEST_STRIP if time else 0, STRIP)))
         self.query_one("#about").display = bool(facts)
         rest = lines - sum(heights.values())
-        side = "facts" if facts and self.size.height >= _HIGH else "list"  # where there is plenty they stay close
+        side = "facts" if facts and self.size.height >= _HIGH else "list"  # with plenty of room they stay close
         heights[side] += rest
         self.query_one("#about").styles.height = heights["facts"]
         self.backups.styles.height = heights["list"]

@@ -165,7 +165,7 @@ async def _run(entry: Entry) -> None:
         await result
 
 
-# What is offered
+# Entries
 
 
 def help_entries(view: BaseView) -> Iterator[Entry]:

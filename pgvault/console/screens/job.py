@@ -106,7 +106,7 @@ class JobScreen(WithRestored):
         if followed:
             self.live.set_lines(live(followed, self.app.queries.now(), self.size.width - 2, self.app.glyphs))
 
-    # What can be done
+    # Actions
 
     def crumbs(self) -> list[str]:
         return ["jobs", self.job_id]

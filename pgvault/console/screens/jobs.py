@@ -108,7 +108,7 @@ class JobsScreen(View):
     def _show_live(self) -> None:
         running = self.app.queries.jobs.running
         shown = running[:_SHOWN_LIVE]
-        self.at_work.display = bool(running) and not self.app.jobs_problem  # whose room the reason takes
+        self.at_work.display = bool(running) and not self.app.jobs_problem  # the reason takes its room
         self.at_work.styles.height = 2 + 2 * len(shown)
         self.at_work.say(f"{len(running) - len(shown)} more below" if len(running) > len(shown) else "")
         columns, now = self.size.width - 2, self.app.queries.now()
@@ -148,7 +148,7 @@ class JobsScreen(View):
         self._told = job
         self.about.show(explained(read_fields) if isinstance(read_fields, PgvaultError) else read_fields)
 
-    # The selected one
+    # The selected job
 
     @property
     def job(self) -> Job | None:

@@ -163,7 +163,7 @@ class LogsScreen(View):
             if found is self._found and pattern == self.lines.pattern:
                 self.lines.show_found(found, complete=not more)
 
-    # What can be done
+    # Actions
 
     def crumbs(self) -> list[str]:
         return ["logs", *([str(self.log_file)] if self.log_file else [])]
@@ -214,7 +214,7 @@ class LogsScreen(View):
         if self._follows and event.listing.index < len(event.listing.rows) - 1:
             self._follow(False)
 
-    # Writing it elsewhere
+    # Export
 
     def do_export(self) -> None:
         """Write the lines that match the filter or, without one, those on the screen to a file."""

@@ -129,7 +129,7 @@ class OverviewScreen(ServerView):
     def crumbs(self) -> list[str]:
         return list(filter(None, (self.app.server, "overview")))
 
-    # What can be done
+    # Actions
 
     def why_not(self, action: str) -> str:
         if action in ("check-all", "open") and not self.app.server:
@@ -170,7 +170,7 @@ class OverviewScreen(ServerView):
 
             self.app.push_screen(TextBox(row.title, row.text))
 
-    # What is shown
+    # Display
 
     def world_changed(self, change: Change) -> None:
         if change in (Change.SHOWN, Change.VAULT, Change.CHECKS, Change.CLOCK, Change.JOBS):
@@ -233,7 +233,7 @@ class OverviewScreen(ServerView):
         self.checks.listing.columns = table.columns
         self.checks.show(ItemRows(table.rows, lambda row: row.cells, lambda row: row.key, lambda row: row.text,
                                   every=table.every, whole=lambda row: row.title))
-        if missing is not self._missing:  # it stands at the top, wherever the cursor was
+        if missing is not self._missing:  # it is the first row, wherever the cursor was
             self._missing = missing
             self.checks.listing.go_to(0)
 

@@ -82,7 +82,7 @@ class View(BaseView):
         self.call_after_refresh(self.update_frame)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = self._was_shown  # one that has just been made has its styles
+        event.refresh_styles = self._was_shown  # a new screen has its styles
         self._was_shown = True
         self.update_frame()
         self.world_changed(Change.SHOWN)
@@ -179,7 +179,7 @@ class View(BaseView):
         keys = keys_of(action, self.app.keymap)
         return Key(shown(keys[0]) if keys else "", action.label, not self.why_not(action.id))
 
-    # From a key to its act
+    # Keys and actions
 
     async def action_do(self, action_id: str) -> None:
         await self.do(action_id)

@@ -79,7 +79,7 @@ class WalScreen(ServerView):
     def crumbs(self) -> list[str]:
         return [self.app.server, "wal", *(["accidents"] if self.nearby.shows_accidents else [])]
 
-    # What is known
+    # State
 
     @property
     def chart(self) -> Chart | None:
@@ -127,7 +127,7 @@ class WalScreen(ServerView):
     def _show(self, chart: Chart) -> None:
         accidents = marks(self.nearby.search.newest_first)
         self.timeline.show(chart.with_accidents(accidents), microseconds(self.app.queries.now()))
-        if around := self.nearby.around:  # more may have come behind them
+        if around := self.nearby.around:  # more may have arrived since
             self.nearby.around = replace(around, is_last=False)
             self.timeline.set_exact(around.exact(self.timeline.cursor.timeline))
 
@@ -136,7 +136,7 @@ class WalScreen(ServerView):
         protection = self.app.protections.get(self._server)
         return isinstance(protection, Protection) and protection.receiver is not None and not protection.unheard
 
-    # What is drawn
+    # Display
 
     def _draw(self) -> None:
         chart, now = self.chart, self.app.queries.now()

@@ -112,7 +112,7 @@ class NearbyPane(ListPane):
                 self.listing.go_to_key(cursor.mark.key)
         elif self.around and self.around.timeline == cursor.timeline:
             index = max(0, self.around.index_at(cursor))
-            self.listing.top = max(0, index - self.listing.size.height // 2)  # with what comes before and behind it
+            self.listing.top = max(0, index - self.listing.size.height // 2)  # with the rows before and after it
             self.listing.go_to(index)
 
     def on_listing_sided(self, event: Listing.Sided) -> None:

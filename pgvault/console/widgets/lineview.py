@@ -76,7 +76,7 @@ class LineView(Widget):
         for y in [y for y in self._drawn if y >= self.size.height]:
             del self._drawn[y]
         for y in range(self.size.height):
-            drawn = self._drawn.get(y)  # none: forgotten with a change of style, after which it may not be asked again
+            drawn = self._drawn.get(y)  # none after a change of style, after which the line may not be asked for again
             begin, end = (0, self.size.width) if drawn is None else _difference(self._strip(y), drawn)
             if begin < end:
                 self.refresh(Region(begin, y, end - begin, 1))
@@ -116,7 +116,7 @@ class LineView(Widget):
         if not isinstance(part, Painted) or not part.style:
             return base
         own = self.get_component_rich_style(f"line--{part.style}", partial=True)
-        # On the cursor's line colours could not be read; what is bold stays bold.
+        # Colours would be unreadable on the cursor's line; bold text stays bold.
         return base + Style(bold=own.bold) if under == "cursor" else base + own
 
 

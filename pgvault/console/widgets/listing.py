@@ -93,7 +93,7 @@ class Listing(LineView, can_focus=True):
         jumps.
         """
 
-    # What is shown
+    # Contents
 
     @property
     def rows(self) -> Rows:
@@ -145,7 +145,7 @@ class Listing(LineView, can_focus=True):
                     return place
         return max(0, min(self.index, len(self._rows) - 1))
 
-    # How it is drawn
+    # Drawing
 
     @property
     def _page(self) -> int:
@@ -190,7 +190,7 @@ class Listing(LineView, can_focus=True):
         text = self.empty if not self.is_filtered else _NO_MATCH_YET if self.is_searching else _NO_MATCH
         lines = [each for line in text.splitlines() for each in wrapped(line, self.size.width - 3) or [""]]
         first, indent = 1, 2
-        if self.size.height >= _HIGH:  # in the middle of what would be an empty screen
+        if self.size.height >= _HIGH:  # centred on an otherwise empty screen
             first = (self.size.height - len(lines)) // 3
             indent = (self.size.width - max(map(width, lines), default=0)) // 2
         return (Painted(f"{'':{indent}}{lines[y - first]}", "dim"),) if 0 <= y - first < len(lines) else ()
@@ -205,7 +205,7 @@ class Listing(LineView, can_focus=True):
 
     def _set(self, cells: Sequence[Part]) -> Iterator[Part]:
         columns = self._columns_shown()
-        if (last := len(cells) - 1) < len(columns) - 1:  # it has the room of all that are left
+        if (last := len(cells) - 1) < len(columns) - 1:  # it takes the columns of all missing parts
             room = sum(column.width + _GAP for column in columns[last:]) - _GAP
             columns = [*columns[:last], Column("", room, flexible=True)]
         for number, (column, room, cell) in enumerate(zip(columns, self._rooms(columns), cells, strict=True)):
@@ -230,7 +230,7 @@ class Listing(LineView, can_focus=True):
             spare -= share
         return rooms
 
-    # How it is moved in
+    # Movement
 
     def action_move(self, by: int) -> None:
         self.go_to(self.index + by)

@@ -65,7 +65,7 @@ class TimelineView(LineView, can_focus=True):
         self._drawings: dict[int, Drawing] = {}
         self._axis: list[Cell] | None = None
 
-    # What is shown
+    # Contents
 
     def show(self, chart: Chart, now: int) -> None:
         """Show a chart; cursor and span of time stay, unless they were at the end of the chart before."""
@@ -147,7 +147,7 @@ class TimelineView(LineView, can_focus=True):
     def _columns(self) -> int:
         return max(1, self.size.width - LABEL - 1)
 
-    # Where the cursor is
+    # Cursor
 
     def go(self, cursor: Cursor) -> None:
         """Go to a place; the span of time moves with it."""
@@ -219,7 +219,7 @@ class TimelineView(LineView, can_focus=True):
             if places:
                 self.go((max if last else min)(places, key=lambda place: place.at))
 
-    # How it is drawn
+    # Drawing
 
     def line(self, y: int) -> Line:
         if self.chart is None or not self.chart.lanes:

@@ -96,10 +96,10 @@ class PointStep(Stage):
     def _offers_nearest(self) -> bool:
         return isinstance(self._answer, Answer) and not self._answer.reachable and bool(self._answer.nearest)
 
-    # Coming and going
+    # Entering and leaving
 
     def come_up(self) -> None:
-        draft, self._answer = self.session.draft, None  # the WAL went on meanwhile
+        draft, self._answer = self.session.draft, None  # WAL may have arrived meanwhile
         self.strip.read(draft.server)
         if draft.what is not self._what or self._candidate is None:
             self._what = draft.what
@@ -158,7 +158,7 @@ class PointStep(Stage):
             return True
         return False
 
-    # What is aimed at
+    # The candidate
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         if event.listing is self.finder.listing and self.finder.display:
@@ -190,12 +190,12 @@ class PointStep(Stage):
             self.facts.show([Field("", aimed.problem, "bad" if aimed.take else "", 1)])
             return
         draft, point = self.session.draft, aimed.point
-        if draft.point and _same_place(draft.point, point):  # what was chosen, with all that is known of it
+        if draft.point and _same_place(draft.point, point):  # the chosen point, with all that is known of it
             self._ask(draft, take=aimed.take)
         else:
             self._ask(draft.at(point), take=aimed.take)
 
-    # Asking whether it can be reached
+    # Looking the point up
 
     def _forget(self) -> None:
         self.workers.cancel_group(self, "choices")
@@ -243,7 +243,7 @@ class PointStep(Stage):
         self.near.show(ItemRows(rows, lambda row: [nearest(row[1])], lambda row: str(row[0])))
         self.frame.retitle("the point: Enter on one of the nearest takes it" if rows else "the point")
 
-    # Taking it
+    # Taking the point
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         event.stop()

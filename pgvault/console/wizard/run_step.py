@@ -84,7 +84,7 @@ class RunStep(Stage):
             self.wizard.go(Step.PROOF)
             return
         self._show(followed)
-        if not self._is_reading:  # one at a time: what was read by one that is given up would be missed
+        if not self._is_reading:  # one at a time: an abandoned reading would lose what it read
             self._is_reading = True
             run_in_background(self, "journal", self._read, job_id)
 
@@ -128,7 +128,7 @@ class RunStep(Stage):
         event.stop()
         self.console.push_screen(TextBox("event", self._rows.text(int(event.key))))
 
-    # Ending it
+    # Cancelling
 
     def why_not(self, action: str) -> str:
         if action == "go-on":

@@ -182,7 +182,7 @@ class RecoveryScreen(WithRestored):
         if self.stage and self.stage.is_attached:
             self.stage.world_changed(change)
 
-    # Acts
+    # Actions
 
     def do_go_on(self) -> None:
         if self.stage:

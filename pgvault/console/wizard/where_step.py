@@ -105,7 +105,7 @@ class WhereStep(Stage):
             self.directory.put(draft.directory)
             self.port.put(draft.port)
             ends = draft.point is None or isinstance(draft.point.target, EndOfWal)
-            follows = draft.then is Then.STANDBY  # it was asked for in the first step, and means nothing else
+            follows = draft.then is Then.STANDBY  # the first step asked for it, and it has no other meaning
             fitting = [each for each in Then if (each is Then.STANDBY) is follows and not (each.needs_target and ends)]
             self.then.offer([(each.name, _THEN[each]) for each in fitting], draft.then.name)
             self.start.offer(_START, "yes" if draft.start else "no")
@@ -149,7 +149,7 @@ class WhereStep(Stage):
         self.session.change(replace(draft, tablespaces=tuple(
             (space.name, given.get(space.name, "")) for space in spaces)))
 
-    # What is chosen and typed
+    # Entries
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         self._goes_on = False

@@ -57,7 +57,7 @@ SELECT 'publication'::text, pubname::text FROM pg_catalog.pg_publication
 UNION ALL SELECT DISTINCT 'library', probin FROM pg_catalog.pg_proc WHERE oid >= 16384 AND probin <> ''"""
 
 
-# initdb's files, which are the same in nearly all databases.
+# The relations in initdb's files, which are the same in nearly all databases.
 _INITIAL = """
 SELECT c.oid::bigint, pg_catalog.pg_relation_filenode(c.oid)::bigint FROM pg_catalog.pg_class c
 WHERE c.relpersistence <> 't' AND NOT c.relisshared AND pg_catalog.pg_relation_filenode(c.oid) < 16384"""
@@ -158,7 +158,7 @@ class NameCollector:
                 except Exception:
                     if self._manifest.failure is None:
                         raise
-                    self._over = True  # the next writer meets the same error, and reports it
+                    self._over = True  # the next writer gets the same error, and reports it
             return not self._over
 
 

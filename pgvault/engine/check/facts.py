@@ -156,7 +156,7 @@ class VaultFacts:
     login: str
     """user@host: the address of this vault for ssh from other machines, as far as this machine knows."""
     identity: Identity | None
-    """None if the vault has nothing of this server yet."""
+    """The server's identity; None if the vault has nothing of it yet."""
     backups: tuple[Backup, ...]
     unreadable: tuple[Unreadable, ...]
     wal: WalFacts | PgvaultError

@@ -139,7 +139,7 @@ def _by_report(goal: Goal, sight: Observation, report: Report) -> Arrived | Astr
         return _paused_too_soon(goal, sight, report.lsn, report.limits)
     if not report.in_recovery:
         return _promoted(goal, report.lsn or (sight.branch[1] if sight.branch else None), report.timeline)
-    if goal.standby and (report.lag_bytes is not None or sight.streams_from is not None):  # not each role may see it
+    if goal.standby and (report.lag_bytes is not None or sight.streams_from is not None):  # not every role may see it
         return Arrived(FOLLOWING, report.lsn)
     return None
 

@@ -287,7 +287,7 @@ class _ByLibpq(Session):
 class _ByPsql(Session):
     def __init__(self, host: Host, programs: str, target: str, major: int) -> None:
         self._host, self._program, self._major = host, f"{programs}/psql", major
-        # No pooler stands between psql and the restored server, which would refuse the options.
+        # There is no pooler between psql and the restored server that would refuse the options.
         self._target = f"{target} options={_quoted(no_timeouts(major))}"
 
     async def document(self, sql: str, *, seconds: float = ANSWER_SECONDS) -> Any:

@@ -124,7 +124,7 @@ class Question:
         search = self._paths.search.with_unfinished() if partial else self._paths.search
         return self._paths if search is self._paths.search else RecoveryPaths(search)
 
-    # What is to be said of each backup
+    # The remark on each backup
 
     def _fits(self, choice: Choice | None) -> Iterator[Fit]:
         asked = [self._request.timeline] if self._request.timeline is not None else timelines(self._paths, self._whole)

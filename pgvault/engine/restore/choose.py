@@ -131,7 +131,7 @@ def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice
     is_late = False
     on_way = [b for b in sorted(backups, key=lambda b: (b.end_lsn or 0, b.id), reverse=True)
               if b.end_lsn is not None and path.history.holds(b.timeline, b.end_lsn)]
-    # A backup that the server reported corrupt pages for is the last resort, whatever its age.
+    # A backup with reported corrupt pages is the last resort, whatever its age.
     for group in ([b for b in on_way if not b.corrupt_pages], [b for b in on_way if b.corrupt_pages]):
         last: int | None = None  # not known before one is too late
         for place, backup in enumerate(group):

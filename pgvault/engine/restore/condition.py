@@ -21,7 +21,7 @@ _DATABASES = """SELECT datname::text AS name FROM pg_database WHERE datallowconn
 ORDER BY oid LIMIT 1000"""
 _PREPARED = """SELECT gid, owner::text AS owner, database::text AS database,
   (extract(epoch FROM prepared) * 1000000)::int8 AS prepared FROM pg_prepared_xacts ORDER BY prepared LIMIT 100"""
-# Documentation, pg_locks: a prepared transaction's locks stand under this virtual one.
+# Documentation, pg_locks: a prepared transaction's locks have this virtual transaction id.
 _LOCKS = """SELECT p.gid, l.mode || ' on ' || c.oid::regclass AS lock
 FROM pg_prepared_xacts p JOIN pg_locks l ON l.virtualtransaction = '-1/' || p.transaction
 JOIN pg_class c ON c.oid = l.relation

@@ -30,7 +30,7 @@ from pgvault.vault.manifest import Entry, Kind, Manifest
 from pgvault.vault.packs import PackReader
 from pgvault.vault.recoveries import Recovery
 
-# Exit status 1 only when the file is certainly not there: PostgreSQL takes 1 to 125 as the end of all WAL.
+# Exit status 1 only if the file is certainly absent: PostgreSQL takes 1 to 125 as the end of all WAL.
 # A standby asks again and streams the rest, also when the directory is gone: a copy of this one, for example.
 RESTORE_COMMAND = (f'if [ -e "{WAL_DIRECTORY}/%f" ]; then cp "{WAL_DIRECTORY}/%f" "%p" || exit 200; '
                    f'elif [ -d {WAL_DIRECTORY} ] || [ -e standby.signal ]; then exit 1; else exit 200; fi')
@@ -120,7 +120,7 @@ class RestoredCluster:
 
     def _wal(self) -> Iterator[Item]:
         source = self._plan.source
-        if self._plan.point.recovery_timeline(source).isdigit():  # what looks for the latest reads them
+        if self._plan.point.recovery_timeline(source).isdigit():  # a recovery to the latest timeline reads them
             for name, text in placeholders(self._recovery, source.wal.histories).items():
                 yield SmallFile(f"{WAL_DIRECTORY}/{name}", text)
         yield from SentWal(self._server, source.wal, source.backup.segment_size).items(WAL_DIRECTORY)

@@ -50,7 +50,7 @@ class Presence(Enum):
     THERE = "there"
     MISSING = "missing"
     UNKNOWN = "unknown"
-    """It could not be checked."""
+    """The table could not be checked."""
 
 
 @dataclass(frozen=True, slots=True)

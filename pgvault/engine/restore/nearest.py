@@ -47,7 +47,7 @@ def nearest(found: NoChoice, asked: Reading, candidates: Sequence[Backup], whole
     `candidates` are the backups that were asked for, `whole` all usable ones, oldest first; `paths` returns the paths
     with or without the unfinished segments.
     """
-    places: dict[tuple[When, int, Lsn], Nearest] = {}  # of what lies on several timelines' path, what was found first
+    places: dict[tuple[When, int, Lsn], Nearest] = {}  # of a place on several paths, the first one found
     for when, readings in _offers(found, asked, whole):
         looked_up = (_looked_up(when, reading, candidates, whole, paths(asked.partial or reading.partial))
                      for reading in readings)

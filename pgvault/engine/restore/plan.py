@@ -88,7 +88,7 @@ async def make_plan(request: RestoreRequest, config: Config, host: Host, *, emit
     vault = Vault.open(config.vault.home)
     server = vault.server(request.server)
     primary = await _primary(server, settings) if request.standby else None
-    # In a thread, so that whoever made a request can take it back while days of WAL are read.
+    # In a thread, so that the request can be cancelled while days of WAL are read.
     try:
         found = await run_cancellable(
             lambda cancelled: _from_vault(server, request, primary, reading_progress(emit, cancelled)))
@@ -147,7 +147,7 @@ async def _naming_old_wal(error: WalMissing, request: RestoreRequest, host: Host
     """Return why there is no plan, and mention that the directory to be replaced may contain what is missing."""
     names: tuple[str, ...] = ()
     if request.overwrite:
-        with suppress(PgvaultError):  # what is missing is the news
+        with suppress(PgvaultError):  # the missing WAL is the error to report
             names = await only_there(host, directory, server)
     return unreachable_without(error, names, request.server, directory) if names else error
 

@@ -240,7 +240,7 @@ class _Restore:
 
     async def start(self, recovery: Recovery) -> Proof:
         """Start the server; return its report when it has arrived."""
-        from pgvault.engine.restore.prove import prove  # and with it psycopg: nobody waits for the job to begin for it
+        from pgvault.engine.restore.prove import prove  # it imports psycopg, which must not delay the job's begin
 
         plan, begin = self.plan, self.backup.begin_lsn or Lsn(0)
         self.emit(PhaseStarted("start"))

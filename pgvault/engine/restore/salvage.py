@@ -37,7 +37,7 @@ from pgvault.wal.records import Cause
 _PIECE = 8 << 20
 _MOST_TOLD = 4
 
-# A segment that waits for its archive_command has a .ready; what stands beside it counts, whatever it says.
+# A segment that waits for its archive_command has a .ready; the segment counts, whatever the .ready contains.
 _LIST = f"""# look at the WAL in the old directory
 cd "$1/pg_wal" 2>/dev/null || {{ [ ! -e "$1/pg_wal" ]; exit; }}
 for file in *; do

@@ -77,4 +77,4 @@ class Sender:
             while not ahead.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([ahead])
-            ahead.exception()  # told already, or of no interest beside what is being told
+            ahead.exception()  # reported already, or irrelevant next to the error being raised

@@ -90,7 +90,7 @@ class SentWal:
             yield from (effect.lsn for effect in effects_of(chain.from_iterable(map(self._pieces, [
                 *before, self._need.last]))) if isinstance(effect, TablespaceCreated))
         except UnknownWal:
-            return  # the plan says that nobody can read it
+            return  # the plan reports it as unreadable
         except ValueError as error:
             raise Corrupt(f"the unfinished segment {self._need.last} cannot be read", detail=f"{error}.") from None
 

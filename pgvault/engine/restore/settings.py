@@ -120,7 +120,7 @@ def make_safe(read: ReadFile, list_conf: ListDirectory, additions: Mapping[str, 
         auto += b"\n"
     lines = [f"# {heading}", *(f"{name} = {quote(value)}" for name, value in added.items())]
     walk.files[AUTO_CONF] = auto + "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
-    to_look_at = tuple(each for each in walk.to_look_at if each.name not in added)  # what is set anew needs no look
+    to_look_at = tuple(each for each in walk.to_look_at if each.name not in added)  # no review of what is set anew
     return SafeSettings(walk.files, tuple(walk.changed), to_look_at, {**walk.values, **added})
 
 

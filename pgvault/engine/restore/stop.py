@@ -51,13 +51,13 @@ class NoStopCause(Enum):
     """Why there is no stop."""
 
     TOO_EARLY = auto()
-    """It lies before the backup's end."""
+    """The target lies before the backup's end."""
     UNKNOWN = auto()
     """The WAL behind the backup does not have it."""
     BROKEN = auto()
     """WAL that the backup itself needs is missing."""
     TOO_LATE = auto()
-    """It lies behind what can be replayed: no older backup reaches further, unless the clock was put back."""
+    """The target lies after what can be replayed: no older backup reaches further, unless the clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
     """Stop before the first commit or abort that is too late. At exactly the time of the archive's newest, stop after
     the last; at exactly the time of the backup's end, stop there or, if none is later, after the last.
     """
-    begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # the first too late
+    begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # first one too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
     for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
         wal.refuse_unread(place)
@@ -112,7 +112,7 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
             return _too_early(path, backup)
         if late := path.first_late(row, first, begin):
             follows, transaction = late
-            # With no commit at or before it in sight, it may lie long before the backup.
+            # Without a commit at or before it here, it may lie long before the backup.
             return _at_transaction(path, transaction, replayed=False) if reached or follows else \
                 _too_early(path, backup)
     wal.refuse_unread()
@@ -199,7 +199,7 @@ def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | Non
     latest = wal.latest(-(-begin // path.size))
     parted = wal.row(begin // path.size) if begin % path.size else None
     if parted and parted.latest is not None and parted.latest > latest:
-        with suppress(WalMissing):  # what cannot be read is told by whoever has to read it
+        with suppress(WalMissing):  # code that has to read the segment reports the error
             latest = max([latest, *(microseconds(each.time) for each in path.transactions(parted)
                                     if each.lsn >= begin)])
     return instant(latest) if latest >= 0 else None

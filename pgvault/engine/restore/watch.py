@@ -32,7 +32,7 @@ _ASK_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 _REACHED = re.compile(r"recovery stopping|pausing at the end of recovery|archive recovery complete"
                       r"|selected new timeline|redo done|recovery has paused|shutting down")
 
-# The original server says how far it is with its first message, which may be long after the stream began.
+# The original server's first message has its position; it may come long after the stream began.
 _REPORT = """SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_replay_lsn()::text AS lsn,
   (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::int8 AS last_commit,
   CASE WHEN pg_is_in_recovery() THEN {pause} ELSE '' END AS pause,

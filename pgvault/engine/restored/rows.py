@@ -52,7 +52,7 @@ class Moved:
     """A restored table, as the transaction sees it."""
 
     table: str
-    """Its name in SQL, in the live server."""
+    """The table's name in SQL, in the live server."""
     rows: int
 
 
