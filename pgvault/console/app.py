@@ -90,7 +90,7 @@ class ConsoleApp(BaseConsole):
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
                          for each in self.queries.jobs.running]
         if self.starting:
-            self.farewell.append(f"{self.starting} was being started: pgvault job list tells whether it runs")
+            self.farewell.append(f"{self.starting} was being started: pgvault job list shows whether it runs")
         self.exit()
 
     async def action_quit(self) -> None:

@@ -85,5 +85,5 @@ def command_fields(runs: Runs) -> Iterator[Field]:
     if runs.took:
         yield Field("took", f"{runs.took} in all" if count > 1 else runs.took)
     ended = runs.ended
-    words = {"runs": "it runs", "ended": "it was ended: nobody waited for its answer any more"}
+    words = {"runs": "it runs", "ended": "it was ended: its answer was no longer needed"}
     yield Field("exit", words.get(ended.text, ended.text), ended.style)

@@ -64,7 +64,7 @@ def fits_terminal(environ: Mapping[str, str]) -> bool:
 
 
 def refuse_unfit_terminal(environ: Mapping[str, str]) -> None:
-    hint = "The same is done by the verbs: pgvault --help lists them, pgvault status SERVER says how a server stands."
+    hint = "The same is done by the verbs: pgvault --help lists them, pgvault status SERVER shows a server's status."
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError("the console needs a terminal", hint=hint)
     if environ.get("TERM", "dumb") in ("dumb", "unknown", ""):

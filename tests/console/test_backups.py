@@ -300,7 +300,7 @@ async def test_a_manifest_that_is_missing_or_damaged(desk: Desk, damage, said: s
     async with desk.open() as pilot:
         await open_files(desk, pilot)
         assert said in words(pilot)
-        assert "The files cannot be listed; the reason stands above." in screen(pilot)
+        assert "The files cannot be listed; the reason is shown above." in screen(pilot)
         await press(pilot, "/")
         assert "the files of this backup are not listed" in screen(pilot)
 

@@ -331,7 +331,7 @@ def test_the_commands_of_a_job_that_began_and_ended_between_two_looks_are_kept(d
 
 
 @pytest.mark.parametrize(("phase", "said", "not_said"), [
-    ("copy", "becomes what it was", "goes on with what it does"),
+    ("copy", "becomes what it was", "a server that was started continues"),
     ("recover", "stops here, and undoes nothing", "becomes what it was"),
     ("flush", "Until all files are complete: The destination", "stops here")])
 def test_cancelling_a_restore_says_what_holds_in_its_phase(phase: str, said: str, not_said: str) -> None:

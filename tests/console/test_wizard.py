@@ -265,7 +265,7 @@ async def test_going_back_loses_nothing(desk: Desk) -> None:
 async def test_escape_never_leaves_the_console(desk: Desk) -> None:
     ready(desk)
     async with recovering(desk, *TO_WHERE, *["escape"] * 3) as pilot:
-        assert "what you said is kept" in screen(pilot)
+        assert "your answers are kept" in screen(pilot)
         await press(pilot, "escape", "escape")
         assert pilot.app.is_running
 
@@ -367,7 +367,7 @@ async def test_a_world_that_moved_since_the_plan_is_told(desk: Desk) -> None:
     async with recovering(desk, *TO_RUN) as pilot:
         assert wizard(pilot).draft.step is Step.REVIEW
         text = " ".join(screen(pilot).replace("┃", "").split())
-        assert "the world is not as it was when the plan was made" in text
+        assert "conditions have changed since the plan was made" in text
         assert "holds a file." in text
         assert wizard(pilot).draft.job == ""
 

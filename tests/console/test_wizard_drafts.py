@@ -160,7 +160,7 @@ async def test_the_key_of_a_view_shows_that_view_and_not_what_was_left_open_over
         await press(pilot, "escape", "4", "enter", "2", "1")
         assert pilot.app.screen.view == "overview"
         assert wizards(pilot) == []
-        assert "r takes this recovery up again" in screen(pilot)
+        assert "r resumes this recovery" in screen(pilot)
         await press(pilot, "4")
         assert pilot.app.screen.view == "jobs"
         await press(pilot, "1", "r", "enter")

@@ -46,8 +46,8 @@ def test_the_wal_that_is_needed() -> None:
 def test_no_backup_lies_on_the_way() -> None:
     archive = branched()
     found = refusal(archive, EndOfWal(), 2, archive.backups[1:])
-    assert found.refusals == (NoStop(NoStopCause.UNKNOWN, "no backup lies on the way to timeline 2", timeline=2),)
-    assert found.reason == "No backup lies on the way to timeline 2."
+    assert found.refusals == (NoStop(NoStopCause.UNKNOWN, "no backup lies on the path to timeline 2", timeline=2),)
+    assert found.reason == "No backup lies on the path to timeline 2."
 
 
 # The very places

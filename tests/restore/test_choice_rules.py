@@ -232,7 +232,7 @@ NO_NAME = "o restore point of that name is behind backup"
 
 def test_a_restore_point_that_nobody_made() -> None:
     archive = archive_without()
-    both = f"n{NO_NAME} {SECOND} on the way to timeline 1; n{NO_NAME} {FIRST} on the way to timeline 1."
+    both = f"n{NO_NAME} {SECOND} on the path to timeline 1; n{NO_NAME} {FIRST} on the path to timeline 1."
     found = refusal(archive, AtName("nope"))
     assert told(found) == (WalMissing, "the target cannot be reached: restore point nope",
                            f"The newest names in the archive are 'deploy', 'only'; {both}", SEE)
@@ -242,7 +242,7 @@ def test_a_restore_point_that_nobody_made() -> None:
 def test_a_restore_point_before_the_backup() -> None:
     archive = archive_without(5)
     found = refusal(archive, AtName("deploy"), None, archive.backups[1:])
-    assert found.reason == f"There is one at 0/300068 on timeline 1; n{NO_NAME} {SECOND} on the way to timeline 1."
+    assert found.reason == f"There is one at 0/300068 on timeline 1; n{NO_NAME} {SECOND} on the path to timeline 1."
     assert found.readings == (Reading(AtName("deploy"), 1, reason="on timeline 1"),)
     during = replace(archive.backups[0], end_lsn=Lsn(0x300070))
     early = find_stop(RecoveryPaths(archive).to(1), during, AtName("deploy"))
@@ -270,7 +270,7 @@ def test_a_name_that_was_given_twice() -> None:
 
 def test_a_name_on_another_timeline() -> None:
     found = refusal(branched(), AtName("only"), 2)
-    assert found.reason == (f"There is one at 0/5000A8 on timeline 1; n{NO_NAME} {FIRST} on the way to timeline 2.")
+    assert found.reason == (f"There is one at 0/5000A8 on timeline 1; n{NO_NAME} {FIRST} on the path to timeline 2.")
     assert found.readings == (Reading(AtName("only"), 1, reason="on timeline 1"),)
 
 

@@ -173,7 +173,7 @@ def test_a_cluster_that_cannot_be_told_is_said_to_be_one(world: World, copy: Ser
             control.unlink()
     plan = overwriting(world, copy.data)
     assert plan["overwrites"] == (
-        f"the cluster of PostgreSQL {copy.major} in {copy.data}; whether it is a copy of main cannot be told: its "
+        f"the cluster of PostgreSQL {copy.major} in {copy.data}; whether it is a copy of main is not known: its "
         f"global/pg_control is damaged or cannot be read ({size(plan['destination']['state']['size_bytes'])})")
     assert "--if-holds unknown" in plan["command"]
     assert plan["destination"]["state"]["system_identifier"] is None

@@ -84,9 +84,9 @@ LAST = "last checkpoint 2026-10-31 08:30:15+00"
                               f"(system identifier {OTHER}, {LAST}, 3.0 MiB)"),
     (cluster("7", held_bytes=None), "", "the cluster of PostgreSQL 17, NOT a copy of main: it is a cluster that this "
                                         f"vault does not know (system identifier 7, {LAST})"),
-    (cluster(None), "", "the cluster of PostgreSQL 17; whether it is a copy of main cannot be told: its "
+    (cluster(None), "", "the cluster of PostgreSQL 17; whether it is a copy of main is not known: its "
                         "global/pg_control is damaged or cannot be read (3.0 MiB)"),
-    (cluster(None, held_bytes=None), "", "the cluster of PostgreSQL 17; whether it is a copy of main cannot be told: "
+    (cluster(None, held_bytes=None), "", "the cluster of PostgreSQL 17; whether it is a copy of main is not known: "
                                          "its global/pg_control is damaged or cannot be read"),
 ])  # fmt: skip
 def test_what_is_there_is_told_with_whose_it_is(vault: Vault, there: Destination, where: str, told: str) -> None:
@@ -122,8 +122,8 @@ SURE = "Be sure that nobody needs it where it is, or choose another directory."
 
 @pytest.mark.parametrize(("there", "expected"), [
     (cluster(), (OK, "main itself or a copy of it, by its system identifier", "")),
-    (cluster(None), (WARNING, "The cluster there cannot be told from any other.",
-                     "Look there whose it is, before you let it be renamed.")),
+    (cluster(None), (WARNING, "The cluster there cannot be identified.",
+                     "Find out whose it is before you let it be renamed.")),
     (cluster(OTHER), (WARNING, f"The cluster there has system identifier {OTHER}, as other has; main has {SYSTEM}.",
                       SURE)),
     (cluster("7"), (WARNING, f"The cluster there has system identifier 7; main has {SYSTEM}.", SURE)),

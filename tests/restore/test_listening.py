@@ -102,7 +102,7 @@ def test_which_directories_can_be_looked_into(listening: Listening, directories:
 @pytest.mark.parametrize(("there", "listening", "expected"), [
     (destination(), NAMED, [("port 5432", OK, "free", "")]),
     (destination(listeners=None), NAMED,
-     [("port 5432", OK, "its sockets are free; what has the TCP port, the host does not tell", "")]),
+     [("port 5432", OK, "its sockets are free; the host does not report what has the TCP port", "")]),
     (destination(listeners=None), replace(NAMED, addresses=()), [("port 5432", OK, "free", "")]),
     (destination(sockets=(SocketPlace("/run/a", True, ""), SocketPlace("/run/b", True, PROCESS))), NAMED,
      [("port 5432", FAILED, "Process 9 (postgres) of /x has the socket for it in /run/b.", ANOTHER)]),

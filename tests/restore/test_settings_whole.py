@@ -19,7 +19,7 @@ from pgvault.engine.restore.settings import (
 from pgvault.model.restore_plan import SettingChange
 
 COMMENTED, LEFT = "commented out", "left as it is"
-UNKNOWN = "not in the backup, so nobody knows what it sets: commented out"
+UNKNOWN = "not in the backup, so its settings are not known: commented out"
 OUTSIDE = "outside of the data directory: commented out"
 CONF = rf"""# a comment with caf{chr(0xDCE9)}
 listen_addresses '*'

@@ -124,7 +124,7 @@ def test_a_newer_backup_of_another_branch_is_never_taken(fork: Fork) -> None:
     assert plan.source.backup.id == fork.first_backup.id
     with pytest.raises((Refused, WalMissing)) as refused:
         fork.world.plan(AtTime(fork.times[102]), timeline=1, backup=fork.second_backup.id)
-    assert "no backup lies on the way to timeline 1" in refused.value.detail.lower()
+    assert "no backup lies on the path to timeline 1" in refused.value.detail.lower()
 
 
 def test_names_and_transactions_are_where_they_are(fork: Fork) -> None:

@@ -16,7 +16,7 @@ from pgvault.jobs.registry import jobs_directory
 from pgvault.model.event import Failure
 from pgvault.model.protection import Protection
 
-_NO_JOB = Failure("the command told no job", "", "See whether one runs: pgvault job list", "failed", 1)
+_NO_JOB = Failure("the command reported no job", "", "See whether one runs: pgvault job list", "failed", 1)
 _LOOKS, _LOOK_SECONDS = 15, 0.1
 """How often, and how many seconds apart, a new job is read to see whether it is refused, by a running backup or by the
 server.

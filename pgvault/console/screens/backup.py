@@ -126,7 +126,7 @@ class BackupScreen(View):
         opened = self._opened = await run_query(
             lambda: BackupFiles(self.app.queries.vault_of(self._server), backup), "read the manifest")
         if isinstance(opened, PgvaultError):
-            self.files.listing.empty = "The files cannot be listed; the reason stands above."
+            self.files.listing.empty = "The files cannot be listed; the reason is shown above."
             self.files.listing.changed()
         else:
             self.files.listing.empty = "The backup holds no files."

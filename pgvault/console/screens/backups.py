@@ -193,7 +193,7 @@ class BackupsScreen(ServerView):
         if catalogue is None:
             return "The catalogue is being read."
         if isinstance(catalogue, PgvaultError):
-            return "The backups cannot be read; what is known of why stands below."
+            return "The backups cannot be read; the reason is shown below."
         if self.app.options.read_only:
             return f"No backup of {server} was taken yet.\npgvault backup {server} takes the first one."
         return f"No backup of {server} was taken yet.\nb takes the first one; its plan is shown before."

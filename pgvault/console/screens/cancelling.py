@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _UNDOES, _STOPS = "stops and undoes what it began; that may take a while.", "stops here, and undoes nothing."
 _BEFORE = ("The destination becomes what it was: what was written is removed, and a directory that was set aside is "
            "put back.")
-_AFTER = ("The restored files are complete and stay; a server that was started goes on with what it does, and nobody "
-          "waits any more to see whether it arrives.")
+_AFTER = ("The restored files are complete and stay; a server that was started continues, but its "
+          "arrival is no longer awaited.")
 _LEFT: Mapping[JobKind, tuple[str, ...]] = {
     JobKind.BACKUP: (
         _UNDOES, "The backup becomes failed: nothing can be restored from it, and the server's backup mode ends.",
@@ -31,13 +31,13 @@ _LEFT: Mapping[JobKind, tuple[str, ...]] = {
         _UNDOES, "Until it is committed nothing is changed in the live server, and nothing stays there.",
         "The restored server stays as it is."),
     JobKind.OPEN: (
-        _STOPS, "A server that was told to end its recovery goes on and ends it."),
+        _STOPS, "A server that was asked to end its recovery continues to do so."),
     JobKind.THROW_AWAY: (
         _STOPS, "A server that was stopped stays stopped; files that were removed are gone.",
         "The same command run again removes the rest."),
     JobKind.MAINTENANCE: (
         _UNDOES, "What is complete stays, what was begun is undone.",
-        "The same command run again goes on with the rest."),
+        "The same command run again continues with the rest."),
 }
 _OF_PHASE: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("salvage", "copy"), (_UNDOES, _BEFORE)),

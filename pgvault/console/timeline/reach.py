@@ -112,7 +112,7 @@ def _no_window(chart: Chart, here: ChartLane) -> str:
         return f"backup {broken.backup} cannot be restored: {broken.described(size)}"
     if not chart.picture.backups:
         return "there is no backup yet: WAL alone cannot be restored"
-    return f"no backup lies on the way to timeline {here.timeline}, or none is complete"
+    return f"no backup lies on the path to timeline {here.timeline}, or none is complete"
 
 
 def _gaps(chart: Chart, here: ChartLane) -> Iterator[Gap]:

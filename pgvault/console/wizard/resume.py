@@ -54,7 +54,7 @@ class Resume(Dialog[bool]):
     def on_mount(self) -> None:
         choices = {"resume": _COPY if self._holder else _RESUME} if self._draft else {}
         choices["anew"] = f"{_ANEW}, {self._pointed_at}" if self._pointed_at else \
-            f"{_ANEW}, without saving" if self._holder else f"{_ANEW}; what was said is forgotten"
+            f"{_ANEW}, without saving" if self._holder else f"{_ANEW}; the earlier answers are discarded"
         self.listing.show(ItemRows(tuple(choices), lambda key: [choices[key]], str))
         if self._pointed_at and self._draft and not self._draft.job:
             self.listing.go_to_key("anew")

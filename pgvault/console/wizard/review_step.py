@@ -170,7 +170,7 @@ class ReviewStep(Stage):
             return
         self._plan = None
         has_moved = answer.failure is not None and answer.failure.code == Refused.code
-        self._show_failure(answer.failure, Field("refused", "the world is not as it was when the plan was made; "
+        self._show_failure(answer.failure, Field("refused", "conditions have changed since the plan was made; "
                                                  "nothing was changed", "warn") if has_moved else
                            Field("not begun", "the restore was not begun; nothing was changed", "warn"))
         self._say()

@@ -209,7 +209,7 @@ class RecoveryScreen(WithRestored):
         if draft.step is Step.RUN:
             self.app.tell(f"job {draft.job} continues: pgvault job watch {draft.job}")
         elif (draft.what or draft.point) and self.session.is_kept:
-            self.app.tell("what you said is kept: r takes this recovery up again")
+            self.app.tell("your answers are kept: r resumes this recovery")
         self._close()
 
     def do_retry(self) -> None:

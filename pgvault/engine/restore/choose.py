@@ -146,7 +146,7 @@ def _on(path: RecoveryPath, backups: Sequence[Backup], target: Target) -> Choice
                 if place > last:
                     break
     timeline = path.history.timeline
-    return refusals or [NoStop(NoStopCause.UNKNOWN, f"no backup lies on the way to timeline {timeline}",
+    return refusals or [NoStop(NoStopCause.UNKNOWN, f"no backup lies on the path to timeline {timeline}",
                                timeline=timeline)]
 
 

@@ -58,7 +58,7 @@ def describe_contents(state: DirectoryState, server: str, backup: Backup, where:
 
 def _whose(state: DirectoryState, server: str, backup: Backup) -> str:
     if state.system_identifier is None:
-        return (f"; whether it is a copy of {server} cannot be told: its global/pg_control is damaged or cannot "
+        return (f"; whether it is a copy of {server} is not known: its global/pg_control is damaged or cannot "
                 f"be read{_in_brackets(_size(state))}")
     last = f"last checkpoint {when(state.checkpoint_at)}" if state.checkpoint_at else ""
     facts = _in_brackets(f"system identifier {state.system_identifier}", last, _size(state))
@@ -93,8 +93,8 @@ def held_conditions(state: DirectoryState, plan: RestorePlan) -> Iterator[Precon
         if state.system_identifier == backup.system_identifier:
             yield Precondition(name, Outcome.OK, f"{plan.server} itself or a copy of it, by its system identifier")
         elif state.system_identifier is None:
-            yield Precondition(name, Outcome.WARNING, "The cluster there cannot be told from any other.",
-                               "Look there whose it is, before you let it be renamed.")
+            yield Precondition(name, Outcome.WARNING, "The cluster there cannot be identified.",
+                               "Find out whose it is before you let it be renamed.")
         else:
             yield Precondition(
                 name, Outcome.WARNING,

@@ -56,8 +56,8 @@ def listening_conditions(destination: Destination, listening: Listening, major: 
         yield Precondition(f"port {port}", bad, f"{_capital(by)} listens there.", _elsewhere(by))
     else:
         unknown = destination.listeners is None and listening.addresses
-        yield Precondition(f"port {port}", Outcome.OK, "its sockets are free; what has the TCP port, the host does not "
-                           "tell" if unknown else "free")
+        yield Precondition(f"port {port}", Outcome.OK, "its sockets are free; the host does not report what has the "
+                           "TCP port" if unknown else "free")
     yield from _closed(places, bad)
 
 

@@ -59,8 +59,8 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
         return proof
     except Unreachable as lost:
         raise Unreachable(lost.message, detail=f"{lost.detail} The restored files are complete and their server was "
-                                               "started; nobody saw whether it arrived.".strip(),
-                          hint=f"Look there, in {plan.destination.directory}: the server goes on without pgvault.") \
+                                               "started; whether it arrived is not known.".strip(),
+                          hint=f"Look there, in {plan.destination.directory}: the server continues without pgvault.") \
             from lost
 
 

@@ -250,7 +250,7 @@ class _Restore:
             proof = await prove(self.host, self.host_config, self.config.server(plan.server), plan, begin, self.emit,
                                 started=started)
         except asyncio.CancelledError:
-            raise self._too_late("its server goes on with what it does") from None
+            raise self._too_late("its server continues") from None
         for line in proof.log:
             self.emit(Noted(f"{plan.destination.host or 'this machine'} says: {line}"))
         if proof.state == PROMOTED:

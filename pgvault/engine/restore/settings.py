@@ -207,7 +207,7 @@ class _Walk:
         inside = self._relative(at)
         members = None if inside is None else self._members(at.name, inside)
         if inside is None or (members is None and not (at.name == "include_if_exists" and not at.is_absolute)):
-            return self._commented(at, line, "not in the backup, so nobody knows what it sets: commented out")
+            return self._commented(at, line, "not in the backup, so its settings are not known: commented out")
         for member in members or ():
             self.file(member, depth + 1)
         if at.is_absolute:
