@@ -85,11 +85,11 @@ def check_table(found: Checked | None, missing: NoAnswer | None, now: datetime, 
     rows = list(_unanswered(missing, now, rest, glyphs)) if missing else []
     every = list(rows)
     for finding, outcome in zip(findings, outcomes, strict=True):
-        told = list(_found(finding, outcome, rest, rest - second - _GAP))
+        lines = list(_found(finding, outcome, rest, rest - second - _GAP))
         if folds and finding is well[0]:
             rows.append(_counted(well, outcome, rest - second - _GAP, glyphs, opened=opened))
-        every += told
-        rows += told if opened or not folds or finding.outcome is not Outcome.OK else ()
+        every += lines
+        rows += lines if opened or not folds or finding.outcome is not Outcome.OK else ()
     return CheckTable((Column("outcome", first), Column("check", second), Column("detail", 20, flexible=True)),
                       tuple(rows), tuple(every))
 
@@ -119,8 +119,8 @@ def _outcome(finding: Finding, glyphs: Glyphs, stale: str) -> Painted:
 def _counted(well: Sequence[Finding], outcome: Painted, columns: int, glyphs: Glyphs, *, opened: bool) -> CheckRow:
     """Count all that is well, on one line."""
     title = f"{len(well)} checks"
-    said = "enter folds them again" if opened else f"enter lists them: {', '.join(each.name for each in well)}"
-    return CheckRow(WELL, (outcome, title, Painted(cut(said, columns, glyphs.ellipsis), "dim")), title, title)
+    hint = "enter folds them again" if opened else f"enter lists them: {', '.join(each.name for each in well)}"
+    return CheckRow(WELL, (outcome, title, Painted(cut(hint, columns, glyphs.ellipsis), "dim")), title, title)
 
 
 def _unanswered(missing: NoAnswer, now: datetime, columns: int, glyphs: Glyphs) -> Iterator[CheckRow]:
@@ -141,14 +141,14 @@ def _found(finding: Finding, outcome: Painted, columns: int, detail_columns: int
                                                                 Painted(piece, under))
         yield CheckRow(f"{finding.name}/{number or ''}", cells, text, finding.name)
     if finding.outcome in (Outcome.FAILED, Outcome.WARNING):
-        for label, said, style in (("cause", finding.cause, ""), ("fix", finding.fix, "bold")):
-            yield from _spanned(f"{finding.name}/{label}", Painted(f"  {label}", "dim"), said, style, columns, text,
+        for label, value, style in (("cause", finding.cause, ""), ("fix", finding.fix, "bold")):
+            yield from _spanned(f"{finding.name}/{label}", Painted(f"  {label}", "dim"), value, style, columns, text,
                                 finding.name)
 
 
-def _spanned(key: str, label: Painted, said: str, style: str, columns: int, text: str,
+def _spanned(key: str, label: Painted, value: str, style: str, columns: int, text: str,
              title: str) -> Iterator[CheckRow]:
-    for number, piece in enumerate(paragraphs(said, columns) if said else ()):
+    for number, piece in enumerate(paragraphs(value, columns) if value else ()):
         yield CheckRow(f"{key}/{number or ''}", ("" if number else label, Painted(piece, style)), text, title)
 
 

@@ -19,7 +19,7 @@ _BY_HAND = "select it here"
 
 
 class Copied(NamedTuple):
-    said: str
+    message: str
     """Where the text is now, or why it is not there."""
     arrived: bool
     """False if the text is known not to have arrived."""
@@ -61,10 +61,10 @@ async def _load(octets: bytes, options: list[str]) -> str:
         return error.strerror or "it could not be run"
     try:
         async with asyncio.timeout(_PATIENCE):
-            _, said = await process.communicate(octets)
+            _, output = await process.communicate(octets)
     except TimeoutError:
         return "it does not answer"
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    return "" if process.returncode == 0 else said.decode("utf-8", "replace").strip() or "it failed"
+    return "" if process.returncode == 0 else output.decode("utf-8", "replace").strip() or "it failed"

@@ -17,7 +17,7 @@ HERE = "here"
 class Runs(NamedTuple):
     """One command, or several in a row that differ only in their time."""
 
-    said: str
+    summary: str
     """The command in a few words."""
     every: tuple[Ran, ...]
     """The runs, newest first."""
@@ -58,8 +58,8 @@ def merged(newest_first: Iterable[Ran], own: str) -> list[Runs]:
     a row of its own.
     """
     def alike(ran: Ran) -> tuple[object, ...]:
-        said = in_words(ran.command.removeprefix(own))
-        return said, ran.where, ran.status, ran.number if ran.seconds is None else None
+        summary = in_words(ran.command.removeprefix(own))
+        return summary, ran.where, ran.status, ran.number if ran.seconds is None else None
 
     return [Runs(str(key[0]), tuple(every)) for key, every in groupby(newest_first, alike)]
 

@@ -24,8 +24,8 @@ def in_words(command: str) -> str:
         return command
     match words:
         case ["sh", "-c", script, *rest] if script.startswith("#"):
-            said = script.partition("\n")[0].lstrip("# ").removesuffix("...").rstrip()
-            return " ".join([said, *(short_path(word) for word in rest if word.startswith("/"))])
+            comment = script.partition("\n")[0].lstrip("# ").removesuffix("...").rstrip()
+            return " ".join([comment, *(short_path(word) for word in rest if word.startswith("/"))])
     return command
 
 

@@ -140,14 +140,14 @@ async def _run(words: Sequence[str], each: Callable[[Document], None] | None) ->
     assert process.stderr
     documents: list[Document] = []
     try:
-        said = asyncio.create_task(process.stderr.read())
+        error_output = asyncio.create_task(process.stderr.read())
         async for line in process.stdout:
             document = _document(line)
             if document is not None:
                 documents.append(document)
                 if each:
                     each(document)
-        text = await said
+        text = await error_output
         status = await process.wait()
     except BaseException:
         with suppress(ProcessLookupError):
@@ -164,15 +164,15 @@ def _document(line: bytes) -> Document | None:
     return document if isinstance(document, dict) else None
 
 
-def _failure(said: bytes, status: int) -> Failure | None:
+def _failure(error_output: bytes, status: int) -> Failure | None:
     """Return the error that a verb wrote to standard error, or one made of its other output if it wrote none."""
-    for line in reversed(said.splitlines()):
+    for line in reversed(error_output.splitlines()):
         document = _document(line)
         if document and isinstance(error := document.get("error"), dict):
             return Failure(str(error.get("message", "")), str(error.get("detail", "")), str(error.get("hint", "")),
                            str(error.get("code", "")), int(error.get("exit_code", status)))
     if status in (0, 3):
         return None
-    text = said.decode("utf-8", "backslashreplace").strip()
+    text = error_output.decode("utf-8", "backslashreplace").strip()
     return Failure("the command ended without saying why", text[-2000:], "Run the same command in a terminal.",
                    "failed", status)

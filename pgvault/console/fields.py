@@ -42,8 +42,8 @@ def laid_out(fields: Iterable[Field], columns: int) -> list[Line]:
     lines: list[Line] = []
     for field in fields:
         indent = min(field.indent, max(0, columns - 20 - field.hang))
-        head, said = field.text[:field.hang], field.text[field.hang:]
-        for number, text in enumerate(paragraphs(said, columns - indent - field.hang - 1)):
+        head, rest = field.text[:field.hang], field.text[field.hang:]
+        for number, text in enumerate(paragraphs(rest, columns - indent - field.hang - 1)):
             text = f"{head if not number else '':<{field.hang}}{text}"
             name = f" {field.name}" if field.name and not number else ""
             lead = name + " " * max(indent - width(name), 0)

@@ -41,7 +41,7 @@ class JobNews:
 
     def __init__(self, home: Path, file: Path | None = None) -> None:
         self._home, self._file = str(home), file or state_file()
-        self._before = self._kept = self._read()
+        self._before = self._saved = self._read()
 
     @property
     def is_first(self) -> bool:
@@ -55,29 +55,29 @@ class JobNews:
     def mark_seen(self, ids: Iterable[str], at_work: Iterable[str]) -> None:
         """Note that all jobs are being seen as they are now; what is news remains so until `turn`."""
         look = SeenJobs(max(ids, default=""), frozenset(at_work))
-        if look != self._kept:
-            self._kept = look
+        if look != self._saved:
+            self._saved = look
             self._write(look)
 
     def turn(self) -> None:
         """Note that the person has turned to something else, so that what they saw is no longer news."""
-        self._before = self._kept
+        self._before = self._saved
 
     def _read(self) -> SeenJobs | None:
         try:
-            kept = _kept(self._file)[self._home]
+            kept = _read_every(self._file)[self._home]
             return SeenJobs(str(kept["newest"]), frozenset(map(str, kept["at_work"])))
         except (KeyError, TypeError):
             return None
 
     def _write(self, look: SeenJobs) -> None:
-        every = {**_kept(self._file), self._home: {"newest": look.newest, "at_work": sorted(look.at_work)}}
+        every = {**_read_every(self._file), self._home: {"newest": look.newest, "at_work": sorted(look.at_work)}}
         with suppress(OSError):
             make_directory(self._file.parent)
             write_durably(self._file, json.dumps(every, indent=1).encode())
 
 
-def _kept(file: Path) -> dict[str, Any]:
+def _read_every(file: Path) -> dict[str, Any]:
     """Return the jobs seen, of every vault; empty if they cannot be read."""
     try:
         kept = json.loads(file.read_bytes())

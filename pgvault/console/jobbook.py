@@ -40,7 +40,7 @@ class Followed:
     """The time of the last event."""
     moved_at: datetime | None = None
     """The time of the last event that advanced the progress or began a phase."""
-    said: str = ""
+    note: str = ""
     """The last text that the job reported since then."""
     command: str = ""
     """The last command that it ran, with its host."""
@@ -76,14 +76,14 @@ class _Follower:
             case PhaseStarted():
                 self._pace.start(event)
                 return replace(state, phase=event.phase, phase_at=event.at, progress=None, command="",
-                               moved_at=event.at, said="")
+                               moved_at=event.at, note="")
             case Progressed():
                 before, progress = state.progress, self._pace.at(event)
                 if before and progress.done <= before.done:
                     return replace(state, progress=progress)
-                return replace(state, progress=progress, moved_at=event.at, said="")
+                return replace(state, progress=progress, moved_at=event.at, note="")
             case Noted(text):
-                return replace(state, said=text)
+                return replace(state, note=text)
             case CommandRan():
                 if self._log:
                     began = event.at - timedelta(seconds=event.seconds)

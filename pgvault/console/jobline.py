@@ -36,7 +36,7 @@ def job_line(followed: Followed, now: datetime, glyphs: Glyphs, columns: int) ->
     job = followed.job
     lead = Painted(f"{glyphs.running} {job_name(job)}", "accent")
     pieces = [_Piece(lead, 0), *_state(job), *_how_far(followed, now)]
-    kept = _kept(pieces, columns)
+    kept = _fitting(pieces, columns)
     if followed.progress and followed.progress.share is not None and not silence(followed, now):
         room = min(_MOST_BAR, columns - _columns(kept) - _GAP)
         if room >= _LEAST_BAR:
@@ -102,8 +102,8 @@ def _how_far(followed: Followed, now: datetime) -> Iterator[_Piece]:
     elif not quiet:
         since = followed.phase_at or followed.job.started_at
         yield _Piece(f"for {elapsed(since, now)}", 2)
-    for said, rank in zip(_silence(followed, now), (1, 6), strict=False):
-        yield _Piece(Painted(said, "warn"), rank)
+    for text, rank in zip(_silence(followed, now), (1, 6), strict=False):
+        yield _Piece(Painted(text, "warn"), rank)
 
 
 def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
@@ -118,7 +118,7 @@ def _progress(progress: Progress, *, moving: bool) -> Iterator[_Piece]:
         yield _Piece(f"{span(round(progress.seconds_left))} left", 2)
 
 
-def _kept(pieces: Sequence[_Piece], columns: int) -> list[_Piece]:
+def _fitting(pieces: Sequence[_Piece], columns: int) -> list[_Piece]:
     """Return the parts without the least important ones, so many that the rest has room."""
     kept = list(pieces)
     while len(kept) > 1 and _columns(kept) > columns:

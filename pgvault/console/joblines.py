@@ -33,8 +33,8 @@ def live(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> lis
     left: list[Part] = [" ", state_part(job.state, glyphs), f"  {job_name(job)}  ", Painted(job.id, "dim")]
     room = columns - sum(width(str(part)) for part in left)
     heard = _heard(followed, now)
-    told = [f"{took(job, now)}{word}{end} " for word, end in ((" elapsed", heard), ("", heard), (" elapsed", ""))]
-    right = next((each for each in told if len(each) < room), told[-1])
+    lengths = [f"{took(job, now)}{word}{end} " for word, end in ((" elapsed", heard), ("", heard), (" elapsed", ""))]
+    right = next((each for each in lengths if len(each) < room), lengths[-1])
     room -= len(right)
     return [[*left, " " * max(1, room), right], _news(followed, now, columns, glyphs)]
 
@@ -73,7 +73,7 @@ def _news(followed: Followed, now: datetime, columns: int, glyphs: Glyphs) -> Se
         share = followed.progress.share if followed.progress else None
         far = f" {share:.0%}" if share is not None else ""
         last = f"; last command: {followed.command}" if followed.command else ""
-        return [_INDENT, Painted(f"{followed.phase}{far}: {followed.said}" if followed.said else f"{quiet}{far}{last}",
+        return [_INDENT, Painted(f"{followed.phase}{far}: {followed.note}" if followed.note else f"{quiet}{far}{last}",
                                  "warn")]
     if followed.progress:
         return [_INDENT, followed.progress.line(columns - len(_INDENT) - 1, glyphs.filled, glyphs.empty)]

@@ -74,7 +74,7 @@ class JournalRows:
         return int(key)
 
     def cells(self, index: int) -> Sequence[Part]:
-        return self._told(index, in_words)
+        return self._parts(index, in_words)
 
     def last(self, count: int) -> list[Sequence[Part]]:
         """Return the newest rows, newest first."""
@@ -82,9 +82,9 @@ class JournalRows:
 
     def text(self, index: int) -> str:
         """Return the whole row, with commands as they were run: for reading and copying."""
-        return "  ".join(filter(None, map(str, self._told(index, str))))
+        return "  ".join(filter(None, map(str, self._parts(index, str))))
 
-    def _told(self, index: int, command: Callable[[str], str]) -> Sequence[Part]:
+    def _parts(self, index: int, command: Callable[[str], str]) -> Sequence[Part]:
         line = self._line(index)
         event = decode(line)
         if event is None:

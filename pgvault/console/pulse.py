@@ -27,13 +27,13 @@ def watch(app: BaseConsole) -> None:
 
     def feel() -> None:
         if not app.paused:
-            run_in_background(app, "pulse", _feel, app, known, exclusive=False)
+            run_in_background(app, "pulse", _check_changed, app, known, exclusive=False)
 
     app.set_interval(_SECONDS, feel)
     feel()
 
 
-async def _feel(app: BaseConsole, known: dict[str, bool | None]) -> None:
+async def _check_changed(app: BaseConsole, known: dict[str, bool | None]) -> None:
     """Check the servers that began or ceased to answer since the last time."""
     servers = app.queries.servers
     found = await asyncio.gather(*(answers(app.queries.config.server(each).conninfo) for each in servers))

@@ -44,9 +44,9 @@ def for_login_shell(command: str, marker: str = "") -> str:
 
     sh first prints the `marker`, if there is one, on both outputs: anything before it came from the login's profile.
     """
-    said = f"echo {marker}; echo {marker} >&2; " if marker else ""
+    markers = f"echo {marker}; echo {marker} >&2; " if marker else ""
     coded = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in encode(command))
-    return f"exec sh -c '{said}eval \"$(printf %b \"$1\")\"' sh '{coded}'"
+    return f"exec sh -c '{markers}eval \"$(printf %b \"$1\")\"' sh '{coded}'"
 
 
 def pipeline(stages: Sequence[Sequence[str]]) -> str:

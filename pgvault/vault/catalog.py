@@ -20,7 +20,7 @@ from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
 _ATTEMPTS = 5
-_MOST_TOLD = 3
+_MOST_NAMED = 3
 
 
 class Found(NamedTuple):
@@ -254,9 +254,9 @@ def _first(server: ServerVault, candidates: Iterable[str], fits: Callable[[Backu
 
 def listed(unreadable: Sequence[Unreadable]) -> str:
     """List the backups and the reasons in one sentence; empty if there is none."""
-    told = "; ".join(f"{each.id}: {each.reason}" for each in unreadable[:_MOST_TOLD])
-    more = len(unreadable) - _MOST_TOLD
-    return f"Cannot be read: {told}{f'; and {more} more' if more > 0 else ''}." if unreadable else ""
+    shown = "; ".join(f"{each.id}: {each.reason}" for each in unreadable[:_MOST_NAMED])
+    more = len(unreadable) - _MOST_NAMED
+    return f"Cannot be read: {shown}{f'; and {more} more' if more > 0 else ''}." if unreadable else ""
 
 
 def _unreadable(backup_id: str, where: str, reason: str, error: PgvaultError | None = None) -> PgvaultError:

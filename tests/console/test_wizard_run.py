@@ -53,7 +53,7 @@ def test_a_server_that_stands_still_is_drawn_as_that() -> None:
     """Not as 24 % done with some seconds left: it says where it stands, and what it said of that."""
     job = Job("20261123T120000Z-01", JobKind.RESTORE, "main", JobState.RUNNING, "", None, "", NOW, None, "", None)
     followed = Followed(job, "recover", NOW, Progress("recover", 24 << 20, 100 << 20, 11.0 * (1 << 20)),
-                        NOW + after(31), moved_at=NOW, said="nothing has moved for 30 s: it waits for a lock")
+                        NOW + after(31), moved_at=NOW, note="nothing has moved for 30 s: it waits for a lock")
     shown = "\n".join(field.text for field in run_fields(DRAFT, followed, [Phase("recover", NOW)], NOW + after(33),
                                                            UNICODE, 78))
     assert "24%, 24.0 MiB of 100.0 MiB" in shown

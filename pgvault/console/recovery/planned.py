@@ -77,8 +77,8 @@ def plan_fields(plan: Planned, draft: Draft, *, zone: str | None, command: str, 
     for each in plan.failed:
         yield Field("cannot run", f"{each['name']}: {each['detail']}", "bad")
         yield Field("", each["fix"], "warn")
-        if said := here(each["fix"]):
-            yield Field("", said, "bold")
+        if where := here(each["fix"]):
+            yield Field("", where, "bold")
     yield from _place(plan)
     yield from _source(document, draft, zone, now)
     yield from _then(draft)
@@ -184,8 +184,8 @@ def _conditions(document: Mapping[str, Any]) -> Iterator[Field]:
     for each in every:
         if each["outcome"] not in ("ok", "failed"):
             yield outcome_field("", each["outcome"], _named(each))
-            for said in filter(None, (each["fix"], _CHOSEN_HERE.get(each["name"], ""))):
-                yield Field("", said, indent=LABEL + OUTCOME)
+            for line in filter(None, (each["fix"], _CHOSEN_HERE.get(each["name"], ""))):
+                yield Field("", line, indent=LABEL + OUTCOME)
 
 
 def _each(document: Mapping[str, Any]) -> Iterator[Field]:

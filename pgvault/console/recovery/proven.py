@@ -84,9 +84,9 @@ def _since(jobs: Sequence[Job]) -> Iterator[Field]:
     """Yield what was done with the restored server, the newest of each kind: only a successful job counts."""
     for kind in dict.fromkeys(job.kind for job in jobs):
         job = next(each for each in jobs if each.kind is kind)
-        said = job.verdict if job.state is JobState.SUCCEEDED else \
+        outcome = job.verdict if job.state is JobState.SUCCEEDED else \
             ": ".join(filter(None, (f"{job.state.value}, job {job.id}", job.verdict)))
-        yield Field(kind.value.replace("-", " "), said, _SINCE.get(job.state, "accent"))
+        yield Field(kind.value.replace("-", " "), outcome, _SINCE.get(job.state, "accent"))
 
 
 def is_thrown_away(jobs: Sequence[Job]) -> bool:

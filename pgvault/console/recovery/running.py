@@ -92,10 +92,10 @@ def _coming(draft: Draft, followed: Followed, phases: Sequence[Phase]) -> Iterat
     if followed.job.state is not JobState.CANCELLING:
         coming = to_come(draft, [phase.name for phase in phases] or [followed.phase])
         for number, name in enumerate(coming):
-            yield Field("then" if not number else "", _said(name), "dim")
+            yield Field("then" if not number else "", _phase_text(name), "dim")
 
 
-def _said(phase: str) -> str:
+def _phase_text(phase: str) -> str:
     return " ".join(PHASES.get(phase, (phase, ""))).strip()
 
 
@@ -109,13 +109,13 @@ def _state(followed: Followed, now: datetime) -> Iterator[Field]:
                 "warn" if undoing else "accent")
     if quiet:
         waits = _WAITS.get(followed.phase, "the job's process")
-        yield Field("", followed.said or f"{quiet}: it waits for {waits}", "warn")
+        yield Field("", followed.note or f"{quiet}: it waits for {waits}", "warn")
 
 
 def _done(phases: Sequence[Phase]) -> Iterator[Field]:
     for number, phase in enumerate(each for each in phases if each.ended):
         seconds = elapsed(phase.began, phase.ended or phase.began)
-        yield Field("done" if not number else "", f"{_said(phase.name)}: "
+        yield Field("done" if not number else "", f"{_phase_text(phase.name)}: "
                                                   f"{f'{size(phase.done)} in ' if phase.done else ''}{seconds}", "good")
 
 
@@ -127,7 +127,7 @@ def _running(phases: Sequence[Phase], followed: Followed, now: datetime, glyphs:
     here = phases[-1] if phases else Phase(followed.phase, followed.phase_at or now) if followed.phase else None
     if here is None:
         return
-    yield Field("now", f"{_said(here.name)}, for {elapsed(here.began, now)}", "bold")
+    yield Field("now", f"{_phase_text(here.name)}, for {elapsed(here.began, now)}", "bold")
     if followed.progress and followed.phase == here.name:
         yield Field("", _progress(followed.progress, glyphs, columns, moves=not followed.stillness(now)))
 

@@ -45,7 +45,7 @@ class BackupScreen(View):
         super().__init__()
         self._server, self._row, self._wal_problem = server, row, wal_problem
         self._opened: BackupFiles | PgvaultError | None = None
-        self._told: PgvaultError | None = None
+        self._shown_failure: PgvaultError | None = None
         """The error in listing files that the facts' pane shows; None for none."""
 
     def body(self) -> Iterable[Widget]:
@@ -106,7 +106,7 @@ class BackupScreen(View):
         self._show_facts()
 
     def _show_facts(self) -> None:
-        failure = self._told = self._failure
+        failure = self._shown_failure = self._failure
         self.facts.show([*(failed(failure, indent=backup_facts.INDENT) if failure else ()),
                          *backup_facts.backup_fields(self._row, self._wal_problem)])
 
@@ -176,4 +176,4 @@ class BackupScreen(View):
 
     def _look_after(self) -> None:
         """Draw again soon; rows that cannot be read show the reason when they are drawn."""
-        self.call_after_refresh(lambda: self._show_facts() if self._failure is not self._told else None)
+        self.call_after_refresh(lambda: self._show_facts() if self._failure is not self._shown_failure else None)

@@ -93,7 +93,7 @@ class CommandLogScreen(View):
 
 def _cells(runs: Runs) -> Sequence[Part]:
     often = f"x{len(runs.every)} " if len(runs.every) > 1 else ""
-    return [f"{runs.newest.at:%H:%M:%S}Z", runs.newest.where or HERE, runs.took, runs.ended, f"{often}{runs.said}"]
+    return [f"{runs.newest.at:%H:%M:%S}Z", runs.newest.where or HERE, runs.took, runs.ended, f"{often}{runs.summary}"]
 
 
 def _text(runs: Runs) -> str:

@@ -60,7 +60,7 @@ class JobsScreen(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: Job | None = None
+        self._described: Job | None = None
         """The fields that the lower half shows."""
         self._events = JournalRows(Path())
 
@@ -129,14 +129,14 @@ class JobsScreen(View):
         self.selected.retitle(f"{job_name(job)}  {job.id}")
         self.selected.styles.height = "3fr" if problem else "1fr"
         if problem:
-            self._told = None
+            self._described = None
             self.about.show(failed(problem))
-        elif job != self._told or not job.state.final:
+        elif job != self._described or not job.state.final:
             run_in_background(self, "selected", self._read, job)
 
     async def _read(self, job: Job) -> None:
         directory = jobs_directory(self.app.queries.home) / job.id
-        if self._told is None or self._told.id != job.id:
+        if self._described is None or self._described.id != job.id:
             self._events = JournalRows(directory / EVENTS)
         events = self._events
 
@@ -145,7 +145,7 @@ class JobsScreen(View):
             return list(digest(read_facts(directory), events.last(_SHOWN_EVENTS), self.app.glyphs))
 
         read_fields = await run_query(read, "read the job")
-        self._told = job
+        self._described = job
         self.about.show(explained(read_fields) if isinstance(read_fields, PgvaultError) else read_fields)
 
     # The selected job

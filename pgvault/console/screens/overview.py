@@ -216,10 +216,10 @@ class OverviewScreen(ServerView):
         server, queries = self.app.server, self.app.queries
         if not server:
             return ()
-        told = server_status.status_fields(
+        fields = server_status.status_fields(
             self.app.protections.get(server), queries.config.server(server), self.app.checks.found.get(server),
             self.app.checks.missing.get(server), queries.now(), read_only=self.app.options.read_only)
-        return *told, *(self.newest.about() if self._is_broad and self.size.height >= _HIGH else ())
+        return *fields, *(self.newest.about() if self._is_broad and self.size.height >= _HIGH else ())
 
     def _show_checks(self) -> None:
         server, checks, now = self.app.server, self.app.checks, self.app.queries.now()

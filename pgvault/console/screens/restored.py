@@ -93,7 +93,7 @@ class _Wanted:
     words: tuple[str, ...]
     title: str
     asking: str
-    told: Callable[[Document], Iterator[Field]]
+    fields_of: Callable[[Document], Iterator[Field]]
     typed: Callable[[Document], str]
     """The text to be typed to confirm it; empty for none."""
 
@@ -172,7 +172,7 @@ def _confirm(app: BaseConsole, wanted: _Wanted, answer: Answer, go_on: Callable[
             run_in_background(app, "start", _start, app, [*words, *["--yes"] * (not typed), "--detach"], wanted.title)
         go_on()
 
-    fields = [*wanted.told(plan), Field("command", app.queries.commands.shown(words), "accent")]
+    fields = [*wanted.fields_of(plan), Field("command", app.queries.commands.shown(words), "accent")]
     app.push_screen(Confirm(wanted.title, fields, act=str(plan["act"]), typed=typed), confirmed)
 
 

@@ -64,10 +64,10 @@ class TextBox(Dialog[None]):
         run_in_background(self, "copy", self._copy_text)
 
     async def _copy_text(self) -> None:
-        said, arrived = await copy(self._text, self.console.copy_to_clipboard, os.environ)
+        message, arrived = await copy(self._text, self.console.copy_to_clipboard, os.environ)
         box = self.query_one(".dialog")
         box.set_class(not arrived, "-missed")
-        box.border_subtitle = Content(self.console.glyphs.text(visible(said)))
+        box.border_subtitle = Content(self.console.glyphs.text(visible(message)))
 
 
 def pasteable(line: str, columns: int) -> list[str]:

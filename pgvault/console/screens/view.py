@@ -91,7 +91,7 @@ class View(BaseView):
         """Draw head, breadcrumb and keys as they are now; only what changed is sent."""
         if not self.is_attached or not self.query("#head"):
             return
-        self._mind_size()
+        self._apply_size()
         self.head.set(*head_parts(self.app))
         self.path.set([" ", *self._path_parts()], list(self._beside_the_path()))
         self.query_one(TooSmall).changed()
@@ -148,7 +148,7 @@ class View(BaseView):
                                    strict=True):
             self.add_class(*classes_of_size(self, length, classes), update=False)
 
-    def _mind_size(self) -> None:
+    def _apply_size(self) -> None:
         """Apply the size that is current: two in quick succession can reach a screen in the wrong order, and it would
         keep the rules of the older one: too small for a view, and yet showing it.
         """

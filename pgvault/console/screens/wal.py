@@ -150,17 +150,17 @@ class WalScreen(ServerView):
             self.timeline.set_receiving(microseconds(now) if self._is_receiving else None)
             self.pane.retitle(title(chart, self.timeline.cursor, self.timeline.frame, self.timeline.is_whole))
             self.pane.say(remark(chart, self._problem, now))
-            self._tell(self._told(chart))
+            self._show_details(self._cursor_fields(chart))
             if self.focused is None and self.is_current:
                 self.timeline.focus()
         else:
             self.pane.retitle(self._server or "wal")
             self.pane.say("")
-            self._tell(failed(self._problem) if self._problem else nothing_archived(self._server) if self._is_read
-                       else reading(self._server))
+            self._show_details(failed(self._problem) if self._problem else
+                               nothing_archived(self._server) if self._is_read else reading(self._server))
         self.update_frame()
 
-    def _told(self, chart: Chart) -> list[Field]:
+    def _cursor_fields(self, chart: Chart) -> list[Field]:
         zone = self.app.queries.config.server(self._server).timezone
         fields = list(cursor_fields(chart, self.timeline.cursor, self.timeline.frame.step, zone))
         columns = self.details.size.width or 80
@@ -180,7 +180,7 @@ class WalScreen(ServerView):
             return 0 if self.nearby.listing.has_focus else _LEAST_DETAILS
         return _DETAILS
 
-    def _tell(self, fields: Iterable[Field]) -> None:
+    def _show_details(self, fields: Iterable[Field]) -> None:
         self.details.set_lines(laid_out(fields, self.details.size.width or 78))
 
     def _arrange(self) -> None:
@@ -243,7 +243,7 @@ class WalScreen(ServerView):
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         """Show the whole row: Enter does so everywhere; r recovers from it."""
-        self.app.push_screen(TextBox(*self.nearby.told(event.key)))
+        self.app.push_screen(TextBox(*self.nearby.details(event.key)))
 
     @property
     def goes_back(self) -> bool:

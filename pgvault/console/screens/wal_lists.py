@@ -142,7 +142,7 @@ class NearbyPane(ListPane):
         return Cursor(self.around.timeline, microseconds(each.time), None, each.lsn,
                       f"the {end} of transaction {each.xid}; r stops before it")
 
-    def told(self, key: str) -> tuple[str, str]:
+    def details(self, key: str) -> tuple[str, str]:
         """Return all of a row: its title, and its text."""
         if accident := self.search.accident(key) if self.shows_accidents else None:
             tables = ["", "tables:", *accident.expect] if accident.expect else []

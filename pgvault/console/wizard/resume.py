@@ -30,7 +30,7 @@ class Resume(Dialog[bool]):
     """
     keys = ("enter", "choose"), ("esc", "back")
     listing = getters.query_one(Listing)
-    said = getters.query_one(Reading)
+    summary = getters.query_one(Reading)
 
     def __init__(self, draft: Draft | None, pointed_at: str = "", *, server: str, holder: str = "") -> None:
         """Make the dialog. `pointed_at` describes the point of the new one; empty if only the server is selected.
@@ -44,7 +44,7 @@ class Resume(Dialog[bool]):
 
     def body(self) -> Iterable[Widget]:
         fields = list(_elsewhere(self._holder)) if self._holder else []
-        fields += _said(self._draft) if self._draft else []
+        fields += _answers(self._draft) if self._draft else []
         reading = Reading(fields)
         reading.styles.height = len(fields) + 2
         reading.can_focus = False
@@ -69,7 +69,7 @@ def _elsewhere(holder: str) -> Iterable[Field]:
     yield Field("", holder, "", 1)
 
 
-def _said(draft: Draft) -> Iterable[Field]:
+def _answers(draft: Draft) -> Iterable[Field]:
     yield Field("left at", f"step {draft.step.number}: {draft.step.title}", "bold")
     if draft.what:
         yield Field("what", draft.what.words)

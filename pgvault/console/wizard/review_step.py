@@ -87,8 +87,8 @@ class ReviewStep(Stage):
 
     def _show_failure(self, failure: Failure | None, *lead: Field) -> None:
         self._failure = failure or Failure("there is no plan", "The command gave none.", "", "failed", 1)
-        said = here(f"{self._failure.detail} {self._failure.hint}")
-        self.plan_text.show([*lead, *failed(self._failure, retry="t"), *([Field("", said, "bold")] if said else [])])
+        place = here(f"{self._failure.detail} {self._failure.hint}")
+        self.plan_text.show([*lead, *failed(self._failure, retry="t"), *([Field("", place, "bold")] if place else [])])
 
     def _say(self) -> None:
         self.verdict.show([Field("", *self._verdict(), 1)])
@@ -169,9 +169,9 @@ class ReviewStep(Stage):
             self.wizard.started(str(job))
             return
         self._plan = None
-        has_moved = answer.failure is not None and answer.failure.code == Refused.code
+        has_changed = answer.failure is not None and answer.failure.code == Refused.code
         self._show_failure(answer.failure, Field("refused", "conditions have changed since the plan was made; "
-                                                 "nothing was changed", "warn") if has_moved else
+                                                 "nothing was changed", "warn") if has_changed else
                            Field("not begun", "the restore was not begun; nothing was changed", "warn"))
         self._say()
 

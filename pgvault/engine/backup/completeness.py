@@ -31,7 +31,7 @@ from pgvault.vault.manifest import ManifestWriter
 from pgvault.vault.names import RelationName
 
 _DEFAULT_TABLESPACE, _SHARED_TABLESPACE = 1663, 1664
-_MOST_TOLD = 5
+_MOST_NAMED = 5
 T = TypeVar("T")
 _DATA = re.compile(r"PG_VERSION|backup_label|tablespace_map|"
                    r"(base|global|pg_xact|pg_multixact|pg_commit_ts|pg_twophase|pg_logical|pg_tblspc)(/.*)?")
@@ -196,6 +196,6 @@ def _portions(things: Iterable[T]) -> Iterator[list[T]]:
 def _some(things: Iterable[str]) -> str:
     """Name the first few, and how many more there are; empty if there is none."""
     iterator = iter(things)
-    named = ", ".join(islice(iterator, _MOST_TOLD))
+    named = ", ".join(islice(iterator, _MOST_NAMED))
     more = sum(1 for _ in iterator)
     return f"{named} and {more} more" if more else named

@@ -29,7 +29,7 @@ GRACE_SECONDS = 10.0
 """How long the backup waits for names after its copy has ended."""
 _PAGE = 5000
 """Relations that are queried at a time."""
-_MOST_TOLD = 3
+_MOST_NAMED = 3
 Row = tuple[Any, ...]
 Name = TypeVar("Name", DatabaseName, RelationName, RoleName, Trait)
 
@@ -96,7 +96,7 @@ class NameCollector:
         """Wait briefly for the running query, then report what could not be read."""
         self._thread.join(GRACE_SECONDS)
         self.__exit__()
-        failures = self._failures[:_MOST_TOLD]
+        failures = self._failures[:_MOST_NAMED]
         if (more := len(self._failures) - len(failures)) > 0:
             failures.append(f"could not store the names in {more} more databases")
         if self._thread.is_alive():

@@ -44,7 +44,7 @@ _STARTING_SECONDS = 5.0
 """The greatest difference, in seconds, between the server's own start time and the slightly earlier one in its
 postmaster.pid, which has whole seconds.
 """
-_WHO = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS directory,
+_IDENTITY = """SELECT (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS directory,
   extract(epoch FROM pg_postmaster_start_time())::float8 AS started"""
 
 _PSQL = """# ask the restored server with psql
@@ -53,7 +53,7 @@ program=$1
 unset PGOPTIONS PGSERVICE PGSSLMODE
 exec "$program" -X -A -t -q -w -v ON_ERROR_STOP=1 -v VERBOSITY=verbose -d "$2"
 """
-_SAID = re.compile(r"^[^\s:]+:  ([0-9A-Z]{5}): (.*)", re.MULTILINE)
+_PSQL_ERROR = re.compile(r"^[^\s:]+:  ([0-9A-Z]{5}): (.*)", re.MULTILINE)
 _AROUND = re.compile(r"connection (is bad|failed): |^psql: (error: )?|^Is the server running.*$|"
                      r"^Multiple connection attempts failed.*$|^- host: .*?: (?=connection)", re.MULTILINE)
 
@@ -143,7 +143,7 @@ class RestoredServer:
                     continue
             self._last = way, name
             return rows
-        raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+        raise NotAnswered(_most_useful(failures) or "where it listens is not known")
 
     async def sessions(self, database: str) -> AsyncGenerator[Session, None]:
         """Yield all sessions that can be opened in this database, one after the other: another role may have more
@@ -160,7 +160,7 @@ class RestoredServer:
                 found = True
                 yield session
         if not found:
-            raise NotAnswered(_most_telling(failures) or "where it listens is not known")
+            raise NotAnswered(_most_useful(failures) or "where it listens is not known")
 
     async def connection(self, scope: AsyncExitStack, database: str) -> tuple[AsyncConnection, LoginPath]:
         """Open a connection that is not limited to queries, and that the scope closes; return it with its login path.
@@ -176,8 +176,8 @@ class RestoredServer:
                     continue
                 await scope.enter_async_context(trying.pop_all())
                 return connection, way
-        told = _most_telling(list(failures))
-        raise NotAnswered(told or "where it listens is not known", hint=failures.get(told, ""))
+        reason = _most_useful(list(failures))
+        raise NotAnswered(reason or "where it listens is not known", hint=failures.get(reason, ""))
 
     async def why_closed(self, database: str) -> str:
         """Return the error of the sessions in this database if none can be opened; empty if one can."""
@@ -243,8 +243,8 @@ class RestoredServer:
         """Check the server's identity. A configured conninfo may lead elsewhere, for example to the old server, whose
         answers prove nothing.
         """
-        who, sight = (await session.rows(_WHO))[0], self._sight
-        directory, started = who["directory"], who["started"]
+        identity, sight = (await session.rows(_IDENTITY))[0], self._sight
+        directory, started = identity["directory"], identity["started"]
         self._is_known = directory in (self._copy.directory, sight.directory) if directory else (
             sight.alive and sight.started is not None and 0 <= started - sight.started <= _STARTING_SECONDS)
         if self._is_known:
@@ -299,8 +299,8 @@ class _ByPsql(Session):
         except PgvaultError as error:
             raise NotAnswered(error.message) from error
         if done.status:
-            said = _SAID.search(done.stderr)
-            raise NotAnswered(" ".join(said[2].split()), said[1]) if said and done.status == 3 else \
+            found = _PSQL_ERROR.search(done.stderr)
+            raise NotAnswered(" ".join(found[2].split()), found[1]) if found and done.status == 3 else \
                 NotAnswered(_one_line(done.stderr) or f"psql ended with status {done.status}")
         try:
             return json.loads(done.stdout)
@@ -328,8 +328,8 @@ def _target(way: LoginPath, database: str) -> str:
 def _not_answered(error: psycopg.Error | PgvaultError) -> NotAnswered:
     if isinstance(error, PgvaultError):
         return NotAnswered(error.message, hint=error.hint)
-    told = error.diag.message_primary if error.diag else None
-    return NotAnswered(" ".join(told.split()) if told else _one_line(str(error)) or type(error).__name__,
+    message = error.diag.message_primary if error.diag else None
+    return NotAnswered(" ".join(message.split()) if message else _one_line(str(error)) or type(error).__name__,
                        error.sqlstate or "")
 
 
@@ -337,10 +337,10 @@ def _one_line(text: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, (_AROUND.sub("", line).strip() for line in text.splitlines()))))
 
 
-def _most_telling(failures: Sequence[str]) -> str:
+def _most_useful(failures: Sequence[str]) -> str:
     """Return the server's own error, in preference to one in reaching it."""
-    said = next((each for each in failures if server_message(each)), failures[0] if failures else "")
-    return " ".join(said.split())
+    reason = next((each for each in failures if server_message(each)), failures[0] if failures else "")
+    return " ".join(reason.split())
 
 
 def _quoted(value: str) -> str:

@@ -35,10 +35,10 @@ def went_astray(watch: Watch, found: Astray) -> PgvaultError:
 
 
 def not_following(watch: Watch) -> PgvaultError:
-    said = watch.failures
+    failures = watch.failures
     return PgvaultError(
         f"the standby on {watch.host.description} does not follow the original server",
-        detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(said[-2:]) or 'nothing of it'}.",
+        detail=f"It replayed all archived WAL and runs. Its log says: {' / '.join(failures[-2:]) or 'nothing of it'}.",
         hint=f"Make primary_conninfo in {watch.directory}/postgresql.auto.conf right and reload it, or let it "
              "reach the server: role, password (~/.pgpass), pg_hba.conf.")
 
@@ -62,12 +62,12 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 
 def ended(watch: Watch, what: str) -> PgvaultError:
     """Return the error of a server that ended. `what` completes the sentence, as in "did not start"."""
-    said = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
+    log_lines = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
     gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.sight.log else ""
     return PgvaultError(
         f"the restored server on {watch.host.description} {what}",
         detail=f"{_log_says(watch)}{gave_up} Its state is {watch.sight.state or 'unknown'}.",
-        hint=next_step(said, directory=watch.directory, start=watch.start,
+        hint=next_step(log_lines, directory=watch.directory, start=watch.start,
                        log=f"{watch.directory}/{LOG_FILE}"))
 
 

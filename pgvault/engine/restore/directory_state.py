@@ -53,10 +53,10 @@ def describe_contents(state: DirectoryState, server: str, backup: Backup, where:
     if state.holds == NOTHING or state.holds.startswith(INCOMPLETE):
         return describe_holding(state.holds)
     return f"the cluster{f' of PostgreSQL {state.pg_version}' if state.pg_version else ''}{where}" \
-           f"{_whose(state, server, backup)}"
+           f"{_identity(state, server, backup)}"
 
 
-def _whose(state: DirectoryState, server: str, backup: Backup) -> str:
+def _identity(state: DirectoryState, server: str, backup: Backup) -> str:
     if state.system_identifier is None:
         return (f"; whether it is a copy of {server} is not known: its global/pg_control is damaged or cannot "
                 f"be read{_in_brackets(_size(state))}")

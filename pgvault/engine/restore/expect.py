@@ -137,8 +137,8 @@ async def _look_by(session: Session, relation: RelationName) -> Found:
     if not rows:
         return Found(relation, Presence.MISSING, detail="its database is there and has no such table")
     described = rows[0]
-    if said := _UNREAD.get(described["kind"], ""):
-        return Found(relation, Presence.THERE, detail=said)
+    if remark := _UNREAD.get(described["kind"], ""):
+        return Found(relation, Presence.THERE, detail=remark)
     if not described["populated"]:
         return Found(relation, Presence.THERE, detail="a materialized view without data")
     try:
@@ -164,7 +164,7 @@ async def _read(session: Session, relation: RelationName, described: dict[str, A
         if failure.sqlstate != _CANCELED:
             raise
         count = None
-    said = "counting takes too long: the beginning was read" if count is None else ""
+    remark = "counting takes too long: the beginning was read" if count is None else ""
     for part in await session.rows(_PARTS.format(int(described["oid"]))):
         if part["toast"] or count is None:
             try:
@@ -173,13 +173,13 @@ async def _read(session: Session, relation: RelationName, described: dict[str, A
             except NotAnswered as failure:
                 if failure.sqlstate != _FORBIDDEN or not part["toast"]:
                     raise
-                said = "its long values, which this role may not read by themselves, were not read"
+                remark = "its long values, which this role may not read by themselves, were not read"
     if described["persistence"] == "u":
-        said = "an unlogged table, which recovery empties"
+        remark = "an unlogged table, which recovery empties"
     if count is not None:
-        return Found(relation, Presence.THERE, count, True, said)
+        return Found(relation, Presence.THERE, count, True, remark)
     plan = await session.document(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table}")
-    return Found(relation, Presence.THERE, round(plan[0]["Plan"]["Plan Rows"]), False, said)
+    return Found(relation, Presence.THERE, round(plan[0]["Plan"]["Plan Rows"]), False, remark)
 
 
 async def _locked(relation: RelationName, session: Session, oid: int) -> Found:

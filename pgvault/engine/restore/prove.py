@@ -50,8 +50,8 @@ async def prove(host: Host, config: HostConfig | None, server: ServerConfig, pla
         if not proof.refusal:
             proof = replace(proof, closed=await closed_databases(watch.asked, emit))
         # A server that replays shows none; then the plan has them, from the WAL.
-        told = await prepared_transactions(watch.asked) if proof.state == PROMOTED and not proof.refusal else None
-        proof = replace(proof, prepared=plan.source.prepared if told is None else told)
+        reported = await prepared_transactions(watch.asked) if proof.state == PROMOTED and not proof.refusal else None
+        proof = replace(proof, prepared=plan.source.prepared if reported is None else reported)
         report_prepared(proof.prepared, proof.state, emit)
         if plan.destination.expects:
             emit(PhaseStarted("look"))

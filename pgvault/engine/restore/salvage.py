@@ -35,7 +35,7 @@ from pgvault.wal.pieces import pieces
 from pgvault.wal.records import Cause
 
 _PIECE = 8 << 20
-_MOST_TOLD = 4
+_MOST_NAMED = 4
 
 # A segment that waits for its archive_command has a .ready; the segment counts, whatever the .ready contains.
 _LIST = f"""# look at the WAL in the old directory
@@ -126,8 +126,8 @@ def unreachable_without(error: WalMissing, names: Sequence[str], server: str, di
 
 
 def _listed(names: Sequence[str], directory: str) -> str:
-    told = ", ".join(names[:_MOST_TOLD]) + (f" and {len(names) - _MOST_TOLD} more" if names[_MOST_TOLD:] else "")
-    return f"Only {directory}/pg_wal has {told}"
+    listed = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")
+    return f"Only {directory}/pg_wal has {listed}"
 
 
 def _first(server: str, directory: str) -> str:

@@ -29,8 +29,8 @@ def space_conditions(probed: Destination, plan: RestorePlan, major: int) -> Iter
         elif any(_overlap(place.real_path, other) for other in taken):
             yield Precondition(name, Outcome.FAILED, f"{place.path} is taken by this restore itself.", choose)
         elif place.within:
-            told = f"{place.path} lies inside the data directory {place.within} of another cluster."
-            yield Precondition(name, Outcome.FAILED, told, choose)
+            detail = f"{place.path} lies inside the data directory {place.within} of another cluster."
+            yield Precondition(name, Outcome.FAILED, detail, choose)
         elif place.contents not in (Contents.MISSING, Contents.EMPTY) and not set(place.entries) <= OURS \
                 and not (probed.incomplete_restore is not None and MARKER in place.entries):
             yield Precondition(name, Outcome.FAILED, f"{place.path} is not empty: {', '.join(place.entries)}.", choose)

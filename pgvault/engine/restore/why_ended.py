@@ -61,20 +61,20 @@ def said_of_it(lines: Sequence[str]) -> list[str]:
     if end is None:
         end = _last("|".join(sign for sign, _ in _STEPS), lines)
         return [_PREFIX.sub("", line) for line in (lines[-3:] if end is None else lines[max(end - 1, 0):end + 2])]
-    told = [line for line in lines[:end + 3] if _CAUSE.search(line) or not _OWN.search(line)]
-    return [_PREFIX.sub("", line) for line in told[-_LINES:]]
+    relevant = [line for line in lines[:end + 3] if _CAUSE.search(line) or not _OWN.search(line)]
+    return [_PREFIX.sub("", line) for line in relevant[-_LINES:]]
 
 
 def _last(sign: str, lines: Sequence[str]) -> int | None:
     return next((at for at in reversed(range(len(lines))) if re.search(sign, lines[at])), None)
 
 
-def next_step(said: Sequence[str], *, directory: str, start: str, log: str) -> str:
+def next_step(log_lines: Sequence[str], *, directory: str, start: str, log: str) -> str:
     """Return the next step. `start` is the command that starts the server, `log` is where it reports more."""
-    text = "\n".join(said)
+    text = "\n".join(log_lines)
     step = next((step for sign, step in _STEPS if re.search(sign, text)), "Look at {log} there. Then {start}")
-    told = step.format(directory=directory, log=log, start=f"start it: {start}")
-    return f"The restored files are complete. {told}"
+    advice = step.format(directory=directory, log=log, start=f"start it: {start}")
+    return f"The restored files are complete. {advice}"
 
 
 _CLOSED = (

@@ -36,13 +36,13 @@ async def look(copy: RestoredCopy, database: str, config: Config, go_on: Callabl
     """Lend psql the terminal until it ends, and return its status. `go_on` is called first, and decides whether to
     continue."""
     async with open_copy(copy, config, discard) as running:
-        way, locked = await _way(running, database)
+        way, locked = await _login(running, database)
         argv = (await program(running, "psql"), *running.words(way, database))
         psql = Psql(running.host.description, argv, locked)
         return await running.host.interact(argv) if go_on(psql) else 0
 
 
-async def _way(running: RunningCopy, database: str) -> tuple[LoginPath, tuple[str, ...]]:
+async def _login(running: RunningCopy, database: str) -> tuple[LoginPath, tuple[str, ...]]:
     """Return the login path that succeeds, and the locked tables. If none does, psql itself reports why, or asks for a
     password."""
     async with AsyncExitStack() as scope:

@@ -99,13 +99,13 @@ class _Looked:
     there: Destination
 
     async def conditions(self) -> AsyncIterator[Precondition]:
-        yield await self._whose()
+        yield await self._is_this_restores()
         use = await self._use()
         for server in self.config.servers.values():
             yield await self._is_not(server, use)
         yield await self._unused(use)
 
-    async def _whose(self) -> Precondition:
+    async def _is_this_restores(self) -> Precondition:
         """Check that the files belong to this restore, and to nothing newer."""
         if self._is_incomplete:
             return holds("this restore's", f"an incomplete copy of {self.copy.server}, marked as this restore's")
