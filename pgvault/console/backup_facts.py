@@ -127,7 +127,7 @@ def backup_fields(row: Row, wal_problem: str = "") -> Iterator[Field]:
 def _what_is_wrong(entry: Catalogued, wal_problem: str) -> Iterator[Field]:
     backup = entry.backup
     if backup.status is BackupStatus.FAILED:
-        yield _field("FAILED", backup.error or "it is not said why", "bad")
+        yield _field("FAILED", backup.error or "the reason is not known", "bad")
     elif backup.status is BackupStatus.STARTED:
         yield _field("STARTED", "being taken, or its job ended without saying how: 4 shows the jobs", "accent")
     elif backup.status is BackupStatus.WAITING_FOR_WALS:

@@ -305,7 +305,7 @@ def _by_file(finding: Finding, names: NamesAt, files: list[tuple[Relation, Relat
 def _by_oid(finding: Finding, names: NamesAt, oid: int) -> WalObject:
     if (found := names.by_oid(finding.database, oid)) is not None:
         return named(found)
-    return WalObject("table" if oid == finding.aim else "relation", "", "", oid, 0)
+    return WalObject("table" if oid == finding.first_locked else "relation", "", "", oid, 0)
 
 
 def removed_files(files: tuple[Relation, ...], names: NamesAt) -> tuple[WalObject, ...]:

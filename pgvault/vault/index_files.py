@@ -62,7 +62,7 @@ def _copied(path: Path, log: Path, scratch: ExitStack) -> Path:
 
 
 @contextmanager
-def telling_full(path: Path) -> Iterator[None]:
+def raising_no_space(path: Path) -> Iterator[None]:
     """Turn SQLite's errors of a full file system into NoSpace; its other errors pass."""
     try:
         yield
@@ -79,7 +79,7 @@ def telling_full(path: Path) -> Iterator[None]:
 def in_words(path: Path, remedy: str) -> Iterator[None]:
     """Turn SQLite's errors on an index into pgvault's; only one that `remedy` would correct is Corrupt."""
     try:
-        with telling_full(path):
+        with raising_no_space(path):
             yield
     except sqlite3.Error as error:
         code = _code(error)

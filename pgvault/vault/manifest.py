@@ -23,7 +23,7 @@ from pgvault.model.backup import Backup
 from pgvault.model.errors import Corrupt, NotFound, PgvaultError
 from pgvault.vault import catalog, names
 from pgvault.vault.frames import attach_to
-from pgvault.vault.index_files import telling_full
+from pgvault.vault.index_files import raising_no_space
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.names import DatabaseName, RelationName, RoleName, Trait
 from pgvault.vault.names import from_sql as _from_sql
@@ -190,7 +190,7 @@ class ManifestWriter:
             if self.failure:
                 raise self.failure
             try:
-                with telling_full(self._spool.path):
+                with raising_no_space(self._spool.path):
                     yield
             except (PgvaultError, sqlite3.Error) as error:
                 if not self._db.in_transaction:

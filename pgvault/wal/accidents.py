@@ -72,7 +72,7 @@ class Finding:
     oids: tuple[int, ...] = ()
     """OIDs of the relations, the most significant first; if not `exact`, all that the transaction locked."""
     exact: bool = False
-    aim: int = 0
+    first_locked: int = 0
     """OID of what it locked first: the table named in the statement."""
     files: tuple[Relation, ...] = ()
     """Files that were removed."""
@@ -170,7 +170,7 @@ def _removal(transaction: Transaction, acts: Acts, ended: Ended, known: Known) -
                    oids=tuple(sorted((oid for oid in oids if oid >= FIRST_USER_OID),
                                      key=lambda oid: order.get(oid, len(order)))),
                    exact=kind is EventKind.DROP and names_dropped,
-                   aim=locked[0] if locked else 0, files=files, transient=transient,
+                   first_locked=locked[0] if locked else 0, files=files, transient=transient,
                    schemas=sum(deleted for relation, deleted, _ in ended.changes.counts()
                                if (relation.database, relation.number) == (database, _PG_NAMESPACE)))
 

@@ -172,7 +172,7 @@ def test_a_drop_and_what_only_looks_like_one() -> None:
     drop, truncation, rewrite = found(deeds)
     assert [each.kind for each in (drop, truncation, rewrite)] == [
         EventKind.DROP, EventKind.TRUNCATE, EventKind.REWRITE]
-    assert (drop.oids, drop.exact, drop.aim) == ((TABLE, TABLE + 1), True, TABLE)
+    assert (drop.oids, drop.exact, drop.first_locked) == ((TABLE, TABLE + 1), True, TABLE)
     assert truncation.oids == (TABLE + 10,)
 
 

@@ -44,7 +44,7 @@ def test_before_postgresql_15_the_rows_of_pg_class_tell(rows: list[tuple[int, ..
         deeds.class_row(500, *row)
     deeds.end(500, files=(TABLE,))
     [event] = found(deeds)
-    assert (event.kind, event.oids, event.exact, event.aim) == (kind, (TABLE,), False, TABLE)
+    assert (event.kind, event.oids, event.exact, event.first_locked) == (kind, (TABLE,), False, TABLE)
     assert [each.number for each in event.files] == [TABLE]
 
 
@@ -112,7 +112,7 @@ def test_of_what_was_dropped_that_which_was_named_comes_first() -> None:
         deeds.lock(500, oid)
     deeds.end(500, files=(TABLE, TABLE + 1), dropped=(TABLE + 9, TABLE, TABLE + 1, TABLE + 2, 1247))
     [event] = found(deeds)
-    assert (event.oids, event.aim) == ((TABLE + 2, TABLE, TABLE + 1, TABLE + 9), TABLE + 2)
+    assert (event.oids, event.first_locked) == ((TABLE + 2, TABLE, TABLE + 1, TABLE + 9), TABLE + 2)
     assert (event.xid, event.database, event.lsn, event.end_lsn) == (500, 5, deeds.lsns[-1], deeds.at)
 
 

@@ -24,9 +24,9 @@ from pgvault.engine.restore.arrival import (
     too_small,
 )
 from pgvault.engine.restore.astray import ended
-from pgvault.engine.restore.observation import Observation, Process, of_this_run, sight_of
+from pgvault.engine.restore.observation import Observation, Process, of_this_run, parse_observation
 from pgvault.engine.restore.watch import Watch
-from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
+from pgvault.engine.restore.why_ended import cause_lines, next_step, why_closed
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import TargetAction
 
@@ -36,11 +36,12 @@ RECOVERING = {"Database cluster state": "in archive recovery"}
 POSITIONS = st.integers(0, 4 * 8192).map(lambda at: Lsn(0x3000000 + 8 * at))
 
 
-def sight(state: str = "in archive recovery", *, alive: bool = True, log: tuple[str, ...] = (), status: str = "ready",
-          titles: tuple[str, ...] = (), branch: tuple[int, Lsn] | None = None, **control: str) -> Observation:
+def observation(state: str = "in archive recovery", *, alive: bool = True, log: tuple[str, ...] = (),
+                status: str = "ready", titles: tuple[str, ...] = (), branch: tuple[int, Lsn] | None = None,
+                **control: str) -> Observation:
     written = {"Database cluster state": state, **{name.replace("_", " "): value for name, value in control.items()}}
     return Observation(alive=alive, status=status, control=written, log=log, branch=branch,
-                 processes=tuple(Process(100 + at, title) for at, title in enumerate(titles)))
+                       processes=tuple(Process(100 + at, title) for at, title in enumerate(titles)))
 
 
 # Positions
@@ -80,7 +81,7 @@ def test_each_state_and_each_goal(action: TargetAction, standby: bool, in_recove
     at = Lsn(STOP + 64) if reached or standby else Lsn(STOP - 64)
     report = Report(in_recovery, at, paused=paused and in_recovery, timeline=None if in_recovery else 2,
                     lag_bytes=0 if standby and in_recovery else None)
-    verdict = assess_arrival(goal, sight(), report, refused=False)
+    verdict = assess_arrival(goal, observation(), report, refused=False)
     if standby:
         expected: object = Astray if paused or not in_recovery else FOLLOWING
     elif not in_recovery:
@@ -115,7 +116,7 @@ def test_a_pause_before_the_target_has_its_reason_from_pg_control() -> None:
 ])  # fmt: skip
 def test_a_pause_that_was_asked_for_is_one(goal: Goal, at: int, astray: bool) -> None:
     """The record or the file that replay is at may take long, and nothing is replayed behind it."""
-    verdict = assess_arrival(goal, sight(), Report(True, Lsn(at), asked_to_pause=True), refused=False)
+    verdict = assess_arrival(goal, observation(), Report(True, Lsn(at), asked_to_pause=True), refused=False)
     assert isinstance(verdict, Astray) is astray
     assert verdict is None or isinstance(verdict, Astray)
 
@@ -127,8 +128,8 @@ def test_a_pause_that_was_asked_for_is_one(goal: Goal, at: int, astray: bool) ->
     "DETAIL:  max_connections = 20 ist eine niedrigere Einstellung als auf dem Primärserver, wo der Wert 60 war.",
 ])  # fmt: skip
 def test_a_setting_that_is_too_small_is_read_from_a_log_in_any_language(line: str) -> None:
-    assert too_small(sight(log=(line,)), {}) == {"max_connections": 60}
-    verdict = assess_arrival(Goal(stop=STOP), sight(log=(line,)), None, refused=True)
+    assert too_small(observation(log=(line,)), {}) == {"max_connections": 60}
+    verdict = assess_arrival(Goal(stop=STOP), observation(log=(line,)), None, refused=True)
     assert isinstance(verdict, Astray)
     assert verdict.reason == "max_connections must be 60"
 
@@ -137,7 +138,7 @@ def test_a_setting_that_is_too_small_is_read_from_a_log_in_any_language(line: st
 
 
 def test_without_sql_nothing_is_judged_while_it_may_still_let_us_in() -> None:
-    assert assess_arrival(Goal(), sight("in production", branch=(2, STOP)), None, refused=False) is None
+    assert assess_arrival(Goal(), observation("in production", branch=(2, STOP)), None, refused=False) is None
 
 
 @pytest.mark.parametrize(("branch", "verdict"), [
@@ -145,7 +146,7 @@ def test_without_sql_nothing_is_judged_while_it_may_still_let_us_in() -> None:
 def test_a_promotion_is_proven_by_pg_control_and_the_new_history(branch: tuple[int, Lsn] | None,
                                                                  verdict: object) -> None:
     goal = Goal(stop=STOP, replayed=True, ends=True)
-    assert assess_arrival(goal, sight("in production", branch=branch), None, refused=True) == verdict
+    assert assess_arrival(goal, observation("in production", branch=branch), None, refused=True) == verdict
 
 
 BEGAN = 'LOG:  starting point-in-time recovery to WAL location (LSN) "0/3000100"'
@@ -160,7 +161,7 @@ CONSISTENT = "LOG:  consistent recovery state reached at 0/3000100"
     ((BEGAN, "LOG:  recovery has paused"), False),  # so it says of every pause
 ])  # fmt: skip
 def test_a_pause_is_proven_by_the_log(log: tuple[str, ...], shows: bool) -> None:
-    verdict = assess_arrival(Goal(PAUSE, stop=STOP), sight(log=log), None, refused=True)
+    verdict = assess_arrival(Goal(PAUSE, stop=STOP), observation(log=log), None, refused=True)
     assert verdict == (Arrived(PAUSED, STOP) if shows else None)
 
 
@@ -173,22 +174,22 @@ PAUSED_HERE = "TIPP:  Führen Sie pg_wal_replay_resume() aus um fortzufahren."
     (Goal(standby=True), ("postgres: walreceiver streaming 0/3000148",), Arrived),
 ])  # fmt: skip
 def test_a_pause_is_read_from_a_log_in_any_language(goal: Goal, titles: tuple[str, ...], expected: type) -> None:
-    verdict = assess_arrival(goal, sight(log=(BEGAN, "LOG:  Wiederherstellung wurde pausiert", PAUSED_HERE),
+    verdict = assess_arrival(goal, observation(log=(BEGAN, "LOG:  Wiederherstellung wurde pausiert", PAUSED_HERE),
                                          titles=titles), None, refused=True)
     assert type(verdict) is expected
 
 
 def test_the_end_of_the_backup_is_reached_when_it_takes_logins() -> None:
     goal = Goal(PAUSE, stop=STOP, replayed=True, ends=True, is_immediate=True)
-    assert assess_arrival(goal, sight(), None, refused=True) == Arrived(PAUSED, STOP)
-    assert assess_arrival(goal, sight(status="starting"), None, refused=True) is None
+    assert assess_arrival(goal, observation(), None, refused=True) == Arrived(PAUSED, STOP)
+    assert assess_arrival(goal, observation(status="starting"), None, refused=True) is None
 
 
 @pytest.mark.parametrize(("title", "verdict"), [
     ("postgres: 15/main: walreceiver streaming 0/3000148", Arrived(FOLLOWING, Lsn(0x3000148))),
     ("postgres: walreceiver ", None), ("postgres: startup recovering 000000010000000000000003", None)])
 def test_a_standby_is_proven_by_its_receiver(title: str, verdict: object) -> None:
-    assert assess_arrival(Goal(standby=True), sight(titles=(title,)), None, refused=True) == verdict
+    assert assess_arrival(Goal(standby=True), observation(titles=(title,)), None, refused=True) == verdict
 
 
 @pytest.mark.parametrize(("control", "log", "verdict"), [
@@ -201,7 +202,7 @@ def test_a_standby_is_proven_by_its_receiver(title: str, verdict: object) -> Non
      Astray(SHUT_DOWN, None)),
 ])  # fmt: skip
 def test_a_shutdown_counts_at_the_target(control: dict[str, str], log: tuple[str, ...], verdict: object) -> None:
-    ended = sight("shut down in recovery", alive=False, log=log, **control)
+    ended = observation("shut down in recovery", alive=False, log=log, **control)
     assert assess_arrival(Goal(SHUTDOWN, stop=STOP), ended, None, refused=False) == verdict
     assert assess_arrival(Goal(PROMOTE, stop=STOP), ended, None, refused=False) is None
 
@@ -210,21 +211,22 @@ def test_a_shutdown_counts_at_the_target(control: dict[str, str], log: tuple[str
 
 
 def test_a_refused_login_and_a_lost_connection_move_nothing() -> None:
-    before = sight(titles=("postgres: startup recovering 000000010000000000000003",))
-    failing = sight(titles=("postgres: startup recovering 000000010000000000000003", "postgres: walreceiver "),
+    before = observation(titles=("postgres: startup recovering 000000010000000000000003",))
+    failing = observation(titles=("postgres: startup recovering 000000010000000000000003", "postgres: walreceiver "),
                     log=("FATAL:  password authentication failed", "FATAL:  could not connect to the primary server"))
     assert failing.signs_of_life() <= before.signs_of_life()
 
 
 @pytest.mark.parametrize("later", [
-    sight(titles=("postgres: startup recovering 000000010000000000000004",)),
-    sight(titles=("postgres: walreceiver streaming 0/4000000",)),
-    sight(Minimum_recovery_ending_location="0/4000000"), sight(status="starting"), sight("in production"),
-    sight(log=("LOG:  syncing data directory (fsync), elapsed time: 10.00 s, current path: ./base/5/1259",)),
+    observation(titles=("postgres: startup recovering 000000010000000000000004",)),
+    observation(titles=("postgres: walreceiver streaming 0/4000000",)),
+    observation(Minimum_recovery_ending_location="0/4000000"), observation(status="starting"),
+    observation("in production"),
+    observation(log=("LOG:  syncing data directory (fsync), elapsed time: 10.00 s, current path: ./base/5/1259",)),
     Observation(alive=True, status="ready", control=RECOVERING, processes=(Process(100, "postgres: startup", 10),)),
 ])  # fmt: skip
 def test_what_moves(later: Observation) -> None:
-    assert later.signs_of_life() - sight(titles=("postgres: startup",)).signs_of_life()
+    assert later.signs_of_life() - observation(titles=("postgres: startup",)).signs_of_life()
 
 
 def test_a_server_that_starts_again_and_again() -> None:
@@ -236,7 +238,7 @@ def test_a_server_that_starts_again_and_again() -> None:
 
 
 def test_what_the_host_prints_is_read() -> None:
-    seen = sight_of([
+    seen = parse_observation([
         "directory=/data", "control=Database cluster state:               in archive recovery\n"
         "Latest checkpoint's NextXID:          0:735",
         "branch=pg_wal/0000000A.history 9\t0/3000000\tno recovery target",
@@ -256,7 +258,7 @@ def test_what_the_host_prints_is_read() -> None:
 @example(["²"] * 12)  # a digit, and no decimal number
 def test_whatever_a_host_prints_does_no_harm(records: list[str]) -> None:
     keys = ("control=", "branch=", "postmaster.pid=", "process=", "log=", "")
-    seen = sight_of([key + record for key, record in zip(itertools.cycle(keys), records, strict=False)])
+    seen = parse_observation([key + record for key, record in zip(itertools.cycle(keys), records, strict=False)])
     for goal in (Goal(), Goal(PAUSE, stop=STOP), Goal(standby=True), Goal(SHUTDOWN, stop=STOP)):
         assert not isinstance(assess_arrival(goal, seen, None, refused=True), Arrived)
     seen.signs_of_life()
@@ -269,9 +271,9 @@ def test_a_log_without_a_start_is_all_of_this_run() -> None:
 @pytest.mark.parametrize(("free", "full"), [("12", True), ("4096", False), ("", False)])
 def test_a_full_disk_is_named_where_the_log_says_nothing(free: str, full: bool) -> None:
     """A server that cannot write its log does not say why it did not start."""
-    seen = sight_of([f"free={free}", "control=Database cluster state:               in production"])
+    seen = parse_observation([f"free={free}", "control=Database cluster state:               in production"])
     watch = cast("Watch", SimpleNamespace(
-        sight=seen, host=SimpleNamespace(description="far"), directory="/d", start="start",
+        observation=seen, host=SimpleNamespace(description="far"), directory="/d", start="start",
         gave_up=""))
     told = ended(watch, "did not start")
     assert ("No space left on device there." in told.detail) is full
@@ -291,7 +293,7 @@ def test_a_full_disk_is_named_where_the_log_says_nothing(free: str, full: bool) 
     ("FATAL:  WAL was generated with wal_level=minimal, cannot continue recovering", "choose a target before it"),
 ])  # fmt: skip
 def test_the_reason_is_known_by_what_no_language_changes(line: str, step: str) -> None:
-    said = said_of_it(["LOG:  x", line, "LOG:  das Datenbanksystem ist heruntergefahren"])
+    said = cause_lines(["LOG:  x", line, "LOG:  das Datenbanksystem ist heruntergefahren"])
     assert line in said
     assert step in next_step(said, directory="/d", start="start", log="/l")
 

@@ -24,10 +24,10 @@ from pgvault.engine.restore.arrival import (
     assess_arrival,
 )
 from pgvault.engine.restore.astray import ended, not_following, stands_still, went_astray
-from pgvault.engine.restore.observation import Observation, Process, observe_server, sight_of
+from pgvault.engine.restore.observation import Observation, Process, observe_server, parse_observation
 from pgvault.engine.restore.start import Started
 from pgvault.engine.restore.watch import SURE_LOOKS, Watch
-from pgvault.engine.restore.why_ended import next_step, said_of_it, why_closed
+from pgvault.engine.restore.why_ended import cause_lines, next_step, why_closed
 from pgvault.io.host import Host
 from pgvault.io.local_host import LocalHost
 from pgvault.model.errors import PgvaultError, WalMissing
@@ -44,7 +44,7 @@ def watch(*log: str, control: dict[str, str] | None = None, **facts: Any) -> Wat
                        processes=facts.pop("processes", ()))
     wanted = plan(stop_lsn=STOP, **facts.pop("plan", {}))
     return cast("Watch", SimpleNamespace(**{
-        "plan": wanted, "directory": "/srv/data", "host": SimpleNamespace(description="box"), "sight": seen,
+        "plan": wanted, "directory": "/srv/data", "host": SimpleNamespace(description="box"), "observation": seen,
         "start": "pg_ctl start", "gave_up": "", "lsn": None, "is_refused": False, "refusal": "", "failures": [],
         **facts}))
 
@@ -157,7 +157,7 @@ def test_what_did_not_start_is_not_waited_for(seen: Observation, gave_up: str, i
     """On a full disk there is no log, and a start command may take a minute to bring a server."""
     host, server = cast("Host", SimpleNamespace(description="box")), ServerConfig(name="main", conninfo="")
     looking = Watch(host, None, server, plan(stop_lsn=STOP), Started("pg_ctl start", gave_up), "")
-    looking.sight = seen
+    looking.observation = seen
     told = [looking.how_it_ended() for _ in range(SURE_LOOKS)]
     assert told == [*[""] * (SURE_LOOKS - 1), "did not start" if is_sure else ""]
 
@@ -180,7 +180,7 @@ def test_what_did_not_start_is_not_waited_for(seen: Observation, gave_up: str, i
     (["2026-11-01 12:00:00 [1] LOG:  b"], ["LOG:  b"]),
 ])  # fmt: skip
 def test_the_lines_that_tell_the_cause(lines: list[str], told: list[str]) -> None:
-    assert said_of_it(lines) == told
+    assert cause_lines(lines) == told
 
 
 def test_a_step_names_its_places() -> None:
@@ -213,7 +213,7 @@ def test_what_the_plan_asks_for_is_the_goal() -> None:
     assert Goal.of(plan(target=AtLsn(STOP), stop_lsn=STOP)) == Goal(PROMOTE, False, STOP, False, False, False)
 
 
-def sight(state: str = "in archive recovery", *log: str, **facts: Any) -> Observation:
+def observation(state: str = "in archive recovery", *log: str, **facts: Any) -> Observation:
     control = {"Database cluster state": state}
     return Observation(**{"alive": True, "status": "ready", "control": control, "log": log, **facts})
 
@@ -235,15 +235,15 @@ def sight(state: str = "in archive recovery", *log: str, **facts: Any) -> Observ
     (Goal(SHUTDOWN, stop=STOP), Report(False, STOP), Astray(PROMOTED, STOP)),
 ])  # fmt: skip
 def test_by_what_the_server_says(goal: Goal, report: Report, verdict: object) -> None:
-    assert assess_arrival(goal, sight(), report, refused=False) == verdict
-    assert assess_arrival(goal, sight(), report, refused=True) == verdict
+    assert assess_arrival(goal, observation(), report, refused=False) == verdict
+    assert assess_arrival(goal, observation(), report, refused=True) == verdict
 
 
 def test_where_the_server_does_not_say_where_it_left_its_history_does() -> None:
-    branched = sight("in production", branch=(2, BEFORE))
+    branched = observation("in production", branch=(2, BEFORE))
     assert assess_arrival(Goal(stop=STOP), branched, Report(False, None, timeline=2),
                           refused=False) == Astray(PROMOTED, BEFORE)
-    following = sight(processes=(Process(1, "postgres: walreceiver streaming 0/3000148"),))
+    following = observation(processes=(Process(1, "postgres: walreceiver streaming 0/3000148"),))
     assert assess_arrival(Goal(standby=True), following, Report(True, STOP), refused=False) == Arrived(FOLLOWING, STOP)
 
 
@@ -253,24 +253,24 @@ SMALL = ("DETAIL:  max_connections = 20 is a lower setting than on the primary s
 
 
 def test_settings_that_are_too_small_are_all_named_with_what_they_have_to_be() -> None:
-    found = assess_arrival(Goal(stop=STOP), sight("in archive recovery", *SMALL), None, refused=True)
+    found = assess_arrival(Goal(stop=STOP), observation("in archive recovery", *SMALL), None, refused=True)
     assert found == Astray(PAUSED, None, "max_connections must be 60, max_wal_senders must be 5",
                            "Set max_connections = 60, max_wal_senders = 5 in {directory}/postgresql.auto.conf and "
                            "restart the server: replay then goes on")
 
 
 @pytest.mark.parametrize(("goal", "seen", "refused", "verdict"), [
-    (Goal(stop=STOP), sight("shut down"), True, None),
-    (Goal(PAUSE, stop=STOP), sight("in archive recovery", "recovery stopping here"), False, None),
-    (Goal(PAUSE, stop=STOP), sight("in archive recovery", "recovery stopping here"), True, Arrived(PAUSED, STOP)),
-    (Goal(PAUSE, stop=STOP, is_immediate=True), sight(), True, Arrived(PAUSED, STOP)),
-    (Goal(PAUSE, stop=STOP, is_immediate=True), sight(alive=False), True, None),
-    (Goal(PAUSE, standby=True, stop=STOP), sight("in archive recovery", "recovery stopping here"), True, None),
-    (Goal(PROMOTE, stop=STOP), sight("in archive recovery", "recovery stopping here"), True, None),
-    (Goal(SHUTDOWN, stop=STOP), sight("shut down in recovery", "pausing at the end of recovery", alive=False), True,
-     Arrived(SHUT_DOWN, STOP)),
-    (Goal(SHUTDOWN, stop=STOP), sight("shut down", "recovery stopping", alive=False), True, None),
-    (Goal(PAUSE), sight("in archive recovery", 'a "0/1"', 'b "0/1"'), True, None),
+    (Goal(stop=STOP), observation("shut down"), True, None),
+    (Goal(PAUSE, stop=STOP), observation("in archive recovery", "recovery stopping here"), False, None),
+    (Goal(PAUSE, stop=STOP), observation("in archive recovery", "recovery stopping here"), True, Arrived(PAUSED, STOP)),
+    (Goal(PAUSE, stop=STOP, is_immediate=True), observation(), True, Arrived(PAUSED, STOP)),
+    (Goal(PAUSE, stop=STOP, is_immediate=True), observation(alive=False), True, None),
+    (Goal(PAUSE, standby=True, stop=STOP), observation("in archive recovery", "recovery stopping here"), True, None),
+    (Goal(PROMOTE, stop=STOP), observation("in archive recovery", "recovery stopping here"), True, None),
+    (Goal(SHUTDOWN, stop=STOP), observation("shut down in recovery", "pausing at the end of recovery", alive=False),
+     True, Arrived(SHUT_DOWN, STOP)),
+    (Goal(SHUTDOWN, stop=STOP), observation("shut down", "recovery stopping", alive=False), True, None),
+    (Goal(PAUSE), observation("in archive recovery", 'a "0/1"', 'b "0/1"'), True, None),
 ])  # fmt: skip
 def test_by_what_is_seen_of_it(goal: Goal, seen: Observation, refused: bool, verdict: object) -> None:
     assert assess_arrival(goal, seen, None, refused=refused) == verdict
@@ -308,24 +308,24 @@ NO_ARGUMENTS = ("process=124 S 123 123 123 0 -1 4194560 211 0 0 0 7 5 9|t",)
      ("PostgreSQL 18 (x), compiled by y", "c")),
 ])  # fmt: skip
 def test_what_the_script_prints_is_read(records: list[str], field: str, value: object) -> None:
-    assert getattr(sight_of(records), field) == value
+    assert getattr(parse_observation(records), field) == value
 
 
 def test_where_nothing_is_printed_nothing_is_known() -> None:
-    assert sight_of([]) == Observation()
-    assert sight_of(["control=", "branch=", "postmaster.pid=", "process=", "log=", "free="]) == Observation()
+    assert parse_observation([]) == Observation()
+    assert parse_observation(["control=", "branch=", "postmaster.pid=", "process=", "log=", "free="]) == Observation()
 
 
 @pytest.mark.parametrize(("seen", "signs"), [
     (Observation(), {""}),
-    (sight(control={"Database cluster state": "s", "Latest checkpoint location": "0/1",
+    (observation(control={"Database cluster state": "s", "Latest checkpoint location": "0/1",
                     "Minimum recovery ending location": "0/2"}), {"s", "ready", "0/1", "0/2"}),
-    (sight(processes=(Process(7, "postgres: startup recovering 000000010000000000000003", 25),
+    (observation(processes=(Process(7, "postgres: startup recovering 000000010000000000000003", 25),
                       Process(8, "postgres: checkpointer", 9), Process(9, "postgres: walreceiver streaming 0/5", 99),
                       Process(10, "postgres: joe db idle", 99), Process(11, "postgres: startup waiting", 5))),
      {"in archive recovery", "ready", "", "postgres: startup recovering 000000010000000000000003", "7 2", "8 0",
       "postgres: walreceiver streaming 0/5", "11 0"}),
-    (sight("s", "x 10.00 s, path: a", "y 1,50 s: b", "z"), {"s", "ready", "", "10.00 s, path: a", "1,50 s: b"}),
+    (observation("s", "x 10.00 s, path: a", "y 1,50 s: b", "z"), {"s", "ready", "", "10.00 s, path: a", "1,50 s: b"}),
 ])  # fmt: skip
 def test_the_signs_of_life(seen: Observation, signs: set[str]) -> None:
     assert seen.signs_of_life() == signs

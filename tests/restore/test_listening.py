@@ -8,7 +8,7 @@ import pytest
 from support.restoring import destination
 
 from pgvault.engine.restore.listening import listening_conditions, listens_on, socket_directories, takes
-from pgvault.engine.restore.why_ended import next_step, said_of_it
+from pgvault.engine.restore.why_ended import cause_lines, next_step
 from pgvault.io.probe import Destination, Installation
 from pgvault.io.probe_listening import Listener, SocketPlace
 from pgvault.model.check import Outcome
@@ -75,7 +75,7 @@ ZONED = "2026-11-25 01:23:56.187 CET [25138] "
     ([], 0, "Look at /data/log there"),
 ])  # fmt: skip
 def test_the_cause_and_the_step_that_fits(log: list[str], told: int, step: str) -> None:
-    said = said_of_it([ZONED + line if not line.startswith(("HINT", "DETAIL", "cp")) else line for line in log])
+    said = cause_lines([ZONED + line if not line.startswith(("HINT", "DETAIL", "cp")) else line for line in log])
     assert len(said) == told
     assert all(line in log for line in said)
     hint = next_step(said, directory="/data", start="pg_ctl start -D /data", log="/data/log")

@@ -15,7 +15,7 @@ import pytest
 
 from pgvault.model.errors import Corrupt, Locked, NoSpace, PgvaultError, Refused
 from pgvault.vault import index_files
-from pgvault.vault.index_files import in_words, make_private, reading_uri, telling_full
+from pgvault.vault.index_files import in_words, make_private, raising_no_space, reading_uri
 
 
 def failure(code: int | None) -> sqlite3.Error:
@@ -69,7 +69,7 @@ def test_a_full_file_system_is_told_however_sqlite_meets_it(
     """It is tried for sure: under a quota much may be free."""
     path = tmp_path / "index"
     monkeypatch.setattr(index_files, "is_full", lambda place, sure=False: full and sure and place == tmp_path)
-    with pytest.raises((NoSpace, sqlite3.Error)) as met, telling_full(path):
+    with pytest.raises((NoSpace, sqlite3.Error)) as met, raising_no_space(path):
         raise failure(code)
     if told:
         assert isinstance(met.value, NoSpace)

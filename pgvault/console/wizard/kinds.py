@@ -116,7 +116,7 @@ class Kinds(Pane):
         return whole_time(self.text.value, self._session.zone, self._session.queries.now())
 
     @property
-    def is_said_short(self) -> bool:
+    def is_abbreviated(self) -> bool:
         """True if the text is abbreviated: Enter completes it first, so that its reading is seen before it counts."""
         try:
             return self._whole() != self.text.value
@@ -124,7 +124,7 @@ class Kinds(Pane):
             return False
 
     def _take(self) -> None:
-        if self.is_said_short:
+        if self.is_abbreviated:
             self.text.put(self._whole())
         else:
             self.post_message(self.read(take=True))

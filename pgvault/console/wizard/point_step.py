@@ -88,7 +88,7 @@ class PointStep(Stage):
             return "take it"
         if self._is_typed and self.kinds.asks_for_text:
             return "type it"
-        if self._is_typed and self.kinds.is_said_short:
+        if self._is_typed and self.kinds.is_abbreviated:
             return "show it whole"
         return "to the nearest" if self._offers_nearest else "go on"
 

@@ -60,7 +60,7 @@ class WhereStep(Stage):
         self._problem: Failure | None = None
         """Why the tablespaces are not known."""
         self._showing = False
-        self._goes_on = False
+        self._go_on_when_known = False
         """True if Enter was pressed before the tablespaces were known."""
 
     @property
@@ -126,9 +126,9 @@ class WhereStep(Stage):
             self._show_unread()
             await self._offer_spaces(answer.spaces)
         self._explain()
-        if self._goes_on and not self.flaw():
+        if self._go_on_when_known and not self.flaw():
             self.go_on()
-        self._goes_on = False
+        self._go_on_when_known = False
 
     def _show_unread(self) -> None:
         self.unread.display = bool(self._unread)
@@ -152,7 +152,7 @@ class WhereStep(Stage):
     # Entries
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
-        self._goes_on = False
+        self._go_on_when_known = False
         draft = self.session.draft
         match event.choice.id:
             case "host":
@@ -191,7 +191,7 @@ class WhereStep(Stage):
                 places[number] = (places[number][0], event.value.strip())
             draft = replace(draft, tablespaces=tuple(places))
         if draft != self.session.draft:
-            self._goes_on = False
+            self._go_on_when_known = False
             self.session.change(draft)
             self._explain()
 
@@ -203,7 +203,7 @@ class WhereStep(Stage):
 
     def go_on(self) -> None:
         """Go on. Enter before the tablespaces are known is not lost: it counts when they are, and need no place."""
-        self._goes_on = self._is_looking
+        self._go_on_when_known = self._is_looking
         if flaw := self.flaw():
             self.console.tell(flaw, "warning")
         else:

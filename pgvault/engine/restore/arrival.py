@@ -118,53 +118,55 @@ class Astray:
     """The command that resumes it."""
 
 
-def assess_arrival(goal: Goal, sight: Observation, report: Report | None, *, refused: bool) -> Arrived | Astray | None:
+def assess_arrival(goal: Goal, observation: Observation, report: Report | None, *,
+                   refused: bool) -> Arrived | Astray | None:
     """Return the verdict; None while the server is on its way, or while nothing shows where it is. Without a report,
     files and the log decide: for a server that has ended, or (`refused`) for one that accepts no login.
     """
     if report is not None:
-        return _by_report(goal, sight, report)
-    if not sight.alive:
-        return _after_its_end(goal, sight)
-    return _by_sight(goal, sight) if refused else None
+        return _by_report(goal, observation, report)
+    if not observation.alive:
+        return _after_its_end(goal, observation)
+    return _by_observation(goal, observation) if refused else None
 
 
-def _by_report(goal: Goal, sight: Observation, report: Report) -> Arrived | Astray | None:
+def _by_report(goal: Goal, observation: Observation, report: Report) -> Arrived | Astray | None:
     at_target = report.lsn is not None and goal.is_reached_at(report.lsn)
     if report.in_recovery and report.asked_to_pause and not at_target:
-        return _paused_too_soon(goal, sight, report.lsn, report.limits)
+        return _paused_too_soon(goal, observation, report.lsn, report.limits)
     if report.in_recovery and report.paused:
         if goal.action is TargetAction.PAUSE and not goal.standby and at_target:
             return Arrived(PAUSED, report.lsn)
-        return _paused_too_soon(goal, sight, report.lsn, report.limits)
+        return _paused_too_soon(goal, observation, report.lsn, report.limits)
     if not report.in_recovery:
-        return _promoted(goal, report.lsn or (sight.branch[1] if sight.branch else None), report.timeline)
-    if goal.standby and (report.lag_bytes is not None or sight.streams_from is not None):  # not every role may see it
+        return _promoted(goal, report.lsn or (observation.branch[1] if observation.branch else None), report.timeline)
+    # not every role may see the lag
+    if goal.standby and (report.lag_bytes is not None or observation.streams_from is not None):
         return Arrived(FOLLOWING, report.lsn)
     return None
 
 
-def _by_sight(goal: Goal, sight: Observation) -> Arrived | Astray | None:
-    if sight.state == "in production":
-        if sight.branch is None:
+def _by_observation(goal: Goal, observation: Observation) -> Arrived | Astray | None:
+    if observation.state == "in production":
+        if observation.branch is None:
             return None
-        return _promoted(goal, sight.branch[1], sight.branch[0])
-    if sight.state != "in archive recovery":
+        return _promoted(goal, observation.branch[1], observation.branch[0])
+    if observation.state != "in archive recovery":
         return None
-    if goal.standby and sight.streams_from is not None:
-        return Arrived(FOLLOWING, sight.streams_from)
-    if goal.action is TargetAction.PAUSE and not goal.standby and _log_shows_stop(goal, sight):
+    if goal.standby and observation.streams_from is not None:
+        return Arrived(FOLLOWING, observation.streams_from)
+    if goal.action is TargetAction.PAUSE and not goal.standby and _log_shows_stop(goal, observation):
         return Arrived(PAUSED, goal.stop)
-    if too_small(sight, {}) or (goal.never_pauses and any(_RESUME in line for line in sight.log)):
-        return _paused_too_soon(goal, sight, None, {})
+    if too_small(observation, {}) or (goal.never_pauses and any(_RESUME in line for line in observation.log)):
+        return _paused_too_soon(goal, observation, None, {})
     return None
 
 
-def _after_its_end(goal: Goal, sight: Observation) -> Arrived | Astray | None:
-    if goal.action is not TargetAction.SHUTDOWN or sight.state != "shut down in recovery":
+def _after_its_end(goal: Goal, observation: Observation) -> Arrived | Astray | None:
+    if goal.action is not TargetAction.SHUTDOWN or observation.state != "shut down in recovery":
         return None
-    reached = sight.consistent_to
-    if _log_shows_stop(goal, sight) or (reached is not None and goal.is_reached_at(reached)):
+    reached = observation.consistent_to
+    if _log_shows_stop(goal, observation) or (reached is not None and goal.is_reached_at(reached)):
         return Arrived(SHUT_DOWN, goal.stop)
     return Astray(SHUT_DOWN, reached)
 
@@ -177,20 +179,20 @@ def _promoted(goal: Goal, lsn: Lsn | None, timeline: int | None) -> Arrived | As
     return Arrived(PROMOTED, lsn, timeline) if goal.is_reached_at(lsn) else Astray(PROMOTED, lsn)
 
 
-def _log_shows_stop(goal: Goal, sight: Observation) -> bool:
+def _log_shows_stop(goal: Goal, observation: Observation) -> bool:
     """Return whether the log reports the stop in English, or has the target's position twice: when recovery begins, and
     once more. A target without a position is reached when the server accepts logins: before that nothing is consistent.
     """
-    if any(map(_STOPPED.search, sight.log)):
+    if any(map(_STOPPED.search, observation.log)):
         return True
     if goal.is_immediate:
-        return sight.alive and sight.status == "ready"
-    named = [line for line in sight.log if any(position(each) == goal.stop for each in _QUOTED.findall(line))]
+        return observation.alive and observation.status == "ready"
+    named = [line for line in observation.log if any(position(each) == goal.stop for each in _QUOTED.findall(line))]
     return goal.stop is not None and len(named) > 1
 
 
-def _paused_too_soon(goal: Goal, sight: Observation, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
-    if wanted := too_small(sight, limits):
+def _paused_too_soon(goal: Goal, observation: Observation, lsn: Lsn | None, limits: Mapping[str, int]) -> Astray:
+    if wanted := too_small(observation, limits):
         reason = ", ".join(f"{name} must be {value}" for name, value in wanted.items())
         settings = ", ".join(f"{name} = {value}" for name, value in wanted.items())
         return Astray(PAUSED, lsn, reason, f"Set {settings} in {{directory}}/postgresql.auto.conf and restart the "
@@ -199,18 +201,18 @@ def _paused_too_soon(goal: Goal, sight: Observation, lsn: Lsn | None, limits: Ma
                   f"See who paused it; SELECT {_RESUME} makes it go on")
 
 
-def too_small(sight: Observation, limits: Mapping[str, int]) -> dict[str, int]:
+def too_small(observation: Observation, limits: Mapping[str, int]) -> dict[str, int]:
     """Return the settings that are smaller than replay needs, with the values that it needs: by pg_control, which
     follows the WAL, if the server's own values are known; else by its log.
     """
     wanted = {}
     for name, key in _LIMITS.items():
-        written = sight.control.get(key, "")
+        written = observation.control.get(key, "")
         if name in limits and written.isdecimal() and limits[name] < int(written):
             wanted[name] = int(written)
     if limits:
         return wanted
-    found = (_TOO_SMALL.search(line) for line in sight.log)
+    found = (_TOO_SMALL.search(line) for line in observation.log)
     return {each[1]: int(each[3]) for each in found if each and int(each[2]) < int(each[3])}
 
 

@@ -104,7 +104,7 @@ class RestoredServer:
         self.places: list[tuple[str, int]] = []
         self._last: tuple[LoginPath, str] | None = None
         """The login path that last succeeded, and its database."""
-        self._sight = NOTHING_SEEN
+        self._observation = NOTHING_SEEN
         self._is_known = False
 
     @property
@@ -112,15 +112,15 @@ class RestoredServer:
         """Return the host's configured conninfo; empty if there is none."""
         return (self._config and self._config.conninfo) or ""
 
-    def seen(self, sight: Observation) -> None:
+    def seen(self, observation: Observation) -> None:
         """Note where the server listens, by its postmaster.pid and by its plan."""
-        self._sight = sight
-        if sight.port is None:
+        self._observation = observation
+        if observation.port is None:
             return
         sockets = (self._copy.listens and self._copy.listens.socket_directories) or ()
-        places = [each for each in sight.places if each[0] in "/@"] + [each for each in sockets if each[0] in "/@"]
-        addresses = [each for each in sight.places if each[0] not in "/@"]
-        self.places = [(each, sight.port) for each in dict.fromkeys([*places, *addresses])]
+        places = [each for each in (*observation.places, *sockets) if each[0] in "/@"]
+        addresses = [each for each in observation.places if each[0] not in "/@"]
+        self.places = [(each, observation.port) for each in dict.fromkeys([*places, *addresses])]
 
     async def ask(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of a query about the whole server, from the first session that answers. Raises NotAnswered if
@@ -243,13 +243,14 @@ class RestoredServer:
         """Check the server's identity. A configured conninfo may lead elsewhere, for example to the old server, whose
         answers prove nothing.
         """
-        identity, sight = (await session.rows(_IDENTITY))[0], self._sight
+        identity, observation = (await session.rows(_IDENTITY))[0], self._observation
         directory, started = identity["directory"], identity["started"]
-        self._is_known = directory in (self._copy.directory, sight.directory) if directory else (
-            sight.alive and sight.started is not None and 0 <= started - sight.started <= _STARTING_SECONDS)
+        self._is_known = directory in (self._copy.directory, observation.directory) if directory else (
+            observation.alive and observation.started is not None
+            and 0 <= started - observation.started <= _STARTING_SECONDS)
         if self._is_known:
             return
-        if not sight.alive:
+        if not observation.alive:
             raise NotAnswered("the restored server does not run")
         raise PgvaultError(
             f"the conninfo of host {self._config and self._config.name} does not lead to the restored server",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgvault.engine.restore.arrival import PAUSED, PROMOTED, Astray
 from pgvault.engine.restore.contents import LOG_FILE
 from pgvault.engine.restore.watch import Watch
-from pgvault.engine.restore.why_ended import next_step, said_of_it
+from pgvault.engine.restore.why_ended import cause_lines, next_step
 from pgvault.model.errors import PgvaultError, WalMissing
 from pgvault.model.target import EndOfWal
 from pgvault.model.text import span
@@ -45,12 +45,13 @@ def not_following(watch: Watch) -> PgvaultError:
 
 def stands_still(watch: Watch, seconds: float) -> PgvaultError:
     where = f" at {watch.lsn}" if watch.lsn is not None else ""
-    doing = f"It says that it does this: {watch.sight.doing}. " if watch.sight.doing else ""
+    doing = f"It says that it does this: {watch.observation.doing}. " if watch.observation.doing else ""
     if watch.is_refused:
         return PgvaultError(
             f"could not log in to the restored server on {watch.host.description} to see whether it has arrived",
-            detail=f"It refused: {watch.refusal}. Its files say that it is {watch.sight.state or 'in no known state'}"
-                   f"{where}, and do not show whether that is the target. {doing}".strip(),
+            detail=f"It refused: {watch.refusal}. Its files say that it is "
+                   f"{watch.observation.state or 'in no known state'}{where}, and do not show whether that is the "
+                   f"target. {doing}".strip(),
             hint=f"The restored files are complete and the server runs: look at it by hand, or let pgvault's role "
                  f"in ({watch.directory}/pg_hba.conf; conninfo of the host).")
     return PgvaultError(
@@ -62,15 +63,15 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
 
 def ended(watch: Watch, what: str) -> PgvaultError:
     """Return the error of a server that ended. `what` completes the sentence, as in "did not start"."""
-    log_lines = [*said_of_it(watch.sight.log), *([_FULL] if watch.sight.is_full else [])]
-    gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.sight.log else ""
+    log_lines = [*cause_lines(watch.observation.log), *([_FULL] if watch.observation.is_full else [])]
+    gave_up = f" {watch.gave_up}." if watch.gave_up and not watch.observation.log else ""
     return PgvaultError(
         f"the restored server on {watch.host.description} {what}",
-        detail=f"{_log_says(watch)}{gave_up} Its state is {watch.sight.state or 'unknown'}.",
+        detail=f"{_log_says(watch)}{gave_up} Its state is {watch.observation.state or 'unknown'}.",
         hint=next_step(log_lines, directory=watch.directory, start=watch.start,
                        log=f"{watch.directory}/{LOG_FILE}"))
 
 
 def _log_says(watch: Watch) -> str:
-    full = f" {_FULL} there." if watch.sight.is_full else ""
-    return f"Its log says: {' / '.join(said_of_it(watch.sight.log)) or 'nothing'}.{full}"
+    full = f" {_FULL} there." if watch.observation.is_full else ""
+    return f"Its log says: {' / '.join(cause_lines(watch.observation.log)) or 'nothing'}.{full}"

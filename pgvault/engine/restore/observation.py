@@ -172,10 +172,10 @@ async def observe_server(host: Host, directory: str, programs: str, elsewhere: s
     earlier look found.
     """
     done = await host.run_script(_LOOK, programs, directory, str(_LOG_LINES), elsewhere)
-    return sight_of([record.decode("utf-8", "surrogateescape") for record in done.stdout.split(b"\0")[:-1]])
+    return parse_observation([record.decode("utf-8", "surrogateescape") for record in done.stdout.split(b"\0")[:-1]])
 
 
-def sight_of(records: Sequence[str]) -> Observation:
+def parse_observation(records: Sequence[str]) -> Observation:
     """Parse the script's output."""
     pairs = [(key, value) for key, _, value in (record.partition("=") for record in records)]
     facts = dict(pairs)

@@ -72,14 +72,14 @@ async def _reached(watch: Watch, begin: Lsn, emit: Emit) -> Proof:
         await watch.look()
         if advance.to(watch.lsn) or not watch.is_up:
             failures = len(watch.failures)
-        verdict = assess_arrival(goal, watch.sight, watch.report, refused=watch.is_refused)
+        verdict = assess_arrival(goal, watch.observation, watch.report, refused=watch.is_refused)
         if isinstance(verdict, Arrived):
             advance.end()
             if watch.report is None and watch.refusal:
                 emit(Noted(f"the server takes no login for the proof ({watch.refusal}); its state is read from its "
                            "files and its log"))
             return watch.proof(verdict)
-        moved = still.look(watch.signs(), watch.lsn, watch.sight.doing)
+        moved = still.look(watch.signs(), watch.lsn, watch.observation.doing)
         is_astray = isinstance(verdict, Astray) and not (moved and verdict.state == PAUSED)
         astray = astray + 1 if is_astray else 0
         if isinstance(verdict, Astray) and astray >= SURE_LOOKS:

@@ -58,7 +58,7 @@ class Watch:
         copy = copy_of(plan)
         self.asked = RestoredServer(host, config, server, copy, programs)
         self._major = copy.major
-        self.sight: Observation = NOTHING_SEEN
+        self.observation: Observation = NOTHING_SEEN
         self.report: Report | None = None
         self.refusal = ""
         """The refusal, if no login succeeded."""
@@ -85,25 +85,26 @@ class Watch:
 
     @property
     def lsn(self) -> Lsn | None:
-        return self.report.lsn if self.report is not None else self.sight.consistent_to
+        return self.report.lsn if self.report is not None else self.observation.consistent_to
 
     async def look(self) -> None:
         """Look once; a host that is too slow to answer is asked again, as long as the limits allow."""
         try:
-            self.sight = await observe_server(self.host, self.directory, self._programs, self.sight.elsewhere)
+            self.observation = await observe_server(self.host, self.directory, self._programs,
+                                                    self.observation.elsewhere)
         except Unreachable:
             raise
         except PgvaultError:
             return
-        self.asked.seen(self.sight)
-        if self.sight.alive:
+        self.asked.seen(self.observation)
+        if self.observation.alive:
             self._seen_alive, self._dead_looks = True, 0
-            if self.sight.replayer is not None:
-                self._replayers.append(self.sight.replayer)
-        self.report = await self._asked() if self.sight.alive else None
+            if self.observation.replayer is not None:
+                self._replayers.append(self.observation.replayer)
+        self.report = await self._asked() if self.observation.alive else None
 
     async def _asked(self) -> Report | None:
-        if self.sight.status in ("starting", "standby", "stopping"):
+        if self.observation.status in ("starting", "standby", "stopping"):
             self._refusals = 0
             return None
         if time.monotonic() < self._ask_at:
@@ -123,36 +124,36 @@ class Watch:
         return _report_of(row)
 
     def signs(self) -> set[str]:
-        return self.sight.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
+        return self.observation.signs_of_life() | ({str(self.report.lsn)} if self.report is not None else set())
 
     def how_it_ended(self) -> str:
         """Return words that follow "the restored server" if it ended, never came, or crashes again and again."""
         if restarts_too_often(self._replayers):
             return "crashes and starts again, over and over"
-        if self.sight.alive:
+        if self.observation.alive:
             return ""
         self._dead_looks += 1
-        began = self._seen_alive or bool(self.sight.log or self.gave_up) or self.sight.is_full
+        began = self._seen_alive or bool(self.observation.log or self.gave_up) or self.observation.is_full
         if (self._dead_looks >= SURE_LOOKS) if began else (time.monotonic() - self._began > ABSENT_SECONDS):
             return "ended before it reached the target" if self._replayed else "did not start"
         return ""
 
     @property
     def _replayed(self) -> bool:
-        return self.sight.is_recovering or bool(self._replayers)
+        return self.observation.is_recovering or bool(self._replayers)
 
     def proof(self, arrived: Arrived) -> Proof:
         report = self.report
-        lines = tuple(line for line in self.sight.log if _REACHED.search(line))
+        lines = tuple(line for line in self.observation.log if _REACHED.search(line))
         lag = report.lag_bytes if report is not None and arrived.state == FOLLOWING else None
         seconds = report.lag_seconds if report is not None and lag is not None else None
         return Proof(arrived.state, report.last_commit if report else None, arrived.timeline, arrived.lsn, lines[-4:],
                      None if lag is None else max(lag, 0), 0.0 if lag is not None and lag <= 0 else seconds,
-                     refusal=self.refusal if report is None and self.sight.alive else "")
+                     refusal=self.refusal if report is None and self.observation.alive else "")
 
     @property
     def failures(self) -> list[str]:
-        return [line for line in self.sight.log if FAILED.search(line)]
+        return [line for line in self.observation.log if FAILED.search(line)]
 
 
 def _report_of(row: dict[str, object]) -> Report:

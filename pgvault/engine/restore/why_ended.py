@@ -54,7 +54,7 @@ _STEPS = (
 )
 
 
-def said_of_it(lines: Sequence[str]) -> list[str]:
+def cause_lines(lines: Sequence[str]) -> list[str]:
     """Return the last lines that show the cause, without what is before their level; if there are none, just the last
     ones."""
     end = _last(FAILED.pattern, lines)

@@ -77,7 +77,7 @@ async def open_for_use(copy: RestoredCopy, config: Config, emit: Emit, *, lift: 
             server = Vault(config.vault.home).server(copy.server)
             recovery = await asyncio.to_thread(of_job, server, copy.job) or \
                 Recovery(timeline, copy.timeline, copy.job, copy.host, copy.directory)
-            await follow_promotion(running.host, running.sight.directory, server, recovery, timeline, emit)
+            await follow_promotion(running.host, running.observation.directory, server, recovery, timeline, emit)
         return Opened(copy.place, timeline, await _lift(side, copy) if lift else ())
 
 
@@ -99,10 +99,10 @@ async def _promoted(running: RunningCopy, side: Side) -> int:
             return int(timeline)
         if paused:
             await side.run(_RESUME)
-        sight = await observe_server(running.host, running.copy.directory, running.programs)
-        if not sight.alive:
+        observation = await observe_server(running.host, running.copy.directory, running.programs)
+        if not observation.alive:
             raise PgvaultError(f"{running.copy.called} ended instead of opening",
-                               detail=f"Its log ends with: {' / '.join(sight.log[-3:]) or 'nothing'}.",
+                               detail=f"Its log ends with: {' / '.join(observation.log[-3:]) or 'nothing'}.",
                                hint=f"Check its log in {running.copy.place}, and start it again.")
         await asyncio.sleep(_POLL_SECONDS)
     raise PgvaultError(f"{running.copy.called} has not left its recovery for {_LONGEST_SECONDS:.0f} seconds",

@@ -102,7 +102,7 @@ class _Planning:
 
     async def _conditions(self, plan: BringBackPlan, taken: Collection[str],
                           known: Collection[str]) -> AsyncIterator[Precondition]:
-        here, live = await self.there.standing(), await self.live.standing()
+        here, live = await self.there.facts(), await self.live.facts()
         yield holds("restored server", f"PostgreSQL {here.version} in {plan.place}")
         yield _live(plan, here, live)
         yield await self._names(plan, taken, known)

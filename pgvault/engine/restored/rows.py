@@ -74,13 +74,13 @@ class Mover:
     async def beside(self, relation: Relation, schema: str) -> Moved:
         """Copy into a new table of that schema, with its columns and keys. Generated columns become plain values."""
         columns, keys = await self._columns(relation), await self._source.rows(_KEYS, (relation.oid,))
-        aim = f"{sql_identifier(schema)}.{sql_identifier(relation.name)}"
+        target = f"{sql_identifier(schema)}.{sql_identifier(relation.name)}"
         parts = [*(each.definition for each in columns), *(key for (key,) in keys)]
-        await self._live.run(f"CREATE TABLE {aim} ({', '.join(parts)})")
+        await self._live.run(f"CREATE TABLE {target} ({', '.join(parts)})")
         listed = ", ".join(sql_identifier(each.name) for each in columns)
         source = relation.shown if relation.kind in "pm" else f"ONLY {relation.shown}"
-        await self._copy(f"COPY (SELECT {listed} FROM {source}) TO STDOUT", f"COPY {aim} FROM STDIN", relation)
-        return await self._counted(relation, source, aim)
+        await self._copy(f"COPY (SELECT {listed} FROM {source}) TO STDOUT", f"COPY {target} FROM STDIN", relation)
+        return await self._counted(relation, source, target)
 
     async def sequence(self, relation: Relation) -> None:
         """Set a sequence to the copy's state."""
@@ -121,14 +121,14 @@ class Mover:
         self._progress.add(len(rest), 1)
         self._progress.report()
 
-    async def _counted(self, relation: Relation, source: str, aim: str) -> Moved:
-        here, there = await self._count(self._source, source), await self._count(self._live, aim)
+    async def _counted(self, relation: Relation, source: str, target: str) -> Moved:
+        here, there = await self._count(self._source, source), await self._count(self._live, target)
         if here != there:
-            raise PgvaultError(f"{aim} has {there} rows in {self._live.name}, and {here} in the restored copy",
+            raise PgvaultError(f"{target} has {there} rows in {self._live.name}, and {here} in the restored copy",
                                detail="They were counted before the commit.",
                                hint="Search for what removes rows there: rules, triggers, an extension.")
         self._emit(Checked(f"{relation.shown} has all its rows", "ok", f"{there} on both sides"))
-        return Moved(aim, there)
+        return Moved(target, there)
 
     async def _count(self, side: Side, table: str) -> int:
         [(number,)] = await side.rows(f"SELECT count(*) FROM {table}")

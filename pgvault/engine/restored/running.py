@@ -30,7 +30,7 @@ class RunningCopy:
     host: Host
     programs: str
     """The directory of PostgreSQL's programs of its major version, on its host."""
-    sight: Observation
+    observation: Observation
     server: RestoredServer
 
     async def connect(self, scope: AsyncExitStack, database: str) -> tuple[Side, LoginPath]:
@@ -90,21 +90,21 @@ async def reach_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIte
 async def open_copy(copy: RestoredCopy, config: Config, emit: Emit) -> AsyncIterator[RunningCopy]:
     """Open the copy; Refused if it does not run."""
     host_config = config.host(copy.host) if copy.host else None
-    async with reach_copy(copy, config, emit) as (host, programs, sight):
-        if not sight.alive:
+    async with reach_copy(copy, config, emit) as (host, programs, observation):
+        if not observation.alive:
             if (await probe_destination(host, copy.directory, ())).incomplete_restore == copy.job:
                 raise Refused(f"{copy.called} is partly removed: {copy.place}", detail="It cannot be started again.",
                               hint="Remove the rest: " + join(["pgvault", "throw-away", copy.job, "--remove",
                                                                copy.directory]))
             start = (host_config and host_config.start_command_for(copy.directory)) or \
                 join([f"{programs}/pg_ctl", "start", "-D", copy.directory])
-            where = "no longer exists" if not sight.directory else "does not run"
+            where = "no longer exists" if not observation.directory else "does not run"
             raise Refused(f"{copy.called} {where}: {copy.place}",
-                          hint=f"Start it on {host.description}: {start}" if sight.directory else
+                          hint=f"Start it on {host.description}: {start}" if observation.directory else
                           f"Restore again: pgvault restore {copy.server} --choices shows what can be reached.")
         server = RestoredServer(host, host_config, config.server(copy.server), copy, programs)
-        server.seen(sight)
-        yield RunningCopy(copy, config, host, programs, sight, server)
+        server.seen(observation)
+        yield RunningCopy(copy, config, host, programs, observation, server)
 
 
 async def program(running: RunningCopy, name: str) -> str:

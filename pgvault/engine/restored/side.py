@@ -13,7 +13,7 @@ from pgvault.io.login import AsyncConnection
 from pgvault.io.postgres_failure import first_line, sentence, translated
 from pgvault.model.errors import Refused
 
-_STANDING: Final = """SELECT (SELECT system_identifier::text FROM pg_control_system()),
+_FACTS: Final = """SELECT (SELECT system_identifier::text FROM pg_control_system()),
   extract(epoch FROM pg_postmaster_start_time())::float8, pg_is_in_recovery(), current_setting('server_version')"""
 
 
@@ -56,6 +56,6 @@ class Side:
         with self.blamed():
             await self.sql.execute(statements.encode() if isinstance(statements, str) else statements, parameters)
 
-    async def standing(self) -> SideFacts:
-        [row] = await self.rows(_STANDING)
+    async def facts(self) -> SideFacts:
+        [row] = await self.rows(_FACTS)
         return SideFacts(*row)

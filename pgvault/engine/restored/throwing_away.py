@@ -77,15 +77,15 @@ class ThrownAway:
 async def plan_throw_away(copy: RestoredCopy, config: Config, emit: Emit) -> ThrowAwayPlan:
     """Plan the removal; NotFound if nothing is left."""
     host_config = config.host(copy.host) if copy.host else None
-    async with reach_copy(copy, config, emit) as (host, programs, sight):
+    async with reach_copy(copy, config, emit) as (host, programs, observation):
         there = await probe_destination(host, copy.directory, (), (host_config and host_config.bin_directory) or "",
                                         measure=True)
         if there.directory.contents in (Contents.MISSING, Contents.EMPTY):
             raise NotFound(f"{copy.called} no longer exists: {copy.place}", hint="There is nothing to remove.")
-        looked = _Looked(copy, config, host_config, host, programs, sight, there)
+        looked = _Looked(copy, config, host_config, host, programs, observation, there)
         conditions = [each async for each in looked.conditions()]
-    return ThrowAwayPlan(copy.server, copy.job, copy.host, there.directory.real_path, copy.tablespaces, sight.alive,
-                         there.held_bytes, tuple(conditions))
+    return ThrowAwayPlan(copy.server, copy.job, copy.host, there.directory.real_path, copy.tablespaces,
+                         observation.alive, there.held_bytes, tuple(conditions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class _Looked:
     host_config: HostConfig | None
     host: Host
     programs: str
-    sight: Observation
+    observation: Observation
     there: Destination
 
     async def conditions(self) -> AsyncIterator[Precondition]:
@@ -133,11 +133,11 @@ class _Looked:
 
     async def _use(self) -> dict[str, object]:
         """Return what it reports about its use; empty if it does not run or does not answer."""
-        if not self.sight.alive:
+        if not self.observation.alive:
             return {}
         server = RestoredServer(self.host, self.host_config, self.config.server(self.copy.server), self.copy,
                                 self.programs)
-        server.seen(self.sight)
+        server.seen(self.observation)
         with suppress(NotAnswered):
             return (await server.ask(_USE))[0]
         return {}
@@ -159,7 +159,7 @@ class _Looked:
         if started == use.get("started"):
             return fails(name, f"The conninfo of {server.name} leads to this very server: it is the live one.",
                          "Choose another copy.")
-        if self.sight.alive and not use and abs(started - (self.sight.started or 0)) <= _SAME_START:
+        if self.observation.alive and not use and abs(started - (self.observation.started or 0)) <= _SAME_START:
             return fails(name, f"The conninfo of {server.name} leads to a server with the same start time, "
                          "and this one rejects logins, so that it may be the live one.",
                          "Stop it by hand if it is not, then run this again.")
@@ -170,7 +170,7 @@ class _Looked:
         return here == (server.ssh.host if server.ssh else "")
 
     async def _unused(self, use: dict[str, object]) -> Precondition:
-        if not self.sight.alive:
+        if not self.observation.alive:
             return await self._at_rest()
         if not use:
             return Precondition("not in use", Outcome.WARNING, "not known, as it rejects logins",
@@ -209,9 +209,9 @@ async def throw_away(plan: ThrowAwayPlan, copy: RestoredCopy, config: Config, em
         raise Refused(f"{copy.directory} leads to {again.directory} now", detail=f"It led to {plan.directory} when the "
                       "plan was made. Nothing was removed.", hint=f"See the plan again: {join(again.to_argv())}")
     host_config = config.host(copy.host) if copy.host else None
-    async with reach_copy(copy, config, emit) as (host, programs, sight):
+    async with reach_copy(copy, config, emit) as (host, programs, observation):
         try:
-            if sight.alive:
+            if observation.alive:
                 emit(PhaseStarted("stop"))
                 command = host_config.stop_command_for(copy.directory, plan.directory) if host_config else None
                 await _stop(host, command, plan, programs)
