@@ -14,7 +14,7 @@ _INDENT = 11
 
 
 def words(plan: BackupPlan) -> list[str]:
-    """Return the words behind `pgvault`; the backup continues when the console is left."""
+    """Return the words after `pgvault`; the backup continues when the console is left."""
     return [*plan.to_argv()[1:], "--detach"]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pgvault.model.window import Survey
 
 _FAR = 1 << 62
-"""A number behind every segment."""
+"""A number after that of every segment."""
 Stretch = tuple[int, int, int]
 """A timeline, and the numbers of the first and the last segment on it."""
 

@@ -50,7 +50,7 @@ class NearTransaction:
 
 def transactions_near(server: ServerVault, timeline: int, lsn: Lsn, count: int, *,
                       partial: bool = False) -> list[NearTransaction]:
-    """Return up to `count` transactions that ended before a position, and as many that ended at or behind it, in order.
+    """Return up to `count` transactions that ended before a position, and as many that ended at or after it, in order.
 
     Those that ended far away, or in unreadable segments, are left out. NotFound if there is no WAL of the timeline. A
     call takes about 0.1 s.

@@ -1,5 +1,6 @@
-"""Determines where streaming begins: right behind the archived WAL, or as near behind it as the server still has
-WAL."""
+"""Determines where streaming begins: right after the archived WAL, or at the next position at which the server still
+has WAL.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def frontier(history: History, archived: Collection[Segment], flushed: Lsn, held
              not_before: int = 0) -> Frontier:
     """Determine it on the path of `history`, the server's timeline, up to `flushed`, its end.
 
-    `archived` are the archived segments. `held_from` is where the slot's WAL begins: a gap behind it can be filled.
+    `archived` are the archived segments. `held_from` is where the slot's WAL begins: a gap after it can be filled.
     `not_before` is the number below which the server no longer has WAL.
     """
     current = flushed // size

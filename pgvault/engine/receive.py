@@ -2,7 +2,7 @@
 
 What is reported to the server as flushed is on disk here, in `streaming/` or in the archive, so the server can remove
 its own copy. The receiver follows reconnections, restarts and promotions. If the server no longer has the next WAL, the
-gap is reported, and streaming continues behind it. It blocks by design: one thread waits for the socket and for `Stop`.
+gap is reported, and streaming continues after it. It blocks by design: one thread waits for the socket and for `Stop`.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Session:
             self._file.close()
 
     def skip_removed(self, error: WalRemoved) -> int:
-        """Return the number of the first segment behind the requested one that the server still has."""
+        """Return the number of the first segment after the requested one that the server still has."""
         asked = self._asked.number if self._asked else 0
         begin = next((number for number in self._numbers_on_server() if number > asked), asked + 1)
         self._emit(Noted(f"{error.message}: {error.detail} The gap is harmful until the next backup; "
@@ -287,7 +287,7 @@ class Session:
             self._heard_recorded_at = now
 
     def _write(self, message: WalData, position: Lsn, timeline: int) -> Lsn:
-        """Write received WAL, and archive full segments. Return the position behind it."""
+        """Write received WAL, and archive full segments. Return the position after it."""
         if message.start != position:
             raise PgvaultError(f"{self._server.name} sent WAL from {message.start}, expected {position}")
         rest = memoryview(message.data)

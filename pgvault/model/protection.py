@@ -2,7 +2,7 @@
 count, and whether they are as new and as many as a server's settings require.
 
 `check`, `status`, the verdicts of retention and the console ask these rules. What is missing in the WAL between and
-behind the backups is in `pgvault.model.window`.
+after the backups is in `pgvault.model.window`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Protection:
     latest: datetime | None
     """The last archived commit of the newest timeline, regardless of gaps."""
     gaps: tuple[Gap, ...]
-    """Gaps behind which no backup begins."""
+    """Gaps after which no backup begins."""
     receiver: str | None
     """The receiver, in words; None if none runs."""
     unheard: timedelta | None

@@ -1,7 +1,7 @@
 """What a person asks of a restore, and how it is spelled on the command line of `pgvault restore`.
 
-Each option stands here once: `add_options` declares it, `read_options` reads it and `RestoreRequest.to_argv` writes it,
-for the command line, for the command of a plan and for the console's wizard.
+Each option is defined here once: `add_options` declares it, `read_options` reads it and `RestoreRequest.to_argv` writes
+it, for the command line, for the command of a plan and for the console's wizard.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class RestoreRequest:
                              hint="Name the place as --target-time or --target-lsn; pgvault wal SERVER shows the last.")
 
     def to_argv(self) -> list[str]:
-        """Return the command line that asks for this. `parse` reads the words behind `pgvault restore`."""
+        """Return the command line that asks for this. `parse` reads the words after `pgvault restore`."""
         argv = ["pgvault", "restore", self.server, self.backup, *([self.directory] if self.directory else [])]
         if self.host:
             argv += ["--host", self.host]
@@ -116,7 +116,7 @@ def point_options(target: Target, timeline: int | None = None, *, partial: bool 
 
 
 def parse(words: Sequence[str], zone: str | None = None) -> RestoreRequest:
-    """Return the request of the words behind `pgvault restore`; UsageError says what is wrong.
+    """Return the request of the words after `pgvault restore`; UsageError says what is wrong.
 
     A time without a zone is read in `zone`.
     """

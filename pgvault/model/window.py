@@ -61,7 +61,7 @@ class Archived(NamedTuple):
     whole: int | None = None
     """Where its last complete record ends; None if the segment was not read yet."""
     stops: bool = False
-    """Whether recovery cannot continue behind it: its WAL ends there, and not because the server closed the segment."""
+    """Whether recovery cannot continue after it: its WAL ends there, and not because the server closed the segment."""
     last_at: int | None = None
     """Where its last record begins; None if the segment was not read yet."""
     ends_by: str | None = None
@@ -89,9 +89,9 @@ class Gap:
     after: Segment
     """The last one before the gap. If a timeline's beginning is missing, it is on the parent timeline."""
     before: Segment
-    """The first one behind the gap."""
+    """The first one after the gap."""
     harmless: bool
-    """Whether a newer backup begins behind the gap."""
+    """Whether a newer backup begins after the gap."""
 
     @property
     def missing(self) -> int:
@@ -108,7 +108,7 @@ class Break:
     cause: str
     """DAMAGED, MINIMAL, or the reason why the WAL ends early though the archive continues."""
     harmless: bool
-    """Whether a newer backup begins behind the break."""
+    """Whether a newer backup begins after the break."""
 
     @property
     def reason(self) -> str:
@@ -175,7 +175,7 @@ class Survey:
 
     @property
     def harmful_breaks(self) -> tuple[Break, ...]:
-        """Breaks behind which no backup begins."""
+        """Breaks after which no backup begins."""
         return tuple(each for each in self.breaks if not each.harmless)
 
     @property
@@ -185,7 +185,7 @@ class Survey:
 
     @property
     def harmful_gaps(self) -> tuple[Gap, ...]:
-        """Gaps behind which no backup begins."""
+        """Gaps after which no backup begins."""
         return tuple(gap for timeline in self.timelines for gap in timeline.gaps if not gap.harmless)
 
 
@@ -281,8 +281,9 @@ class _Path:
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
     def _latest(self, run: Sequence[Piece], begin: Lsn, finished: datetime | None) -> int | None:
-        """Return the latest commit at `begin` or behind it. Earlier commits in that segment do not count, and may have
-        later times if the clock was put back."""
+        """Return the latest commit at `begin` or after it. Earlier commits in that segment do not count, and may have
+        later times if the clock was put back.
+        """
         latest = max((s.latest for s in run if s.latest is not None and s.number * self.size >= begin), default=None)
         parted = next((s for s in run if s.number == begin // self.size), None) if begin % self.size else None
         found = instant(parted.latest) if parted else None
@@ -366,8 +367,9 @@ def _before_branch(history: History, number: int, size: int) -> Segment:
 
 
 def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], size: int) -> bool:
-    """Return whether a restorable backup begins behind it. `good` has the start of each timeline's newest restorable
-    backup."""
+    """Return whether a restorable backup begins after it. `good` has the start of each timeline's newest restorable
+    backup.
+    """
     start = before.start(size)
     return any(begin >= start and tree.history(timeline).holds(before.timeline, start)
                for timeline, begin in good.items())

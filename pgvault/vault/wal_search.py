@@ -67,7 +67,7 @@ class Row(NamedTuple):
     end_at: int
     """See `end`."""
     stops: bool
-    """True if recovery cannot continue behind it: its WAL ends there, and not because the server closed the segment."""
+    """True if recovery cannot continue after it: its WAL ends there, and not because the server closed the segment."""
     removals: int | None = None
     most_rows: int | None = None
     """The most rows that one commit changed, as `wal.losses.Losses.most_rows`; None if unknown."""

@@ -178,7 +178,7 @@ def _parse_block(data: bytes, at: int, block_id: int, before: _Fragment | None, 
 
 
 def _parse_image(data: bytes, at: int, wal: WalFormat, block_size: int) -> tuple[PageImage, int, int]:
-    """Return the image without its bytes, their count, and the offset behind it."""
+    """Return the image without its bytes, their count, and the offset after it."""
     length, hole_offset, info = _IMAGE.unpack_from(data, at)
     at += _IMAGE.size
     applied = bool(info & wal.image_is_applied)

@@ -40,7 +40,7 @@ class Change(NamedTuple):
 
 
 def record_at(data: bytes, start: int, lsn: int, *, block: int, size: int) -> bytes | None:
-    """Return the record at `lsn` from whole pages that start at position `start`; None if it continues behind them.
+    """Return the record at `lsn` from whole pages that start at position `start`; None if it continues after them.
 
     ValueError if there is none. `block` is the size of a page, `size` that of a segment.
     """

@@ -170,7 +170,7 @@ def _count(main: bytes, at: int, size: int) -> int:
 
 
 def _array(main: bytes, at: int, element: Struct) -> tuple[list[tuple[int, ...]], int]:
-    """Return the elements, and the offset behind them."""
+    """Return the elements, and the offset after them."""
     count = _count(main, at, element.size)
     at += _COUNT.size
     end = at + count * element.size

@@ -16,7 +16,7 @@ LOOK, BRING_BACK, OPEN, LIFT, THROW_AWAY, OTHER_POINT = \
     "look", "bring-back", "open-copy", "lift", "throw-away", "retry"
 """The names of the acts, as the console's keys have them."""
 Shown = Callable[[Sequence[str]], str]
-"""Formats the words behind `pgvault` as a command line for a shell."""
+"""Formats the words after `pgvault` as a command line for a shell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Next:
     says: str
     """Its purpose, in words."""
     words: tuple[str, ...] = ()
-    """The words behind `pgvault`; empty for an act of the console alone."""
+    """The words after `pgvault`; empty for an act of the console alone."""
 
 
 def afterwards(draft: Draft, took: str) -> Iterator[Next]:

@@ -124,7 +124,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def place_of(point: Point | None, answer: Answer) -> tuple[int, datetime | None]:
-    """Return the point's place on the timeline strip, or where it would be: in a gap, or behind the archive's end."""
+    """Return the point's place on the timeline strip, or where it would be: in a gap, or after the archive's end."""
     if answer.stop:
         return answer.stop.timeline, answer.stop.time or (point.time if point else None)
     timeline = answer.reaches[-1].timeline if answer.reaches else 1

@@ -152,11 +152,11 @@ class Draft:
     # The command
 
     def question(self) -> list[str]:
-        """Return the words behind `pgvault` that look up the point; no host is touched."""
+        """Return the words after `pgvault` that look up the point; no host is touched."""
         return ["restore", self.server, self.backup, *self._point_options(), "--choices"]
 
     def words(self) -> list[str]:
-        """Return the words behind `pgvault` that carry out the draft."""
+        """Return the words after `pgvault` that carry out the draft."""
         return self.request().to_argv()[1:]
 
     def request(self) -> RestoreRequest:

@@ -36,7 +36,7 @@ class Planned:
 
     @property
     def command(self) -> list[str]:
-        """Return the words behind `pgvault` that carry out exactly this plan."""
+        """Return the words after `pgvault` that carry out exactly this plan."""
         return shlex.split(self.document["command"])[1:]
 
     @property

@@ -74,7 +74,7 @@ class Search:
 
     @property
     def words(self) -> list[str]:
-        """Return the words behind `pgvault` that search, on every timeline."""
+        """Return the words after `pgvault` that search, on every timeline."""
         return search_words(self.server, self.kinds, self.rows)
 
     @property

@@ -62,7 +62,7 @@ class View(BaseView):
         return ()
 
     def command_words(self) -> list[str] | None:
-        """Return the words behind `pgvault` that do, or show, the same as the selection; None if there are none."""
+        """Return the words after `pgvault` that do, or show, the same as the selection; None if there are none."""
         return None
 
     def command_line(self) -> str | None:

@@ -31,7 +31,7 @@ class Around:
     is_last: bool
 
     def index_at(self, cursor: Cursor) -> int:
-        """Return the index of the transaction at a place, or of the last one before it; -1 if all are behind it."""
+        """Return the index of the transaction at a place, or of the last one before it; -1 if all are after it."""
         if (lsn := position(cursor)) is not None:
             return bisect_right(self.found, lsn, key=lambda each: each.lsn) - 1
         return bisect_right(self._times, cursor.at) - 1

@@ -51,7 +51,7 @@ def at_end_of(chart: Chart, lane: int, backup_id: str) -> Reach | None:
 
 
 def _side(span: WindowSpan, at: int, lsn: Lsn | None) -> int:
-    """Return whether a place is before a window, -1, in it, 0, or behind it, 1."""
+    """Return whether a place is before a window, -1, in it, 0, or after it, 1."""
     if lsn is not None:
         return (lsn >= span.window.until_lsn) - (lsn < span.window.from_lsn)
     return (at > span.until) - (at < span.begin)

@@ -117,7 +117,7 @@ class Stage(Vertical):
         return ""
 
     def words(self) -> list[str] | None:
-        """Return the words behind `pgvault` that do the same; None before the answers suffice for it."""
+        """Return the words after `pgvault` that do the same; None before the answers suffice for it."""
         return None
 
     def copyable(self) -> str:

@@ -116,7 +116,7 @@ class WhereStep(Stage):
         self._explain()
 
     async def _look_at_backup(self) -> None:
-        """Look up which tablespaces need a place at the point: those of the backup and of the WAL behind it."""
+        """Look up which tablespaces need a place at the point: those of the backup and of the WAL after it."""
         answer = await self.session.ask(self.session.draft)
         self._problem = answer if isinstance(answer, Failure) else None
         if isinstance(answer, Answer):

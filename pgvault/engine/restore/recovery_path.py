@@ -133,8 +133,7 @@ class RecoveryPath:
         return self.once(("break", row.name), lambda: self._search.break_behind(self.history, row))
 
     def left_out(self, row: Row) -> Row | None:
-        """Return the unfinished segment that would continue the WAL behind `row`, the last one, if it were asked for.
-        """
+        """Return the unfinished segment that would continue the WAL after `row`, the last one, if it were asked for."""
         return self.once(("left out", row.name), lambda: self._search.left_out(self.history, row))
 
     def points(self, begin: Lsn, name: str) -> Sequence[NamedPoint]:

@@ -95,7 +95,7 @@ class SentWal:
             raise Corrupt(f"the unfinished segment {self._need.last} cannot be read", detail=f"{error}.") from None
 
     def _without_path(self, lsn: int) -> tuple[Change, ...]:
-        """Return nothing if the record continues behind the WAL that is sent: it is not replayed."""
+        """Return nothing if the record continues after the WAL that is sent: it is not replayed."""
         held, at, block = b"", 0, 0
         number = lsn // self._size
         try:

@@ -53,7 +53,7 @@ class NoStopCause(Enum):
     TOO_EARLY = auto()
     """The target lies before the backup's end."""
     UNKNOWN = auto()
-    """The WAL behind the backup does not have it."""
+    """The WAL after the backup does not have it."""
     BROKEN = auto()
     """WAL that the backup itself needs is missing."""
     TOO_LATE = auto()
@@ -164,7 +164,7 @@ def _at_name(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtName) -
     wal.refuse_unread()
     if points:
         return _too_early(path, backup)
-    return _unknown(path, wal, backup, f"no restore point of that name is behind backup {backup.id} on the way to "
+    return _unknown(path, wal, backup, f"no restore point of that name is behind backup {backup.id} on the path to "
                                       f"timeline {path.history.timeline}")
 
 

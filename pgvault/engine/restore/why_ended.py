@@ -2,8 +2,8 @@
 
 The cause is often not in the FATAL line itself: "configuration file contains errors" comes after the LOG line that
 names the setting, "could not create any TCP/IP sockets" after the one that names the address, and that of a failed
-restore_command after what the program said. Logs come in any language: where PostgreSQL leaves a part of a message as
-it is (names of functions, settings, build options), the rule looks for that.
+restore_command after the program's own output. Logs come in any language: where PostgreSQL leaves a part of a message
+as it is (names of functions, settings, build options), the rule looks for that.
 """
 
 from __future__ import annotations
