@@ -125,9 +125,9 @@ class BaseConsole(Keystrokes):
     def select_server(self, server: str) -> None:
         if server and server != self.server:
             self.server = server
-            self.tell_views(Change.SERVER)
+            self.notify_views(Change.SERVER)
 
-    def tell_views(self, change: Change) -> None:
+    def notify_views(self, change: Change) -> None:
         """Notify every view on the screen's stack; other views read the state when they come up."""
         if not self.is_running:  # it is ending, and its screens are being removed
             return
@@ -153,7 +153,7 @@ class BaseConsole(Keystrokes):
         if (problem is None and changed != self._job_changes) or str(problem) != str(self.jobs_problem):
             self._job_changes = changed
             self.jobs_problem = problem
-            self.tell_views(Change.JOBS)
+            self.notify_views(Change.JOBS)
         self._announce_ends()
         if ended := before.keys() - {each.job.id for each in self.queries.jobs.running}:
             await self._look_at_vault()
@@ -168,7 +168,7 @@ class BaseConsole(Keystrokes):
                           "information" if is_done else "error")
 
     def _poll_vault(self) -> None:
-        self.tell_views(Change.CLOCK)
+        self.notify_views(Change.CLOCK)
         if not self.paused and not is_busy(self, "vault-poll"):  # on a slow vault each reading would end the one before
             run_in_background(self, "vault-poll", self._look_at_vault)
 
@@ -188,10 +188,10 @@ class BaseConsole(Keystrokes):
             stamp = await run_query(partial(self.queries.stamp, server))
             self.protections[server] = await run_query(partial(self.queries.protection, server))
             self._stamps[server] = stamp  # not before: after an abandoned reading it would never be read again
-            self.tell_views(Change.VAULT)
+            self.notify_views(Change.VAULT)
 
     def _checks_changed(self) -> None:
-        self.tell_views(Change.CHECKS)
+        self.notify_views(Change.CHECKS)
 
     def check(self, server: str) -> None:
         """Check a server, or `all`; the check goes on when another view is opened."""

@@ -192,7 +192,7 @@ def named(found: RelationName, *, deleted: int = 0, updated: int = 0) -> WalObje
                      updated)
 
 
-def beside_the_dropped(finding: Finding, names: NamesAt) -> tuple[WalObject, ...]:
+def truncated_or_rewritten(finding: Finding, names: NamesAt) -> tuple[WalObject, ...]:
     """Return the relations that lost their files and were not dropped: rewritten or truncated, the tables among them;
     indexes if there is no table. A table that is younger than all backups, and was rewritten before, is not known."""
     dropped = set(finding.oids)

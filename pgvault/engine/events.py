@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from pgvault.engine.event_names import NameBook, NamesAt, WalObject, beside_the_dropped, dropped_schema, in_order, named
+from pgvault.engine.event_names import (
+    NameBook,
+    NamesAt,
+    WalObject,
+    dropped_schema,
+    in_order,
+    named,
+    truncated_or_rewritten,
+)
 from pgvault.engine.event_reading import LEAST, LOOK_BACK, Found, Rules, Stretch, backwards, forwards
 from pgvault.engine.progress import reading_progress
 from pgvault.model.errors import NotFound
@@ -252,7 +260,7 @@ def describe_event(finding: Finding, names: NamesAt, row: Row) -> Iterator[WalEv
         yield event
         return
     yield replace(event, schema=dropped_schema(finding, names, objects))
-    if others := beside_the_dropped(finding, names):
+    if others := truncated_or_rewritten(finding, names):
         was_rewritten = finding.transient >= len(others) or not others[0].is_main
         yield replace(event, kind=EventKind.REWRITE if was_rewritten else EventKind.TRUNCATE, objects=others)
 

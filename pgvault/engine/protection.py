@@ -126,12 +126,12 @@ def _about_wal(evidence: ProtectionFacts, vault: VaultFacts) -> Iterator[str]:
     if vault.incoming and _is_past(evidence.waiting_since, STUCK, evidence.at):
         yield f"{_counted(vault.incoming, 'WAL file')} {_verb(vault.incoming, 'waits', 'wait')} to be archived"
     if vault.receiver is None:
-        yield from _nobody_receives(evidence, vault.wal)
+        yield from _without_receiver(evidence, vault.wal)
     elif silence := vault.unheard(evidence.at):
         yield f"the receiver has received nothing from {evidence.server.name} for {_span(silence)}"
 
 
-def _nobody_receives(evidence: ProtectionFacts, wal: WalFacts) -> Iterator[str]:
+def _without_receiver(evidence: ProtectionFacts, wal: WalFacts) -> Iterator[str]:
     at, streamed, newest = evidence.at, evidence.streamed_until, wal.newest_at
     if streamed is not None and _is_past(streamed, STUCK, at):
         yield f"the receiver has not run for {_span(at - streamed)}"

@@ -13,8 +13,8 @@ def cannot_connect(error: Exception, where: str, login: str) -> PgvaultError:
     """Return the error for a failed login. `login` is the equivalent ssh command line."""
     if isinstance(error, asyncssh.HostKeyNotVerifiable) and "revoked" in str(error):
         return Unreachable(f"THE HOST KEY OF {where} IS REVOKED: not connected",
-                           detail="known_hosts marks the key that it shows as @revoked: whoever has it may pose as the "
-                                  "host.",
+                           detail="known_hosts marks the key that it shows as @revoked: anyone who has it may pose as "
+                                  "the host.",
                            hint="Ask the administrator of the host. It needs a new key: accept that one, and keep the "
                                 "@revoked line.")
     cause, detail, hint = _connect_cause(error, login)

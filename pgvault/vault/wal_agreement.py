@@ -40,7 +40,7 @@ def reaches_further(newcomer: Copy, stored: Copy) -> bool | None:
     return reaches[0] > reaches[1]
 
 
-def mends(stored: Copy, newcomer: Copy, carry: Carry | None) -> bool:
+def repairs(stored: Copy, newcomer: Copy, carry: Carry | None) -> bool:
     """Return whether the WAL of a stored whole segment breaks off and the newcomer's, the same up to there, does not.
 
     `carry` is that of the previous segment, if it is known.

@@ -241,7 +241,7 @@ def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:
     stored = _digest_of(server, name)
     if stored == spooled.sha256:
         return stored
-    if stored is not None and not _mends(server, name, spooled, stored):
+    if stored is not None and not _repairs(server, name, spooled, stored):
         further = _further(server, name, spooled)
         if further is None:
             raise _other_content(name)
@@ -266,17 +266,17 @@ def _digest_of(server: ServerVault, name: str) -> bytes | None:
         return None
 
 
-def _mends(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> bool:
+def _repairs(server: ServerVault, name: str, spooled: _Spooled, stored: bytes) -> bool:
     """Return whether the newcomer is the whole segment of which the stored one is a damaged copy; that copy is then
     kept in quarantine.
     """
     if not isinstance(parse_wal_name(name), SegmentFile):
         return False
     from pgvault.vault.quarantine import set_aside_stored
-    from pgvault.vault.wal_agreement import mends
+    from pgvault.vault.wal_agreement import repairs
     from pgvault.vault.wal_facts import carry_to
 
-    if not mends(partial(server.store.stream, key_of(server, name)), spooled.file.open, carry_to(server, name)):
+    if not repairs(partial(server.store.stream, key_of(server, name)), spooled.file.open, carry_to(server, name)):
         return False
     set_aside_stored(server, name, "its WAL is damaged, and a whole copy arrived", stored)
     return True

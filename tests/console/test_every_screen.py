@@ -131,7 +131,7 @@ async def test_a_job_at_work_says_when_it_was_heard_of_last(desk: Desk) -> None:
         for told in ("copy", "40%", "40.0 MiB of 100.0 MiB", "2.5 MiB/s", "24 s left"):
             assert told in screen(pilot)
         desk.now += timedelta(seconds=7)
-        pilot.app.tell_views(Change.CLOCK)
+        pilot.app.notify_views(Change.CLOCK)
         await settle(pilot)
         assert "heard" not in lines(pilot)[3]
         assert "no news for 11 s" in screen(pilot)

@@ -153,7 +153,7 @@ async def test_a_size_that_comes_late_does_not_count(desk: Desk) -> None:
         await settle(pilot)
         pilot.app.screen.post_message(Resize(Size(80, 24), Size(80, 24)))
         await settle(pilot)
-        pilot.app.tell_views(Change.CLOCK)
+        pilot.app.notify_views(Change.CLOCK)
         await settle(pilot)
         assert screen(pilot).startswith("this is 60x10; 60x15 is needed")
 

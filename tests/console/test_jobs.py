@@ -359,7 +359,7 @@ def test_a_job_moves_with_its_amount_alone(desk: Desk) -> None:
     followed = book.followed(job)
     assert (followed.moved_at, followed.heard_at) == (later[5], later[46])
     assert followed.stillness(later[50]) == "nothing has moved for 45 s"
-    assert followed.said == "nothing has moved for 40 s"
+    assert followed.note == "nothing has moved for 40 s"
 
 
 async def test_cancelling_takes_two_steps_and_ends_with_the_verdict(desk: Desk) -> None:

@@ -154,7 +154,7 @@ async def test_x_checks_and_the_finding_comes_with_its_cause_and_fix(desk: Desk)
         assert "Not checked yet: x checks this server" in screen(pilot)
         await press(pilot, "x")
         desk.now += timedelta(hours=3)
-        pilot.app.tell_views(Change.CLOCK)
+        pilot.app.notify_views(Change.CLOCK)
         await settle(pilot)
         assert "FAILED 3h" in lines(pilot, "▸main")[0]
         names = [name for name in ("PostgreSQL", "cause", "fix", "wal_level", "directories", "ssh")
@@ -345,7 +345,7 @@ async def test_what_runs_is_seen_with_its_progress_and_its_silence(desk: Desk) -
         assert "MiB/s" in row
         assert lines(pilot, "✓ restore main  succeeded  <1m ago  copied")
         desk.now += timedelta(seconds=12)
-        pilot.app.tell_views(Change.CLOCK)
+        pilot.app.notify_views(Change.CLOCK)
         await settle(pilot)
         assert lines(pilot, "no news for 12 s  waits on: copy")
         await press(pilot, "b")
@@ -440,7 +440,7 @@ async def test_a_tick_while_the_console_ends_draws_nothing(desk: Desk, monkeypat
 
         async def one_by_one() -> None:
             await app.screen.query("*").remove()
-            app.tell_views(Change.CLOCK)
+            app.notify_views(Change.CLOCK)
             await close()
 
         monkeypatch.setattr(app, "_close_all", one_by_one)

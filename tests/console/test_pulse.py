@@ -31,20 +31,20 @@ async def test_a_server_that_ceases_or_begins_to_answer_is_checked(desk: Desk, m
     known: dict[str, bool | None] = {}
     async with desk.open(app) as pilot:
         asked = app.queries.commands.asked
-        await pulse._feel(app, known)
+        await pulse._check_changed(app, known)
         await settle(pilot)
         assert asked == [("check", "main")], "at the start, and not again while nothing changes"
         desk.says("check main", {**well, "outcome": "failed", "checks": [
             {"name": "PostgreSQL", "outcome": "failed", "cause": "connection refused"}]})
         now["main"] = False
-        await pulse._feel(app, known)
+        await pulse._check_changed(app, known)
         await settle(pilot)
         assert len(asked) == 2
         assert "WARNING" in screen(pilot)
         assert "connection refused" in screen(pilot)
         desk.says("check main", well)
         now["main"] = True
-        await pulse._feel(app, known)
+        await pulse._check_changed(app, known)
         await settle(pilot)
         assert "WARNING" not in screen(pilot)
 

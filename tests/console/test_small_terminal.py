@@ -83,7 +83,7 @@ async def test_a_recovery_from_the_question_to_the_proof(desk: Desk) -> None:
         await write(pilot, DIRECTORY)
         await press(pilot, "enter")
         await pilot.app.read_jobs()
-        pilot.app.tell_views(Change.JOBS)
+        pilot.app.notify_views(Change.JOBS)
         await settle(pilot)
         assert wizard(pilot).draft.step is Step.RUN
         assert "copies the backup and its WAL" in seen(pilot)

@@ -78,7 +78,7 @@ async def test_between_two_minutes_of_the_clock_nothing_is_sent(desk: Desk, monk
             desk.now += later
             await app.read_jobs()
             await app._look_at_vault()
-            app.tell_views(Change.CLOCK)
+            app.notify_views(Change.CLOCK)
             await settle(pilot)
             return screen(pilot)
 

@@ -194,10 +194,10 @@ def test_a_table_is_read_by_whoever_may(world: World) -> None:
 
 @pytest.mark.usefixtures("paused")
 def test_a_table_that_nobody_may_read_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RestoredServer, "_ways", _ways_of("nobody"))
+    monkeypatch.setattr(RestoredServer, "_login_paths", _ways_of("nobody"))
     found = look(world, table("here"))
     assert (found.presence, found.detail) == (Presence.UNKNOWN, "permission denied for table here")
-    monkeypatch.setattr(RestoredServer, "_ways", _ways_of("unknown"))
+    monkeypatch.setattr(RestoredServer, "_login_paths", _ways_of("unknown"))
     found = look(world, table("here"))
     assert found.presence is Presence.UNKNOWN
     assert 'role "unknown" does not exist' in found.detail

@@ -25,7 +25,7 @@ PHASES = {
     "look": ("looks", "whether the expected tables are there"),
 }
 """The phases of a restore, in words."""
-_WAITS = {"salvage": "the destination's disk", "copy": "the destination, or the way to it",
+_WAITS = {"salvage": "the destination's disk", "copy": "the destination, or the connection to it",
           "flush": "the destination's disks", "start": "the restored server to start",
           "recover": "the restored server, which replays WAL", "look": "the restored server to answer"}
 

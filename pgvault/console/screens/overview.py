@@ -292,7 +292,7 @@ class OverviewScreen(ServerView):
             self.servers.styles.height = lines
             self.newest.display = False
             return
-        heights = self._beside(lines) if self._is_broad else self._stacked(lines)
+        heights = self._side_by_side(lines) if self._is_broad else self._stacked(lines)
         for part in ("servers", "why", "checks", "jobs"):
             pane = self.query_one(f"#{part}")
             pane.display = heights[part] > 0
@@ -342,7 +342,7 @@ class OverviewScreen(ServerView):
             heights["checks" if heights["checks"] else "why"] += lines - sum(heights.values())
         return heights
 
-    def _beside(self, lines: int) -> dict[str, int]:
+    def _side_by_side(self, lines: int) -> dict[str, int]:
         """Lay out the state of the servers to the left of checks and jobs, and the rest below them."""
         below = shared(lines - _UPPER, self._below()[:2])
         room = lines - sum(below.values())

@@ -93,7 +93,7 @@ class View(BaseView):
             return
         self._apply_size()
         self.head.set(*head_parts(self.app))
-        self.path.set([" ", *self._path_parts()], list(self._beside_the_path()))
+        self.path.set([" ", *self._path_parts()], list(self._right_parts()))
         self.query_one(TooSmall).changed()
         self._show_keys()
 
@@ -112,7 +112,7 @@ class View(BaseView):
     def _is_typing(self) -> bool:
         return isinstance(self.focused, Input)
 
-    def _beside_the_path(self) -> Iterator[Part]:
+    def _right_parts(self) -> Iterator[Part]:
         """Return the views as tabs in the room that is left, preceded by a note if a larger terminal would show more.
         """
         paused = "refreshing is paused (p) " if self.app.paused else ""

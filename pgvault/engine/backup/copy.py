@@ -90,7 +90,7 @@ class RunMaker:
             return Stored(piece, Run(frame_id))
         before = self._before(piece)
         if before is not None and before.frame is not None:
-            if before.plain == frame_id and self._still_stands(before):
+            if before.plain == frame_id and self._is_still_stored(before):
                 return Stored(piece, before)
             if (changes := self._delta(before.frame, plain)) is not None:
                 delta_id = hashlib.sha256(changes).digest()
@@ -119,7 +119,7 @@ class RunMaker:
             return False
         return True
 
-    def _still_stands(self, run: Run) -> bool:
+    def _is_still_stored(self, run: Run) -> bool:
         return all(part is None or self._store.has(part) for part in (run.frame, run.delta))
 
     def _delta(self, parent: bytes, plain: memoryview) -> bytes | None:

@@ -134,14 +134,14 @@ class RestoredServer:
 
     async def _ask(self, sql: str) -> list[dict[str, Any]]:
         failures: list[str] = []
-        for way, name in self._tries():
+        for login, name in self._tries():
             async with AsyncExitStack() as scope:
                 try:
-                    rows = await (await self._open(scope, way, name)).rows(sql)
+                    rows = await (await self._open(scope, login, name)).rows(sql)
                 except NotAnswered as failure:
                     failures.append(failure.text)
                     continue
-            self._last = way, name
+            self._last = login, name
             return rows
         raise NotAnswered(_most_useful(failures) or "where it listens is not known")
 
@@ -150,10 +150,10 @@ class RestoredServer:
         privileges. Raises NotAnswered if there is none.
         """
         failures, found = [], False
-        for way in dict.fromkeys([*([self._last[0]] if self._last else []), *self._ways()]):
+        for login in dict.fromkeys([*([self._last[0]] if self._last else []), *self._login_paths()]):
             async with AsyncExitStack() as scope:
                 try:
-                    session = await self._open(scope, way, database)
+                    session = await self._open(scope, login, database)
                 except NotAnswered as failure:
                     failures.append(failure.text)
                     continue
@@ -167,15 +167,15 @@ class RestoredServer:
         Raises NotAnswered if there is none.
         """
         failures: dict[str, str] = {}
-        for way in self._connecting():
+        for login in self._connecting():
             async with AsyncExitStack() as trying:
                 try:
-                    connection = await self._connect(trying, way, database)
+                    connection = await self._connect(trying, login, database)
                 except NotAnswered as failure:
                     failures.setdefault(" ".join(failure.text.split()), failure.hint)
                     continue
                 await scope.enter_async_context(trying.pop_all())
-                return connection, way
+                return connection, login
         reason = _most_useful(list(failures))
         raise NotAnswered(reason or "where it listens is not known", hint=failures.get(reason, ""))
 
@@ -191,10 +191,10 @@ class RestoredServer:
 
     def _tries(self) -> Iterator[tuple[LoginPath, str]]:
         """Yield the login paths, the one that last succeeded first."""
-        every = [(way, name) for way in self._ways() for name in self._databases(way)]
+        every = [(login, name) for login in self._login_paths() for name in self._databases(login)]
         yield from dict.fromkeys([*([self._last] if self._last else []), *every])
 
-    def _ways(self) -> list[LoginPath]:
+    def _login_paths(self) -> list[LoginPath]:
         ours = parse_conninfo(self._server.conninfo).get("user", "postgres")
         reachable = [place for place in self.places if not (place[0].startswith("@") and self._is_remote)]
         people = dict.fromkeys(("", "postgres", ours))
@@ -204,30 +204,31 @@ class RestoredServer:
 
     def _connecting(self) -> Iterator[LoginPath]:
         """Yield connections by libpq, also of other roles: the one that may read everything is used."""
-        ways = [way for way in self._ways() if not way.by_psql]
-        people = dict.fromkeys(way.user for way in self._ways() if way.user)
-        yield from dict.fromkeys([*ways, *(replace(way, user=user) for way in ways if way.place for user in people)])
+        logins = [login for login in self._login_paths() if not login.by_psql]
+        people = dict.fromkeys(login.user for login in self._login_paths() if login.user)
+        others = (replace(login, user=user) for login in logins if login.place for user in people)
+        yield from dict.fromkeys([*logins, *others])
 
     @property
     def _is_remote(self) -> bool:
         return self._config is not None and self._config.ssh is not None
 
-    def _databases(self, way: LoginPath) -> Sequence[str]:
+    def _databases(self, login: LoginPath) -> Sequence[str]:
         """Return the databases that may exist: pg_database can be read in any of them, but not before."""
-        named = parse_conninfo(self.conninfo if way.place is None else self._server.conninfo).get("dbname", "")
-        return databases(named if way.place is None else "", then=(named, *self._copy.databases[:1]))
+        named = parse_conninfo(self.conninfo if login.place is None else self._server.conninfo).get("dbname", "")
+        return databases(named if login.place is None else "", then=(named, *self._copy.databases[:1]))
 
-    async def _open(self, scope: AsyncExitStack, way: LoginPath, database: str) -> Session:
-        if way.by_psql:
-            session: Session = _ByPsql(self._host, self._programs, _target(way, database), self._copy.major)
+    async def _open(self, scope: AsyncExitStack, login: LoginPath, database: str) -> Session:
+        if login.by_psql:
+            session: Session = _ByPsql(self._host, self._programs, _target(login, database), self._copy.major)
             await session.document("SELECT 'true'::json")
             return session
-        return _ByLibpq(await self._connect(scope, way, database))
+        return _ByLibpq(await self._connect(scope, login, database))
 
-    async def _connect(self, scope: AsyncExitStack, way: LoginPath, database: str) -> AsyncConnection:
+    async def _connect(self, scope: AsyncExitStack, login: LoginPath, database: str) -> AsyncConnection:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _AFTER), AsyncExitStack() as begun:
-                parameters = await self._parameters(begun, way)
+                parameters = await self._parameters(begun, login)
                 connection = await begun.enter_async_context(
                     await begin(parameters | {"dbname": database}, _settings(ANSWER_SECONDS)))
                 await scope.enter_async_context(begun.pop_all())
@@ -235,7 +236,7 @@ class RestoredServer:
             raise NotAnswered("it takes connections and does not answer") from None
         except (psycopg.Error, PgvaultError) as error:
             raise _not_answered(error) from error
-        if way.place is None and not self._is_known:
+        if login.place is None and not self._is_known:
             await self._recognise(_ByLibpq(connection))
         return connection
 
@@ -258,12 +259,12 @@ class RestoredServer:
             hint="The restored server runs; connect to it by hand. Correct that conninfo, or leave it out: pgvault "
                  "then asks through its own connection to the host.")
 
-    async def _parameters(self, scope: AsyncExitStack, way: LoginPath) -> dict[str, Any]:
-        if way.place is None:
+    async def _parameters(self, scope: AsyncExitStack, login: LoginPath) -> dict[str, Any]:
+        if login.place is None:
             given = connection_parameters(self.conninfo, (self._config and self._config.password_environment) or "")
             return given if self._copy.port is None else {**given, "port": str(self._copy.port)}
-        there = await scope.enter_async_context(self._host.forward_socket(*way.place))
-        given = connection_parameters(f"user={_quoted(way.user)}", self._server.password_environment or "")
+        there = await scope.enter_async_context(self._host.forward_socket(*login.place))
+        given = connection_parameters(f"user={_quoted(login.user)}", self._server.password_environment or "")
         return {**given, "host": there.host, "port": str(there.port), "connect_timeout": str(_CONNECT_SECONDS)}
 
 
@@ -319,9 +320,9 @@ def _milliseconds(seconds: float) -> str:
     return f"{max(seconds * 1000, 1):.0f}"
 
 
-def _target(way: LoginPath, database: str) -> str:
-    assert way.place is not None
-    parts = {"host": way.place[0], "port": str(way.place[1]), "dbname": database, "user": way.user,
+def _target(login: LoginPath, database: str) -> str:
+    assert login.place is not None
+    parts = {"host": login.place[0], "port": str(login.place[1]), "dbname": database, "user": login.user,
              "application_name": "pgvault", "connect_timeout": str(_CONNECT_SECONDS)}
     return " ".join(f"{key}={_quoted(value)}" for key, value in parts.items() if value)
 

@@ -105,7 +105,7 @@ class Question:
         windows = tuple(bounds(self._paths, self._archive, self._whole))
         if isinstance(found, NoChoice):
             asked = Reading(request.target, request.timeline, request.backup, request.partial)
-            offered = nearest(found, asked, self._candidates, self._whole, self._ways_with)
+            offered = nearest(found, asked, self._candidates, self._whole, self._paths_with)
             return Choices(request.server, request.target, request.timeline, None, None, None, found.reason,
                            tuple(offered), tuple(self._fits(None)), windows)
         replay = replay_of(found, names=space_names(self._catalogue.backups))
@@ -120,7 +120,7 @@ class Question:
             return NoChoice(error, sentence(f"{error.message}: {error.detail}".rstrip(":. ")))
         return find_choice(self._paths, self._candidates, self._request.target, self._request.timeline)
 
-    def _ways_with(self, partial: bool) -> RecoveryPaths:
+    def _paths_with(self, partial: bool) -> RecoveryPaths:
         search = self._paths.search.with_unfinished() if partial else self._paths.search
         return self._paths if search is self._paths.search else RecoveryPaths(search)
 

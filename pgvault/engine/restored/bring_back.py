@@ -47,10 +47,10 @@ async def bring_back(plan: BringBackPlan, copy: RestoredCopy, config: Config, em
     try:
         async with AsyncExitStack() as scope:
             running = await scope.enter_async_context(open_copy(copy, config, emit))
-            source, way = await running.connect(scope, plan.database)
+            source, login = await running.connect(scope, plan.database)
             live = await scope.enter_async_context(open_live(server, plan.database, plan.user))
             try:
-                moved = BroughtBack(plan, tuple(await _Act(plan, running, way, source, live, emit).move()))
+                moved = BroughtBack(plan, tuple(await _Act(plan, running, login, source, live, emit).move()))
             except PgvaultError as error:
                 error.detail = f"{error.detail} Nothing was changed in {plan.server}.".strip()
                 raise
@@ -69,7 +69,7 @@ async def bring_back(plan: BringBackPlan, copy: RestoredCopy, config: Config, em
 class _Act:
     plan: BringBackPlan
     running: RunningCopy
-    way: LoginPath
+    login: LoginPath
     source: Side
     live: Side
     emit: Emit
@@ -111,7 +111,7 @@ class _Act:
 
     async def _definitions(self) -> Definitions:
         [(snapshot,)] = await self.source.rows("SELECT pg_export_snapshot()")
-        return await dump_definitions(self.running, self.way, self.plan, snapshot)
+        return await dump_definitions(self.running, self.login, self.plan, snapshot)
 
     async def _must_be_whole(self) -> None:
         """Check that each table, index, view and sequence of the copy now exists."""

@@ -39,12 +39,12 @@ class Definitions:
     behind: bytes
 
 
-async def dump_definitions(running: RunningCopy, way: LoginPath, plan: BringBackPlan, snapshot: str) -> Definitions:
+async def dump_definitions(running: RunningCopy, login: LoginPath, plan: BringBackPlan, snapshot: str) -> Definitions:
     """Run pg_dump; PgvaultError with its own message if it fails."""
-    argv = [await program(running, "pg_dump"), *running.words(way, plan.database), "-w", f"--snapshot={snapshot}",
+    argv = [await program(running, "pg_dump"), *running.words(login, plan.database), "-w", f"--snapshot={snapshot}",
             "--strict-names", "--encoding=UTF8", "--lock-wait-timeout=10s", "--no-publications", "--no-subscriptions",
             *(["--no-owner"] * (not plan.owners)), *(["--no-privileges"] * (not plan.privileges)), *_chosen(plan)]
-    password = f"{os.environ.get(_password_name(running, way), '')}\n".encode()
+    password = f"{os.environ.get(_password_name(running, login), '')}\n".encode()
 
     async def section(name: str) -> bytes:
         return body(await running.host.must_run(
@@ -61,9 +61,9 @@ def _chosen(plan: BringBackPlan) -> list[str]:
     return [f"--table={each.shown}" for each in plan.relations if each.kind != "S"]
 
 
-def _password_name(running: RunningCopy, way: LoginPath) -> str:
+def _password_name(running: RunningCopy, login: LoginPath) -> str:
     copy, config = running.copy, running.config
-    if way.place is None:
+    if login.place is None:
         return config.host(copy.host).password_environment or ""
     return config.server(copy.server).password_environment or ""
 

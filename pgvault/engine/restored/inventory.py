@@ -110,7 +110,7 @@ async def missing_rights(side: Side, *, creates: bool, schemas: Collection[str],
             *(f"{me} is not a member of {each}, the owner of a part of it" for each in strangers)]
 
 
-async def what_hung_on(side: Side, found: Collection[Relation]) -> Mapping[str, list[tuple[str, ...]]]:
+async def lost_dependents(side: Side, found: Collection[Relation]) -> Mapping[str, list[tuple[str, ...]]]:
     """Return dependents outside that were dropped as well, by `keys`, `views` and `published`."""
     asked = {"oids": [each.oid for each in found]}
     return {"keys": await side.rows(_KEYS, asked), "views": await side.rows(_VIEWS, asked),

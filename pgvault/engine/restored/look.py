@@ -36,8 +36,8 @@ async def look(copy: RestoredCopy, database: str, config: Config, go_on: Callabl
     """Lend psql the terminal until it ends, and return its status. `go_on` is called first, and decides whether to
     continue."""
     async with open_copy(copy, config, discard) as running:
-        way, locked = await _login(running, database)
-        argv = (await program(running, "psql"), *running.words(way, database))
+        login, locked = await _login(running, database)
+        argv = (await program(running, "psql"), *running.words(login, database))
         psql = Psql(running.host.description, argv, locked)
         return await running.host.interact(argv) if go_on(psql) else 0
 
@@ -47,7 +47,7 @@ async def _login(running: RunningCopy, database: str) -> tuple[LoginPath, tuple[
     password."""
     async with AsyncExitStack() as scope:
         try:
-            side, way = await running.connect(scope, database)
-            return way, tuple(name for (name,) in await side.rows(_LOCKED))
+            side, login = await running.connect(scope, database)
+            return login, tuple(name for (name,) in await side.rows(_LOCKED))
         except Unreachable:
             return LoginPath(True, None), ()

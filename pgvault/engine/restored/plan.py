@@ -160,17 +160,17 @@ class _Planning:
             others = [each.shown for each in plan.relations if each.kind in "vf"]
             bare = [f"Left out, since they have no rows: {', '.join(others)}."] if others else []
             return [_BARE, *bare, *left_there]
-        hung = await inventory.what_hung_on(self.there, plan.relations)
-        return [*_hints(plan, hung), *left_there]
+        dependents = await inventory.lost_dependents(self.there, plan.relations)
+        return [*_hints(plan, dependents), *left_there]
 
 
-def _hints(plan: BringBackPlan, hung: Mapping[str, list[tuple[str, ...]]]) -> Iterator[str]:
-    for table, name, definition in hung["keys"]:
+def _hints(plan: BringBackPlan, dependents: Mapping[str, list[tuple[str, ...]]]) -> Iterator[str]:
+    for table, name, definition in dependents["keys"]:
         yield f"The foreign key of {table} was dropped with it: ALTER TABLE {table} ADD CONSTRAINT {name} {definition};"
-    for schema, name in hung["views"]:
+    for schema, name in dependents["views"]:
         view = RelationName(plan.database, schema, name)
         yield f"View {view} used it and was dropped with it: pgvault bring-back {plan.copy} '{view}'"
-    for publication, table in hung["published"]:
+    for publication, table in dependents["published"]:
         yield f"It was published: ALTER PUBLICATION {publication} ADD TABLE {table};"
     if unlogged := [each.shown for each in plan.relations if each.persistence == "u"]:
         yield f"Unlogged, and therefore empty after a recovery: {', '.join(unlogged)}."

@@ -37,11 +37,11 @@ class RunningCopy:
         """Open a session that the scope closes, and return it with its login path. Unreachable with the reason if every
         login fails."""
         try:
-            connection, way = await self.server.connection(scope, database)
+            connection, login = await self.server.connection(scope, database)
         except NotAnswered as failure:
             raise await self._refusal(database, failure) from None
         name = f"the restored {self.copy.server}"
-        return Side(name, connection, f"read {name}", when_locked(self.copy.job)), way
+        return Side(name, connection, f"read {name}", when_locked(self.copy.job)), login
 
     async def _refusal(self, database: str, failure: NotAnswered) -> PgvaultError:
         with suppress(NotAnswered):
@@ -52,10 +52,10 @@ class RunningCopy:
                            hint=failure.hint or "Allow pgvault's role in its pg_hba.conf, or set conninfo of the "
                                                 "host in the configuration.")
 
-    def words(self, way: LoginPath, database: str) -> list[str]:
+    def words(self, login: LoginPath, database: str) -> list[str]:
         """Return the options with which a client program on its host connects to this database."""
-        place = way.place or next(iter(self.server.places), None)
-        user = way.user or parse_conninfo(self.server.conninfo).get("user", "")
+        place = login.place or next(iter(self.server.places), None)
+        user = login.user or parse_conninfo(self.server.conninfo).get("user", "")
         return [*(["-h", place[0], "-p", str(place[1])] if place else []), *(["-U", user] if user else []),
                 "-d", database_word(database)]
 
