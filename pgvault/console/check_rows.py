@@ -24,7 +24,7 @@ _NO_ANSWER = "no answer"
 _LEAD, _GAP, _OUTCOME, _NAME = 1, 2, 9, 12
 """Columns: the list's cursor, the gap between two columns, and the least width of the first two."""
 _NAME_AT_MOST = 28
-"""The greatest width of the name, where that is more than a third of the line."""
+"""The greatest width of the name, unless a third of the line is more."""
 _FOLDED = 2
 """The number of checks that are well from which on they are folded into one line."""
 WELL = "well"

@@ -23,7 +23,7 @@ from pgvault.console.widgets.lineview import Line, LineView
 from pgvault.model.text import Painted, Part
 
 _MARGIN_SHARE = 40
-"""The fraction of the whole time that is left free at both ends."""
+"""The divisor of the whole time that gives the margin at both ends."""
 _LEAST_MARGIN = 1_000_000
 """The least margin, in microseconds."""
 
