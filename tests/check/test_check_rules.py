@@ -132,6 +132,14 @@ def test_all_is_well_when_wal_is_streamed_and_archiving_is_off() -> None:
     assert not [f for f in report.findings if f.outcome is Outcome.SKIPPED]
 
 
+def test_a_library_may_bring_the_wal() -> None:
+    """As basic_archive does that writes into `incoming`."""
+    report = evaluate_checks(healthy(settings={"archive_library": "basic_archive", "archive_command": ""}))
+    found = {finding.name: finding for finding in report.findings}
+    assert report.outcome is Outcome.OK
+    assert found["archive_command"].detail == "not used: archive_library = basic_archive"
+
+
 def test_a_vault_that_is_not_there_yet_is_no_failure() -> None:
     new = Place(HOME / "main", Path("/"), True)
     found = findings(healthy(places=(Place(HOME, Path("/"), True), new), identity=None, backups=(), segments={},
@@ -159,6 +167,13 @@ WRONG: dict[str, tuple[Callable[[], ServerState], str, Outcome, str]] = {
     "another server's name": (
         lambda: healthy(settings={"archive_command": "pgvault put-wal other %f < %p"}), "archive_command",
         Outcome.FAILED, "put-wal main"),
+    "a library that has precedence": (
+        lambda: healthy(settings={"archive_library": "basic_archive"}), "archive_command", Outcome.FAILED,
+        "ALTER SYSTEM SET archive_library = '';\nALTER SYSTEM SET archive_command ="),
+    "a library that archives elsewhere": (
+        lambda: healthy(settings={"archive_library": "basic_archive", "archive_command": ""},
+                        segments={1: list(range(1, 9))}), "WAL arriving", Outcome.FAILED,
+        "ALTER SYSTEM SET archive_library = '';\nALTER SYSTEM SET archive_command ="),
     "archiver fails": (lambda: healthy(facts={"archiver": FAILING}), "continuous archiving", Outcome.FAILED,
                        "pgvault switch-wal main"),
     "archiver never succeeded": (

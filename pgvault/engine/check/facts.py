@@ -211,10 +211,13 @@ class ServerState:
     @property
     def is_archiving(self) -> bool:
         """Return whether PostgreSQL passes its finished segments to a command or library that keeps them."""
-        settings = self.sql_facts.settings
-        command = settings.get("archive_command", "").strip()
-        return self.is_archive_mode_on and (bool(settings.get("archive_library"))
-                                            or (command != "" and command not in _DISCARDS))
+        command = self.sql_facts.settings.get("archive_command", "").strip()
+        return self.is_archive_mode_on and (self.archive_library != "" or (command != "" and command not in _DISCARDS))
+
+    @property
+    def archive_library(self) -> str:
+        """Return the library that archives in place of a command; empty if there is none."""
+        return self.sql_facts.settings.get("archive_library", "")
 
     @property
     def is_archive_mode_on(self) -> bool:
