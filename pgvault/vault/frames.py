@@ -198,13 +198,17 @@ class FrameStore:
 
     def forget(self, frame_id: bytes) -> None:
         """Count a frame with a damaged stored form as not stored, so that `add` stores it anew."""
-        with self._lock, self._index:
+        with self._lock, _in_words(self._server), self._index:
             self._index.execute("DELETE FROM frame WHERE id = ?", (frame_id,))
 
     def _find(self, frame_id: bytes) -> tuple[str, Location] | None:
-        row = self._index.execute(
-            "SELECT p.name, f.offset, f.stored, f.plain, f.crc32c FROM frame f JOIN pack p ON p.id = f.pack"
-            " WHERE f.id = ?", (frame_id,)).fetchone()
+        try:
+            row = self._index.execute(
+                "SELECT p.name, f.offset, f.stored, f.plain, f.crc32c FROM frame f JOIN pack p ON p.id = f.pack"
+                " WHERE f.id = ?", (frame_id,)).fetchone()
+        except sqlite3.Error:
+            with _in_words(self._server):
+                raise
         return None if row is None else (row[0], Location(frame_id, *row[1:]))
 
     def _close_pack(self) -> None:

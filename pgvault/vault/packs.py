@@ -155,7 +155,8 @@ class PackReader:
             raise Corrupt(
                 f"pack {pack} is damaged",
                 detail=f"The {location.stored} bytes at offset {location.offset} do not match their checksum.",
-                hint="Backups that do not use these bytes are unaffected: restore from another one.")
+                hint="Backups that do not use these bytes are unaffected: restore from another one. If the index of "
+                     f"frames names a wrong place, pgvault rebuild-index {self._server.name} corrects that.")
         return stored
 
     def _read(self, pack: str, offset: int, length: int) -> bytes:

@@ -172,6 +172,14 @@ def test_what_is_there_stays_and_the_rows_come_beside_it(made: tuple[Site, dict[
     assert (len(site.rows('"Found It".events')), site.rows('"Found It".cats')) == (200, before["cats"][0])
 
 
+def test_without_a_row_to_bring_beside_nothing_is_called_brought(site: Site) -> None:
+    plan = site.plan("postgres.public.cheap", "--beside", "found", check=5)
+    assert [(each["name"], each["detail"]) for each in plan["preconditions"] if each["outcome"] == "failed"] == [
+        ("rows", "Nothing there has rows to bring beside: 1 view.")]
+    site.run("postgres.public.cheap", "--beside", "found", "--yes", check=5)
+    assert site.live.scalar("SELECT count(*) FROM pg_namespace WHERE nspname = 'found'") == 0
+
+
 ON_TABLE = """CREATE FUNCTION public.meddle() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
   IF to_regclass('public.{0}') IS NOT NULL
     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.{0}'::regclass) THEN {1} END IF; END$$;

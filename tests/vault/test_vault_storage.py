@@ -231,6 +231,22 @@ class TestDamage:
         server.cache.frames.write_bytes(content)
         assert len(read_all(server, ids)) == 5
 
+    def test_damage_that_a_backup_meets_later_names_the_index(self, server: ServerVault) -> None:
+        ids = store(server, plain_frames(5))
+        with sqlite3.connect(server.cache.frames) as index:
+            [(root,)] = index.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'frame'")
+            [(page,)] = index.execute("PRAGMA page_size")
+        index.close()
+        content = bytearray(server.cache.frames.read_bytes())
+        content[(root - 1) * page:root * page] = bytes(page)
+        server.cache.frames.write_bytes(content)
+        with FrameStore(server) as frame_store:
+            for meet in (frame_store.has, frame_store.locate, frame_store.forget):
+                with pytest.raises(Corrupt) as error:
+                    meet(ids[0])
+                assert error.value.message == f"the index {server.cache.frames} cannot be used"
+                assert error.value.hint.endswith("pgvault rebuild-index main")
+
     def test_the_log_of_an_index_that_a_kill_left_is_not_taken_for_the_new_ones(self, server: ServerVault) -> None:
         """A killed backup leaves frames.sqlite-wal; rebuilding must not have it replayed into the new index."""
         ids = store(server, plain_frames(5))

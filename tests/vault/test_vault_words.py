@@ -92,7 +92,8 @@ def test_a_frame_that_is_damaged_or_whose_pack_is_gone(backup: Any, server: Serv
         assert said(Corrupt, lambda: reader.stored(name, place)) == (
             f"pack {name} is damaged",
             f"The {place.stored} bytes at offset {place.offset} do not match their checksum.",
-            "Backups that do not use these bytes are unaffected: restore from another one.")
+            "Backups that do not use these bytes are unaffected: restore from another one. If the index of frames "
+            "names a wrong place, pgvault rebuild-index main corrects that.")
     pack_path(server, name).unlink()
     with PackReader(server) as reader:
         assert said(Corrupt, lambda: reader.stored(name, place)) == (

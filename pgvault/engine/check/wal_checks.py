@@ -52,8 +52,8 @@ def archive_command(state: ServerState) -> Finding:
         return ok(_STREAMED)
     command, library = state.sql_facts.settings.get("archive_command", "").strip(), state.archive_library
     if command and library:
-        return failed(f"archive_library = {library} is set, too", "PostgreSQL 15 ignores archive_command then, and later "
-                      "versions archive nothing.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
+        return failed(f"archive_library = {library} is set, too", "PostgreSQL 15 ignores archive_command then, and "
+                      "later versions archive nothing.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
     if state.is_archiving:
         return _named_in(command, state) or ok(f"not used: archive_library = {library}" if library else "")
     if not command:
@@ -239,10 +239,10 @@ def _archived_elsewhere(state: ServerState, wal: WalFacts) -> Finding | None:
         return None
     if wal.newest.get(last.timeline, -1) >= last.number:
         return None
+    archives_by = "archive_library" if state.archive_library else "archive_command"
     return failed(
         f"PostgreSQL archived {archiver.last_archived} at {utc(archiver.last_archived_at.replace(microsecond=0))}, "
-        "but it is not in the vault", f"Its {'archive_library' if state.archive_library else 'archive_command'} succeeds "
-        "without bringing the file here.",
+        "but it is not in the vault", f"Its {archives_by} succeeds without bringing the file here.",
         f"{_set_archive_command(state)}\nSELECT pg_reload_conf();\npgvault switch-wal {state.server.name}")
 
 
@@ -273,7 +273,8 @@ def _archive_incoming(state: ServerState) -> str:
 def _set_archive_command(state: ServerState) -> str:
     """Return the statements with which PostgreSQL archives by the command; a library would have precedence."""
     library = "ALTER SYSTEM SET archive_library = '';\n" if state.archive_library else ""
-    return f"{library}ALTER SYSTEM SET archive_command = 'ssh {state.vault.login} pgvault put-wal {state.server.name} %f < %p';"
+    command = f"ssh {state.vault.login} pgvault put-wal {state.server.name} %f < %p"
+    return f"{library}ALTER SYSTEM SET archive_command = '{command}';"
 
 
 def _receive(state: ServerState) -> str:

@@ -106,6 +106,9 @@ class _Planning:
         yield holds("restored server", f"PostgreSQL {here.version} in {plan.place}")
         yield _live(plan, here, live)
         yield await self._names(plan, taken, known)
+        if plan.beside and not goes_beside(plan.relations):
+            yield fails("rows", f"Nothing there has rows to bring beside: {counted(plan.relations)}.",
+                        "What is no table comes back only to its original place, if that is free: --as-it-was")
         if not plan.beside:
             yield await self._program()
             yield await self._roles(plan)
