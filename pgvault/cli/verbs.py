@@ -31,6 +31,9 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "list-backups": Verb("pgvault.cli.catalogue", "the backups of a server", ("list-backup",)),
         "show-backup": Verb("pgvault.cli.catalogue", "the details of one backup", ("show-backups",)),
         "list-files": Verb("pgvault.cli.catalogue", "the files of a backup"),
+        "keep": Verb("pgvault.cli.retention", "keep a backup whatever the retention policy says"),
+        "delete": Verb("pgvault.cli.retention", "delete one backup"),
+        "expire": Verb("pgvault.cli.retention", "delete what the retention policy no longer needs"),
         "restore": Verb("pgvault.cli.restore", "plan, show, restore, start and prove", ("recover",)),
     },
     "Restored servers": {

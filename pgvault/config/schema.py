@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 from pgvault.config import kinds
 from pgvault.config.address import SshAddress
@@ -84,6 +84,10 @@ class Section:
     def _settle(self) -> None:
         """Complete and check settings that depend on each other; ValueError if they contradict each other."""
 
+    def replaced(self, **changes: object) -> Self:
+        """Return the same with some settings changed."""
+        return type(self)(**(vars(self) | changes))
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} cannot be changed")
 
@@ -147,11 +151,12 @@ class ServerConfig(Section):
         optional(kinds.AGE), "The check fails if the newest good backup is older than this, as in \"1 DAYS\".",
         default=None, inherits=True)
     retention_policy_mode: str = _setting(
-        kinds.only("auto", {}), "The maintenance run expires backups and WAL by the policy.", default="auto",
+        kinds.only("auto", {}), "The policy is carried out by pgvault expire.", default="auto",
         inherits=True)
     retention_policy: RetentionPolicy | None = _setting(
-        optional(kinds.RETENTION), "What is kept: \"REDUNDANCY n\", or \"RECOVERY WINDOW OF n DAYS\" (WEEKS, MONTHS of "
-        "31 days). Without a policy nothing expires.", default=None, inherits=True)
+        optional(kinds.RETENTION), "What is kept: \"REDUNDANCY n\", \"RECOVERY WINDOW OF n DAYS\" (WEEKS, MONTHS of "
+        "31 days) or \"KEEP n DAILY n WEEKLY n MONTHLY n YEARLY\". Without a policy nothing expires.", default=None,
+        inherits=True)
     wal_retention_policy: str = _setting(
         kinds.only("main", {}), "WAL is kept for as long as the backups that need it.", default="main", inherits=True)
     minimum_redundancy: int = _setting(

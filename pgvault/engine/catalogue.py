@@ -63,7 +63,7 @@ def _entry(backup: Backup, before: Backup | None, behind: Backup | None, wal: Ca
         wal = None
     return Catalogued(
         backup=backup, own_wal=wal.own(backup) if wal else None, wal=wal.behind(backup, behind) if wal else None,
-        keep=None, retention=verdicts[backup.id], restorable_until=wal.until.get(backup.id) if wal else None,
+        retention=verdicts[backup.id], restorable_until=wal.until.get(backup.id) if wal else None,
         previous=before.id if before else None, next=behind.id if behind else None,
         flaw=flaws.get(backup.id, ""))
 
@@ -100,6 +100,7 @@ def backup_document(entry: Catalogued) -> dict[str, object]:
         backup.finished_at, backup.begin_lsn, backup.end_lsn, begin.name(segment_size) if begin else None,
         end.name(segment_size) if end else None, backup.timeline, backup.system_identifier, backup.server_version,
         backup.data_directory, backup.tablespaces, backup.size_bytes, backup.stored_bytes, backup.file_count,
-        round(backup.deduplication_ratio, 4), entry.wal.stored if entry.wal else None, entry.keep, None, None,
+        round(backup.deduplication_ratio, 4), entry.wal.stored if entry.wal else None,
+        backup.keep.value if backup.keep else None, None, None,
         {"verdict": entry.retention.state.value, "reason": entry.retention.reason}, entry.restorable_from,
         entry.restorable_until, backup.error or None), strict=True))

@@ -46,6 +46,15 @@ NEXT: Mapping[BackupStatus, frozenset[BackupStatus]] = {
 """Which states may follow each. `pgvault.vault.catalog` writes them."""
 
 
+class Keep(Enum):
+    """What a person asked to keep of a backup, regardless of the policy."""
+
+    FULL = "full"
+    """The backup and all WAL from its start on."""
+    STANDALONE = "standalone"
+    """The backup and the WAL from its start to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tablespace:
     oid: int
@@ -83,6 +92,9 @@ class Backup:
     error: str = ""
     corrupt_pages: tuple[str, ...] = field(default=())
     """Files with pages whose checksum was already wrong on the server."""
+    keep: Keep | None = None
+    deleted_at: datetime | None = None
+    """When it ceased to be a backup; what is left of it is removed by `pgvault.vault.collection`."""
 
     @property
     def major(self) -> int:

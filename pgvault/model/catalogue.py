@@ -9,7 +9,7 @@ from pgvault.model.backup import Backup, Unreadable
 from pgvault.model.errors import NotFound
 
 if TYPE_CHECKING:
-    from pgvault.model.retention import Keep, RetentionVerdict
+    from pgvault.model.retention import RetentionVerdict
 
 
 class WalShare(NamedTuple):
@@ -30,7 +30,6 @@ class Catalogued(NamedTuple):
     """WAL from the backup's start to its end, which a restore needs; None if it is unknown."""
     wal: WalShare | None
     """Later WAL, up to the start of the next backup; None if it is unknown."""
-    keep: Keep | None
     retention: RetentionVerdict
     restorable_until: datetime | None
     """The last commit that can be reached from it; None if none follows its end, or if it is unknown."""

@@ -12,23 +12,19 @@ not only for the newest ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup, BackupStatus, Keep
 from pgvault.model.protection import flaw_of
-from pgvault.model.retention_policy import Redundancy, RetentionPolicy
+from pgvault.model.retention_policy import Redundancy, RetentionPolicy, Slots
 from pgvault.model.timeline import History, TimelineTree
 
-
-class Keep(Enum):
-    """What a person asked to keep of a backup, regardless of the policy."""
-
-    FULL = "full"
-    """The backup and all WAL from its start on."""
-    STANDALONE = "standalone"
-    """The backup and the WAL from its start to its end."""
+_SLACK = timedelta(days=1)
+"""How far the clock may be behind what it wrote, after a correction."""
+_IDLE = timedelta(days=31)
+"""How long a vault may get nothing new before the clock is doubted rather than the site."""
 
 
 class Retention(Enum):
@@ -51,20 +47,17 @@ class RetentionVerdict(NamedTuple):
 
 
 def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, minimum_redundancy: int,
-                     now: datetime, *, kept: Mapping[str, Keep] | None = None,
-                     unusable: Mapping[str, str] | None = None,
+                     now: datetime, *, unusable: Mapping[str, str] | None = None,
                      timelines: TimelineTree | None = None) -> dict[str, RetentionVerdict]:
     """Return the verdict on each backup of one server, by id.
 
-    `kept` and `unusable` are by id; `unusable` has the reason why a DONE backup cannot be restored (a gap in its WAL, a
-    damaged pack). Backups with unreadable facts are not passed, and so protect nothing. `timelines` are those in the
-    WAL archive.
+    `unusable` has, by id, the reason why a DONE backup cannot be restored (a gap in its WAL, a damaged pack). Backups
+    with unreadable facts are not passed, and so protect nothing. `timelines` are those in the WAL archive.
     """
     ordered = sorted(backups, key=lambda backup: backup.id)
-    kept, unusable, tree = kept or {}, unusable or {}, timelines or TimelineTree(())
-    verdicts = {b.id: RetentionVerdict(Retention.KEPT, f"kept on request ({kept[b.id].value})")
-                for b in ordered if b.id in kept}
-    flaws = {b.id: flaw for b in ordered if (flaw := _flaw(b, unusable, kept))}
+    unusable, tree = unusable or {}, timelines or TimelineTree(())
+    verdicts = {b.id: RetentionVerdict(Retention.KEPT, f"kept on request ({b.keep.value})") for b in ordered if b.keep}
+    flaws = {b.id: flaw for b in ordered if (flaw := _flaw(b, unusable))}
     counted = [b for b in ordered if b.id not in flaws]
     for backup_id, verdict in _promised(counted, policy, minimum_redundancy, now, tree).items():
         verdicts.setdefault(backup_id, verdict)
@@ -75,10 +68,24 @@ def assess_retention(backups: Iterable[Backup], policy: RetentionPolicy | None, 
     return verdicts
 
 
-def _flaw(backup: Backup, unusable: Mapping[str, str], kept: Mapping[str, Keep]) -> str:
+def doubt_clock(now: datetime, newest: datetime | None) -> str:
+    """Return why nothing may expire on the word of this clock, as a sentence; empty if nothing speaks against it.
+
+    `newest` is the newest time in the vault: of a backup's end, or of the arrival of WAL.
+    """
+    if newest is None or newest - _SLACK <= now <= newest + _IDLE:
+        return ""
+    when = f"{newest:%Y-%m-%d %H:%M}Z"
+    if now < newest:
+        return f"It says {now:%Y-%m-%d %H:%M}Z, but the newest file in the vault is from {when}."
+    days = (now - newest).days
+    return f"It says {now:%Y-%m-%d %H:%M}Z, but nothing has come into the vault since {when}, {days} days before."
+
+
+def _flaw(backup: Backup, unusable: Mapping[str, str]) -> str:
     """Return why the backup does not count as protection; empty if it does."""
     flaw = flaw_of(backup, unusable.get(backup.id, ""))
-    return flaw or ("kept standalone" if kept.get(backup.id) is Keep.STANDALONE else "")
+    return flaw or ("kept standalone" if backup.keep is Keep.STANDALONE else "")
 
 
 def _promised(counted: Sequence[Backup], policy: RetentionPolicy | None, minimum: int, now: datetime,
@@ -91,6 +98,9 @@ def _promised(counted: Sequence[Backup], policy: RetentionPolicy | None, minimum
         for backup in counted[-policy.copies:]:
             verdicts[backup.id] = RetentionVerdict(Retention.VALID, f"one of the newest {policy.copies}")
         _add_needed(verdicts, counted, policy.copies, tree, f"{policy} on the path of")
+    elif isinstance(policy, Slots):
+        _add_slots(verdicts, counted, policy)
+        _add_needed(verdicts, counted, 1, tree, f"{policy} on the path of")
     else:
         _add_window(verdicts, counted, policy.length, now, tree)
     if minimum > 0:
@@ -107,6 +117,17 @@ def _add_needed(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup]
         for backup in _on_path(counted, history)[-copies:]:
             verdicts.setdefault(backup.id, RetentionVerdict(
                 Retention.NEEDED, f"{reason} timeline {history.timeline}"))
+
+
+def _add_slots(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], policy: Slots) -> None:
+    """Name the slots that each backup fills, such as "daily 1 of 7, weekly 1 of 4"."""
+    filled: dict[str, list[str]] = {}
+    for period, count in policy.counts:
+        newest = {f"{_end(backup).astimezone(UTC):{period.value}}": backup for backup in counted}
+        for number, name in enumerate(sorted(newest, reverse=True)[:count], 1):
+            filled.setdefault(newest[name].id, []).append(f"{period.name.lower()} {number} of {count}")
+    for backup_id, slots in filled.items():
+        verdicts[backup_id] = RetentionVerdict(Retention.VALID, ", ".join(slots))
 
 
 def _add_window(verdicts: dict[str, RetentionVerdict], counted: Sequence[Backup], length: timedelta, now: datetime,

@@ -6,6 +6,7 @@
     <server>/packs/<pack id>.pack
     <server>/wal/<16 hex>/<segment>.zst, and .partial, .backup, .history likewise
     <server>/recoveries/<8 hex>.toml
+    <server>/garbage.toml
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Kind(Enum):
     PACK = "{server}/packs/{name}.pack"
     WAL = "{server}/wal/{group}/{name}.zst"
     RECOVERY = "{server}/recoveries/{name}.toml"
+    GARBAGE = "{server}/garbage.toml"
+    """Packs that no backup uses any more, and since when."""
 
     def __init__(self, path: str) -> None:
         parts = path.split("/")

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import is_segment_size
 
@@ -28,11 +28,13 @@ def format_facts(backup: Backup) -> str:
     return tomli_w.dumps({name: value for name, value in facts.items() if name != _SERVER and value is not None})
 
 
-def with_status(text: str, status: BackupStatus) -> str:
-    """Return the text with another status, and everything else unchanged: a newer pgvault may have written more."""
+def with_changes(text: str, **changes: object) -> str:
+    """Return the text with these facts changed, or removed where they are None, and with all else that it has: a newer
+    pgvault may have written more."""
     import tomli_w
 
-    return tomli_w.dumps(tomllib.loads(text) | {"status": status.value})
+    facts = tomllib.loads(text) | changes
+    return tomli_w.dumps({name: value for name, value in facts.items() if value is not None})
 
 
 def parse_facts(text: str, backup_id: str, server: str) -> Backup:
@@ -50,7 +52,8 @@ def parse_facts(text: str, backup_id: str, server: str) -> Backup:
     if not is_segment_size(backup.segment_size):
         raise ValueError(f"segment_size cannot be {backup.segment_size}")
     return replace(backup, started_at=_utc("started_at", backup.started_at),
-                   finished_at=backup.finished_at and _utc("finished_at", backup.finished_at))
+                   finished_at=backup.finished_at and _utc("finished_at", backup.finished_at),
+                   deleted_at=backup.deleted_at and _utc("deleted_at", backup.deleted_at))
 
 
 def _lsn(kind: type, value: Any) -> Lsn:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from pgvault.model.backup import FROM_COPY, Backup, BackupStatus, Unreadable, is_backup_id
+from pgvault.model.backup import FROM_COPY, Backup, BackupStatus, Keep, Unreadable, is_backup_id
 from pgvault.model.errors import OTHER_USER, Conflict, NotFound, PgvaultError, Refused
 from pgvault.store.keys import Key, Kind
 from pgvault.store.store import Facts, Listed
-from pgvault.vault.backup_toml import format_facts, parse_facts, with_status
+from pgvault.vault.backup_toml import format_facts, parse_facts, with_changes
 from pgvault.vault.catalog_cache import CatalogCache
 from pgvault.vault.layout import ServerVault
 
@@ -86,8 +86,52 @@ def _put(server: ServerVault, backup: Backup, replaces: Facts | None) -> None:
     server.store.put(_key(server, backup.id), format_facts(backup).encode(), replaces=replaces)
 
 
+def keep(server: ServerVault, backup_id: str, kept: Keep | None) -> Backup:
+    """Note that a backup is kept whatever the policy says, or with None that it is not any more; return it."""
+    return _change(server, backup_id, keep=kept and kept.value)
+
+
+def delete(server: ServerVault, backup_id: str, now: datetime) -> Backup:
+    """Make a backup cease to be one, at once and durably; return it. Its objects stay until `purge`, since a restore or
+    another backup may be reading them."""
+    return _change(server, backup_id, deleted_at=now)
+
+
+def _change(server: ServerVault, backup_id: str, **changes: object) -> Backup:
+    """Change single facts on top of what is stored, whoever changes others meanwhile."""
+    key = _key(server, backup_id)
+    for left in reversed(range(_ATTEMPTS)):
+        facts, _ = server.store.stat(key), read(server, backup_id)
+        text = with_changes(server.store.read(key).decode(), **changes)
+        try:
+            server.store.put(key, text.encode(), replaces=facts)
+            break
+        except Conflict:
+            if not left:
+                raise
+    return parse_facts(text, backup_id, server.name)
+
+
+def deleted(server: ServerVault) -> list[Backup]:
+    """Return what was deleted and not purged yet, oldest first."""
+    return [each for each in _scan_every(server, False) if isinstance(each, Backup) and each.deleted_at]
+
+
+def purge(server: ServerVault, backup_id: str) -> None:
+    """Remove the objects of a deleted backup; the facts, which say that it is one, come last. The caller holds the
+    lease of the packs alone, so nobody reads its manifest."""
+    server.store.delete(manifest_key(server, backup_id))
+    server.store.delete(_key(server, backup_id))
+
+
 def read(server: ServerVault, backup_id: str) -> Backup:
-    return _settled(server, _read_stored(server, backup_id))
+    """Return the backup; NotFound also if it was deleted."""
+    stored = _read_stored(server, backup_id)
+    if stored.deleted_at:
+        raise NotFound(f"backup {backup_id} of {server.name} was deleted",
+                       detail=f"That was at {stored.deleted_at:%Y-%m-%d %H:%M:%S}Z.",
+                       hint=f"pgvault list-backups {server.name}")
+    return _settled(server, stored)
 
 
 def _read_stored(server: ServerVault, backup_id: str) -> Backup:
@@ -108,7 +152,7 @@ def _read_stored(server: ServerVault, backup_id: str) -> Backup:
 
 
 def ids(server: ServerVault) -> list[str]:
-    """Return the ids of all backups, oldest first, whether or not their facts can be read."""
+    """Return the ids of all backups, oldest first, whether or not their facts can be read, and of those deleted."""
     return [each.name for each in _listed(server)]
 
 
@@ -124,6 +168,11 @@ def scan(server: ServerVault, *, save: bool = True) -> Iterator[Backup | Unreada
 
 
 def _scan_stored(server: ServerVault, save: bool) -> Iterator[Backup | Unreadable]:
+    return (each for each in _scan_every(server, save) if isinstance(each, Unreadable) or not each.deleted_at)
+
+
+def _scan_every(server: ServerVault, save: bool) -> Iterator[Backup | Unreadable]:
+    """Yield those that were deleted, too."""
     cache = CatalogCache(server)
     for each in _listed(server):
         try:
@@ -190,7 +239,7 @@ def _settle(server: ServerVault, backup_id: str) -> Backup | None:
     if (backup := _settled(server, stored)) is stored:
         return None
     try:
-        server.store.put(key, with_status(text, backup.status).encode(), replaces=facts)
+        server.store.put(key, with_changes(text, status=backup.status.value).encode(), replaces=facts)
     except Conflict:
         return None
     return backup

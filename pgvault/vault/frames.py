@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -200,6 +200,38 @@ class FrameStore:
         """Count a frame with a damaged stored form as not stored, so that `add` stores it anew."""
         with self._lock, _in_words(self._server), self._index:
             self._index.execute("DELETE FROM frame WHERE id = ?", (frame_id,))
+
+    # What collecting garbage asks and does
+
+    def used_bytes(self, is_used: Callable[[bytes], bool]) -> dict[str, int]:
+        """Return how many stored bytes of each indexed pack are frames whose id fits."""
+        used = dict.fromkeys((name for (name,) in self._index.execute("SELECT name FROM pack")), 0)
+        for frame_id, stored, name in self._index.execute(
+                "SELECT f.id, f.stored, p.name FROM frame f JOIN pack p ON p.id = f.pack"):
+            if is_used(frame_id):
+                used[name] += stored
+        return used
+
+    def frames_of(self, pack: str) -> list[Location]:
+        """Return the frames for which the pack is the place, in the order of their offsets."""
+        return [Location(*row) for row in self._index.execute(
+            "SELECT f.id, f.offset, f.stored, f.plain, f.crc32c FROM frame f JOIN pack p ON p.id = f.pack"
+            " WHERE p.name = ? ORDER BY f.offset", (pack,))]
+
+    def move_to(self, pack: PackWriter) -> None:
+        """Publish a pack with frames that are stored already; from now on it is their place."""
+        pack.publish()
+        with _in_words(self._server), self._index:
+            _add_pack(self._index, pack.name, pack.entries)
+
+    def forget_packs(self, names: Iterable[str]) -> None:
+        """Remove packs from the index; they themselves are removed after that."""
+        with _in_words(self._server), self._index:
+            self._index.execute("CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY)")
+            self._index.executemany("INSERT INTO gone SELECT id FROM pack WHERE name = ?", ((each,) for each in names))
+            self._index.execute("DELETE FROM frame WHERE pack IN (SELECT id FROM gone)")
+            self._index.execute("DELETE FROM pack WHERE id IN (SELECT id FROM gone)")
+            self._index.execute("DROP TABLE gone")
 
     def _find(self, frame_id: bytes) -> tuple[str, Location] | None:
         try:

@@ -288,6 +288,12 @@ class Manifest:
         for row in rows:
             yield StoredRun(row[0], self._place(row[1:7], entry), self._place(row[7:13], entry))
 
+    def frame_prefixes(self, length: int) -> Iterator[bytes]:
+        """Yield the first bytes of the id of every frame that the backup uses; some several times."""
+        for column in ("frame", "delta"):
+            for row in self._query(f"SELECT substr({column}, 1, ?) FROM run WHERE {column} IS NOT NULL", (length,)):
+                yield row[0]
+
     def tablespace_sizes(self) -> dict[int | None, int]:
         """Return the bytes of the files of each tablespace by its OID; those of the data directory itself under None.
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -227,6 +228,15 @@ def _publish_damaged(server: ServerVault, name: str, spooled: _Spooled, identity
     accepted = _publish(server, name, spooled, identity)
     forget(copy)
     return accepted
+
+
+def remove(server: ServerVault, names: Sequence[str]) -> None:
+    """Remove archived files for good, in this order: a run that is interrupted finds the rest in the index again."""
+    with server.leases.hold(Concern.ARCHIVE, wait=True):
+        for name in names:
+            server.store.delete(key_of(server, name))
+        with wal_index.writing(server) as index:
+            index.remove(*names)
 
 
 def _compare(server: ServerVault, name: str, spooled: _Spooled) -> bytes | None:

@@ -104,11 +104,17 @@ class WalIndex:
                 file.name, file.kind, file.timeline, file.number, file.plain, file.stored, file.sha256,
                 file.accepted_at))
 
-    def remove(self, name: str) -> None:
-        """Remove the row and the facts of a file that has left the archive."""
+    def remove(self, *names: str) -> None:
+        """Remove the rows and the facts of files that left the archive."""
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
-            self._forget(name)
+            for name in names:
+                self._forget(name)
+
+    def newest_accepted(self) -> int | None:
+        """Return when the newest file was accepted, in microseconds since 1970; None if there is none."""
+        newest = self.connection.execute("SELECT max(accepted_at) FROM file").fetchone()[0]
+        return None if newest is None else int(newest)
 
     def forget_facts(self) -> None:
         """Forget all facts, so that every segment is read again."""

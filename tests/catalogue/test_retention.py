@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shelf import SIZE, at, made_backup
 
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup, BackupStatus, Keep
 from pgvault.model.lsn import Lsn
-from pgvault.model.retention import Keep, Retention, assess_retention
-from pgvault.model.retention_policy import RecoveryWindow, Redundancy, parse_retention_policy
+from pgvault.model.retention import Retention, assess_retention
+from pgvault.model.retention_policy import Period, RecoveryWindow, Redundancy, Slots, parse_retention_policy
 from pgvault.model.timeline import Ancestor, History, TimelineTree
 
 NOW = at(100)
@@ -50,6 +50,24 @@ def test_a_window_keeps_what_is_inside_it_and_what_it_begins_with() -> None:
 def test_a_backup_that_ends_exactly_where_the_window_begins_can_restore_its_first_instant() -> None:
     backups = [weeks_ago(5), weeks_ago(4), weeks_ago(3)]
     assert states(backups, WINDOW, 0, NOW) == [OBSOLETE, NEEDED, VALID]
+
+
+def test_slots_keep_the_newest_of_each_period_and_say_which() -> None:
+    """Two a day from a Thursday to the Wednesday after it, over the end of a month."""
+    backups = [made_backup(at(day, hour), segment=10 * day + hour) for day in range(26, 33) for hour in (2, 14)]
+    policy = parse_retention_policy("keep 3 daily 1 monthly 2 weekly")
+    assert str(policy) == "KEEP 3 DAILY 2 WEEKLY 1 MONTHLY"
+    verdicts = assess_retention(backups, policy, 0, NOW)
+    assert {each: verdict.reason for each, verdict in verdicts.items() if verdict.state is VALID} == {
+        "20261129T140000Z": "weekly 2 of 2", "20261130T140000Z": "daily 3 of 3",
+        "20261201T140000Z": "daily 2 of 3", "20261202T140000Z": "daily 1 of 3, weekly 1 of 2, monthly 1 of 1"}
+    assert {verdict.state for verdict in verdicts.values()} == {VALID, OBSOLETE}
+
+
+@pytest.mark.parametrize("text", ["KEEP", "KEEP 0 DAILY", "KEEP 1 DAILY 2 DAILY", "KEEP 3 HOURLY", "KEEP 3"])
+def test_slots_that_keep_nothing_or_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="DAILY"):
+        parse_retention_policy(text)
 
 
 @pytest.mark.parametrize("flaw", [
@@ -96,16 +114,14 @@ def test_without_a_policy_nothing_expires() -> None:
 
 
 def test_what_was_asked_to_be_kept_is_kept() -> None:
-    backups = [weeks_ago(n) for n in (9, 8, 1)]
-    kept = {backups[0].id: Keep.FULL}
-    assert states(backups, Redundancy(1), 0, NOW, kept=kept) == [KEPT, OBSOLETE, VALID]
+    backups = [weeks_ago(9, keep=Keep.FULL), weeks_ago(8), weeks_ago(1)]
+    assert states(backups, Redundancy(1), 0, NOW) == [KEPT, OBSOLETE, VALID]
 
 
 def test_a_backup_kept_standalone_is_no_protection_for_the_others() -> None:
     """It cannot be rolled forward, since only its own WAL stays."""
-    backups = [weeks_ago(6), weeks_ago(5), weeks_ago(1)]
-    kept = {backups[1].id: Keep.STANDALONE}
-    assert states(backups, WINDOW, 0, NOW, kept=kept) == [NEEDED, KEPT, VALID]
+    backups = [weeks_ago(6), weeks_ago(5, keep=Keep.STANDALONE), weeks_ago(1)]
+    assert states(backups, WINDOW, 0, NOW) == [NEEDED, KEPT, VALID]
 
 
 class TestAfterARecoveryToAnEarlierTime:
@@ -131,7 +147,9 @@ class TestAfterARecoveryToAnEarlierTime:
 
 policies = st.one_of(
     st.integers(1, 6).map(Redundancy),
-    st.integers(1, 60).map(lambda days: RecoveryWindow(timedelta(days=days), f"{days} days")))
+    st.integers(1, 60).map(lambda days: RecoveryWindow(timedelta(days=days), f"{days} days")),
+    st.dictionaries(st.sampled_from(Period), st.integers(1, 5), min_size=1).map(
+        lambda counts: Slots(tuple((period, counts[period]) for period in Period if period in counts))))
 
 
 @st.composite
@@ -171,6 +189,10 @@ def test_what_every_verdict_keeps_to(drawn, policy, minimum: int, days: int) -> 
     assert not good or kept, "never the last good one"
     if isinstance(policy, Redundancy):
         assert set(good[-policy.copies:]) <= set(kept)
+    elif isinstance(policy, Slots):
+        for period, count in policy.counts:
+            newest_of = {f"{b.finished_at:{period.value}}": b for b in good}
+            assert {newest_of[name] for name in sorted(newest_of)[-count:]} <= set(kept)
     else:
         start = now - policy.length
         assert {b for b in good if b.finished_at > start} <= set(kept)

@@ -33,7 +33,7 @@ TUTORIAL = """\
         archive_command: OK
         continuous archiving: OK
         directories: OK
-        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS; not enforced by this version: nothing expires)
+        retention policy settings: OK (RECOVERY WINDOW OF 7 DAYS)
         backup maximum age: FAILED (interval provided: 1 day, latest backup age: No available backups)
         compression settings: OK (zstd, level 3)
         minimum redundancy requirements: OK (have 0 backups, expected at least 0)

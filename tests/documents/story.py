@@ -39,7 +39,7 @@ class Story:
 
     def tell(self) -> Mapping[str, list[Any]]:
         for chapter in (self.configure, self.protect, self.lose, self.look, self.restore, self.use, self.work,
-                        self.damage):
+                        self.expire, self.damage):
             chapter()
         return self.documents
 
@@ -114,6 +114,16 @@ class Story:
         self.run("job watch", "job", "watch", job, check=130)
         self.run("job list", "job", "list")
         self.run("job show", "job", "show", job)
+
+    def expire(self) -> None:
+        self.run("Backup", "backup", "main")
+        self.run("keep", "keep", "main", "oldest", "--target", "standalone")
+        self.run("Backup", "show-backup", "main", "oldest")
+        self.run("expire --dry-run", "expire", "main", "--dry-run", "--policy", "REDUNDANCY 1")
+        self.run("keep", "keep", "main", "oldest", "--release")
+        self.run("expire --dry-run", "delete", "main", "latest", "--dry-run")
+        self.run("expire", "delete", "main", "latest", "--yes")
+        self.run("expire", "expire", "main")
 
     def damage(self) -> None:
         """A segment is lost, one is damaged, and so are the facts of a backup."""

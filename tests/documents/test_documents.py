@@ -15,7 +15,9 @@ import pytest
 from shelf import Shelf, at, made_backup
 from support.installation import REPOSITORY
 
+from pgvault.model.backup import Keep
 from pgvault.store.keys import Key, Kind
+from pgvault.vault import catalog
 from pgvault.vault.identity import Identity, claim
 from pgvault.vault.packs import END_MAGIC, FRAME_SIZE, MAGIC
 from pgvault.vault.recoveries import Recovery
@@ -70,6 +72,9 @@ def test_the_files_of_a_vault_are_those_that_are_described(tmp_path: Path) -> No
     backup = shelf.with_files(made_backup(at(1)), {"base/1/2": b"x" * 100}, ["base"])
     claim(shelf.server(), Identity("7300000000000000001", 16 << 20))
     home, directory = shelf.home / "main", shelf.home / "main" / "backups" / backup.id
+    server = shelf.server()
+    catalog.keep(server, backup.id, Keep.FULL)
+    catalog.delete(server, backup.id, at(2))
     assert described("backups/<backup id>/backup.toml") == fields_of(directory / "backup.toml")
     assert described("identity.toml") == fields_of(home / "identity.toml")
     assert described("vault.toml") == fields_of(shelf.home / "vault.toml")
