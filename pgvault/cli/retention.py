@@ -91,16 +91,18 @@ def _expire_one(args: argparse.Namespace, context: Context, server: ServerConfig
                            trust_clock=args.trust_clock)
 
     plan = judge()
-    if args.dry_run or context.hold is None:
+    if args.dry_run or (context.hold is None and not plan.is_idle):
         _show(plan, context, as_data=args.dry_run)
     if args.dry_run:
         return
     if args.detach:
         detach(context, kind=JobKind.MAINTENANCE, server=server.name, command=plan.to_argv())
-    elif plan.is_idle:
-        _report(context, plan, None)
-    else:
+    elif not plan.is_idle:
         _carry_out(context, server, plan, judge)
+    elif context.json:
+        _report(context, plan, None)
+    elif context.stdin_is_terminal:  # cron mails any output
+        context.err.line(f"{server.name}: nothing expires")
 
 
 def _carry_out(context: Context, server: ServerConfig, plan: ExpirePlan, judge: Callable[[], ExpirePlan]) -> None:

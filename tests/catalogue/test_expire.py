@@ -211,3 +211,12 @@ def test_one_server_that_fails_does_not_stop_the_others(shelf: Shelf) -> None:
     assert "broken" in done.stderr
     assert len(ids(shelf.server("broken"))) == 3
     assert len(ids(shelf.server("main"))) == 2
+
+
+def test_from_cron_nothing_is_said_when_nothing_expires(shelf: Shelf) -> None:
+    shelf.configure(WINDOW)
+    stored(shelf, 1, 10)
+    shelf.archive(1, 10, 12)
+    done = shelf.run("expire", "main")
+    assert (done.text, done.stderr) == ("", "")
+    assert shelf.json("expire", "main")["deleted"] == []
