@@ -196,9 +196,12 @@ class WalSearch:
         return None
 
     def break_behind(self, history: History, row: Row) -> str:
-        """Return why recovery ends with this segment though the archive has more of the path; empty if it does not."""
+        """Return why recovery ends with this segment though the archive has more of the path, if only in this segment;
+        empty if it does not."""
         if row.ends_by == DAMAGED:
             return f"segment {row.name} is damaged at {row.end}"
+        if row.ends_by == MINIMAL:
+            return f"WAL from {row.end} on was written under wal_level=minimal, which no recovery can pass"
         following = history.segment(row.number + 1, self.size)
         for leg in history.legs:
             first = max(following.number, leg.start // self.size)
@@ -206,8 +209,6 @@ class WalSearch:
             if self._index.connection.execute(
                     "SELECT 1 FROM file WHERE kind = 'segment' AND timeline = ? AND number >= ? AND number < ?",
                     (leg.timeline, first, last)).fetchone():
-                if row.ends_by == MINIMAL:
-                    return f"WAL from {row.end} on was written under wal_level=minimal, which no recovery can pass"
                 if self._index.has(following):
                     return f"the WAL in segment {row.name} ends there, though not the archive"
                 return f"segment {following.name(self.size)} behind it is missing"

@@ -78,3 +78,20 @@ def test_an_unfinished_segment_ends_where_minimal_wal_begins(
         assert (row.segment, row.ends_by, row.stops) == (Segment(1, 4), ends_by, True)
         assert row.reach == row.end == (Lsn(wal.at) if passes else change)
         assert [each.xid for each in search.transactions(row)] == [700, *[701] * passes]
+
+
+def test_minimal_wal_in_the_newest_segment_is_why_nothing_behind_it_is_reached(tmp_path: Path) -> None:
+    """Nothing is archived behind that segment yet; it alone has the WAL that no recovery passes."""
+    server, wal = new_vault(tmp_path / "v"), Writer(4 * MIB)
+    wal.commit(700, 1)
+    change = wal.append(short(struct.pack("<6i", 101, 9, 11, 7, 65, 0)), rmid=XLOG, info=PARAMETER_CHANGE)
+    wal.commit(701, 2)
+    wal.switch()
+    put(server, HERE, wal.segments()[0][1])
+    read_facts(server)
+    with wal_index.reading(server) as index:
+        search = WalSearch(server, index, Identity(str(SYSTEM), MIB))
+        [row] = search.archived()[1]
+        assert (row.ends_by, row.reach) == (MINIMAL, change)
+        assert search.break_behind(History(1, ()), row) == (
+            f"WAL from {change} on was written under wal_level=minimal, which no recovery can pass")

@@ -256,7 +256,7 @@ def _elsewhere(paths: RecoveryPaths, target: Target, backups: Sequence[Backup]) 
                     [Reading(target, point.timeline, reason=f"on timeline {point.timeline}") for point in points])
         names = [repr(name) for name in search.restore_point_names()]
         return [f"the newest names in the archive are {', '.join(names[-10:])}" if names
-                else "the archive has no restore points"], []
+                else "no restore point is known"], []
     if isinstance(target, AtXid):
         begin = backups[0].begin_lsn or Lsn(0)
         for timeline in search.timelines():

@@ -179,7 +179,7 @@ def _end_of_wal(path: RecoveryPath, wal: Stretch, backup: Backup, target: EndOfW
     place to which a complete segment can be replayed is one, since no segment that may still arrive continues from it.
     """
     last, minimal = wal.last, wal.last.ends_by == MINIMAL
-    if (last.unfinished or not last.stops) and path.break_behind(last):
+    if not minimal and (last.unfinished or not last.stops) and path.break_behind(last):
         return _too_late(path, wal, backup)
     reached = max(last.segment.start(path.size), backup.end_lsn or Lsn(0)) if last.problem else \
         last.end if minimal else last.reach
@@ -224,8 +224,9 @@ def _too_late(path: RecoveryPath, wal: Stretch, backup: Backup) -> NoStop:
 
 
 def _unknown(path: RecoveryPath, wal: Stretch, backup: Backup, reason: str) -> NoStop:
-    return NoStop(NoStopCause.UNKNOWN, f"{reason}{_left_out(path, wal)}", "has no such target in the WAL behind it",
-                  backup, path.history.timeline)
+    gap = path.break_behind(wal.last)
+    return NoStop(NoStopCause.UNKNOWN, f"{reason}{gap and f'; {gap}'}{_left_out(path, wal)}",
+                  "has no such target in the WAL behind it", backup, path.history.timeline)
 
 
 def _left_out(path: RecoveryPath, wal: Stretch) -> str:
