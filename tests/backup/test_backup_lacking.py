@@ -111,6 +111,26 @@ def test_a_system_relation_that_is_not_there_fails_the_backup(
     assert f"lacks the file {path.rsplit('/')[-1]} of pg_catalog." in failed(station(server))
 
 
+@pytest.mark.parametrize(("catalogue", "told"), [("pg_shdepend", " of pg_shdepend"),
+                                                 ("pg_authid_rolname_index", " of pg_authid_rolname_index"),
+                                                 ("pg_proc_oid_index", "")])
+def test_a_catalogue_that_is_not_there_fails_the_backup(
+        server: Server, station: Callable[..., Station], moved: Callable[..., None], catalogue: str, told: str) -> None:
+    """One that all databases share, and one without which the server cannot be asked for names."""
+    path = relation(server, catalogue, "shop")
+    moved(server.data / path, server.directory / "hidden-catalogue")
+    (server.data / path).unlink()
+    assert f"the backup of {NAME} lacks {path}{told}\n" in failed(station(server))
+
+
+def test_transactions_without_their_states_fail_the_backup(
+        server: Server, station: Callable[..., Station], moved: Callable[..., None]) -> None:
+    server.sql("checkpoint")
+    moved(server.data / "pg_xact/0000", server.directory / "hidden-states")
+    (server.data / "pg_xact/0000").unlink()
+    assert f"the backup of {NAME} lacks pg_xact/0000\n" in failed(station(server))
+
+
 def test_a_last_segment_that_is_not_there_fails_the_backup(server: Server, station: Callable[..., Station],
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where the statistics know of it. Segments are as large as this table, which then ends with a whole one."""

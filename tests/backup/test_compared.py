@@ -17,7 +17,14 @@ from made_sql import MadeSql, denied
 
 from pgvault.config.schema import ServerConfig
 from pgvault.engine.backup import completeness
-from pgvault.engine.backup.completeness import Cluster, Comparison, Database, fail_skipped, read_cluster
+from pgvault.engine.backup.completeness import (
+    Cluster,
+    Comparison,
+    Database,
+    fail_skipped,
+    read_cluster,
+    transaction_files,
+)
 from pgvault.engine.backup.failure import FAILURES, backup_error
 from pgvault.engine.backup.plan import plan_backup
 from pgvault.io.base_backup import NEXT_STEP
@@ -32,8 +39,10 @@ VERSION = "PG_18_202506291"
 SEGMENT = 1 << 20
 POSTGRES, SHOP, AWAY = Database(5, "postgres", 1663), Database(20000, "shop", 1663), Database(20001, "away", 17000)
 BEFORE = Cluster(VERSION, {each.oid: each for each in (POSTGRES, SHOP, AWAY)},
-                 {1663: "pg_default", 1664: "pg_global", 17000: "fast"}, "777", SEGMENT)
-WHOLE = ("PG_VERSION", "global/pg_control", "global/pg_filenode.map", "base/5/PG_VERSION", "base/5/pg_filenode.map",
+                 {1663: "pg_default", 1664: "pg_global", 17000: "fast"}, "777", SEGMENT,
+                 frozenset({("global/1214", " of pg_shdepend"), ("pg_xact/0001", ""), ("pg_xact/0002", "")}))
+WHOLE = ("PG_VERSION", "global/pg_control", "global/pg_filenode.map", "global/1214", "pg_xact/0001", "pg_xact/0002",
+         "base/5/PG_VERSION", "base/5/pg_filenode.map",
          "base/20000/PG_VERSION", "base/20000/pg_filenode.map", f"pg_tblspc/17000/{VERSION}",
          f"pg_tblspc/17000/{VERSION}/20001/PG_VERSION", f"pg_tblspc/17000/{VERSION}/20001/pg_filenode.map")
 NOTHING: Mapping[int, Collection[tuple[int, int]]] = {}
@@ -92,7 +101,8 @@ def test_a_whole_backup_lacks_nothing_and_nobody_is_asked(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("without", "told"), [
     ("PG_VERSION", "PG_VERSION"), ("global/pg_control", "global/pg_control"),
-    ("global/pg_filenode.map", "global/pg_filenode.map"),
+    ("global/pg_filenode.map", "global/pg_filenode.map"), ("global/1214", "global/1214 of pg_shdepend"),
+    ("pg_xact/0002", "pg_xact/0002"),
     (f"pg_tblspc/17000/{VERSION}", f"pg_tblspc/17000/{VERSION} of tablespace fast"),
     ("base/5/PG_VERSION", "base/5/PG_VERSION of database postgres"),
     ("base/20000/pg_filenode.map", "base/20000/pg_filenode.map of database shop"),
@@ -105,8 +115,7 @@ def test_each_of_them_is_missed_by_name(monkeypatch: pytest.MonkeyPatch, manifes
 
 def test_of_many_the_first_are_named(monkeypatch: pytest.MonkeyPatch, manifest: Callable[..., ManifestWriter]) -> None:
     assert lacking(compare(monkeypatch, manifest(*WHOLE))) == (
-        "PG_VERSION, global/pg_control, global/pg_filenode.map, "
-        f"pg_tblspc/17000/{VERSION} of tablespace fast, base/5/PG_VERSION of database postgres and 5 more")
+        "PG_VERSION, global/pg_control, global/pg_filenode.map, global/1214 of pg_shdepend, pg_xact/0001 and 8 more")
 
 
 @pytest.mark.parametrize(("after", "told"), [
@@ -239,12 +248,40 @@ def test_data_that_is_left_out_fails_the_backup(paths: list[str], told: str | No
 
 
 def test_which_databases_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    sql = MadeSql({"pg_control_system": [(202506291, "777", SEGMENT)], "FROM pg_database": [
+    sql = MadeSql({"pg_control_system": [(202506291, "777", SEGMENT)],
+                   "relisshared": [("global/1214", " of pg_shdepend")],
+                   "pg_control_checkpoint": [(3 << 20, 1 << 20, 8192)], "FROM pg_database": [
         (5, "postgres", 1663), (20000, "shop", 1663), (20001, "away", 17000)],
         "FROM pg_tablespace": [(1663, "pg_default"), (1664, "pg_global"), (17000, "fast")]})
     monkeypatch.setattr(completeness, "session", sql.session)
     assert read_cluster(MAIN, WISH) == BEFORE  # type: ignore[arg-type]
     assert sql.opened == [(MAIN, "list the databases", {"cancelled": WISH})]
+
+
+@pytest.mark.parametrize(("following", "oldest", "block_size", "files"), [
+    (750, 722, 8192, ["0000"]), (1 << 20, 3, 8192, ["0000"]), ((1 << 20) + 1, 3, 8192, ["0000", "0001"]),
+    (750, (1 << 32) - (1 << 20), 8192, ["0FFF", "0000"]), (1 << 22, 1 << 22, 8192, []),
+    (1 << 20, 3, 4096, ["0000", "0001"])])
+def test_where_the_states_of_transactions_are(following: int, oldest: int, block_size: int, files: list[str]) -> None:
+    assert list(transaction_files(following, oldest, block_size)) == [f"pg_xact/{each}" for each in files]
+
+
+def test_what_lasted_is_what_both_looks_saw(monkeypatch: pytest.MonkeyPatch,
+                                            manifest: Callable[..., ManifestWriter]) -> None:
+    after = replace(BEFORE, lasting=frozenset({("pg_xact/0002", ""), ("pg_xact/0003", "")}))
+    compare(monkeypatch, manifest("pg_xact/0001", "global/1214"), after=after).fail_lacking(WISH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [
+    'could not open file "base/5/1259": No such file or directory',
+    "konnte Datei »base/5/1259« nicht öffnen: Datei oder Verzeichnis nicht gefunden"])
+def test_a_file_that_the_server_does_not_find_either_is_missed(
+        monkeypatch: pytest.MonkeyPatch, manifest: Callable[..., ManifestWriter], error: str) -> None:
+    monkeypatch.setattr(completeness, "connect", MadeSql({}).connect)
+    comparison = Comparison(MAIN, BEFORE, BEFORE, manifest(), NOTHING, [error])  # type: ignore[arg-type]
+    assert lacking(comparison) == "base/5/1259"
+    there = Comparison(MAIN, BEFORE, BEFORE, manifest(files={"base/5/1259": 1}), NOTHING, [error])  # type: ignore[arg-type]
+    there.fail_lacking(WISH)  # type: ignore[arg-type]
 
 
 # Plans and failures

@@ -36,9 +36,21 @@ T = TypeVar("T")
 _DATA = re.compile(r"PG_VERSION|backup_label|tablespace_map|"
                    r"(base|global|pg_xact|pg_multixact|pg_commit_ts|pg_twophase|pg_logical|pg_tblspc)(/.*)?")
 
+_FILE = re.compile(r"(?<![\w/])(?:base/\d+|global|pg_tblspc/\d+/PG_\d+_\d+/\d+)/\d+(?:\.\d+)?(?![\w.])")
+"""A relation's file in an error of the server, in any language."""
+_XIDS = 1 << 32
+_XACT_PAGES, _XACT_PER_BYTE = 32, 4
+
 _CLUSTER = """
 SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg_current_snapshot())::text,
        pg_size_bytes(current_setting('segment_size'))"""
+_SHARED = """
+SELECT 'global/' || pg_relation_filenode(oid), ' of ' || relname FROM pg_class
+WHERE relisshared AND pg_relation_filenode(oid) IS NOT NULL"""
+# pg_control's own oldest xid is made up after a pg_resetwal, and after a pg_upgrade to an older version.
+_XACTS = """
+SELECT split_part(next_xid, ':', 2)::bigint, datfrozenxid::text::bigint, current_setting('block_size')::int
+FROM pg_control_checkpoint(), pg_database WHERE datconnlimit <> -2 ORDER BY age(datfrozenxid) DESC LIMIT 1"""
 _DATABASES = "SELECT oid::bigint, datname, dattablespace::bigint FROM pg_database WHERE datconnlimit <> -2"
 _TABLESPACES = "SELECT oid::bigint, spcname FROM pg_tablespace"
 # The file is initdb's, or the row has named it since before the backup: the row has not been changed since.
@@ -76,14 +88,27 @@ class Cluster:
     """All transactions before this 64-bit xid had ended."""
     segment_bytes: int
     """Maximum size of one file of a relation."""
+    lasting: frozenset[tuple[str, str]] = frozenset()
+    """Files of the whole cluster, each with words that follow it: what is there before and after a backup was there
+    all the time."""
 
 
 def read_cluster(server: ServerConfig, cancelled: IsCancelled) -> Cluster:
     with session(server, "list the databases", cancelled=cancelled) as sql:
-        [row] = sql.execute(_CLUSTER).fetchall()
-        return Cluster(f"PG_{sql.info.server_version // 10000}_{row[0]}",
+        [(catalogue, oldest_xid, segment_bytes)] = sql.execute(_CLUSTER).fetchall()
+        xacts = chain.from_iterable(transaction_files(*each) for each in sql.execute(_XACTS).fetchall())
+        return Cluster(f"PG_{sql.info.server_version // 10000}_{catalogue}",
                        {each[0]: Database(*each) for each in sql.execute(_DATABASES).fetchall()},
-                       dict(sql.execute(_TABLESPACES).fetchall()), *row[1:])
+                       dict(sql.execute(_TABLESPACES).fetchall()), oldest_xid, segment_bytes,
+                       frozenset(sql.execute(_SHARED).fetchall()) | {(path, "") for path in xacts})
+
+
+def transaction_files(next_xid: int, oldest_xid: int, block_size: int) -> Iterator[str]:
+    """Yield the files that hold the states of the transactions from the oldest to the one before the next."""
+    held = _XACT_PAGES * _XACT_PER_BYTE * block_size
+    last = next_xid + _XIDS - 1
+    for number in range((last + 1 - (next_xid - oldest_xid) % _XIDS) // held, last // held + 1):
+        yield f"pg_xact/{number % (_XIDS // held):04X}"
 
 
 def is_data(path: str) -> bool:
@@ -106,18 +131,21 @@ class Comparison:
     """Compares what arrived with what must have arrived."""
 
     def __init__(self, server: ServerConfig, before: Cluster, after: Cluster, manifest: ManifestWriter,
-                 initial: Mapping[int, Collection[tuple[int, int]]]) -> None:
-        """Begin a comparison; `initial` has, by database, the OIDs and files of the relations in initdb's files."""
+                 initial: Mapping[int, Collection[tuple[int, int]]], errors: Iterable[str] = ()) -> None:
+        """Begin a comparison; `initial` has, by database, the OIDs and files of the relations in initdb's files,
+        `errors` are the server's at the questions for names."""
         self._server, self._before, self._manifest, self._initial = server, before, manifest, initial
         self._databases = [each for oid, each in before.databases.items() if after.databases.get(oid) == each]
         self._tablespaces = {oid: name for oid, name in before.tablespaces.items() if oid in after.tablespaces
                              and oid not in (_DEFAULT_TABLESPACE, _SHARED_TABLESPACE)}
+        self._lasting, self._errors = dict(sorted(before.lasting & after.lasting)), errors
         self.not_compared: list[str] = []
         """What could not be compared, in words."""
 
     def fail_lacking(self, cancelled: IsCancelled) -> None:
         """Raise Incomplete, naming what did not arrive."""
-        if lacking := _some(chain(self._clusters(), self._relations(cancelled))):
+        if lacking := _some(chain(self._clusters(), self._unopened(*self._errors),
+                                   self._relations(cancelled))):
             raise Incomplete(
                 f"the backup of {self._server.name} lacks {lacking}",
                 detail="PostgreSQL did not send it: the file or directory is missing on the server.",
@@ -125,9 +153,10 @@ class Comparison:
                      f"pgvault list-backups {self._server.name}")
 
     def _clusters(self) -> Iterator[str]:
-        for path in ("PG_VERSION", "global/pg_control", "global/pg_filenode.map"):
+        own = ((path, "") for path in ("PG_VERSION", "global/pg_control", "global/pg_filenode.map"))
+        for path, what in chain(own, self._lasting.items()):
             if not self._manifest.has(path):
-                yield path
+                yield f"{path}{what}"
         for oid, name in self._tablespaces.items():
             if not self._manifest.has(path := f"pg_tblspc/{oid}/{self._before.version_directory}"):
                 yield f"{path} of tablespace {name}"
@@ -135,6 +164,11 @@ class Comparison:
             for path in (f"{self._place(database)}/{file}" for file in ("PG_VERSION", "pg_filenode.map")):
                 if not self._manifest.has(path):
                     yield f"{path} of database {database.name}"
+
+    def _unopened(self, *errors: str) -> Iterator[str]:
+        """Yield files that the server did not find either: without one of a catalogue it cannot be asked."""
+        return (path for path in dict.fromkeys(chain.from_iterable(map(_FILE.findall, errors)))
+                if path not in self._lasting and not self._manifest.has(path))
 
     def _place(self, database: Database) -> str:
         if database.tablespace == _DEFAULT_TABLESPACE:
@@ -157,6 +191,7 @@ class Comparison:
             except Cancelled:
                 raise
             except PgvaultError as error:
+                yield from self._unopened(error.message)
                 self.not_compared.append(f"the relations of database {database.name}: {error.message}")
 
     def _initial_lost(self, database: Database) -> Iterator[RelationName]:

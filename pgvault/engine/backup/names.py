@@ -78,7 +78,8 @@ class NameCollector:
         self._config, self._manifest = config, manifest
         self._lock = threading.Lock()
         self._over = False
-        self._failures: list[str] = []
+        self.failures: list[str] = []
+        """Why names could not be stored, in words."""
         self.initial: dict[int, frozenset[tuple[int, int]]] = {}
         """OIDs and files of the relations that are still in initdb's files, by database."""
         self._thread = threading.Thread(target=self._run, name="names", daemon=True)
@@ -96,8 +97,8 @@ class NameCollector:
         """Wait briefly for the running query, then report what could not be read."""
         self._thread.join(GRACE_SECONDS)
         self.__exit__()
-        failures = self._failures[:_MOST_NAMED]
-        if (more := len(self._failures) - len(failures)) > 0:
+        failures = self.failures[:_MOST_NAMED]
+        if (more := len(self.failures) - len(failures)) > 0:
             failures.append(f"could not store the names in {more} more databases")
         if self._thread.is_alive():
             failures.append("the server did not return all names in time")
@@ -112,7 +113,7 @@ class NameCollector:
             self._keep(self._manifest.add_roles, [RoleName(*row) for row in self._ask(None, _ROLES)])
             self._keep(self._manifest.add_traits, [Trait(*row) for row in self._ask(None, _CLUSTER_TRAITS)])
         except Exception as error:
-            self._failures.append(f"could not store the names: {_reason(error)}")
+            self.failures.append(f"could not store the names: {_reason(error)}")
             return
         for database in databases:
             if self._over:
@@ -121,7 +122,7 @@ class NameCollector:
                 if database.connectable:
                     self._collect(database)
             except Exception as error:
-                self._failures.append(f"could not store the names in database {database.name}: "
+                self.failures.append(f"could not store the names in database {database.name}: "
                                       f"{_reason(error)}")
 
     def _collect(self, database: _Database) -> None:

@@ -248,7 +248,8 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         copier.finish()
         progress.report()
         asking.finish(emit)
-        comparison = Comparison(config, before, read_cluster(config, cancelled.is_set), manifest, asking.initial)
+        comparison = Comparison(config, before, read_cluster(config, cancelled.is_set), manifest, asking.initial,
+                                asking.failures)
         comparison.fail_lacking(cancelled.is_set)
         for each in comparison.not_compared:
             emit(Noted(f"not compared with the server: {each}", Level.WARNING, "not-compared"))
