@@ -129,7 +129,7 @@ def _report(context: Context, plan: ExpirePlan, done: Expired | None) -> None:
 
 
 def _show(plan: ExpirePlan, context: Context, *, as_data: bool) -> None:
-    command = shlex.join(plan.to_argv())
+    command = None if plan.is_idle else shlex.join(plan.to_argv())
     if context.json:
         if as_data:
             context.out.json({
@@ -153,7 +153,7 @@ def _show(plan: ExpirePlan, context: Context, *, as_data: bool) -> None:
     out.line(f"  {plan.act[0].upper()}{plan.act[1:]}"
              + (f": up to {size(plan.stored_bytes)} of backups" if plan.goes else "")
              + (f"{',' if plan.goes else ':'} {size(plan.wal_bytes)} of WAL" if plan.wal_files else "") + ".")
-    if as_data and not plan.is_idle:
+    if as_data and command:
         out.line(f"  Command: {command}")
 
 

@@ -44,7 +44,7 @@ class ExpirePlan:
     def act(self) -> str:
         """What the plan does, in words."""
         if not self.goes and not self.wal_files:
-            return "nothing expires"
+            return f"free what was deleted of {self.server} before" if self.has_remains else "nothing expires"
         parts = [f"{len(self.goes)} backup{'s' * (len(self.goes) != 1)}"] if self.goes else []
         parts += [f"{self.wal_files:,} WAL file{'s' * (self.wal_files != 1)}"] if self.wal_files else []
         return f"delete {' and '.join(parts)} of {self.server}"

@@ -16,6 +16,7 @@ from pgvault.console.base import Change
 from pgvault.console.fields import Field, failed, laid_out
 from pgvault.console.queries import run_query
 from pgvault.console.room import HIGHEST_STRIP, STRIP, Wish, shared
+from pgvault.console.screens import retention
 from pgvault.console.screens.server_view import ServerView
 from pgvault.console.screens.view import bindings
 from pgvault.console.widgets.listing import Listing
@@ -78,11 +79,13 @@ class BackupsScreen(ServerView):
         server, row = self.app.server, self.row
         if reason := self.why_not_server(action):
             return reason
-        if action in ("open", "restore") and row is None:
+        if action in ("open", "restore", "keep", "delete") and row is None:
             return "the backups could not be read" if self._failed else f"there is no backup of {server} yet" \
                 if server in self._read else f"the backups of {server} are being read"
-        if action == "open" and row and row.backup is None:
+        if action in ("open", "keep", "delete") and row and row.backup is None:
             return f"the facts of backup {row.id} cannot be read"
+        if action == "keep" and row and row.backup and not row.backup.status.copied:
+            return f"backup {row.id} has no files"
         return backup_facts.restorable(row) if action == "restore" and row else ""
 
     @property
@@ -101,6 +104,17 @@ class BackupsScreen(ServerView):
     def do_restore(self) -> None:
         if self.row:
             self.app.open_recovery(backup=self.row.id)
+
+    def do_keep(self) -> None:
+        if self.row and self.row.backup:
+            retention.keep(self.app, self.app.server, self.row.backup)
+
+    def do_delete(self) -> None:
+        if self.row:
+            retention.delete(self.app, self.app.server, self.row.id)
+
+    def do_expire(self) -> None:
+        retention.expire(self.app, self.app.server)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         self._show_details()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from textual.events import Key
 from textual.widget import Widget
@@ -17,9 +18,16 @@ from pgvault.console.widgets.rows import Column, ItemRows
 from pgvault.model.text import visible, width
 
 
+class Typed(NamedTuple):
+    """What has to be typed to confirm an act that destroys."""
+
+    text: str
+    kind: str = "directory"
+    hint: str = "the whole directory, from its first / on"
+
+
 class Confirm(Dialog[bool]):
-    """Dismissed with True only if the act was chosen or, with `typed`, a directory that the act names, if exactly that
-    was typed.
+    """Dismissed with True only if the act was chosen or, with `typed`, if exactly that was typed.
 
     The cursor begins on the choice that does nothing. Any typed letter begins the name, since nothing else can be
     meant; Enter on an empty line, or on another name, does nothing.
@@ -30,7 +38,7 @@ class Confirm(Dialog[bool]):
     """
 
     def __init__(self, title: str, fields: Iterable[Field], *, act: str, back: str = "back, and change nothing",
-                 typed: str = "") -> None:
+                 typed: Typed | None = None) -> None:
         """Make the dialog; `act` names the real effect: "overwrite /srv/pg on db2"."""
         super().__init__()
         self.title_text, self._fields = title, tuple(fields)
@@ -57,7 +65,7 @@ class Confirm(Dialog[bool]):
     def _sentence(self) -> str:
         """Return the text for which a choice has no room, or the text to be typed."""
         if self._typed:
-            return f"To {self._act}, type the whole directory, from its first / on:"
+            return f"To {self._act}, type {self._typed.hint}:"
         is_cut = width(visible(self._act)) > self.columns - 2
         return f"The second choice does: {self._act}." if is_cut else ""
 
@@ -81,10 +89,10 @@ class Confirm(Dialog[bool]):
         self._show_typed_keys()
 
     def _show_typed_keys(self) -> None:
-        """Show the key that carries out the act only once the whole directory is typed."""
+        """Show the key that carries out the act only once the whole text is typed."""
         if self._typed:
-            does = isinstance(self.focused, Input) and self.query_one(Input).value == self._typed
-            self.show_keys(("enter", self._act) if does else ("type", "the directory"), ("esc", "back"))
+            does = isinstance(self.focused, Input) and self.query_one(Input).value == self._typed.text
+            self.show_keys(("enter", self._act) if does else ("type", f"the {self._typed.kind}"), ("esc", "back"))
 
     def on_key(self, event: Key) -> None:
         if self._typed and not isinstance(self.focused, Input) and event.is_printable and event.character:
@@ -97,7 +105,7 @@ class Confirm(Dialog[bool]):
         self.dismiss(event.key == self._act)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.value == self._typed:
+        if self._typed and event.value == self._typed.text:
             self.dismiss(True)
-        elif event.value:
-            self.console.tell(f"that is not {self._typed}; nothing was done", "warning")
+        elif self._typed and event.value:
+            self.console.tell(f"that is not {self._typed.text}; nothing was done", "warning")

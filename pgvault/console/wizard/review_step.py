@@ -12,7 +12,7 @@ from pgvault.console.recovery.planned import Planned, here, plan_fields
 from pgvault.console.recovery.session import Session
 from pgvault.console.recovery.steps import Step
 from pgvault.console.room import HIGHEST_STRIP
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.widgets.pane import Pane
 from pgvault.console.widgets.reading import Reading, ShortReading
 from pgvault.console.widgets.strip import Strip
@@ -146,7 +146,8 @@ class ReviewStep(Stage):
             fields = [Field("", f"This overwrites {plan.place}:", "bad", 0),
                       Field("", plan.overwrites, "bad" if plan.doubt else "bold", 0),
                       *([Field("", plan.doubt, "bold", 0)] if plan.doubt else [])]
-            self.console.push_screen(Confirm("overwrite", fields, act=plan.act, typed=plan.directory), self._confirmed)
+            typed = Typed(plan.directory)
+            self.console.push_screen(Confirm("overwrite", fields, act=plan.act, typed=typed), self._confirmed)
         else:
             self._confirmed(True)
 
