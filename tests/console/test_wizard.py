@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from desk import Desk, Played, failure, press, screen, settle, write
+from desk import WIDE, Desk, Played, failure, press, screen, settle, write
 from recovery import (
     BACKUP,
     COMMAND,
@@ -313,6 +313,16 @@ async def test_the_port_is_a_field_and_an_advice_leads_to_it(desk: Desk) -> None
         await press(pilot, "backspace")
         assert wizard(pilot).draft.port == "9999"
         assert "--port 9999" in " ".join(wizard(pilot).draft.words())
+
+
+async def test_the_command_stands_where_there_is_room_whatever_came_last(desk: Desk) -> None:
+    ready(desk)
+    async with recovering(desk, *TO_WHERE, size=WIDE) as pilot:
+        before = screen(pilot)
+        assert "command      pgvault" in before
+        await press(pilot, "right")
+        await press(pilot, "left")
+        assert screen(pilot) == before
 
 
 # The plan

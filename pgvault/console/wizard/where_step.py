@@ -29,8 +29,8 @@ _THEN = {Then.PROMOTE: "opens for use", Then.PAUSE: "pauses there, read-only: lo
 _START = (("yes", "yes, and prove that it arrived"), ("no", "no, only restore its files"))
 _UNREAD = (("no", "refuse"), ("yes", "replay it"))
 _OVERWRITE = (("no", "refuse"), ("yes", "rename what is there out of the way"))
-_ROOM_FOR_COMMAND = 30
-"""The least lines, below the choices, with room for their command, too."""
+_ROOM_FOR_COMMAND = 34
+"""The least lines of the step with room for the command that the choices come to."""
 
 
 class WhereStep(Stage):
@@ -250,7 +250,7 @@ class WhereStep(Stage):
         yield Field("not offered", _not_offered(draft), "dim")
         yield gap()
         yield Field("", "left and right change a value, up and down go to another line", "dim", 1)
-        if self.means.size.height >= _ROOM_FOR_COMMAND:
+        if self.size.height >= _ROOM_FOR_COMMAND:  # of the step: what stands beside and below comes later
             yield gap()
             yield Field("command", self.console.queries.commands.shown(draft.words()), "accent")
 
