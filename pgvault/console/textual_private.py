@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.control import Control
 from textual._compositor import ChopsUpdate, Compositor
 from textual.app import App
+from textual.css.styles import RenderStyles
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message_pump import MessagePump
 from textual.screen import Screen
@@ -43,8 +45,26 @@ class SparingCompositor(Compositor):
         return update and SparingUpdate(update.chops, update.spans, update.chop_ends)
 
 
+class ComponentStyles(dict[str, RenderStyles]):
+    """The styles of a widget's component classes, each computed when it is first asked for: most never are."""
+
+    def __init__(self, sheet: Stylesheet, node: DOMNode) -> None:
+        super().__init__()
+        self._sheet, self._node, self._names = sheet, node, node._get_component_classes()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __missing__(self, name: str) -> RenderStyles:
+        component = DOMNode(classes=name)
+        component._attach(self._node)
+        self._sheet.apply(component)
+        self[name] = component.styles
+        return component.styles
+
+
 class SparingStylesheet(Stylesheet):
-    """A stylesheet that is parsed once, unless its colours change."""
+    """A stylesheet that is parsed once, unless its colours change, and computes no style that nobody uses."""
 
     def set_variables(self, variables: dict[str, str]) -> None:
         if variables != self._variables:
@@ -54,6 +74,14 @@ class SparingStylesheet(Stylesheet):
     def reparse(self) -> None:
         if self._require_parse:
             self.parse()
+
+    def _process_component_classes(self, node: DOMNode) -> None:
+        if not node._get_component_classes():
+            return
+        before = node._component_styles
+        now = node._component_styles = ComponentStyles(self, node)
+        if any(now[name] != styles for name, styles in before.items()):
+            node.refresh()
 
 
 def compose_sparingly(screen: Screen[Any]) -> None:

@@ -26,16 +26,20 @@ HOME = Path(textual_private.__file__)
 CONSOLE = HOME.parent
 TEXTUAL = (App, ChopsUpdate, Compositor, DOMNode, LinuxDriver, MessagePump, Screen, Stylesheet, Widget)
 USED: dict[str, tuple[type, str]] = {
+    "_attach": (MessagePump, "(self, parent)"),
     "_close_messages_no_wait": (MessagePump, "(self)"),
+    "_component_styles": (DOMNode, ""),
     "_compositor": (Screen, ""),
     "_driver": (App, ""),
     "_fatal_error": (App, "(self)"),
     "_file": (LinuxDriver, ""),
     "_get_breakpoint_classes": (Screen, "(self, dimension, breakpoints)"),
+    "_get_component_classes": (DOMNode, ""),
     "_handle_exception": (App, "(self, error)"),
     "_must_signal_resume": (LinuxDriver, ""),
     "_notifications": (App, ""),
     "_parent": (MessagePump, ""),
+    "_process_component_classes": (Stylesheet, "(self, node)"),
     "_require_parse": (Stylesheet, ""),
     "_sigcont_application": (LinuxDriver, "(self, _)"),
     "_unnotify": (App, "(self, notification, refresh)"),
