@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from desk import Desk
+from desk import Desk, rest
 from shelf import Shelf
+from textual._context import active_app
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,6 +33,20 @@ def same_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setattr("pgvault.console.head.operator", lambda: "dba@ops1")
+
+
+@pytest.fixture(autouse=True)
+def own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn, and when a key is done with, depends on no clock.
+
+    Textual would wait until the processor's clock stands still, which on a busy machine says nothing.
+    """
+    async def idle(*_: float) -> None:
+        await rest(active_app.get())
+
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", idle)
+    monkeypatch.setattr("textual.screen.UPDATE_PERIOD", 60)  # `rest` draws; this is for those who wait otherwise
 
 
 @pytest.fixture

@@ -12,16 +12,19 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from shelf import SIZE, Shelf, at, made_backup
+from textual._compositor import LayoutUpdate
+from textual.app import App
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets._toast import Toast
 from textual.worker import WorkerCancelled
 
 from pgvault.config.load import load
 from pgvault.console.app import ConsoleApp
 from pgvault.console.commands import Answer, CommandLog, Commands, Document
-from pgvault.console.dump import screen_text
 from pgvault.console.options import Options
 from pgvault.console.queries import Queries
 from pgvault.jobs.hold import hold, this_process
@@ -146,6 +149,7 @@ class Desk:
         if not self.real_verbs:
             queries.commands = Played(self.shelf.config, queries.log, self._answers)
         console = ConsoleApp(queries, Options(**{"config": self.shelf.config, "check_at_start": False, **options}))
+        console.animation_level = "none"  # as `prepare` has it
         console.NOTIFICATION_TIMEOUT = 3600.0  # no test depends on how long a toast stands
         return console
 
@@ -162,24 +166,54 @@ class Desk:
         self._living.close()
 
 
+async def rest(app: App[Any]) -> None:
+    """Until there is nothing to do but to wait, for a thread or a timer, and what changed is drawn."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(0)
+        if loop._ready:  # type: ignore[attr-defined]
+            continue
+        if app.return_code is not None or not app.screen_stack:  # it is ending
+            return
+        undrawn = [screen for screen in app.screen_stack if is_undrawn(screen)]
+        if not undrawn:
+            return
+        for screen in undrawn:
+            screen._on_timer_update()
+
+
+def is_undrawn(screen: Screen[Any]) -> bool:
+    """Whether the next frame would change anything. One behind another calls itself undrawn for ever."""
+    return screen.is_current and not screen.app._batch_count and bool(
+        screen._layout_required or screen._scroll_required or screen._recompose_required or screen._dirty_widgets
+        or screen._callbacks or (screen._repaint_required and screen.is_active))
+
+
 async def settle(pilot: Pilot[None]) -> None:
     """Until everything that was begun is done, and what is drawn no longer changes."""
-    while not (pilot.app.begun or pilot.app.crash):
-        await pilot.pause(0.01)
-    await pilot.pause()
-    drawn = ""
-    while (busy := any(not worker.is_finished for worker in pilot.app.workers)) or pilot.app.taking_key \
-            or drawn != screen(pilot):
-        if busy:
+    app = pilot.app
+    while not app.crash:
+        await rest(app)
+        if any(not worker.is_finished for worker in app.workers):
             with suppress(WorkerCancelled):  # something newer took its place
-                await pilot.app.workers.wait_for_complete()
-        drawn = screen(pilot)
-        await pilot.pause()
+                await app.workers.wait_for_complete()
+        elif app.return_code is not None or (app.begun and not app.taking_key and not awaits_timer(app)):
+            return
+        else:
+            await asyncio.sleep(0.01)
+
+
+def awaits_timer(app: App[Any]) -> bool:
+    """Whether something happens once, after a moment: what was not to be done for each key of many."""
+    return any(timer._repeat == 0 and timer._interval < 1 and timer._task and not timer._task.done()
+               for node in (app, *app.screen.walk_children(with_self=True)) for timer in node._timers)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
-    await pilot.press(*keys)
-    await settle(pilot)
+    """Each once what the one before it did is done."""
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
 
 
 async def write(pilot: Pilot[None], text: str) -> None:
@@ -194,4 +228,7 @@ def toasts(pilot: Pilot[None]) -> list[str]:
 
 def screen(pilot: Pilot[None]) -> str:
     """What stands on the screen, toasts included."""
-    return screen_text(pilot.app)
+    app = pilot.app
+    drawn = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
+    assert isinstance(drawn, LayoutUpdate)
+    return "".join("".join(strip.text for strip in line).rstrip() + "\n" for line in drawn.strips)

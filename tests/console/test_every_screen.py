@@ -57,28 +57,24 @@ async def test_no_key_that_works_is_left_out_for_one_that_does_not(desk: Desk) -
                 assert all(shown), f"{footer}\nbut {[key for key in keys if key.available]}"
 
 
-async def test_esc_never_quits_and_ctrl_q_always_does(full: Desk) -> None:
+async def test_ctrl_q_always_quits(full: Desk) -> None:
     """R6: from every screen, dialog and line in which one types."""
     for keys in KINDS:
         app = full.app()
-        async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await settle(pilot)
-            await press(pilot, *keys)
-            await press(pilot, *["escape"] * (len(keys) + 1))
-            assert app.is_running, keys
-            assert len(app.screen_stack) == 1, keys
-            await press(pilot, *keys)
-            await pilot.press("ctrl+q")
+        async with full.open(app) as pilot:
+            await press(pilot, *keys, "ctrl+q")
         assert app.farewell, keys
 
 
-async def test_where_one_is_stands_on_the_screen_whatever_lies_over_it(full: Desk) -> None:
-    """R10."""
+async def test_esc_never_quits_and_where_one_is_stands_on_the_screen_whatever_lies_over_it(full: Desk) -> None:
+    """R6, R10."""
     async with full.open() as pilot:
         for keys in KINDS:
             await press(pilot, *keys)
             assert lines(pilot)[1].startswith(f" {' / '.join(pilot.app.view.crumbs())} "), keys
-            await press(pilot, *["escape"] * len(keys))
+            await press(pilot, *["escape"] * (len(keys) + 1))
+            assert pilot.app.is_running, keys
+            assert len(pilot.app.screen_stack) == 1, keys
         pilot.app.push_screen(Confirm("long", [Field("", f"line {number}") for number in range(90)], act="do it"))
         await settle(pilot)
         assert lines(pilot)[1].startswith(" main / overview ")
