@@ -12,6 +12,7 @@ import pytest
 from support.restoring import plan
 
 from pgvault.config.schema import ServerConfig
+from pgvault.engine.restore import ask, prove
 from pgvault.engine.restore.arrival import (
     FOLLOWING,
     PAUSED,
@@ -45,7 +46,8 @@ def watch(*log: str, control: dict[str, str] | None = None, **facts: Any) -> Wat
     wanted = plan(stop_lsn=STOP, **facts.pop("plan", {}))
     return cast("Watch", SimpleNamespace(**{
         "plan": wanted, "directory": "/srv/data", "host": SimpleNamespace(description="box"), "observation": seen,
-        "start": "pg_ctl start", "gave_up": "", "lsn": None, "is_refused": False, "refusal": "", "failures": [],
+        "start": "pg_ctl start", "gave_up": "", "lsn": None, "is_refused": False, "is_silent": False,
+        "refusal": "", "failures": [],
         **facts}))
 
 
@@ -122,6 +124,11 @@ STARTUP = (Process(5, " postgres: startup recovering 1 "),)
         "whether that is the target. It says that it does this: postgres: startup recovering 1.",
         "The restored files are complete and the server runs: look at it by hand, or let pgvault's role in "
         "(/srv/data/pg_hba.conf; conninfo of the host).")),
+    (watch(is_refused=True, is_silent=True, refusal="no answer came in 30 seconds", lsn=BEFORE), (
+        "the restored server on box stands still at 0/2000100: nothing moved for 1 min 30 s",
+        "It does not answer: no answer came in 30 seconds. Its log says: nothing.",
+        "The restored files are complete and the server runs on: look at /srv/data/pgvault-recovery.log there, and "
+        "whether its storage answers.")),
     (watch(is_refused=True, refusal="no"), (
         "could not log in to the restored server on box to see whether it has arrived",
         "It refused: no. Its files say that it is in no known state, and do not show whether that is the target.",
@@ -130,6 +137,26 @@ STARTUP = (Process(5, " postgres: startup recovering 1 "),)
 ])  # fmt: skip
 def test_it_stands_still(seen: Watch, expected: tuple[str, str, str]) -> None:
     assert words(stands_still(seen, 89.6)) == expected
+
+
+@pytest.mark.parametrize(("facts", "seconds"), [
+    ({}, prove.SILENT_SECONDS), ({"is_refused": True}, prove.REFUSED_SECONDS),
+    ({"is_refused": True, "is_silent": True}, prove.SILENT_SECONDS)])
+def test_how_long_nothing_may_move(facts: dict[str, bool], seconds: float) -> None:
+    assert prove._patience(watch(**facts)) == seconds
+
+
+def test_a_server_that_does_not_answer_has_refused_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(ask.RestoredServer):
+        async def _ask(self, sql: str) -> list[dict[str, Any]]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(ask, "_ALL_WAYS_SECONDS", 0.01)
+    with pytest.raises(ask.NotAnswered) as failed:
+        asyncio.run(Deaf.__new__(Deaf).ask("SELECT 1"))
+    assert failed.value.silent
+    assert not ask.NotAnswered("no pg_hba.conf entry").silent
 
 
 def test_it_ended() -> None:

@@ -63,9 +63,10 @@ class NotAnswered(Exception):
     is the next step, if it is known.
     """
 
-    def __init__(self, text: str, sqlstate: str = "", hint: str = "") -> None:
+    def __init__(self, text: str, sqlstate: str = "", hint: str = "", *, silent: bool = False) -> None:
+        """`silent`: nothing answered in time, so nobody refused."""
         super().__init__(text)
-        self.text, self.sqlstate, self.hint = text, sqlstate, hint
+        self.text, self.sqlstate, self.hint, self.silent = text, sqlstate, hint, silent
 
 
 class Session(ABC):
@@ -130,7 +131,7 @@ class RestoredServer:
             async with asyncio.timeout(_ALL_WAYS_SECONDS):
                 return await self._ask(sql)
         except TimeoutError:
-            raise NotAnswered(f"no answer came in {_ALL_WAYS_SECONDS:.0f} seconds") from None
+            raise NotAnswered(f"no answer came in {_ALL_WAYS_SECONDS:.0f} seconds", silent=True) from None
 
     async def _ask(self, sql: str) -> list[dict[str, Any]]:
         failures: list[str] = []

@@ -46,7 +46,7 @@ def not_following(watch: Watch) -> PgvaultError:
 def stands_still(watch: Watch, seconds: float) -> PgvaultError:
     where = f" at {watch.lsn}" if watch.lsn is not None else ""
     doing = f"It says that it does this: {watch.observation.doing}. " if watch.observation.doing else ""
-    if watch.is_refused:
+    if watch.is_refused and not watch.is_silent:
         return PgvaultError(
             f"could not log in to the restored server on {watch.host.description} to see whether it has arrived",
             detail=f"It refused: {watch.refusal}. Its files say that it is "
@@ -54,9 +54,10 @@ def stands_still(watch: Watch, seconds: float) -> PgvaultError:
                    f"target. {doing}".strip(),
             hint=f"The restored files are complete and the server runs: look at it by hand, or let pgvault's role "
                  f"in ({watch.directory}/pg_hba.conf; conninfo of the host).")
+    silence = f"It does not answer: {watch.refusal}. " if watch.is_refused else ""
     return PgvaultError(
         f"the restored server on {watch.host.description} stands still{where}: nothing moved for "
-        f"{span(round(seconds))}", detail=f"{doing}{_log_says(watch)}",
+        f"{span(round(seconds))}", detail=f"{doing}{silence}{_log_says(watch)}",
         hint=f"The restored files are complete and the server runs on: look at {watch.directory}/{LOG_FILE} "
              "there, and whether its storage answers.")
 

@@ -90,7 +90,12 @@ async def _reached(watch: Watch, begin: Lsn, emit: Emit) -> Proof:
             patience = FAILING_SECONDS if len(watch.failures) > failures + 1 else FOLLOW_SECONDS
             if advance.stands_for > min(patience, FOLLOW_SECONDS):
                 raise not_following(watch)
-        if still.seconds > (REFUSED_SECONDS if watch.is_refused else SILENT_SECONDS):
+        if still.seconds > _patience(watch):
             raise stands_still(watch, still.seconds)
         slow = 0.0 if astray else (time.monotonic() - began) / 100
         await asyncio.sleep(min(max(_POLL_SECONDS, slow), _SLOWEST_POLL))
+
+
+def _patience(watch: Watch) -> float:
+    """Return for how long nothing may move. A server that does not answer is not one that refuses."""
+    return REFUSED_SECONDS if watch.is_refused and not watch.is_silent else SILENT_SECONDS

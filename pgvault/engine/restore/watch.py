@@ -62,6 +62,8 @@ class Watch:
         self.report: Report | None = None
         self.refusal = ""
         """The refusal, if no login succeeded."""
+        self.is_silent = False
+        """Whether no login was answered at all: its machine or its storage may stand still."""
         self._refusals, self._ask_at = 0, 0.0
         self._seen_alive = False
         self._dead_looks, self._began = 0, time.monotonic()
@@ -112,7 +114,7 @@ class Watch:
         try:
             row = (await self.asked.ask(_REPORT.format(pause=facts_of(self._major).replay_pause)))[0]
         except NotAnswered as failure:
-            self.refusal = failure.text
+            self.refusal, self.is_silent = failure.text, failure.silent
             if step := why_closed(failure.text):
                 raise PgvaultError(f"no database of the restored server on {self.host.description} can be opened: "
                                    f"{failure.text}", detail="Its files are complete, and it runs.",
@@ -120,7 +122,7 @@ class Watch:
             self._ask_at = time.monotonic() + _ASK_AGAIN_SECONDS[min(self._refusals, len(_ASK_AGAIN_SECONDS) - 1)]
             self._refusals += 1
             return None
-        self._refusals, self.refusal = 0, ""
+        self._refusals, self.refusal, self.is_silent = 0, "", False
         return _report_of(row)
 
     def signs(self) -> set[str]:
