@@ -15,7 +15,7 @@ from textual.widgets import TextArea
 
 from pgvault.console.base import Change
 from pgvault.console.fields import Field
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.model.event import PhaseStarted, Progressed
 
 DEEP = "/srv/postgresql/databases/production/cluster-with-a-long-name/18/main/data-of-the-recovery-of-november"
@@ -149,7 +149,7 @@ async def test_a_question_that_is_longer_than_the_screen_is_read_with_the_keys_t
     async with desk.open() as pilot:
         long = [Field("", f"line {number} of the plan") for number in range(60)]
         for typed in ("", "/srv/pg"):
-            pilot.app.push_screen(Confirm("sure", long, act="overwrite db2:/srv/pg", typed=typed))
+            pilot.app.push_screen(Confirm("sure", long, act="overwrite db2:/srv/pg", typed=typed and Typed(typed)))
             await settle(pilot)
             assert "pgup pgdn read" in lines(pilot)[-1]
             for _ in range(10):
@@ -173,7 +173,7 @@ async def test_a_box_has_its_height_from_the_first_frame_on(desk: Desk, monkeypa
 
     monkeypatch.setattr(Compositor, "reflow", noted)
     async with desk.open() as pilot:
-        pilot.app.push_screen(Confirm("throw away", [], act=f"remove standby:{DEEP}", typed=DEEP))
+        pilot.app.push_screen(Confirm("throw away", [], act=f"remove standby:{DEEP}", typed=Typed(DEEP)))
         await settle(pilot)
         assert "fromitsfirst/on" in joined(screen(pilot))
         assert len(set(heights)) == 1, heights
@@ -182,7 +182,7 @@ async def test_a_box_has_its_height_from_the_first_frame_on(desk: Desk, monkeypa
 async def test_what_is_to_be_typed_is_said_exactly(desk: Desk) -> None:
     """The act names the host, too, which is not part of the directory."""
     async with desk.open() as pilot:
-        pilot.app.push_screen(Confirm("throw away", [], act="remove db2:/srv/pg", typed="/srv/pg"))
+        pilot.app.push_screen(Confirm("throw away", [], act="remove db2:/srv/pg", typed=Typed("/srv/pg")))
         await settle(pilot)
         assert "To remove db2:/srv/pg, type the whole directory, from its first / on:" in screen(pilot)
         for typed, keys in (("/srv/p", "type the directory  esc back"), ("g", "enter remove db2:/srv/pg  esc back"),

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 from pgvault.console import app as console_app
 from pgvault.console.fields import Field
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.widgets.lineview import LineView
@@ -129,7 +129,7 @@ async def show_everywhere(desk: Desk, texts: list[str], *, ascii_only: bool) -> 
         await settle(pilot)
         check(pilot)
         for dialog in (TextBox(texts[0], texts[1], copy=True), Confirm(texts[0], [Field("", texts[1])], act=texts[2]),
-                       Confirm(texts[0], [Field("", texts[1])], act=texts[2], typed=texts[1])):
+                       Confirm(texts[0], [Field("", texts[1])], act=texts[2], typed=Typed(texts[1]))):
             pilot.app.push_screen(dialog)
             await settle(pilot)
             check(pilot)

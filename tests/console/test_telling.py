@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from pgvault.console.recovery.steps import Step
-from pgvault.console.screens.confirm import Confirm
+from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.tabs import tabs
 from pgvault.model.job import JobState
 
@@ -104,7 +104,7 @@ async def test_behind_a_dialog_stand_the_keys_of_the_dialog(desk: Desk) -> None:
 
 async def test_a_name_to_be_typed_is_asked_for_where_it_is_typed(desk: Desk) -> None:
     async with desk.open() as pilot:
-        pilot.app.push_screen(Confirm("overwrite", [], act="overwrite /srv/pg on db2", typed="/srv/pg"))
+        pilot.app.push_screen(Confirm("overwrite", [], act="overwrite /srv/pg on db2", typed=Typed("/srv/pg")))
         await settle(pilot)
         assert "To overwrite /srv/pg on db2, type the whole directory, from its first /" in screen(pilot)
         assert footer(pilot).split() == ["type", "the", "directory", "esc", "back"]
