@@ -113,4 +113,4 @@ def test_nothing_unknown_is_drawn_as_good(glyphs) -> None:
 
 
 def _entry(backup: Backup) -> Catalogued:
-    return Catalogued(backup, None, None, None, RetentionVerdict(Retention.NOT_COUNTED, "failed"), None, None, None)
+    return Catalogued(backup, None, None, RetentionVerdict(Retention.NOT_COUNTED, "failed"), None, None, None)
