@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -20,10 +23,12 @@ from hypothesis import strategies as st
 from support.cli import environment, pgvault, pgvault_argv
 
 from pgvault.cli import main as cli
-from pgvault.cli.context import may_color
+from pgvault.cli.context import Context, may_color
+from pgvault.cli.demo import _TextSteps
 from pgvault.cli.output import Output, json_text
 from pgvault.cli.render import TerminalText
 from pgvault.cli.verbs import VERBS, Verb, nearest, resolve
+from pgvault.demo.events import CommandStarted, OutputLine, StepStarted
 from pgvault.model.errors import (
     Cancelled,
     ConfigError,
@@ -257,6 +262,34 @@ def test_colour_is_for_terminals_that_want_it(wish: str, environ: dict[str, str]
     stream = io.StringIO()
     Output(stream, color=expected).line(Painted("ok\x1b[2J", "good"))
     assert stream.getvalue() == ("\x1b[32mok\\x1b[2J\x1b[0m\n" if expected else "ok\\x1b[2J\n")
+
+
+def test_the_demonstrations_story_breaks_no_word_on_a_terminal() -> None:
+    """A path that is longer than a line is the terminal's to break; in a pipe each text stays one line."""
+    title = "Start the SSH host standby-db-server: it has PostgreSQL's programs and no database"
+    command = ("pgvault", "--config", "/tmp/demo/pgvault.toml", "receive-wal", "main-db-server")
+    output = "        directories: OK (process 13235 on vm since 2026-11-30)"
+    keeper, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 60))
+    with os.fdopen(terminal, "w") as stream:
+        tell = _TextSteps(cast("Context", SimpleNamespace(out=Output(stream, color=False))))
+        for event in (StepStarted(title), CommandStarted(command, background=True), OutputLine(output)):
+            tell(event)
+        shown = b""
+        while not shown.endswith(b"30)\r\n"):
+            shown += os.read(keeper, 10_000)
+    os.close(keeper)
+    assert shown.decode().replace("\r\n", "\n") == """
+ 1. Start the SSH host standby-db-server: it has
+    PostgreSQL's programs and no database
+    $ pgvault --config /tmp/demo/pgvault.toml \\
+        receive-wal main-db-server &
+            directories: OK (process 13235 on vm since
+              2026-11-30)
+"""
+    pipe = io.StringIO()
+    _TextSteps(cast("Context", SimpleNamespace(out=Output(pipe, color=False))))(StepStarted(title))
+    assert pipe.getvalue() == f"\n 1. {title}\n"
 
 
 def test_sizes_and_spans_read_well() -> None:

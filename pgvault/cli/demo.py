@@ -80,10 +80,10 @@ def demo(args: argparse.Namespace, context: Context) -> int:
                 interruption.hold()
         finally:
             if kept:
-                context.err.line(f"The sandbox remains in {sandbox.directory}. To stop and remove it:")
+                context.err.prose(f"The sandbox remains in {sandbox.directory}. To stop and remove it:")
                 context.err.line(f"  pgvault demo --remove --dir {shlex.quote(str(sandbox.directory))}")
             else:
-                context.err.line(f"Stopping everything and removing {sandbox.directory}.")
+                context.err.prose(f"Stopping everything and removing {sandbox.directory}.")
                 sandbox.remove()
     return 0
 
@@ -174,7 +174,10 @@ def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
     else:
         context.out.line()
         for line in lines:
-            context.out.line(line)
+            if line.startswith(" "):
+                context.out.line(line)  # a command, to be copied whole
+            else:
+                context.out.prose(line)
     context.out.flush()
 
 
@@ -196,14 +199,15 @@ class _TextSteps:
             case StepStarted(title):
                 self._number += 1
                 out.line()
-                out.line(out.paint(f"{self._number:2}. {title}", "bold"))
+                out.prose(f"{self._number:2}. {title}", hang=4, style="bold")
             case CommandStarted(argv, background):
-                first, *rest = _folded(argv, background=background)
+                first, *rest = _folded(argv, min(_COLUMNS, out.columns - 10) if out.is_terminal else _COLUMNS,
+                                       background=background)
                 out.line("    ", out.paint(f"$ {first}", "accent"))
                 for line in rest:
                     out.line("        ", out.paint(line, "accent"))
             case OutputLine(line):
-                out.line("    ", line)
+                out.prose(f"    {line}", hang=6 + len(line) - len(line.lstrip()))
             case StepEnded(_, seconds):
                 out.line("    ", out.paint(f"({span(seconds)})", "dim"))
         out.flush()
@@ -230,18 +234,23 @@ class _JsonSteps:
                 self._commands = []
 
 
-def _folded(argv: Sequence[str], *, background: bool) -> list[str]:
-    """Return a command line as a shell reads it. A long one is folded before an option."""
-    lines, option = [""], ""
-    for word in [*map(shlex.quote, argv), "-"]:
-        if word.startswith("-") and option:
-            if len(lines[-1]) + len(option) > _COLUMNS:
-                lines[-1] += "\\"
-                lines.append("")
-            lines[-1] += option
-            option = ""
-        option += f"{word} "
-    return [*lines[:-1], lines[-1].rstrip() + (" &" if background else "")]
+def _folded(argv: Sequence[str], columns: int, *, background: bool) -> list[str]:
+    """Return a command line as a shell reads it. A long one is folded between words, but not before an option's value.
+    """
+    parts: list[str] = []
+    for word in map(shlex.quote, argv):
+        if parts and parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-"):
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 1 + len(part) > columns:
+            lines[-1] += " \\"
+            lines.append(part)
+        else:
+            lines[-1] += f" {part}"
+    return [*lines[:-1], lines[-1] + (" &" if background else "")]
 
 
 COMMANDS = {"demo": Command(HELP, arguments, demo)}

@@ -58,6 +58,18 @@ class Output:
         for line in text.splitlines() or [""]:
             self.line(line)
 
+    def prose(self, text: str, *, hang: int = 0, style: str = "") -> None:
+        """Write a text in lines of which a terminal breaks none within a word; elsewhere it is one line. Further lines
+        are indented by `hang`."""
+        lines = [text]
+        if self.is_terminal:
+            import textwrap
+
+            lines = textwrap.wrap(text, self.columns, subsequent_indent=" " * hang, break_long_words=False,
+                                  break_on_hyphens=False) or [""]
+        for line in lines:
+            self.line(Painted(line, style) if style else line)
+
     def fields(self, pairs: Iterable[tuple[str, Part | None]], *, title: str = "") -> None:
         """Write aligned names and values. A value of None is shown as `-`."""
         if title:

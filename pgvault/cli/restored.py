@@ -71,10 +71,10 @@ def look(args: argparse.Namespace, context: Context) -> int:
 
 def _show_psql(copy: RestoredCopy, psql: Psql, context: Context, *, lends: bool) -> bool:
     if psql.locked:
-        context.err.line(f"A transaction that had not ended at the target locks {', '.join(psql.locked)}: "
-                         f"a query there waits until the server is opened (pgvault open {copy.job}).")
+        context.err.prose(f"A transaction that had not ended at the target locks {', '.join(psql.locked)}: "
+                          f"a query there waits until the server is opened (pgvault open {copy.job}).")
     if lends:
-        context.err.line(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q returns")
+        context.err.prose(f"{copy.called}, a copy of {copy.server} in {copy.place}; \\q returns")
         context.err.flush()
     elif context.json:
         context.out.json({"copy": copy.job, "host": copy.host or None, "command": shlex.join(psql.argv),

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from textual.app import SuspendNotSupported
@@ -68,7 +69,8 @@ def lend_to_psql(app: BaseConsole, made: Made) -> None:
     try:
         with app.suspend():
             sys.stdout.write("\n" * app.size.height + _TOP)
-            sys.stdout.write(f"The server in {made.directory} is asked where it listens; psql opens then.\n")
+            asked = f"The server in {made.directory} is asked where it listens; psql opens then."
+            sys.stdout.write(fill(asked, app.size.width, break_long_words=False, break_on_hyphens=False) + "\n")
             sys.stdout.flush()
             status = subprocess.run(app.queries.commands.argv(words), check=False).returncode
             if status:
