@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from desk import Desk, press, screen, settle, write
-from recovery import DIRECTORY, accident, plan, planned, ready, recovering, running, succeeded, wizard
+from recovery import DIRECTORY, TOO_LATE, accident, plan, planned, ready, recovering, running, succeeded, wizard
 from test_wal import an_evening
 from textual.pilot import Pilot
 
@@ -88,6 +88,18 @@ async def test_a_recovery_from_the_question_to_the_proof(desk: Desk) -> None:
         assert wizard(pilot).draft.step is Step.RUN
         assert "copies the backup and its WAL" in seen(pilot)
         assert "50%" in seen(pilot)
+
+
+async def test_why_a_point_is_not_possible_stands_beside_the_nearest_one(desk: Desk) -> None:
+    ready(desk)
+    desk.says("restore main auto --target-time", TOO_LATE)
+    async with recovering(desk, "enter", "G", "enter", "down", size=SMALL) as pilot:
+        await write(pilot, "2026-11-23 12:00Z")
+        await settle(pilot)
+        assert "not possible On timeline 1 the archived WAL reaches to" in seen(pilot)
+        assert "0/F000000, where the last commit is of" in seen(pilot)
+        assert "earlier  2026-11-23 11:50:00Z" in seen(pilot)
+        assert "2026-11-23 12:00Z" in seen(pilot)
 
 
 async def test_the_proof_and_what_it_offers(desk: Desk) -> None:

@@ -20,16 +20,18 @@ _TENTH = 0.1
 
 
 def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
-    """Yield the facts of a point that was looked up; the nearest points are a list of their own."""
-    if draft.point:
-        yield from asked(draft.point, zone)
+    """Yield the facts of a point that was looked up, its reason first where it cannot be reached; the nearest points are
+    a list of their own."""
+    of_point = asked(draft.point, zone) if draft.point else ()
     if answer.stop is None:
         yield Field("not possible", answer.reason, "bad")
         if "--partial" in answer.reason:
             yield Field("", _PARTIAL_HERE, "bold")
+        yield from of_point
         for reach in answer.reaches:
             yield Field("possible", _span(reach))
         return
+    yield from of_point
     stop = answer.stop
     yield Field("stops", f"{'after' if stop.replayed else 'before'} {stop.lsn} on timeline {stop.timeline}", "good")
     time = stop.time or (draft.point.time if draft.point else None)

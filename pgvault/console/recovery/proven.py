@@ -38,15 +38,16 @@ class Ended:
 
 def proof_fields(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown,
                  key: Callable[[str], str]) -> Iterator[Field]:
-    """Yield the proof. `since` are the later jobs on the restored server, newest first; `key` returns an action's key.
+    """Yield the proof. `since` are the later jobs on the restored server, newest first, and stand first; `key` returns
+    an action's key.
     """
     job = ended.job
+    yield from _since(since)
     if job.state is JobState.SUCCEEDED:
         yield Field("verdict", job.verdict, "good")
         yield from _checks(ended)
         yield from (Field("kept", each.text) for each in ended.events
                     if isinstance(each, Noted) and each.code in _DONE_BESIDES)
-        yield from _since(since)
         yield from _next(ended, draft, since, line, key)
         yield from _took(ended)
         if not is_thrown_away(since):
@@ -54,7 +55,6 @@ def proof_fields(ended: Ended, draft: Draft, since: Sequence[Job], line: Shown,
     else:
         yield from _failure(ended)
         if made_a_server(job):
-            yield from _since(since)
             yield from _next(ended, draft, since, line, key)
         yield from _took(ended)
         yield from _left(ended)

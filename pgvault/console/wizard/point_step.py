@@ -239,6 +239,7 @@ class PointStep(Stage):
 
     def _show_nearest(self, places: Iterable[Near]) -> None:
         rows = list(enumerate(places))
+        self.set_class(bool(rows), "-refused")
         self.near.display = bool(rows)
         self.near.show(ItemRows(rows, lambda row: [nearest(row[1])], lambda row: str(row[0])))
         self.frame.retitle("the point: Enter on one of the nearest takes it" if rows else "the point")

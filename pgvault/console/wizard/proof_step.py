@@ -104,6 +104,7 @@ class ProofStep(Stage):
             if since != self._since:
                 self._since = since
                 self._show()
+                self.text.go_to(0)  # it stands first, wherever the proof was scrolled to
 
     @property
     def steps(self) -> list[Next]:
