@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ from desk import NARROW, NOW, Desk, press, screen, write
 from hypothesis import given
 from hypothesis import strategies as st
 from recovery import (
+    BACKUP,
     COMMAND,
     DIRECTORY,
     OCCUPIED,
@@ -21,8 +24,11 @@ from recovery import (
     recovering,
     wizard,
 )
+from textual.pilot import Pilot
 
+from pgvault.console.commands import Answer
 from pgvault.console.fields import laid_out, wrapped
+from pgvault.console.recovery.ahead import Ahead
 from pgvault.console.recovery.draft import Draft, Point
 from pgvault.console.recovery.planned import Planned, plan_fields, short_names
 from pgvault.console.recovery.steps import Step
@@ -156,3 +162,58 @@ async def test_why_a_point_is_not_possible_is_read_to_its_end_and_names_what_is_
         assert "more lines below, pgdn" in screen(pilot)
         await press(pilot, "pagedown", "pagedown", "pagedown")
         assert 'Here that is the line "with" above' in screen(pilot)
+
+
+def plans(pilot: Pilot[None]) -> list[tuple[str, ...]]:
+    return [words for words in pilot.app.queries.commands.asked if words[-1] == "--dry-run"]
+
+
+async def test_the_plan_is_made_while_one_still_looks_at_where_to(desk: Desk) -> None:
+    """Once, and anew where something was changed since, or when it is asked for again."""
+    ready(desk)
+    async with recovering(desk, *TO_REVIEW[:2]) as pilot:
+        assert wizard(pilot).draft.step is Step.WHERE
+        ahead, = plans(pilot)
+        assert shlex.join(("pgvault", *ahead[:2], BACKUP, *ahead[3:4], "--host", "standby")) in COMMAND
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+        assert "nothing is overwritten" in screen(pilot)
+        assert plans(pilot) == [ahead]
+        await press(pilot, "escape")
+        assert plans(pilot) == [ahead, ahead], "what was looked at before may be another by now"
+        await press(pilot, "tab")
+        await write(pilot, "/new")
+        await press(pilot, "enter")
+        assert wizard(pilot).draft.step is Step.REVIEW
+        assert [f"{DIRECTORY}/new" in words for words in plans(pilot)] == [False, False, True]
+
+
+async def test_a_plan_that_is_asked_for_ahead_is_not_kept_for_long_and_ends_when_nobody_wants_it() -> None:
+    asked: list[tuple[str, ...]] = []
+    ended: list[tuple[str, ...]] = []
+    now, answered = [0.0], asyncio.Event()
+
+    async def ask(*words: str) -> Answer:
+        asked.append(words)
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            ended.append(words)
+            raise
+        return Answer(0, (), None)
+
+    ahead = Ahead(ask, lambda: now[0])
+    ahead.begin(["a"])
+    await asyncio.sleep(0)
+    ahead.begin(["b"])
+    await asyncio.sleep(0)
+    assert (asked, ended) == ([("a",), ("b",)], [("a",)])
+    answered.set()
+    now[0] = 29.0
+    assert (await ahead.take(["b"])).status == 0
+    assert asked == [("a",), ("b",)]
+    ahead.begin(["b"])
+    await asyncio.sleep(0)
+    now[0] = 60.0
+    await ahead.take(["b"])
+    assert asked == [("a",), ("b",), ("b",), ("b",)], "what was there half a minute ago is not there now"

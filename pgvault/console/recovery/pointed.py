@@ -20,8 +20,9 @@ _TENTH = 0.1
 
 
 def point_fields(draft: Draft, answer: Answer, zone: str | None) -> Iterator[Field]:
-    """Yield the facts of a point that was looked up, its reason first where it cannot be reached; the nearest points are
-    a list of their own."""
+    """Yield the facts of a point that was looked up, the reason first if it cannot be reached. The nearest points
+    are a list of their own.
+    """
     of_point = asked(draft.point, zone) if draft.point else ()
     if answer.stop is None:
         yield Field("not possible", answer.reason, "bad")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pgvault.console.commands import Answer as CommandAnswer
 from pgvault.console.queries import Queries, run_query
+from pgvault.console.recovery.ahead import Ahead
 from pgvault.console.recovery.answer import Answer, answer_of, place_of
 from pgvault.console.recovery.draft import Draft, Point
 from pgvault.console.recovery.drafts import DraftFile
@@ -37,6 +39,8 @@ class Session:
         """The question for the point that was just taken, and its answer."""
         self._placed: tuple[Point | None, tuple[int, datetime | None]] | None = None
         """The point that was taken, and its place on the timeline strip."""
+        self._ahead = Ahead(queries.commands.ask)
+        """Asks for the plan."""
 
     # The draft and its file
 
@@ -44,6 +48,8 @@ class Session:
         """Take another draft and save it, so that none of it is lost."""
         if draft == self.draft:
             return
+        if draft.words() != self.draft.words():
+            self._ahead.drop()
         self.draft = draft
         if self._file is None:
             return
@@ -66,6 +72,7 @@ class Session:
 
     def let_go(self) -> None:
         """Release the draft, which can be resumed from now on."""
+        self._ahead.drop()
         if self._file:
             self._file.let_go()
 
@@ -122,6 +129,18 @@ class Session:
         if answer.failure or not answer.documents:
             return answer.failure or Failure("the point could not be looked up", "", "", "failed", 1)
         return answer_of(answer.document)
+
+    def plan_ahead(self) -> None:
+        """Begin to plan the draft while the person still looks at it."""
+        self._ahead.begin(self._planning)
+
+    async def plan(self) -> CommandAnswer:
+        """Return the plan of the draft; the destination is looked at now, or was a moment ago."""
+        return await self._ahead.take(self._planning)
+
+    @property
+    def _planning(self) -> list[str]:
+        return [*self.draft.words(), "--dry-run"]
 
     async def picture(self) -> WalPicture | PgvaultError:
         return await run_query(lambda: self.queries.picture(self.draft.server))

@@ -208,15 +208,16 @@ class PointStep(Stage):
             self._candidate, self._take = candidate, take
             self._answered()
             return
+        moves = self._candidate is not None  # the first one is asked about at once
         self._candidate, self._answer, self._take = candidate, None, take
         self._show_nearest(())
         point = candidate.point
         self.facts.show([*(asked(point, self.session.zone) if point else ()),
                          Field("", "is being looked up in the archived WAL", "dim")])
-        run_in_background(self, "choices", self._look_up, candidate)
+        run_in_background(self, "choices", self._look_up, candidate, moves and not take)
 
-    async def _look_up(self, candidate: Draft) -> None:
-        if not self._take:
+    async def _look_up(self, candidate: Draft, pauses: bool) -> None:
+        if pauses:
             await asyncio.sleep(_PAUSE_SECONDS)
         self._answer = await self.session.ask(candidate)
         self._answered()

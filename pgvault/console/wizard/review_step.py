@@ -75,7 +75,7 @@ class ReviewStep(Stage):
         run_in_background(self, "plan", self._make_plan)
 
     async def _make_plan(self) -> None:
-        answer = await self.console.queries.commands.ask(*self.session.draft.words(), "--dry-run")
+        answer = await self.session.plan()
         if answer.documents:
             self._plan = Planned(answer.document)
             queries = self.console.queries

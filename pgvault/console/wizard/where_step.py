@@ -126,8 +126,10 @@ class WhereStep(Stage):
             self._show_unread()
             await self._offer_spaces(answer.spaces)
         self._explain()
-        if self._go_on_when_known and not self.flaw():
-            self.go_on()
+        if self.display and not self.flaw():
+            self.session.plan_ahead()
+            if self._go_on_when_known:
+                self.go_on()
         self._go_on_when_known = False
 
     def _show_unread(self) -> None:
