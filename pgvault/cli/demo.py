@@ -16,6 +16,7 @@ from pgvault.model.errors import Cancelled, PgvaultError, UsageError
 from pgvault.model.text import span
 
 if TYPE_CHECKING:
+    from pgvault.cli.output import Output
     from pgvault.demo.events import Emit, Event
     from pgvault.demo.interruption import Interruption
     from pgvault.demo.sandbox import Sandbox
@@ -39,6 +40,8 @@ Example:
 _MEGABYTES = 200
 _MOST_MEGABYTES = 100_000
 _COLUMNS = 100
+_BESIDE = 10
+"""Columns beside a folded command: its indentation, and what marks that it goes on."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +178,8 @@ def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
         context.out.line()
         for line in lines:
             if line.startswith(" "):
-                context.out.line(line)  # a command, to be copied whole
+                for part in _folded(shlex.split(line), context.out):
+                    context.out.line("  ", part)
             else:
                 context.out.prose(line)
     context.out.flush()
@@ -201,11 +205,10 @@ class _TextSteps:
                 out.line()
                 out.prose(f"{self._number:2}. {title}", hang=4, style="bold")
             case CommandStarted(argv, background):
-                first, *rest = _folded(argv, min(_COLUMNS, out.columns - 10) if out.is_terminal else _COLUMNS,
-                                       background=background)
+                first, *rest = _folded(argv, out, background=background)
                 out.line("    ", out.paint(f"$ {first}", "accent"))
                 for line in rest:
-                    out.line("        ", out.paint(line, "accent"))
+                    out.line("      ", out.paint(line, "accent"))
             case OutputLine(line):
                 out.prose(f"    {line}", hang=6 + len(line) - len(line.lstrip()))
             case StepEnded(_, seconds):
@@ -234,9 +237,10 @@ class _JsonSteps:
                 self._commands = []
 
 
-def _folded(argv: Sequence[str], columns: int, *, background: bool) -> list[str]:
+def _folded(argv: Sequence[str], out: Output, *, background: bool = False) -> list[str]:
     """Return a command line as a shell reads it. A long one is folded between words, but not before an option's value.
     """
+    columns = min(_COLUMNS, out.columns - _BESIDE) if out.is_terminal else _COLUMNS
     parts: list[str] = []
     for word in map(shlex.quote, argv):
         if parts and parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-"):
@@ -247,7 +251,7 @@ def _folded(argv: Sequence[str], columns: int, *, background: bool) -> list[str]
     for part in parts[1:]:
         if len(lines[-1]) + 1 + len(part) > columns:
             lines[-1] += " \\"
-            lines.append(part)
+            lines.append(f"  {part}")
         else:
             lines[-1] += f" {part}"
     return [*lines[:-1], lines[-1] + (" &" if background else "")]

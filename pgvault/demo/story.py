@@ -147,7 +147,7 @@ def directions(sandbox: Sandbox, loss: Loss) -> Iterator[str]:
     yield f"The sandbox runs in {sandbox.directory}. In another terminal, first:"
     yield f"  . {shlex.quote(str(sandbox.environment_file))}"
     yield ""
-    yield f"mytesttable2 is gone from the primary. Bring it back on {STANDBY}:"
+    yield f"mytesttable2 was dropped from the primary. To restore it on {STANDBY}:"
     yield line("pgvault", *restore_words(loss))
     yield "then query the restored server, and the live primary:"
     yield line(*sandbox.restored.psql("-c", r"\dt"))
