@@ -58,8 +58,8 @@ def paragraphs(text: str, columns: int) -> list[str]:
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return the text in lines, broken at blanks where possible and never between a number and its unit; only blanks
-    are lost at a break.
+    """Return the text in lines, broken at blanks where possible, in a long path behind a slash, and never between a
+    number and its unit; only blanks are lost at a break.
     """
     columns = max(columns, 2)
     lines: list[str] = []
@@ -76,17 +76,19 @@ def wrapped(text: str, columns: int) -> list[str]:
 
 
 def _pieces(word: str, columns: int) -> Iterator[str]:
-    piece: list[str] = []
-    used = 0
+    piece, used = "", 0
     for char in word:
-        room = width(char)
-        if used + room > columns and piece:
-            yield "".join(piece)
-            piece, used = [], 0
-        piece.append(char)
-        used += room
+        if used + width(char) > columns and piece:
+            end = piece.rfind("/") + 1
+            if width(piece[:end]) * 2 < columns:  # too little of the line
+                end = len(piece)
+            yield piece[:end]
+            piece = piece[end:]
+            used = width(piece)
+        piece += char
+        used += width(char)
     if piece:
-        yield "".join(piece)
+        yield piece
 
 
 def describe_failure(lead: str, problem: Failure | PgvaultError) -> str:

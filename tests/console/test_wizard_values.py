@@ -312,6 +312,11 @@ def test_wrapped_text_is_whole_and_fits(text: str, columns: int) -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
+def test_a_path_that_is_longer_than_a_line_is_broken_between_its_directories() -> None:
+    assert wrapped("at standby:/srv/postgresql/18/main", 24) == ["at", "standby:/srv/postgresql/", "18/main"]
+    assert wrapped("/a/" + "b" * 10, 8) == ["/a/bbbbb", "bbbbb"], "not where that would leave the line nearly empty"
+
+
 def _behind_a_word(word: str, text: str) -> Field:
     return Field("name", f"{word:<9}{text}", hang=9)
 

@@ -251,6 +251,7 @@ def test_when_one_can_be_ended(state: str, first: str) -> None:
 
 LACKS, HAS = Found(ORDERS, MISSING, detail="d"), Found(ORDERS, THERE, 1, True)
 BEHIND_LOCK = Found(ORDERS, UNKNOWN, detail="locked", locked_by_replay=True)
+BEHIND_PREPARED = Found(ORDERS, UNKNOWN, detail="locked", locked_by_prepared="g'1")
 SHUT = Closed("b", "no locale", "Install it.")
 PROVED = Proof(PAUSED, None, None, None, ())
 
@@ -275,6 +276,9 @@ def test_the_proof_in_words(proof: Proof, told: str) -> None:
     (replace(PROVED, closed=(SHUT,), expected=(BEHIND_LOCK, HAS)), (SHUT, BEHIND_LOCK), "Install it."),
     (replace(PROVED, expected=(HAS, BEHIND_LOCK)), (BEHIND_LOCK,),
      "Open it: pgvault open J1 ends the recovery at this point, which rolls that transaction back and frees the lock."),
+    (replace(PROVED, expected=(BEHIND_PREPARED,), prepared=(Prepared("f", "o", "d"), Prepared("g'1", "joe", "shop"))),
+     (BEHIND_PREPARED,), "End the transaction there that holds the lock. In shop, as joe or a superuser: "
+     "COMMIT PREPARED 'g''1' or ROLLBACK PREPARED 'g''1'."),
     (replace(PROVED, expected=(LACKS,)), (LACKS,),
      "Look there. If the target is after the loss or before the table was made, choose another one: pgvault restore "
      "main --choices shows what can be reached."),

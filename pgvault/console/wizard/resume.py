@@ -11,7 +11,7 @@ from pgvault.console.fields import Field
 from pgvault.console.recovery.draft import Draft
 from pgvault.console.screens.dialog import Dialog
 from pgvault.console.widgets.listing import Listing
-from pgvault.console.widgets.reading import Reading
+from pgvault.console.widgets.reading import ShortReading
 from pgvault.console.widgets.rows import Column, ItemRows
 
 _RESUME, _COPY, _ANEW = "take it up where it was left", "go on here with a copy of it, without saving", "start anew"
@@ -25,12 +25,11 @@ class Resume(Dialog[bool]):
     """
 
     DEFAULT_CSS = """
-    Resume Reading { height: auto; max-height: 10; }
     Resume Listing { height: 2; margin-top: 1; }
     """
     keys = ("enter", "choose"), ("esc", "back")
     listing = getters.query_one(Listing)
-    summary = getters.query_one(Reading)
+    lines_around = 3
 
     def __init__(self, draft: Draft | None, pointed_at: str = "", *, server: str, holder: str = "") -> None:
         """Make the dialog. `pointed_at` describes the point of the new one; empty if only the server is selected.
@@ -45,10 +44,7 @@ class Resume(Dialog[bool]):
     def body(self) -> Iterable[Widget]:
         fields = list(_elsewhere(self._holder)) if self._holder else []
         fields += _answers(self._draft) if self._draft else []
-        reading = Reading(fields)
-        reading.styles.height = len(fields) + 2
-        reading.can_focus = False
-        yield reading
+        yield ShortReading(fields)
         yield Listing([Column("", 20, flexible=True)], headed=False)
 
     def on_mount(self) -> None:

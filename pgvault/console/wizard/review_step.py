@@ -102,7 +102,7 @@ class ReviewStep(Stage):
         if plan is None:
             return Painted("planning", "dim")
         if self._starting:
-            return Painted("starting: the destination is looked at once more", "accent")
+            return Painted("starting; before it writes, the job looks at the destination once more", "accent")
         if plan.failed:
             return Painted("this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
         if self.console.options.read_only:

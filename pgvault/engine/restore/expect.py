@@ -66,6 +66,8 @@ class Found:
     """Why it is missing or unknown; else what there is to add."""
     locked_by_replay: bool = False
     """True if it can be read once the recovery has ended."""
+    locked_by_prepared: str = ""
+    """The identifier of the prepared transaction; it can be read once that has ended."""
 
     def __str__(self) -> str:
         match self.presence:
@@ -187,8 +189,9 @@ async def _locked(relation: RelationName, session: Session, oid: int) -> Found:
     if holder is None:
         return Found(relation, Presence.UNKNOWN, detail="it is locked")
     if holder["gid"]:
-        return Found(relation, Presence.UNKNOWN, detail=f"the prepared transaction {holder['gid']!r} of "
-                                                        f"{holder['owner']} holds its {holder['mode']}")
+        return Found(relation, Presence.UNKNOWN, locked_by_prepared=holder["gid"],
+                     detail=f"the prepared transaction {holder['gid']!r} of {holder['owner']} holds its "
+                            f"{holder['mode']}")
     if holder["replays"]:
         return Found(relation, Presence.UNKNOWN, locked_by_replay=True,
                      detail="a transaction of the original server that had not ended at the target holds its lock")

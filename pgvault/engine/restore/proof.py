@@ -45,6 +45,9 @@ class Proof:
         if any(found.locked_by_replay for found in self.expected):
             return (f"Open it: pgvault open {job} ends the recovery at this point, which rolls that transaction back "
                     "and frees the lock.")
+        locking = {found.locked_by_prepared for found in self.expected}
+        if holder := next((each for each in self.prepared if each.gid in locking), None):
+            return f"End the transaction there that holds the lock. {holder.step}"
         return ("Look there. If the target is after the loss or before the table was made, choose another one: "
                 f"pgvault restore {server} --choices shows what can be reached.")
 
