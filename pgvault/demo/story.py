@@ -164,7 +164,7 @@ def directions(sandbox: Sandbox, loss: Loss) -> Iterator[str]:
 
 def notice(loss: Loss) -> str:
     """Return what to do in the console, in one line of a small terminal."""
-    return f"mytesttable2 was dropped just after {loss.moment[11:19]}Z. Press r to bring it back."
+    return f"Press r to bring back {data.TABLES[-1]}, dropped after {loss.moment[11:19]}Z"
 
 
 def _contents(cluster: Cluster) -> tuple[str, ...]:

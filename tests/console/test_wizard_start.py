@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle
@@ -26,6 +27,7 @@ from textual.widgets import Input
 from pgvault.console.recovery.steps import Step
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.wizard.opening import open_wizard
+from pgvault.console.wizard.review_step import ReviewStep
 from pgvault.model.event import Noted, PhaseStarted
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtTime
@@ -55,6 +57,22 @@ async def test_a_restore_that_is_being_started_is_not_left_unseen(desk: Desk) ->
         await settle(pilot)
         assert wizard(pilot).draft.step is Step.RUN
         assert wizard(pilot).draft.job == JOB
+
+
+async def test_a_start_that_takes_long_says_for_how_long(desk: Desk) -> None:
+    ready(desk)
+    running(desk)
+    async with recovering(desk, *TO_REVIEW) as pilot:
+        held = await hold_and_start(pilot)
+        assert "starting; before it writes, the job looks at the destination once more" in screen(pilot)
+        desk.now += timedelta(seconds=3)
+        stage = wizard(pilot).stage
+        assert isinstance(stage, ReviewStep)
+        stage._tell_waiting()
+        await pilot.pause()
+        assert "starting for 3 s; before it writes" in screen(pilot)
+        held.set()
+        await settle(pilot)
 
 
 async def test_quitting_meanwhile_says_that_it_may_run(desk: Desk) -> None:

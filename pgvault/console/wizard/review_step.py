@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from textual import getters
 from textual.app import ComposeResult
 from textual.events import Resize
@@ -19,8 +21,10 @@ from pgvault.console.widgets.strip import Strip
 from pgvault.console.wizard.stage import Stage, Wizard
 from pgvault.model.errors import Refused
 from pgvault.model.event import Failure
-from pgvault.model.text import Painted
+from pgvault.model.text import Painted, elapsed
 
+_REDRAW_SECONDS = 1.0
+_FIRST_SECOND = timedelta(seconds=1)
 _ROOM_FOR_STRIP = 50
 """The least lines of the step with room for the timeline strip."""
 
@@ -38,6 +42,8 @@ class ReviewStep(Stage):
         self._plan: Planned | None = None
         self._failure: Failure | None = None
         self._starting = False
+        self._waits_since = session.queries.now()
+        """The beginning of the last wait for a plan, or for a start."""
 
     @property
     def acts(self) -> frozenset[str]:
@@ -51,6 +57,13 @@ class ReviewStep(Stage):
         yield Pane("the plan", Reading(id="plan"), id="plan-pane")
         yield Strip("the point that is restored")
         yield ShortReading(id="verdict")
+
+    def on_mount(self) -> None:
+        self.set_interval(_REDRAW_SECONDS, self._tell_waiting)
+
+    def _tell_waiting(self) -> None:
+        if self.display and (self._starting or (self._plan is None and self._failure is None)):
+            self.verdict.show([Field("", *self._verdict(), 1)])
 
     # Planning
 
@@ -68,7 +81,7 @@ class ReviewStep(Stage):
         self.workers.cancel_group(self, "plan")
 
     def _plan_anew(self) -> None:
-        self._plan, self._failure = None, None
+        self._plan, self._failure, self._waits_since = None, None, self.console.queries.now()
         place = self.session.draft.destination
         self.plan_text.show([Field("", f"the vault and {place} are being looked at; nothing is written", "", 1)])
         self._say()
@@ -100,9 +113,10 @@ class ReviewStep(Stage):
         if self._failure:
             return Painted("nothing was changed", "bad")
         if plan is None:
-            return Painted("planning", "dim")
+            return Painted(f"planning{self._waited}", "dim")
         if self._starting:
-            return Painted("starting; before it writes, the job looks at the destination once more", "accent")
+            return Painted(f"starting{self._waited}; before it writes, the job looks at the destination once more",
+                           "accent")
         if plan.failed:
             return Painted("this plan cannot run: see the first lines; esc goes back, t plans again", "bad")
         if self.console.options.read_only:
@@ -110,6 +124,12 @@ class ReviewStep(Stage):
         if plan.overwrites:
             return Painted("Enter asks for the directory's name, and then overwrites it", "bad")
         return Painted(f"Enter: {plan.act}", "good")
+
+    @property
+    def _waited(self) -> str:
+        """Return for how long, from the first second on."""
+        now = self.console.queries.now()
+        return f" for {elapsed(self._waits_since, now)}" if now - self._waits_since >= _FIRST_SECOND else ""
 
     # Starting
 
@@ -153,7 +173,7 @@ class ReviewStep(Stage):
 
     def _confirmed(self, yes: bool | None) -> None:
         if yes and (plan := self._plan):
-            self._starting = True
+            self._starting, self._waits_since = True, self.console.queries.now()
             self._say()
             run_in_background(self, "start", self._start, plan)
 
