@@ -23,7 +23,7 @@ class Sandbox(Enum):
     """What becomes of the sandbox."""
 
     KEEP = "leave, and keep the sandbox running"
-    REMOVE = "leave, and stop and remove the sandbox with all in it"
+    REMOVE = "leave, and remove the sandbox with all in it"
 
 
 _BACK = "back to the demonstration"
