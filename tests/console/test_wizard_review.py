@@ -139,9 +139,8 @@ async def test_another_plan_is_offered_where_this_one_does_not_hold(desk: Desk) 
     ready(desk)
     async with recovering(desk, *["enter"] * 3) as pilot:
         assert "plan again" not in screen(pilot)
-        await press(pilot, "escape")
         desk.says("restore main auto /srv", answer=planned(plan(OCCUPIED)))
-        await press(pilot, "enter")
+        await press(pilot, "escape", "enter")
         assert "t plan again" in screen(pilot).splitlines()[-1]
 
 

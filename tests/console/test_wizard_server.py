@@ -80,7 +80,7 @@ async def test_a_dropped_table_comes_back_on_a_real_server(loss: World) -> None:
                 while not (done := done_with(pilot.app, wizard(pilot).draft.job)) or not done[0].state.final:
                     await pilot.app.read_jobs()
                     await asyncio.sleep(0.1)
-            await press(pilot, "down")
+            await settle(pilot)
             assert "public.precious (5 rows)" in " ".join(screen(pilot).replace("┃", "").split())
             assert loss.server.sql("SELECT count(*) FROM precious") == [(5,)]  # on the server that had lost it
             await press(pilot, "enter")
