@@ -138,6 +138,14 @@ async def test_the_command_is_shown_from_the_third_step_on(desk: Desk) -> None:
 # Points
 
 
+async def test_where_nothing_was_found_nothing_is_to_be_chosen(desk: Desk) -> None:
+    ready(desk)
+    desk.says("events main")
+    async with recovering(desk, "enter") as pilot:
+        assert "┃ all archived WAL was searched, 0 found" in screen(pilot).replace("│", "┃")
+        assert "the accident to undo" not in screen(pilot)
+
+
 async def test_a_point_that_cannot_be_reached_cannot_be_chosen(desk: Desk) -> None:
     ready(desk)
     desk.says("restore main auto --target-time 2026-11-23 13:00:00+00", TOO_LATE)

@@ -69,8 +69,9 @@ class KeyBar(LineView):
         if not self._keys:
             return ()
         *others, last = self._keys
-        shown = _fitting(others, self.size.width - _columns(last), self.glyphs.ellipsis)
-        return [part for key in (*shown, last) for part in _drawn(key)]
+        shown = _fitting(others, self.size.width - _columns(last) + 1, self.glyphs.ellipsis)
+        *parts, end = [part for key in (*shown, last) for part in _drawn(key)]
+        return [*parts, str(end).rstrip()]  # its blank may be the one column that a key lacks
 
 
 def _fitting(keys: Sequence[Key], room: int, ellipsis: str) -> list[Key]:

@@ -181,7 +181,8 @@ class PointStep(Stage):
             self.facts.show([*failed(self.finder.failure, retry="t"),
                              Field("", "Enter lets you name another point: a time, a restore point, the latest")])
         else:
-            self.facts.show([Field("", f"{self.finder.status}; the accident to undo is chosen with Enter", "", 1),
+            choose = "; the accident to undo is chosen with Enter" if self.finder.accidents else ""
+            self.facts.show([Field("", f"{self.finder.status}{choose}", "", 1),
                              Field("", "On the last line, Enter lets you name any other point", "dim", 1)])
 
     def _aim(self, aimed: Kinds.Aimed) -> None:
