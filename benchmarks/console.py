@@ -97,7 +97,8 @@ def jobs(home: Path, count: int) -> Iterator[None]:
 
 def environment(state: Path) -> dict[str, str]:
     names = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}
-    return {**os.environ, **names, "XDG_STATE_HOME": str(state)}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+    return {**kept, **names, "XDG_STATE_HOME": str(state)}
 
 
 def opened(config: Path, state: Path, columns: int = 80, lines: int = 24) -> Terminal:
