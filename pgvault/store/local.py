@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -183,7 +184,7 @@ class LocalStore:
             self._prove_absence(Key(kind))  # an empty root looks like a vault without servers
             yield from sorted(path.parent.name for path in self._root.glob(f"*{kind.suffix}"))
         elif kind is Kind.WAL:
-            yield from _wal_names(directory, prefix, after)
+            yield from chain.from_iterable(_wal_groups(directory, prefix, after))
         elif kind in (Kind.BACKUP, Kind.MANIFEST):
             yield from sorted(name for name in os.listdir(directory) if not name.startswith(TEMPORARY))
         else:
@@ -250,19 +251,19 @@ class LocalStore:
             raise changed(str(path)) from None
 
 
-def _wal_names(directory: Path, prefix: str, after: str) -> Iterator[str]:
-    """Yield the names, group by group. They begin as their group does, or sort before the names that do, so this is
+def _wal_groups(directory: Path, prefix: str, after: str) -> Iterator[list[str]]:
+    """Yield the names of each group. They begin as their group does, or sort before the names that do, so this is
     their order.
     """
     suffix = Kind.WAL.suffix
     for group in sorted(os.listdir(directory)):
-        if group[:8] < after[:8] or not group.startswith(prefix[:8]) or not (directory / group).is_dir():
+        if group[:8] < after[:8] or not group.startswith(prefix[:8]):
             continue
-        with suppress(FileNotFoundError):  # removed since it was listed
+        with suppress(FileNotFoundError, NotADirectoryError):  # removed since it was listed; something else
             names = [file[:-len(suffix)] for file in os.listdir(directory / group) if file.endswith(suffix)]
             # Nearly all are segments of the group, which this test shows quickly: there may be a hundred thousand.
-            yield from sorted([name for name in names
-                               if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
+            yield sorted([name for name in names
+                          if (len(name) == _SEGMENT_NAME and name.startswith(group)) or wal_group(name) == group])
 
 
 @contextmanager

@@ -123,18 +123,9 @@ class WalIndex:
             for table in _OF_RECORDS:
                 self.connection.execute(f"DELETE FROM {table}")
 
-    def names(self) -> set[str]:
-        return {name for (name,) in self.connection.execute("SELECT name FROM file")}
-
-    def names_in(self, directory: str) -> list[str]:
-        """Return the files in one directory of the archive, in order; a timeline's history is in its first directory.
-        """
-        first = f"{directory[:8]}." if directory.endswith("00000000") else directory
-        return [name for (name,) in self.connection.execute(
-            "SELECT name FROM file WHERE name BETWEEN ? AND ? ORDER BY name", (first, f"{directory}~"))]
-
-    def count(self) -> int:
-        return int(self.connection.execute("SELECT count(*) FROM file").fetchone()[0])
+    def names(self) -> list[str]:
+        """Return the names of all files, in order."""
+        return [name for (name,) in self.connection.execute("SELECT name FROM file ORDER BY name")]
 
     def files(self, kind: str) -> Iterator[StoredFile]:
         """Yield all files of a kind, by timeline and number."""

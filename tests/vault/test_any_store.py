@@ -117,7 +117,7 @@ def test_an_answer_that_got_lost_is_made_up_for_by_the_next_try(server: ServerVa
     assert not put(server, ONE)
     assert fetch(server, ONE) == segment(ONE)
     with wal_index.reading(server) as index:
-        assert index.names() == {ONE}
+        assert index.names() == [ONE]
 
 
 def test_what_cannot_be_asked_is_never_absent(server: ServerVault, store: FaultyStore) -> None:
@@ -152,7 +152,7 @@ def test_a_listing_that_breaks_off_removes_nothing_from_the_index(server: Server
     with pytest.raises(Unreachable):
         reconcile(server)
     with wal_index.reading(server) as index:
-        assert index.names() == {ONE, TWO}
+        assert index.names() == [ONE, TWO]
     assert [each.name for each in server.store._inner.list(Kind.WAL, "main")] == [ONE, TWO]  # type: ignore[attr-defined]
 
 

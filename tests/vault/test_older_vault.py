@@ -78,7 +78,7 @@ def test_wal_is_given_back_and_what_is_absent_is_proven_so(server: ServerVault) 
         assert fetch(server, name)
     assert fetch(server, "000000010000000000000007") is None
     with wal_index.reading(server) as index:
-        assert index.names() == set(WAL)
+        assert index.names() == sorted(WAL)
     assert reconcile(server) == Reconciled(0, 0, ())
 
 
