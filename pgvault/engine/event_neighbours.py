@@ -16,7 +16,8 @@ from pgvault.model.target import AtLsn
 from pgvault.vault.identity import read_identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_current import current
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import WalSearch
 from pgvault.wal.transactions import Kind, Transaction
 
 _FAR_ENOUGH = 8

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from pgvault.model.errors import PgvaultError
 from pgvault.model.event import Emit, Level, Noted
 from pgvault.vault.wal_records import RecordReader
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 from pgvault.wal.accidents import Finding, Known, find_accidents, restore_point
 from pgvault.wal.carry import Carry
 from pgvault.wal.facts import RestorePoint

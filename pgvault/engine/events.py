@@ -37,7 +37,8 @@ from pgvault.vault.names import RelationName
 from pgvault.vault.wal_current import current
 from pgvault.vault.wal_facts import microseconds
 from pgvault.vault.wal_records import RecordReader
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import WalSearch
 from pgvault.wal.accidents import FIRST_USER_OID, EventKind, Finding
 from pgvault.wal.bodies import Relation
 from pgvault.wal.transaction_changes import RMGRS

@@ -8,18 +8,19 @@ Everything is computed in one pass over the segments, of which there may be a hu
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, pairwise, repeat, zip_longest
-from operator import attrgetter, sub
-from typing import NamedTuple, Protocol, TypeVar
+from itertools import groupby, pairwise, zip_longest
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
+from pgvault.model.unbroken import along, column, unbroken
 
 DAMAGED, MINIMAL = "damaged", "minimal"
 """Why recovery cannot continue though the archive does: a record is damaged; the server ran with wal_level=minimal."""
@@ -46,9 +47,6 @@ class Piece(Protocol):
     def last_at(self) -> int | None: ...
     @property
     def ends_by(self) -> str | None: ...
-
-
-_Piece = TypeVar("_Piece", bound=Piece)
 
 
 class Archived(NamedTuple):
@@ -204,7 +202,7 @@ def survey(archived: Iterable[Piece], tree: TimelineTree, backups: Sequence[Back
     `latest_between` is called if a window begins within a segment and its last commit may be in that segment."""
     wal = {timeline: list(same) for timeline, same in groupby(archived, attrgetter("timeline"))}
     copied = _copied(backups)
-    paths = {each: _Path(tree.history(each), list(unbroken(along(tree.history(each), wal, size))), size, latest_between)
+    paths = {each: _Path(tree.history(each), _runs(along(tree.history(each), wal, size)), size, latest_between)
              for each in _timelines(wal, copied)}
     windows = tuple(window for each in paths.values() for window in each.windows(copied))
     usable = {backup for window in windows for backup in window.backups}
@@ -240,6 +238,11 @@ def _timelines(archived: Iterable[int], copied: Sequence[Backup]) -> list[int]:
     return sorted({*archived, *(b.timeline for b in copied)})
 
 
+def _runs(path: Sequence[Piece]) -> list[Sequence[Piece]]:
+    """Return the segments that recovery can read one after the other."""
+    return [path[run] for run in unbroken(column(path, "number"), column(path, "stops"))]
+
+
 class _Path:
     """The archived segments on the path to the end of one timeline."""
 
@@ -247,15 +250,16 @@ class _Path:
                  latest_between: LatestBetween) -> None:
         self.history, self.runs, self.size, self._latest_between = history, runs, size, latest_between
         self._firsts = [run[0].number for run in self.runs]
+        self._lasts = [run[-1] for run in self.runs]
 
     def missing_of(self, backup: Backup) -> Segment:
         """Return the first segment that an unusable backup needs and that is missing or cannot be read to its end."""
         begin, end = _span(backup, self.size)
-        run = self._run_with(begin)
-        if run is None:
+        place = self._place(begin)
+        if place is None:
             return self.history.segment(begin, self.size)
-        last = run[-1]
-        stops = _broken(last) or self._run_with(last.number + 1)
+        last = self._lasts[place]
+        stops = _broken(last) or self._place(last.number + 1) is not None
         return self.history.segment(last.number if stops else min(last.number + 1, end), self.size)
 
     def windows(self, backups: Sequence[Backup]) -> Iterator[Window]:
@@ -263,73 +267,51 @@ class _Path:
         their end."""
         by_run: dict[int, list[Backup]] = {}
         for backup in backups:
-            run, end = self._run_with((backup.begin_lsn or Lsn(0)) // self.size), backup.end_lsn or Lsn(0)
-            if run and end <= self._end(run) and self.history.holds(backup.timeline, end):
-                by_run.setdefault(run[0].number, []).append(backup)
-        for run in self.runs:
-            if within := by_run.get(run[0].number):
-                yield self._window(run, within)
+            place, end = self._place((backup.begin_lsn or Lsn(0)) // self.size), backup.end_lsn or Lsn(0)
+            if place is not None and end <= self._end(place) and self.history.holds(backup.timeline, end):
+                by_run.setdefault(place, []).append(backup)
+        yield from (self._window(place, within) for place, within in sorted(by_run.items()))
 
-    def _window(self, run: Sequence[Piece], backups: list[Backup]) -> Window:
+    def _window(self, place: int, backups: list[Backup]) -> Window:
         oldest = backups[0]
         from_lsn = oldest.end_lsn or Lsn(0)
-        latest = instant(self._latest(run, from_lsn, oldest.finished_at))
+        latest = instant(self._latest(place, from_lsn, oldest.finished_at))
         if latest and oldest.finished_at and latest <= oldest.finished_at:
             latest = None
-        last = run[-1].last_at
-        return Window(self.history.timeline, from_lsn, self._end(run), oldest.finished_at, latest,
+        last = self._lasts[place].last_at
+        return Window(self.history.timeline, from_lsn, self._end(place), oldest.finished_at, latest,
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
-    def _latest(self, run: Sequence[Piece], begin: Lsn, finished: datetime | None) -> int | None:
+    def _latest(self, place: int, begin: Lsn, finished: datetime | None) -> int | None:
         """Return the latest commit at `begin` or after it. Earlier commits in that segment do not count, and may have
         later times if the clock was put back.
         """
-        latest = max((s.latest for s in run if s.latest is not None and s.number * self.size >= begin), default=None)
-        parted = next((s for s in run if s.number == begin // self.size), None) if begin % self.size else None
+        run, first = self.runs[place], self._firsts[place]
+        behind = column(run, "latest")[max(-(-begin // self.size) - first, 0):]
+        latest = max((each for each in behind if each is not None), default=None)
+        within = begin // self.size - first if begin % self.size else len(run)
+        parted = run[within] if 0 <= within < len(run) else None
         found = instant(parted.latest) if parted else None
         if parted is None or parted.latest is None or found is None or (finished and found <= finished) or (
                 latest is not None and parted.latest <= latest) or (parted.last_at or begin) < begin:
             return latest
-        between = self._latest_between(Segment(parted.timeline, parted.number), begin, self._end(run))
+        between = self._latest_between(Segment(parted.timeline, parted.number), begin, self._end(place))
         return max((each for each in (latest, between) if each is not None), default=None)
 
-    def _end(self, run: Sequence[Piece]) -> Lsn:
-        last = run[-1]
+    def _end(self, place: int) -> Lsn:
+        last = self._lasts[place]
         return Lsn((last.number + 1) * self.size if last.whole is None else last.whole)
 
-    def _run_with(self, number: int) -> Sequence[Piece] | None:
+    def _place(self, number: int) -> int | None:
+        """Return which run has this segment."""
         place = bisect_right(self._firsts, number) - 1
-        return self.runs[place] if place >= 0 and number <= self.runs[place][-1].number else None
+        return place if place >= 0 and number <= self._lasts[place].number else None
 
 
 def _span(backup: Backup, size: int) -> tuple[int, int]:
     """Return the numbers of the first and the last segment that the backup needs."""
     begin, end = backup.begin_lsn or Lsn(0), backup.end_lsn or Lsn(0)
     return begin // size, max(begin // size, Segment.ending(backup.timeline, end, size).number)
-
-
-def along(history: History, wal: Mapping[int, Sequence[_Piece]], size: int) -> list[_Piece]:
-    """Return the archived segments that recovery along this history reads: of each timeline those from its first up to
-    the one in which the next timeline begins, which is read from that one."""
-    found: list[_Piece] = []
-    for leg in history.legs:
-        segments = wal.get(leg.timeline, ())
-        low = bisect_left(segments, leg.start // size, key=_number)
-        found += segments[low:None if leg.end is None else bisect_left(segments, leg.end // size, key=_number)]
-    return found
-
-
-def unbroken(segments: Sequence[_Piece], *, at_stops: bool = True) -> Iterator[list[_Piece]]:
-    """Yield the segments of one path in runs, cut where numbers are missing and, with `at_stops`, where recovery cannot
-    continue."""
-    numbers, stops = list(map(_number, segments)), map(_stops, segments) if at_stops else repeat(False)
-    begin = 0
-    for i, (step, stop) in enumerate(zip(map(sub, numbers[1:], numbers), stops, strict=False), 1):
-        if step != 1 or stop:
-            yield list(segments[begin:i])
-            begin = i
-    if segments:
-        yield list(segments[begin:])
 
 
 def _timeline(history: History, wal: Mapping[int, Sequence[Piece]], tree: TimelineTree, good: Mapping[int, Lsn],
@@ -339,7 +321,7 @@ def _timeline(history: History, wal: Mapping[int, Sequence[Piece]], tree: Timeli
         Segment(timeline, part[0].number), Segment(timeline, part[-1].number),
         instant(min((s.earliest for s in part if s.earliest is not None), default=None)),
         instant(max((s.latest for s in part if s.latest is not None), default=None)))
-        for part in unbroken(wal[timeline], at_stops=False))
+        for part in map(wal[timeline].__getitem__, unbroken(column(wal[timeline], "number"))))
     ends = [(one.last, other.first) for one, other in pairwise(ranges)]
     if parent and parent.timeline in wal and ranges[0].first.number > (begin := parent.switch // size):
         ends.insert(0, (_before_branch(history, begin, size), ranges[0].first))
@@ -378,6 +360,3 @@ def _is_passed(before: Segment, tree: TimelineTree, good: Mapping[int, Lsn], siz
 def _broken(segment: Piece) -> bool:
     """Return whether recovery cannot pass it, whatever follows."""
     return segment.ends_by in (DAMAGED, MINIMAL)
-
-
-_number, _stops = attrgetter("number"), attrgetter("stops")

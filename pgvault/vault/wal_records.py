@@ -18,7 +18,8 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_facts import carry_before
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import WalSearch
 from pgvault.wal.carry import Carry, Unfinished
 from pgvault.wal.pages import LONG_HEADER, SHORT_HEADER
 from pgvault.wal.pieces import pieces

@@ -6,103 +6,34 @@ lacks, are read when they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pgvault.model.errors import NotFound, PgvaultError, WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import History, TimelineTree
-from pgvault.model.window import DAMAGED, MINIMAL, along, unbroken
+from pgvault.model.unbroken import along
+from pgvault.model.window import DAMAGED, MINIMAL
 from pgvault.vault.identity import Identity
 from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_effects import load
 from pgvault.vault.wal_facts import carry_before, microseconds, moment, timeline_tree
 from pgvault.vault.wal_fetch import read_verified
 from pgvault.vault.wal_index import WalIndex
+from pgvault.vault.wal_rows import Row, Rows, RowsOfPath
 from pgvault.vault.wal_unfinished import Unfinished, look
 from pgvault.vault.wal_unfinished import segments as unfinished_segments
 from pgvault.wal.effects import effects_of
-from pgvault.wal.facts import may_hold
 from pgvault.wal.pieces import pieces
 from pgvault.wal.transactions import Transaction, transactions_of
 
 _Found = TypeVar("_Found")
-
-_ROWS = """
-SELECT f.timeline, f.number, f.name, f.stored, CASE WHEN a.number IS NULL THEN 'it is new' ELSE a.problem END,
-       a.earliest, a.latest, a.oldest_xid, a.newest_xid, a.last_lsn, coalesce(a.end_lsn, (f.number + 1) * ?),
-       coalesce(a.end_cause, 'switched') <> 'switched', a.removals, a.most_rows, coalesce(a.passed, 0),
-       CASE WHEN a.end_cause <> 'switched' THEN a.end_cause ELSE '' END, a.whole, NULL
-FROM file f LEFT JOIN facts a USING (timeline, number) WHERE +f.kind = 'segment' ORDER BY f.name"""
-"""The rows by timeline and number, as from `wal_index.archived_rows`."""
-
-
-class Row(NamedTuple):
-    """One archived segment with what its records contain; times in microseconds since 1970, UTC.
-
-    Its values are those of the index, since there may be a hundred thousand rows.
-    """
-
-    timeline: int
-    number: int
-    name: str
-    stored: int
-    problem: str | None
-    """Why its records could not be read; empty if they could."""
-    earliest: int | None
-    """The earliest and the latest time of its commits and aborts; None if it has none."""
-    latest: int | None
-    oldest_xid: int | None
-    newest_xid: int | None
-    last_at: int | None
-    """See `last_lsn`."""
-    end_at: int
-    """See `end`."""
-    stops: bool
-    """True if recovery cannot continue after it: its WAL ends there, and not because the server closed the segment."""
-    removals: int | None = None
-    most_rows: int | None = None
-    """The most rows that one commit changed, as `wal.losses.Losses.most_rows`; None if unknown."""
-    passed: int = 0
-    """The number of transactions that were prepared and ended within it, which the index lacks."""
-    ends_by: str = ""
-    """Why its WAL ends before the segment does: a value of `wal.records.Cause`, or MINIMAL."""
-    whole: int | None = None
-    """The end of its last complete record, which recovery reaches if nothing follows."""
-    unfinished: Unfinished | None = None
-    """The unfinished segment; None for a complete one."""
-
-    @property
-    def segment(self) -> Segment:
-        return Segment(self.timeline, self.number)
-
-    def may_end(self, xid: int) -> bool:
-        """Return whether this transaction may have ended in it."""
-        oldest, newest = self.oldest_xid, self.newest_xid
-        return oldest is not None and newest is not None and may_hold(oldest, newest, xid)
-
-    @property
-    def last_lsn(self) -> Lsn | None:
-        """Return the start of its last record."""
-        return None if self.last_at is None else Lsn(self.last_at)
-
-    @property
-    def end(self) -> Lsn:
-        """Return where its WAL ends."""
-        return Lsn(self.end_at)
-
-    @property
-    def reach(self) -> Lsn:
-        return Lsn(self.end_at if self.whole is None else self.whole)
-
 
 @dataclass(frozen=True, slots=True)
 class NamedPoint:
@@ -123,8 +54,8 @@ class WalSearch:
         self._partial = partial
         self._identity = identity
         self.tree: TimelineTree = timeline_tree(server, index)
-        self._rows: dict[int, list[Row]] = {}
-        self._runs: dict[int, list[list[Row]]] = {}
+        self._rows = Rows(index, self.size)
+        self._runs: dict[int, list[RowsOfPath]] = {}
         self._begun: dict[Segment, Row | None] = {}
 
     def with_unfinished(self) -> WalSearch:
@@ -150,12 +81,12 @@ class WalSearch:
         """Return the names of all archived history files."""
         return tuple(file.name for file in self._index.files("history"))
 
-    def runs(self, history: History) -> list[list[Row]]:
+    def runs(self, history: History) -> list[RowsOfPath]:
         """Return the complete segments that recovery along this path can read one after the other, split where it
-        cannot continue.
+        cannot continue. They are read when they are looked at; the index must not change until then.
         """
         if history.timeline not in self._runs:
-            self._runs[history.timeline] = list(unbroken(self._along(history)))
+            self._runs[history.timeline] = list(self._rows.along(history).unbroken())
         return self._runs[history.timeline]
 
     def begun(self, history: History, number: int) -> Row | None:
@@ -166,7 +97,7 @@ class WalSearch:
 
     def on_path(self, history: History) -> Iterator[Row]:
         """Yield all segments of this path that exist, in order; some between them may be missing."""
-        rows = self._along(history)
+        rows = along(history, self._rows.all, self.size)
         begun = self._unfinished_segments() if self._partial else set()
         rows += [row for segment in begun if history.segment(segment.number, self.size) == segment
                  and (row := self._begun_row(segment)) is not None]
@@ -297,17 +228,6 @@ class WalSearch:
             found = look(self._server, segment, self._identity, carry)
             self._begun[segment] = None if found is None else _begun(segment, found)
         return self._begun[segment]
-
-    def _along(self, history: History) -> list[Row]:
-        """Return the complete segments of this path."""
-        return along(history, self.archived(), self.size)
-
-    def archived(self) -> Mapping[int, list[Row]]:
-        """Return every complete segment, by timeline and number."""
-        if not self._rows:
-            rows = map(Row._make, self._index.connection.execute(_ROWS, (self.size,)))
-            self._rows.update((timeline, list(same)) for timeline, same in groupby(rows, itemgetter(0)))
-        return self._rows
 
 
 def _begun(segment: Segment, found: Unfinished) -> Row:

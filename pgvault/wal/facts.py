@@ -67,10 +67,10 @@ class Xids:
     newest: int
 
 
-def may_hold(oldest: int, newest: int, xid: int) -> bool:
-    """Return False if this transaction certainly did not end in a segment with this range. It makes no Xids: there may
-    be a hundred thousand segments to ask."""
-    return (xid - oldest) % _ROUND <= (newest - oldest) % _ROUND
+def may_hold(oldest: int | None, newest: int | None, xid: int) -> bool:
+    """Return False if this transaction certainly did not end in a segment with this range, or with none. It makes no
+    Xids: there may be a hundred thousand segments to ask."""
+    return oldest is not None and newest is not None and (xid - oldest) % _ROUND <= (newest - oldest) % _ROUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from pgvault.model.backup import Backup, BackupStatus
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.timeline import Ancestor, History, TimelineTree
+from pgvault.model.unbroken import unbroken
 from pgvault.model.wal_picture import NOT_KNOWN, Lane, RestorePoint, WalPicture
-from pgvault.model.window import survey, unbroken
+from pgvault.model.window import survey
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import NamedPoint, Row
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import NamedPoint
 from pgvault.wal.transactions import Kind, Transaction
 
 SIZE = 1 << 20
@@ -157,7 +159,8 @@ class MadeArchive:
 
     def runs(self, history: History) -> list[list[Row]]:
         path = history.path(Lsn(0), Lsn(SIZE * max((each.number + 1 for each in self.rows), default=1)), SIZE)
-        return list(unbroken([self.rows[segment] for segment in path if segment in self.rows]))
+        rows = [self.rows[segment] for segment in path if segment in self.rows]
+        return [rows[run] for run in unbroken([row.number for row in rows], [row.stops for row in rows])]
 
     def begun(self, history: History, number: int) -> None:
         """There is no unfinished segment."""

@@ -19,7 +19,7 @@ from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 
 # Which backup
 

@@ -19,7 +19,7 @@ from pgvault.model.segment import Segment
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immediate, Target
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 from pgvault.wal.transactions import Transaction
 
 SEE = "See what can be restored: pgvault wal SERVER"

@@ -29,7 +29,7 @@ from pgvault.model.timeline import History
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 
 LOST = "20261101T120002Z"
 
@@ -42,9 +42,6 @@ class Shelf(MadeArchive):
     begun_row: Row | None = None
     counts: bool = False
     segments: dict[int, list[Row]] = field(default_factory=dict)
-
-    def archived(self) -> dict[int, list[Row]]:  # type: ignore[override]
-        return {1: [row for _, row in sorted(self.rows.items())]}
 
     def with_unfinished(self) -> Shelf:
         return self if self.begun_row is None or self.counts else replace(self, counts=True)

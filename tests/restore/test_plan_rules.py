@@ -39,7 +39,7 @@ from pgvault.model.target import AtLsn, AtXid, EndOfWal, Immediate, TargetAction
 from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 
 
 @pytest.fixture

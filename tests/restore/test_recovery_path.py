@@ -13,7 +13,7 @@ from pgvault.engine.restore.recovery_path import RecoveryPath, RecoveryPaths
 from pgvault.model.lsn import Lsn
 from pgvault.model.segment import Segment
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 from pgvault.wal.transactions import Transaction
 
 

@@ -41,7 +41,7 @@ from pgvault.vault.manifest import ManifestWriter
 from pgvault.vault.names import DatabaseName, RoleName
 from pgvault.vault.names import RelationName as Named
 from pgvault.vault.recoveries import Recovery
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 from pgvault.wal.versions import FORMATS
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Target
 from pgvault.model.window import DAMAGED
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 from pgvault.wal.records import Cause
 from pgvault.wal.transactions import Transaction
 
@@ -209,16 +209,17 @@ def test_up_to_a_position() -> None:
 def test_the_segments_that_fit_are_looked_for_once() -> None:
     asked: list[int] = []
 
-    def even(row: Row) -> bool:
-        asked.append(row.number)
-        return row.number % 2 == 0
+    def even(number: int) -> bool:
+        asked.append(number)
+        return number % 2 == 0
 
     whole = stretch(0)
-    assert list(whole.fitting("even", even)) == [0, 2]
-    assert list(Stretch(whole.run, 1).fitting("even", even)) == [2]
-    assert (Stretch(whole.run, 2).next("even", even), Stretch(whole.run, 3).next("even", even)) == (2, None)
+    assert list(whole.fitting("even", even, "number")) == [0, 2]
+    assert list(Stretch(whole.run, 1).fitting("even", even, "number")) == [2]
+    assert [Stretch(whole.run, first).next("even", even, "number") for first in (2, 3)] == [2, None]
     assert asked == [10, 11, 12, 13]
-    assert list(whole.fitting("odd", lambda row: row.number % 2 == 1)) == [1, 3]
+    assert list(whole.fitting("both", lambda number, stored: number % 2 == 1 or stored == 1, "number", "stored")) == [
+        0, 1, 3]
 
 
 def test_what_was_not_read_is_refused_up_to_where_it_counts() -> None:

@@ -31,7 +31,8 @@ from pgvault.vault.layout import ServerVault, Vault
 from pgvault.vault.wal_current import current
 from pgvault.vault.wal_fetch import fetch, read_checked
 from pgvault.vault.wal_rebuild import reconcile
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import WalSearch
 from pgvault.vault.wal_unfinished import look, newest_content
 from pgvault.vault.wal_unfinished import segments as unfinished_segments
 from pgvault.wal.records import follow

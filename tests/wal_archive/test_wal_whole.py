@@ -208,5 +208,5 @@ def test_damage_is_said_of_the_last_segment_too(vault: ServerVault, damaged: int
     cluster = Identity(str(SYSTEM), MIB)
     with current(vault, cluster) as index:
         found = WalSearch(vault, index, cluster)
-        [row] = [row for row in found.archived()[1] if row.number == damaged]
+        [row] = [row for row in found.on_path(History(1, ())) if row.number == damaged]
         assert f"{name(damaged)} is damaged" in found.break_behind(History(1, ()), row)

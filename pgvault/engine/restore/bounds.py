@@ -41,7 +41,7 @@ def bounds(paths: RecoveryPaths, archive: Archive, backups: Sequence[Backup]) ->
     """
     begins = {backup.id: backup.begin_lsn or Lsn(0) for backup in backups}
     search = paths.search
-    for window in windows_of(search.runs, search.archived(), search.tree, backups, search.size,
+    for window in windows_of(search.runs, search.beginnings(), search.tree, backups, search.size,
                              latest_between(archive.server)):
         path = paths.to(window.timeline)
         earliest = Bound(window.from_time, window.from_lsn, path.timeline_at(window.from_lsn))

@@ -160,8 +160,7 @@ def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Ta
     for place in reversed(range(len(backups) - 1)):
         newer, older = backups[place:place + 2]
         wal = path.wal_from(older.begin_lsn or Lsn(0))
-        met = wal.next(("not before", moment), lambda row: row.latest is not None and row.latest >= moment) if wal \
-            else None
+        met = next(wal.late(moment), None) if wal else None
         ended_later = older.finished_at is not None and older.finished_at >= target.time
         if ended_later or (wal and met is not None and met <= wal.place((newer.begin_lsn or Lsn(0)) // path.size)):
             return place

@@ -21,7 +21,8 @@ from pgvault.model.target import EndOfWal, TargetAction
 from pgvault.model.window import MINIMAL
 from pgvault.vault import catalog
 from pgvault.vault.layout import ServerVault
-from pgvault.vault.wal_search import Row, WalSearch
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import WalSearch
 
 
 def break_conditions(request: RestoreRequest, choice: Choice, last: Row) -> Iterator[Precondition]:

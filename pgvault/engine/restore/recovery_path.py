@@ -19,7 +19,9 @@ from pgvault.vault.layout import ServerVault
 from pgvault.vault.wal_current import current
 from pgvault.vault.wal_facts import OnProgress, microseconds
 from pgvault.vault.wal_index import WalIndex
-from pgvault.vault.wal_search import NamedPoint, Row, WalSearch
+from pgvault.vault.wal_queries import one_moment
+from pgvault.vault.wal_rows import Row
+from pgvault.vault.wal_search import NamedPoint, WalSearch
 from pgvault.wal.transactions import Transaction
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ def archive_of(server: ServerVault, on_progress: OnProgress) -> Iterator[Archive
     identity = read_identity(server)
     if identity is None:
         raise NotFound(f"the vault holds nothing of {server.name}", hint=f"pgvault backup {server.name}")
-    with current(server, identity, on_progress=on_progress) as index:
+    with current(server, identity, on_progress=on_progress) as index, one_moment(index):
         yield Archive(server, index, identity)
 
 
@@ -72,21 +74,20 @@ class RecoveryPath:
         place = bisect_right(firsts, number) - 1
         if place >= 0:
             run = runs[place] = self._with_begun(runs[place])
-            if number - firsts[place] < len(run.rows):
+            if number - firsts[place] < run.count:
                 return Stretch(run, number - firsts[place])
         begun = self._search.begun(self.history, number)
         return Stretch(self.once(("begun", number), lambda: Run([begun])), 0) if begun else None
 
     def _runs(self) -> tuple[list[int], list[Run]]:
         """Return the runs with the numbers of their first segments."""
-        runs = self._search.runs(self.history)
-        return [rows[0].number for rows in runs], list(map(Run, runs))
+        runs = list(map(Run, self._search.runs(self.history)))
+        return [run.first for run in runs], runs
 
     def _with_begun(self, run: Run) -> Run:
         """Return the run with the unfinished segment that continues it, if there is one."""
-        last = run.rows[-1]
-        begun = None if last.stops else self._search.begun(self.history, last.number + 1)
-        return Run([*run.rows, begun]) if begun else run
+        begun = None if run.last.stops else self._search.begun(self.history, run.last.number + 1)
+        return run.followed_by(begun) if begun else run
 
     def transactions(self, row: Row) -> list[Transaction]:
         """Return the ends of transactions in this segment, in order; the newest answer is remembered."""
@@ -107,7 +108,7 @@ class RecoveryPath:
                 in_time = in_time or not is_late
             return None
 
-        return self.once(("late", first, row.name, max(begin, row.segment.start(self.size))), find)
+        return self.once(("late", first, row.name, max(begin, row.number * self.size)), find)
 
     def end_of(self, row: Row, xid: int) -> Transaction | None:
         """Return the end of this transaction, if it is in this segment."""
@@ -141,7 +142,7 @@ class RecoveryPath:
         wal = self.wal_from(begin)
         if wal is None:
             return ()
-        points = self.once(("points", name, wal.run.rows[0].name), lambda: self._points(wal.run.rows, name))
+        points = self.once(("points", name, wal.run.first), lambda: self._points(wal.run.rows, name))
         return points[bisect_left(points, begin, key=lambda point: point.lsn):]
 
     def _points(self, rows: Sequence[Row], name: str) -> list[NamedPoint]:
@@ -165,10 +166,12 @@ class RecoveryPath:
     def transaction_with(self, begin: Lsn, subxid: int) -> int | None:
         """Return the transaction of which this is a subtransaction, if it can be found."""
         wal = self.wal_from(begin)
-        rows = (row for row in (reversed(wal.rows) if wal else ()) if row.oldest_xid is not None and not row.problem
-                and (subxid - row.oldest_xid) % _XIDS < _XIDS // 2)
-        for row in islice(rows, _FAR_ENOUGH):
-            for transaction in self.transactions(row):
+        if wal is None:
+            return None
+        began = wal.fitting(("began", subxid), lambda oldest, problem: oldest is not None and not problem
+                            and (subxid - oldest) % _XIDS < _XIDS // 2, "oldest_xid", "problem")
+        for place in islice(reversed(list(began)), _FAR_ENOUGH):
+            for transaction in self.transactions(wal.run.rows[place]):
                 if subxid in transaction.subxids:
                     return transaction.xid
         return None

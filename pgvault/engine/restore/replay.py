@@ -11,7 +11,7 @@ from pgvault.engine.restore.stop import Stop
 from pgvault.model.backup import Backup
 from pgvault.model.lsn import Lsn
 from pgvault.model.replay import Effect, PreparedTransaction, Replay, TablespaceCreated, replay_from
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
 
 
 def replay_of(choice: Choice, *, held: Iterable[PreparedTransaction] = (),

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
+from functools import partial
 
 from pgvault.engine.restore.recovery_path import RecoveryPath
 from pgvault.engine.restore.stretch import Stretch
@@ -25,7 +26,8 @@ from pgvault.model.target import AtLsn, AtName, AtTime, AtXid, EndOfWal, Immedia
 from pgvault.model.times import utc
 from pgvault.model.window import MINIMAL, instant
 from pgvault.vault.wal_facts import microseconds
-from pgvault.vault.wal_search import Row
+from pgvault.vault.wal_rows import Row
+from pgvault.wal.facts import may_hold
 from pgvault.wal.transactions import Transaction
 
 _XIDS = 1 << 32
@@ -102,15 +104,14 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
     """
     begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # first one too late
     reached = backup.finished_at is not None and target.time >= backup.finished_at
-    for place in wal.fitting(first, lambda row: row.latest is not None and row.latest >= first):
+    for place in wal.late(first):
         wal.refuse_unread(place)
-        row = wal.run.rows[place]
-        in_time = wal.next(("in time", first), lambda row: row.earliest is not None and row.earliest < first)
+        in_time = wal.next(("in time", first), lambda earliest: earliest is not None and earliest < first, "earliest")
         reached = reached or (in_time is not None and in_time < place)
         all_late = in_time is None and (place > wal.first or wal.unread is None)
         if not reached and (all_late or (in_time is not None and wal.first < place < in_time)):
             return _too_early(path, backup)
-        if late := path.first_late(row, first, begin):
+        if late := path.first_late(wal.run.rows[place], first, begin):
             follows, transaction = late
             # Without a commit at or before it here, it may lie long before the backup.
             return _at_transaction(path, transaction, replayed=False) if reached or follows else \
@@ -138,7 +139,7 @@ def _with_none_later(path: RecoveryPath, wal: Stretch, backup: Backup, time: dat
 
 def _at_xid(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtXid) -> Stop | NoStop:
     xid = target.xid % _XIDS
-    for place in wal.fitting(("xid", xid), lambda row: row.may_end(xid)):
+    for place in wal.fitting(("xid", xid), partial(may_hold, xid=xid), "oldest_xid", "newest_xid"):
         wal.refuse_unread(place)
         if found := path.end_of(wal.run.rows[place], xid):
             return _at_transaction(path, found, replayed=target.inclusive)
@@ -147,7 +148,7 @@ def _at_xid(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtXid) -> 
 
 
 def _at_lsn(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtLsn) -> Stop | NoStop:
-    place = wal.next(("lsn", target.lsn), lambda row: row.last_at is not None and row.last_at >= target.lsn)
+    place = wal.next(("lsn", target.lsn), lambda last: last is not None and last >= target.lsn, "last_at")
     wal.refuse_unread(place)
     if place is None:
         return _too_late(path, wal, backup)

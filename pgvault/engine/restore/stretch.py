@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from pgvault.model.errors import WalMissing
 from pgvault.model.lsn import Lsn
-from pgvault.vault.wal_search import Row
+from pgvault.model.unbroken import column
+from pgvault.vault.wal_rows import Row, RowsOfPath
 
-Fits = Callable[[Row], bool]
+Fits = Callable[..., bool]
+"""Gets the values of the columns that are asked for."""
 
 
 class Run:
@@ -24,25 +26,30 @@ class Run:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
+        self.first, self.last, self.count = rows[0].number, rows[-1], len(rows)
         self._stored: list[int] = []
         self._latest: list[int] = []
         self._places: dict[Hashable, list[int]] = {}
 
+    def followed_by(self, row: Row) -> Run:
+        return Run(self.rows.followed_by(row) if isinstance(self.rows, RowsOfPath) else [*self.rows, row])
+
     def stored(self, first: int, behind: int) -> int:
-        self._stored = self._stored or list(accumulate((row.stored for row in self.rows), initial=0))
+        self._stored = self._stored or list(accumulate(column(self.rows, "stored"), initial=0))
         return self._stored[behind] - self._stored[first]
 
     def latest(self, first: int) -> int:
         """Return the latest time of a commit or abort in the segments from an index on; -1 if there is none."""
         if not self._latest:
-            times = (-1 if row.latest is None else row.latest for row in reversed(self.rows))
+            times = (-1 if latest is None else latest for latest in reversed(column(self.rows, "latest")))
             self._latest = list(accumulate(times, max, initial=-1))[::-1]
         return self._latest[first]
 
-    def places(self, key: Hashable, fits: Fits) -> list[int]:
-        """Return the indexes of the segments that fit; they are examined once for each key."""
+    def places(self, key: Hashable, fits: Fits, *columns: str) -> list[int]:
+        """Return the indexes of the segments whose values in these columns fit; they are examined once for each key."""
         if key not in self._places:
-            self._places[key] = [place for place, row in enumerate(self.rows) if fits(row)]
+            found = map(fits, *(column(self.rows, name) for name in columns))
+            self._places[key] = [place for place, is_fitting in enumerate(found) if is_fitting]
         return self._places[key]
 
 
@@ -80,46 +87,50 @@ class Stretch(NamedTuple):
 
     @property
     def last(self) -> Row:
-        return self.run.rows[-1]
+        return self.run.last
 
     def up_to(self, until: Lsn, size: int) -> Part:
         """Return the segments that begin before this position."""
-        behind = min(self.place(-(-until // size)), len(self.run.rows))
+        behind = min(self.place(-(-until // size)), self.run.count)
         return Part(self.run, self.first, max(behind, self.first))
 
     def place(self, number: int) -> int:
         """Return the index in the run at which the segment of this number is, or would be."""
-        return number - self.run.rows[0].number
+        return number - self.run.first
 
     def row(self, number: int) -> Row | None:
         """Return the segment of this number; None if it is not among these."""
         place = self.place(number)
-        return self.run.rows[place] if self.first <= place < len(self.run.rows) else None
+        return self.run.rows[place] if self.first <= place < self.run.count else None
 
     def latest(self, number: int = 0) -> int:
         """Return the latest time of a commit or abort in these segments, from this number on; -1 if there is none."""
-        return self.run.latest(min(max(self.place(number), self.first), len(self.run.rows)))
+        return self.run.latest(min(max(self.place(number), self.first), self.run.count))
 
-    def fitting(self, key: Hashable, fits: Fits) -> Iterator[int]:
-        """Yield the indexes of the segments that fit, in order; `key` identifies `fits`."""
-        places = self.run.places(key, fits)
+    def fitting(self, key: Hashable, fits: Fits, *columns: str) -> Iterator[int]:
+        """Yield the indexes of the segments whose values in these columns fit, in order; `key` identifies `fits`."""
+        places = self.run.places(key, fits, *columns)
         return (places[at] for at in range(bisect_left(places, self.first), len(places)))
 
-    def next(self, key: Hashable, fits: Fits) -> int | None:
+    def next(self, key: Hashable, fits: Fits, *columns: str) -> int | None:
         """Return the first index of them."""
-        places = self.run.places(key, fits)
+        places = self.run.places(key, fits, *columns)
         at = bisect_left(places, self.first)
         return places[at] if at < len(places) else None
 
+    def late(self, moment: int) -> Iterator[int]:
+        """Yield the indexes of the segments in which a transaction ended at this time or later."""
+        return self.fitting(("late", moment), lambda latest: latest is not None and latest >= moment, "latest")
+
     def last_commit(self) -> Row | None:
         """Return the last segment in which a transaction ends."""
-        places = self.run.places("commit", _has_commit)
+        places = self.run.places("commit", _is_known, "latest")
         return self.run.rows[places[-1]] if places and places[-1] >= self.first else None
 
     @property
     def unread(self) -> int | None:
         """Return the first index whose records were not read."""
-        return self.next("unread", _is_unread)
+        return self.next("unread", _is_known, "problem")
 
     def refuse_unread(self, until: int | None = None) -> None:
         """Raise WalMissing at the first segment whose records were not read, up to and including an index, or at all.
@@ -131,9 +142,5 @@ class Stretch(NamedTuple):
                              hint="A restore with --target-end or --target-immediate needs no look into the WAL.")
 
 
-def _is_unread(row: Row) -> bool:
-    return row.problem is not None
-
-
-def _has_commit(row: Row) -> bool:
-    return row.latest is not None
+def _is_known(value: object) -> bool:
+    return value is not None
