@@ -82,13 +82,14 @@ class Output:
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Part]], *, right: Collection[int] = ()) -> None:
         """Write columns as wide as their widest cell. Those whose index is in `right` are right-aligned."""
         table: list[Sequence[Part]] = [[Painted(header, "bold") for header in headers], *rows]
-        widths = [max(width(visible(str(row[i]))) for row in table) for i in range(len(headers))]
-        for row in table:
-            cells: list[Part] = []
-            for i, cell in enumerate(row):
-                gap = " " * (widths[i] - width(visible(str(cell))))
-                cells += [gap, cell, "  "] if i in right else [cell, gap, "  "]
-            self.line(*cells)
+        texts = [[visible(str(cell)) for cell in row] for row in table]
+        widths = [max(map(width, column)) for column in zip(*texts, strict=True)]
+        for row, shown in zip(table, texts, strict=True):
+            cells = []
+            for i, (cell, text) in enumerate(zip(row, shown, strict=True)):
+                gap, painted = " " * (widths[i] - width(text)), self._painted(text, cell)
+                cells.append(f"{gap}{painted}  " if i in right else f"{painted}{gap}  ")
+            self.write("".join(cells).rstrip(" ") + "\n")
 
     def json(self, document: Mapping[str, object]) -> None:
         """Write one document with `schema`. Times, LSNs, paths, enums and dataclasses become JSON."""
@@ -98,10 +99,10 @@ class Output:
     """The same for lists: one object per line."""
 
     def styled(self, part: Part) -> str:
-        if isinstance(part, Painted):
-            text = visible(part.text)
-            return f"\x1b[{_STYLES[part.style]}m{text}\x1b[0m" if self._color else text
-        return visible(part)
+        return self._painted(visible(str(part)), part)
+
+    def _painted(self, text: str, part: Part) -> str:
+        return f"\x1b[{_STYLES[part.style]}m{text}\x1b[0m" if self._color and isinstance(part, Painted) else text
 
     def write(self, text: str) -> None:
         """Write a text unchanged; it must be safe to show."""
