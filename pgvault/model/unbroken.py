@@ -43,7 +43,7 @@ def along(history: History, wal: Mapping[int, Sequence[_Segment]], size: int,
 
 
 def unbroken(numbers: Sequence[int], stops: Iterable[bool] | None = None) -> Iterator[slice]:
-    """Yield the segments of one path in runs, cut where numbers are missing and, where `stops` says so, behind a
+    """Yield the segments of one path in runs, cut where numbers are missing and, where `stops` says so, after a
     segment."""
     begin = 0
     for i, (step, stop) in enumerate(zip(map(sub, numbers[1:], numbers), stops or repeat(False), strict=False), 1):

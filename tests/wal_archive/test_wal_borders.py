@@ -91,7 +91,7 @@ def test_minimal_wal_in_the_newest_segment_is_why_nothing_behind_it_is_reached(t
     read_facts(server)
     with wal_index.reading(server) as index:
         search = WalSearch(server, index, Identity(str(SYSTEM), MIB))
-        [row] = search.archived()[1]
+        [row] = search.on_path(History(1, ()))
         assert (row.ends_by, row.reach) == (MINIMAL, change)
         assert search.break_behind(History(1, ()), row) == (
             f"WAL from {change} on was written under wal_level=minimal, which no recovery can pass")
