@@ -12,9 +12,9 @@ from support.objects import manifest_path
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from pgvault.console.head import tabs
 from pgvault.console.recovery.steps import Step
 from pgvault.console.screens.confirm import Confirm, Typed
-from pgvault.console.tabs import tabs
 from pgvault.model.job import JobState
 
 

@@ -21,9 +21,8 @@ from pgvault.console.recovery.steps import Step
 from pgvault.console.restored_plans import bring_back_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.confirm import Confirm
-from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.job import JobScreen
-from pgvault.console.screens.text_box import TextBox
+from pgvault.console.screens.text_box import FailureBox, TextBox
 from pgvault.console.wizard import proof_step
 from pgvault.console.wizard.proof_step import ProofStep
 from pgvault.console.wizard.screen import RecoveryScreen

@@ -80,7 +80,7 @@ def ask_to_cancel(app: BaseConsole, job: Job) -> None:
 
 
 async def _cancel(app: BaseConsole, job: Job) -> None:
-    from pgvault.console.screens.failure_box import FailureBox
+    from pgvault.console.screens.text_box import FailureBox
 
     app.tell(f"job {job.id} was asked to stop")
     answer = await app.queries.commands.ask("job", "cancel", job.id, "--wait")

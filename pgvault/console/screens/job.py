@@ -20,10 +20,9 @@ from pgvault.console.keys import Action
 from pgvault.console.queries import run_query
 from pgvault.console.recovery.proven import is_thrown_away
 from pgvault.console.screens.cancelling import ask_to_cancel, why_not_cancel
-from pgvault.console.screens.restored import Made, done_with
+from pgvault.console.screens.restored import ON_RESTORED, Made, WithRestored, done_with
 from pgvault.console.screens.text_box import TextBox
 from pgvault.console.screens.view import bindings
-from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.lineview import LineView
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane, Pane

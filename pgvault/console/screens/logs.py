@@ -16,8 +16,7 @@ from pgvault.console.base import Change
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
 from pgvault.console.queries import run_query
 from pgvault.console.screens.ask_name import AskName
-from pgvault.console.screens.failure_box import FailureBox
-from pgvault.console.screens.text_box import TextBox
+from pgvault.console.screens.text_box import FailureBox, TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
 from pgvault.console.widgets.pane import ListPane

@@ -16,7 +16,7 @@ from pgvault.console.commands import Answer, Document
 from pgvault.console.fields import Field
 from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.screens.dialog import Dialog
-from pgvault.console.screens.failure_box import FailureBox
+from pgvault.console.screens.text_box import FailureBox
 from pgvault.console.widgets.reading import ShortReading
 from pgvault.model.event import Failure
 

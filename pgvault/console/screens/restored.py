@@ -22,12 +22,15 @@ from pgvault.console.restored_plans import bring_back_fields, throw_away_fields
 from pgvault.console.screens.ask_objects import AskObjects
 from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.screens.planned_act import PlannedAct, plan_acts, start_job
+from pgvault.console.screens.view import View
 from pgvault.model.job import Job, JobKind
 from pgvault.model.relation import parse_relation
 
 if TYPE_CHECKING:
     from pgvault.console.base import BaseConsole
 
+ON_RESTORED = frozenset({"bring-back", "look", "open-copy", "lift", "throw-away"})
+"""The actions, as the keys name them."""
 _KINDS = (JobKind.BRING_BACK, JobKind.OPEN, JobKind.THROW_AWAY)
 _TOP = "\x1b[H\x1b[J"
 """Goes to the top of the terminal, and clears it from there."""
@@ -135,3 +138,30 @@ def _throw_away(app: BaseConsole, made: Made) -> None:
 
 _ACTS: dict[str, Callable[[BaseConsole, Made], None]] = {
     "bring-back": _bring_back, "open-copy": _open, "lift": _lift, "throw-away": _throw_away}
+
+
+class WithRestored(View):
+    """The shared base of views from which a restored server can be acted on."""
+
+    def made(self) -> Made | None:
+        """Return the restored server; None if there is none."""
+        return None
+
+    def do_bring_back(self) -> None:
+        self._act("bring-back")
+
+    def do_look(self) -> None:
+        self._act("look")
+
+    def do_open_copy(self) -> None:
+        self._act("open-copy")
+
+    def do_lift(self) -> None:
+        self._act("lift")
+
+    def do_throw_away(self) -> None:
+        self._act("throw-away")
+
+    def _act(self, action: str) -> None:
+        if made := self.made():
+            act(self.app, action, made)

@@ -9,8 +9,8 @@ from pgvault.console.background import run_in_background
 from pgvault.console.commands import Document
 from pgvault.console.fields import Field
 from pgvault.console.screens.confirm import Typed
-from pgvault.console.screens.failure_box import FailureBox
 from pgvault.console.screens.planned_act import PlannedAct, plan_acts
+from pgvault.console.screens.text_box import FailureBox
 from pgvault.model.backup import Backup
 from pgvault.model.text import size
 

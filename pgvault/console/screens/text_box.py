@@ -17,7 +17,11 @@ from textual.widgets import TextArea
 
 from pgvault.console.background import run_in_background
 from pgvault.console.clipboard import copy
+from pgvault.console.fields import Field, failed
 from pgvault.console.screens.dialog import Dialog
+from pgvault.console.widgets.reading import ShortReading
+from pgvault.model.errors import PgvaultError
+from pgvault.model.event import Failure
 from pgvault.model.text import visible, width
 
 _WORD = re.compile(r"""(?:[^\s'"\\]|'[^']*'|"(?:[^"\\]|\\.)*"|\\.)+""")
@@ -85,3 +89,15 @@ def pasteable(line: str, columns: int) -> list[str]:
         else:
             piece = f"{piece} {word}"
     return [*lines, piece]
+
+
+class FailureBox(TextBox):
+    """An error over a view, its fields drawn as everywhere: what failed, why, what to do next, and the code that
+    `pgvault explain` documents. `y` copies them."""
+
+    def __init__(self, title: str, failure: Failure | PgvaultError) -> None:
+        self._fields: tuple[Field, ...] = tuple(failed(failure))
+        super().__init__(title, "\n".join(f"{field.name}: {field.text}" for field in self._fields))
+
+    def body(self) -> Iterable[Widget]:
+        yield ShortReading(self._fields)

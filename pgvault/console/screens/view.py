@@ -17,9 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgvault.console.base import BaseView, Change
-from pgvault.console.head import head_parts
+from pgvault.console.head import head_parts, tabs
 from pgvault.console.keys import BY_ID, Action, actions_of, keys_of, shown
-from pgvault.console.tabs import tabs
 from pgvault.console.textual_private import classes_of_size, compose_sparingly
 from pgvault.console.widgets.bars import Bar, Key, KeyBar
 from pgvault.console.widgets.lineview import cut

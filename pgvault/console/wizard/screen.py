@@ -16,9 +16,8 @@ from pgvault.console.keys import Action
 from pgvault.console.recovery.draft import Draft
 from pgvault.console.recovery.session import Session
 from pgvault.console.recovery.steps import Step, before, path, shown
-from pgvault.console.screens.restored import Made
+from pgvault.console.screens.restored import ON_RESTORED, Made, WithRestored
 from pgvault.console.screens.view import bindings
-from pgvault.console.screens.with_restored import ON_RESTORED, WithRestored
 from pgvault.console.widgets.bars import Bar
 from pgvault.console.wizard.point_step import PointStep
 from pgvault.console.wizard.proof_step import ProofStep
