@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.plans import SOURCE
 
 from pgvault.vault.arrived import relations_without_file
 from pgvault.vault.layout import ServerVault, Vault
-from pgvault.vault.manifest import Entry, Kind, ManifestWriter
+from pgvault.vault.manifest import Entry, Kind, Manifest, ManifestWriter, Run
 from pgvault.vault.names import DatabaseName, Names, RelationName, RoleName, Trait, from_sql, to_sql
 
 ORDERS = RelationName(5, 16384, 16390, "public", "orders", "r")
@@ -127,3 +129,19 @@ def test_what_has_no_file_in_the_backup_is_told_as_it_was_called(server: ServerV
     writer.index_paths()
     assert list(relations_without_file(writer, 5, ["pg_tblspc/16400/PG_18_202506291"])) == [ORDERS]
     writer.abandon()
+
+
+def test_how_much_of_a_backup_lies_in_which_tablespace(server: ServerVault) -> None:
+    writer = ManifestWriter(server, "20261124T120000Z")
+    for number, (path, kind, size, tablespace) in enumerate([
+            ("base/5/1", Kind.FILE, 70, None), ("PG_VERSION", Kind.FILE, 3, None), ("global", Kind.DIRECTORY, 0, None),
+            ("pg_tblspc/16400/PG/5/2", Kind.FILE, 900, 16400), ("pg_tblspc/16401/PG/5/3", Kind.FILE, 11, 16401)]):
+        writer.add(Entry(number, path, kind, size, 0o600, 0, 7 if size == 3 else None, tablespace))
+    (server.backups / "20261124T120000Z").mkdir()
+    for number in range(1000):  # from where on they are written
+        writer.add_run(0, number, Run())
+    assert [writer.find(path) for path in ("base/5/1", "PG_VERSION", "global", "elsewhere")] == [
+        (70, None), (3, 7), None, None]
+    writer.publish()
+    with Manifest(server, replace(SOURCE, id="20261124T120000Z")) as manifest:
+        assert manifest.tablespace_sizes() == {None: 73, 16400: 900, 16401: 11}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -109,3 +111,16 @@ def test_of_an_archived_file_a_copy_is_kept(server: ServerVault) -> None:
         assert each.read_bytes() == server.store.read(key) == b"stored"
         assert (reason_of(each)[0], reason_of(each)[2]) == (f"name: {NAME}", f"why: {why}")
     assert len(list(server.spool.quarantine.iterdir())) == 4
+
+
+def test_its_name_has_the_time_in_utc(server: ServerVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.store.put(server.key(Kind.WAL, NAME), b"stored")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        kept = quarantine.set_aside_stored(server, NAME, "damaged")
+        moment = datetime.strptime(kept.name[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        assert abs(datetime.now(UTC) - moment) < timedelta(hours=4)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

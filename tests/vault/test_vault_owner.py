@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from support.account import account
 from pgvault.jobs.registry import create_job
 from pgvault.model.errors import Refused
 from pgvault.model.job import JobKind
-from pgvault.vault.layout import Vault
+from pgvault.vault.layout import Vault, user_name
 
 
 @pytest.fixture
@@ -31,3 +32,8 @@ def test_root_is_sent_to_the_owner_and_leaves_nothing(somebody_elses_home, enter
         enter(somebody_elses_home)
     assert account().name in refusal.value.hint
     assert not any(somebody_elses_home.iterdir())
+
+
+def test_a_user_without_a_name_is_called_by_its_number():
+    assert user_name(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
+    assert user_name(3_999_999_999) == "3999999999"

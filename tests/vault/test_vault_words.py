@@ -277,16 +277,15 @@ def test_a_home_that_is_no_vault(tmp_path: Path) -> None:
         "The first backup or archived segment makes it; check [vault] home.")
 
 
-@pytest.mark.parametrize(("content", "message", "hint"), [
-    ("format = 99\n", "the vault in {home} has format 99, this pgvault knows 1",
+@pytest.mark.parametrize(("content", "message", "detail", "hint"), [
+    ("format = 99\n", "the vault in {home} has format 99, this pgvault knows 1", "",
      "Use the pgvault that wrote it, or a newer one."),
-    ("= [", "could not read {home}/vault.toml", "")])
-def test_a_vault_of_another_format(tmp_path: Path, content: str, message: str, hint: str) -> None:
+    ("= [", "could not read {home}/vault.toml", "Invalid statement (at line 1, column 1)", "")])
+def test_a_vault_of_another_format(tmp_path: Path, content: str, message: str, detail: str, hint: str) -> None:
     home = tmp_path / "vault"
     Vault.open_or_create(home)
     (home / "vault.toml").write_text(content)
-    found, _, told = said(PgvaultError, lambda: Vault.open(home))
-    assert (found, told) == (message.format(home=home), hint)
+    assert said(PgvaultError, lambda: Vault.open(home)) == (message.format(home=home), detail, hint)
 
 
 # WAL
