@@ -232,3 +232,8 @@ def screen(pilot: Pilot[None]) -> str:
     drawn = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
     assert isinstance(drawn, LayoutUpdate)
     return "".join("".join(strip.text for strip in line).rstrip() + "\n" for line in drawn.strips)
+
+
+def words(pilot: Pilot[None]) -> str:
+    """The text on the screen with single blanks and without the borders of boxes, wherever its lines are broken."""
+    return " ".join(screen(pilot).translate(str.maketrans("┃│", "  ")).split())

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from desk import NARROW, NOW, WIDE, Desk, press, screen, settle, write
+from desk import NARROW, NOW, WIDE, Desk, press, screen, settle, words, write
 from hypothesis import given
 from hypothesis import strategies as st
 from workshop import Workshop
@@ -408,7 +408,7 @@ async def test_a_job_of_another_process_is_cancelled_and_its_cleanup_waited_for(
         async with desk.open() as pilot:
             await press(pilot, "4", "X", "down", "enter")
             assert not (place / "begun").exists(), "what was begun is undone when the verdict is told"
-            shown = " ".join(screen(pilot).split())
+            shown = words(pilot)
             assert f"job {shop.job().id}: cancelled: work cancelled" in shown
             assert "- cancelled backup main-db" in shown
             await press(pilot, "enter")

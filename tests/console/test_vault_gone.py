@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from desk import WIDE, Desk, press, screen, settle
+from desk import WIDE, Desk, press, screen, settle, words
 from textual.pilot import Pilot
 
 from pgvault.model.event import PhaseStarted
@@ -96,7 +96,7 @@ async def test_another_vault_in_its_place_is_said_and_not_written_to(desk: Desk)
     (desk.shelf.home / "vault.toml").write_text('format = 1\nid = "ffffffffffffffff"\n')
     async with desk.open() as pilot:
         assert "UNKNOWN" in screen(pilot)
-        assert "is not the one that was there before" in " ".join(screen(pilot).split())
+        assert "is not the one that was there before" in words(pilot)
 
 
 async def test_a_receiver_that_hears_nothing_is_not_drawn_as_streaming(desk: Desk) -> None:

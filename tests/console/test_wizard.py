@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from desk import WIDE, Desk, Played, failure, press, screen, settle, write
+from desk import WIDE, Desk, Played, failure, press, screen, settle, words, write
 from recovery import (
     BACKUP,
     COMMAND,
@@ -286,7 +286,7 @@ async def test_each_tablespace_needs_a_place(desk: Desk) -> None:
         await press(pilot, *["down"] * 6)
         await write(pilot, "/srv/fast")
         assert "tablespace later: no directory is named" in screen(pilot)
-        assert "later was created after the backup began, in /mnt/later" in " ".join(screen(pilot).split())
+        assert "later was created after the backup began, in /mnt/later" in words(pilot)
         await press(pilot, "down")
         await write(pilot, "/srv/later")
         assert wizard(pilot).draft.tablespaces == (("fast", "/srv/fast"), ("later", "/srv/later"))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
+from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, words, write
 from hypothesis import given
 from hypothesis import strategies as st
 from recovery import DIRECTORY, condition, draft_of, ready, recovering, running, succeeded, wizard
@@ -19,7 +19,7 @@ from pgvault.console.recovery.afterwards import afterwards, copied
 from pgvault.console.recovery.draft import Draft, Then, What
 from pgvault.console.recovery.steps import Step
 from pgvault.console.restored_plans import bring_back_fields
-from pgvault.console.screens.ask_objects import AskObjects
+from pgvault.console.screens.asking import AskObjects
 from pgvault.console.screens.confirm import Confirm
 from pgvault.console.screens.job import JobScreen
 from pgvault.console.screens.text_box import FailureBox, TextBox
@@ -271,7 +271,7 @@ async def test_what_keeps_a_server_from_acting_is_taken_out_by_a_key(desk: Desk)
     async with recovering(desk, *PROOF) as pilot:
         await press(pilot, "u")
         assert "Removes the settings that the restore added" in screen(pilot)
-        assert f"open {job} --lift" in " ".join(screen(pilot).split())
+        assert f"open {job} --lift" in words(pilot)
         await press(pilot, "j", "enter")
         assert ("open", job, "--lift", "--yes", "--detach") in pilot.app.queries.commands.asked
 

@@ -15,7 +15,7 @@ from pgvault.console.background import run_in_background
 from pgvault.console.base import Change
 from pgvault.console.log_rows import COLUMNS, AllLines, FoundLines, LastLines, LogRows
 from pgvault.console.queries import run_query
-from pgvault.console.screens.ask_name import AskName
+from pgvault.console.screens.asking import AskName
 from pgvault.console.screens.text_box import FailureBox, TextBox
 from pgvault.console.screens.view import View, bindings
 from pgvault.console.widgets.listing import Listing
@@ -229,7 +229,7 @@ class LogsScreen(View):
                 run_in_background(self, "export", self._export, rows, indexes, path, exclusive=False)
 
         what = f"{_lines(len(indexes))} {which} {'is' if len(indexes) == 1 else 'are'} written to:"
-        self.app.push_screen(AskName("write lines of the log to a file", f"The {what}", name),
+        self.app.push_screen(AskName("write lines of the log to a file", f"The {what}", str(name)),
                              named)
 
     async def _export(self, rows: LogRows, indexes: Sequence[int], path: Path) -> None:

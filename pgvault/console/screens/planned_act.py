@@ -42,7 +42,7 @@ class PlannedAct:
     """The option that confirms an act which needs no typed text; empty if the verb has none."""
 
 
-class Asking(Dialog[Answer]):
+class Awaiting(Dialog[Answer]):
     """Names what is awaited while a verb runs. Dismissed with the verb's answer; leaving it earlier ends the verb."""
 
     keys = (("esc", "do not wait"),)
@@ -69,7 +69,7 @@ def plan_acts(app: BaseConsole, acts: Sequence[PlannedAct]) -> None:
         if answer is not None:
             _confirm(app, first, answer, lambda: plan_acts(app, rest) if rest else None)
 
-    app.push_screen(Asking(first.title, first.asking, [*first.words, "--dry-run"]), planned)
+    app.push_screen(Awaiting(first.title, first.asking, [*first.words, "--dry-run"]), planned)
 
 
 def _confirm(app: BaseConsole, act: PlannedAct, answer: Answer, go_on: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from pgvault.console.fields import Field
 from pgvault.console.jobbook import LOOKED_AT
 from pgvault.console.recovery.afterwards import by_database
 from pgvault.console.restored_plans import bring_back_fields, throw_away_fields
-from pgvault.console.screens.ask_objects import AskObjects
+from pgvault.console.screens.asking import AskObjects
 from pgvault.console.screens.confirm import Confirm, Typed
 from pgvault.console.screens.planned_act import PlannedAct, plan_acts, start_job
 from pgvault.console.screens.view import View
@@ -99,7 +99,7 @@ def _bring_back(app: BaseConsole, made: Made) -> None:
     if made.expect:
         plan_acts(app, [wanted(same) for same in by_database(map(parse_relation, made.expect))])
     else:
-        app.push_screen(AskObjects(made.server), named)
+        app.push_screen(AskObjects(f"bring back into {made.server}"), named)
 
 
 def _open(app: BaseConsole, made: Made) -> None:
