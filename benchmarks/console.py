@@ -148,7 +148,7 @@ STEPS = (
     ("Enter, to what was dropped", "enter", "just before DROP TABLE"),
     ("... until it is looked up", "", "proposed"),
     ("Enter, to where to", "enter", "where to \u2501"),
-    ("Enter, to the plan", "enter", "nothing is overwritten"),
+    ("Enter, to the plan", "enter", r"conditions +\d+ of"),
     ("Enter, to the job", "enter", "step 5 of 6"),
     ("... to its first phase", "", "(now|done) +(copies|flushes|starts|replays)"),
     ("... to the proof", "", "step 6 of 6"),
