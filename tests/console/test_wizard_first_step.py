@@ -115,7 +115,7 @@ async def test_what_one_step_has_found_the_other_says_too(desk: Desk) -> None:
         commands = pilot.app.queries.commands
         commands.held = asyncio.Event()
         await pilot.press("r", "enter")
-        while "searching the WAL, 0 found so far; the accident" not in screen(pilot):
+        while not ("step 2 of 6" in screen(pilot) and "│ searching the WAL, 0 found so far" in screen(pilot)):
             await pilot.pause()
         await pilot.press("escape")
         await pilot.pause()
