@@ -79,6 +79,7 @@ class Backup:
     data_directory: str
     name: str = ""
     finished_at: datetime | None = None
+    """By the vault's clock, as `started_at` is."""
     begin_lsn: Lsn | None = None
     end_lsn: Lsn | None = None
     tablespaces: tuple[Tablespace, ...] = ()
@@ -95,6 +96,13 @@ class Backup:
     keep: Keep | None = None
     deleted_at: datetime | None = None
     """When it ceased to be a backup; what is left of it is removed by `pgvault.vault.collection`."""
+    ended_at: datetime | None = None
+    """When its copy had ended, by the server's clock; None in backups of older versions."""
+
+    @property
+    def end_time(self) -> datetime | None:
+        """The end among the times of commits: by the server's clock, if that is known."""
+        return self.ended_at or self.finished_at
 
     @property
     def major(self) -> int:

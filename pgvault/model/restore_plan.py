@@ -286,8 +286,9 @@ class RestorePlan:
 
     @property
     def stop_clock(self) -> str:
-        """The clock that the stop's time is from: the server's for a record, the vault's for the end of a backup."""
-        return "vault" if self.point.stop_time == self.source.backup.finished_at else "server"
+        """The clock that the stop's time is from: the server's, but for the end of an older version's backup."""
+        backup = self.source.backup
+        return "vault" if not backup.ended_at and self.point.stop_time == backup.finished_at else "server"
 
     @property
     def request(self) -> RestoreRequest:

@@ -275,11 +275,11 @@ class _Path:
     def _window(self, place: int, backups: list[Backup]) -> Window:
         oldest = backups[0]
         from_lsn = oldest.end_lsn or Lsn(0)
-        latest = instant(self._latest(place, from_lsn, oldest.finished_at))
-        if latest and oldest.finished_at and latest <= oldest.finished_at:
+        latest = instant(self._latest(place, from_lsn, oldest.end_time))
+        if latest and oldest.end_time and latest <= oldest.end_time:
             latest = None
         last = self._lasts[place].last_at
-        return Window(self.history.timeline, from_lsn, self._end(place), oldest.finished_at, latest,
+        return Window(self.history.timeline, from_lsn, self._end(place), oldest.end_time, latest,
                       tuple(b.id for b in backups), None if last is None else Lsn(last))
 
     def _latest(self, place: int, begin: Lsn, finished: datetime | None) -> int | None:

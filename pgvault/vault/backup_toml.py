@@ -53,6 +53,7 @@ def parse_facts(text: str, backup_id: str, server: str) -> Backup:
         raise ValueError(f"segment_size cannot be {backup.segment_size}")
     return replace(backup, started_at=_utc("started_at", backup.started_at),
                    finished_at=backup.finished_at and _utc("finished_at", backup.finished_at),
+                   ended_at=backup.ended_at and _utc("ended_at", backup.ended_at),
                    deleted_at=backup.deleted_at and _utc("deleted_at", backup.deleted_at))
 
 

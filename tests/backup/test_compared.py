@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,9 +37,10 @@ from pgvault.vault.names import RelationName
 MAIN, WISH = SimpleNamespace(name="main"), object()
 VERSION = "PG_18_202506291"
 SEGMENT = 1 << 20
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 POSTGRES, SHOP, AWAY = Database(5, "postgres", 1663), Database(20000, "shop", 1663), Database(20001, "away", 17000)
 BEFORE = Cluster(VERSION, {each.oid: each for each in (POSTGRES, SHOP, AWAY)},
-                 {1663: "pg_default", 1664: "pg_global", 17000: "fast"}, "777", SEGMENT,
+                 {1663: "pg_default", 1664: "pg_global", 17000: "fast"}, "777", SEGMENT, AT,
                  frozenset({("global/1214", " of pg_shdepend"), ("pg_xact/0001", ""), ("pg_xact/0002", "")}))
 WHOLE = ("PG_VERSION", "global/pg_control", "global/pg_filenode.map", "global/1214", "pg_xact/0001", "pg_xact/0002",
          "base/5/PG_VERSION", "base/5/pg_filenode.map",
@@ -248,7 +249,7 @@ def test_data_that_is_left_out_fails_the_backup(paths: list[str], told: str | No
 
 
 def test_which_databases_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    sql = MadeSql({"pg_control_system": [(202506291, "777", SEGMENT)],
+    sql = MadeSql({"pg_control_system": [(202506291, "777", SEGMENT, AT)],
                    "relisshared": [("global/1214", " of pg_shdepend")],
                    "pg_control_checkpoint": [(3 << 20, 1 << 20, 8192)], "FROM pg_database": [
         (5, "postgres", 1663), (20000, "shop", 1663), (20001, "away", 17000)],

@@ -8,7 +8,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ def described(heading: str) -> list[str]:
 
 def test_the_files_of_a_vault_are_those_that_are_described(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "vault", tmp_path / "pgvault.toml")
-    backup = shelf.with_files(made_backup(at(1)), {"base/1/2": b"x" * 100}, ["base"])
+    backup = shelf.with_files(replace(made_backup(at(1)), ended_at=at(1)), {"base/1/2": b"x" * 100}, ["base"])
     claim(shelf.server(), Identity("7300000000000000001", 16 << 20))
     home, directory = shelf.home / "main", shelf.home / "main" / "backups" / backup.id
     server = shelf.server()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -359,3 +360,17 @@ def test_where_wal_was_not_read_nothing_is_guessed(target: Target) -> None:
 def test_two_targets_need_no_look_into_it(target: Target) -> None:
     archive = unread(3)
     assert isinstance(find(archive, target, None, archive.backups[:1]), Choice)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), -timedelta(minutes=10)])
+def test_times_of_commits_are_compared_with_the_servers_clock(ahead: timedelta) -> None:
+    """A target before the backup's end has no stop behind it, however far the vault's clock is from the server's."""
+    archive = archive_without()
+    shifted = [replace(each, finished_at=each.finished_at - ahead, ended_at=each.finished_at)
+               for each in archive.backups if each.finished_at]
+    for target in (AtTime(at(11, 55)), AtTime(at(12, 5))):
+        for found, expected in zip(shifted, archive.backups, strict=True):
+            path = RecoveryPaths(archive).to(1)
+            seen, wanted = find_stop(path, found, target), find_stop(RecoveryPaths(archive).to(1), expected, target)
+            assert (seen.cause, seen.reason) == (wanted.cause, wanted.reason) if isinstance(seen, NoStop) and \
+                isinstance(wanted, NoStop) else seen == wanted

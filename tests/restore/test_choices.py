@@ -133,7 +133,7 @@ def test_behind_the_last_commit_the_last_one_is_nearest(gap: Gap) -> None:
 def test_before_the_oldest_backup_its_end_is_nearest(gap: Gap) -> None:
     document = gap.ask("--target-time", utc(gap.oldest.started_at - timedelta(days=1)))
     assert f"before the end of backup {gap.oldest.id}" in document["reason"]
-    assert places(document) == [("later", rfc3339(gap.oldest.finished_at), gap.oldest.id)]
+    assert places(document) == [("later", rfc3339(gap.oldest.end_time), gap.oldest.id)]
     place = document["nearest"][0]
     assert place["options"] == ["--target-immediate", "--target-timeline", "1"]
     assert (place["lsn"], place["text"]) == (str(gap.oldest.end_lsn), f"the end of backup {gap.oldest.id}")
@@ -146,16 +146,16 @@ def test_in_a_gap_there_is_one_on_either_side(gap: Gap, kind: str) -> None:
     lost = gap.lost_commit
     document = gap.ask(*(("--target-time", utc(lost.time)) if kind == "time" else ("--target-lsn", str(lost.lsn))))
     assert places(document) == [("earlier", rfc3339(gap.before.time), None),
-                                ("later", rfc3339(gap.middle.finished_at), gap.middle.id)]
+                                ("later", rfc3339(gap.middle.end_time), gap.middle.id)]
     assert f"segment {gap.lost} behind it is missing" in document["reason"]
 
 
 def test_the_windows_are_what_lies_on_either_side(gap: Gap) -> None:
     first, second = gap.ask()["windows"]
-    assert first["earliest"] == {"time": rfc3339(gap.oldest.finished_at), "lsn": str(gap.oldest.end_lsn), "timeline": 1}
+    assert first["earliest"] == {"time": rfc3339(gap.oldest.end_time), "lsn": str(gap.oldest.end_lsn), "timeline": 1}
     assert first["latest"]["time"] == rfc3339(gap.before.time)
     assert first["backups"] == [gap.oldest.id]
-    assert second["earliest"]["time"] == rfc3339(gap.middle.finished_at)
+    assert second["earliest"]["time"] == rfc3339(gap.middle.end_time)
     assert second["latest"]["time"] == rfc3339(max(each.time for each in gap.ended))
     assert second["backups"] == [gap.middle.id, gap.newest.id]
     for bound in (first["latest"], second["latest"]):

@@ -26,7 +26,7 @@ BACKUPS = st.builds(
     Backup, st.just(ID), st.just("main"), st.sampled_from(BackupStatus), TEXT, TIMES, TEXT, TEXT,
     st.integers(20, 30).map(lambda bits: 1 << bits), st.integers(0, (1 << 32) - 1), TEXT, TEXT, TIMES | st.none(), LSNS,
     LSNS, st.lists(st.builds(Tablespace, st.integers(0, (1 << 32) - 1), TEXT, TEXT)).map(tuple),
-    corrupt_pages=st.lists(TEXT).map(tuple))
+    corrupt_pages=st.lists(TEXT).map(tuple), ended_at=TIMES | st.none())
 
 
 @given(BACKUPS)

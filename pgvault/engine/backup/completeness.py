@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ _XACT_PAGES, _XACT_PER_BYTE = 32, 4
 
 _CLUSTER = """
 SELECT (SELECT catalog_version_no FROM pg_control_system()), pg_snapshot_xmin(pg_current_snapshot())::text,
-       pg_size_bytes(current_setting('segment_size'))"""
+       pg_size_bytes(current_setting('segment_size')), clock_timestamp()"""
 _SHARED = """
 SELECT 'global/' || pg_relation_filenode(oid), ' of ' || relname FROM pg_class
 WHERE relisshared AND pg_relation_filenode(oid) IS NOT NULL"""
@@ -88,6 +89,8 @@ class Cluster:
     """All transactions before this 64-bit xid had ended."""
     segment_bytes: int
     """Maximum size of one file of a relation."""
+    at: datetime
+    """The server's time."""
     lasting: frozenset[tuple[str, str]] = frozenset()
     """Files of the whole cluster, each with words that follow it: what is there before and after a backup was there
     all the time."""
@@ -95,11 +98,11 @@ class Cluster:
 
 def read_cluster(server: ServerConfig, cancelled: IsCancelled) -> Cluster:
     with session(server, "list the databases", cancelled=cancelled) as sql:
-        [(catalogue, oldest_xid, segment_bytes)] = sql.execute(_CLUSTER).fetchall()
+        [(catalogue, oldest_xid, segment_bytes, at)] = sql.execute(_CLUSTER).fetchall()
         xacts = chain.from_iterable(transaction_files(*each) for each in sql.execute(_XACTS).fetchall())
         return Cluster(f"PG_{sql.info.server_version // 10000}_{catalogue}",
                        {each[0]: Database(*each) for each in sql.execute(_DATABASES).fetchall()},
-                       dict(sql.execute(_TABLESPACES).fetchall()), oldest_xid, segment_bytes,
+                       dict(sql.execute(_TABLESPACES).fetchall()), oldest_xid, segment_bytes, at,
                        frozenset(sql.execute(_SHARED).fetchall()) | {(path, "") for path in xacts})
 
 

@@ -248,13 +248,14 @@ def _copy(plan: BackupPlan, config: ServerConfig, connection: Connection, server
         copier.finish()
         progress.report()
         asking.finish(emit)
-        comparison = Comparison(config, before, read_cluster(config, cancelled.is_set), manifest, asking.initial,
+        after = read_cluster(config, cancelled.is_set)
+        comparison = Comparison(config, before, after, manifest, asking.initial,
                                 asking.failures)
         comparison.fail_lacking(cancelled.is_set)
         for each in comparison.not_compared:
             emit(Noted(f"not compared with the server: {each}", Level.WARNING, "not-compared"))
         digest = manifest.publish()
-        backup = catalog.advance(server, _copied(backup, stopped, store, manifest, digest),
+        backup = catalog.advance(server, _copied(replace(backup, ended_at=after.at), stopped, store, manifest, digest),
                                  BackupStatus.WAITING_FOR_WALS)
         emit(Noted(f"Backup end at WAL position {_position(backup, stopped.lsn, end=True)}"))
     return backup

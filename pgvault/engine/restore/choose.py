@@ -161,7 +161,7 @@ def _last_later_before(path: RecoveryPath, backups: Sequence[Backup], target: Ta
         newer, older = backups[place:place + 2]
         wal = path.wal_from(older.begin_lsn or Lsn(0))
         met = next(wal.late(moment), None) if wal else None
-        ended_later = older.finished_at is not None and older.finished_at >= target.time
+        ended_later = older.end_time is not None and older.end_time >= target.time
         if ended_later or (wal and met is not None and met <= wal.place((newer.begin_lsn or Lsn(0)) // path.size)):
             return place
     return -1

@@ -103,7 +103,7 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
     the last; at exactly the time of the backup's end, stop there or, if none is later, after the last.
     """
     begin, first = backup.begin_lsn or Lsn(0), microseconds(target.time) + target.inclusive  # first one too late
-    reached = backup.finished_at is not None and target.time >= backup.finished_at
+    reached = backup.end_time is not None and target.time >= backup.end_time
     for place in wal.late(first):
         wal.refuse_unread(place)
         in_time = wal.next(("in time", first), lambda earliest: earliest is not None and earliest < first, "earliest")
@@ -125,7 +125,7 @@ def _at_time(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtTime) -
 def _with_none_later(path: RecoveryPath, wal: Stretch, backup: Backup, time: datetime) -> Stop | NoStop:
     """Stop at the end of a backup, which is shown as an instant that can be restored, even if no commit is later. What
     came before it is only in an older backup, if nothing was committed since."""
-    end, finished = backup.end_lsn or Lsn(0), backup.finished_at
+    end, finished = backup.end_lsn or Lsn(0), backup.end_time
     behind = _last_commit(path, wal, end)
     if finished is None or time > finished or (behind and time < finished):
         return _too_late(path, wal, backup)
@@ -172,7 +172,7 @@ def _at_name(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtName) -
 def _immediate(path: RecoveryPath, wal: Stretch, backup: Backup, target: Immediate) -> Stop:
     end = backup.end_lsn
     assert end is not None
-    return Stop(backup.timeline, end, True, end, backup.finished_at)
+    return Stop(backup.timeline, end, True, end, backup.end_time)
 
 
 def _end_of_wal(path: RecoveryPath, wal: Stretch, backup: Backup, target: EndOfWal) -> Stop | NoStop:
@@ -207,7 +207,7 @@ def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | Non
 
 
 def _too_early(path: RecoveryPath, backup: Backup) -> NoStop:
-    when = utc(backup.finished_at) if backup.finished_at else ""
+    when = utc(backup.end_time) if backup.end_time else ""
     return NoStop(NoStopCause.TOO_EARLY, f"it lies before the end of backup {backup.id}{when and f', {when}'}",
                   f"ends after the target{when and f', at {when}'}", backup, path.history.timeline)
 
