@@ -148,11 +148,23 @@ def _at_xid(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtXid) -> 
 
 
 def _at_lsn(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtLsn) -> Stop | NoStop:
-    place = wal.next(("lsn", target.lsn), lambda last: last is not None and last >= target.lsn, "last_at")
-    wal.refuse_unread(place)
-    if place is None:
+    row = path.once(("lsn", target.lsn, max(wal.first, wal.place(target.lsn // path.size)), wal.run.first),
+                    lambda: _row_at(path, wal, target.lsn))
+    wal.refuse_unread(row and wal.place(row.number))
+    if row is None:
         return _too_late(path, wal, backup)
-    return Stop(path.timeline_at(target.lsn), target.lsn, target.inclusive, wal.run.rows[place].end, None)
+    return Stop(path.timeline_at(target.lsn), target.lsn, target.inclusive, row.end, None)
+
+
+def _row_at(path: RecoveryPath, wal: Stretch, lsn: Lsn) -> Row | None:
+    """Return the first segment in which a record begins at this position or after it: that of the position, if it is
+    not one of those behind it."""
+    for place in range(max(wal.first, wal.place(lsn // path.size)), wal.run.count):
+        row = wal.run.rows[place]
+        if row.last_lsn is not None and row.last_lsn >= lsn:
+            return row
+        wal.refuse_unread(place)
+    return None
 
 
 def _at_name(path: RecoveryPath, wal: Stretch, backup: Backup, target: AtName) -> Stop | NoStop:
@@ -198,8 +210,8 @@ def _at_transaction(path: RecoveryPath, transaction: Transaction, *, replayed: b
 def _last_commit(path: RecoveryPath, wal: Stretch, begin: Lsn) -> datetime | None:
     """Return the latest time of a commit or abort at `begin` or after it."""
     latest = wal.latest(-(-begin // path.size))
-    parted = wal.row(begin // path.size) if begin % path.size else None
-    if parted and parted.latest is not None and parted.latest > latest:
+    is_parted = begin % path.size and wal.latest_in(begin // path.size) > latest
+    if is_parted and (parted := wal.row(begin // path.size)):
         with suppress(WalMissing):  # code that has to read the segment reports the error
             latest = max([latest, *(microseconds(each.time) for each in path.transactions(parted)
                                     if each.lsn >= begin)])

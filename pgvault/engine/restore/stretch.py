@@ -28,6 +28,7 @@ class Run:
         self.rows = rows
         self.first, self.last, self.count = rows[0].number, rows[-1], len(rows)
         self._stored: list[int] = []
+        self._times: list[int] = []
         self._latest: list[int] = []
         self._places: dict[Hashable, list[int]] = {}
 
@@ -41,9 +42,17 @@ class Run:
     def latest(self, first: int) -> int:
         """Return the latest time of a commit or abort in the segments from an index on; -1 if there is none."""
         if not self._latest:
-            times = (-1 if latest is None else latest for latest in reversed(column(self.rows, "latest")))
-            self._latest = list(accumulate(times, max, initial=-1))[::-1]
+            self._latest = list(accumulate(reversed(self._known_times), max, initial=-1))[::-1]
         return self._latest[first]
+
+    def latest_in(self, place: int) -> int:
+        """Return the latest time of a commit or abort in one segment; -1 if there is none."""
+        return self._known_times[place]
+
+    @property
+    def _known_times(self) -> list[int]:
+        self._times = self._times or [-1 if latest is None else latest for latest in column(self.rows, "latest")]
+        return self._times
 
     def places(self, key: Hashable, fits: Fits, *columns: str) -> list[int]:
         """Return the indexes of the segments whose values in these columns fit; they are examined once for each key."""
@@ -106,6 +115,11 @@ class Stretch(NamedTuple):
     def latest(self, number: int = 0) -> int:
         """Return the latest time of a commit or abort in these segments, from this number on; -1 if there is none."""
         return self.run.latest(min(max(self.place(number), self.first), self.run.count))
+
+    def latest_in(self, number: int) -> int:
+        """Return the latest time of a commit or abort in the segment of this number; -1 if there is none."""
+        place = self.place(number)
+        return self.run.latest_in(place) if self.first <= place < self.run.count else -1
 
     def fitting(self, key: Hashable, fits: Fits, *columns: str) -> Iterator[int]:
         """Yield the indexes of the segments whose values in these columns fit, in order; `key` identifies `fits`."""
