@@ -177,9 +177,11 @@ def _direct(sandbox: Sandbox, loss: Loss, context: Context) -> None:
     else:
         context.out.line()
         for line in lines:
-            if line.startswith(" "):
+            if line.startswith(" ") and context.out.is_terminal:
                 for part in _folded(shlex.split(line), context.out):
                     context.out.line("  ", part)
+            elif line.startswith(" "):
+                context.out.line(line)
             else:
                 context.out.prose(line)
     context.out.flush()

@@ -236,4 +236,4 @@ def screen(pilot: Pilot[None]) -> str:
 
 def words(pilot: Pilot[None]) -> str:
     """The text on the screen with single blanks and without the borders of boxes, wherever its lines are broken."""
-    return " ".join(screen(pilot).translate(str.maketrans("┃│", "  ")).split())
+    return " ".join(screen(pilot).translate(dict.fromkeys(range(0x2500, 0x2580), " ")).split())

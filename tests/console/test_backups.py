@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, write
+from desk import NARROW, NOW, WIDE, Desk, failure, press, screen, settle, words, write
 from shelf import at, made_backup
 from support.objects import backup_directory, manifest_path
 from textual.pilot import Pilot
@@ -24,11 +24,6 @@ from pgvault.model.job import JobState
 
 def lines(pilot: Pilot[None], text: str) -> list[str]:
     return [line for line in screen(pilot).splitlines() if text in line]
-
-
-def words(pilot: Pilot[None]) -> str:
-    """All of the screen's words, as if nothing were wrapped."""
-    return " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
 
 
 def fill(desk: Desk) -> None:

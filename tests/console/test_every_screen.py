@@ -108,11 +108,10 @@ async def test_the_whole_directory_stands_in_what_is_confirmed(desk: Desk) -> No
         pilot.app.push_screen(Confirm("open", [], act=f"open the server in {DEEP}"))
         await settle(pilot)
         assert f"opentheserverin{DEEP}." in joined(screen(pilot))
-        await press(pilot, "escape", "escape")
         free = plan()
         free["destination"]["directory"] = DEEP
         desk.says("restore main auto /srv", answer=planned(free))
-        await press(pilot, "enter")
+        await press(pilot, "escape", "escape", "enter")
         assert f"Enter:restoretostandby:{DEEP}" in joined(screen(pilot))
 
 

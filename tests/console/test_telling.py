@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, write
+from desk import NARROW, WIDE, Desk, failure, press, screen, settle, toasts, words, write
 from recovery import ready, recovering
 from shelf import at, made_backup
 from support.objects import manifest_path
@@ -20,11 +20,6 @@ from pgvault.model.job import JobState
 
 def footer(pilot: Pilot[None]) -> str:
     return screen(pilot).splitlines()[-1]
-
-
-def words(pilot: Pilot[None]) -> str:
-    """All of the screen's words, as if nothing were wrapped."""
-    return " ".join(screen(pilot).translate(dict.fromkeys(map(ord, "┃│"), " ")).split())
 
 
 # Toasts

@@ -21,7 +21,7 @@ def demo(open_tmp: Path) -> Iterator[Terminal]:
     env = environment(extra={"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(open_tmp / "state")})
     argv = pgvault_argv("demo", "--megabytes", "2", "--dir", open_tmp / "sandbox")
     with Terminal(argv, env) as terminal:
-        terminal.wait_for("mytesttable2 was dropped")
+        terminal.wait_for("mytesttable2, dropped after")
         yield terminal
         terminal.end()
         assert not (open_tmp / "sandbox").exists()
@@ -44,7 +44,7 @@ def test_the_dropped_table_is_recovered_and_proven_by_keyboard_alone(demo: Termi
     demo.wait_for("step 6 of 6")
     demo.wait_for(lambda text: "mytestdb.public.mytesttable2 is there: 1500 rows" in text)
     demo.type("s")  # psql has the terminal, and gives it back
-    demo.wait_for("=# ")
+    demo.wait_for("mytestdb=#")
     demo.type("SELECT count(*) * 111 AS number FROM mytesttable2;\r")
     demo.wait_for("166500")
     demo.type("\\q\r")

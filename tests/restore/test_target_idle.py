@@ -63,7 +63,7 @@ def test_the_time_of_the_last_commit(idle: Idle) -> None:
 
 def test_the_time_at_which_the_newest_backup_ended(idle: Idle) -> None:
     """PostgreSQL would find no commit behind it and end with FATAL; it is given the position."""
-    with idle.world.restored(AtTime(idle.newest.finished_at)) as restored:
+    with idle.world.restored(AtTime(idle.newest.end_time)) as restored:
         assert restored.verdict.plan.source.backup.id == idle.newest.id
         assert restored.column("SELECT value FROM logged ORDER BY value") == [1, 2]
 
@@ -81,13 +81,13 @@ def test_the_place_on_which_the_wal_view_opens(idle: Idle) -> None:
 
 def test_a_time_at_which_nothing_can_be_stopped_at(idle: Idle) -> None:
     """Between the last commit and the newest backup's end, and behind it: refused with what lies on either side."""
-    between, behind = idle.newest.finished_at - MICROSECOND, idle.newest.finished_at + timedelta(hours=1)
+    between, behind = idle.newest.end_time - MICROSECOND, idle.newest.end_time + timedelta(hours=1)
     assert idle.two.time < between
     for time in (between, behind):
         with pytest.raises(PgvaultError):
             idle.world.plan(AtTime(time))
-    assert _nearest(idle, between) == [("earlier", rfc3339(idle.two.time)), ("later", rfc3339(idle.newest.finished_at))]
-    assert _nearest(idle, behind) == [("earlier", rfc3339(idle.newest.finished_at))]
+    assert _nearest(idle, between) == [("earlier", rfc3339(idle.two.time)), ("later", rfc3339(idle.newest.end_time))]
+    assert _nearest(idle, behind) == [("earlier", rfc3339(idle.newest.end_time))]
 
 
 def _nearest(idle: Idle, time: datetime) -> list[tuple[str, str]]:

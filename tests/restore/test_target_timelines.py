@@ -229,7 +229,7 @@ def test_each_reading_is_offered_with_its_timeline(fork: Fork) -> None:
         found = choices(fork.world, *each["options"])
         assert (found["reachable"], found["timeline"], found["stop"]["lsn"]) == (True, each["timeline"], each["lsn"])
     assert [each["reason"] for each in document["backups"]] == [
-        "ends after the target, at " + utc(fork.second_backup.finished_at), "reaches the target on timeline 1 and 2"]
+        "ends after the target, at " + utc(fork.second_backup.end_time), "reaches the target on timeline 1 and 2"]
     assert [each["earliest"]["timeline"] for each in document["windows"]] == [1, 1]
 
 
