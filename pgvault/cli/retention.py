@@ -86,33 +86,33 @@ def _expire_one(args: argparse.Namespace, context: Context, server: ServerConfig
     from pgvault.engine.retention import plan_expire
     from pgvault.model.job import JobKind
 
-    def judge() -> ExpirePlan:
+    def make_plan() -> ExpirePlan:
         return plan_expire(server, context.config.vault.home, datetime.now(UTC), policy=policy,
                            trust_clock=args.trust_clock)
 
-    plan = judge()
+    plan = make_plan()
     if args.dry_run or (context.hold is None and not plan.is_idle):
         _show(plan, context, as_data=args.dry_run)
     if args.dry_run:
         return
-    if args.detach:
-        detach(context, kind=JobKind.MAINTENANCE, server=server.name, command=plan.to_argv())
+    if context.hold is not None or not (args.detach or plan.is_idle):
+        _carry_out(context, server, plan, make_plan)
     elif not plan.is_idle:
-        _carry_out(context, server, plan, judge)
+        detach(context, kind=JobKind.MAINTENANCE, server=server.name, command=plan.to_argv())
     elif context.json:
         _report(context, plan, None)
     elif context.stdin_is_terminal:  # cron mails any output
         context.err.line(f"{server.name}: nothing expires")
 
 
-def _carry_out(context: Context, server: ServerConfig, plan: ExpirePlan, judge: Callable[[], ExpirePlan]) -> None:
+def _carry_out(context: Context, server: ServerConfig, plan: ExpirePlan, replan: Callable[[], ExpirePlan]) -> None:
     from pgvault.cli.running import run_job
     from pgvault.engine.retention import carry_out
     from pgvault.model.job import JobKind
 
     home = context.config.vault.home
     done = run_job(context, kind=JobKind.MAINTENANCE, server=server.name, command=plan.to_argv(), plan=plan,
-                   act=lambda emit, job: carry_out(plan, server, home, job=job, emit=emit, judge=judge))
+                   act=lambda emit, job: carry_out(plan, server, home, job=job, emit=emit, replan=replan))
     _report(context, plan, done)
 
 
@@ -174,10 +174,10 @@ def delete(args: argparse.Namespace, context: Context) -> int:
     server, home = context.config.server(args.server), context.config.vault.home
     backup_id = catalog.find(Vault.open(home).server(server.name), args.backup).id
 
-    def judge() -> ExpirePlan:
+    def make_plan() -> ExpirePlan:
         return plan_delete(server, home, datetime.now(UTC), backup_id, force=args.force)
 
-    plan = judge()
+    plan = make_plan()
     if args.dry_run or context.hold is None:
         _show(plan, context, as_data=args.dry_run)
     if args.dry_run:
@@ -188,7 +188,7 @@ def delete(args: argparse.Namespace, context: Context) -> int:
         return 130
     if args.detach:
         return detach(context, kind=JobKind.MAINTENANCE, server=server.name, command=plan.to_argv())
-    _carry_out(context, server, plan, judge)
+    _carry_out(context, server, plan, make_plan)
     return 0
 
 

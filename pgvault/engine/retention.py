@@ -77,7 +77,7 @@ def plan_expire(server: ServerConfig, home: Path, now: datetime, *, policy: Rete
         raise Refused(f"nothing of {server.name} expires: the clock of this machine may be wrong", detail=doubt,
                       hint=_UNTRUSTED)
     goes = [each.backup.id for each in catalogue.backups if each.retention.state is Retention.OBSOLETE]
-    return _plan(vault, server, catalogue, goes)
+    return replace(_plan(vault, server, catalogue, goes), trust_clock=trust_clock)
 
 
 def plan_delete(server: ServerConfig, home: Path, now: datetime, backup_id: str, *, force: bool = False) -> ExpirePlan:
@@ -86,9 +86,7 @@ def plan_delete(server: ServerConfig, home: Path, now: datetime, backup_id: str,
     vault = Vault.open(home).server(server.name)
     catalogue = _read(vault, server, now)
     entry = catalogue.entry(backup_id)
-    if entry.backup.keep:
-        raise Refused(f"backup {backup_id} is kept on request", hint=f"Release it first: pgvault keep {server.name} "
-                                                                     f"{backup_id} --release")
+    catalog.refuse_kept(entry.backup)
     if entry.backup.status is BackupStatus.STARTED:
         raise Refused(f"backup {backup_id} is not complete yet", detail="Its job may be running.",
                       hint="Cancel the job, or wait until the next backup marks it as failed.")
@@ -138,12 +136,16 @@ def _plan(vault: ServerVault, server: ServerConfig, catalogue: Catalogue, goes: 
           force: bool = False) -> ExpirePlan:
     stay = [each.backup for each in catalogue.backups if each.backup.id not in goes]
     unreadable = tuple(each.id for each in catalogue.unreadable)
-    # Without a policy nothing expires; what a deleted backup needed alone goes all the same.
-    wal = _unneeded_wal(vault, stay) if not unreadable and (named or server.retention_policy) else []
+    wal = _unneeded_wal(vault, stay) if not unreadable and (named or _wal_goes(vault, server.retention_policy)) else []
     return ExpirePlan(
         server.name, str(server.retention_policy or ""),
         tuple((each.backup, each.retention) for each in catalogue.backups), tuple(goes), len(wal),
-        sum(each.stored for each in wal), unreadable, named, force, has_remains(vault))
+        sum(each.stored for each in wal), unreadable, named, force, has_remains=has_remains(vault))
+
+
+def _wal_goes(vault: ServerVault, policy: RetentionPolicy | str | None) -> bool:
+    """Return whether WAL is removed: without a policy only what deleted backups needed, while these are removed."""
+    return bool(policy or catalog.deleted(vault))
 
 
 def _unneeded_wal(vault: ServerVault, stay: Iterable[Backup]) -> list[StoredFile]:
@@ -158,22 +160,22 @@ def _unneeded_wal(vault: ServerVault, stay: Iterable[Backup]) -> list[StoredFile
 
 
 async def carry_out(plan: ExpirePlan, server: ServerConfig, home: Path, *, job: str, emit: Emit,
-                    judge: Callable[[], ExpirePlan]) -> Expired:
-    """Delete what the plan names. `judge` plans again under the lease: what became needed since then stays."""
-    return await run_cancellable(lambda cancelled: _carry_out(plan, server, home, job, emit, judge, cancelled))
+                    replan: Callable[[], ExpirePlan]) -> Expired:
+    """Delete what the plan names. `replan` plans again under the lease: what became needed since then stays."""
+    return await run_cancellable(lambda cancelled: _carry_out(plan, server, home, job, emit, replan, cancelled))
 
 
 def _carry_out(plan: ExpirePlan, server: ServerConfig, home: Path, job: str, emit: Emit,
-               judge: Callable[[], ExpirePlan], cancelled: threading.Event) -> Expired:
+               replan: Callable[[], ExpirePlan], cancelled: threading.Event) -> Expired:
     def between() -> None:
         if cancelled.is_set():
             raise Cancelled("the deletion was cancelled",
-                            hint="What was deleted is gone. The same command continues with the rest.")
+                            hint=f"What was deleted is gone. The rest: pgvault expire {server.name}")
 
     vault = Vault.open(home).server(server.name)
     with ExitStack() as scope:
         scope.enter_context(vault.leases.hold(Concern.BACKUP, job=job))
-        current = judge()
+        current = replan()
         goes = tuple(each for each in current.goes if each in plan.goes)
         emit(PhaseStarted("delete backups"))
         for backup_id in goes:
@@ -197,7 +199,7 @@ def _free(vault: ServerVault, plan: ExpirePlan, goes: tuple[str, ...], scope: Ex
         emit(Noted(f"no WAL and no pack is removed while a backup cannot be read. {catalog.listed(found.unreadable)}",
                    Level.WARNING, "unreadable-backup"))
         return Expired(done, 0, 0, None)
-    unneeded = _unneeded_wal(vault, found.backups) if plan.named or plan.policy else []
+    unneeded = _unneeded_wal(vault, found.backups) if _wal_goes(vault, plan.policy) else []
     files, total = _remove_wal(vault, unneeded, emit, between)
     emit(PhaseStarted("collect packs"))
     return Expired(done, files, total, collect(vault, datetime.now(UTC), between=between))

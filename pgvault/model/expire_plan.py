@@ -27,6 +27,7 @@ class ExpirePlan:
     named: str = ""
     """The backup that a person asked to delete; empty for the policy's choice."""
     force: bool = False
+    trust_clock: bool = False
     has_remains: bool = False
     """Whether objects of what was deleted before are still to be removed."""
 
@@ -52,6 +53,6 @@ class ExpirePlan:
     def to_argv(self) -> list[str]:
         if self.named:
             return ["pgvault", "delete", self.server, self.named, *["--force"] * self.force, "--yes"]
-        return ["pgvault", "expire", self.server]
+        return ["pgvault", "expire", self.server, *["--trust-clock"] * self.trust_clock]
 
 

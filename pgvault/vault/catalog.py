@@ -5,7 +5,7 @@ Reading TOML takes 0.3 ms a backup, so `scan` caches what it read; `read` always
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -88,20 +88,31 @@ def _put(server: ServerVault, backup: Backup, replaces: Facts | None) -> None:
 
 def keep(server: ServerVault, backup_id: str, kept: Keep | None) -> Backup:
     """Note that a backup is kept whatever the policy says, or with None that it is not any more; return it."""
-    return _change(server, backup_id, keep=kept and kept.value)
+    return _change(server, backup_id, lambda _: {"keep": kept and kept.value})
 
 
 def delete(server: ServerVault, backup_id: str, now: datetime) -> Backup:
-    """Make a backup cease to be one, at once and durably; return it. Its objects stay until `purge`, since a restore or
-    another backup may be reading them."""
-    return _change(server, backup_id, deleted_at=now)
+    """Make a backup cease to be one, at once and durably; return it. Refused if it is kept. Its objects stay until
+    `purge`, since a restore or another backup may be reading them."""
+    def change(backup: Backup) -> Mapping[str, object]:
+        refuse_kept(backup)
+        return {"deleted_at": now}
+
+    return _change(server, backup_id, change)
 
 
-def _change(server: ServerVault, backup_id: str, **changes: object) -> Backup:
+def refuse_kept(backup: Backup) -> None:
+    """Raise Refused for a backup that a person asked to keep."""
+    if backup.keep:
+        raise Refused(f"backup {backup.id} is kept on request",
+                      hint=f"Release it first: pgvault keep {backup.server} {backup.id} --release")
+
+
+def _change(server: ServerVault, backup_id: str, change: Callable[[Backup], Mapping[str, object]]) -> Backup:
     """Change single facts on top of what is stored, whoever changes others meanwhile."""
     key = _key(server, backup_id)
     for left in reversed(range(_ATTEMPTS)):
-        facts, _ = server.store.stat(key), read(server, backup_id)
+        facts, changes = server.store.stat(key), change(read(server, backup_id))
         text = with_changes(server.store.read(key).decode(), **changes)
         try:
             server.store.put(key, text.encode(), replaces=facts)

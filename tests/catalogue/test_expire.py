@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from shelf import SIZE, Shelf, made_backup
 
-from pgvault.model.backup import Backup, BackupStatus
+from pgvault.model.backup import Backup, BackupStatus, Keep
+from pgvault.model.errors import Refused
 from pgvault.model.segment import Segment
 from pgvault.store.keys import Kind
 from pgvault.store.leases import Concern
@@ -220,3 +221,35 @@ def test_from_cron_nothing_is_said_when_nothing_expires(shelf: Shelf) -> None:
     done = shelf.run("expire", "main")
     assert (done.text, done.stderr) == ("", "")
     assert shelf.json("expire", "main")["deleted"] == []
+
+
+def test_a_backup_that_is_kept_meanwhile_is_not_deleted(shelf: Shelf, four: list[Backup]) -> None:
+    """Also where that happens between the plan and the act."""
+    server = shelf.server()
+    catalog.keep(server, four[0].id, Keep.FULL)
+    with pytest.raises(Refused, match="is kept on request"):
+        catalog.delete(server, four[0].id, datetime.now(UTC))
+    assert len(ids(server)) == 4
+
+
+def test_without_a_policy_what_an_interrupted_delete_left_is_removed_by_the_next_run(shelf: Shelf,
+                                                                                     four: list[Backup]) -> None:
+    shelf.configure()
+    server = shelf.server()
+    with server.leases.hold(Concern.PACKS, shared=True):
+        shelf.run("delete", "main", four[0].id, "--yes")
+    assert len(archived(server)) == 41
+    shelf.run("expire", "main")
+    assert archived(server) == list(range(20, 46))
+
+
+def test_a_job_of_its_own_carries_out_what_was_shown(shelf: Shelf) -> None:
+    """The clock that was trusted is trusted by the job, and a job with nothing left to do ends as one."""
+    shelf.configure(WINDOW)
+    for number, days in enumerate((500, 400), 1):
+        stored(shelf, days, 10 * number)
+    shelf.archive(1, 10, 20)
+    for _ in range(2):
+        job = shelf.json("expire", "main", "--trust-clock", "--detach")["job"]
+        assert shelf.run("job", "watch", job).returncode == 0
+        assert len(ids(shelf.server())) == 1

@@ -28,9 +28,9 @@ def test_everything_from_the_oldest_backup_on_stays() -> None:
 
 def test_a_backup_kept_standalone_keeps_its_own_wal_only() -> None:
     alone = replace(made_backup(at(1), segment=10), keep=Keep.STANDALONE, end_lsn=Lsn(13 * SIZE))
-    assert needed(NeededWal([alone], ALONE), 1) == [10, 11, 12], "an end on a boundary needs no further segment"
+    assert needed(NeededWal([alone], ALONE), 1) == list(range(40)), "nothing else stays: in doubt all WAL does"
     later = made_backup(at(2), segment=30)
-    assert needed(NeededWal([alone, later], ALONE), 1) == [10, 11, 12, *range(30, 40)]
+    assert needed(NeededWal([alone, later], ALONE), 1) == [10, 11, 12, *range(30, 40)], "no segment behind its end"
 
 
 def test_without_a_backup_no_wal_goes() -> None:
@@ -60,6 +60,14 @@ def test_an_abandoned_branch_goes_with_its_last_backup() -> None:
 def test_a_timeline_whose_history_is_not_archived_keeps_all_of_its_wal() -> None:
     """Nobody knows what it descends from: a promotion whose history file has not arrived yet."""
     assert needed(NeededWal([made_backup(at(1), segment=10)], ALONE), 2) == list(range(40))
+
+
+def test_a_server_that_was_promoted_before_its_first_backup_keeps_no_wal_for_ever() -> None:
+    """Its history was never archived; yet no older timeline has a backup that could lead to it."""
+    backups = [made_backup(at(1), segment=10, timeline=3), made_backup(at(2), segment=20, timeline=3)]
+    assert needed(NeededWal(backups, ALONE), 3) == list(range(10, 40))
+    assert needed(NeededWal(backups, ALONE), 2) == []
+    assert needed(NeededWal(backups, ALONE), 4) == list(range(40))
 
 
 @st.composite
@@ -103,7 +111,7 @@ def test_what_stays_is_needed_by_a_backup_that_stays(drawn: tuple[list[Backup], 
     """Nothing before the oldest backup, and nothing of a timeline that no backup leads to."""
     backups, tree = drawn
     copied = [backup for backup in backups if backup.status.copied]
-    if not copied:
+    if all(backup.keep is Keep.STANDALONE for backup in copied):
         return
     wal = NeededWal(backups, tree)
     oldest = min(backup.begin_segment.number for backup in copied if backup.begin_segment)
