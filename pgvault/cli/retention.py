@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pgvault.cli.command import Command
 from pgvault.cli.context import Context
 from pgvault.model.backup import Keep
-from pgvault.model.errors import Cancelled, UsageError
+from pgvault.model.errors import Cancelled, Refused, UsageError
 from pgvault.vault import catalog
 from pgvault.vault.layout import Vault
 
@@ -54,6 +54,8 @@ _STYLES = {"OBSOLETE": "dim", "NOT_COUNTED": "warn"}
 def expire_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a configured server, or all")
     parser.add_argument("--policy", metavar="TEXT", default="", help="with --dry-run: another policy to try")
+    parser.add_argument("--if-plan", metavar="DIGEST", default="",
+                        help="only if the same backups are deleted as in the plan that gave this")
     parser.add_argument("--trust-clock", action="store_true", help="also if the vault got nothing new for a month")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--detach", action="store_true", help="run in the background and print the job's id")
@@ -87,8 +89,13 @@ def _expire_one(args: argparse.Namespace, context: Context, server: ServerConfig
     from pgvault.model.job import JobKind
 
     def make_plan() -> ExpirePlan:
-        return plan_expire(server, context.config.vault.home, datetime.now(UTC), policy=policy,
+        made = plan_expire(server, context.config.vault.home, datetime.now(UTC), policy=policy,
                            trust_clock=args.trust_clock)
+        if args.if_plan not in ("", made.digest):
+            raise Refused(f"other backups of {server.name} expire now than in that plan",
+                          detail=f"Now: {', '.join(made.goes) or 'none'}.",
+                          hint=f"See the plan again: pgvault expire {server.name} --dry-run")
+        return made
 
     plan = make_plan()
     if args.dry_run or (context.hold is None and not plan.is_idle):
@@ -129,7 +136,7 @@ def _report(context: Context, plan: ExpirePlan, done: Expired | None) -> None:
 
 
 def _show(plan: ExpirePlan, context: Context, *, as_data: bool) -> None:
-    command = None if plan.is_idle else shlex.join(plan.to_argv())
+    command = None if plan.is_idle or plan.is_tried else shlex.join(plan.to_argv())
     if context.json:
         if as_data:
             context.out.json({

@@ -89,8 +89,8 @@ class ConsoleApp(BaseConsole):
             self.keeps_sandbox = bool(self.queries.jobs.running or self.starting)
         self.farewell = [f"job {each.job.id} continues: pgvault job watch {each.job.id}"
                          for each in self.queries.jobs.running]
-        if self.starting:
-            self.farewell.append(f"{self.starting} was being started: pgvault job list shows whether it runs")
+        self.farewell += [f"{title} was being started: pgvault job list shows whether it runs"
+                          for title in self.starting]
         self.exit()
 
     async def action_quit(self) -> None:

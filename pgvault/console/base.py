@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -79,7 +79,7 @@ class BaseConsole(Keystrokes):
         self.paused = False
         self.notice = options.notice
         self.farewell: list[str] = []
-        self.starting = ""
+        self.starting: list[str] = []
         """What is being started, in words, before it is known whether it runs; empty for none."""
         self.announced: dict[str, str] = {}
         """The jobs that are reported on every screen when they end, with what was asked for."""
@@ -156,9 +156,13 @@ class BaseConsole(Keystrokes):
             self.notify_views(Change.JOBS)
         self._announce_ends()
         if ended := before.keys() - {each.job.id for each in self.queries.jobs.running}:
-            await self._look_at_vault()
-            for server in self.checks.in_doubt & {before[job] for job in ended}:
-                self.check(server)
+            run_in_background(self, "vault-poll", self._look_after, {before[job] for job in ended}, exclusive=False)
+
+    async def _look_after(self, servers: Set[str]) -> None:
+        """Read what ended jobs of these servers may have changed."""
+        await self._look_at_vault()
+        for server in self.checks.in_doubt & servers:
+            self.check(server)
 
     def _announce_ends(self) -> None:
         for job in [self.queries.jobs.job(each) for each in self.announced]:

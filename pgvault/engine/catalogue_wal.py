@@ -160,12 +160,12 @@ def read_wal(vault: ServerVault, backups: Sequence[Backup], *, reach: bool) -> C
 
 def _reach(survey: Survey, backups: Sequence[Backup]) -> dict[str, datetime]:
     """Return the newest commit after its end that can be reached from each backup, along any timeline."""
-    until = {backup.id: backup.finished_at for backup in backups if backup.finished_at}
+    until = {backup.id: backup.end_time for backup in backups if backup.end_time}
     for window in survey.windows:
         for backup_id in window.backups:
             if window.until_time and backup_id in until:
                 until[backup_id] = max(until[backup_id], window.until_time)
-    return {backup.id: until[backup.id] for backup in backups if until.get(backup.id) != backup.finished_at}
+    return {backup.id: until[backup.id] for backup in backups if until.get(backup.id) != backup.end_time}
 
 
 def _timelines(vault: ServerVault, index: WalIndex) -> TimelineTree:

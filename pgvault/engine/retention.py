@@ -77,7 +77,7 @@ def plan_expire(server: ServerConfig, home: Path, now: datetime, *, policy: Rete
         raise Refused(f"nothing of {server.name} expires: the clock of this machine may be wrong", detail=doubt,
                       hint=_UNTRUSTED)
     goes = [each.backup.id for each in catalogue.backups if each.retention.state is Retention.OBSOLETE]
-    return replace(_plan(vault, server, catalogue, goes), trust_clock=trust_clock)
+    return replace(_plan(vault, server, catalogue, goes), trust_clock=trust_clock, is_tried=policy is not None)
 
 
 def plan_delete(server: ServerConfig, home: Path, now: datetime, backup_id: str, *, force: bool = False) -> ExpirePlan:

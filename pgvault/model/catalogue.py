@@ -40,7 +40,7 @@ class Catalogued(NamedTuple):
 
     @property
     def restorable_from(self) -> datetime | None:
-        return self.backup.finished_at if self.backup.status.copied else None
+        return self.backup.end_time if self.backup.status.copied else None
 
 
 class Catalogue(NamedTuple):

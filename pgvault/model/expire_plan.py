@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from pgvault.model.backup import Backup
 from pgvault.model.retention import RetentionVerdict
@@ -28,8 +29,15 @@ class ExpirePlan:
     """The backup that a person asked to delete; empty for the policy's choice."""
     force: bool = False
     trust_clock: bool = False
+    is_tried: bool = False
+    """Whether the policy is another one than the configured: such a plan cannot be carried out."""
     has_remains: bool = False
     """Whether objects of what was deleted before are still to be removed."""
+
+    @property
+    def digest(self) -> str:
+        """Return a word for the backups that go, by which a command is bound to this plan (`--if-plan`)."""
+        return sha256(" ".join(self.goes).encode()).hexdigest()[:12]
 
     @property
     def is_idle(self) -> bool:
@@ -53,6 +61,7 @@ class ExpirePlan:
     def to_argv(self) -> list[str]:
         if self.named:
             return ["pgvault", "delete", self.server, self.named, *["--force"] * self.force, "--yes"]
-        return ["pgvault", "expire", self.server, *["--trust-clock"] * self.trust_clock]
+        return ["pgvault", "expire", self.server, *["--trust-clock"] * self.trust_clock,
+                "--if-plan", self.digest]
 
 

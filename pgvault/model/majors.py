@@ -41,6 +41,8 @@ class Major(NamedTuple):
     """Compiled-in values of the settings that recovery needs to be large enough."""
     origins_setting: str
     """The setting that limits how many replication origins can be restored."""
+    library_replaces_command: bool
+    """Whether archive_library only takes the place of an archive_command. Else both together stop archiving."""
     pathless_minor: int
     """The first minor whose replay creates a tablespace without a path, inside the data directory; 0 if all do."""
 
@@ -54,6 +56,7 @@ _13 = Major(
     default_settings={"max_connections": 100, "max_worker_processes": 8, "max_wal_senders": 10,
                       "max_prepared_transactions": 0, "max_locks_per_transaction": 64, "max_replication_slots": 10},
     origins_setting="max_replication_slots",
+    library_replaces_command=True,
     pathless_minor=8)
 _14 = _13._replace(
     number=14,
@@ -61,7 +64,7 @@ _14 = _13._replace(
     replay_pause="pg_get_wal_replay_pause_state()",
     pathless_minor=5)
 _15 = _14._replace(number=15, typed_base_backup=True, pathless_minor=0)
-_16 = _15._replace(number=16)
+_16 = _15._replace(number=16, library_replaces_command=False)
 _17 = _16._replace(
     number=17,
     control=_16.control._replace(version=1700),

@@ -82,7 +82,7 @@ def test_the_plan_as_json_has_every_verdict(shelf: Shelf, four: list[Backup]) ->
     plan = shelf.json("expire", "main", "--dry-run", "--policy", "REDUNDANCY 1")
     assert [(each["id"], each["verdict"], each["deleted"]) for each in plan["backups"]] == [
         *((each.id, "OBSOLETE", True) for each in four[:3]), (four[3].id, "VALID", False)]
-    assert (plan["policy"], plan["wal_files"], plan["command"]) == ("REDUNDANCY 1", 35, "pgvault expire main")
+    assert (plan["policy"], plan["wal_files"], plan["command"]) == ("REDUNDANCY 1", 35, None)
     done = shelf.json("expire", "main")
     assert done["deleted"] == [each.id for each in four[:2]], "the policy of the configuration counts"
     assert done["wal_bytes"] == 75
@@ -253,3 +253,14 @@ def test_a_job_of_its_own_carries_out_what_was_shown(shelf: Shelf) -> None:
         job = shelf.json("expire", "main", "--trust-clock", "--detach")["job"]
         assert shelf.run("job", "watch", job).returncode == 0
         assert len(ids(shelf.server())) == 1
+
+
+def test_a_plan_that_was_shown_is_carried_out_as_shown_or_not_at_all(shelf: Shelf, four: list[Backup]) -> None:
+    command = shelf.json("expire", "main", "--dry-run")["command"].split()[1:]
+    shelf.configure('retention_policy = "REDUNDANCY 1"')  # as if another backup had ended meanwhile
+    refused = shelf.run(*command, check=5).stderr
+    assert "other backups of main expire now than in that plan" in refused
+    assert len(ids(shelf.server())) == 4
+    shelf.configure(WINDOW)
+    shelf.run(*command)
+    assert len(ids(shelf.server())) == 2

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from desk import Desk, press, screen, settle, toasts, write
 
 from pgvault.console.commands import Document
+from pgvault.console.screens.backups import BackupsScreen
+from pgvault.console.screens.text_box import FailureBox
+from pgvault.model.errors import PgvaultError
 from pgvault.vault import catalog
 
 DAYS = ("20261120T120000Z", "20261121T120000Z", "20261122T120000Z")
@@ -86,3 +91,41 @@ async def test_read_only_offers_none_of_it(desk: Desk) -> None:
     async with desk.open(read_only=True) as pilot:
         await press(pilot, "2", "m", "D", "e")
         assert pilot.app.queries.commands.asked == []
+
+
+async def test_two_backups_that_are_kept_one_after_the_other_are_both_kept(desk: Desk) -> None:
+    """The second key does not end what the first one began."""
+    desk.serve("main")
+    desk.protect()
+    for each in DAYS[1:]:
+        desk.says(f"keep main {each}", {"keep": "full"})
+    async with desk.open() as pilot:
+        commands = pilot.app.queries.commands
+        await press(pilot, "2")
+        commands.held = asyncio.Event()
+        await pilot.press("m", "j", "m")
+        await pilot.pause()
+        commands.held.set()
+        await settle(pilot)
+        assert [ran.status for ran in pilot.app.queries.log.newest_first if " keep " in ran.command] == [0, 0]
+
+
+async def test_a_plan_that_comes_while_another_box_is_on_top_waits_for_it(desk: Desk) -> None:
+    desk.serve("main")
+    desk.protect()
+    desk.says("expire main --dry-run", plan("expire", *DAYS[:2], command="pgvault expire main"))
+    async with desk.open() as pilot:
+        commands = pilot.app.queries.commands
+        await press(pilot, "2")
+        commands.held = asyncio.Event()
+        await pilot.press("e")
+        await pilot.pause()
+        pilot.app.push_screen(FailureBox("something else failed", PgvaultError("this has to be read")))
+        await pilot.pause()
+        commands.held.set()
+        await settle(pilot)
+        assert "this has to be read" in screen(pilot)
+        await press(pilot, "escape")
+        assert "delete 2 backups and 8 WAL files of main" in screen(pilot)
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, BackupsScreen), "nothing else is left open"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,6 +53,20 @@ def test_wherever_the_screen_says_restore_from_a_restore_is_possible(archive: Ma
         if reach_of(chart, cursor).backup:
             found = asked(archive, chart, cursor)
             assert isinstance(found, Choice), (cursor, found.reason)
+
+
+@given(archives(), st.integers(-900, 900))
+@settings(max_examples=100)
+def test_a_vaults_clock_changes_nothing_that_the_screen_says_of_a_place(archive: MadeArchive, ahead: int) -> None:
+    """Places are compared with a backup's end by the server's clock, as the times of commits are."""
+    picture = archive.picture()
+    same = replace(picture, backups=tuple(
+        replace(each, finished_at=each.finished_at + timedelta(seconds=ahead), ended_at=each.finished_at)
+        if each.finished_at else each for each in picture.backups))
+    chart, shifted = chart_of(picture), chart_of(same)
+    for cursor in cursors(archive, chart):
+        seen, wanted = reach_of(shifted, cursor), reach_of(chart, cursor)
+        assert (seen.backup and seen.backup.id, seen.reason) == (wanted.backup and wanted.backup.id, wanted.reason)
 
 
 @given(archives(), st.integers(1, 10**8))

@@ -32,6 +32,7 @@ from pgvault.console.recovery.ahead import Ahead
 from pgvault.console.recovery.draft import Draft, Point
 from pgvault.console.recovery.planned import Planned, plan_fields, short_names
 from pgvault.console.recovery.steps import Step
+from pgvault.model.event import Failure
 from pgvault.model.lsn import Lsn
 from pgvault.model.target import AtLsn, EndOfWal
 from pgvault.model.text import size
@@ -185,6 +186,33 @@ async def test_the_plan_is_made_while_one_still_looks_at_where_to(desk: Desk) ->
         await press(pilot, "enter")
         assert wizard(pilot).draft.step is Step.REVIEW
         assert [f"{DIRECTORY}/new" in words for words in plans(pilot)] == [False, False, True]
+
+
+async def test_of_what_is_asked_ahead_only_what_is_well_and_fresh_is_shown() -> None:
+    """What failed may have been repaired since; what is still on its way is waited for, however long it takes."""
+    asked, now, going = [], [0.0], asyncio.Event()
+    answer = Answer(0, ({"preconditions": [{"outcome": "passed"}]},), None)
+
+    async def ask(*words: str) -> Answer:
+        asked.append(words)
+        await going.wait()
+        return answer
+
+    ahead = Ahead(ask, lambda: now[0])
+    ahead.begin(["slow"])
+    now[0] = 40.0
+    taken = ahead.take(["slow"])
+    going.set()
+    assert (await taken).status == 0
+    assert asked == [("slow",)]
+    bad = Answer(0, ({"preconditions": [{"outcome": "failed"}]},), None)
+    for wrong in (bad, Answer(7, (), Failure("it is away", "", "", "unreachable", 7))):
+        answer = wrong
+        ahead.begin(["it"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        answer = Answer(0, ({"preconditions": []},), None)
+        assert await ahead.take(["it"]) is answer
 
 
 async def test_a_plan_that_is_asked_for_ahead_is_not_kept_for_long_and_ends_when_nobody_wants_it() -> None:

@@ -15,7 +15,7 @@ import pytest
 from shelf import Shelf, at, made_backup
 from support.installation import REPOSITORY
 
-from pgvault.model.backup import Keep
+from pgvault.model.backup import Backup, Keep
 from pgvault.store.keys import Key, Kind
 from pgvault.vault import catalog
 from pgvault.vault.identity import Identity, claim
@@ -74,8 +74,13 @@ def test_the_files_of_a_vault_are_those_that_are_described(tmp_path: Path) -> No
     home, directory = shelf.home / "main", shelf.home / "main" / "backups" / backup.id
     server = shelf.server()
     catalog.keep(server, backup.id, Keep.FULL)
+    written = set(fields_of(directory / "backup.toml"))
+    catalog.keep(server, backup.id, None)
     catalog.delete(server, backup.id, at(2))
-    assert described("backups/<backup id>/backup.toml") == fields_of(directory / "backup.toml")
+    written |= set(fields_of(directory / "backup.toml"))
+    assert described("backups/<backup id>/backup.toml") == [
+        field.name for field in fields(Backup) if field.name in written]
+    assert written == {field.name for field in fields(Backup)} - {"server"}
     assert described("identity.toml") == fields_of(home / "identity.toml")
     assert described("vault.toml") == fields_of(shelf.home / "vault.toml")
     assert described("recoveries/<8 hex>.toml") == [field.name for field in fields(Recovery)]

@@ -169,7 +169,7 @@ class BackupsScreen(ServerView):
         self._fields = tuple(fields)
         self.details.show(self._fields)
         if row and row.backup and row.backup.timeline:
-            self.time.point_at(row.backup.timeline, row.backup.finished_at or row.backup.started_at)
+            self.time.point_at(row.backup.timeline, row.backup.end_time or row.backup.started_at)
         self._fit()
 
     def on_resize(self, event: Resize) -> None:

@@ -50,6 +50,7 @@ class Awaiting(Dialog[Answer]):
     def __init__(self, title: str, text: str, words: Sequence[str]) -> None:
         super().__init__()
         self.title_text, self._text, self._words = title, text, words
+        self._answer: Answer | None = None
 
     def body(self) -> Iterable[Widget]:
         yield ShortReading([Field("", self._text, "", 0)])
@@ -58,7 +59,14 @@ class Awaiting(Dialog[Answer]):
         run_in_background(self, "ask", self._ask)
 
     async def _ask(self) -> None:
-        self.dismiss(await self.console.queries.commands.ask(*self._words))
+        self._answer = await self.console.queries.commands.ask(*self._words)
+        self.on_screen_resume()
+
+    def on_screen_resume(self) -> None:
+        """Pass the answer on, but not while another dialog is on top: that would be closed in the place of this one."""
+        if self._answer is not None and self.app.screen is self:
+            answer, self._answer = self._answer, None
+            self.dismiss(answer)
 
 
 def plan_acts(app: BaseConsole, acts: Sequence[PlannedAct]) -> None:
@@ -86,7 +94,8 @@ def _confirm(app: BaseConsole, act: PlannedAct, answer: Answer, go_on: Callable[
 
     def confirmed(yes: bool | None) -> None:
         if yes:
-            run_in_background(app, "start", start_job, app, [*words, *confirms, "--detach"], act.title)
+            run_in_background(app, "start", start_job, app, [*words, *confirms, "--detach"], act.title,
+                              exclusive=False)
         go_on()
 
     fields = [*act.fields_of(plan), Field("command", app.queries.commands.shown(words), "accent")]
@@ -102,12 +111,12 @@ def _refusal(answer: Answer, failed: Sequence[Document]) -> Failure:
 
 async def start_job(app: BaseConsole, words: Sequence[str], title: str) -> None:
     """Start a verb as a job of its own; its end is announced wherever one is then."""
-    app.starting = title
+    app.starting.append(title)
     app.tell(f"starting: {title}")
     try:
         answer = await app.queries.commands.ask(*words)
     finally:
-        app.starting = ""
+        app.starting.remove(title)
     job = answer.document.get("job")
     if answer.failure or not job:
         app.push_screen(FailureBox(f"not begun: {title}", answer.failure or _NO_JOB))

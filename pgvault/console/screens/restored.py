@@ -124,7 +124,8 @@ def _confirm_opening(app: BaseConsole, made: Made, words: list[str], title: str,
                      fields: Iterable[Field]) -> None:
     def confirmed(yes: bool | None) -> None:
         if yes:
-            run_in_background(app, "start", start_job, app, [*words, "--yes", "--detach"], title)
+            run_in_background(app, "start", start_job, app, [*words, "--yes", "--detach"], title,
+                              exclusive=False)
 
     app.push_screen(Confirm(title, [*fields, Field("command", app.queries.commands.shown(words), "", 9)], act=act),
                     confirmed)

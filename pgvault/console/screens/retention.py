@@ -35,7 +35,8 @@ def delete(app: BaseConsole, server: str, backup_id: str) -> None:
 
 def keep(app: BaseConsole, server: str, backup: Backup) -> None:
     """Keep the backup with all WAL from its start on, or release it where it is kept."""
-    run_in_background(app, "keep", _keep, app, ["keep", server, backup.id, *["--release"] * bool(backup.keep)])
+    run_in_background(app, "keep", _keep, app, ["keep", server, backup.id, *["--release"] * bool(backup.keep)],
+                      exclusive=False)
 
 
 async def _keep(app: BaseConsole, words: list[str]) -> None:

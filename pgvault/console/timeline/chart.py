@@ -154,8 +154,8 @@ def _known_ends(picture: WalPicture, timeline: int) -> dict[int, int]:
     """
     ends = {point.number: point.at for point in picture.restore_points if point.timeline == timeline}
     for backup in picture.backups:
-        if backup.timeline == timeline and backup.finished_at and backup.end_segment:
-            ends[backup.end_segment.number] = microseconds(backup.finished_at)
+        if backup.timeline == timeline and backup.end_time and backup.end_segment:
+            ends[backup.end_segment.number] = microseconds(backup.end_time)
     return ends
 
 
@@ -227,7 +227,7 @@ def _timeline(picture: WalPicture, backup: Backup) -> int:
 
 
 def _end(backup: Backup) -> datetime:
-    return backup.finished_at or backup.started_at
+    return backup.end_time or backup.started_at
 
 
 def _backup_kind(backup: Backup, broken: set[str]) -> MarkKind:

@@ -70,8 +70,8 @@ def _from_backup(chart: Chart, span: WindowSpan, at: int, lsn: Lsn | None, about
     the backup.
     """
     ids = set(span.window.backups)
-    ended = [backup for backup in chart.picture.backups if backup.id in ids and backup.finished_at
-             and (microseconds(backup.finished_at) <= at if lsn is None else (backup.end_lsn or lsn) <= lsn)]
+    ended = [backup for backup in chart.picture.backups if backup.id in ids and backup.end_time
+             and (microseconds(backup.end_time) <= at if lsn is None else (backup.end_lsn or lsn) <= lsn)]
     backup = max(ended, key=lambda each: each.end_lsn or Lsn(0), default=None)
     if backup is None:
         return Reach(None, None, "the backup that opens this recovery window cannot be read")

@@ -180,11 +180,13 @@ class ReviewStep(Stage):
     async def _start(self, plan: Planned) -> None:
         """Start exactly the plan's command; if conditions have changed since, it stops there and reports what changed.
         """
-        self.console.starting = f"a restore to {plan.place}"
+        title = f"a restore to {plan.place}"
+        self.console.starting.append(title)
         try:
             answer = await self.console.queries.commands.ask(*plan.command, "--yes", "--detach")
         finally:
-            self._starting, self.console.starting = False, ""
+            self._starting = False
+            self.console.starting.remove(title)
         job = answer.document.get("job")
         if job:
             self.wizard.started(str(job))

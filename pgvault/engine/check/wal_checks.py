@@ -13,6 +13,7 @@ from pgvault.engine.check.server_checks import finding_of
 from pgvault.model.backup import BackupStatus
 from pgvault.model.check import Finding, failed, not_applicable, ok, warning
 from pgvault.model.errors import PgvaultError
+from pgvault.model.majors import facts_of
 from pgvault.model.segment import DEFAULT_SEGMENT_SIZE, Segment
 from pgvault.model.text import size as size_of
 from pgvault.model.text import span
@@ -52,8 +53,11 @@ def archive_command(state: ServerState) -> Finding:
         return ok(_STREAMED)
     command, library = state.sql_facts.settings.get("archive_command", "").strip(), state.archive_library
     if command and library:
-        return failed(f"archive_library = {library} is set, too", "PostgreSQL 15 ignores archive_command then, and "
-                      "later versions archive nothing.", f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
+        replaces = facts_of(state.sql_facts.server.major).library_replaces_command
+        harm = "PostgreSQL 15 ignores archive_command then." if replaces else "PostgreSQL archives nothing then."
+        return (warning if replaces and state.is_streaming else failed)(
+            f"archive_library = {library} is set, too", harm,
+            f"{_set_archive_command(state)}\nSELECT pg_reload_conf();")
     if state.is_archiving:
         return _named_in(command, state) or ok(f"not used: archive_library = {library}" if library else "")
     if not command:
